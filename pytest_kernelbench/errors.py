@@ -1,0 +1,33 @@
+"""What can go wrong, as a tree; every message names place, problem and remedy in one line.
+
+KernelBenchError
+├── UsageError            the user asked for something that is not there or cannot be
+│   ├── StrategyError     a strategy file or an override of it
+│   ├── TaskError         a task selector or a task file
+│   └── PolicyError       a policy name, its files, or what it cannot give (log-probabilities)
+└── HarnessError          this software or the machine failed; never a verdict on a candidate
+"""
+
+
+class KernelBenchError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class UsageError(KernelBenchError):
+    """The command line, a file it names, or this machine does not fit what was asked."""
+
+
+class StrategyError(UsageError):
+    """A strategy file that is missing, does not parse, or holds an unknown or ill-typed key."""
+
+
+class TaskError(UsageError):
+    """A task selector that matches nothing, or a file that is no KernelBench task."""
+
+
+class PolicyError(UsageError):
+    """A policy that is unknown, cannot be loaded, or cannot give what the strategy needs."""
+
+
+class HarnessError(KernelBenchError):
+    """The evaluator, its processes or the device failed: the candidate is not to blame and can be tried again."""

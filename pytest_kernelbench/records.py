@@ -1,0 +1,192 @@
+"""The nouns of the story, in the order in which they come into being. Standard library only.
+
+    Task -> Completion -> Candidate -> Evaluation -> Selection
+
+``None`` always means "not measured" or "not known".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+def sha256_of(text: str) -> str:
+    """Hexadecimal SHA-256 of ``text`` in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One KernelBench problem, as text: it is parsed, never imported, by the process that holds this.
+
+    ``id`` is ``level1/12_Matmul_with_diagonal_matrices_``. ``source`` is the file's own text. ``sizes``
+    replaces module-level constants by name when the task is instantiated (``small.toml``); empty: full size.
+    """
+
+    id: str
+    source: str
+    path: Path | None = None
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def level(self) -> str:
+        """``level1``."""
+        return self.id.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """``12_Matmul_with_diagonal_matrices_``."""
+        return self.id.partition("/")[2]
+
+    @property
+    def short_id(self) -> str:
+        """``level1/12``, or the whole id where the name carries no number."""
+        number, _, _ = self.name.partition("_")
+        return f"{self.level}/{number}" if number.isdigit() else self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a policy answered: one line of ``completions.jsonl``.
+
+    ``logprobs`` are the log-probabilities in nats of ``token_ids`` (end token included) at temperature 1 with
+    no truncation, under the policy version that sampled them. ``sampling_logprobs`` are those of the
+    distribution drawn from, where the two differ. A replayed completion may know only ``sum_logprob`` and
+    ``n_tokens``.
+    """
+
+    task: str
+    index: int
+    text: str
+    policy: str
+    policy_version: str = "0"
+    seed: int | None = None
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    sampling_logprobs: tuple[float, ...] | None = None
+    stop_reason: str | None = None
+    sum_logprob: float | None = None
+    n_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.logprobs is not None:
+            object.__setattr__(self, "sum_logprob", float(sum(self.logprobs)))
+            object.__setattr__(self, "n_tokens", len(self.logprobs))
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Nats a token, or None where log-probabilities or the number of tokens are not known."""
+        if self.sum_logprob is None or not self.n_tokens:
+            return None
+        return self.sum_logprob / self.n_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A completion and the Python module extracted from it; ``source`` is None when there was none."""
+
+    completion: Completion
+    source: str | None
+
+    @property
+    def task(self) -> str:
+        return self.completion.task
+
+    @property
+    def index(self) -> int:
+        return self.completion.index
+
+
+class Outcome(str, Enum):
+    """How the evaluation of a candidate ended; exactly one of these, and never a fault of the harness."""
+
+    CORRECT = "correct"
+    NO_SOURCE = "no_source"
+    BUILD_ERROR = "build_error"
+    RUNTIME_ERROR = "runtime_error"
+    TIMEOUT = "timeout"
+    INCORRECT = "incorrect"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Verdict on one source, and its timing if it is correct.
+
+    ``speedup`` is the median over pairs of reference time / candidate time; ``speedup_low`` and
+    ``speedup_high`` bound its 95 % interval. ``flags`` names rows of the cheat catalogue. ``detail`` is one
+    line for people. ``seconds`` maps stage (``build``, ``check``, ``time``, ``total``) to wall time.
+    """
+
+    source_sha256: str | None
+    outcome: Outcome
+    detail: str = ""
+    flags: tuple[str, ...] = ()
+    reference_ms: float | None = None
+    candidate_ms: float | None = None
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    pairs: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.speedup is not None and self.outcome is not Outcome.CORRECT:
+            raise ValueError(f"an evaluation that is {self.outcome.value} cannot have a speed-up")
+
+    @property
+    def correct(self) -> bool:
+        return self.outcome is Outcome.CORRECT
+
+    def fast(self, p: float = 1.0, margin: float = 0.0) -> bool:
+        """Verified: correct, and the lower end of the interval is above ``p * (1 + margin)``."""
+        return self.correct and self.speedup_low is not None and self.speedup_low > p * (1 + margin)
+
+    def fast_raw(self, p: float = 1.0) -> bool:
+        """As the literature counts: correct, and the point estimate is above ``p``."""
+        return self.correct and self.speedup is not None and self.speedup > p
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "outcome": self.outcome.value, "flags": list(self.flags)}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Evaluation:
+        fields = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+        return cls(**{**fields, "outcome": Outcome(row["outcome"]), "flags": tuple(row.get("flags", ()))})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A candidate with its evaluation: what a selector chooses among."""
+
+    candidate: Candidate
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What one strategy chose for one task: one line of ``selections.jsonl``.
+
+    ``index`` is None when no candidate could be chosen. ``considered`` are the indices whose timing the
+    strategy was allowed to look at; ``cost`` counts rollouts and timed evaluations. ``confirmed_*`` come from
+    timing the chosen candidate again on fresh inputs, and ``fast`` is decided on them alone.
+    """
+
+    task: str
+    strategy: str
+    index: int | None
+    considered: tuple[int, ...]
+    cost: Mapping[str, float]
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    confirmed_speedup: float | None = None
+    confirmed_low: float | None = None
+    confirmed_high: float | None = None
+    fast: bool = False
+    fast_raw: bool = False
