@@ -1,0 +1,163 @@
+"""What the judge knows of one task: its reference, inputs, answers, tolerance, floor and duration."""
+
+from __future__ import annotations
+
+import copy
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import devices, inputs
+from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors
+from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.plausibility import bytes_that_must_move
+
+SHARE_OF_MEMORY_FOR_SLOTS = 0.3
+SHARE_OF_MEMORY_FOR_ORIGINALS = 0.1
+ORIGINALS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One set of inputs: an original draw, and a factor for each of its signals."""
+
+    original: Sequence[Any]
+    factors: Sequence[float | None]
+
+    def values(self) -> list[Any]:
+        return [v if f is None else v * f for v, f in zip(self.original, self.factors, strict=True)]
+
+
+class Bench:
+    """One task, ready to judge by. Raises HarnessError when the reference itself does not run."""
+
+    def __init__(self, task_id: str, source: str, *, seed: int, device: str) -> None:
+        self.task_id = task_id
+        self.source = source
+        self.seed = seed
+        self.device = device
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(devices.threads())
+        try:
+            self._module = ReferenceModule(source)
+            self._model = instantiate(self._module.model_class, self._module, seed, device)
+            self.example_inputs = self._draw("task")
+            self.example_outputs = as_tensors(self._run(self.example_inputs))
+        except Exception as error:
+            raise HarnessError(
+                f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
+                "check the task file and its sizes"
+            ) from error
+        self._exact_model = copy.deepcopy(self._model).double()
+        self._usable: dict[str, bool] = {"task": True}
+        self._checks: dict[int, tuple[list[Any], list[Expected]]] = {}
+        self._originals: list[list[Any]] = [self.example_inputs]
+        self._tolerances: list[Tolerance | None] | None = None
+        self._reference_ms: float | None = None
+        moved = bytes_that_must_move(self.example_inputs, self.example_outputs)
+        self.floor_ms = self._copy_ms(moved)
+        self.delivery_ms = self._copy_ms(2 * _bytes(self.example_outputs))
+
+    def usable(self, kind: str) -> bool:
+        """Whether the reference is defined on this kind of input: finite, as it is on the task's own."""
+        if kind not in self._usable:
+            self._usable[kind] = all(bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind))))
+        return self._usable[kind]
+
+    def check(self, number: int, kind: str) -> tuple[list[Any], list[Expected]]:
+        """Inputs of check ``number`` and what a correct candidate returns for them.
+
+        Drawn once for all candidates of a request: they run one at a time and cannot speak to each other.
+        """
+        if number in self._checks:
+            return self._checks[number]
+        values = self._draw(kind)
+        answers = self._answers(values)
+        if _bytes(values) + 2 * _bytes(self.example_outputs) < devices.free_bytes(self.device) / 50:
+            self._checks[number] = values, answers
+        return values, answers
+
+    def refreshed(self) -> Drawn:
+        """Inputs that nobody has seen, at the price of one multiplication: the task's draw, scaled by [0.5, 1)."""
+        if len(self._originals) < ORIGINALS:
+            room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_ORIGINALS
+            if room > _bytes(self.example_inputs) * ORIGINALS:
+                self._originals.append(self._draw("task"))
+        original = secrets.choice(self._originals)
+        return Drawn(
+            original,
+            [0.5 + secrets.randbits(20) / 2**21 if inputs.is_signal(value) else None for value in original],
+        )
+
+    def answers(self, drawn: Drawn) -> list[Expected]:
+        """What a correct candidate returns for refreshed inputs: eager's answer, within the task's tolerance."""
+        if self._tolerances is None:
+            self._tolerances = [expected.tolerance for expected in self._answers(self.example_inputs)]
+        eager = as_tensors(self._run(drawn.values()))
+        return [Expected.of(e, None, known) for e, known in zip(eager, self._tolerances, strict=True)]
+
+    def pairs_in_memory(self, wanted: int) -> int:
+        """How many pairs of input sets, with outputs, can be held at once; at least one."""
+        one = _bytes(self.example_inputs) + _bytes(self.example_outputs)
+        room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_SLOTS
+        return max(1, min(wanted, int(room / (2 * one + 1))))
+
+    def reference_ms(self, *, again: bool = False) -> float:
+        """Median duration of the reference in this process, where no candidate ever ran."""
+        if self._reference_ms is None or again:
+            durations: list[float] = []
+            for _ in range(9):
+                values = self.refreshed().values()
+                devices.settle(self.device)
+                start = time.perf_counter()
+                self._model(*values)
+                devices.settle(self.device)
+                durations.append((time.perf_counter() - start) * 1e3)
+            self._reference_ms = median(durations[2:])
+        return self._reference_ms
+
+    def _draw(self, kind: str) -> list[Any]:
+        seed = secrets.randbits(63)  # known to nobody
+        return inputs.draw(kind, self._module.get_inputs, seed=seed, device=self.device)
+
+    def _answers(self, values: Sequence[Any]) -> list[Expected]:
+        eager = as_tensors(self._run(values))
+        try:
+            exact: Sequence[torch.Tensor | None] = as_tensors(self._run_exact(values))
+        except (RuntimeError, torch.OutOfMemoryError):
+            # Some operators have no float64 kernel, and some tasks do not fit twice.
+            exact = [None] * len(eager)
+        return [Expected.of(e, x) for e, x in zip(eager, exact, strict=True)]
+
+    def _run(self, values: Sequence[Any]) -> Any:
+        # A model with running statistics changes when it runs; every answer starts from the same state.
+        return copy.deepcopy(self._model)(*values)
+
+    def _run_exact(self, values: Sequence[Any]) -> Any:
+        widened = [v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for v in values]
+        return copy.deepcopy(self._exact_model)(*widened)
+
+    def _copy_ms(self, total_bytes: int) -> float:
+        """Least time this device takes to read and write ``total_bytes`` in all."""
+        half = max(1, math.ceil(total_bytes / 2))
+        origin = torch.ones(half, dtype=torch.uint8, device=self.device)
+        target = torch.empty_like(origin)
+        best = math.inf
+        for _ in range(7):
+            devices.settle(self.device)
+            start = time.perf_counter()
+            target.copy_(origin)
+            devices.settle(self.device)
+            best = min(best, (time.perf_counter() - start) * 1e3)
+        return best
+
+
+def _bytes(values: Sequence[Any]) -> int:
+    return sum(v.numel() * v.element_size() for v in values if isinstance(v, torch.Tensor))

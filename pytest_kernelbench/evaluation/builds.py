@@ -1,0 +1,71 @@
+"""Compile what a candidate will ask for, before it runs and without running it.
+
+The sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, compiled side by
+side by trusted processes, and kept in a cache keyed by content and target. A candidate sees the cache read-only,
+so nobody can leave a poisoned build for the next one.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from pytest_kernelbench import inline
+
+_LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
+
+
+def literal_sources(module_source: str) -> list[tuple[str, str]]:
+    """``(language, source)`` of every compile call whose argument is a literal or a module-level name for one."""
+    try:
+        tree = ast.parse(module_source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    named = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and len(node.args) == 1):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", None)
+        argument = node.args[0]
+        source = argument.value if isinstance(argument, ast.Constant) else named.get(getattr(argument, "id", None))
+        if name in _LANGUAGE_OF_CALL and isinstance(source, str):
+            found.append((_LANGUAGE_OF_CALL[name], source))
+    return found
+
+
+class BuildAhead:
+    """Builds of many candidates, side by side, ahead of the trials that need them."""
+
+    def __init__(self, cache: Path, jobs: int) -> None:
+        self._cache = cache
+        self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+
+    def __enter__(self) -> BuildAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, sources: Iterable[str]) -> list[Future[str | None]]:
+        """One future for each source: the compiler's complaint, or None."""
+        return [self._pool.submit(self._build, source) for source in sources]
+
+    def _build(self, module_source: str) -> str | None:
+        for language, source in literal_sources(module_source):
+            if (self._cache / inline.artifact_name(source, language)).exists():
+                continue
+            try:
+                inline.build(source, language, self._cache)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                return str(error)
+        return None

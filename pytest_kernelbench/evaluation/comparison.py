@@ -1,0 +1,131 @@
+"""Is an output right? Judged against float64, with a tolerance that scales with the problem.
+
+A fixed 1e-4 accepts all zeros for a softmax over 400,000 elements and rejects a good sum of a billion. The
+yardstick here is the error that eager PyTorch itself makes at the declared precision: a candidate may make a
+small multiple of it. It is never looser than KernelBench's own 1e-4 + 1e-4 |x| (1e-2 in half precision), except
+where the eager reference does not meet that either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# Sequential float32 sums in plain C err up to 10 times eager's blocked ones at the sizes of level 1.
+MULTIPLE_OF_EAGER_MAX = 32.0
+MULTIPLE_OF_EAGER_RMS = 16.0
+ROUNDINGS_ALLOWED = 64.0
+KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
+
+
+def as_tensors(output: Any) -> list[torch.Tensor]:
+    """A model's output as a list: one tensor, or a tuple or list of them."""
+    return list(output) if isinstance(output, tuple | list) else [output]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far from the truth one output may be: element by element, and in the root mean square.
+
+    An element may be off by ``min(kernelbench (1 + |x|), max(of_eager, rounding (|x| + rms(x))))``, and by
+    ``eager_floor`` in any case; the whole by ``max(of_eager_rms, rounding rms(x))``.
+    """
+
+    kernelbench: float
+    rounding: float
+    of_eager: float
+    of_eager_rms: float
+    eager_floor: float
+
+    @classmethod
+    def measured(cls, eager: torch.Tensor, exact: torch.Tensor | None) -> Tolerance:
+        """From eager PyTorch's own error; without a float64 answer, KernelBench's tolerance alone holds."""
+        kernelbench = KERNELBENCH_TOLERANCE.get(eager.dtype, 1e-2)
+        if exact is None:
+            return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
+        error = (eager.double() - exact).abs_().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        largest = _largest(error)
+        return cls(
+            kernelbench=kernelbench,
+            rounding=torch.finfo(eager.dtype).eps * ROUNDINGS_ALLOWED,
+            of_eager=MULTIPLE_OF_EAGER_MAX * largest,
+            of_eager_rms=MULTIPLE_OF_EAGER_RMS * _rms(error),
+            eager_floor=4 * largest,
+        )
+
+    def elementwise(self, magnitude: torch.Tensor, rms: float) -> torch.Tensor:
+        """What each element may be off by, given its magnitude."""
+        if self.rounding == float("inf"):
+            return self.kernelbench * (1 + magnitude)
+        scaled = (self.rounding * (magnitude + rms)).clamp_(min=self.of_eager)
+        return torch.minimum(self.kernelbench * (1 + magnitude), scaled).clamp_(min=self.eager_floor)
+
+    def everywhere(self, rms: float) -> float:
+        """What any element may be off by, whatever its magnitude."""
+        return max(min(self.kernelbench, max(self.of_eager, self.rounding * rms)), self.eager_floor)
+
+    def root_mean_square(self, rms: float) -> float:
+        return max(self.of_eager_rms, self.rounding * rms)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One output tensor as it must be (float64, or integers) and how far from it one may be."""
+
+    exact: torch.Tensor
+    tolerance: Tolerance | None
+    rms: float
+
+    @classmethod
+    def of(cls, eager: torch.Tensor, exact: torch.Tensor | None, known: Tolerance | None = None) -> Expected:
+        """From the eager output and, where it could be had, the same in float64.
+
+        ``known`` is a tolerance measured before on inputs of the same kind: then the eager output is the truth.
+        """
+        if not eager.is_floating_point():
+            return cls(eager, None, 0.0)
+        truth = eager.double() if exact is None else exact
+        finite = truth.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        return cls(truth, known or Tolerance.measured(eager, exact), _rms(finite))
+
+    def objection(self, got: torch.Tensor) -> str | None:
+        """Why ``got`` is wrong, in one line; None if it is right."""
+        if self.tolerance is None:
+            wrong = int((got != self.exact).sum())
+            return f"{wrong} of {got.numel()} integers differ" if wrong else None
+        error = got.double().sub_(self.exact).abs_()
+        allowed_rms = self.tolerance.root_mean_square(self.rms)
+        # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
+        if _largest(error) <= self.tolerance.everywhere(self.rms) and _rms(error) <= allowed_rms:
+            return None
+        return self._objection_in_full(got.double(), allowed_rms)
+
+    def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
+        assert self.tolerance is not None
+        if not torch.equal(got.isnan(), self.exact.isnan()):
+            return f"{int(got.isnan().sum())} NaN where {int(self.exact.isnan().sum())} are due"
+        infinite = self.exact.isinf() | got.isinf()
+        if not torch.equal(got[infinite], self.exact[infinite]):
+            return "infinities differ"
+        error = (got - self.exact).abs_().nan_to_num_(nan=0.0)
+        magnitude = self.exact.abs().nan_to_num_(nan=0.0, posinf=0.0)
+        allowed = self.tolerance.elementwise(magnitude, self.rms)
+        worst = int((error - allowed).argmax())
+        if float(error.flatten()[worst]) > float(allowed.flatten()[worst]):
+            return (
+                f"error {float(error.flatten()[worst]):.3g} where {float(allowed.flatten()[worst]):.3g} is allowed "
+                f"(element {worst} is {float(got.flatten()[worst]):.6g}, not {float(self.exact.flatten()[worst]):.6g})"
+            )
+        if _rms(error) > allowed_rms:
+            return f"root mean square error {_rms(error):.3g} where {allowed_rms:.3g} is allowed"
+        return None
+
+
+def _largest(values: torch.Tensor) -> float:
+    return float(values.max()) if values.numel() else 0.0
+
+
+def _rms(values: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(values)) / values.numel() ** 0.5 if values.numel() else 0.0

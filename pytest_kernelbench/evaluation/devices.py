@@ -1,0 +1,51 @@
+"""The hardware under this process: what it is called, how much is free, how to wait for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Facts for ``run.json``; ``id`` names the hardware across processes."""
+    if device == "cuda":
+        from pytest_kernelbench.evaluation import devices_cuda
+
+        return devices_cuda.describe()
+    return {"id": "cpu", "name": _cpu_name(), "cores": cores(), "torch": torch.__version__}
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def threads() -> int:
+    """Threads that both sides compute with."""
+    return cores()
+
+
+def free_bytes(device: str) -> int:
+    """Memory that can be taken now."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def settle(device: str) -> None:
+    """Wait until the device has nothing left to do."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

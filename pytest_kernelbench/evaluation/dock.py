@@ -1,0 +1,246 @@
+"""Where the accused stands: one worker, the questions put to it, and what its silence means."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.comparison import Expected
+from pytest_kernelbench.evaluation.service import WorkerProcess
+from pytest_kernelbench.evaluation.shared import Shared, create
+from pytest_kernelbench.records import Outcome
+
+QUESTION_TIMEOUT_S = 10.0
+
+
+class CandidateFailed(Exception):
+    """The trial ends here, with this outcome."""
+
+    def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = " ".join(detail.split())[-500:]
+        self.flags = flags
+
+
+class JudgeSlot:
+    """The judge's side of a slot: memory that the worker sees too."""
+
+    def __init__(self, number: int, bench: Bench) -> None:
+        self.number = number
+        self.inputs: list[Any] = [
+            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v for v in bench.example_inputs
+        ]
+        self.outputs: list[Shared] = [create(t.shape, t.dtype, bench.device) for t in bench.example_outputs]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "inputs": [v.describe() if hasattr(v, "describe") else {"value": v} for v in self.inputs],
+            "outputs": [place.describe() for place in self.outputs],
+        }
+
+    def shared(self) -> list[Shared]:
+        return [v for v in self.inputs if hasattr(v, "describe")] + self.outputs
+
+    def fill(self, values: Sequence[Any], factors: Sequence[float | None] | None = None) -> None:
+        """Put inputs in, and into the outputs what no answer is."""
+        for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
+            if not hasattr(place, "describe"):
+                continue
+            factor = factors[number] if factors is not None else None
+            if factor is None:
+                place.tensor.copy_(value)
+            else:
+                torch.mul(value, factor, out=place.tensor)
+        for place in self.outputs:
+            place.tensor.fill_(float("nan") if place.tensor.is_floating_point() else -(2**7))
+
+    def differs_from(self, values: Sequence[Any]) -> bool:
+        """Whether somebody wrote to the inputs since they were filled with ``values``."""
+        return any(
+            not torch.equal(place.tensor, value) and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
+            for place, value in zip(self.inputs, values, strict=True)
+            if hasattr(place, "describe")
+        )
+
+
+class Dock:
+    """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails."""
+
+    def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
+        self._worker = worker
+        self._bench = bench
+        self._watch = watch
+        self._slots: list[JudgeSlot] = []
+
+    def close(self) -> None:
+        """End the worker with all it started, and free the memory it saw."""
+        self._worker.kill()
+        for slot in self._slots:
+            for shared in slot.shared():
+                shared.close()
+        self._slots.clear()
+
+    def load(self, source: str, cache: Path, *, timeout_s: float) -> None:
+        """Reference and candidate are loaded and share their weights."""
+        question = {
+            "ask": "load",
+            "task_source": self._bench.source,
+            "candidate_source": source,
+            "seed": self._bench.seed,
+            "cache": str(cache),
+            "threads": devices.threads(),
+        }
+        answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
+        if answer.get("loaded") is not True:
+            raise self._forged("load")
+
+    def make_slots(self, count: int) -> list[JudgeSlot]:
+        """New slots, mapped by both sides."""
+        made = [JudgeSlot(len(self._slots) + i, self._bench) for i in range(count)]
+        self._slots += made
+        descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
+        if len(descriptors) > messages.MAX_DESCRIPTORS:
+            raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
+        self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
+        return made
+
+    def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
+        """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
+        values, answers = self._bench.check(number, kind)
+        slot.fill(values)
+        devices.settle(self._bench.device)
+        started = time.perf_counter()
+        answer = self._ask({"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs")
+        seconds = time.perf_counter() - started
+        self._must_match(answer)
+        if slot.differs_from(values):
+            raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
+        self._judge_output(slot, answers, f"{kind} inputs", flag=None)
+        return seconds
+
+    def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
+        """Inputs that are new into each slot; returns them by slot number."""
+        drawn = {slot.number: self._bench.refreshed() for slot in slots}
+        for slot in slots:
+            slot.fill(drawn[slot.number].original, drawn[slot.number].factors)
+        devices.settle(self._bench.device)
+        return drawn
+
+    def check_timed(self, slot: JudgeSlot, drawn: Drawn) -> None:
+        """The answer that a timed call left in ``slot``: a wrong one, after right ones when untimed, is a cheat."""
+        self._judge_output(slot, self._bench.answers(drawn), "a timed call", flag="wrong_when_timed")
+
+    def _judge_output(self, slot: JudgeSlot, answers: Sequence[Expected], on: str, *, flag: str | None) -> None:
+        for expected, place in zip(answers, slot.outputs, strict=True):
+            objection = expected.objection(place.tensor)
+            if objection is not None:
+                outcome = Outcome.INCORRECT if flag is None else Outcome.VOID
+                raise CandidateFailed(outcome, f"{on}: {objection}", () if flag is None else (flag,))
+
+    def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
+        self._ask(
+            {
+                "ask": "warm",
+                "reference_slot": reference.number,
+                "candidate_slot": candidate.number,
+                "times": times,
+            },
+            doing="warming up",
+        )
+
+    def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
+        """Milliseconds of both sides for each ``(reference slot, candidate slot, candidate first)``."""
+        question = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
+        started = time.perf_counter()
+        answer = self._ask({"ask": "pairs", "pairs": question}, doing="being timed", timeout_s=60.0)
+        wall_ms = (time.perf_counter() - started) * 1e3
+        self._must_match(answer)
+        try:
+            block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
+        except messages.MalformedFrame as error:
+            raise self._forged(str(error)) from None
+        if sum(block["reference_ms"]) + sum(block["candidate_ms"]) > wall_ms:
+            raise CandidateFailed(
+                Outcome.VOID,
+                f"durations add up to more than the {wall_ms:.4g} ms that passed",
+                ("clock_disagreement",),
+            )
+        return block
+
+    def series(self, slot: JudgeSlot, side: str, times: int) -> list[float]:
+        """Milliseconds of one side alone, ``times`` times."""
+        answer = self._ask({"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed")
+        try:
+            return messages.durations_ms(answer, "ms", times)
+        except messages.MalformedFrame as error:
+            raise self._forged(str(error)) from None
+
+    def repeat(self, slot: JudgeSlot, times: int) -> float:
+        """Wall milliseconds, by this process's clock, of ``times`` calls with their answers delivered."""
+        started = time.perf_counter()
+        self._ask({"ask": "repeat", "slot": slot.number, "times": times}, doing="being timed")
+        return (time.perf_counter() - started) * 1e3
+
+    def operators(self, slot: JudgeSlot) -> list[str]:
+        """ATen operators that one call dispatches, as the worker tells."""
+        answer = self._ask({"ask": "operators", "slot": slot.number}, doing="being traced")
+        return [str(name) for name in answer.get("operators", [])]
+
+    def _ask(
+        self,
+        question: dict[str, Any],
+        descriptors: Sequence[int] = (),
+        *,
+        doing: str,
+        timeout_s: float = QUESTION_TIMEOUT_S,
+        on_error: Outcome = Outcome.RUNTIME_ERROR,
+    ) -> dict[str, Any]:
+        try:
+            messages.send(self._worker.connection, question, descriptors)
+            answer, unasked = messages.receive(self._worker.connection, timeout_s=timeout_s, watch=self._watch)
+        except messages.DeadlinePassed:
+            raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
+        except messages.MalformedFrame as error:
+            raise self._forged(str(error)) from None
+        except messages.ConnectionEnded:
+            if _has_ended(self._watch):
+                raise
+            raise CandidateFailed(on_error, f"{self._how_it_ended()} while {doing}") from None
+        if unasked:
+            raise self._forged("descriptors nobody asked for")
+        if "raised" in answer:
+            raise CandidateFailed(on_error, str(answer["raised"]))
+        return answer
+
+    def _must_match(self, answer: dict[str, Any]) -> None:
+        if "mismatch" in answer:
+            want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self._bench.example_outputs]
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {str(answer['mismatch'])[:200]} where {want} is due")
+
+    def _how_it_ended(self) -> str:
+        code = self._worker.wait(timeout_s=2.0)
+        if code is None:
+            return "the process went silent"
+        if code < 0:
+            return f"the process was ended by {signal.Signals(-code).name}"
+        return f"the process exited with status {code}"
+
+    @staticmethod
+    def _forged(what: str) -> CandidateFailed:
+        return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable)

@@ -1,0 +1,200 @@
+"""The evaluator as a library: starts the processes, hands over sources, yields evaluations."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.protocols import protocol_named
+from pytest_kernelbench.evaluation.sandbox import kept_environment
+from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.tasks import with_sizes
+
+START_TIMEOUT_S = 120.0
+DEFAULT_CACHE = Path("~/.cache/pytest-kernelbench/builds")
+
+
+def resolve_device(wanted: str) -> str:
+    """``cpu`` or ``cuda``. Raises UsageError when CUDA was asked for and is not there."""
+    if wanted == "cpu":
+        return "cpu"
+    if wanted not in ("auto", "cuda"):
+        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, cpu, cuda")
+    # Asking the driver's own files costs nothing; asking torch costs seconds.
+    available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
+    if available:
+        import torch
+
+        available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError(
+            "--kernelbench-device=cuda: no CUDA device that torch can use here; "
+            "install a CUDA build of torch and a driver, or use --kernelbench-device=cpu"
+        )
+    return "cuda" if available else "cpu"
+
+
+def reference_as_candidate(task: Task) -> str:
+    """The task's reference under the candidate's name: the identity control."""
+    return f"{task.source}\n\n\nModelNew = Model\n"
+
+
+class Evaluator:
+    """Judges candidates on one device; safe to call from several threads, one evaluation at a time.
+
+    ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
+    nobody. Raises HarnessError when the harness fails; a candidate never does that.
+
+        with Evaluator(device="cpu", protocol="fast") as evaluator:
+            for evaluation in evaluator.evaluate(task, sources): ...
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        protocol: str = "full",
+        precision: str = "float32",
+        torch_operators: str = "allowed",
+        seed: int = 0,
+        cache: Path | None = None,
+    ) -> None:
+        if precision != "float32":
+            raise UsageError(f'precision = "{precision}": only "float32" is evaluated')
+        self.device = resolve_device(device)
+        self.protocol = protocol_named(protocol)
+        self._torch_operators = torch_operators
+        self._seed = seed
+        self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
+        self._cache.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._hello: dict[str, Any] = {}
+
+    @property
+    def margin(self) -> float:
+        """What the lower end of an interval must clear on top of 1 to count as fast."""
+        return self.protocol.margin(self.device)
+
+    def __enter__(self) -> Evaluator:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def describe(self) -> dict[str, Any]:
+        """The hardware, and which walls of the sandbox this machine grants."""
+        with self._lock:
+            self._start()
+        return {"device": self.device, **self._hello}
+
+    def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
+        """One evaluation for each source, in order, as each is ready; identical sources are tried once."""
+        distinct = list(dict.fromkeys(source for source in sources if source is not None))
+        with self._lock:
+            self._start()
+            messages.send(
+                self._connection,
+                {
+                    "task": task.id,
+                    "source": with_sizes(task.source, task.sizes),
+                    "sources": distinct,
+                    "protocol": self.protocol.name,
+                    "torch_operators": self._torch_operators,
+                    "seed": self._seed,
+                    "cache": str(self._cache),
+                },
+            )
+            done: dict[str, Evaluation] = {}
+            finished = False
+            try:
+                for source in sources:
+                    if source is None:
+                        yield Evaluation(
+                            source_sha256=None,
+                            outcome=Outcome.NO_SOURCE,
+                            detail="the answer holds no ModelNew",
+                        )
+                        continue
+                    while sha256_of(source) not in done:
+                        evaluation = self._next()
+                        done[str(evaluation.source_sha256)] = evaluation
+                    yield done[sha256_of(source)]
+                finished = True
+            finally:
+                if not finished:
+                    # Answers to questions nobody waits for must not be taken for those of the next call.
+                    self._stop()
+
+    def close(self) -> None:
+        """End the judge and every worker."""
+        with self._lock:
+            self._stop()
+
+    def _start(self) -> None:
+        if self._process is not None:
+            return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _stop)
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    "import sys; from pytest_kernelbench.evaluation.service import main; "
+                    "main(int(sys.argv[1]), sys.argv[2])",
+                    str(theirs.fileno()),
+                    self.device,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
+                env={**kept_environment(os.environ), "OMP_WAIT_POLICY": "passive"},
+            )
+        self._connection = ours
+        self._hello, _ = self._receive(START_TIMEOUT_S)
+
+    def _next(self) -> Evaluation:
+        answer, _ = self._receive(None)
+        if "fault" in answer:
+            raise HarnessError(answer["fault"])
+        return Evaluation.from_json(answer["evaluation"])
+
+    def _receive(self, timeout_s: float | None) -> tuple[dict[str, Any], list[int]]:
+        try:
+            return messages.receive(self._connection, timeout_s=timeout_s)
+        except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
+            self._log.seek(0)
+            last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
+            self._stop()
+            said = f": {last[0]}" if last else ""
+            raise HarnessError(
+                f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume"
+            ) from None
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        self._connection.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        self._process = None

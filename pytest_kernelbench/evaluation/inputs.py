@@ -1,0 +1,48 @@
+"""Inputs to check a candidate on: the task's own draw, and two kinds that its author did not think of.
+
+The task's draw alone lets wrong kernels pass: ``torch.rand`` is never negative, so the identity is a ReLU.
+``signed`` flips signs at random; ``scaled`` multiplies by a constant. Both keep what a kernel may rely on: zeros
+stay zeros (a triangular matrix stays triangular), a symmetric matrix stays symmetric, labels stay labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+
+def draw(kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, device: str) -> list[Any]:
+    """One set of inputs, contiguous, on ``device``; the same seed gives the same values."""
+    torch.manual_seed(seed)
+    with torch.device(device), torch.no_grad():
+        inputs = [value.contiguous() if isinstance(value, torch.Tensor) else value for value in get_inputs()]
+        if kind == "task":
+            return inputs
+        change = {"signed": _signed, "scaled": _scaled}[kind]
+        return [change(value) if is_signal(value) else value for value in inputs]
+
+
+def is_signal(value: Any) -> bool:
+    """Whether a value may be changed: floats, but not labels or masks (a hinge loss has targets -1.0 and 1.0)."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.numel() > 0
+        and not bool((value == value.round()).all())
+    )
+
+
+def _signed(value: torch.Tensor) -> torch.Tensor:
+    if _is_symmetric(value):
+        return -value
+    return value * (torch.randint_like(value, 2) * 2 - 1)
+
+
+def _scaled(value: torch.Tensor) -> torch.Tensor:
+    return value * (4.0 + 4.0 * float(torch.rand((), device="cpu")))
+
+
+def _is_symmetric(value: torch.Tensor) -> bool:
+    return value.dim() == 2 and value.shape[0] == value.shape[1] and bool((value == value.T).all())

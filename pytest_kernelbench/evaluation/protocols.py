@@ -1,0 +1,73 @@
+"""How carefully a candidate is checked and timed: the named protocols.
+
+``full`` is the default. ``fast`` is for a reward that is asked for thousands of times. ``paper`` measures as
+KernelBench's evaluator does (one after the other, mean of the trials, no interval, no margin), so that
+published figures can be reproduced and the difference shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_kernelbench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """``draws`` names the correctness inputs (see ``inputs.py``).
+
+    Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
+    when the candidate is plainly slower, or plainly faster by a quarter. ``margin_*`` is what a verified
+    speed-up must clear on top of 1; measured with identical kernels (docs/measurements.md).
+    """
+
+    name: str
+    draws: tuple[str, ...]
+    pairs_min: int
+    pairs_max: int
+    half_width: float
+    margin_cpu: float
+    margin_cuda: float
+    sequential_trials: int | None = None
+
+    def margin(self, device: str) -> float:
+        return self.margin_cuda if device == "cuda" else self.margin_cpu
+
+
+PROTOCOLS = {
+    "fast": Protocol(
+        name="fast",
+        draws=("signed",),
+        pairs_min=12,
+        pairs_max=24,
+        half_width=0.03,
+        margin_cpu=0.05,
+        margin_cuda=0.02,
+    ),
+    "full": Protocol(
+        name="full",
+        draws=("task", "signed", "scaled", "task", "task"),
+        pairs_min=18,
+        pairs_max=60,
+        half_width=0.01,
+        margin_cpu=0.05,
+        margin_cuda=0.01,
+    ),
+    "paper": Protocol(
+        name="paper",
+        draws=("task", "task", "task", "task", "task"),
+        pairs_min=0,
+        pairs_max=0,
+        half_width=0.0,
+        margin_cpu=0.0,
+        margin_cuda=0.0,
+        sequential_trials=50,
+    ),
+}
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol called ``name``. Raises UsageError."""
+    if name not in PROTOCOLS:
+        raise UsageError(f"--kernelbench-protocol={name}: no such protocol; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

@@ -1,0 +1,210 @@
+"""What a candidate's process may do, and what this cannot stop.
+
+Covered where the kernel grants namespaces (``Isolation``; run.json says which held):
+
+- network: none, not even loopback
+- files: everything read-only but one private folder in memory, of bounded size, gone with the candidate
+- other processes: not visible, not killable; all of the candidate's own end with it, daemons included
+- fork bombs and memory: ended by a watchdog over the candidate's process tree, and by limits for each process
+- secrets: the environment holds a short list of harmless names
+- core dumps, and CPU time beyond the deadline
+
+Covered everywhere: time limits kept by the judge; output goes nowhere; one process for one candidate.
+
+Not covered: reading files that the user can read (nothing can leave: no network, and output is only ever
+compared); hardware side channels; exploits of the kernel or of a driver; slowing the machine while it runs
+(the judge measures the reference itself to notice). Without namespaces also: writing to the user's files,
+killing the user's processes, talking to the network.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_PR_SET_PDEATHSIG = 1
+_MOUNT_SETATTR = 442  # the same number on every architecture
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
+
+MAX_PROCESSES = 256
+WATCH_INTERVAL_S = 0.1
+KEPT_ENVIRONMENT = frozenset(
+    "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
+    "CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OMP_WAIT_POLICY".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Which namespaces this machine grants to a candidate."""
+
+    network: bool
+    files: bool
+    processes: bool
+
+    def describe(self) -> dict[str, bool]:
+        return {"network": self.network, "files": self.files, "processes": self.processes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``address_space_bytes`` is None on a GPU: CUDA reserves far more address space than it uses."""
+
+    folder_bytes: int
+    address_space_bytes: int | None
+    resident_bytes: int
+    cpu_seconds: int = 3600
+
+
+def limits_for(device: str) -> Limits:
+    """Limits for a candidate on this machine as it is now: at most 60 % of the memory that is free."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free_kb = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    free_bytes = int(free_kb * 1024 * 0.6)
+    return Limits(
+        folder_bytes=min(1 << 30, free_bytes),
+        address_space_bytes=free_bytes if device == "cpu" else None,
+        resident_bytes=free_bytes,
+    )
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of an environment that a candidate may see."""
+    return {name: value for name, value in environment.items() if name in KEPT_ENVIRONMENT}
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it ends, however that happens."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def probe_isolation(*, device: str) -> Isolation:
+    """Try each namespace in a child of its own, so that a refusal costs nothing."""
+    granted = {flag: _child_succeeds(flag) for flag in (_CLONE_NEWNET, _CLONE_NEWNS, _CLONE_NEWPID)}
+    return Isolation(
+        network=granted[_CLONE_NEWNET],
+        files=granted[_CLONE_NEWNS],
+        # CUDA memory handles are only opened between processes that share a process namespace.
+        processes=granted[_CLONE_NEWPID] and device == "cpu",
+    )
+
+
+def _child_succeeds(flag: int) -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            _unshare(flag)
+            if flag == _CLONE_NEWNS:
+                _make_read_only("/tmp", 1 << 20)
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def enter(isolation: Isolation, folder: Path, limits: Limits) -> None:
+    """Give up, in this process and for all it forks from now on, what the module's docstring lists.
+
+    To be called between two forks: the process namespace holds from the next fork on.
+    """
+    flags = (
+        (_CLONE_NEWNET if isolation.network else 0)
+        | (_CLONE_NEWNS | _CLONE_NEWIPC if isolation.files else 0)
+        | (_CLONE_NEWPID if isolation.processes else 0)
+    )
+    if flags:
+        _unshare(flags)
+    if isolation.files:
+        _make_read_only(str(folder), limits.folder_bytes)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    if limits.address_space_bytes is not None:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        allowed = used + limits.address_space_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+
+
+def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
+    """Wait for ``worker`` and return its wait status, ending its tree when it grows beyond the limits.
+
+    Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left.
+    """
+    processes = _own_process_table() if isolation.processes else None
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == worker:
+            return status
+        if pid == 0:
+            if processes is not None and _too_large(processes, limits):
+                os.kill(-1, signal.SIGKILL)
+            time.sleep(WATCH_INTERVAL_S)
+
+
+def _own_process_table() -> Path | None:
+    # Only a freshly mounted /proc shows the namespace's own processes.
+    if ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", 0, None) != 0:
+        return None
+    return Path("/proc")
+
+
+def _too_large(processes: Path, limits: Limits) -> bool:
+    numbers = [name for name in os.listdir(processes) if name.isdigit()]
+    if len(numbers) > MAX_PROCESSES:
+        return True
+    resident_pages = 0
+    for number in numbers:
+        try:
+            # Resident minus shared: pages common with the warm server are not the candidate's.
+            fields = Path(processes, number, "statm").read_text().split()
+        except OSError:
+            continue
+        resident_pages += max(0, int(fields[1]) - int(fields[2]))
+    return resident_pages * resource.getpagesize() > limits.resident_bytes
+
+
+def _unshare(flags: int) -> None:
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags | _CLONE_NEWUSER) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _make_read_only(writable: str, writable_bytes: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def set_attributes(attributes: _MountAttributes) -> int:
+        return libc.syscall(
+            _MOUNT_SETATTR,
+            _AT_FDCWD,
+            b"/",
+            _AT_RECURSIVE,
+            ctypes.byref(attributes),
+            ctypes.sizeof(attributes),
+        )
+
+    failed = (
+        set_attributes(_MountAttributes(propagation=_MS_PRIVATE))
+        or set_attributes(_MountAttributes(set=_MOUNT_ATTR_RDONLY))
+        or libc.mount(b"tmpfs", writable.encode(), b"tmpfs", 0, f"size={writable_bytes},mode=700".encode())
+    )
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

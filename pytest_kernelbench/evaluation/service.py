@@ -1,0 +1,157 @@
+"""The warm process: imports torch once, then forks the judge and, at its word, one worker for each candidate.
+
+    owner (pytest) <-> judge <-> service -> warden -> [first process of a namespace] -> worker
+
+It never computes, so that no thread pool and no CUDA context exists before a fork: a child is ready in 0.02 s,
+where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pytest_kernelbench.evaluation import messages, sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """The judge's end of a worker: its socket, the pipe on which its end is told, and its warden."""
+
+    connection: socket.socket
+    ending: int
+    warden: int
+
+    def kill(self, *, timeout_s: float = 10.0) -> None:
+        """End the worker and all it started; returns when its socket is closed everywhere."""
+        os.kill(self.warden, signal.SIGKILL)
+        self.connection.settimeout(timeout_s)
+        try:
+            while self.connection.recv(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+        os.close(self.ending)
+
+    def wait(self, *, timeout_s: float) -> int | None:
+        """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time."""
+        ready, _, _ = select.select([self.ending], [], [], timeout_s)
+        told = os.read(self.ending, 16) if ready else b""
+        return int(told) if told else None
+
+
+class WorkerServer:
+    """The judge's handle on the service: asks it to fork."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def fork(self) -> WorkerProcess:
+        """A new worker, waiting for its first message."""
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        messages.send(self._control, {"fork": True}, [theirs.fileno(), writing])
+        theirs.close()
+        os.close(writing)
+        answer, _ = messages.receive(self._control, timeout_s=60)
+        return WorkerProcess(ours, reading, int(answer["warden"]))
+
+
+def main(owner_descriptor: int, device: str) -> None:
+    """Body of the service process; ``owner_descriptor`` is the socket that the judge shares with the owner."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    owner = socket.socket(fileno=owner_descriptor)
+    import torch  # noqa: F401  (before the fork: this is what makes it warm)
+
+    from pytest_kernelbench.evaluation import judge, worker
+
+    isolation = sandbox.probe_isolation(device=device)
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        sandbox.end_with_parent()
+        ours.close()
+        _exit_after(lambda: judge.serve(owner, WorkerServer(theirs), device=device, isolation=isolation))
+    owner.close()
+    theirs.close()
+    signal.signal(signal.SIGCHLD, _reap)
+    with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
+        while True:
+            try:
+                _, descriptors = messages.receive(ours)
+            except messages.ConnectionEnded:
+                return
+            connection, ending = descriptors
+            warden = os.fork()
+            if warden == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                ours.close()
+                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation, device))
+            os.close(connection)
+            os.close(ending)
+            messages.send(ours, {"warden": warden})
+
+
+def _reap(*_: object) -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _exit_after(body: Callable[[], None]) -> None:
+    try:
+        body()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+def _guard(
+    serve: Callable[[socket.socket, Path, str], None],
+    connection: int,
+    ending: int,
+    folder: Path,
+    isolation: sandbox.Isolation,
+    device: str,
+) -> None:
+    """Warden: enters the sandbox, runs the worker below it, and tells how it ended."""
+    sandbox.end_with_parent()
+    os.setsid()
+    limits = sandbox.limits_for(device)
+    private = Path(tempfile.mkdtemp(dir=folder))
+    sandbox.enter(isolation, private, limits)
+    first = os.fork()
+    if first == 0:
+        sandbox.end_with_parent()
+        process = os.fork()
+        if process == 0:
+            os.close(ending)
+            # A group of its own: kill(0) and killpg reach nobody else.
+            os.setsid()
+            sandbox.end_with_parent()
+            _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
+        os.close(connection)
+        status = sandbox.watch(process, isolation, limits)
+        os.write(ending, str(os.waitstatus_to_exitcode(status)).encode())
+        os._exit(0)
+    os.close(connection)
+    os.close(ending)
+    os.waitpid(first, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,94 @@
+"""Raw pairs of durations -> a speed-up with an interval. Standard library only.
+
+The estimator is the median of paired log-ratios: one slow moment of the machine moves one pair, not the
+result. The interval is the exact order-statistic interval of the median, which assumes nothing about the
+noise but that pairs are independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pytest_kernelbench.evaluation.protocols import Protocol
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """``speedup`` is reference / candidate; low and high bound its 95 % interval (None: sequential protocol)."""
+
+    reference_ms: float
+    candidate_ms: float
+    speedup: float
+    speedup_low: float | None
+    speedup_high: float | None
+    pairs: int
+
+
+def median_interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
+    """Ranks (0-based) of the order statistics that bound a median with at least ``confidence``; None if n is too small.
+
+    P(x_(r) < median < x_(n-1-r)) = 1 - 2 P(Binomial(n, 1/2) <= r).
+    """
+    tail, rank = 0.0, -1
+    for r in range(n // 2):
+        tail += math.comb(n, r) / 2**n
+        if 1 - 2 * tail < confidence:
+            break
+        rank = r
+    return None if rank < 0 else (rank, n - 1 - rank)
+
+
+def paired_timing(reference_ms: Sequence[float], candidate_ms: Sequence[float]) -> Timing:
+    """Timing from pairs taken next to each other; with fewer than 6 pairs the interval is unknown."""
+    if len(reference_ms) != len(candidate_ms) or not reference_ms:
+        raise ValueError("one reference duration is needed for each candidate duration, and at least one pair")
+    log_ratios = sorted(math.log(r / c) for r, c in zip(reference_ms, candidate_ms, strict=True))
+    ranks = median_interval_ranks(len(log_ratios))
+    return Timing(
+        reference_ms=median(reference_ms),
+        candidate_ms=median(candidate_ms),
+        speedup=math.exp(median(log_ratios)),
+        speedup_low=math.exp(log_ratios[ranks[0]]) if ranks else None,
+        speedup_high=math.exp(log_ratios[ranks[1]]) if ranks else None,
+        pairs=len(log_ratios),
+    )
+
+
+def sequential_timing(reference_ms: Sequence[float], candidate_ms: Sequence[float]) -> Timing:
+    """KernelBench's way: first trial dropped, means of the rest, rounded to three significant digits."""
+    reference, candidate = (float(f"{sum(ms[1:]) / len(ms[1:]):.3g}") for ms in (reference_ms, candidate_ms))
+    return Timing(
+        reference_ms=reference,
+        candidate_ms=candidate,
+        speedup=reference / candidate,
+        speedup_low=None,
+        speedup_high=None,
+        pairs=len(candidate_ms),
+    )
+
+
+def enough(timing: Timing, protocol: Protocol, margin: float) -> bool:
+    """Whether more pairs could change what is said of this candidate.
+
+    Stopping as soon as a result looks fast would favour fast results. What stops early cannot turn an
+    identical kernel into a fast one: plainly slower, certainly not fast, plainly faster by a quarter, or an
+    interval as narrow as the protocol asks, whatever it says.
+    """
+    if timing.speedup_low is None or timing.speedup_high is None:
+        return False
+    if timing.speedup_high < 1 - margin:
+        return True
+    if timing.pairs < protocol.pairs_min:
+        return False
+    half_width = math.log(timing.speedup_high / timing.speedup_low) / 2
+    return (
+        half_width < protocol.half_width
+        or timing.speedup_high < 1 + margin
+        or timing.speedup_low > 1.25
+        or timing.pairs >= protocol.pairs_max
+    )

@@ -1,0 +1,152 @@
+"""One worker's life: load both sides, then answer the judge's questions until it hangs up."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kernelbench import inline
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.worker.slots import Slots
+from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch, operators_called
+
+
+def serve(connection: socket.socket, folder: Path, device: str) -> None:
+    """Answer questions on ``connection``; ``folder`` is the one place on disk that can be written."""
+    _settle(folder)
+    bench = _Bench(device, folder)
+    while True:
+        try:
+            question, descriptors = messages.receive(connection)
+        except messages.ConnectionEnded:
+            return
+        try:
+            answer = getattr(bench, question["ask"])(question, descriptors)
+        except Exception as error:  # the candidate's own: whatever it raises is its verdict
+            answer = {"raised": _last_lines(error), "kind": type(error).__name__}
+        messages.send(connection, answer)
+
+
+def _settle(folder: Path) -> None:
+    os.chdir(folder)
+    tempfile.tempdir = str(folder)
+    # Third-party caches have no other setting; they must not outlive the candidate that filled them.
+    os.environ["TMPDIR"] = str(folder)
+    os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(folder / "torch_extensions")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    random.seed()
+
+
+def _last_lines(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {error}{where}"[-2000:]
+
+
+class _Bench:
+    """The two sides of a trial, and what the judge may ask of them."""
+
+    def __init__(self, device: str, folder: Path) -> None:
+        self._device = device
+        self._folder = folder
+
+    def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Reference first, while the process is pristine; then the candidate, with the same weights."""
+        inline.use_cache(Path(question["cache"]))
+        torch.set_num_threads(question["threads"])
+        torch.set_grad_enabled(False)
+        if self._device == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+        reference = ReferenceModule(question["task_source"])
+        self._reference = instantiate(reference.model_class, reference, question["seed"], self._device)
+        weights = {name: value.clone() for name, value in self._reference.state_dict().items()}
+        self._slots = Slots(self._device)
+        self._stopwatch = Stopwatch(self._device)
+        path = self._folder / "candidate.py"
+        path.write_text(question["candidate_source"])
+        candidate = CandidateModule(path)
+        self._candidate = instantiate(candidate.model_class, reference, question["seed"], self._device)
+        own = self._candidate.state_dict()
+        if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
+            self._candidate.load_state_dict(weights)
+        return {"loaded": True}
+
+    def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Map the memory of input and output slots that the judge made."""
+        self._slots.attach(question["slots"], descriptors)
+        return {"attached": len(question["slots"])}
+
+    def run(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Run the candidate on a slot's inputs; its answer goes into the slot's outputs."""
+        slot = self._slots[question["slot"]]
+        answer = slot.deliver(self._candidate(*slot.inputs))
+        self._stopwatch.settle()
+        return answer
+
+    def warm(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Run both sides ``times`` times, untimed."""
+        for _ in range(question["times"]):
+            self._reference(*self._slots[question["reference_slot"]].inputs)
+            self._candidate(*self._slots[question["candidate_slot"]].inputs)
+        self._stopwatch.settle()
+        return {"warm": True}
+
+    def pairs(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Time pairs; in each, both sides run next to each other, each on inputs of its own."""
+        reference_ms, candidate_ms = [], []
+        for reference_slot, candidate_slot, candidate_first in question["pairs"]:
+            durations = {}
+            for side in ("candidate", "reference") if candidate_first else ("reference", "candidate"):
+                module = self._candidate if side == "candidate" else self._reference
+                slot = self._slots[candidate_slot if side == "candidate" else reference_slot]
+                durations[side], output = self._stopwatch.time(module, slot.inputs)
+                if side == "candidate":
+                    answer = slot.deliver(output)
+                    if "mismatch" in answer:
+                        return answer
+                else:
+                    _spoil(output)
+                del output
+            reference_ms.append(durations["reference"])
+            candidate_ms.append(durations["candidate"])
+        self._stopwatch.settle()
+        return {"reference_ms": reference_ms, "candidate_ms": candidate_ms}
+
+    def series(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Time one side alone, ``times`` times on one slot: the sequential protocol."""
+        slot = self._slots[question["slot"]]
+        module = self._candidate if question["side"] == "candidate" else self._reference
+        return {"ms": [self._stopwatch.time(module, slot.inputs)[0] for _ in range(question["times"])]}
+
+    def repeat(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Run the candidate and deliver its answer ``times`` times: the judge holds the clock."""
+        slot = self._slots[question["slot"]]
+        for _ in range(question["times"]):
+            slot.deliver(self._candidate(*slot.inputs))
+        self._stopwatch.settle()
+        return {"repeated": question["times"]}
+
+    def operators(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Names of the ATen operators that one call of the candidate dispatches."""
+        slot = self._slots[question["slot"]]
+        return {"operators": operators_called(self._candidate, slot.inputs)}
+
+
+def _spoil(output: Any) -> None:
+    # The allocator will hand this memory to the candidate's torch.empty: it must not hold an answer.
+    for tensor in output if isinstance(output, tuple | list) else (output,):
+        tensor.fill_(float("nan") if tensor.is_floating_point() else -1)
