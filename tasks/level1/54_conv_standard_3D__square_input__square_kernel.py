@@ -1,0 +1,34 @@
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    """y = conv3d(x, weight) with a cubic kernel on a cube."""
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=False
+    ):
+        super().__init__()
+        self.conv3d = nn.Conv3d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
+        )
+
+    def forward(self, x):
+        return self.conv3d(x)
+
+
+batch_size = 16
+in_channels = 3
+out_channels = 64
+kernel_size = 3
+depth = 64
+width = 64
+height = 64
+
+
+def get_inputs():
+    return [torch.rand(batch_size, in_channels, depth, width, height)]
+
+
+def get_init_inputs():
+    return [in_channels, out_channels, kernel_size]

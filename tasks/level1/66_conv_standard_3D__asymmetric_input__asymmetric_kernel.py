@@ -1,0 +1,35 @@
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    """y = conv3d(x, weight) with a 3 x 5 x 7 kernel on a flat box."""
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size,
+        stride=(1, 1, 1), padding=(0, 0, 0), dilation=(1, 1, 1), groups=1, bias=False,
+    ):
+        super().__init__()
+        self.conv3d = nn.Conv3d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
+        )
+
+    def forward(self, x):
+        return self.conv3d(x)
+
+
+batch_size = 8
+in_channels = 3
+out_channels = 64
+kernel_size = (3, 5, 7)
+depth = 16
+height = 128
+width = 128
+
+
+def get_inputs():
+    return [torch.rand(batch_size, in_channels, depth, height, width)]
+
+
+def get_init_inputs():
+    return [in_channels, out_channels, kernel_size]

@@ -1,0 +1,34 @@
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    """y = conv_transpose2d(x, weight), strided, padded and dilated, on a wide image."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, bias=False):
+        super().__init__()
+        self.conv_transpose2d = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation=dilation, bias=bias
+        )
+
+    def forward(self, x):
+        return self.conv_transpose2d(x)
+
+
+batch_size = 16
+in_channels = 32
+out_channels = 64
+kernel_size = 3
+height_in = 64
+width_in = 128
+stride = 5
+padding = 1
+dilation = 2
+
+
+def get_inputs():
+    return [torch.rand(batch_size, in_channels, height_in, width_in)]
+
+
+def get_init_inputs():
+    return [in_channels, out_channels, kernel_size, stride, padding, dilation]
