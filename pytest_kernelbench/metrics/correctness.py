@@ -1,0 +1,40 @@
+"""Whether candidates are correct, and why those that were thrown out were."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..records import Outcome
+from .results import StrategyResults, mean
+
+
+def correct_rate(results: StrategyResults) -> float | None:
+    """Mean over tasks of the fraction of its samples that are correct."""
+    return mean(correct_rates(results))
+
+
+def correct_rates(results: StrategyResults) -> list[float]:
+    """For each task, the fraction of its samples that are correct."""
+    return [task.share(each.correct for each in task.evaluations) for task in results.tasks]
+
+
+def any_correct(results: StrategyResults) -> float | None:
+    """Fraction of tasks with at least one correct sample."""
+    return mean(float(task.n_correct > 0) for task in results.tasks)
+
+
+def solved(results: StrategyResults) -> float | None:
+    """Fraction of tasks for which a correct candidate was chosen."""
+    return mean(
+        float(task.selection is not None and task.selection.index is not None) for task in results.tasks
+    )
+
+
+def void_counts(results: StrategyResults) -> dict[str, int]:
+    """Void candidates by the flag that convicted them, most frequent first; one may carry several flags."""
+    counts: Counter[str] = Counter()
+    for task in results.tasks:
+        for evaluation in task.evaluations:
+            if evaluation.outcome is Outcome.VOID:
+                counts.update(evaluation.flags or ("unflagged",))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,55 @@
+"""fast_p: correct and more than ``p`` times as fast as the reference. Source: KernelBench, arXiv 2502.10517.
+
+Each in two readings, ``verified`` (the interval's lower end is above ``p * (1 + margin)``) and raw (the
+point estimate is above ``p``, as the literature counts), and of three things: the chosen candidate, every
+sample, and any of the K samples. One task is one vote; a task without a row counts as not fast.
+"""
+
+from __future__ import annotations
+
+from ..records import Evaluation, Selection
+from .results import StrategyResults, TaskResults, mean
+
+THRESHOLDS = (0.0, 0.5, 1.0, 1.5, 2.0)
+
+
+def fast_p(results: StrategyResults, p: float, *, verified: bool) -> float | None:
+    """Fraction of tasks whose chosen candidate is fast, verified by its confirmation timing alone."""
+    return mean(selection_is_fast(task.selection, p, results.margin, verified) for task in results.tasks)
+
+
+def fast_p_per_sample(results: StrategyResults, p: float, *, verified: bool) -> float | None:
+    """Mean over tasks of the fraction of its samples that are fast: what one sample would give."""
+    return mean(sample_rates(results, p, verified=verified))
+
+
+def fast_p_any(results: StrategyResults, p: float, *, verified: bool) -> float | None:
+    """Fraction of tasks with at least one fast sample, on first timings: the literature's best-of-K."""
+    return mean(float(rate > 0) for rate in sample_rates(results, p, verified=verified))
+
+
+def sample_rates(results: StrategyResults, p: float, *, verified: bool) -> list[float]:
+    """For each task, the fraction of its samples that are fast."""
+    margin = results.margin
+    return [
+        task.share(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)
+        for task in results.tasks
+    ]
+
+
+def n_fast(task: TaskResults, p: float, margin: float, *, verified: bool) -> int:
+    return sum(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)
+
+
+def evaluation_is_fast(evaluation: Evaluation, p: float, margin: float, verified: bool) -> bool:
+    return evaluation.fast(p, margin) if verified else evaluation.fast_raw(p)
+
+
+def selection_is_fast(selection: Selection | None, p: float, margin: float, verified: bool) -> bool:
+    if selection is None or selection.index is None:
+        return False
+    if p == 1.0:
+        return selection.fast if verified else selection.fast_raw
+    if verified:
+        return selection.confirmed_low is not None and selection.confirmed_low > p * (1 + margin)
+    return selection.speedup is not None and selection.speedup > p

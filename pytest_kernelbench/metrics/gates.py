@@ -1,0 +1,51 @@
+"""Gates: the least value of a metric with which a run passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from ..errors import StrategyError, UsageError
+from ..strategy import Strategy, did_you_mean
+from .results import StrategyResults
+
+Metric = Callable[[StrategyResults], "float | None"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    metric: str
+    minimum: float
+
+    def failure(self, results: StrategyResults, metrics: Mapping[str, Metric]) -> str | None:
+        """One line that says by how much the gate was missed, or None where it holds."""
+        value = metrics[self.metric](results)
+        if value is not None and value >= self.minimum:
+            return None
+        shown = "not measured" if value is None else f"{value:.4g}"
+        return f"{self.metric} of {results.strategy} is {shown}, under the gate of {self.minimum:.4g}"
+
+
+def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:
+    place = f"--kernelbench-fail-under={text}"
+    name, colon, number = text.partition(":")
+    if not colon:
+        raise UsageError(f"{place}: write METRIC:VALUE, as in fast_1:0.8")
+    if name not in metrics:
+        raise UsageError(f'{place}: no such metric "{name}"{did_you_mean(name, metrics)}')
+    try:
+        minimum = float(number)
+    except ValueError:
+        raise UsageError(f'{place}: "{number}" is not a number') from None
+    if not isfinite(minimum):
+        raise UsageError(f'{place}: "{number}" is not a finite number')
+    return Gate(metric=name, minimum=minimum)
+
+
+def gates_of(strategy: Strategy, metrics: Mapping[str, Metric]) -> list[Gate]:
+    for name in strategy.gate:
+        if name not in metrics:
+            near = did_you_mean(name, metrics)
+            raise StrategyError(f'strategy {strategy.name}: [gate] no such metric "{name}"{near}')
+    return [Gate(metric=name, minimum=minimum) for name, minimum in strategy.gate.items()]

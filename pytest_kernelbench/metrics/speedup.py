@@ -1,0 +1,49 @@
+"""Speed-up of the chosen candidates: the confirmed one where it was timed again, else the first.
+
+A task without a chosen candidate counts as 1.0, for its user stays with the reference. Leaving it out would
+let a figure rise when a kernel is lost.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+from statistics import median
+
+from ..records import Selection
+from .results import StrategyResults, mean
+
+
+def speedup_of(selection: Selection) -> float | None:
+    """Confirmed where it was timed again, else as first timed; None where nothing was chosen or timed."""
+    return selection.speedup if selection.confirmed_speedup is None else selection.confirmed_speedup
+
+
+def speedups(results: StrategyResults) -> list[float]:
+    """One for each task, 1.0 where there is none."""
+    measured = [None if task.selection is None else speedup_of(task.selection) for task in results.tasks]
+    return [1.0 if speedup is None else speedup for speedup in measured]
+
+
+def mean_speedup(results: StrategyResults) -> float | None:
+    """Arithmetic mean, which one large value decides: for comparison with the literature."""
+    return mean(speedups(results))
+
+
+def geomean_speedup(results: StrategyResults) -> float | None:
+    logarithm = mean(map(log, speedups(results)))
+    return None if logarithm is None else exp(logarithm)
+
+
+def median_speedup(results: StrategyResults) -> float | None:
+    return median(speedups(results)) if results.tasks else None
+
+
+def retained_speedup(results: StrategyResults) -> float | None:
+    """Geometric mean of confirmed / first speed-up over the chosen: below 1 is the winner's curse."""
+    chosen = [task.selection for task in results.tasks if task.selection is not None]
+    logarithm = mean(
+        log(each.confirmed_speedup / each.speedup)
+        for each in chosen
+        if each.confirmed_speedup and each.speedup
+    )
+    return None if logarithm is None else exp(logarithm)

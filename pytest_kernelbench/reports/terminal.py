@@ -1,0 +1,254 @@
+"""The report as it stands at the end of a pytest run, in plain lines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from ..metrics import THRESHOLDS
+from ..records import Task
+from .run_folder import RunRecords
+from .summary import report_json
+
+GAP = "  "
+LEAST_WIDTH = 80
+
+
+def render(records: RunRecords, *, width: int) -> list[str]:
+    """The lines of the report, all from ``report_json``. What can be wrapped fits ``width`` columns."""
+    report = report_json(records)
+    width = max(width, LEAST_WIDTH)
+    blocks = [
+        _header(report, width),
+        _tasks(report, width),
+        _strategies(report),
+        _fast_p(report),
+        *(_samples(report, each, width) for each in report["samples"]),
+        _remarks(report, width),
+    ]
+    lines = []
+    for block in blocks:
+        if block:
+            lines += [*block, ""]
+    return [line.rstrip() for line in lines[:-1]]
+
+
+def _header(report: dict[str, Any], width: int) -> list[str]:
+    facts = [
+        _counted(len(report["tasks"]), "task"),
+        report["policy"] and f"policy {report['policy']}",
+        report["device"],
+        report["sizes"] and f"{report['sizes']} sizes",
+        report["protocol"] and f"protocol {report['protocol']}",
+        report["margin"] is not None and f"margin {100 * report['margin']:g} %",
+    ]
+    lines = textwrap.wrap(", ".join(str(fact) for fact in facts if fact), width)
+    return lines + (textwrap.wrap(report["policy_label"], width) if report["policy_label"] else [])
+
+
+def _tasks(report: dict[str, Any], width: int) -> list[str]:
+    """A line for each distinct choice on a task, with the strategies that made it."""
+    names = list(report["strategies"])
+    if not names or not report["tasks"]:
+        return []
+    rows: list[tuple[str, str, str, str, str, list[str]]] = []
+    for task in report["tasks"]:
+        choices: dict[tuple[str, str, str, str], list[str]] = {}
+        for name in names:
+            choices.setdefault(_choice(report["strategies"][name]["tasks"][task]), []).append(name)
+        shown_task, shown_correct = task, ""
+        for (correct, *choice), chosen_by in choices.items():
+            repeated = correct if correct != shown_correct else ""
+            rows.append((shown_task, repeated, *choice, chosen_by))
+            shown_task, shown_correct = "", correct
+    heads = ("correct", "chosen", "speed-up [95 %]", "verdict")
+    widths = [max(len(head), *(len(row[i + 1]) for row in rows)) for i, head in enumerate(heads)]
+    several = len(names) > 1
+    fixed = sum(widths) + len(GAP) * (len(widths) + several)
+    by_width = 0
+    if several:
+        wanted = max(len(_names(row[-1], names)) for row in rows)
+        left = width - fixed - max(len(Task(id=task, source="").short_id) for task in report["tasks"])
+        by_width = max(*map(len, names), min(wanted, width // 3, left))
+    labels = _labels(report["tasks"], width - fixed - by_width)
+    task_width = max(len("task"), *map(len, labels.values()))
+    by_width = max(by_width, width - fixed - task_width)
+    lines = [_line("task", heads, widths, task_width) + (GAP + "by" if several else "")]
+    for task, *cells, chosen_by in rows:
+        wrapped = (
+            textwrap.wrap(_names(chosen_by, names), by_width, break_on_hyphens=False) if several else [""]
+        )
+        lines.append(_line(labels.get(task, ""), cells, widths, task_width) + GAP + wrapped[0])
+        indent = " " * len(_line("", [""] * len(widths), widths, task_width))
+        lines += [indent + GAP + more for more in wrapped[1:]]
+    if any(_first_only(row) for each in report["strategies"].values() for row in each["tasks"].values()):
+        lines.append("* not timed again: the first timing, which selection has biased upwards")
+    return lines
+
+
+def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
+    return f"all {len(names)}" if len(chosen_by) == len(names) > 2 else ", ".join(chosen_by)
+
+
+def _choice(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    correct = f"{row['correct']}/{row['drawn']}"
+    if row["index"] is None:
+        return correct, "-", "-", row["verdict"]
+    return correct, f"#{row['index']}", _speedup(row) + ("*" if _first_only(row) else ""), row["verdict"]
+
+
+def _first_only(row: dict[str, Any]) -> bool:
+    return row["speedup"] is not None and not row["confirmed"]
+
+
+def _labels(tasks: Sequence[str], room: int) -> dict[str, str]:
+    """``level1/12 Matmul_with_diag…`` in at most ``room`` columns; the number alone where no name fits."""
+    labels = {}
+    for task in tasks:
+        short = Task(id=task, source="").short_id
+        name = task[len(short) :].strip("_")
+        space = room - len(short) - 1
+        if len(name) > space:
+            name = name[: space - 1] + "…" if space >= 8 else ""
+        labels[task] = f"{short} {name}".rstrip()
+    return labels
+
+
+def _line(first: str, cells: Sequence[str], widths: Sequence[int], first_width: int) -> str:
+    """Counts and indices to the right, text to the left."""
+    numbers = [cell.rjust(width) for cell, width in zip(cells[:2], widths, strict=False)]
+    words = [cell.ljust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    return GAP.join([first.ljust(first_width), *numbers, *words])
+
+
+def _strategies(report: dict[str, Any]) -> list[str]:
+    table = [["strategy", "fast_1 [95 %]", "raw", "geomean [95 %]", "median", "mean", "kept"]]
+    for name, each in report["strategies"].items():
+        metrics, intervals = each["metrics"], each["intervals"]
+        table.append(
+            [
+                name,
+                _rate(metrics["fast_1"], intervals["fast_1"]),
+                _rate(metrics["fast_1_raw"]),
+                _times(metrics["geomean_speedup"], intervals["geomean_speedup"]),
+                _times(metrics["median_speedup"]),
+                _times(metrics["mean_speedup"]),
+                _rate(each["retained_speedup"]),
+            ]
+        )
+    if len(table) == 1:
+        return []
+    return [*_table(table), "kept: of the first timing's speed-up, when the chosen were timed again"]
+
+
+def _fast_p(report: dict[str, Any]) -> list[str]:
+    table = [["fast_p, %: verified / raw", *(f"p = {p:g}" for p in THRESHOLDS)]]
+    for name, each in report["strategies"].items():
+        metrics = each["metrics"]
+        rates = [(metrics[f"fast_{p:g}"], metrics[f"fast_{p:g}_raw"]) for p in THRESHOLDS]
+        table.append(
+            [name, *(" / ".join("-" if rate is None else _percent(rate) for rate in both) for both in rates)]
+        )
+    return _table(table) if len(table) > 1 else []
+
+
+def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> list[str]:
+    names = samples["strategies"]
+    metrics = report["strategies"][names[0]]["metrics"]
+    intervals = report["strategies"][names[0]]["intervals"]
+    of = "" if len(report["samples"]) == 1 else f" ({', '.join(names)})"
+    drawn = samples["drawn"]
+    lines = textwrap.wrap(
+        f"samples{of}: {drawn} drawn, {samples['judged']} judged, "
+        f"correct {_rate(metrics['correct'], intervals['correct'])}, "
+        f"any correct {_rate(metrics['any_correct'])} of tasks",
+        width,
+    )
+    table = [["fast_1", "per sample [95 %]", f"any of {samples['k']} [95 %]"]]
+    for label, reading in (("verified", ""), ("raw", "_raw")):
+        row = [f"fast_1_{of}{reading}" for of in ("sample", "any")]
+        table.append([label, *(_rate(metrics[name], intervals[name]) for name in row)])
+    lines += _table(table)
+    curve = samples["any_of_k"]
+    if len(curve) > 1:
+        table = [["any of K, %", *(str(point["k"]) for point in curve)]]
+        for label, key in (("verified", "fast_1"), ("raw", "fast_1_raw"), ("coin flip", "coin_flip")):
+            table.append([label, *("-" if point[key] is None else _percent(point[key]) for point in curve)])
+        lines += ["", *_table(table)]
+    if samples["void"]:
+        counts = ", ".join(f"{flag} {count}" for flag, count in samples["void"].items())
+        lines += [
+            "",
+            *textwrap.wrap(f"void: {samples['outcomes']['void']} of {samples['judged']} ({counts})", width),
+        ]
+    return lines
+
+
+def _remarks(report: dict[str, Any], width: int) -> list[str]:
+    lines = []
+    null = report["null"]
+    if null is not None:
+        rate = f" ({_rate(null['false_positive_rate'], null['interval'])})" if null["n"] else ""
+        bad = f"; {null['not_correct']} judged not correct" if null["not_correct"] else ""
+        lines.append(
+            f"null: the reference against itself is fast in {null['fast_1']} of {null['n']}{rate}, "
+            f"raw {null['fast_1_raw']} of {null['n']}{bad}"
+        )
+    rows = [row for each in report["strategies"].values() for row in each["tasks"].values()]
+    if any(row["verdict"] == "missing" for row in rows):
+        lines.append("missing: the run holds no choice for these tasks; they count as not fast")
+    lines += [f"note: {note}" for note in report["notes"]]
+    return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+
+
+def _rate(rate: float | None, interval: Sequence[float] | None = None) -> str:
+    """``80 % [49, 94]``; ``99.6 %`` where rounding would say all."""
+    if rate is None:
+        return "-"
+    shown = f"{_percent(rate)} %"
+    return shown if interval is None else f"{shown} [{_percent(interval[0])}, {_percent(interval[1])}]"
+
+
+def _percent(rate: float) -> str:
+    percent = 100 * rate
+    if percent in (0, 100) or 0.5 <= percent <= 99.4:
+        return f"{percent:.0f}"
+    if percent < 0.05 or 99.95 <= percent < 100:
+        return "<0.1" if percent < 0.05 else ">99.9"
+    return f"{percent:.1f}"
+
+
+def _speedup(row: dict[str, Any]) -> str:
+    interval = None if row["low"] is None or row["high"] is None else (row["low"], row["high"])
+    return _times(row["speedup"], interval)
+
+
+def _times(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """``1.42x [1.39, 1.45]``, to about three digits."""
+    if value is None:
+        return "-"
+    shown = f"{_digits(value)}x"
+    return shown if interval is None else f"{shown} [{_digits(interval[0])}, {_digits(interval[1])}]"
+
+
+def _digits(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,46 @@
+"""Which candidate a strategy takes: by what it may see, and by timings only of those it may look at.
+
+To add a ranking: write ``selection/<name>.py``, add its line to ``RANKINGS`` and its name to
+``strategy.RANKINGS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records import Judged
+from ..strategy import SelectionSettings
+from .base import Choice, Ranking, Sees, Visible, visible
+from .confidence import most_expected_first
+from .fastest import fastest_first
+from .surprisal import least_expected_first
+from .uniform import in_random_order
+
+RANKINGS = {
+    "fastest": Ranking(order=fastest_first, sees=Sees.TIMINGS),
+    "random": Ranking(order=in_random_order, sees=Sees.VERDICTS),
+    "confidence": Ranking(order=most_expected_first, sees=Sees.LOGPROBS),
+    "surprisal": Ranking(order=least_expected_first, sees=Sees.LOGPROBS),
+}
+
+__all__ = ["RANKINGS", "Choice", "Ranking", "Sees", "Visible", "select"]
+
+
+def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int) -> Choice:
+    """Choose among the candidates of one task; ``Choice.index`` is None where none of them is correct.
+
+    Equal scores are decided by the lower index. Two candidates with the same text are two candidates, as in
+    the paper. Raises PolicyError where a log-probability is needed and not known.
+    """
+    by_index = {judged.candidate.index: judged for judged in group if judged.evaluation.correct}
+    correct = [by_index[index] for index in sorted(by_index)]
+    by = RANKINGS[settings.by]
+    considered = by.order([visible(judged, by.sees, settings) for judged in correct], seed)
+    if by.sees is not Sees.TIMINGS:
+        considered = considered[: settings.top]
+    then = RANKINGS[settings.then]
+    shortlist = [visible(by_index[index], then.sees, settings) for index in considered]
+    return Choice(
+        index=next(iter(then.order(shortlist, seed)), None),
+        considered=tuple(considered),
+    )

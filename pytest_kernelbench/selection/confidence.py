@@ -1,0 +1,13 @@
+"""Confidence-guided selection: the correct candidate that the policy expected most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .base import Visible
+
+
+def most_expected_first(correct: Sequence[Visible], seed: int) -> list[int]:
+    """Highest log-probability first."""
+    by_logprob = sorted(correct, key=lambda each: (each.logprob, -each.index), reverse=True)
+    return [each.index for each in by_logprob]

@@ -1,0 +1,14 @@
+"""Oracle: look at every timing and take the fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from .base import Visible
+
+
+def fastest_first(correct: Sequence[Visible], seed: int) -> list[int]:
+    """Largest speed-up first, candidates that were not timed last."""
+    slowness = {each.index: inf if each.speedup is None else -each.speedup for each in correct}
+    return sorted(slowness, key=lambda index: (slowness[index], index))

@@ -1,0 +1,25 @@
+"""Estimators and intervals: numbers in, numbers out."""
+
+from .intervals import Interval, clustered_bootstrap, wilson
+from .k_subsets import (
+    any_success,
+    argmax_mean,
+    coin_flip_success,
+    equivalent_k,
+    expected_max,
+    random_correct_success,
+    top_m_success,
+)
+
+__all__ = [
+    "Interval",
+    "any_success",
+    "argmax_mean",
+    "clustered_bootstrap",
+    "coin_flip_success",
+    "equivalent_k",
+    "expected_max",
+    "random_correct_success",
+    "top_m_success",
+    "wilson",
+]

@@ -1,0 +1,98 @@
+"""To accept a new look: read the difference, then write what ``report()`` returns to ``terminal.golden.txt``."""
+
+from pathlib import Path
+
+import pytest
+from made_up_run import TASKS, write_run
+
+from pytest_kernelbench.records import Selection
+from pytest_kernelbench.reports import RunRecords, StrategyOfRun, render
+
+GOLDEN = Path(__file__).with_name("terminal.golden.txt")
+LABEL = "tiny is a small model trained on these tasks: its scores say nothing about any other model."
+STRATEGIES = ("oracle", "surprisal-top3", "surprisal", "random", "confidence")
+PAPER_S_TABLE = [
+    "strategy     fast_1 [95 %]    raw      geomean [95 %]  median   mean   kept",
+    "oracle     100 % [57, 100]  100 %   60.8x [16.1, 231]   23.8x   221x  100 %",
+    "surprisal    80 % [38, 96]   80 %  13.9x [3.17, 50.4]   15.6x  32.8x  100 %",
+]
+
+
+def report(folder: Path, width: int = 100) -> str:
+    return "".join(line + "\n" for line in render(RunRecords.load(folder), width=width))
+
+
+def test_the_report_of_five_strategies_looks_like_the_golden_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_run(Path("run"), *STRATEGIES, label=LABEL, lost=TASKS[3:4])
+    with (folder / "selections.jsonl").open("a") as file:
+        file.write('{"task": "level1/12_Mat')
+    assert report(folder) == GOLDEN.read_text()
+
+
+def test_one_strategy_needs_no_column_to_name_it(tmp_path):
+    first_table = report(write_run(tmp_path, "surprisal-top3")).split("\n\n")[1].splitlines()
+    assert first_table[0].split() == ["task", "correct", "chosen", "speed-up", "[95", "%]", "verdict"]
+    assert len(first_table) == 1 + len(TASKS)
+
+
+def test_strategies_that_chose_the_same_candidate_share_a_line(tmp_path):
+    text = report(write_run(tmp_path, "oracle", "best-of-64", "random"))
+    assert "oracle, best-of-64" in text
+    assert text.count("all 3") == 2  # where random chose the fastest, and where nothing could be chosen
+
+
+@pytest.mark.parametrize("width", [40, 80, 90, 100, 132])
+def test_the_report_fits_the_terminal_from_80_columns_on(tmp_path, width):
+    folder = write_run(tmp_path, *STRATEGIES, label=LABEL)
+    assert max(map(len, report(folder, width).splitlines())) <= max(width, 80)
+
+
+def test_a_speed_up_that_was_not_timed_again_is_marked(tmp_path):
+    text = report(write_run(tmp_path, "oracle", confirm=False))
+    assert "]*  correct\n" in text
+    assert "* not timed again: the first timing, which selection has biased upwards" in text
+    assert "* not" not in report(write_run(tmp_path, "oracle"))
+
+
+def test_the_null_and_the_label_are_said_only_where_there_are_any(tmp_path):
+    text = report(write_run(tmp_path, "oracle", null=False))
+    assert "null:" not in text and LABEL not in text
+    assert "null: the reference against itself is fast in 0 of 5 (0 % [0, 43]), raw 5 of 5\n" in report(
+        write_run(tmp_path, "oracle")
+    )
+
+
+def test_an_empty_run_still_has_a_report(tmp_path):
+    assert report(write_run(tmp_path, "oracle", tasks=(), null=False)).startswith("0 tasks, policy tiny")
+
+
+def test_a_run_that_stopped_before_its_first_row_shows_every_task_as_missing(tmp_path):
+    assert report(write_run(tmp_path, "oracle", lost=TASKS)).count("missing\n") == len(TASKS)
+
+
+def test_the_table_of_strategies_shows_what_the_paper_s_selection_table_does():
+    # Best-of-64 of the paper, seed 42, and a made-up choice that misses one task of the five.
+    speedups = {"oracle": (859.8, 191.7, 23.8, 15.6, 13.6), "surprisal": (110.0, 0.95, 23.8, 15.6, 13.6)}
+    selections = {
+        (task, name): Selection(
+            task=task,
+            strategy=name,
+            index=0,
+            considered=(0,),
+            cost={},
+            speedup=speedup,
+            confirmed_speedup=speedup,
+            confirmed_low=0.99 * speedup,
+            confirmed_high=1.01 * speedup,
+            fast=speedup > 1.01,
+            fast_raw=speedup > 1,
+        )
+        for name, chosen in speedups.items()
+        for task, speedup in zip(TASKS, chosen, strict=True)
+    }
+    strategies = tuple(StrategyOfRun(name=name, k=64) for name in speedups)
+    records = RunRecords(options={}, tasks=TASKS, strategies=strategies, selections=selections)
+    lines = render(records, width=100)
+    start = next(number for number, line in enumerate(lines) if line.startswith("strategy"))
+    assert lines[start : start + 3] == PAPER_S_TABLE

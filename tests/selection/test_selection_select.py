@@ -1,0 +1,173 @@
+from itertools import combinations
+from math import isclose
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome
+from pytest_kernelbench.selection import Choice, select
+from pytest_kernelbench.stats import any_success, expected_max, random_correct_success, top_m_success
+from pytest_kernelbench.strategy import SelectionSettings
+
+TASK = "level1/19_ReLU"
+
+
+def judged(index: int, speedup: float | None, logprob: float | None = None, n_tokens: int = 1) -> Judged:
+    """A candidate; one without a speed-up is incorrect. ``logprob`` is the mean over its tokens."""
+    total = None if logprob is None else logprob * n_tokens
+    completion = Completion(task=TASK, index=index, text="", policy="p", sum_logprob=total, n_tokens=n_tokens)
+    outcome = Outcome.INCORRECT if speedup is None else Outcome.CORRECT
+    evaluation = Evaluation(source_sha256=None, outcome=outcome, speedup=speedup)
+    return Judged(candidate=Candidate(completion=completion, source=""), evaluation=evaluation)
+
+
+def choose(group: list[Judged], seed: int = 0, **settings) -> Choice:
+    return select(group, SelectionSettings(**settings), seed=seed)
+
+
+GROUP = [
+    judged(0, None, -9.0),  # the least expected, and incorrect
+    judged(1, 0.9, -3.0, n_tokens=1),
+    judged(2, 3.0, -0.5, n_tokens=100),
+    judged(3, 1.2, -2.0, n_tokens=10),
+    judged(4, 1.1, -1.0, n_tokens=2),
+]
+
+
+def test_fastest_takes_the_fastest_and_looks_at_every_correct_one():
+    choice = choose(GROUP, by="fastest")
+    assert choice.index == 2
+    assert sorted(choice.considered) == [1, 2, 3, 4]
+
+
+def test_surprisal_takes_the_least_expected_of_the_correct():
+    assert choose(GROUP, by="surprisal") == Choice(index=1, considered=(1,))
+
+
+def test_surprisal_by_the_sum_prefers_the_long():
+    assert choose(GROUP, by="surprisal", logprob="sum") == Choice(index=2, considered=(2,))
+
+
+def test_surprisal_top3_takes_the_fastest_of_the_three_least_expected():
+    assert choose(GROUP, by="surprisal", top=3) == Choice(index=3, considered=(1, 3, 4))
+
+
+def test_confidence_takes_the_most_expected_of_the_correct():
+    assert choose(GROUP, by="confidence", top=2) == Choice(index=2, considered=(2, 4))
+
+
+@pytest.mark.parametrize("by", ["fastest", "random", "surprisal", "confidence"])
+def test_without_a_correct_candidate_nothing_is_chosen(by):
+    assert choose(GROUP[:1], by=by, top=3) == Choice(index=None, considered=())
+    assert choose([], by=by) == Choice(index=None, considered=())
+
+
+@pytest.mark.parametrize("by", ["fastest", "surprisal", "confidence"])
+@given(order=st.permutations(range(4)))
+def test_equal_scores_are_decided_by_the_lower_index_whatever_the_order(by, order):
+    assert choose([judged(index, 1.5, -1.0) for index in order], by=by, top=2).index == 0
+
+
+def test_a_correct_candidate_that_was_not_timed_comes_last():
+    untimed = Judged(
+        candidate=judged(0, 1.0).candidate,
+        evaluation=Evaluation(source_sha256=None, outcome=Outcome.CORRECT),
+    )
+    assert choose([untimed, judged(1, 0.1)], by="fastest").index == 1
+
+
+def test_duplicates_fill_the_shortlist_as_candidates_do_in_the_paper():
+    group = [judged(0, 1.0, -5.0), judged(1, 1.0, -5.0), judged(2, 1.0, -5.0), judged(3, 9.0, -1.0)]
+    assert choose(group, by="surprisal", top=3) == Choice(index=0, considered=(0, 1, 2))
+
+
+def test_timings_do_not_sway_a_ranking_that_may_not_see_them():
+    logprobs = [-3.0, -0.5, -2.0, -1.0]
+    swapped = [judged(i, 5.0 - i, logprob) for i, logprob in enumerate(logprobs, 1)]
+    for by in ("surprisal", "confidence", "random"):
+        assert choose(swapped, by=by).index == choose(GROUP[1:], by=by).index
+
+
+def test_missing_log_probabilities_are_an_error_that_names_the_candidate_and_a_way_out():
+    with pytest.raises(PolicyError) as caught:
+        choose([judged(7, 1.0)], by="surprisal")
+    assert str(caught.value) == (
+        "level1/19 #7: policy p gave no log-probabilities, which selection by "
+        '"surprisal" goes by; use a policy that gives them, or a strategy such as best-of-64'
+    )
+
+
+def test_the_log_probability_of_an_incorrect_candidate_is_not_needed():
+    assert choose([judged(0, None), judged(1, 1.0, -1.0)], by="surprisal").index == 1
+
+
+candidates = st.one_of(st.none(), st.floats(0.1, 10))
+
+
+@st.composite
+def groups_and_k(draw):
+    speedups = draw(st.lists(candidates, min_size=1, max_size=6))
+    logprobs = draw(st.permutations([-float(i) for i in range(len(speedups))]))
+    group = [
+        judged(i, speedup, logprob)
+        for i, (speedup, logprob) in enumerate(zip(speedups, logprobs, strict=True))
+    ]
+    return group, draw(st.integers(1, len(group)))
+
+
+def success_of(subset, **settings) -> float:
+    choice = choose(list(subset), **settings)
+    speedups = {each.candidate.index: each.evaluation.speedup for each in subset}
+    return float(choice.index is not None and speedups[choice.index] > 1)
+
+
+def counts(group):
+    correct = [each for each in group if each.evaluation.correct]
+    return len(group), len(correct), sum(each.evaluation.fast_raw() for each in group)
+
+
+@given(groups_and_k())
+def test_choosing_the_fastest_of_every_subset_succeeds_as_often_as_pass_at_k(group_and_k):
+    group, k = group_and_k
+    n, _, f = counts(group)
+    brute = mean(success_of(subset, by="fastest") for subset in combinations(group, k))
+    assert isclose(brute, any_success(n, f, k), abs_tol=1e-12)
+
+
+@given(groups_and_k())
+def test_the_fastest_of_every_subset_is_on_average_the_expected_maximum(group_and_k):
+    group, k = group_and_k
+    scores = [each.evaluation.speedup or 0.0 for each in group]
+    chosen = []
+    for subset in combinations(group, k):
+        index = choose(list(subset), by="fastest").index
+        chosen.append(0.0 if index is None else scores[index])
+    assert isclose(mean(chosen), expected_max(scores, k), rel_tol=1e-9, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("by", ["surprisal", "confidence"])
+@given(group_and_k=groups_and_k(), top=st.integers(1, 3))
+def test_choosing_by_log_probability_succeeds_as_often_as_the_top_m_formula(by, group_and_k, top):
+    group, k = group_and_k
+    correct = [each for each in group if each.evaluation.correct]
+    ranked = sorted(
+        correct, key=lambda each: each.candidate.completion.mean_logprob, reverse=by == "confidence"
+    )
+    brute = mean(success_of(subset, by=by, top=top) for subset in combinations(group, k))
+    fast_ranked = [each.evaluation.fast_raw() for each in ranked]
+    assert isclose(brute, top_m_success(fast_ranked, len(group), k, top), abs_tol=1e-12)
+
+
+def test_choosing_at_random_succeeds_as_often_as_the_formula():
+    group = [judged(0, None), judged(1, 0.5), judged(2, 2.0), judged(3, 0.8), judged(4, None)]
+    n, c, f = counts(group)
+    seeds = 300
+    brute = mean(
+        success_of(subset, by="random", seed=seed)
+        for seed in range(seeds)
+        for subset in combinations(group, 2)
+    )
+    assert abs(brute - random_correct_success(n, c, f, 2)) < 0.04
