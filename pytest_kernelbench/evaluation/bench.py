@@ -49,12 +49,14 @@ class Bench:
             self._module = ReferenceModule(source)
             self._model = instantiate(self._module.model_class, self._module, seed, device)
             self.example_inputs = self._draw("task")
-            self.example_outputs = as_tensors(self._run(self.example_inputs))
+            outputs = as_tensors(self._run(self.example_inputs))
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
                 "check the task file and its sizes"
             ) from error
+        self.example_outputs = [torch.empty_like(t, device="meta") for t in outputs]
+        self._is_signal = [inputs.is_signal(value) for value in self.example_inputs]
         self._exact_model = copy.deepcopy(self._model).double()
         self._usable: dict[str, bool] = {"task": True}
         self._checks: dict[int, tuple[list[Any], list[Expected]]] = {}
@@ -93,7 +95,7 @@ class Bench:
         original = secrets.choice(self._originals)
         return Drawn(
             original,
-            [0.5 + secrets.randbits(20) / 2**21 if inputs.is_signal(value) else None for value in original],
+            [0.5 + secrets.randbits(20) / 2**21 if is_signal else None for is_signal in self._is_signal],
         )
 
     def answers(self, drawn: Drawn) -> list[Expected]:

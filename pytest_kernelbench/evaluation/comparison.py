@@ -8,6 +8,7 @@ where the eager reference does not meet that either.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One output tensor as it must be (float64, or integers) and how far from it one may be."""
+    """One output tensor as it must be (float64 where it could be had) and how far from it one may be."""
 
     exact: torch.Tensor
     tolerance: Tolerance | None
@@ -86,21 +87,23 @@ class Expected:
         """
         if not eager.is_floating_point():
             return cls(eager, None, 0.0)
-        truth = eager.double() if exact is None else exact
-        finite = truth.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        return cls(truth, known or Tolerance.measured(eager, exact), _rms(finite))
+        truth = eager if exact is None else exact
+        rms = _rms(truth)
+        if not math.isfinite(rms):
+            rms = _rms(truth.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        return cls(truth, known or Tolerance.measured(eager, exact), rms)
 
     def objection(self, got: torch.Tensor) -> str | None:
         """Why ``got`` is wrong, in one line; None if it is right."""
         if self.tolerance is None:
             wrong = int((got != self.exact).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
-        error = got.double().sub_(self.exact).abs_()
+        error = (got.to(self.exact.dtype) - self.exact).abs_()
         allowed_rms = self.tolerance.root_mean_square(self.rms)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
         if _largest(error) <= self.tolerance.everywhere(self.rms) and _rms(error) <= allowed_rms:
             return None
-        return self._objection_in_full(got.double(), allowed_rms)
+        return self._objection_in_full(got.to(self.exact.dtype), allowed_rms)
 
     def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
         assert self.tolerance is not None

@@ -14,9 +14,7 @@ def describe() -> dict[str, Any]:
     """The current GPU; ``id`` is its UUID, which no ``CUDA_VISIBLE_DEVICES`` changes."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     uuid = f"GPU-{properties.uuid}"
-    driver, sm_mhz, memory_mhz, throttle = _query(
-        uuid, "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
-    )
+    driver, sm_mhz, memory_mhz, reasons = _query(uuid, QUERY)
     return {
         "id": uuid,
         "name": properties.name,

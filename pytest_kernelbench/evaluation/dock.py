@@ -53,7 +53,7 @@ class JudgeSlot:
         return [v for v in self.inputs if hasattr(v, "describe")] + self.outputs
 
     def fill(self, values: Sequence[Any], factors: Sequence[float | None] | None = None) -> None:
-        """Put inputs in, and into the outputs what no answer is."""
+        """Put inputs in."""
         for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
             if not hasattr(place, "describe"):
                 continue
@@ -62,6 +62,9 @@ class JudgeSlot:
                 place.tensor.copy_(value)
             else:
                 torch.mul(value, factor, out=place.tensor)
+
+    def poison(self) -> None:
+        """Put into the outputs what no answer is."""
         for place in self.outputs:
             place.tensor.fill_(float("nan") if place.tensor.is_floating_point() else -(2**7))
 
@@ -119,6 +122,7 @@ class Dock:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
         values, answers = self._bench.check(number, kind)
         slot.fill(values)
+        slot.poison()
         devices.settle(self._bench.device)
         started = time.perf_counter()
         answer = self._ask({"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs")

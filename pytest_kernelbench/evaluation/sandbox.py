@@ -122,8 +122,8 @@ def enter(isolation: Isolation, folder: Path, limits: Limits) -> None:
     """
     flags = (
         (_CLONE_NEWNET if isolation.network else 0)
-        | (_CLONE_NEWNS | _CLONE_NEWIPC if isolation.files else 0)
-        | (_CLONE_NEWPID if isolation.processes else 0)
+        | (_CLONE_NEWNS if isolation.files else 0)
+        | (_CLONE_NEWPID | _CLONE_NEWIPC if isolation.processes else 0)
     )
     if flags:
         _unshare(flags)
