@@ -88,7 +88,7 @@ def equivalent_k(n_and_f: Sequence[tuple[int, int]], score: float) -> float:
 def _continued_success(n: int, f: int, k: float) -> float:
     if f == 0:
         return 0.0
-    if k > n - f:
+    if k >= n - f + 1:
         return 1.0
     return 1 - exp(lgamma(n - f + 1) - lgamma(n - f - k + 1) + lgamma(n - k + 1) - lgamma(n + 1))
 

@@ -91,7 +91,8 @@ def test_equivalent_k_finds_the_k_that_any_success_was_computed_at(n_and_f, k):
     score = mean(any_success(n, f, k) for n, f in n_and_f)
     found = equivalent_k(n_and_f, score)
     assert found <= k + 1e-6
-    if score < 1:
+    # Nearer to 1 the curve is flat, and many K fit equally well.
+    if score < 1 - 1e-6:
         assert isclose(found, k, rel_tol=1e-6)
 
 
