@@ -1,0 +1,169 @@
+"""``hf:ID_OR_PATH[+ADAPTER]``: any causal language model that transformers loads, with a peft adapter if named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ..errors import PolicyError
+from ..prompting.prompts import as_plain_text, build_messages
+from ..records import Task
+from .base import version_of
+from .causal_lm import CausalLMPolicy, Model, end_ids
+
+if TYPE_CHECKING:
+    from . import PolicySpec
+
+# Some repositories hold the weights a second time, in their makers' own formats and folders.
+ROOT_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+FOLDERS = ("*/*",)
+WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+
+class HFPolicy(CausalLMPolicy):
+    """``model`` in ``folder``, prompted through its chat template where its tokenizer has one.
+
+    On a GPU bfloat16, spread over the visible GPUs for ``cuda`` and on one for ``cuda:1``; on a CPU the
+    checkpoint's own precision, float32 where it names none. A TOML file's ``dtype`` overrides both.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        device: str,
+        adapter: Path | None = None,
+        dtype: str | None = None,
+        chat_template: bool | None = None,
+    ) -> None:
+        """Load from ``folder``; raises PolicyError where transformers or peft cannot."""
+        self.name = name
+        self.target = "cuda" if device.startswith("cuda") else "cpu"
+        dtype = dtype or ("bfloat16" if self.target == "cuda" else "auto")
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                device_map=_device_map(device),
+                local_files_only=True,
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise PolicyError(
+                f"--policy={name}: {folder} cannot be loaded ({_first_line(error)}); "
+                "it needs config.json, weights and a tokenizer that this transformers knows"
+            ) from error
+        if adapter is not None:
+            self.model = _with_adapter(self.model, adapter, name)
+        self.model.eval()
+        self.chat_template = self._use_chat_template(chat_template)
+        self.eos_ids = end_ids(self.model, self.tokenizer.eos_token_id)
+        self.version = version_of(
+            _identifying_files(folder) + (_identifying_files(adapter) if adapter else []),
+            dtype,
+            self.chat_template,
+        )
+
+    @classmethod
+    def load(cls, spec: PolicySpec, *, device: str) -> HFPolicy:
+        model, adapter = spec.argument, spec.adapter
+        if not Path(model).is_dir() and "+" in model:
+            model, _, named = model.rpartition("+")
+            if adapter is not None:
+                raise PolicyError(f'{spec.name}: adapter "{adapter}" and "+{named}" are both named; keep one')
+            adapter = named
+        return cls(
+            folder_of(model),
+            name=spec.name,
+            device=device,
+            adapter=None if adapter is None else folder_of(adapter),
+            dtype=spec.dtype,
+            chat_template=spec.chat_template,
+        )
+
+    def prompt_ids(self, task: Task, answer: str) -> list[int]:
+        messages = build_messages(task, answer, self.target)
+        if self.chat_template:
+            # As text first: the template writes the special tokens itself, and they must not come twice.
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            ids = self.tokenizer(as_plain_text(messages))["input_ids"]
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(
+            self.tokenizer.decode(
+                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def _use_chat_template(self, wanted: bool | None) -> bool:
+        there = self.tokenizer.chat_template is not None
+        if wanted and not there:
+            raise PolicyError(
+                f"{self.name}: chat_template = true, but the tokenizer has none; remove the line to send plain text"
+            )
+        return there if wanted is None else wanted
+
+
+def folder_of(model: str) -> Path:
+    """The folder ``model`` names, or the hub's files for that id: cached ones as they are, else downloaded."""
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        cached = Path(snapshot_download(model, local_files_only=True))
+        if any(file for pattern in WEIGHT_FILES for file in cached.glob(pattern)):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError:
+        raise PolicyError(f"hf:{model}: not a folder here, and no id of the hub (OWNER/NAME)") from None
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(ROOT_FILES), ignore_patterns=list(FOLDERS)))
+    except LocalEntryNotFoundError:
+        raise PolicyError(
+            f"hf:{model}: not a folder here and not in the local cache, and the hub cannot be reached; "
+            "download it first or give a path"
+        ) from None
+    except HfHubHTTPError as error:
+        raise PolicyError(
+            f"hf:{model}: not a folder here, and the hub refuses it ({_first_line(error)}); "
+            "correct the id, or log in with hf auth login"
+        ) from None
+
+
+def _device_map(device: str) -> str | dict[str, str]:
+    return "auto" if device == "cuda" else {"": device}
+
+
+def _with_adapter(model: Model, adapter: Path, name: str) -> Model:
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5.23 for this attribute by its old name.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise PolicyError(
+            f"--policy={name}: adapter {adapter} does not fit ({_first_line(error)}); "
+            "it must be saved by peft for this very model"
+        ) from error
+
+
+def _identifying_files(folder: Path) -> list[Path]:
+    patterns = ("*.json", "*.jinja", *WEIGHT_FILES)
+    return [file for pattern in patterns for file in folder.glob(pattern)]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

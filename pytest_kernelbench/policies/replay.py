@@ -1,0 +1,139 @@
+"""``replay:FILE.jsonl``: completions that were recorded before, by this project or by anyone. No torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PolicyError
+from ..records import Completion, Task
+from .base import version_of
+
+if TYPE_CHECKING:
+    from ..strategy import Sampling
+    from . import PolicySpec
+
+EACH_LINE = 'each line is an object with "task" and "text"'
+
+
+class ReplayPolicy:
+    """Recorded completions, by task; whatever temperature or seed is asked for, they stay what they are.
+
+    Needed in a row are ``task`` (``level1/12``, or a full id, of which level and number count) and ``text``.
+    ``index`` defaults to the row's place among those of its task. ``no_logprobs_at`` is ``FILE:LINE`` of the
+    first row that has neither ``logprobs`` nor ``sum_logprob`` with ``n_tokens``, or None.
+    """
+
+    label = None
+
+    def __init__(self, file: Path, *, name: str) -> None:
+        """Read ``file``; raises PolicyError naming the line of a row that is no row."""
+        self.name = name
+        self.no_logprobs_at: str | None = None
+        self._rows: dict[str, dict[int, tuple[int, Completion]]] = {}
+        try:
+            self.version = version_of([file])
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            raise PolicyError(f"{file}: cannot be read ({error.strerror}); write replay:FILE.jsonl") from None
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                self._add(line, f"{file}:{number}", number)
+        if not self._rows:
+            raise PolicyError(f"{file}: has no rows; {EACH_LINE}")
+        self.gives_logprobs = self.no_logprobs_at is None
+
+    @classmethod
+    def load(cls, spec: PolicySpec, *, device: str) -> ReplayPolicy:
+        return cls(Path(spec.argument), name=spec.name)
+
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]
+    ) -> Iterator[Completion]:
+        """Those of ``indices`` that were recorded for ``task``; none is no error."""
+        recorded = self._rows.get(task.short_id, {})
+        for index in indices:
+            if index in recorded:
+                _, completion = recorded[index]
+                yield replace(completion, task=task.id)
+
+    def _add(self, line: bytes, place: str, number: int) -> None:
+        row = _object(line, place)
+        task = Task(id=_field(row, "task", str, place), source="").short_id
+        others = self._rows.setdefault(task, {})
+        index = row.get("index")
+        if index is None:
+            index = len(others)
+        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+            raise PolicyError(f'{place}: "index" must be a whole number from 0; or leave it out')
+        if index in others:
+            raise PolicyError(
+                f"{place}: index {index} of {task} is on line {others[index][0]} already; "
+                'number the rows of a task from 0, or leave "index" out of all of them'
+            )
+        completion = Completion(
+            task=task,
+            index=index,
+            text=_field(row, "text", str, place),
+            policy=self.name,
+            policy_version=self.version,
+            seed=_optional(row, "seed", int, place),
+            token_ids=_numbers(row, "token_ids", int, place),
+            logprobs=_numbers(row, "logprobs", float, place),
+            sampling_logprobs=_numbers(row, "sampling_logprobs", float, place),
+            stop_reason=_optional(row, "stop_reason", str, place),
+            sum_logprob=_optional(row, "sum_logprob", float, place),
+            n_tokens=_optional(row, "n_tokens", int, place),
+        )
+        if completion.mean_logprob is None and self.no_logprobs_at is None:
+            self.no_logprobs_at = place
+        others[index] = (number, completion)
+
+
+def _object(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise PolicyError(f"{place}: not JSON ({reason}); {EACH_LINE}") from None
+    if not isinstance(row, dict):
+        raise PolicyError(f"{place}: not an object; {EACH_LINE}")
+    return row
+
+
+def _field(row: dict[str, Any], key: str, kind: type, place: str) -> Any:
+    if row.get(key) is None:
+        raise PolicyError(f'{place}: has no "{key}"; {EACH_LINE}')
+    return _optional(row, key, kind, place)
+
+
+def _optional(row: dict[str, Any], key: str, kind: type, place: str) -> Any:
+    value = row.get(key)
+    if value is None or _is(value, kind):
+        return value
+    raise PolicyError(f'{place}: "{key}" must be {KINDS[kind]}; correct the row')
+
+
+def _numbers(row: dict[str, Any], key: str, kind: type, place: str) -> tuple[Any, ...] | None:
+    values = row.get(key)
+    if values is None:
+        return None
+    if isinstance(values, list) and all(_is(value, kind) for value in values):
+        return tuple(values)
+    raise PolicyError(f'{place}: "{key}" must be a list in which each is {KINDS[kind]}; correct the row')
+
+
+KINDS = {str: "a string", int: "a whole number", float: "a finite number"}
+
+
+def _is(value: object, kind: type) -> bool:
+    if isinstance(value, bool):
+        return False
+    if kind is float:
+        # Not math.isfinite, which raises for a whole number too large for a float.
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
