@@ -16,6 +16,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -60,12 +61,32 @@ def build(source: str, language: str, folder: Path | None = None) -> Path:
         source_file.write_text(source)
         library = Path(scratch, name)
         command = _command(language, source_file, library)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
-        if done.returncode != 0:
-            raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
+        returncode, complaint = _run(command)
+        if returncode != 0:
+            raise RuntimeError(f"{Path(command[0]).name} failed: {complaint.strip()[-2000:]}")
         # Rename is atomic: two builds of one source may race, and both leave the same file.
         os.replace(library, folder / name)
     return folder / name
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Exit status and standard error. Raises subprocess.TimeoutExpired."""
+    # In a session of its own: the driver (cc, nvcc) dies of a signal alone, and the compiler proper goes on without it.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            _, complaint = process.communicate(timeout=BUILD_TIMEOUT_S)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.returncode, complaint
 
 
 def artifact_name(source: str, language: str) -> str:

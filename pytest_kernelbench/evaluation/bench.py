@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -26,13 +25,22 @@ ORIGINALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One set of inputs: an original draw, and a factor for each of its signals."""
+    """One set of inputs: an original draw, and for each of its signals a key to the factors on it."""
 
     original: Sequence[Any]
-    factors: Sequence[float | None]
+    keys: Sequence[int | None]
+    factors: torch.Tensor
+
+    def write(self, number: int, out: torch.Tensor) -> torch.Tensor:
+        """Input ``number`` into ``out``."""
+        value, key = self.original[number], self.keys[number]
+        return out.copy_(value) if key is None else inputs.vary(value, key, self.factors, out)
 
     def values(self) -> list[Any]:
-        return [v if f is None else v * f for v, f in zip(self.original, self.factors, strict=True)]
+        return [
+            value if key is None else self.write(number, torch.empty_like(value))
+            for number, (value, key) in enumerate(zip(self.original, self.keys, strict=True))
+        ]
 
 
 class Bench:
@@ -49,7 +57,10 @@ class Bench:
             self._module = ReferenceModule(source)
             self._model = instantiate(self._module.model_class, self._module, seed, device)
             self.example_inputs = self._draw("task")
+            started = time.perf_counter()
             outputs = as_tensors(self._run(self.example_inputs))
+            devices.settle(device)
+            self.seconds_per_call = time.perf_counter() - started
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
@@ -62,15 +73,17 @@ class Bench:
         self._checks: dict[int, tuple[list[Any], list[Expected]]] = {}
         self._originals: list[list[Any]] = [self.example_inputs]
         self._tolerances: list[Tolerance | None] | None = None
-        self._reference_ms: float | None = None
+        # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
+        self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
         moved = bytes_that_must_move(self.example_inputs, self.example_outputs)
         self.floor_ms = self._copy_ms(moved)
-        self.delivery_ms = self._copy_ms(2 * _bytes(self.example_outputs))
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: finite, as it is on the task's own."""
         if kind not in self._usable:
-            self._usable[kind] = all(bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind))))
+            self._usable[kind] = all(
+                bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind)))
+            )
         return self._usable[kind]
 
     def check(self, number: int, kind: str) -> tuple[list[Any], list[Expected]]:
@@ -87,7 +100,7 @@ class Bench:
         return values, answers
 
     def refreshed(self) -> Drawn:
-        """Inputs that nobody has seen, at the price of one multiplication: the task's draw, scaled by [0.5, 1)."""
+        """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""
         if len(self._originals) < ORIGINALS:
             room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_ORIGINALS
             if room > _bytes(self.example_inputs) * ORIGINALS:
@@ -95,14 +108,15 @@ class Bench:
         original = secrets.choice(self._originals)
         return Drawn(
             original,
-            [0.5 + secrets.randbits(20) / 2**21 if is_signal else None for is_signal in self._is_signal],
+            [secrets.randbits(63) if is_signal else None for is_signal in self._is_signal],
+            self._factors,
         )
 
-    def answers(self, drawn: Drawn) -> list[Expected]:
+    def answers(self, values: Sequence[Any]) -> list[Expected]:
         """What a correct candidate returns for refreshed inputs: eager's answer, within the task's tolerance."""
         if self._tolerances is None:
-            self._tolerances = [expected.tolerance for expected in self._answers(self.example_inputs)]
-        eager = as_tensors(self._run(drawn.values()))
+            self._tolerances = [expected.tolerance for expected in self._answers(self.refreshed().values())]
+        eager = as_tensors(self._run(values))
         return [Expected.of(e, None, known) for e, known in zip(eager, self._tolerances, strict=True)]
 
     def pairs_in_memory(self, wanted: int) -> int:
@@ -110,20 +124,6 @@ class Bench:
         one = _bytes(self.example_inputs) + _bytes(self.example_outputs)
         room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (2 * one + 1))))
-
-    def reference_ms(self, *, again: bool = False) -> float:
-        """Median duration of the reference in this process, where no candidate ever ran."""
-        if self._reference_ms is None or again:
-            durations: list[float] = []
-            for _ in range(9):
-                values = self.refreshed().values()
-                devices.settle(self.device)
-                start = time.perf_counter()
-                self._model(*values)
-                devices.settle(self.device)
-                durations.append((time.perf_counter() - start) * 1e3)
-            self._reference_ms = median(durations[2:])
-        return self._reference_ms
 
     def _draw(self, kind: str) -> list[Any]:
         seed = secrets.randbits(63)  # known to nobody
@@ -151,14 +151,7 @@ class Bench:
         half = max(1, math.ceil(total_bytes / 2))
         origin = torch.ones(half, dtype=torch.uint8, device=self.device)
         target = torch.empty_like(origin)
-        best = math.inf
-        for _ in range(7):
-            devices.settle(self.device)
-            start = time.perf_counter()
-            target.copy_(origin)
-            devices.settle(self.device)
-            best = min(best, (time.perf_counter() - start) * 1e3)
-        return best
+        return min(devices.milliseconds(self.device, lambda: target.copy_(origin)) for _ in range(9))
 
 
 def _bytes(values: Sequence[Any]) -> int:

@@ -22,7 +22,8 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
     """``(language, source)`` of every compile call whose argument is a literal or a module-level name for one."""
     try:
         tree = ast.parse(module_source)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # MemoryError is what the parser says to 10,000 nested signs.
         return []
     named = {
         target.id: node.value.value
@@ -62,10 +63,9 @@ class BuildAhead:
 
     def _build(self, module_source: str) -> str | None:
         for language, source in literal_sources(module_source):
-            if (self._cache / inline.artifact_name(source, language)).exists():
-                continue
             try:
-                inline.build(source, language, self._cache)
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                if not (self._cache / inline.artifact_name(source, language)).exists():
+                    inline.build(source, language, self._cache)
+            except (RuntimeError, UnicodeEncodeError, subprocess.TimeoutExpired) as error:
                 return str(error)
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
+# What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
+IDLE_CPU_SECONDS = 0.005
+IDLE_CPU_SHARE = 0.3
 
 
 class CandidateFailed(Exception):
@@ -29,8 +34,14 @@ class CandidateFailed(Exception):
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.outcome = outcome
-        self.detail = " ".join(detail.split())[-500:]
+        # The candidate may have written it: one printable line.
+        self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
         self.flags = flags
+
+
+def _shortened(line: str, ends: int = 250) -> str:
+    """What went wrong stands first, and what a compiler or a library says of it last."""
+    return line if len(line) <= 2 * ends else f"{line[:ends]} ... {line[-ends:]}"
 
 
 class JudgeSlot:
@@ -39,7 +50,8 @@ class JudgeSlot:
     def __init__(self, number: int, bench: Bench) -> None:
         self.number = number
         self.inputs: list[Any] = [
-            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v for v in bench.example_inputs
+            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v
+            for v in bench.example_inputs
         ]
         self.outputs: list[Shared] = [create(t.shape, t.dtype, bench.device) for t in bench.example_outputs]
 
@@ -52,16 +64,17 @@ class JudgeSlot:
     def shared(self) -> list[Shared]:
         return [v for v in self.inputs if hasattr(v, "describe")] + self.outputs
 
-    def fill(self, values: Sequence[Any], factors: Sequence[float | None] | None = None) -> None:
+    def fill(self, values: Sequence[Any]) -> None:
         """Put inputs in."""
-        for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
-            if not hasattr(place, "describe"):
-                continue
-            factor = factors[number] if factors is not None else None
-            if factor is None:
+        for place, value in zip(self.inputs, values, strict=True):
+            if hasattr(place, "describe"):
                 place.tensor.copy_(value)
-            else:
-                torch.mul(value, factor, out=place.tensor)
+
+    def refresh(self, drawn: Drawn) -> None:
+        """Put refreshed inputs in."""
+        for number, place in enumerate(self.inputs):
+            if hasattr(place, "describe"):
+                drawn.write(number, place.tensor)
 
     def poison(self) -> None:
         """Put into the outputs what no answer is."""
@@ -71,7 +84,8 @@ class JudgeSlot:
     def differs_from(self, values: Sequence[Any]) -> bool:
         """Whether somebody wrote to the inputs since they were filled with ``values``."""
         return any(
-            not torch.equal(place.tensor, value) and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
+            not torch.equal(place.tensor, value)
+            and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
             for place, value in zip(self.inputs, values, strict=True)
             if hasattr(place, "describe")
         )
@@ -85,6 +99,11 @@ class Dock:
         self._bench = bench
         self._watch = watch
         self._slots: list[JudgeSlot] = []
+
+    @property
+    def slots(self) -> Sequence[JudgeSlot]:
+        """All that were made."""
+        return self._slots
 
     def close(self) -> None:
         """End the worker with all it started, and free the memory it saw."""
@@ -114,8 +133,12 @@ class Dock:
         self._slots += made
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
-            raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
-        self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
+            raise HarnessError(
+                f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once"
+            )
+        self._ask(
+            {"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching"
+        )
         return made
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
@@ -127,27 +150,52 @@ class Dock:
         started = time.perf_counter()
         answer = self._ask({"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs")
         seconds = time.perf_counter() - started
+        # Copied at once: what arrives after the answer was due does not count.
+        outputs = [place.tensor.clone() for place in slot.outputs]
         self._must_match(answer)
         if slot.differs_from(values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
-        self._judge_output(slot, answers, f"{kind} inputs", flag=None)
+        self._judge_output(outputs, answers, f"{kind} inputs", flag=None)
         return seconds
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Inputs that are new into each slot; returns them by slot number."""
         drawn = {slot.number: self._bench.refreshed() for slot in slots}
-        for slot in slots:
-            slot.fill(drawn[slot.number].original, drawn[slot.number].factors)
-        devices.settle(self._bench.device)
+        # The worker sees inputs as they are written; what it computes before it is asked, no clock would see.
+        with self.idle():
+            for slot in slots:
+                slot.refresh(drawn[slot.number])
+            devices.settle(self._bench.device)
         return drawn
 
-    def check_timed(self, slot: JudgeSlot, drawn: Drawn) -> None:
-        """The answer that a timed call left in ``slot``: a wrong one, after right ones when untimed, is a cheat."""
-        self._judge_output(slot, self._bench.answers(drawn), "a timed call", flag="wrong_when_timed")
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """A time in which nothing is asked of the worker, so that it must not compute."""
+        started, cpu_before = time.perf_counter(), self._worker.cpu_seconds()
+        yield
+        worked = self._worker.cpu_seconds() - cpu_before
+        if worked > IDLE_CPU_SECONDS + IDLE_CPU_SHARE * (time.perf_counter() - started):
+            raise CandidateFailed(
+                Outcome.VOID,
+                f"computed for {worked * 1e3:.4g} ms while nothing was asked of it",
+                ("works_unasked",),
+            )
 
-    def _judge_output(self, slot: JudgeSlot, answers: Sequence[Expected], on: str, *, flag: str | None) -> None:
-        for expected, place in zip(answers, slot.outputs, strict=True):
-            objection = expected.objection(place.tensor)
+    def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """The answers that timed calls left in ``slots``: a wrong one, after right ones when untimed, is a cheat."""
+        # Copied at once: what arrives after the clock has stopped does not count.
+        left = [[place.tensor.clone() for place in slot.outputs] for slot in slots]
+        for slot, outputs in zip(slots, left, strict=True):
+            values = drawn[slot.number].values()
+            if slot.differs_from(values):
+                raise CandidateFailed(Outcome.VOID, "changes its inputs when it is timed", ("mutated_input",))
+            self._judge_output(outputs, self._bench.answers(values), "a timed call", flag="wrong_when_timed")
+
+    def _judge_output(
+        self, outputs: Sequence[torch.Tensor], answers: Sequence[Expected], on: str, *, flag: str | None
+    ) -> None:
+        for expected, output in zip(answers, outputs, strict=True):
+            objection = expected.objection(output)
             if objection is not None:
                 outcome = Outcome.INCORRECT if flag is None else Outcome.VOID
                 raise CandidateFailed(outcome, f"{on}: {objection}", () if flag is None else (flag,))
@@ -163,43 +211,62 @@ class Dock:
             doing="warming up",
         )
 
-    def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
-        """Milliseconds of both sides for each ``(reference slot, candidate slot, candidate first)``."""
+    def pairs(
+        self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]], *, cold: bool = False
+    ) -> tuple[dict[str, list[float]], float]:
+        """Milliseconds of both sides for each ``(reference slot, candidate slot, candidate first)``.
+
+        With them, the milliseconds of a pair that were in neither side, by this process's clock.
+        ``cold``: with nothing in a CPU's caches, as a candidate that uses much memory would leave them.
+        """
         question = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
         started = time.perf_counter()
-        answer = self._ask({"ask": "pairs", "pairs": question}, doing="being timed", timeout_s=60.0)
+        answer = self._ask(
+            {"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=60.0
+        )
         wall_ms = (time.perf_counter() - started) * 1e3
         self._must_match(answer)
         try:
-            block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
+            block = {
+                side: messages.durations_ms(answer, side, len(pairs))
+                for side in ("reference_ms", "candidate_ms")
+            }
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
-        if sum(block["reference_ms"]) + sum(block["candidate_ms"]) > wall_ms:
+        unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
+        if unaccounted_ms < 0:
             raise CandidateFailed(
                 Outcome.VOID,
                 f"durations add up to more than the {wall_ms:.4g} ms that passed",
                 ("clock_disagreement",),
             )
-        return block
+        return block, unaccounted_ms / len(pairs)
 
     def series(self, slot: JudgeSlot, side: str, times: int) -> list[float]:
         """Milliseconds of one side alone, ``times`` times."""
-        answer = self._ask({"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed")
+        answer = self._ask(
+            {"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed"
+        )
         try:
             return messages.durations_ms(answer, "ms", times)
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
 
-    def repeat(self, slot: JudgeSlot, times: int) -> float:
-        """Wall milliseconds, by this process's clock, of ``times`` calls with their answers delivered."""
+    def sweep(self, slots: Sequence[JudgeSlot]) -> float:
+        """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
         started = time.perf_counter()
-        self._ask({"ask": "repeat", "slot": slot.number, "times": times}, doing="being timed")
+        self._ask(
+            {"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0
+        )
         return (time.perf_counter() - started) * 1e3
 
     def operators(self, slot: JudgeSlot) -> list[str]:
         """ATen operators that one call dispatches, as the worker tells."""
         answer = self._ask({"ask": "operators", "slot": slot.number}, doing="being traced")
-        return [str(name) for name in answer.get("operators", [])]
+        told = answer.get("operators")
+        if not isinstance(told, list):
+            raise self._forged("operators")
+        return [str(name) for name in told]
 
     def _ask(
         self,
@@ -212,9 +279,13 @@ class Dock:
     ) -> dict[str, Any]:
         try:
             messages.send(self._worker.connection, question, descriptors)
-            answer, unasked = messages.receive(self._worker.connection, timeout_s=timeout_s, watch=self._watch)
+            answer, unasked = messages.receive(
+                self._worker.connection, timeout_s=timeout_s, watch=self._watch
+            )
         except messages.DeadlinePassed:
-            raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
+            raise CandidateFailed(
+                Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}"
+            ) from None
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         except messages.ConnectionEnded:
@@ -222,27 +293,40 @@ class Dock:
                 raise
             raise CandidateFailed(on_error, f"{self._how_it_ended()} while {doing}") from None
         if unasked:
+            for descriptor in unasked:
+                os.close(descriptor)
             raise self._forged("descriptors nobody asked for")
         if "raised" in answer:
-            raise CandidateFailed(on_error, str(answer["raised"]))
+            raise CandidateFailed(on_error, self._text(answer, "raised"))
         return answer
+
+    def _text(self, answer: dict[str, Any], key: str) -> str:
+        try:
+            return messages.text(answer, key)
+        except messages.MalformedFrame as error:
+            raise self._forged(str(error)) from None
 
     def _must_match(self, answer: dict[str, Any]) -> None:
         if "mismatch" in answer:
             want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self._bench.example_outputs]
-            raise CandidateFailed(Outcome.INCORRECT, f"returns {str(answer['mismatch'])[:200]} where {want} is due")
+            got = self._text(answer, "mismatch")[:200]
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {got} where {want} is due")
 
     def _how_it_ended(self) -> str:
         code = self._worker.wait(timeout_s=2.0)
         if code is None:
             return "the process went silent"
         if code < 0:
-            return f"the process was ended by {signal.Signals(-code).name}"
+            # Real-time signals have numbers only.
+            named = {int(known): known.name for known in signal.Signals}
+            return f"the process was ended by {named.get(-code, f'signal {-code}')}"
         return f"the process exited with status {code}"
 
     @staticmethod
     def _forged(what: str) -> CandidateFailed:
-        return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
+        return CandidateFailed(
+            Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",)
+        )
 
 
 def _has_ended(connection: socket.socket) -> bool:

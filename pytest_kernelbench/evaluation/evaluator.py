@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -78,6 +79,7 @@ class Evaluator:
         self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._turn_of: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._hello: dict[str, Any] = {}
 
@@ -97,17 +99,20 @@ class Evaluator:
 
     def describe(self) -> dict[str, Any]:
         """The hardware, and which walls of the sandbox this machine grants."""
-        with self._lock:
+        with self._turn():
             self._start()
         return {"device": self.device, **self._hello}
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are tried once."""
         distinct = list(dict.fromkeys(source for source in sources if source is not None))
-        with self._lock:
+        if not distinct:
+            # Nothing to ask: a fault of the task would be read as the answer to the next question.
+            yield from (_without_source() for _ in sources)
+            return
+        with self._turn():
             self._start()
-            messages.send(
-                self._connection,
+            self._send(
                 {
                     "task": task.id,
                     "source": with_sizes(task.source, task.sizes),
@@ -116,33 +121,50 @@ class Evaluator:
                     "torch_operators": self._torch_operators,
                     "seed": self._seed,
                     "cache": str(self._cache),
-                },
+                }
             )
-            done: dict[str, Evaluation] = {}
-            finished = False
+            done: dict[str | None, Evaluation] = {None: _without_source()}
+            keys = [source if source is None else sha256_of(source) for source in sources]
+            told = 0
             try:
-                for source in sources:
-                    if source is None:
-                        yield Evaluation(
-                            source_sha256=None,
-                            outcome=Outcome.NO_SOURCE,
-                            detail="the answer holds no ModelNew",
-                        )
-                        continue
-                    while sha256_of(source) not in done:
+                # The last ones are told when it is others' turn: who takes only what is there owes nothing.
+                while len(done) <= len(distinct):
+                    if keys[told] in done:
+                        yield done[keys[told]]
+                        told += 1
+                    else:
                         evaluation = self._next()
-                        done[str(evaluation.source_sha256)] = evaluation
-                    yield done[sha256_of(source)]
-                finished = True
+                        done[evaluation.source_sha256] = evaluation
             finally:
-                if not finished:
+                if len(done) <= len(distinct):
                     # Answers to questions nobody waits for must not be taken for those of the next call.
                     self._stop()
+        yield from (done[key] for key in keys[told:])
 
     def close(self) -> None:
-        """End the judge and every worker."""
+        """End the judge and every worker; whoever still waits for an evaluation gets a HarnessError."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._stop()
+            finally:
+                self._lock.release()
+        elif self._process is not None:
+            # Held by another thread, or by an iterator left half way, which tidies up when it ends.
+            self._connection.shutdown(socket.SHUT_RDWR)
+            self._end_process()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._turn_of == threading.get_ident():
+            raise UsageError(
+                "Evaluator.evaluate: this thread left an earlier iterator half way; exhaust it or close() it first"
+            )
         with self._lock:
-            self._stop()
+            self._turn_of = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._turn_of = None
 
     def _start(self) -> None:
         if self._process is not None:
@@ -175,26 +197,41 @@ class Evaluator:
             raise HarnessError(answer["fault"])
         return Evaluation.from_json(answer["evaluation"])
 
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            messages.send(self._connection, message)
+        except messages.ConnectionEnded as error:
+            raise self._how_it_ended(error) from None
+
     def _receive(self, timeout_s: float | None) -> tuple[dict[str, Any], list[int]]:
         try:
             return messages.receive(self._connection, timeout_s=timeout_s)
         except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
-            self._log.seek(0)
-            last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
-            self._stop()
-            said = f": {last[0]}" if last else ""
-            raise HarnessError(
-                f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume"
-            ) from None
+            raise self._how_it_ended(error) from None
+
+    def _how_it_ended(self, error: Exception) -> HarnessError:
+        self._log.seek(0)
+        last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
+        self._stop()
+        said = f": {last[0]}" if last else ""
+        return HarnessError(f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume")
 
     def _stop(self) -> None:
         if self._process is None:
             return
         self._connection.close()
+        self._end_process()
+        self._log.close()
+        self._process = None
+
+    def _end_process(self) -> None:
+        assert self._process is not None
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
-        self._process = None
+
+
+def _without_source() -> Evaluation:
+    return Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")

@@ -7,10 +7,13 @@ stay zeros (a triangular matrix stays triangular), a symmetric matrix stays symm
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+
+FACTORS = 1 << 20
 
 
 def draw(kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, device: str) -> list[Any]:
@@ -22,6 +25,33 @@ def draw(kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, devic
             return inputs
         change = {"signed": _signed, "scaled": _scaled}[kind]
         return [change(value) if is_signal(value) else value for value in inputs]
+
+
+def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
+    """Secret factors for ``vary``: their magnitude is in [0.5, 1), half of them are negative if ``signed``."""
+    torch.manual_seed(seed)
+    magnitude = 0.5 + 0.5 * torch.rand(2 * FACTORS, device=device)
+    return _signed(magnitude) if signed else magnitude
+
+
+def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """``value`` with a factor of its own on each element, into ``out``; the same key gives the same values.
+
+    One factor for all would not do: of a linear operator, an old answer times the factor is the new one. On a
+    square matrix the factor is a row's times a column's, because a symmetric one must stay symmetric.
+    """
+    draws = random.Random(key)
+    if value.dim() == 2 and value.shape[0] == value.shape[1] <= FACTORS:
+        start = draws.randrange(FACTORS)
+        line = pool[start : start + value.shape[0]]
+        # The factors first: row times column is rounded alike on both sides of the diagonal.
+        return torch.mul(line[:, None], line, out=out).mul_(value)
+    flat, target = value.view(-1), out.view(-1)
+    for begin in range(0, flat.numel(), FACTORS):
+        part = flat[begin : begin + FACTORS]
+        start = draws.randrange(FACTORS)
+        torch.mul(part, pool[start : start + part.numel()], out=target[begin : begin + FACTORS])
+    return out
 
 
 def is_signal(value: Any) -> bool:

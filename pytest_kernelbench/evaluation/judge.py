@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from statistics import median
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot
 from pytest_kernelbench.evaluation.plausibility import (
+    CLOCKS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
     clock_disagreement,
@@ -35,6 +38,10 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 LOAD_TIMEOUT_S = 180.0
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
+# To pass for fast, nearly all calls must be skipped: two checks of six find that in every block.
+CHECKED_PER_BLOCK = 2
+# The shortest counts, and a busy machine lengthens most.
+SWEEPS = 10
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
@@ -65,6 +72,36 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         return
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What one call of the reference takes at most when nobody interferes, and what the harness does around a call.
+
+    The same reference takes up to twice as long beside a neighbour that leaves it nothing in a CPU's caches.
+    """
+
+    reference_ms: float
+    around_call_ms: float
+    around_pair_ms: float
+
+    @classmethod
+    def measured(
+        cls,
+        warm: Sequence[tuple[dict[str, list[float]], float]],
+        cold: Sequence[tuple[dict[str, list[float]], float]],
+        wall_ms: float,
+    ) -> Control:
+        """From blocks of pairs, and the wall time of a call and its surroundings."""
+        warm_ms, cold_ms = (
+            median(ms for block, _ in blocks for side in block.values() for ms in side)
+            for blocks in (warm, cold)
+        )
+        return cls(
+            reference_ms=max(warm_ms, cold_ms),
+            around_call_ms=max(0.0, wall_ms - warm_ms),
+            around_pair_ms=median(around_ms for _, around_ms in warm),
+        )
+
+
 class Trials:
     """The trials of several candidates for one task."""
 
@@ -87,6 +124,7 @@ class Trials:
         self._margin = self._protocol.margin(device)
         self._cache = Path(request["cache"])
         self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
+        self._known_control: Control | None = None
 
     def evaluations(self) -> Iterator[Evaluation]:
         """One for each source, in order, as each is ready."""
@@ -116,12 +154,12 @@ class Trials:
                         self._check(dock)
                     with stage(seconds, "time"):
                         timing = self._time(dock)
-                        # A candidate that is not faster gains nothing by lying.
-                        wall_ms = self._wall_ms_per_call(dock, timing) if timing.speedup > 1 else 0.0
+                    with stage(seconds, "verify"):
+                        suspicion = self._suspicion(dock, timing)
+                        if suspicion is not None and self._protocol.sequential_trials is None:
+                            timing, suspicion = self._retrial(dock)
                 finally:
                     dock.close()
-                with stage(seconds, "verify"):
-                    suspicion = self._suspicion(timing, wall_ms)
         except CandidateFailed as failure:
             seconds["total"] = time.perf_counter() - started
             return Evaluation(
@@ -157,9 +195,10 @@ class Trials:
 
     def _check(self, dock: Dock) -> None:
         slot = dock.make_slots(1)[0]
-        for number, kind in enumerate(self._protocol.draws):
-            if self._bench.usable(kind):
-                self._seconds_per_call = dock.check(slot, number, kind)
+        # A logarithm is not defined on every signed input; the task's own draw always is usable.
+        kinds = [kind for kind in self._protocol.draws if self._bench.usable(kind)] or ["task"]
+        for number, kind in enumerate(kinds):
+            self._seconds_per_call = dock.check(slot, number, kind)
         if self._torch_forbidden:
             used = [name for name in dock.operators(slot) if name not in OPERATORS_OF_NO_KERNEL]
             if used:
@@ -169,33 +208,50 @@ class Trials:
                     ("torch_operators",),
                 )
 
-    def _time(self, dock: Dock) -> Timing:
+    def _time(self, dock: Dock, between: Callable[[], None] = lambda: None) -> Timing:
+        """Pairs in blocks, ``between`` after each, until more could not change what is said."""
         if self._protocol.sequential_trials is not None:
             return self._time_sequentially(dock, self._protocol.sequential_trials)
-        affordable = int(SECONDS_PER_BLOCK / self._seconds_per_call)
-        wanted = max(1, min(PAIRS_PER_BLOCK, affordable))
-        slots = dock.make_slots(2 * self._bench.pairs_in_memory(wanted))
+        slots = self._slots_to_time(dock, self._seconds_per_call)
+        self._around_pair_ms = float("inf")
         reference_ms: list[float] = []
         candidate_ms: list[float] = []
-        dock.refresh(slots)
-        dock.warm(slots[0], slots[1], times=2)
         while True:
-            # Which memory serves which side is drawn anew for each block, like the order within each pair.
-            random.shuffle(slots)
-            references, candidates = slots[: len(slots) // 2], slots[len(slots) // 2 :]
-            pairs = [(r, c, random.random() < 0.5) for r, c in zip(references, candidates, strict=True)]
-            # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one.
-            drawn = dock.refresh(candidates)
-            block = dock.pairs(pairs)
+            block, around_ms = self._block(dock, slots)
+            self._around_pair_ms = min(self._around_pair_ms, around_ms)
             reference_ms += block["reference_ms"]
             candidate_ms += block["candidate_ms"]
-            checked = random.choice(candidates)
-            dock.check_timed(checked, drawn[checked.number])
+            between()
             timing = paired_timing(reference_ms, candidate_ms)
             if enough(timing, self._protocol, self._margin):
                 return timing
 
+    def _slots_to_time(self, dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+        """Slots for one block of pairs, both sides warm."""
+        affordable = int(SECONDS_PER_BLOCK / seconds_per_call)
+        wanted = max(1, min(PAIRS_PER_BLOCK, affordable))
+        slots = dock.make_slots(2 * self._bench.pairs_in_memory(wanted))
+        dock.refresh(slots)
+        dock.warm(slots[0], slots[1], times=2)
+        return slots
+
+    def _block(
+        self, dock: Dock, slots: list[JudgeSlot], *, cold: bool = False
+    ) -> tuple[dict[str, list[float]], float]:
+        """One block of pairs, some of its answers checked, and the milliseconds of a pair that were in neither side."""
+        # Which memory serves which side is drawn anew for each block, like the order within each pair.
+        random.shuffle(slots)
+        references, candidates = slots[: len(slots) // 2], slots[len(slots) // 2 :]
+        pairs = [(r, c, random.random() < 0.5) for r, c in zip(references, candidates, strict=True)]
+        # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
+        # are too, because what was written last is nearer in the caches.
+        drawn = dock.refresh(slots)
+        block, around_ms = dock.pairs(pairs, cold=cold)
+        dock.check_timed(candidates[:CHECKED_PER_BLOCK], drawn)
+        return block, around_ms
+
     def _time_sequentially(self, dock: Dock, trials: int) -> Timing:
+        self._around_pair_ms = 0.0
         slot = dock.make_slots(1)[0]
         dock.refresh([slot])
         dock.warm(slot, slot, times=3)
@@ -203,29 +259,97 @@ class Trials:
         reference_ms = dock.series(slot, "reference", trials)
         return sequential_timing(reference_ms, candidate_ms)
 
-    def _wall_ms_per_call(self, dock: Dock, timing: Timing) -> float:
-        """Wall time of one call and the delivery of its answer, less what a delivery takes, by the judge's clock."""
-        slot = dock.make_slots(1)[0]
-        times = max(3, min(50, int(30 / timing.candidate_ms)))
-        best = float("inf")
-        for _ in range(3):
-            drawn = dock.refresh([slot])
-            best = min(best, dock.repeat(slot, times) / times)
-            dock.check_timed(slot, drawn[slot.number])
-            if best <= timing.candidate_ms:
-                break
-        return max(0.0, best - 2 * self._bench.delivery_ms)
+    def _sweep(self, dock: Dock) -> float:
+        """Time of one call on inputs of its own and of all that surrounds it, by the judge's clock."""
+        drawn = dock.refresh(dock.slots)
+        wall_ms = dock.sweep(dock.slots) / len(dock.slots)
+        dock.check_timed(random.sample(dock.slots, 1), drawn)
+        return wall_ms
 
-    def _suspicion(self, timing: Timing, wall_ms: float) -> Suspicion | None:
-        """Evidence against the timing, now that the worker is gone and the machine is quiet."""
-        found = beyond_physics(timing, self._bench.floor_ms, self._device) or clock_disagreement(timing, wall_ms)
-        if found is None and timing.speedup > 1:
-            # Twice, because one slow moment of the machine must not convict.
-            for again in (False, True):
-                found = slowed_reference(timing, self._bench.reference_ms(again=again), self._device)
-                if found is None:
-                    break
-        return found
+    def _shortest_sweep(
+        self, dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None
+    ) -> float:
+        shortest, started = float("inf"), time.perf_counter()
+        for _ in range(SWEEPS):
+            shortest = min(shortest, self._sweep(dock))
+            between()
+            if shortest <= good_enough_ms or time.perf_counter() - started > SECONDS_PER_BLOCK:
+                break
+        return shortest
+
+    def _suspicion(self, dock: Dock, timing: Timing) -> Suspicion | None:
+        """Evidence against a timing."""
+        if timing.speedup <= 1:
+            # A candidate that is not faster gains nothing by lying.
+            return beyond_physics(timing, self._bench.floor_ms, self._device)
+        wall_ms = self._shortest_sweep(dock, CLOCKS_AGREE_WITHIN * timing.candidate_ms)
+        if self._known_control is None:
+            with dock.idle(), self._control_dock() as control_dock, self._harness_fault():
+                slots = self._slots_to_time(control_dock, self._bench.seconds_per_call)
+                self._known_control = Control.measured(
+                    [self._block(control_dock, slots) for _ in range(2)],
+                    [self._block(control_dock, slots, cold=True)],
+                    self._shortest_sweep(control_dock, 0.0),
+                )
+        return self._objection(timing, wall_ms, self._known_control)
+
+    def _objection(self, timing: Timing, wall_ms: float, control: Control) -> Suspicion | None:
+        return (
+            beyond_physics(timing, self._bench.floor_ms, self._device)
+            or clock_disagreement(timing, wall_ms - control.around_call_ms)
+            # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
+            or clock_disagreement(timing, timing.candidate_ms + self._around_pair_ms - control.around_pair_ms)
+            or slowed_reference(timing, control.reference_ms, self._device)
+        )
+
+    def _retrial(self, dock: Dock) -> tuple[Timing, Suspicion | None]:
+        """Time a suspect again, taking turns with the control: one slow moment of the machine must not convict.
+
+        What counts is this timing: who behaves well only now has nothing from it.
+        """
+        warm: list[tuple[dict[str, list[float]], float]] = []
+        cold: list[tuple[dict[str, list[float]], float]] = []
+        control_wall_ms: list[float] = []
+        with self._control_dock() as control_dock:
+            with self._harness_fault():
+                slots = self._slots_to_time(control_dock, self._bench.seconds_per_call)
+
+            def time_control() -> None:
+                with dock.idle(), self._harness_fault():
+                    warm.append(self._block(control_dock, slots))
+                    cold.append(self._block(control_dock, slots, cold=True))
+
+            def sweep_control() -> None:
+                with dock.idle(), self._harness_fault():
+                    control_wall_ms.append(self._sweep(control_dock))
+
+            timing = self._time(dock, time_control)
+            wall_ms = self._shortest_sweep(dock, 0.0, sweep_control)
+        self._known_control = Control.measured(warm, cold, min(control_wall_ms))
+        return timing, self._objection(timing, wall_ms, self._known_control)
+
+    @contextmanager
+    def _control_dock(self) -> Iterator[Dock]:
+        """The reference on trial against itself, in a worker that no candidate was ever in."""
+        dock = Dock(self._workers.fork(), self._bench, watch=self._owner)
+        try:
+            with self._harness_fault():
+                dock.load(
+                    f"{self._bench.source}\n\nModelNew = Model\n", self._cache, timeout_s=LOAD_TIMEOUT_S
+                )
+            yield dock
+        finally:
+            dock.close()
+
+    @contextmanager
+    def _harness_fault(self) -> Iterator[None]:
+        """What goes wrong in here is the control's doing: no candidate is to blame."""
+        try:
+            yield
+        except CandidateFailed as failure:
+            raise HarnessError(
+                f"{self._bench.task_id}: the reference fails its own trial ({failure}); check the task"
+            ) from failure
 
 
 @contextmanager

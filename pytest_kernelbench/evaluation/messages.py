@@ -7,7 +7,7 @@ candidate shares its process and can write to its socket.
 from __future__ import annotations
 
 import json
-import math
+import os
 import select
 import socket
 import struct
@@ -18,6 +18,7 @@ from typing import Any
 _HEADER = struct.Struct("!I")
 MAX_FRAME_BYTES = 16 << 20
 MAX_DESCRIPTORS = 128
+MAX_DURATION_MS = 1e9
 
 
 class ConnectionEnded(Exception):
@@ -53,30 +54,46 @@ def receive(
     ``watch`` (the owner's socket: an orphan must not wait), MalformedFrame for anything that is no JSON object.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    _wait_readable(connection, deadline, watch)
+    descriptors: list[int] = []
     try:
-        header, descriptors, _, _ = socket.recv_fds(connection, _HEADER.size, MAX_DESCRIPTORS, socket.MSG_WAITALL)
-    except OSError as error:
-        raise ConnectionEnded(str(error)) from None
-    if len(header) < _HEADER.size:
-        raise ConnectionEnded("end of stream")
-    (length,) = _HEADER.unpack(header)
-    if length > MAX_FRAME_BYTES:
-        raise MalformedFrame(f"frame of {length} bytes announced")
-    payload = bytearray()
-    while len(payload) < length:
-        _wait_readable(connection, deadline, watch)
-        chunk = connection.recv(min(1 << 20, length - len(payload)))
-        if not chunk:
-            raise ConnectionEnded("end of stream inside a frame")
-        payload += chunk
-    try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise MalformedFrame(f"not JSON: {error}") from None
-    if not isinstance(message, dict):
-        raise MalformedFrame("not a JSON object")
+        (length,) = _HEADER.unpack(_receive_exactly(connection, _HEADER.size, descriptors, deadline, watch))
+        if length > MAX_FRAME_BYTES:
+            raise MalformedFrame(f"frame of {length} bytes announced")
+        try:
+            message = json.loads(_receive_exactly(connection, length, descriptors, deadline, watch))
+        except (ValueError, RecursionError) as error:
+            raise MalformedFrame(f"not JSON: {error}") from None
+        if not isinstance(message, dict):
+            raise MalformedFrame("not a JSON object")
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
     return message, descriptors
+
+
+def _receive_exactly(
+    connection: socket.socket,
+    size: int,
+    descriptors: list[int],
+    deadline: float | None,
+    watch: socket.socket | None,
+) -> bytes:
+    # Never MSG_WAITALL: half a header would hold this process beyond every deadline.
+    received = bytearray()
+    while len(received) < size:
+        _wait_readable(connection, deadline, watch)
+        try:
+            chunk, beside, _, _ = socket.recv_fds(
+                connection, min(1 << 20, size - len(received)), MAX_DESCRIPTORS
+            )
+        except OSError as error:
+            raise ConnectionEnded(str(error)) from None
+        descriptors += beside
+        if not chunk:
+            raise ConnectionEnded("end of stream")
+        received += chunk
+    return bytes(received)
 
 
 def _wait_readable(connection: socket.socket, deadline: float | None, watch: socket.socket | None) -> None:
@@ -98,7 +115,8 @@ def durations_ms(message: Mapping[str, Any], key: str, count: int) -> list[float
     values = message.get(key)
     if not isinstance(values, list) or len(values) != count:
         raise MalformedFrame(f"{key}: {count} durations were due")
-    if not all(isinstance(value, int | float) and math.isfinite(value) and value > 0 for value in values):
+    # An upper bound rather than math.isfinite, which an integer of 400 digits overflows.
+    if not all(isinstance(value, int | float) and 0 < value < MAX_DURATION_MS for value in values):
         raise MalformedFrame(f"{key}: not all are positive durations")
     return [float(value) for value in values]
 

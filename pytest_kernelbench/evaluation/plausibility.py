@@ -13,12 +13,12 @@ import torch
 
 from pytest_kernelbench.evaluation.timing import Timing
 
-# Two clocks of one machine that disagree by more than this are not noise. Forging less than a factor of two on a
-# shared CPU goes unnoticed: its own noise reaches 1.5.
-CLOCKS_AGREE_WITHIN = 2.0
+# Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
+CLOCKS_AGREE_WITHIN = 1.5
 REFERENCES_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.15}
-# The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it.
-FLOOR_COUNTS = {"cpu": 0.5, "cuda": 1.0}
+# The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
+# is not the best mixture of reads and writes: on an H200 eager relu moves its bytes 1.03 times as fast.
+FLOOR_COUNTS = {"cpu": 0.5, "cuda": 0.9}
 
 
 @dataclass(frozen=True, slots=True)

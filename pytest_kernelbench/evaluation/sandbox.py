@@ -13,8 +13,9 @@ Covered everywhere: time limits kept by the judge; output goes nowhere; one proc
 
 Not covered: reading files that the user can read (nothing can leave: no network, and output is only ever
 compared); hardware side channels; exploits of the kernel or of a driver; slowing the machine while it runs
-(the judge measures the reference itself to notice). Without namespaces also: writing to the user's files,
-killing the user's processes, talking to the network.
+(the judge measures the reference itself to notice, on a CPU from 1.5 times on); durations forged by less than
+that; a kernel left running on a GPU that reads inputs before it is asked. Without namespaces also: writing to
+the user's files, killing the user's processes, talking to the network.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from pathlib import Path
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442  # the same number on every architecture
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
 MAX_PROCESSES = 256
 WATCH_INTERVAL_S = 0.1
@@ -91,12 +94,46 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def give_up_privileges() -> None:
+    """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for capability in range(64):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def descendants(process: int) -> list[int]:
+    """All that ``process`` started and that still runs, parents before children."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = [int(number) for number in listing.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def cpu_seconds_of(process: int) -> float:
+    """CPU time of all threads of a process, ended ones included; 0 when it is gone."""
+    try:
+        # What clock_getcpuclockid(3) returns; /proc/PID/stat counts in steps of 10 ms.
+        return time.clock_gettime(~process << 3 | 2)
+    except OSError:
+        return 0.0
+
+
 def probe_isolation(*, device: str) -> Isolation:
     """Try each namespace in a child of its own, so that a refusal costs nothing."""
     granted = {flag: _child_succeeds(flag) for flag in (_CLONE_NEWNET, _CLONE_NEWNS, _CLONE_NEWPID)}
     return Isolation(
         network=granted[_CLONE_NEWNET],
-        files=granted[_CLONE_NEWNS],
+        files=granted[_CLONE_NEWNS] and device == "cpu",
         # CUDA memory handles are only opened between processes that share a process namespace.
         processes=granted[_CLONE_NEWPID] and device == "cpu",
     )
@@ -155,8 +192,9 @@ def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
 
 
 def _own_process_table() -> Path | None:
-    # Only a freshly mounted /proc shows the namespace's own processes.
-    if ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", 0, None) != 0:
+    # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.
+    flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    if ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) != 0:
         return None
     return Path("/proc")
 

@@ -30,6 +30,10 @@ class WorkerProcess:
     ending: int
     warden: int
 
+    def cpu_seconds(self) -> float:
+        """CPU time used so far by the worker and all it started."""
+        return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.warden)[1:])
+
     def kill(self, *, timeout_s: float = 10.0) -> None:
         """End the worker and all it started; returns when its socket is closed everywhere."""
         os.kill(self.warden, signal.SIGKILL)
@@ -142,6 +146,7 @@ def _guard(
             os.close(ending)
             # A group of its own: kill(0) and killpg reach nobody else.
             os.setsid()
+            sandbox.give_up_privileges()
             sandbox.end_with_parent()
             _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
         os.close(connection)

@@ -83,6 +83,7 @@ class _Bench:
         own = self._candidate.state_dict()
         if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
             self._candidate.load_state_dict(weights)
+        self._threads = {"reference": question["threads"], "candidate": torch.get_num_threads()}
         return {"loaded": True}
 
     def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
@@ -113,13 +114,17 @@ class _Bench:
             for side in ("candidate", "reference") if candidate_first else ("reference", "candidate"):
                 module = self._candidate if side == "candidate" else self._reference
                 slot = self._slots[candidate_slot if side == "candidate" else reference_slot]
+                slot.spoil()
+                if question["cold"]:
+                    self._stopwatch.chill()
+                # A candidate that leaves torch with one thread slows itself, not the reference.
+                torch.set_num_threads(self._threads[side])
                 durations[side], output = self._stopwatch.time(module, slot.inputs)
+                self._threads[side] = torch.get_num_threads()
                 if side == "candidate":
                     answer = slot.deliver(output)
                     if "mismatch" in answer:
                         return answer
-                else:
-                    _spoil(output)
                 del output
             reference_ms.append(durations["reference"])
             candidate_ms.append(durations["candidate"])
@@ -132,21 +137,15 @@ class _Bench:
         module = self._candidate if question["side"] == "candidate" else self._reference
         return {"ms": [self._stopwatch.time(module, slot.inputs)[0] for _ in range(question["times"])]}
 
-    def repeat(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Run the candidate and deliver its answer ``times`` times: the judge holds the clock."""
-        slot = self._slots[question["slot"]]
-        for _ in range(question["times"]):
+    def sweep(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Run the candidate once on each slot and deliver its answers: the judge holds the clock."""
+        for number in question["slots"]:
+            slot = self._slots[number]
             slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
-        return {"repeated": question["times"]}
+        return {"swept": len(question["slots"])}
 
     def operators(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Names of the ATen operators that one call of the candidate dispatches."""
         slot = self._slots[question["slot"]]
         return {"operators": operators_called(self._candidate, slot.inputs)}
-
-
-def _spoil(output: Any) -> None:
-    # The allocator will hand this memory to the candidate's torch.empty: it must not hold an answer.
-    for tensor in output if isinstance(output, tuple | list) else (output,):
-        tensor.fill_(float("nan") if tensor.is_floating_point() else -1)

@@ -47,6 +47,11 @@ class Stopwatch:
         wall_ms = (self._clock() - start) / 1e6
         return max(begin.elapsed_time(end), wall_ms - LAUNCH_AND_WAIT_MS), output
 
+    def chill(self) -> None:
+        """Leave nothing of use in a CPU's caches; a GPU's are flushed before every call."""
+        if not self._cuda:
+            torch.ones(1 << 26, dtype=torch.uint8).add_(1)
+
     def settle(self) -> None:
         """Wait until the device has nothing left to do."""
         if self._cuda:

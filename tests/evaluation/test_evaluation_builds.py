@@ -1,0 +1,117 @@
+"""Compiling ahead what a candidate will ask for."""
+
+import ctypes
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench import inline
+from pytest_kernelbench.evaluation.builds import BuildAhead, literal_sources
+
+RETURNS = "int kernel(void) {{ return {}; }}"
+
+
+def candidate(*c_sources: str) -> str:
+    return "\n".join(f"kernel_{n} = compile_c({source!r})" for n, source in enumerate(c_sources))
+
+
+def build(cache, *modules):
+    with BuildAhead(cache, 2) as ahead:
+        return [future.result() for future in ahead.start(modules)]
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("k = compile_c('int x;')", [("c", "int x;")]),
+        ("from pytest_kernelbench import inline\nk = inline.compile_c('int x;')", [("c", "int x;")]),
+        ("source = 'int x;'\nk = compile_cuda(source)", [("cuda", "int x;")]),
+        ("a = b = 'int x;'\nk = compile_c(b)", [("c", "int x;")]),
+        ("class M:\n    def forward(self):\n        return compile_c('int x;')", [("c", "int x;")]),
+        ("k = compile_c('int x;')\nl = compile_cuda('int y;')", [("c", "int x;"), ("cuda", "int y;")]),
+        ("def f():\n    source = 'local'\n    return compile_c(source)", []),
+        ("k = compile_c(f'int {name};')", []),
+        ("k = compile_c(3)", []),
+        ("k = compile_c()", []),
+        ("k = compile_c('a', 'b')", []),
+        ("k = other('int x;')", []),
+        ("k = table['compile_c']('int x;')", []),
+        ("import torch", []),
+        ("not Python (", []),
+        ("x = '\0'", []),
+        ("x = " + "-" * 20_000 + "1", []),
+        ("x = " + "(" * 5_000, []),
+    ],
+)
+def test_literal_sources_are_found_by_parsing(module, found):
+    assert literal_sources(module) == found
+
+
+@given(st.text())
+def test_any_text_can_be_searched(module):
+    literal_sources(module)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_literal_is_found_as_it_would_be_passed(c_source):
+    assert literal_sources(candidate(c_source)) == [("c", c_source)]
+
+
+def test_a_build_is_left_where_a_candidate_will_look(tmp_path):
+    source = RETURNS.format(42)
+    assert build(tmp_path, candidate(source)) == [None]
+    (library,) = tmp_path.iterdir()
+    assert library.name == inline.artifact_name(source, "c")
+    assert ctypes.CDLL(str(library)).kernel() == 42
+
+
+def test_a_finished_build_is_not_made_again(tmp_path):
+    source = RETURNS.format(1)
+    build(tmp_path, candidate(source))
+    (library,) = tmp_path.iterdir()
+    before = library.stat().st_mtime_ns
+    assert build(tmp_path, candidate(source), candidate(source)) == [None, None]
+    assert library.stat().st_mtime_ns == before
+
+
+def test_another_source_is_another_build(tmp_path):
+    assert build(tmp_path, candidate(RETURNS.format(1), RETURNS.format(2))) == [None]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_compiler_s_words_come_back_and_its_neighbours_build(tmp_path):
+    bad, good = build(
+        tmp_path, candidate("int kernel(void) { return nothing; }"), candidate(RETURNS.format(3))
+    )
+    assert bad is not None
+    assert "failed:" in bad
+    assert "nothing" in bad
+    assert good is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_source_that_cannot_be_written_is_the_candidate_s_fault(tmp_path):
+    assert "surrogates not allowed" in build(tmp_path, "k = compile_c('\\ud800')")[0]
+
+
+def test_a_compiler_that_does_not_end_is_stopped_with_all_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(inline, "BUILD_TIMEOUT_S", 0.2)
+    # Each line doubles the one before: 2^40 tokens.
+    endless = "#define X0 1+1\n" + "".join(f"#define X{n} X{n - 1}+X{n - 1}\n" for n in range(1, 41))
+    started = time.monotonic()
+    complaint = build(tmp_path, candidate(f"{endless}long kernel(void) {{ return X40; }}"))[0]
+    assert time.monotonic() - started < 10
+    assert complaint is not None
+    assert "timed out after 0.2" in complaint
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if str(tmp_path).encode() in command]
+
+
+def test_the_same_source_built_twice_at_once_leaves_one_good_file(tmp_path):
+    source = RETURNS.format(7)
+    assert build(tmp_path, *[candidate(source)] * 4) == [None] * 4
+    (library,) = tmp_path.iterdir()
+    assert ctypes.CDLL(str(library)).kernel() == 7

@@ -1,0 +1,134 @@
+"""Inputs to check a candidate on keep what a kernel may rely on."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_kernelbench.evaluation import inputs
+
+KINDS = ["task", "signed", "scaled"]
+
+
+def draw_one(kind, value_of, seed=0):
+    (value,) = inputs.draw(kind, lambda: [value_of()], seed=seed, device="cpu")
+    return value
+
+
+def symmetric():
+    half = torch.rand(20, 20)
+    return half + half.T
+
+
+def varied(value: torch.Tensor, key: int = 0) -> torch.Tensor:
+    pool = inputs.factors(seed=1, signed=False, device="cpu")
+    return inputs.vary(value, key, pool, torch.empty_like(value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_gives_the_same_values_and_another_gives_others(kind):
+    first, again, other = (draw_one(kind, lambda: torch.rand(100), seed) for seed in (7, 7, 8))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_signed_inputs_have_both_signs_and_the_draw_s_magnitudes():
+    plain, signed = (draw_one(kind, lambda: torch.rand(1000), seed=3) for kind in ("task", "signed"))
+    assert bool((plain >= 0).all())
+    assert 300 < int((signed < 0).sum()) < 700
+    assert torch.equal(signed.abs(), plain)
+
+
+def test_scaled_inputs_are_the_draw_times_one_constant_from_four_to_eight():
+    plain, scaled = (draw_one(kind, lambda: torch.rand(1000), seed=3) for kind in ("task", "scaled"))
+    ratio = scaled / plain
+    assert float(ratio.min()) >= 4
+    assert float(ratio.max()) <= 8.0001
+    assert float(ratio.max() - ratio.min()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_symmetric_matrix_stays_symmetric(kind):
+    value = draw_one(kind, symmetric)
+    assert torch.equal(value, value.T)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("triangle", [torch.tril, torch.triu])
+def test_a_triangular_matrix_stays_triangular(kind, triangle):
+    value = draw_one(kind, lambda: triangle(torch.rand(20, 20)))
+    assert torch.equal(value, triangle(value))
+    assert bool((value != 0).any())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "value_of",
+    [
+        lambda: torch.randint(0, 10, (50,)),
+        lambda: torch.randint(0, 2, (50,)).float() * 2 - 1,
+        lambda: torch.rand(50) > 0.5,
+        lambda: 3,
+        lambda: 0.25,
+        lambda: None,
+    ],
+    ids=["classes", "hinge targets", "mask", "an int", "a float", "None"],
+)
+def test_labels_masks_and_plain_values_stay_as_they_were_drawn(kind, value_of):
+    plain, changed = draw_one("task", value_of, seed=5), draw_one(kind, value_of, seed=5)
+    assert torch.equal(plain, changed) if isinstance(plain, torch.Tensor) else plain == changed
+
+
+def test_inputs_are_contiguous():
+    assert draw_one("task", lambda: torch.rand(4, 5).T).is_contiguous()
+
+
+def test_what_may_be_changed_is_told_from_what_may_not():
+    assert inputs.is_signal(torch.rand(5))
+    assert inputs.is_signal(torch.tensor([0.0, 0.5]))
+    for label in (torch.tensor([-1.0, 1.0]), torch.tensor([1, 2]), torch.empty(0), torch.tensor([True]), 0.5):
+        assert not inputs.is_signal(label)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=3),
+    key=st.integers(min_value=0, max_value=2**63 - 1),
+)
+def test_a_refreshed_input_is_the_same_for_the_same_key_and_shrinks_within_bounds(shape, key):
+    value = torch.rand(*shape, generator=torch.Generator().manual_seed(0)) + 0.1
+    once, again = varied(value, key), varied(value, key)
+    assert torch.equal(once, again)
+    ratio = once / value
+    # On a square matrix two factors meet.
+    assert float(ratio.min()) >= 0.2499
+    assert float(ratio.max()) <= 1.0001
+
+
+def test_refreshed_inputs_differ_from_key_to_key_by_more_than_one_factor():
+    value = torch.rand(1000)
+    ratio = varied(value, 1) / varied(value, 2)
+    assert float(ratio.max() - ratio.min()) > 0.1
+
+
+def test_a_refreshed_matrix_keeps_symmetry_and_zeros():
+    matrix = varied(symmetric())
+    assert torch.equal(matrix, matrix.T)
+    triangular = varied(torch.tril(torch.rand(20, 20)))
+    assert torch.equal(triangular, torch.tril(triangular))
+
+
+def test_an_input_longer_than_the_pool_of_factors_is_refreshed_to_its_end(monkeypatch):
+    monkeypatch.setattr(inputs, "FACTORS", 64)
+    value = torch.ones(1000)
+    changed = varied(value)
+    assert bool((changed < 1).all())
+    assert bool((changed >= 0.5).all())
+
+
+def test_signed_factors_are_negative_half_of_the_time():
+    plain, signed = (inputs.factors(seed=1, signed=signed, device="cpu") for signed in (False, True))
+    assert float(plain.min()) >= 0.5
+    assert float(plain.max()) <= 1.0
+    assert float(signed.abs().min()) >= 0.5
+    assert 0.45 < float((signed < 0).float().mean()) < 0.55

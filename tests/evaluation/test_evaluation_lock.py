@@ -1,0 +1,78 @@
+"""One lock for each device, across processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pytest_kernelbench.evaluation import lock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from pytest_kernelbench.evaluation.lock import exclusive
+
+folder = Path(sys.argv[1])
+for _ in range(8):
+    with exclusive("made-up", folder):
+        (folder / "inside").mkdir()  # fails where somebody else is inside
+        time.sleep(0.005)
+        (folder / "inside").rmdir()
+"""
+
+
+def start(code, folder):
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_never_hold_the_lock_together(tmp_path):
+    holders = [start(HOLDER, tmp_path) for _ in range(3)]
+    try:
+        assert [holder.wait(timeout=30) for holder in holders] == [0, 0, 0]
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()
+
+
+def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path):
+    waiting = (
+        HOLDER.replace("range(8)", "range(1)")
+        .replace("0.005", "60")
+        .replace("(folder", "print(1, flush=True); (folder", 1)
+    )
+    holder = start(waiting, tmp_path)
+    try:
+        assert holder.stdout.readline() == "1\n"
+        holder.kill()
+        holder.wait(timeout=10)
+        started = time.monotonic()
+        with lock.exclusive("made-up", tmp_path):
+            assert time.monotonic() - started < 5
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_devices_do_not_wait_for_each_other(tmp_path):
+    with lock.exclusive("cpu", tmp_path), lock.exclusive("GPU-0", tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "kernelbench-GPU-0.lock",
+            "kernelbench-cpu.lock",
+        ]
+
+
+def test_the_lock_is_free_after_an_error(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), lock.exclusive("cpu", tmp_path):
+            1 / 0  # noqa: B018
+    assert not [fd for fd in os.listdir("/proc/self/fd") if _target(fd).startswith(str(tmp_path))]
+
+
+def _target(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
