@@ -74,16 +74,14 @@ def main() -> None:
         sizes = options.sizes or ("full" if evaluator.device == "cuda" else "small")
         trials = [(task, reference_as_candidate(task)) for task in load_tasks(options.tasks, sizes=sizes)]
         if options.power:
-            task = Task(
-                id="power/1_three_percent", source=SLEEPING_TASK.format(name="Model", cycles=CYCLES_OF_ONE_MS)
-            )
+            task = Task(id="power/1_three_percent", source=SLEEPING_TASK.format(name="Model", cycles=CYCLES_OF_ONE_MS))
             cycles = round(CYCLES_OF_ONE_MS * 0.97)
             trials.append((task, SLEEPING.format(name="ModelNew", cycles=cycles)))
         for task, source in trials:
             repeats = options.repeats if not task.id.startswith("power/") else 10 * options.repeats
             start = time.perf_counter()
             # One request each, as in a run: nothing is shared between repeats but the warm server.
-            rows[task.id] = [list(evaluator.evaluate(task, [source]))[0] for _ in range(repeats)]
+            rows[task.id] = [one for _ in range(repeats) for one in evaluator.evaluate(task, [source])]
             print(line(task.id, rows[task.id], evaluator.margin, time.perf_counter() - start), flush=True)
         margin = evaluator.margin
 
