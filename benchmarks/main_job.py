@@ -43,9 +43,7 @@ def stages(folder: Path) -> Counter[str]:
     for row in [*evaluations.values(), *others]:
         for stage, name in STAGES.items():
             spent[name] += row["seconds"].get(stage, 0.0)
-    for row in json.loads((folder / "run.json").read_text()).get("seconds", []):
-        spent[row["stage"]] += row["seconds"]
-    return spent
+    return spent + Counter(json.loads((folder / "run.json").read_text())["seconds"])
 
 
 def main() -> None:
@@ -62,9 +60,9 @@ def main() -> None:
         distinct = {(row["task"], row["source_sha256"]) for row in rows(folder / "evaluations.jsonl")}
         print(f"{options.strategy}, cold: {cold:6.1f} s, {len(distinct)} distinct candidates")
         for name, seconds in spent.most_common():
-            print(f"  {name:12} {seconds:6.1f} s  {seconds / cold:4.0%}")
+            print(f"  {name:18} {seconds:6.1f} s  {seconds / cold:4.0%}")
         rest = cold - sum(spent.values())
-        print(f"  {'overhead':12} {rest:6.1f} s  {rest / cold:4.0%}")
+        print(f"  {'overhead':18} {rest:6.1f} s  {rest / cold:4.0%}")
         print(f"the same, resumed: {resumed:.1f} s")
         print(f"{options.other} on the same samples: {other:.1f} s")
 

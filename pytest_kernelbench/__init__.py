@@ -1,0 +1,37 @@
+"""KernelBench tasks as pytest items.
+
+    Task -> Completion -> Candidate -> Evaluation -> Selection -> Report
+
+A task is a PyTorch module to be beaten. A policy answers it with completions; the Python module in a completion
+is a candidate; the evaluator judges it in a process of its own and times it against the reference; a strategy
+selects one candidate, which is timed once more on fresh inputs; the report counts what was selected. Every
+stage is recorded before the next begins, so a run that dies goes on where it was.
+
+``pipeline.py`` tells that story for one task and one strategy. Without pytest, for a reward function:
+
+    from pytest_kernelbench import Evaluator, load_tasks
+
+    with Evaluator(device="cuda", protocol="fast") as evaluator:
+        for evaluation in evaluator.evaluate(load_tasks("level1/12")[0], sources):
+            print(evaluation.outcome, evaluation.speedup)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluator
+    from .tasks import load_tasks
+
+__all__ = ["Evaluator", "load_tasks"]
+
+_HOMES = {"Evaluator": "pytest_kernelbench.evaluation", "load_tasks": "pytest_kernelbench.tasks"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: every pytest run imports this package, and most of them need neither.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

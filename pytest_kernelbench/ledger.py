@@ -1,0 +1,277 @@
+"""The run folder: every stage's records, appended as they come, so that a killed run goes on where it was.
+
+One JSON object a line; a record is one write under a lock, so processes may share a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .errors import HarnessError, UsageError
+from .records import Completion, Evaluation, Selection
+from .strategy import Strategy
+
+Row = dict[str, Any]
+
+TABLES = ("completions", "evaluations", "confirmations", "null", "selections")
+MUST_MATCH = {
+    "policy": "--policy",
+    "seed": "--kernelbench-seed",
+    "device_kind": "--kernelbench-device",
+    "sizes": "--kernelbench-sizes",
+}
+
+
+class Table:
+    """One append-only JSONL file. Rows stay on disk: only where each task's lie is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read_to = 0
+        self._lines = 0
+        self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+
+    def rows(self, task: str) -> list[Row]:
+        """The task's rows so far, other processes' included. Raises UsageError for a line that is no record."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as stream:
+            self._catch_up(stream.fileno())
+            return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[task]]
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Record ``row``. Raises HarnessError where it cannot be written."""
+        try:
+            line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        except ValueError as error:
+            raise HarnessError(f"{self.path}: a record of {row['task']} is not JSON ({error})") from error
+        with _locked(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+            self._cut_torn_line(file)
+            end = os.fstat(file).st_size
+            try:
+                written = os.write(file, line)
+                reason = "disk full"
+            except OSError as error:
+                written, reason = 0, str(error.strerror)
+            if written != len(line):
+                os.ftruncate(file, end)
+                raise HarnessError(
+                    f"{self.path}: cannot be written ({reason}); make room and run again to resume"
+                )
+
+    def repair(self) -> str | None:
+        """Cut off a last line that was not finished; the line that says so, or None."""
+        if not self.path.exists():
+            return None
+        with _locked(self.path, os.O_RDWR) as file:
+            cut = self._cut_torn_line(file)
+            self._catch_up(file)
+        if not cut:
+            return None
+        return f"{self.path}:{self._lines + 1}: cut off a record that was not finished; it is made again"
+
+    def _cut_torn_line(self, file: int) -> bool:
+        # Else the next record would be glued to the torn one, and both were lost.
+        end = os.fstat(file).st_size
+        if end == 0 or os.pread(file, 1, end - 1) == b"\n":
+            return False
+        start = end
+        while start > 0:
+            step = min(start, 65536)
+            newline = os.pread(file, step, start - step).rfind(b"\n")
+            start = start - step + newline + 1 if newline >= 0 else start - step
+            if newline >= 0:
+                break
+        os.ftruncate(file, start)
+        return True
+
+    def _catch_up(self, file: int) -> None:
+        with os.fdopen(os.dup(file), "rb") as stream:
+            stream.seek(self._read_to)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    task = json.loads(line)["task"]
+                except (ValueError, KeyError, TypeError):
+                    place = f"{self.path}:{self._lines + 1}"
+                    raise UsageError(
+                        f"{place}: not a record; remove the line, or start another run"
+                    ) from None
+                self._places[task].append((self._read_to, len(line)))
+                self._read_to += len(line)
+                self._lines += 1
+
+
+class Ledger:
+    """A run folder as the pipeline sees it. ``warnings`` are lines for people."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.warnings: list[str] = []
+        self._tables = {name: Table(folder / f"{name}.jsonl") for name in TABLES}
+
+    @classmethod
+    def open(cls, folder: Path, run: Mapping[str, Any]) -> Ledger:
+        """The folder for ``run`` (what ``run.json`` is to hold), made now or resumed.
+
+        Raises UsageError where the folder holds a run that was set up differently.
+        """
+        self = cls(folder)
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        with self._run_locked():
+            recorded = read_run(folder)
+            if recorded is None:
+                _write_atomically(folder / "run.json", dict(run))
+            else:
+                _write_atomically(folder / "run.json", _joined(folder, recorded, run))
+        self.warnings += [warning for table in self._tables.values() if (warning := table.repair())]
+        return self
+
+    def note(self, **facts: Any) -> None:
+        """Put ``facts`` into ``run.json``; raises UsageError where another value of one was recorded."""
+        with self._run_locked():
+            run = read_run(self.folder) or {}
+            for key, value in facts.items():
+                if run.get(key) not in (None, value):
+                    raise UsageError(
+                        f"{self.folder}: was made with {key} {run[key]}, and now it is {value}; "
+                        "start another run with --kernelbench-run"
+                    )
+            _write_atomically(self.folder / "run.json", {**run, **facts})
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add to what ``run.json`` says a stage took, over all processes and resumptions."""
+        with self._run_locked():
+            run = read_run(self.folder) or {}
+            spent = run.get("seconds", {})
+            spent[stage] = round(spent.get(stage, 0.0) + seconds, 3)
+            _write_atomically(self.folder / "run.json", {**run, "seconds": spent})
+
+    @contextmanager
+    def sole_owner(self, task: str) -> Iterator[None]:
+        """Hold ``task`` against other processes, so that its samples are drawn once."""
+        with _locked(self.folder / "locks" / task.replace("/", "--"), os.O_RDWR | os.O_CREAT):
+            yield
+
+    def completions(self, task: str, strategy: Strategy) -> dict[int, Completion]:
+        """Those of the strategy's ``k`` that are recorded, by index."""
+        found = {}
+        for row in self._tables["completions"].rows(task):
+            if row["sampling_sha256"] == strategy.sampling_sha256 and row["index"] < strategy.sampling.k:
+                found[row["index"]] = Completion(**_fields(Completion, row))
+        return found
+
+    def add_completion(self, completion: Completion, strategy: Strategy) -> None:
+        row = {**asdict(completion), "sampling_sha256": strategy.sampling_sha256}
+        self._tables["completions"].append(row)
+
+    def judged_indices(self, task: str, strategy: Strategy) -> set[int]:
+        """Indices of the strategy's completions that have a row in ``evaluations.jsonl``."""
+        rows = self._tables["evaluations"].rows(task)
+        hashes = (strategy.sampling_sha256, strategy.evaluation_sha256)
+        return {row["index"] for row in rows if (row["sampling_sha256"], row["evaluation_sha256"]) == hashes}
+
+    def evaluations(
+        self, task: str, strategy: Strategy, table: str = "evaluations"
+    ) -> dict[str | None, Evaluation]:
+        """By hash of the source, under the strategy's way to judge, whichever strategy they were made for."""
+        return {
+            row["source_sha256"]: Evaluation.from_json(row)
+            for row in self._tables[table].rows(task)
+            if row["evaluation_sha256"] == strategy.evaluation_sha256
+        }
+
+    def add_evaluation(
+        self,
+        task: str,
+        index: int | None,
+        strategy: Strategy,
+        evaluation: Evaluation,
+        table: str = "evaluations",
+    ) -> None:
+        """``index`` is None for the reference in ``null.jsonl``."""
+        hashes = {
+            "sampling_sha256": strategy.sampling_sha256 if index is not None else None,
+            "evaluation_sha256": strategy.evaluation_sha256,
+        }
+        self._tables[table].append({"task": task, "index": index, **evaluation.to_json(), **hashes})
+
+    def selection(self, task: str, strategy: Strategy) -> Selection | None:
+        for row in self._tables["selections"].rows(task):
+            if row["strategy"] == strategy.name and row["strategy_sha256"] == strategy.sha256:
+                return Selection(**_fields(Selection, row))
+        return None
+
+    def add_selection(self, selection: Selection, strategy: Strategy) -> None:
+        self._tables["selections"].append({**asdict(selection), "strategy_sha256": strategy.sha256})
+
+    @contextmanager
+    def _run_locked(self) -> Iterator[None]:
+        with _locked(self.folder / "locks" / "run", os.O_RDWR | os.O_CREAT):
+            yield
+
+
+def read_run(folder: Path) -> Row | None:
+    """``run.json`` of ``folder``, or None where there is no run. Raises UsageError."""
+    try:
+        run = json.loads((folder / "run.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error
+    return dict(run)
+
+
+def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
+    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
+    remedy = "resume with the same, or start another run with --kernelbench-run"
+    differing = [key for key in MUST_MATCH if recorded.get(key) != run[key]]
+    if differing:
+        there = " ".join(f"{MUST_MATCH[key]}={recorded.get(key)}" for key in differing)
+        here = " ".join(f"{MUST_MATCH[key]}={run[key]}" for key in differing)
+        raise UsageError(f"{folder}: was made with {there}, not {here}; {remedy}")
+    strategies = {row["name"]: row for row in recorded["strategies"]}
+    for row in run["strategies"]:
+        if strategies.setdefault(row["name"], row)["sha256"] != row["sha256"]:
+            raise UsageError(f"{folder}: was made with other settings of strategy {row['name']}; {remedy}")
+    sources = {**run["task_sha256"], **recorded["task_sha256"]}
+    for task, source in run["task_sha256"].items():
+        if sources[task] != source:
+            raise UsageError(f"{folder}: was made with another text of {task}; start another run")
+    return {
+        **recorded,
+        "strategies": list(strategies.values()),
+        "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
+        "task_sha256": sources,
+    }
+
+
+@contextmanager
+def _locked(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _fields(cls: type, row: Mapping[str, Any]) -> Row:
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    values = {name: row[name] for name in names if name in row}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

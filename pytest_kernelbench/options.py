@@ -1,0 +1,163 @@
+"""The command line: pytest's options to a frozen ``RunOptions``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .errors import UsageError
+from .records import sha256_of
+from .resources import data_folder
+from .strategy import PROTOCOLS, Strategy, load_strategies
+
+if TYPE_CHECKING:
+    from .metrics import Gate
+
+DEFAULT_TASKS = "level1:subset1"
+RUNS = Path(".kernelbench", "runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What this run was asked for.
+
+    ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
+    ``auto``; ``null`` is None where the protocol decides. ``shard`` is (i, n), counted from 1.
+    """
+
+    strategies: tuple[Strategy, ...]
+    policy: str
+    tasks: tuple[str, ...]
+    seed: int
+    device: str
+    sizes: str
+    run: Path
+    gates: tuple[Gate, ...] = ()
+    null: bool | None = None
+    shard: tuple[int, int] = (1, 1)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option of this plugin."""
+    group = parser.getgroup("kernelbench", "GPU kernels: sample, check, time and select")
+
+    def add(name: str, **settings: Any) -> None:
+        group.addoption(name, **settings)
+
+    add("--strategy", action="append", default=[], metavar="NAME,...", help="strategies by name or TOML file")
+    add("--policy", default="tiny", help="where candidates come from: tiny, hf:ID, replay:FILE.jsonl, ...")
+    add("--tasks", action="append", default=[], metavar="SELECTOR,...", help=f"default: {DEFAULT_TASKS}")
+    add("--kernelbench-set", action="append", default=[], metavar="KEY=VALUE", help="override: sampling.k=16")
+    add("--kernelbench-seed", type=int, default=0, metavar="N", help="seed of everything that draws")
+    add("--kernelbench-device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--kernelbench-sizes", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
+    add("--kernelbench-protocol", choices=PROTOCOLS, help="default: the strategy's")
+    add("--kernelbench-run", metavar="DIR", help="run folder; one that exists is resumed")
+    add("--kernelbench-fail-under", action="append", default=[], metavar="METRIC:VALUE", help="repeatable")
+    add(
+        "--kernelbench-null",
+        action="store_true",
+        default=None,
+        help="also judge the reference against itself (default: in protocol full)",
+    )
+    add("--no-kernelbench-null", action="store_false", dest="kernelbench_null", help="do not")
+    add("--kernelbench-shard", metavar="I/N", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Our usage errors as pytest's: one line and exit status 4."""
+    try:
+        yield
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOptions:
+    """The options of a run with ``--strategy``; ``run`` is the folder that an xdist controller decided on.
+
+    Raises pytest.UsageError.
+    """
+    option = config.option
+    here = config.invocation_params.dir
+    overrides = list(option.kernelbench_set)
+    if option.kernelbench_protocol:
+        overrides.append(f"evaluation.protocol={option.kernelbench_protocol}")
+    with one_line_errors():
+        from .policies import check_policy
+
+        strategies = load_strategies(
+            option.strategy,
+            folders=[here / "strategies", config.rootpath / "strategies", data_folder("strategies")],
+            overrides=overrides,
+        )
+        if not strategies:
+            raise UsageError("--strategy: no strategy named; give one, as in --strategy=surprisal-top3")
+        check_policy(option.policy)
+        return RunOptions(
+            strategies=tuple(strategies),
+            policy=option.policy,
+            tasks=tuple(option.tasks),
+            seed=option.kernelbench_seed,
+            device=option.kernelbench_device,
+            sizes=option.kernelbench_sizes,
+            run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
+            gates=_gates(option.kernelbench_fail_under),
+            null=option.kernelbench_null,
+            shard=parse_shard(option.kernelbench_shard),
+        )
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``2/8`` as (2, 8). Raises UsageError."""
+    if text is None:
+        return 1, 1
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise UsageError(f"--kernelbench-shard={text}: write I/N with I from 1 to N, as in 2/8")
+    return int(i), int(n)
+
+
+def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Device and sizes; what was left to ``auto`` is as the resumed run has it. Raises UsageError.
+
+    So a run of which nothing is left to do asks no device, and loads no torch.
+    """
+    recorded = recorded or {}
+    device = options.device
+    if device == "auto" and recorded.get("device_kind"):
+        device = recorded["device_kind"]
+    elif device == "auto" or not recorded:
+        from .evaluation import resolve_device
+
+        device = resolve_device(device)
+    sizes = options.sizes
+    if sizes == "auto":
+        sizes = recorded.get("sizes") or ("full" if device == "cuda" else "small")
+    return device, sizes
+
+
+def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> Path:
+    if named is not None:
+        return here / Path(named).expanduser()
+    tag = sha256_of(" ".join(map(str, arguments)))[:6]
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{tag}"
+    folder, count = here / RUNS / stem, 1
+    while folder.exists():
+        count += 1
+        folder = here / RUNS / f"{stem}-{count}"
+    return folder
+
+
+def _gates(texts: Sequence[str]) -> tuple[Gate, ...]:
+    if not texts:
+        return ()
+    from .metrics import parse_gate
+
+    return tuple(parse_gate(text) for text in texts)

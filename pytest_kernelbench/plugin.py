@@ -1,0 +1,269 @@
+"""The pytest plugin: hooks only. Without ``--strategy`` it collects nothing and loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Generator
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import collection, options
+from .errors import UsageError
+from .ledger import Ledger, read_run
+from .progress import Progress
+from .records import Selection, Task, sha256_of
+from .strategy import Strategy
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
+
+MARKER = 'kernelbench(level, task, strategy): a task under a strategy; -m "kernelbench(level=1)" selects'
+REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+    if config.option.strategy:
+        config.pluginmanager.register(KernelBench(config), "kernelbench-session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    return collection.files_at(file_path, parent, (yield))
+
+
+class KernelBench:
+    """The hooks of a session with ``--strategy``, in the process that runs it and in each xdist worker."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.worker = hasattr(config, "workerinput")
+        run = Path(config.workerinput["kernelbench_run"]) if self.worker else None  # type: ignore[attr-defined]
+        self.options = options.read_options(config, run=run)
+        paths_named = config.args_source is config.ArgsSource.ARGS
+        if not paths_named:
+            config.args = [str(config.rootpath)]
+        default = () if paths_named else (options.DEFAULT_TASKS,)
+        with options.one_line_errors():
+            self.resumed = read_run(self.options.run)
+        config.stash[collection.BENCHMARK] = collection.Benchmark(
+            strategies=self.options.strategies,
+            selectors=self.options.tasks or default,
+            sizes=lambda: self.device_and_sizes[1],
+            run_item=self.run_item,
+            only_tasks=not paths_named,
+        )
+        self.bench: Workbench | None = None
+        self.report: list[str] = []
+        self.missed_gates: list[str] = []
+
+    @cached_property
+    def device_and_sizes(self) -> tuple[str, str]:
+        if self.config.option.collectonly and not self.resumed and self.options.sizes == "auto":
+            return "auto", "full"  # nothing will run: asking for the device would take seconds
+        return options.resolve(self.options, self.resumed)
+
+    # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        if self.config.stash[collection.BENCHMARK].only_tasks and path == self.config.rootpath:
+            return collection.TaskSet.from_parent(parent, path=path)
+        return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:], left_out = collection.in_order(items, self.options.shard)
+        if left_out:
+            self.config.hook.pytest_deselected(items=left_out)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        items = [item for item in session.items if isinstance(item, collection.KernelItem)]
+        if not items or self.config.option.collectonly:
+            return
+        from .workbench import Workbench
+
+        device, _ = self.device_and_sizes
+        with options.one_line_errors():
+            ledger = Ledger.open(self.options.run, self.run_facts([item.task for item in items]))
+        self.progress = Progress(self.config)
+        self.bench = Workbench(
+            ledger,
+            policy=self.options.policy,
+            device=device,
+            seed=self.options.seed,
+            null=self.options.null,
+            say=self.progress,
+        )
+
+    # Running
+
+    def run_item(self, task: Task, strategy: Strategy) -> Selection:
+        from .pipeline import run_item
+
+        assert self.bench is not None
+        try:
+            return run_item(task, strategy, self.bench)
+        finally:
+            self.progress.clear()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if isinstance(item, collection.KernelItem) and call.when == "call":
+            # Builtin values only: the report crosses from xdist's worker to its controller.
+            report.kernelbench = word_for(item.selection)  # type: ignore[attr-defined]
+            if item.selection is not None and item.selection.confirmed_speedup is not None:
+                report.user_properties.append(("speedup", item.selection.confirmed_speedup))
+            if call.excinfo is not None and isinstance(call.excinfo.value, UsageError):
+                item.session.shouldfail = str(call.excinfo.value)  # it would be the same for every other item
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        word = getattr(report, "kernelbench", None)
+        if word is None or report.outcome == "skipped":
+            return None
+        return ("passed", ".", f"PASSED {word}") if report.passed else ("error", "E", "ERROR")
+
+    # The end
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.close()
+        if self.worker or self.config.option.collectonly or not (self.options.run / "run.json").exists():
+            return
+        from .metrics import failed_gates, strategy_gates
+        from .reports import RunRecords, render, report_json
+
+        records = RunRecords.load(self.options.run)
+        self.report = render(records, width=self.config.get_terminal_writer().fullwidth)
+        text = json.dumps(report_json(records), indent=1, allow_nan=False)
+        (self.options.run / "report.json").write_text(text + "\n", encoding="utf-8")
+        gates_of = {
+            each.name: [*self.options.gates, *strategy_gates(each)] for each in self.options.strategies
+        }
+        for strategy in records.strategies:
+            self.missed_gates += failed_gates(records.results(strategy), gates_of.get(strategy.name, []))
+        if self.missed_gates and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.report:
+            return
+        terminalreporter.section("kernelbench")
+        for line in [*(self.bench.ledger.warnings if self.bench else ()), *self.report, ""]:
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"recorded in {self.options.run}; to resume:")
+        terminalreporter.write_line(f"  {self.resume_command()}")
+        for line in self.missed_gates:
+            terminalreporter.write_line(f"kernelbench: {line}", red=True)
+
+    def pytest_unconfigure(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.bench is not None:
+            self.bench.close()
+
+    def resume_command(self) -> str:
+        arguments = [str(argument) for argument in self.config.invocation_params.args]
+        if self.config.option.kernelbench_run is None:
+            arguments.append(f"--kernelbench-run={self.options.run}")
+        return shlex.join(["pytest", *arguments])
+
+    # xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["kernelbench_run"] = str(self.options.run)
+
+    # run.json
+
+    def run_facts(self, tasks: list[Task]) -> dict[str, Any]:
+        from .workbench import margin_of
+
+        device, sizes = self.device_and_sizes
+        strategies = self.options.strategies
+        return {
+            "schema": 1,
+            "policy": self.options.policy,
+            "policy_version": None,
+            "policy_label": None,
+            "seed": self.options.seed,
+            "device_kind": device,
+            "device": None,
+            "sizes": sizes,
+            "protocol": ", ".join(dict.fromkeys(each.evaluation.protocol for each in strategies)),
+            # Where protocols differ, the report's own counts use the strictest; selections have each its own.
+            "margin": max(margin_of(each, device) for each in strategies),
+            "strategies": [each.to_json() for each in strategies],
+            "tasks": list(dict.fromkeys(task.id for task in tasks)),
+            "task_sha256": {
+                task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks
+            },
+            "selectors": list(self.config.stash[collection.BENCHMARK].selectors),
+            "null": self.options.null,
+            "shard": "{}/{}".format(*self.options.shard),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": installed_versions(),
+            "git": git_state(self.config.invocation_params.dir),
+            "hardware": None,
+        }
+
+
+def word_for(selection: Selection | None) -> str:
+    """``fast 1.42x``, ``correct 0.97x`` or ``unsolved``; empty where the harness failed."""
+    if selection is None:
+        return ""
+    if selection.index is None:
+        return "unsolved"
+    speedup = selection.confirmed_speedup
+    return ("fast" if selection.fast else "correct") + (f" {speedup:.2f}x" if speedup is not None else "")
+
+
+def installed_versions() -> dict[str, str]:
+    """Of what a number depends on, without importing it."""
+    versions = {}
+    for name in REPORTED_VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether tracked files were changed; None outside a repository."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {
+            "commit": commit,
+            "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
