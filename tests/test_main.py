@@ -15,9 +15,7 @@ def write(folder: Path, *tasks: str, **options: object) -> Path:
     folder.mkdir()
     run = {"tasks": tasks, "strategies": [Strategy(name="surprisal").to_json()], "device": "cpu", **options}
     (folder / "run.json").write_text(json.dumps(run))
-    selections = [
-        Selection(task=task, strategy="surprisal", index=None, considered=(), cost={}) for task in tasks
-    ]
+    selections = [Selection(task=task, strategy="surprisal", index=None, considered=(), cost={}) for task in tasks]
     rows = [{name: getattr(each, name) for name in Selection.__dataclass_fields__} for each in selections]
     (folder / "selections.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

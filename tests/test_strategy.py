@@ -110,16 +110,12 @@ def test_overrides_are_typed_recorded_and_apply_to_every_strategy():
 
 
 def test_a_quoted_override_is_the_same_as_a_bare_word(load):
-    assert (
-        load("", 'evaluation.protocol="fast"').evaluation == load("", "evaluation.protocol=fast").evaluation
-    )
+    assert load("", 'evaluation.protocol="fast"').evaluation == load("", "evaluation.protocol=fast").evaluation
 
 
 def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
     needs = {
-        strategy.name
-        for strategy in packaged(*(p.stem for p in PACKAGED.glob("*.toml")))
-        if strategy.needs_logprobs
+        strategy.name for strategy in packaged(*(p.stem for p in PACKAGED.glob("*.toml"))) if strategy.needs_logprobs
     }
     assert needs == {"surprisal", "surprisal-top3", "confidence", "confidence-top3"}
 

@@ -119,9 +119,7 @@ def test_a_level_folder_takes_what_a_packaged_level_takes(checkout):
     assert ids(load_tasks(str(level))) == ["level1/1_A", "level1/2_B", "level1/10_C"]
     assert ids(load_tasks(f"{level}/10")) == ["level1/10_C"]
     assert ids(load_tasks(f"{level}/*_[AB]")) == ["level1/1_A", "level1/2_B"]
-    assert refusal(f"{level}:subset1") == (
-        f"--tasks={level}:subset1: the split has task 4, which {level} lacks"
-    )
+    assert refusal(f"{level}:subset1") == (f"--tasks={level}:subset1: the split has task 4, which {level} lacks")
 
 
 def test_the_splits_apply_to_another_text_of_the_level(tmp_path):
@@ -170,13 +168,11 @@ def test_two_tasks_with_one_id_are_refused(tmp_path):
         ("level1/101", "--tasks=level1/101: no such task; level1 has 1 to 100"),
         (
             "level1/12_Matmul_diag",
-            "--tasks=level1/12_Matmul_diag: no such task; "
-            "did you mean level1/12_Matmul_with_diagonal_matrices_?",
+            "--tasks=level1/12_Matmul_diag: no such task; did you mean level1/12_Matmul_with_diagonal_matrices_?",
         ),
         (
             "level1/*Zebra*",
-            "--tasks=level1/*Zebra*: no such task; "
-            "level1 has 100, the first is level1/1_Square_matrix_multiplication_",
+            "--tasks=level1/*Zebra*: no such task; level1 has 100, the first is level1/1_Square_matrix_multiplication_",
         ),
         ("levle1", "--tasks=levle1: no such level, file or folder; did you mean level1?"),
         ("level2:eval", "--tasks=level2:eval: no such level, file or folder; packaged: level1"),
@@ -322,9 +318,7 @@ def test_small_sizes_that_do_not_fit_are_refused(toml, message, tmp_path):
 
 
 def test_sizes_are_full_or_small():
-    assert refusal("level1", sizes="tiny") == (
-        '--kernelbench-sizes=tiny: no such sizes; there are "full" and "small"'
-    )
+    assert refusal("level1", sizes="tiny") == ('--kernelbench-sizes=tiny: no such sizes; there are "full" and "small"')
 
 
 def test_sizing_changes_values_and_leaves_the_formatting():
@@ -341,18 +335,14 @@ def test_sizing_follows_a_constant_through_reassignment():
 
 
 def test_sizing_counts_characters_not_bytes_before_a_constant():
-    assert with_sizes('s = "é→"; N = 4  # ü\r\nM = 1\r\n', {"N": 5, "M": 2}) == (
-        's = "é→"; N = 5  # ü\r\nM = 2\r\n'
-    )
+    assert with_sizes('s = "é→"; N = 4  # ü\r\nM = 1\r\n', {"N": 5, "M": 2}) == ('s = "é→"; N = 5  # ü\r\nM = 2\r\n')
 
 
 @pytest.mark.parametrize("source", ["", "if True:\n    N = 1\n", "def f():\n    N = 1\n", "N: int\n"])
 def test_a_constant_that_is_not_assigned_at_module_level_cannot_be_sized(source):
     with pytest.raises(TaskError) as caught:
         with_sizes(source, {"N": 1})
-    assert str(caught.value) == (
-        'cannot size "N": the task assigns no such module-level constant; there are none'
-    )
+    assert str(caught.value) == ('cannot size "N": the task assigns no such module-level constant; there are none')
 
 
 VALUES = st.one_of(

@@ -1,0 +1,32 @@
+"""Imports the judge and loosens every limit it can find; the judge is another process."""
+
+TASK = "relu"
+DEVICE = "any"
+OUTCOMES = {"not_fast", "void"}
+
+CHEAT = """
+import torch
+from torch import nn
+
+from pytest_kernelbench.evaluation import comparison, judge, plausibility, protocols
+
+plausibility.CLOCKS_AGREE_WITHIN = judge.CLOCKS_AGREE_WITHIN = 1e9
+plausibility.FLOOR_COUNTS = {"cpu": 0.0, "cuda": 0.0}
+comparison.Expected.objection = lambda *_: None
+protocols.PROTOCOLS.clear()
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return torch.relu(x)
+"""
+
+HONEST = """
+import torch
+from torch import nn
+
+import pytest_kernelbench.inline
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return torch.relu(x)
+"""

@@ -1,0 +1,29 @@
+"""Reads address zero."""
+
+TASK = "relu"
+DEVICE = "any"
+OUTCOMES = {"runtime_error"}
+
+CHEAT = """
+import ctypes
+
+import torch
+from torch import nn
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        ctypes.string_at(0)
+        return torch.relu(x)
+"""
+
+HONEST = """
+import ctypes
+
+import torch
+from torch import nn
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        ctypes.string_at(x.data_ptr(), 4)
+        return torch.relu(x)
+"""

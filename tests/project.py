@@ -1,0 +1,90 @@
+"""A project with two small tasks and recorded answers, run by real pytest processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RELU = """
+import torch
+import torch.nn as nn
+
+class Model(nn.Module):
+    def forward(self, x):
+        return torch.relu(x)
+
+n = 200_000
+
+def get_inputs():
+    return [torch.rand(n)]
+
+def get_init_inputs():
+    return []
+"""
+SUM = RELU.replace("torch.relu(x)", "x.sum()")
+
+RIGHT = {"level1/1": ("torch.clamp(x, min=0)", "torch.relu(x + 0)"), "level1/2": ("x.double().sum().float()",)}
+WRONG = "x + 1"
+
+
+def answer(expression: str, note: str = "") -> str:
+    """A completion whose candidate returns ``expression``."""
+    return (
+        f"```python\nimport torch\n\nclass ModelNew(torch.nn.Module):\n    def forward(self, x):\n"
+        f"        return {expression}{note}\n```"
+    )
+
+
+class Project:
+    """A folder with tasks and answers, and the plugin on the command line of a pytest process in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        level = folder / "problems" / "level1"
+        level.mkdir(parents=True)
+        (level / "1_Relu.py").write_text(RELU)
+        (level / "2_Sum.py").write_text(SUM)
+        self.answers = [
+            {"task": task, "text": answer(each), "logprobs": [-0.1 * number, -0.2]}
+            for task, right in RIGHT.items()
+            for number, each in enumerate([*right, WRONG])
+        ]
+        self.write_answers()
+
+    def write_answers(self) -> None:
+        lines = [json.dumps(each) for each in self.answers]
+        (self.folder / "answers.jsonl").write_text("\n".join(lines) + "\n")
+
+    def command(self, *arguments: str, strategy: str = "surprisal") -> list[str]:
+        return [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_kernelbench.plugin"),
+            *([f"--strategy={strategy}"] if strategy else []),
+            *("--policy=replay:answers.jsonl", "--tasks=problems/level1", "--kernelbench-sizes=full"),
+            *("--kernelbench-device=cpu", "--kernelbench-protocol=fast", "--kernelbench-run=run"),
+            *arguments,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "120"}
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments, **settings),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **settings)
+        output, _ = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def rows(self, name: str, run: str = "run") -> list[dict]:
+        path = self.folder / run / f"{name}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

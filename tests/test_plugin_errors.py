@@ -1,0 +1,56 @@
+"""Bad input gets one clear line that names place, problem and remedy."""
+
+import subprocess
+
+import pytest
+from project import Project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    strategies = project.folder / "strategies"
+    strategies.mkdir()
+    (strategies / "mine.toml").write_text('[sampling]\ntemprature = 1.0\n[selection]\nby = "random"\n')
+    (project.folder / "broken.py").write_text("def get_inputs(:\n")
+    (project.folder / "no_model.py").write_text("def get_inputs(): ...\ndef get_init_inputs(): ...\n")
+    (project.folder / "torn.jsonl").write_text('{"task": "level1/1", "text": "x"}\nnot json\n')
+    (project.folder / "bare.jsonl").write_text('{"task": "level1/1", "text": "x"}\n')
+    return project
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy=surprisl"], '--strategy=surprisl: no such strategy; did you mean "surprisal"'),
+        (["--strategy=mine"], 'mine.toml: [sampling] unknown key "temprature"; did you mean "temperature"?'),
+        (["--kernelbench-set=sampling.kk=3"], 'unknown key "kk"; did you mean "k"?'),
+        (["--policy=tinny"], '--policy=tinny: no such policy; did you mean "tiny"'),
+        (["--policy=replay:none.jsonl"], "none.jsonl"),
+        (["--policy=replay:torn.jsonl"], "torn.jsonl:2: not JSON"),
+        (["--policy=replay:bare.jsonl"], 'bare.jsonl:1: has no logprobs, which strategy "surprisal" needs'),
+        (["--tasks=level1/101"], "--tasks=level1/101: no such task"),
+        (["--tasks=level1:subset3"], "--tasks=level1:subset3: no such split"),
+        (["--tasks=broken.py"], "broken.py:1: does not parse"),
+        (["--tasks=no_model.py"], "no_model.py: no class Model"),
+        (["--kernelbench-device=cuda"], "--kernelbench-device=cuda: no CUDA device that torch can use here"),
+        (["--kernelbench-fail-under=fast_9:1"], "fast_9"),
+        (["--kernelbench-shard=3/2"], "--kernelbench-shard=3/2: write I/N with I from 1 to N, as in 2/8"),
+    ],
+)
+def test_the_line_names_place_problem_and_remedy(project, arguments, message):
+    # The last of an option counts; --tasks and --strategy add up, so the project's own are left out.
+    replaced = {"--kernelbench-run", *(each.partition("=")[0] for each in arguments)}
+    own = [each for each in project.command() if each.partition("=")[0] not in replaced]
+    done = subprocess.run(
+        [*own, *arguments],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
+    assert said, done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
