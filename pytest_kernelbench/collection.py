@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,16 @@ class Benchmark:
         self.run_item = run_item
         self.only_tasks = only_tasks
 
+    @cached_property
     def tasks(self) -> list[Task]:
-        return load_tasks(self.selectors, sizes=self.sizes())
+        """Those that ``--tasks`` names, none where it was not given beside paths. Raises TaskError."""
+        return load_tasks(self.selectors, sizes=self.sizes()) if self.selectors else []
 
     def sized(self, task: Task) -> Task | None:
         """``task`` as it will run, or None where ``--tasks`` does not name it."""
         if not self.selectors:
             return load_tasks([str(task.path)], sizes=self.sizes())[0]
-        return next((named for named in self.tasks() if named.path == task.path), None)
+        return next((named for named in self.tasks if named.path == task.path), None)
 
 
 BENCHMARK = pytest.StashKey[Benchmark]()
@@ -54,11 +57,7 @@ class TaskSet(pytest.Directory):
     """Stands in for the root folder when no path was named: its files are the tasks, wherever they lie."""
 
     def collect(self) -> Iterator[pytest.File]:
-        try:
-            tasks = self.config.stash[BENCHMARK].tasks()
-        except KernelBenchError as error:
-            raise pytest.UsageError(str(error)) from error
-        for task in tasks:
+        for task in self.config.stash[BENCHMARK].tasks:
             yield TaskFile.of_task(self, task)
 
 

@@ -137,7 +137,7 @@ class Ledger:
         return self
 
     def note(self, **facts: Any) -> None:
-        """Put ``facts`` into ``run.json``; raises UsageError where another value of one was recorded."""
+        """Put facts that a number depends on into ``run.json``; raises UsageError where another was recorded."""
         with self._run_locked():
             run = read_run(self.folder) or {}
             for key, value in facts.items():
@@ -147,6 +147,11 @@ class Ledger:
                         "start another run with --kernelbench-run"
                     )
             _write_atomically(self.folder / "run.json", {**run, **facts})
+
+    def describe(self, machine: Mapping[str, Any]) -> None:
+        """Put what is known of the machine into ``run.json``, under ``machine``: the last one to join counts."""
+        with self._run_locked():
+            _write_atomically(self.folder / "run.json", {**(read_run(self.folder) or {}), "machine": machine})
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to what ``run.json`` says a stage took, over all processes and resumptions."""
@@ -231,18 +236,24 @@ def read_run(folder: Path) -> Row | None:
     return dict(run)
 
 
-def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
-    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
+def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
+    """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
     remedy = "resume with the same, or start another run with --kernelbench-run"
-    differing = [key for key in MUST_MATCH if recorded.get(key) != run[key]]
+    differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
     if differing:
         there = " ".join(f"{MUST_MATCH[key]}={recorded.get(key)}" for key in differing)
         here = " ".join(f"{MUST_MATCH[key]}={run[key]}" for key in differing)
         raise UsageError(f"{folder}: was made with {there}, not {here}; {remedy}")
-    strategies = {row["name"]: row for row in recorded["strategies"]}
+    hashes = {row["name"]: row["sha256"] for row in recorded["strategies"]}
     for row in run["strategies"]:
-        if strategies.setdefault(row["name"], row)["sha256"] != row["sha256"]:
+        if hashes.get(row["name"], row["sha256"]) != row["sha256"]:
             raise UsageError(f"{folder}: was made with other settings of strategy {row['name']}; {remedy}")
+
+
+def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
+    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
+    check_settings(folder, recorded, run)
+    strategies = {row["name"]: row for row in [*run["strategies"], *recorded["strategies"]]}
     sources = {**run["task_sha256"], **recorded["task_sha256"]}
     for task, source in run["task_sha256"].items():
         if sources[task] != source:

@@ -17,7 +17,7 @@ import pytest
 
 from . import collection, options
 from .errors import UsageError
-from .ledger import Ledger, read_run
+from .ledger import Ledger, check_settings, read_run
 from .progress import Progress
 from .records import Selection, Task, sha256_of
 from .strategy import Strategy
@@ -61,6 +61,8 @@ class KernelBench:
         default = () if paths_named else (options.DEFAULT_TASKS,)
         with options.one_line_errors():
             self.resumed = read_run(self.options.run)
+            if self.resumed:
+                check_settings(self.options.run, self.resumed, self.settings)
         config.stash[collection.BENCHMARK] = collection.Benchmark(
             strategies=self.options.strategies,
             selectors=self.options.tasks or default,
@@ -79,6 +81,11 @@ class KernelBench:
         return options.resolve(self.options, self.resumed)
 
     # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        with options.one_line_errors():
+            self.config.stash[collection.BENCHMARK].tasks  # noqa: B018  (a selector that names nothing ends it here)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -197,6 +204,17 @@ class KernelBench:
 
     # run.json
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is known before the device is asked for."""
+        chosen = {"device_kind": self.options.device, "sizes": self.options.sizes}
+        return {
+            "policy": self.options.policy,
+            "seed": self.options.seed,
+            **{key: value for key, value in chosen.items() if value != "auto"},
+            "strategies": [each.to_json() for each in self.options.strategies],
+        }
+
     def run_facts(self, tasks: list[Task]) -> dict[str, Any]:
         from .workbench import margin_of
 
@@ -204,17 +222,15 @@ class KernelBench:
         strategies = self.options.strategies
         return {
             "schema": 1,
-            "policy": self.options.policy,
+            **self.settings,
             "policy_version": None,
             "policy_label": None,
-            "seed": self.options.seed,
             "device_kind": device,
             "device": None,
             "sizes": sizes,
             "protocol": ", ".join(dict.fromkeys(each.evaluation.protocol for each in strategies)),
             # Where protocols differ, the report's own counts use the strictest; selections have each its own.
             "margin": max(margin_of(each, device) for each in strategies),
-            "strategies": [each.to_json() for each in strategies],
             "tasks": list(dict.fromkeys(task.id for task in tasks)),
             "task_sha256": {
                 task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks
@@ -227,7 +243,7 @@ class KernelBench:
             "platform": platform.platform(),
             "versions": installed_versions(),
             "git": git_state(self.config.invocation_params.dir),
-            "hardware": None,
+            "machine": None,
         }
 
 

@@ -67,8 +67,9 @@ class Workbench:
                 seed=self.seed,
             )
             self._evaluators[strategy.evaluation_sha256] = evaluator
-            hardware = evaluator.describe()
-            self.ledger.note(device=hardware.get("name") or self.device, hardware=hardware)
+            described = evaluator.describe()
+            self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
+            self.ledger.describe(described)
         return self._evaluators[strategy.evaluation_sha256]
 
     @contextmanager

@@ -81,9 +81,7 @@ class Bench:
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: finite, as it is on the task's own."""
         if kind not in self._usable:
-            self._usable[kind] = all(
-                bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind)))
-            )
+            self._usable[kind] = all(bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind))))
         return self._usable[kind]
 
     def check(self, number: int, kind: str) -> tuple[list[Any], list[Expected]]:

@@ -103,9 +103,7 @@ class Expected:
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
         error = (got.to(self.exact.dtype) - self.exact).abs_()
         # The error of one element is its root mean square, and may reach twice what many may average.
-        allowed_rms = self.tolerance.root_mean_square(self.rms) * (
-            1 + got.numel() ** -0.5 if got.numel() else 1
-        )
+        allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
         if _largest(error) <= self.tolerance.everywhere(self.rms) and _rms(error) <= allowed_rms:
             return None

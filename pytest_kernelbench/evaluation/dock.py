@@ -50,8 +50,7 @@ class JudgeSlot:
     def __init__(self, number: int, bench: Bench) -> None:
         self.number = number
         self.inputs: list[Any] = [
-            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v
-            for v in bench.example_inputs
+            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v for v in bench.example_inputs
         ]
         self.outputs: list[Shared] = [create(t.shape, t.dtype, bench.device) for t in bench.example_outputs]
 
@@ -84,8 +83,7 @@ class JudgeSlot:
     def differs_from(self, values: Sequence[Any]) -> bool:
         """Whether somebody wrote to the inputs since they were filled with ``values``."""
         return any(
-            not torch.equal(place.tensor, value)
-            and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
+            not torch.equal(place.tensor, value) and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
             for place, value in zip(self.inputs, values, strict=True)
             if hasattr(place, "describe")
         )
@@ -133,12 +131,8 @@ class Dock:
         self._slots += made
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
-            raise HarnessError(
-                f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once"
-            )
-        self._ask(
-            {"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching"
-        )
+            raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
+        self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
         return made
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
@@ -221,16 +215,11 @@ class Dock:
         """
         question = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
         started = time.perf_counter()
-        answer = self._ask(
-            {"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=60.0
-        )
+        answer = self._ask({"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=60.0)
         wall_ms = (time.perf_counter() - started) * 1e3
         self._must_match(answer)
         try:
-            block = {
-                side: messages.durations_ms(answer, side, len(pairs))
-                for side in ("reference_ms", "candidate_ms")
-            }
+            block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
@@ -244,9 +233,7 @@ class Dock:
 
     def series(self, slot: JudgeSlot, side: str, times: int) -> list[float]:
         """Milliseconds of one side alone, ``times`` times."""
-        answer = self._ask(
-            {"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed"
-        )
+        answer = self._ask({"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed")
         try:
             return messages.durations_ms(answer, "ms", times)
         except messages.MalformedFrame as error:
@@ -255,9 +242,7 @@ class Dock:
     def sweep(self, slots: Sequence[JudgeSlot]) -> float:
         """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
         started = time.perf_counter()
-        self._ask(
-            {"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0
-        )
+        self._ask({"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0)
         return (time.perf_counter() - started) * 1e3
 
     def operators(self, slot: JudgeSlot) -> list[str]:
@@ -279,13 +264,9 @@ class Dock:
     ) -> dict[str, Any]:
         try:
             messages.send(self._worker.connection, question, descriptors)
-            answer, unasked = messages.receive(
-                self._worker.connection, timeout_s=timeout_s, watch=self._watch
-            )
+            answer, unasked = messages.receive(self._worker.connection, timeout_s=timeout_s, watch=self._watch)
         except messages.DeadlinePassed:
-            raise CandidateFailed(
-                Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}"
-            ) from None
+            raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         except messages.ConnectionEnded:
@@ -324,9 +305,7 @@ class Dock:
 
     @staticmethod
     def _forged(what: str) -> CandidateFailed:
-        return CandidateFailed(
-            Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",)
-        )
+        return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
 
 
 def _has_ended(connection: socket.socket) -> bool:

@@ -92,8 +92,7 @@ class Control:
     ) -> Control:
         """From blocks of pairs, and the wall time of a call and its surroundings."""
         warm_ms, cold_ms = (
-            median(ms for block, _ in blocks for side in block.values() for ms in side)
-            for blocks in (warm, cold)
+            median(ms for block, _ in blocks for side in block.values() for ms in side) for blocks in (warm, cold)
         )
         return cls(
             reference_ms=max(warm_ms, cold_ms),
@@ -235,9 +234,7 @@ class Trials:
         dock.warm(slots[0], slots[1], times=2)
         return slots
 
-    def _block(
-        self, dock: Dock, slots: list[JudgeSlot], *, cold: bool = False
-    ) -> tuple[dict[str, list[float]], float]:
+    def _block(self, dock: Dock, slots: list[JudgeSlot], *, cold: bool = False) -> tuple[dict[str, list[float]], float]:
         """One block of pairs, some of its answers checked, and the milliseconds of a pair that were in neither side."""
         # Which memory serves which side is drawn anew for each block, like the order within each pair.
         random.shuffle(slots)
@@ -266,9 +263,7 @@ class Trials:
         dock.check_timed(random.sample(dock.slots, 1), drawn)
         return wall_ms
 
-    def _shortest_sweep(
-        self, dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None
-    ) -> float:
+    def _shortest_sweep(self, dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None) -> float:
         shortest, started = float("inf"), time.perf_counter()
         for _ in range(SWEEPS):
             shortest = min(shortest, self._sweep(dock))
@@ -336,9 +331,7 @@ class Trials:
         dock = Dock(self._workers.fork(), self._bench, watch=self._owner)
         try:
             with self._harness_fault():
-                dock.load(
-                    f"{self._bench.source}\n\nModelNew = Model\n", self._cache, timeout_s=LOAD_TIMEOUT_S
-                )
+                dock.load(f"{self._bench.source}\n\nModelNew = Model\n", self._cache, timeout_s=LOAD_TIMEOUT_S)
             yield dock
         finally:
             dock.close()

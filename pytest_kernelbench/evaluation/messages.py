@@ -84,9 +84,7 @@ def _receive_exactly(
     while len(received) < size:
         _wait_readable(connection, deadline, watch)
         try:
-            chunk, beside, _, _ = socket.recv_fds(
-                connection, min(1 << 20, size - len(received)), MAX_DESCRIPTORS
-            )
+            chunk, beside, _, _ = socket.recv_fds(connection, min(1 << 20, size - len(received)), MAX_DESCRIPTORS)
         except OSError as error:
             raise ConnectionEnded(str(error)) from None
         descriptors += beside

@@ -20,6 +20,7 @@ the user's files, killing the user's processes, talking to the network.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -31,15 +32,16 @@ from pathlib import Path
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442  # the same number on every architecture
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 1, 2, 4, 8, 1 << 12
 
 MAX_PROCESSES = 256
 WATCH_INTERVAL_S = 0.1
+LEAST_SHARE_OF_MEMORY = 0.03
 KEPT_ENVIRONMENT = frozenset(
     "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
     "CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OMP_WAIT_POLICY".split()
@@ -130,29 +132,29 @@ def cpu_seconds_of(process: int) -> float:
 
 def probe_isolation(*, device: str) -> Isolation:
     """Try each namespace in a child of its own, so that a refusal costs nothing."""
-    granted = {flag: _child_succeeds(flag) for flag in (_CLONE_NEWNET, _CLONE_NEWNS, _CLONE_NEWPID)}
+    granted = {flag: _child_succeeds(flag, device) for flag in (_CLONE_NEWNET, _CLONE_NEWNS, _CLONE_NEWPID)}
     return Isolation(
         network=granted[_CLONE_NEWNET],
-        files=granted[_CLONE_NEWNS] and device == "cpu",
-        # CUDA memory handles are only opened between processes that share a process namespace.
+        files=granted[_CLONE_NEWNS],
+        # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
         processes=granted[_CLONE_NEWPID] and device == "cpu",
     )
 
 
-def _child_succeeds(flag: int) -> bool:
+def _child_succeeds(flag: int, device: str) -> bool:
     child = os.fork()
     if child == 0:
         try:
             _unshare(flag)
             if flag == _CLONE_NEWNS:
-                _make_read_only("/tmp", 1 << 20)
+                _make_read_only("/tmp", 1 << 20, device=device)
             os._exit(0)
         except OSError:
             os._exit(1)
     return os.waitpid(child, 0)[1] == 0
 
 
-def enter(isolation: Isolation, folder: Path, limits: Limits) -> None:
+def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str) -> None:
     """Give up, in this process and for all it forks from now on, what the module's docstring lists.
 
     To be called between two forks: the process namespace holds from the next fork on.
@@ -165,7 +167,7 @@ def enter(isolation: Isolation, folder: Path, limits: Limits) -> None:
     if flags:
         _unshare(flags)
     if isolation.files:
-        _make_read_only(str(folder), limits.folder_bytes)
+        _make_read_only(str(folder), limits.folder_bytes, device=device)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
@@ -186,7 +188,7 @@ def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
         if pid == worker:
             return status
         if pid == 0:
-            if processes is not None and _too_large(processes, limits):
+            if processes is not None and (_too_large(processes, limits) or _memory_is_short(processes)):
                 os.kill(-1, signal.SIGKILL)
             time.sleep(WATCH_INTERVAL_S)
 
@@ -214,6 +216,28 @@ def _too_large(processes: Path, limits: Limits) -> bool:
     return resident_pages * resource.getpagesize() > limits.resident_bytes
 
 
+def _memory_is_short(processes: Path) -> bool:
+    # Anonymous files count as nobody's resident memory, and can still take all there is.
+    lines = Path(processes, "meminfo").read_text().splitlines()
+    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
+    return kilobytes["MemAvailable"] < LEAST_SHARE_OF_MEMORY * kilobytes["MemTotal"]
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every process below it whose own parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
+    """Kill every process below this one; it must have adopted their orphans."""
+    while below := descendants(os.getpid()):
+        for process in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
 def _unshare(flags: int) -> None:
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -225,22 +249,20 @@ def _unshare(flags: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
-def _make_read_only(writable: str, writable_bytes: int) -> None:
+def _make_read_only(writable: str, writable_bytes: int, *, device: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def set_attributes(attributes: _MountAttributes) -> int:
-        return libc.syscall(
-            _MOUNT_SETATTR,
-            _AT_FDCWD,
-            b"/",
-            _AT_RECURSIVE,
-            ctypes.byref(attributes),
-            ctypes.sizeof(attributes),
-        )
+    def set_attributes(path: bytes, flags: int, attributes: _MountAttributes) -> int:
+        size = ctypes.sizeof(attributes)
+        return libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size)
 
     failed = (
-        set_attributes(_MountAttributes(propagation=_MS_PRIVATE))
-        or set_attributes(_MountAttributes(set=_MOUNT_ATTR_RDONLY))
+        set_attributes(b"/", _AT_RECURSIVE, _MountAttributes(propagation=_MS_PRIVATE))
+        # A mount of its own, so that it stays read-only where /proc does not: for root, it is the machine's.
+        or libc.mount(b"/proc/sys", b"/proc/sys", None, _MS_BIND, None)
+        or set_attributes(b"/", _AT_RECURSIVE, _MountAttributes(set=_MOUNT_ATTR_RDONLY))
+        # CUDA does not start where it cannot write to /proc ("operation not supported on this OS").
+        or (device == "cuda" and set_attributes(b"/proc", 0, _MountAttributes(clear=_MOUNT_ATTR_RDONLY)))
         or libc.mount(b"tmpfs", writable.encode(), b"tmpfs", 0, f"size={writable_bytes},mode=700".encode())
     )
     if failed:

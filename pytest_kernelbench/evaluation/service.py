@@ -8,6 +8,7 @@ where a new Python that imports torch takes 2 to 6. When a socket ends, everythi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import messages, sandbox
 
 
@@ -35,14 +37,22 @@ class WorkerProcess:
         return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.warden)[1:])
 
     def kill(self, *, timeout_s: float = 10.0) -> None:
-        """End the worker and all it started; returns when its socket is closed everywhere."""
-        os.kill(self.warden, signal.SIGKILL)
+        """End the worker and all it started; returns when its socket is closed everywhere.
+
+        Raises HarnessError when that cannot be done: its processes would disturb the next candidate.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.warden, signal.SIGTERM)
         self.connection.settimeout(timeout_s)
         try:
             while self.connection.recv(1 << 16):
                 pass
         except ConnectionResetError:
             pass
+        except TimeoutError:
+            raise HarnessError(
+                f"processes of a candidate, under warden {self.warden}, do not end; end them and run again to resume"
+            ) from None
         self.close()
 
     def close(self) -> None:
@@ -135,11 +145,14 @@ def _guard(
     """Warden: enters the sandbox, runs the worker below it, and tells how it ended."""
     sandbox.end_with_parent()
     os.setsid()
+    sandbox.adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
     limits = sandbox.limits_for(device)
     private = Path(tempfile.mkdtemp(dir=folder))
-    sandbox.enter(isolation, private, limits)
+    sandbox.enter(isolation, private, limits, device=device)
     first = os.fork()
     if first == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sandbox.end_with_parent()
         process = os.fork()
         if process == 0:
@@ -156,6 +169,7 @@ def _guard(
     os.close(connection)
     os.close(ending)
     os.waitpid(first, 0)
+    sandbox.end_descendants()
 
 
 if __name__ == "__main__":

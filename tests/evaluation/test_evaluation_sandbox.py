@@ -223,7 +223,7 @@ from pytest_kernelbench.evaluation import sandbox
 
 limits = sandbox.Limits(folder_bytes=1 << 20, address_space_bytes=None, resident_bytes=200 << 20)
 isolation = sandbox.probe_isolation(device="cpu")
-sandbox.enter(isolation, Path(sys.argv[1]), limits)
+sandbox.enter(isolation, Path(sys.argv[1]), limits, device="cpu")
 if os.fork() == 0:
     worker = os.fork()
     if worker == 0:
@@ -315,3 +315,19 @@ def test_limits_leave_the_machine_some_memory():
     assert 0 < limits.folder_bytes <= 1 << 30
     assert limits.address_space_bytes == limits.resident_bytes
     assert sandbox.limits_for("cuda").address_space_bytes is None
+
+
+def test_orphans_are_adopted_and_ended_where_there_is_no_process_namespace():
+    code = """
+import subprocess, time
+from pytest_kernelbench.evaluation import sandbox
+
+sandbox.adopt_orphans()
+subprocess.run(["sh", "-c", "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' &"])
+while len(sandbox.descendants(__import__("os").getpid())) < 4:
+    time.sleep(0.01)
+sandbox.end_descendants()
+print(sandbox.descendants(__import__("os").getpid()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "[]\n", done.stderr
