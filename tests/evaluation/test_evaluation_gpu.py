@@ -204,3 +204,21 @@ class ModelNew(torch.nn.Module):
 """
     evaluation = one(evaluator, hidden)
     assert evaluation.outcome is not Outcome.CORRECT or evaluation.speedup < 0.5
+
+
+def test_a_daemon_that_a_candidate_leaves_ends_with_it_and_files_are_read_only(evaluator):
+    daemon = TORCH.format(
+        body="""import os, time
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(600)
+        try:
+            open("/var/tmp/kernelbench-was-here", "w")
+        except OSError as error:
+            raise RuntimeError(f"errno {error.errno}")
+        return torch.relu(x)"""
+    )
+    bad, good = evaluator.evaluate(RELU, [daemon, TORCH.format(body="return torch.relu(x)")])
+    assert bad.outcome is Outcome.RUNTIME_ERROR
+    assert "errno 30" in bad.detail
+    assert good.outcome is Outcome.CORRECT, good.detail
