@@ -253,7 +253,7 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
 def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
     """The recorded run with this one's tasks and strategies added, if the two may share their records."""
     check_settings(folder, recorded, run)
-    strategies = {row["name"]: row for row in [*run["strategies"], *recorded["strategies"]]}
+    strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
     sources = {**run["task_sha256"], **recorded["task_sha256"]}
     for task, source in run["task_sha256"].items():
         if sources[task] != source:

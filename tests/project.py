@@ -6,7 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
+
+# Installed, pytest has the plugin already, and refuses it under a second name.
+INSTALLED = any(each.value == "pytest_kernelbench.plugin" for each in entry_points(group="pytest11"))
+PLUGIN = () if INSTALLED else ("-p", "pytest_kernelbench.plugin")
 
 RELU = """
 import torch
@@ -26,7 +31,10 @@ def get_init_inputs():
 """
 SUM = RELU.replace("torch.relu(x)", "x.sum()")
 
-RIGHT = {"level1/1": ("torch.clamp(x, min=0)", "torch.relu(x + 0)"), "level1/2": ("x.double().sum().float()",)}
+RIGHT = {
+    "level1/1": ("torch.clamp(x, min=0)", "torch.relu(x + 0)"),
+    "level1/2": ("x.double().sum().float()",),
+}
 WRONG = "x + 1"
 
 
@@ -60,7 +68,7 @@ class Project:
 
     def command(self, *arguments: str, strategy: str = "surprisal") -> list[str]:
         return [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_kernelbench.plugin"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN),
             *([f"--strategy={strategy}"] if strategy else []),
             *("--policy=replay:answers.jsonl", "--tasks=problems/level1", "--kernelbench-sizes=full"),
             *("--kernelbench-device=cpu", "--kernelbench-protocol=fast", "--kernelbench-run=run"),

@@ -77,7 +77,8 @@ def equivalent_k(n_and_f: Sequence[tuple[int, int]], score: float) -> float:
     def mean_success(k: float) -> float:
         return sum(_continued_success(n, f, k) for n, f in n_and_f) / len(n_and_f)
 
-    if mean_success(high) < score:
+    # The gamma function rounds where the binomials of ``any_success`` do not.
+    if mean_success(high) < score - 1e-12:
         return inf
     for _ in range(100):
         middle = (low + high) / 2
