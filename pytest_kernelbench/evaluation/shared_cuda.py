@@ -43,6 +43,8 @@ class CudaSharedTensor:
         size = max(1, math.prod(shape) * dtype.itemsize)
         status = _runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
         if status != 0:
+            # The runtime remembers the failure, and torch would report it at its next launch.
+            _runtime().cudaGetLastError()
             torch.cuda.empty_cache()
             status = _runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
         _expect(status, f"cudaMalloc of {size} bytes")

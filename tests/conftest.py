@@ -1,0 +1,32 @@
+"""Shared by the tests of the plugin."""
+
+import os
+from pathlib import Path
+
+import pytest
+from project import PLUGIN, RELU
+
+
+class BenchmarkProject:
+    """A folder with a test of its own and three tasks in ``problems/level1``, and a pytest that has the plugin."""
+
+    def __init__(self, pytester):
+        self.path = pytester.path
+        self.pytester = pytester
+        pytester.makepyfile(test_own="def test_own(): pass")
+        level = pytester.mkdir("problems") / "level1"
+        level.mkdir()
+        for name in ("2_Two", "10_Ten", "1_One"):
+            (level / f"{name}.py").write_text(RELU)
+        (level / "notes.py").write_text("raise SystemExit('imported')\n")
+
+    def run(self, *arguments, apart=False):
+        """``apart``: in a process of its own, for what numpy or a patched module would leave behind in this one."""
+        run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
+        return run(*PLUGIN, "--kernelbench-device=cpu", "--kernelbench-sizes=full", *arguments)
+
+
+@pytest.fixture
+def benchmark_project(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    return BenchmarkProject(pytester)

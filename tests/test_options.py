@@ -1,0 +1,95 @@
+"""Options to RunOptions, and what `auto` means where a run is resumed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from project import PLUGIN
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.options import RunOptions, parse_shard, read_options, resolve
+
+
+def options_of(pytester, *arguments):
+    config = pytester.parseconfig(*PLUGIN, *arguments)
+    return read_options(config)
+
+
+def test_the_defaults_are_those_of_the_documentation(pytester):
+    options = options_of(pytester, "--strategy=surprisal-top3")
+    assert [strategy.name for strategy in options.strategies] == ["surprisal-top3"]
+    assert (options.policy, options.tasks, options.seed) == ("tiny", (), 0)
+    assert (options.device, options.sizes, options.null, options.shard) == ("auto", "auto", None, (1, 1))
+    assert options.run.parent == pytester.path / ".kernelbench" / "runs"
+
+
+def test_strategies_are_in_the_order_given_each_once(pytester):
+    options = options_of(pytester, "--strategy=random,oracle", "--strategy=confidence,random")
+    assert [strategy.name for strategy in options.strategies] == ["random", "oracle", "confidence"]
+
+
+def test_overrides_and_the_protocol_are_recorded_in_the_strategy(pytester):
+    options = options_of(
+        pytester, "--strategy=random", "--kernelbench-set=sampling.k=3", "--kernelbench-protocol=paper"
+    )
+    (strategy,) = options.strategies
+    assert (strategy.sampling.k, strategy.evaluation.protocol) == (3, "paper")
+    assert strategy.overrides == ("sampling.k=3", "evaluation.protocol=paper")
+
+
+def test_a_strategy_of_the_user_comes_before_the_packaged_one(pytester):
+    pytester.mkdir("strategies").joinpath("random.toml").write_text("[sampling]\nk = 5\n")
+    assert options_of(pytester, "--strategy=random").strategies[0].sampling.k == 5
+
+
+def test_two_runs_of_one_second_have_a_folder_each(pytester, monkeypatch):
+    clock = SimpleNamespace(strftime=lambda form: "20260101-000000")
+    monkeypatch.setattr("pytest_kernelbench.options.time", clock)
+    first = options_of(pytester, "--strategy=random").run
+    first.mkdir(parents=True)
+    assert options_of(pytester, "--strategy=random").run == Path(f"{first}-2")
+
+
+def test_a_run_folder_is_relative_to_where_pytest_was_called(pytester):
+    assert options_of(pytester, "--strategy=random", "--kernelbench-run=here").run == pytester.path / "here"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"), [([], None), (["--kernelbench-null"], True), (["--no-kernelbench-null"], False)]
+)
+def test_the_null_is_asked_for_left_out_or_left_to_the_protocol(pytester, arguments, value):
+    assert options_of(pytester, "--strategy=random", *arguments).null is value
+
+
+@pytest.mark.parametrize("text", ["3/2", "0/2", "2", "a/b", "1/2/3", "-1/2", ""])
+def test_a_shard_that_is_none_says_how_to_write_one(text):
+    with pytest.raises(UsageError) as caught:
+        parse_shard(text)
+    assert str(caught.value) == f"--kernelbench-shard={text}: write I/N with I from 1 to N, as in 2/8"
+
+
+def run_options(device="auto", sizes="auto"):
+    return RunOptions(
+        strategies=(), policy="tiny", tasks=(), seed=0, device=device, sizes=sizes, run=Path("run")
+    )
+
+
+def test_sizes_are_small_off_the_gpu():
+    assert resolve(run_options(device="cpu"), None) == ("cpu", "small")
+    assert resolve(run_options(device="cpu", sizes="full"), None) == ("cpu", "full")
+
+
+def test_a_resumed_run_asks_for_no_device():
+    recorded = {"device_kind": "cuda", "sizes": "full"}
+    assert resolve(run_options(), recorded) == ("cuda", "full")
+
+
+def test_what_is_said_outright_is_left_for_the_ledger_to_compare():
+    recorded = {"device_kind": "cuda", "sizes": "full"}
+    assert resolve(run_options(device="cpu", sizes="small"), recorded) == ("cpu", "small")
+
+
+def test_an_empty_strategy_is_an_error_in_one_line(pytester):
+    with pytest.raises(pytest.UsageError) as caught:
+        options_of(pytester, "--strategy=,")
+    assert str(caught.value) == "--strategy: no strategy named; give one, as in --strategy=surprisal-top3"

@@ -1,0 +1,214 @@
+"""The story with a policy and an evaluator that are made up: what is asked of them, recorded, and not repeated."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.ledger import Ledger
+from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.records import Completion, Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SelectionSettings, Strategy
+
+TASK = Task(id="level1/1_One", source="class Model: ...\n")
+MARGIN = 0.05
+
+
+def module(word):
+    return f"class ModelNew: ...  # {word}\n"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+class Bench:
+    """A workbench whose policy writes ``words`` and whose evaluator looks speed-ups up in ``speedups``."""
+
+    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None):
+        self.words, self.speedups, self.again = words, speedups, again or {}
+        self.sampled, self.evaluated = [], []
+        self.seed, self.null, self.die_after = 0, null, die_after
+        run = {
+            **{"policy": "fake", "seed": 0, "device_kind": "cpu", "sizes": "full"},
+            **{"strategies": [], "tasks": [TASK.id], "task_sha256": {}},
+        }
+        self.ledger = Ledger.open(folder, run)
+        self.lines = []
+        self.say = self.lines.append
+
+    def policy_for(self, strategy):
+        return SimpleNamespace(sample=self.sample)
+
+    def evaluator_for(self, strategy):
+        return SimpleNamespace(evaluate=self.evaluate)
+
+    def margin_of(self, strategy):
+        return MARGIN
+
+    def spending(self, stage):
+        import contextlib
+
+        return contextlib.nullcontext()
+
+    def tick(self):
+        if self.die_after is not None:
+            if self.die_after == 0:
+                raise Killed
+            self.die_after -= 1
+
+    def sample(self, task, sampling, *, seed, indices):
+        for index in indices:
+            self.tick()
+            self.sampled.append(index)
+            word = self.words[index]
+            text = f"```python\n{module(word)}```" if word else ""
+            yield Completion(task=task.id, index=index, text=text, policy="fake", logprobs=(-float(index),))
+
+    def evaluate(self, task, sources):
+        for source in sources:
+            self.tick()
+            word = source.split("# ")[1].strip() if "# " in source else "reference"
+            times = self.evaluated.count(word)
+            self.evaluated.append(word)
+            speedup = self.again.get(word) if times and word in self.again else self.speedups.get(word)
+            yield evaluation_of(source, speedup)
+
+
+def evaluation_of(source, speedup):
+    if speedup is None:
+        return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
+    return Evaluation(
+        source_sha256=sha256_of(source),
+        outcome=Outcome.CORRECT,
+        speedup=speedup,
+        speedup_low=speedup - 0.02,
+        speedup_high=speedup + 0.02,
+    )
+
+
+def strategy(name="fastest", by="fastest", k=5, protocol="fast", **changes):
+    return Strategy(
+        name=name,
+        sampling=Sampling(k=k),
+        evaluation=EvaluationSettings(protocol=protocol),
+        selection=SelectionSettings(by=by, **changes),
+    )
+
+
+WORDS = ["good", "wrong", "good", None, "best"]
+SPEEDUPS = {"good": 1.2, "best": 2.0, "reference": 1.0}
+
+
+def rows(bench, name):
+    path = bench.ledger.folder / f"{name}.jsonl"
+    import json
+
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_each_distinct_source_is_judged_once_and_every_candidate_has_a_row(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    run_item(TASK, strategy(), bench)
+    assert bench.evaluated == ["good", "wrong", "best", "best"]  # the last: confirmed on fresh inputs
+    outcomes = {row["index"]: row["outcome"] for row in rows(bench, "evaluations")}
+    assert outcomes == {0: "correct", 1: "incorrect", 2: "correct", 3: "no_source", 4: "correct"}
+
+
+def test_the_choice_carries_both_timings_and_fast_is_decided_on_the_second(tmp_path):
+    chosen = run_item(TASK, strategy(), Bench(tmp_path / "a", WORDS, SPEEDUPS, again={"best": 1.06}))
+    assert (chosen.index, chosen.speedup, chosen.confirmed_speedup) == (4, 2.0, 1.06)
+    assert chosen.fast_raw and not chosen.fast  # 1.04 is not above 1 + margin
+    chosen = run_item(TASK, strategy(), Bench(tmp_path / "b", WORDS, SPEEDUPS, again={"best": 1.08}))
+    assert chosen.fast
+
+
+def test_a_choice_that_is_wrong_the_second_time_is_no_choice(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS, again={"best": None})
+    chosen = run_item(TASK, strategy(), bench)
+    assert (chosen.index, chosen.fast, chosen.fast_raw, chosen.speedup) == (None, False, False, None)
+    assert [row["outcome"] for row in rows(bench, "confirmations")] == ["incorrect"]
+
+
+def test_a_task_without_a_correct_candidate_is_unsolved_and_nothing_is_timed_again(tmp_path):
+    bench = Bench(tmp_path, WORDS, {})
+    chosen = run_item(TASK, strategy(), bench)
+    assert (chosen.index, chosen.considered) == (None, ())
+    assert chosen.cost == {"rollouts": 5, "timed": 0}
+    assert rows(bench, "confirmations") == []
+
+
+def test_strategies_share_samples_evaluations_and_the_confirmation_of_one_source(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    first = run_item(TASK, strategy("fastest"), bench)
+    before = list(bench.evaluated)
+    second = run_item(TASK, strategy("top5", by="surprisal", top=5), bench)
+    assert second.index == first.index == 4
+    assert bench.evaluated == before
+    assert bench.sampled == [0, 1, 2, 3, 4]
+
+
+def test_a_larger_k_samples_only_what_is_missing(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    run_item(TASK, strategy("three", k=3), bench)
+    assert bench.sampled == [0, 1, 2]
+    run_item(TASK, strategy("five", k=5), bench)
+    assert bench.sampled == [0, 1, 2, 3, 4]
+    assert len(rows(bench, "evaluations")) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "protocol", "count"),
+    [
+        (None, "full", 1),
+        (None, "fast", 0),
+        (True, "fast", 1),
+        (False, "full", 0),
+    ],
+)
+def test_the_null_is_judged_once_a_task(tmp_path, asked, protocol, count):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS, null=asked)
+    run_item(TASK, strategy("one", protocol=protocol), bench)
+    run_item(TASK, strategy("two", by="random", protocol=protocol), bench)
+    assert [row["index"] for row in rows(bench, "null")] == [None] * count
+
+
+# 5 samples, 3 distinct sources, 1 confirmation, 1 null: dying before each of these, and not at all.
+@pytest.mark.parametrize("moment", range(11))
+def test_killed_at_any_moment_a_run_repeats_nothing_and_misses_nothing(tmp_path, moment):
+    whole = Bench(tmp_path / "whole", WORDS, SPEEDUPS, null=True)
+    expected = run_item(TASK, strategy(), whole)
+    first = Bench(tmp_path / "run", WORDS, SPEEDUPS, null=True, die_after=moment)
+    if moment < 10:
+        with pytest.raises(Killed):
+            run_item(TASK, strategy(), first)
+    else:
+        run_item(TASK, strategy(), first)
+    second = Bench(tmp_path / "run", WORDS, SPEEDUPS, null=True)
+    assert run_item(TASK, strategy(), second) == expected
+    assert first.sampled + second.sampled == whole.sampled
+    assert first.evaluated + second.evaluated == whole.evaluated
+    for name in ("completions", "evaluations", "confirmations", "null", "selections"):
+        assert rows(second, name) == rows(whole, name)
+
+
+def test_a_fault_of_the_harness_is_raised_and_what_was_judged_is_kept(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    healthy = bench.evaluate
+
+    def evaluate(task, sources):
+        yield next(iter(healthy(task, sources)))
+        raise HarnessError("the judge on cpu ended; run again to resume")
+
+    bench.evaluate = evaluate
+    with pytest.raises(HarnessError):
+        run_item(TASK, strategy(), bench)
+    assert {row["outcome"] for row in rows(bench, "evaluations")} == {"correct", "no_source"}
+    assert rows(bench, "selections") == []
+
+
+def test_progress_counts_distinct_sources(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    run_item(TASK, strategy(), bench)
+    assert "level1/1: sampled 3/5" in bench.lines
+    assert "level1/1: sampled 5, evaluated 3/3 distinct, 2 correct" in bench.lines
