@@ -2,14 +2,14 @@
 
 A fixed 1e-4 accepts all zeros for a softmax over 400,000 elements and rejects a good sum of a billion. The
 yardstick here is the error that eager PyTorch itself makes at the declared precision: a candidate may make a
-small multiple of it. It is never looser than KernelBench's own 1e-4 + 1e-4 |x| (1e-2 in half precision), except
-where the eager reference does not meet that either.
+small multiple of it. On the task's own inputs it is never looser than KernelBench's 1e-4 + 1e-4 |x| (1e-2 in half
+precision), except where the eager reference does not meet that either.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,9 +56,17 @@ class Tolerance:
             eager_floor=4 * largest,
         )
 
+    def uncapped(self) -> Tolerance:
+        """Without KernelBench's limit, which was set for the task's own inputs, where hardly anything cancels.
+
+        With signs, a sum of a million terms may come out near zero, and 1e-4 is then less than any order of
+        summation costs: on an H200 three honest matrix-vector kernels were off by 1.2 times that.
+        """
+        return self if math.isinf(self.rounding) else replace(self, kernelbench=math.inf)
+
     def elementwise(self, magnitude: torch.Tensor, rms: float) -> torch.Tensor:
         """What each element may be off by, given its magnitude."""
-        if self.rounding == float("inf"):
+        if math.isinf(self.rounding):
             return self.kernelbench * (1 + magnitude)
         scaled = (self.rounding * (magnitude + rms)).clamp_(min=self.of_eager)
         return torch.minimum(self.kernelbench * (1 + magnitude), scaled).clamp_(min=self.eager_floor)

@@ -216,3 +216,18 @@ def test_outputs_are_one_tensor_or_several():
     assert as_tensors(x) == [x]
     assert as_tensors((x, y)) == [x, y]
     assert as_tensors([x, y]) == [x, y]
+
+
+def test_where_terms_cancel_the_yardstick_is_eager_s_own_error():
+    terms = torch.randn(1 << 20) * torch.randn(1 << 20)
+    expected = Expected.of(terms.sum()[None], terms.double().sum()[None])
+    assert expected.tolerance is not None
+    off = 3 * expected.tolerance.uncapped().everywhere(0.0)
+    loose = Expected(expected.exact, expected.tolerance.uncapped(), expected.rms)
+    assert loose.objection((expected.exact + off / 4).float()) is None
+    assert loose.objection((expected.exact + 2 * off).float() + 1) is not None
+
+
+def test_without_a_float64_answer_the_limit_stays():
+    eager = torch.ones(3)
+    assert Tolerance.measured(eager, None).uncapped() == Tolerance.measured(eager, None)
