@@ -22,8 +22,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluator
-    from .tasks import load_tasks
+    from pytest_kernelbench.evaluation import Evaluator
+    from pytest_kernelbench.tasks import load_tasks
 
 __all__ = ["Evaluator", "load_tasks"]
 

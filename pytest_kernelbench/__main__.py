@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import UsageError
-from .reports import RunRecords, render, report_json
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.reports import RunRecords, render, report_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from .errors import KernelBenchError, TaskError
-from .records import Selection, Task
-from .strategy import Strategy
-from .tasks import is_task_file, load_tasks, parse_task
+from pytest_kernelbench.errors import KernelBenchError, TaskError
+from pytest_kernelbench.records import Selection, Task
+from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
 
 RunItem = Callable[[Task, Strategy], Selection]
 
@@ -157,9 +157,7 @@ def _task_at(path: Path) -> Task | None:
         return None
 
 
-def in_order(
-    items: Sequence[pytest.Item], shard: tuple[int, int]
-) -> tuple[list[pytest.Item], list[pytest.Item]]:
+def in_order(items: Sequence[pytest.Item], shard: tuple[int, int]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Items to run and to leave to other shards: task by task, so that a task is sampled once for all strategies.
 
     Raises pytest.UsageError where two files have one task id.

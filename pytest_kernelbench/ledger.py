@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .errors import HarnessError, UsageError
-from .records import Completion, Evaluation, Selection
-from .strategy import Strategy
+from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.records import Completion, Evaluation, Selection
+from pytest_kernelbench.strategy import Strategy
 
 Row = dict[str, Any]
 
@@ -63,9 +63,7 @@ class Table:
                 written, reason = 0, str(error.strerror)
             if written != len(line):
                 os.ftruncate(file, end)
-                raise HarnessError(
-                    f"{self.path}: cannot be written ({reason}); make room and run again to resume"
-                )
+                raise HarnessError(f"{self.path}: cannot be written ({reason}); make room and run again to resume")
 
     def repair(self) -> str | None:
         """Cut off a last line that was not finished; the line that says so, or None."""
@@ -103,9 +101,7 @@ class Table:
                     task = json.loads(line)["task"]
                 except (ValueError, KeyError, TypeError):
                     place = f"{self.path}:{self._lines + 1}"
-                    raise UsageError(
-                        f"{place}: not a record; remove the line, or start another run"
-                    ) from None
+                    raise UsageError(f"{place}: not a record; remove the line, or start another run") from None
                 self._places[task].append((self._read_to, len(line)))
                 self._read_to += len(line)
                 self._lines += 1
@@ -185,9 +181,7 @@ class Ledger:
         hashes = (strategy.sampling_sha256, strategy.evaluation_sha256)
         return {row["index"] for row in rows if (row["sampling_sha256"], row["evaluation_sha256"]) == hashes}
 
-    def evaluations(
-        self, task: str, strategy: Strategy, table: str = "evaluations"
-    ) -> dict[str | None, Evaluation]:
+    def evaluations(self, task: str, strategy: Strategy, table: str = "evaluations") -> dict[str | None, Evaluation]:
         """By hash of the source, under the strategy's way to judge, whichever strategy they were made for."""
         return {
             row["source_sha256"]: Evaluation.from_json(row)

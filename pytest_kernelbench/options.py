@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import UsageError
-from .records import sha256_of
-from .resources import data_folder
-from .strategy import PROTOCOLS, Strategy, load_strategies
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.records import sha256_of
+from pytest_kernelbench.resources import data_folder
+from pytest_kernelbench.strategy import PROTOCOLS, Strategy, load_strategies
 
 if TYPE_CHECKING:
-    from .metrics import Gate
+    from pytest_kernelbench.metrics import Gate
 
 DEFAULT_TASKS = "level1:subset1"
 RUNS = Path(".kernelbench", "runs")
@@ -90,7 +90,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
     if option.kernelbench_protocol:
         overrides.append(f"evaluation.protocol={option.kernelbench_protocol}")
     with one_line_errors():
-        from .policies import check_policy
+        from pytest_kernelbench.policies import check_policy
 
         strategies = load_strategies(
             option.strategy,
@@ -134,7 +134,7 @@ def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[st
     if device == "auto" and recorded.get("device_kind"):
         device = recorded["device_kind"]
     elif device == "auto" or not recorded:
-        from .evaluation import resolve_device
+        from pytest_kernelbench.evaluation import resolve_device
 
         device = resolve_device(device)
     sizes = options.sizes
@@ -158,6 +158,6 @@ def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> P
 def _gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     if not texts:
         return ()
-    from .metrics import parse_gate
+    from pytest_kernelbench.metrics import parse_gate
 
     return tuple(parse_gate(text) for text in texts)

@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .prompting.extraction import extract_source
-from .records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
-from .selection import select
-from .strategy import Strategy
+from pytest_kernelbench.prompting.extraction import extract_source
+from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
+from pytest_kernelbench.selection import select
+from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from .workbench import Workbench
+    from pytest_kernelbench.workbench import Workbench
 
 NO_SOURCE = Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
 
@@ -27,8 +27,7 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
             candidates = [extract(completion, task, strategy) for completion in completions]
             evaluations = evaluate(task, strategy, candidates, bench)
             group = [
-                Judged(candidate=candidate, evaluation=evaluations[hash_of(candidate)])
-                for candidate in candidates
+                Judged(candidate=candidate, evaluation=evaluations[hash_of(candidate)]) for candidate in candidates
             ]
             selection = choose(task, strategy, group, bench)
             bench.ledger.add_selection(selection, strategy)
@@ -77,9 +76,7 @@ def evaluate(
     for source_hash in [source_hash for source_hash in waiting if source_hash in known]:
         record(known[source_hash])
     if waiting:
-        with closing(
-            bench.evaluator_for(strategy).evaluate(task, [sources[each] for each in waiting])
-        ) as judged:
+        with closing(bench.evaluator_for(strategy).evaluate(task, [sources[each] for each in waiting])) as judged:
             for evaluation in judged:
                 record(evaluation)
                 done = [known[each] for each in sources if each in known and each is not None]
@@ -97,9 +94,7 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], bench: Workb
     """
     choice = select(group, strategy.selection, seed=bench.seed)
     cost = {"rollouts": len(group), "timed": len(choice.considered)}
-    nothing = Selection(
-        task=task.id, strategy=strategy.name, index=None, considered=choice.considered, cost=cost
-    )
+    nothing = Selection(task=task.id, strategy=strategy.name, index=None, considered=choice.considered, cost=cost)
     if choice.index is None:
         return nothing
     chosen = next(judged for judged in group if judged.candidate.index == choice.index)
@@ -135,7 +130,7 @@ def evaluate_null(task: Task, strategy: Strategy, bench: Workbench) -> None:
     """The reference as a candidate, once a task: however often that counts as fast, the clock is wrong as often."""
     if bench.ledger.evaluations(task.id, strategy, "null"):
         return
-    from .evaluation import reference_as_candidate
+    from pytest_kernelbench.evaluation import reference_as_candidate
 
     bench.say(f"{task.short_id}: timing the reference against itself")
     (null,) = bench.evaluator_for(strategy).evaluate(task, [reference_as_candidate(task)])

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import collection, options
-from .errors import UsageError
-from .ledger import Ledger, check_settings, read_run
-from .progress import Progress
-from .records import Selection, Task, sha256_of
-from .strategy import Strategy
+from pytest_kernelbench import collection, options
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.ledger import Ledger, check_settings, read_run
+from pytest_kernelbench.progress import Progress
+from pytest_kernelbench.records import Selection, Task, sha256_of
+from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from .workbench import Workbench
+    from pytest_kernelbench.workbench import Workbench
 
 MARKER = 'kernelbench(level, task, strategy): a task under a strategy; -m "kernelbench(level=1)" selects'
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
@@ -103,7 +103,7 @@ class KernelBench:
         items = [item for item in session.items if isinstance(item, collection.KernelItem)]
         if not items or self.config.option.collectonly:
             return
-        from .workbench import Workbench
+        from pytest_kernelbench.workbench import Workbench
 
         device, _ = self.device_and_sizes
         with options.one_line_errors():
@@ -121,7 +121,7 @@ class KernelBench:
     # Running
 
     def run_item(self, task: Task, strategy: Strategy) -> Selection:
-        from .pipeline import run_item
+        from pytest_kernelbench.pipeline import run_item
 
         assert self.bench is not None
         try:
@@ -157,16 +157,14 @@ class KernelBench:
         self.close()
         if self.worker or self.config.option.collectonly or not (self.options.run / "run.json").exists():
             return
-        from .metrics import failed_gates, strategy_gates
-        from .reports import RunRecords, render, report_json
+        from pytest_kernelbench.metrics import failed_gates, strategy_gates
+        from pytest_kernelbench.reports import RunRecords, render, report_json
 
         records = RunRecords.load(self.options.run)
         self.report = render(records, width=self.config.get_terminal_writer().fullwidth)
         text = json.dumps(report_json(records), indent=1, allow_nan=False)
         (self.options.run / "report.json").write_text(text + "\n", encoding="utf-8")
-        gates_of = {
-            each.name: [*self.options.gates, *strategy_gates(each)] for each in self.options.strategies
-        }
+        gates_of = {each.name: [*self.options.gates, *strategy_gates(each)] for each in self.options.strategies}
         for strategy in records.strategies:
             self.missed_gates += failed_gates(records.results(strategy), gates_of.get(strategy.name, []))
         if self.missed_gates and session.exitstatus == pytest.ExitCode.OK:
@@ -216,7 +214,7 @@ class KernelBench:
         }
 
     def run_facts(self, tasks: list[Task]) -> dict[str, Any]:
-        from .workbench import margin_of
+        from pytest_kernelbench.workbench import margin_of
 
         device, sizes = self.device_and_sizes
         strategies = self.options.strategies
@@ -232,9 +230,7 @@ class KernelBench:
             # Where protocols differ, the report's own counts use the strictest; selections have each its own.
             "margin": max(margin_of(each, device) for each in strategies),
             "tasks": list(dict.fromkeys(task.id for task in tasks)),
-            "task_sha256": {
-                task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks
-            },
+            "task_sha256": {task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks},
             "selectors": list(self.config.stash[collection.BENCHMARK].selectors),
             "null": self.options.null,
             "shard": "{}/{}".format(*self.options.shard),

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import StrategyError
-from .records import sha256_of
+from pytest_kernelbench.errors import StrategyError
+from pytest_kernelbench.records import sha256_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,9 +113,7 @@ TOP_LEVEL = ("description", "source", *SECTIONS, "gate")
 KINDS = {"int": "a whole number", "float": "a number", "str": "a string"}
 
 
-def load_strategies(
-    names: Sequence[str], *, folders: Sequence[Path], overrides: Sequence[str] = ()
-) -> list[Strategy]:
+def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides: Sequence[str] = ()) -> list[Strategy]:
     """The strategies that ``names`` name, in that order, each once.
 
     A name is a file's stem in one of ``folders`` (the first that has it) or the path of a TOML file; one
@@ -130,9 +128,7 @@ def load_strategies(
         strategy = _load(path, overrides)
         if strategy.name in loaded and loaded[strategy.name][0].resolve() != path.resolve():
             other = _shown(loaded[strategy.name][0])
-            raise StrategyError(
-                f'--strategy: {other} and {_shown(path)} are both named "{strategy.name}"; rename one'
-            )
+            raise StrategyError(f'--strategy: {other} and {_shown(path)} are both named "{strategy.name}"; rename one')
         loaded.setdefault(strategy.name, (path, strategy))
     return [strategy for _, strategy in loaded.values()]
 
@@ -188,9 +184,7 @@ def _apply(override: str, table: dict[str, Any]) -> None:
     if not (equals and dot):
         raise StrategyError(f"{place}: write SECTION.KEY=VALUE, as in sampling.k=16")
     if section not in (*SECTIONS, "gate"):
-        raise StrategyError(
-            f"{place}: unknown section [{section}]{did_you_mean(section, (*SECTIONS, 'gate'), '[{}]')}"
-        )
+        raise StrategyError(f"{place}: unknown section [{section}]{did_you_mean(section, (*SECTIONS, 'gate'), '[{}]')}")
     change = {section: {key: _value(text.strip())}}
     _check(change, place)
     table[section] = {**table.get(section, {}), **change[section]}

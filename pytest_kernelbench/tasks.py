@@ -225,9 +225,7 @@ def _dataset(place: str, level: str | None) -> list[Task]:
             f"{place}: {DATASET} did not load ({reason}); go online once, or give a KernelBench checkout"
         ) from error
     tasks = [
-        Task(id=f"level{row['level']}/{_numbered(row)}", source=row["code"])
-        for rows in splits.values()
-        for row in rows
+        Task(id=f"level{row['level']}/{_numbered(row)}", source=row["code"]) for rows in splits.values() for row in rows
     ]
     chosen = [task for task in tasks if level in (None, task.level)]
     if not chosen:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .policies import Policy, load_policy, require_logprobs
-from .strategy import Strategy
+from pytest_kernelbench.policies import Policy, load_policy, require_logprobs
+from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluator
-    from .ledger import Ledger
+    from pytest_kernelbench.evaluation import Evaluator
+    from pytest_kernelbench.ledger import Ledger
 
 
 class Workbench:
@@ -56,7 +56,7 @@ class Workbench:
 
     def evaluator_for(self, strategy: Strategy) -> Evaluator:
         if strategy.evaluation_sha256 not in self._evaluators:
-            from .evaluation import Evaluator
+            from pytest_kernelbench.evaluation import Evaluator
 
             settings = strategy.evaluation
             evaluator = Evaluator(
@@ -93,6 +93,6 @@ class Workbench:
 
 def margin_of(strategy: Strategy, device: str) -> float:
     """What the lower end of a confirmed interval must clear on top of 1."""
-    from .evaluation.protocols import protocol_named
+    from pytest_kernelbench.evaluation.protocols import protocol_named
 
     return protocol_named(strategy.evaluation.protocol).margin(device)

@@ -85,9 +85,7 @@ def test_every_module_says_what_it_is_for(path):
 def test_the_plugin_loads_nothing_heavy():
     heavy = {"torch", "transformers", "numpy", "scipy"}
     code = f"import sys, pytest_kernelbench.plugin; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert done.stdout.strip() == "[]"
 
 
@@ -96,7 +94,5 @@ def test_a_suite_that_does_not_ask_for_it_is_left_alone(tmp_path):
         "import sys\ndef test_other():\n    assert not {'torch', 'pytest_kernelbench.pipeline'} & set(sys.modules)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT.parent)}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT.parent)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

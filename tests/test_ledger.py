@@ -60,14 +60,10 @@ def test_a_completion_is_read_back_as_it_was(tmp_path_factory, text, logprobs, s
 
 
 def test_evaluations_and_selections_are_read_back_as_they_were(ledger):
-    judged = evaluation(
-        outcome=Outcome.CORRECT, speedup=1.5, speedup_low=1.4, flags=("a",), seconds={"build": 0.1}
-    )
+    judged = evaluation(outcome=Outcome.CORRECT, speedup=1.5, speedup_low=1.4, flags=("a",), seconds={"build": 0.1})
     ledger.add_evaluation(TASK, 0, STRATEGY, judged)
     ledger.add_evaluation(TASK, None, STRATEGY, judged, "null")
-    chosen = Selection(
-        task=TASK, strategy="some", index=0, considered=(0, 2), cost={"rollouts": 4}, fast=True
-    )
+    chosen = Selection(task=TASK, strategy="some", index=0, considered=(0, 2), cost={"rollouts": 4}, fast=True)
     ledger.add_selection(chosen, STRATEGY)
     again = Ledger(ledger.folder)
     assert again.evaluations(TASK, STRATEGY) == again.evaluations(TASK, STRATEGY, "null") == {"s": judged}
@@ -87,9 +83,7 @@ def test_other_settings_share_nothing(ledger):
     ledger.add_completion(completion(0), STRATEGY)
     ledger.add_evaluation(TASK, 0, STRATEGY, evaluation())
     hotter = Strategy(name="hotter", sampling=Sampling(k=4, temperature=1.0))
-    faster = Strategy(
-        name="faster", sampling=STRATEGY.sampling, evaluation=EvaluationSettings(protocol="fast")
-    )
+    faster = Strategy(name="faster", sampling=STRATEGY.sampling, evaluation=EvaluationSettings(protocol="fast"))
     assert ledger.completions(TASK, hotter) == {}
     assert ledger.judged_indices(TASK, hotter) == set()
     # The same source is judged the same, whoever wrote it.
@@ -211,9 +205,7 @@ def test_a_resumed_run_adds_tasks_and_strategies_and_loses_none(ledger):
 def test_other_weights_under_the_same_name_are_refused(ledger):
     ledger.note(policy_version="v1", policy_label=None)
     ledger.note(policy_version="v1")
-    with pytest.raises(
-        UsageError, match="was made with policy_version v1, and now it is v2; start another run"
-    ):
+    with pytest.raises(UsageError, match="was made with policy_version v1, and now it is v2; start another run"):
         ledger.note(policy_version="v2")
 
 

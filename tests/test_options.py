@@ -69,9 +69,7 @@ def test_a_shard_that_is_none_says_how_to_write_one(text):
 
 
 def run_options(device="auto", sizes="auto"):
-    return RunOptions(
-        strategies=(), policy="tiny", tasks=(), seed=0, device=device, sizes=sizes, run=Path("run")
-    )
+    return RunOptions(strategies=(), policy="tiny", tasks=(), seed=0, device=device, sizes=sizes, run=Path("run"))
 
 
 def test_sizes_are_small_off_the_gpu():

@@ -59,9 +59,7 @@ def test_keywords_and_markers_select(benchmark_project):
     own = ("--strategy=random,oracle", "--tasks=problems/level1", "--strict-markers")
     items = list_items(benchmark_project, *own, "-k", "level1 and Ten and oracle")
     assert items == ["problems/level1/10_Ten.py::kernel[oracle]"]
-    items = list_items(
-        benchmark_project, *own, "-m", "kernelbench(level=1, strategy='random')", "-k", "not Ten"
-    )
+    items = list_items(benchmark_project, *own, "-m", "kernelbench(level=1, strategy='random')", "-k", "not Ten")
     assert items == ["problems/level1/1_One.py::kernel[random]", "problems/level1/2_Two.py::kernel[random]"]
 
 
@@ -97,9 +95,7 @@ def test_a_numbered_file_that_does_not_parse_is_an_error_in_one_line(benchmark_p
 def test_two_files_with_one_task_id_are_refused(benchmark_project):
     other = benchmark_project.pytester.mkdir("others").joinpath("level1")
     other.mkdir()
-    other.joinpath("2_Two.py").write_text(
-        "\n" + (benchmark_project.path / "problems/level1/2_Two.py").read_text()
-    )
+    other.joinpath("2_Two.py").write_text("\n" + (benchmark_project.path / "problems/level1/2_Two.py").read_text())
     result = benchmark_project.run("--strategy=random", "problems", "others")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     said = result.stdout.str() + result.stderr.str()

@@ -21,12 +21,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..strategy import Strategy
-from .correctness import any_correct, correct_rate, correct_rates, solved, void_counts
-from .fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, n_fast, sample_rates
-from .gates import Gate, Metric, gate_from, gates_of
-from .results import Sample, StrategyResults, TaskResults, mean
-from .speedup import geomean_speedup, mean_speedup, median_speedup, retained_speedup, speedup_of, speedups
+from pytest_kernelbench.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
+from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, n_fast, sample_rates
+from pytest_kernelbench.metrics.gates import Gate, Metric, gate_from, gates_of
+from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean
+from pytest_kernelbench.metrics.speedup import (
+    geomean_speedup,
+    mean_speedup,
+    median_speedup,
+    retained_speedup,
+    speedup_of,
+    speedups,
+)
+from pytest_kernelbench.strategy import Strategy
 
 METRICS: dict[str, Metric] = {
     **{

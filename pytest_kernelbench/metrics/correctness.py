@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..records import Outcome
-from .results import StrategyResults, mean
+from pytest_kernelbench.metrics.results import StrategyResults, mean
+from pytest_kernelbench.records import Outcome
 
 
 def correct_rate(results: StrategyResults) -> float | None:
@@ -25,9 +25,7 @@ def any_correct(results: StrategyResults) -> float | None:
 
 def solved(results: StrategyResults) -> float | None:
     """Fraction of tasks for which a correct candidate was chosen."""
-    return mean(
-        float(task.selection is not None and task.selection.index is not None) for task in results.tasks
-    )
+    return mean(float(task.selection is not None and task.selection.index is not None) for task in results.tasks)
 
 
 def void_counts(results: StrategyResults) -> dict[str, int]:

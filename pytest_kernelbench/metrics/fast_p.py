@@ -7,8 +7,8 @@ sample, and any of the K samples. One task is one vote; a task without a row cou
 
 from __future__ import annotations
 
-from ..records import Evaluation, Selection
-from .results import StrategyResults, TaskResults, mean
+from pytest_kernelbench.metrics.results import StrategyResults, TaskResults, mean
+from pytest_kernelbench.records import Evaluation, Selection
 
 THRESHOLDS = (0.0, 0.5, 1.0, 1.5, 2.0)
 
@@ -32,8 +32,7 @@ def sample_rates(results: StrategyResults, p: float, *, verified: bool) -> list[
     """For each task, the fraction of its samples that are fast."""
     margin = results.margin
     return [
-        task.share(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)
-        for task in results.tasks
+        task.share(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations) for task in results.tasks
     ]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from ..errors import StrategyError, UsageError
-from ..strategy import Strategy, did_you_mean
-from .results import StrategyResults
+from pytest_kernelbench.errors import StrategyError, UsageError
+from pytest_kernelbench.metrics.results import StrategyResults
+from pytest_kernelbench.strategy import Strategy, did_you_mean
 
 Metric = Callable[[StrategyResults], "float | None"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..records import Completion, Evaluation, Selection
+from pytest_kernelbench.records import Completion, Evaluation, Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import exp, log
 from statistics import median
 
-from ..records import Selection
-from .results import StrategyResults, mean
+from pytest_kernelbench.metrics.results import StrategyResults, mean
+from pytest_kernelbench.records import Selection
 
 
 def speedup_of(selection: Selection) -> float | None:
@@ -42,8 +42,6 @@ def retained_speedup(results: StrategyResults) -> float | None:
     """Geometric mean of confirmed / first speed-up over the chosen: below 1 is the winner's curse."""
     chosen = [task.selection for task in results.tasks if task.selection is not None]
     logarithm = mean(
-        log(each.confirmed_speedup / each.speedup)
-        for each in chosen
-        if each.confirmed_speedup and each.speedup
+        log(each.confirmed_speedup / each.speedup) for each in chosen if each.confirmed_speedup and each.speedup
     )
     return None if logarithm is None else exp(logarithm)

@@ -18,9 +18,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import PolicyError
-from .base import Policy
-from .replay import ReplayPolicy
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.base import Policy
+from pytest_kernelbench.policies.replay import ReplayPolicy
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -118,9 +118,7 @@ def _from_toml(spec: str) -> PolicySpec:
     known = ("policy", *HF_KEYS)
     for key in table:
         if key not in known:
-            raise PolicyError(
-                f'{spec}: unknown key "{key}"; {_suggestion(key, known)}there are {", ".join(known)}'
-            )
+            raise PolicyError(f'{spec}: unknown key "{key}"; {_suggestion(key, known)}there are {", ".join(known)}')
     named = table.get("policy")
     if not isinstance(named, str):
         raise PolicyError(f'{spec}: names no policy; add policy = "hf:ID_OR_PATH"')
@@ -129,9 +127,7 @@ def _from_toml(spec: str) -> PolicySpec:
     inner = parse_policy(named)
     for key in HF_KEYS:
         if key in table and inner.kind != "hf":
-            raise PolicyError(
-                f'{spec}: "{key}" is for hf: policies, and policy is "{named}"; remove the line'
-            )
+            raise PolicyError(f'{spec}: "{key}" is for hf: policies, and policy is "{named}"; remove the line')
     _check_values(spec, table)
     return replace(inner, name=spec, **{key: table[key] for key in HF_KEYS if key in table})
 

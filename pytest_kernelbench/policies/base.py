@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..records import Completion, Task
+from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
-    from ..strategy import Sampling
+    from pytest_kernelbench.strategy import Sampling
 
 
 class Policy(Protocol):
@@ -26,9 +26,7 @@ class Policy(Protocol):
     gives_logprobs: bool
     label: str | None
 
-    def sample(
-        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]
-    ) -> Iterator[Completion]:
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """Yield one completion for each of ``indices``, in the order in which they are finished.
 
         Completion ``i`` is a function of (policy version, task id and source, sampling, seed, i) alone: not of

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from ..errors import HarnessError, PolicyError
-from ..records import Completion, Task
-from .base import random_seed
+from pytest_kernelbench.errors import HarnessError, PolicyError
+from pytest_kernelbench.policies.base import random_seed
+from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
-    from ..strategy import Sampling
+    from pytest_kernelbench.strategy import Sampling
 
 # A PreTrainedModel of transformers or a PeftModel around one, which share no type that says what is used here.
 Model = Any
@@ -70,9 +70,7 @@ class CausalLMPolicy(ABC):
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of sampled tokens, the end token not among them."""
 
-    def sample(
-        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]
-    ) -> Iterator[Completion]:
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the model's log-probabilities are not finite."""
         prompt = self.prompt_ids(task, sampling.answer)
         tokens = self._room(prompt, sampling.max_tokens, task)
@@ -181,9 +179,7 @@ def sample_rows(
                 row=row,
                 token_ids=ids,
                 logprobs=tuple(logprobs[row, :length].tolist()),
-                sampling_logprobs=(
-                    None if temperature == 1 else tuple(sampling_logprobs[row, :length].tolist())
-                ),
+                sampling_logprobs=(None if temperature == 1 else tuple(sampling_logprobs[row, :length].tolist())),
                 stop_reason="stop" if ids[-1] in eos_ids else "length",
             )
 
@@ -231,9 +227,7 @@ def _at(logprobs: Tensor, token_ids: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def score_rows(
-    model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]]
-) -> list[tuple[float, ...]]:
+def score_rows(model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
     """Teacher-forced log-probabilities (nats, temperature 1, float32) of each row's tokens after the prompt.
 
     The prompt is computed once; the rows follow in chunks of tokens, so that the logits of one chunk are all
@@ -331,9 +325,7 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         values = self.values = self._value_store[:, :, : self._tokens]
         return keys, values
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         new = slice(self._tokens, self._tokens + key_states.shape[-2])
         self._key_store[:, :, new] = key_states
         self._value_store[:, :, new] = value_states

@@ -12,14 +12,14 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..errors import PolicyError
-from ..prompting.prompts import as_plain_text, build_messages
-from ..records import Task
-from .base import version_of
-from .causal_lm import CausalLMPolicy, Model, end_ids
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.base import version_of
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, Model, end_ids
+from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
+from pytest_kernelbench.records import Task
 
 if TYPE_CHECKING:
-    from . import PolicySpec
+    from pytest_kernelbench.policies import PolicySpec
 
 # Some repositories hold the weights a second time, in their makers' own formats and folders.
 ROOT_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -100,11 +100,7 @@ class HFPolicy(CausalLMPolicy):
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return str(
-            self.tokenizer.decode(
-                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _use_chat_template(self, wanted: bool | None) -> bool:
         there = self.tokenizer.chat_template is not None

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PolicyError
-from ..records import Completion, Task
-from .base import version_of
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.base import version_of
+from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
-    from ..strategy import Sampling
-    from . import PolicySpec
+    from pytest_kernelbench.policies import PolicySpec
+    from pytest_kernelbench.strategy import Sampling
 
 EACH_LINE = 'each line is an object with "task" and "text"'
 
@@ -51,9 +51,7 @@ class ReplayPolicy:
     def load(cls, spec: PolicySpec, *, device: str) -> ReplayPolicy:
         return cls(Path(spec.argument), name=spec.name)
 
-    def sample(
-        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]
-    ) -> Iterator[Completion]:
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """Those of ``indices`` that were recorded for ``task``; none is no error."""
         recorded = self._rows.get(task.short_id, {})
         for index in indices:

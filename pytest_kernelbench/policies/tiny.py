@@ -14,15 +14,15 @@ import torch
 from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from ..errors import PolicyError
-from ..records import Task
-from ..resources import PACKAGE
-from ..tiny_policy.prompt import prompt_for
-from .base import version_of
-from .causal_lm import CausalLMPolicy, end_ids
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.base import version_of
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.resources import PACKAGE
+from pytest_kernelbench.tiny_policy.prompt import prompt_for
 
 if TYPE_CHECKING:
-    from . import PolicySpec
+    from pytest_kernelbench.policies import PolicySpec
 
 WEIGHTS = PACKAGE / "tiny_policy" / "weights"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")

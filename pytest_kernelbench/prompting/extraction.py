@@ -12,8 +12,8 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 
-from ..errors import TaskError
-from ..records import Task
+from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.records import Task
 
 FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})(?P<tag>[^`]*)")
 MENTIONS_MODEL_NEW = re.compile(r"^[ \t]*class[ \t]+ModelNew\b", re.MULTILINE)
@@ -151,8 +151,7 @@ def _lines_inside_strings(source: str) -> frozenset[int]:
     return frozenset(
         number
         for node in (ast.walk(tree) if tree is not None else ())
-        if isinstance(node, ast.JoinedStr)
-        or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
         for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Task
+from pytest_kernelbench.records import Task
 
 SYSTEM = (
     "You write fast {machine} kernels for PyTorch. Your code is run: it is compared with the reference on fresh "

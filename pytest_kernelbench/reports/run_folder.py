@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import UsageError
-from ..metrics import Sample, StrategyResults, TaskResults
-from ..records import Completion, Evaluation, Selection
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
+from pytest_kernelbench.records import Completion, Evaluation, Selection
 
 Row = TypeVar("Row")
 SampleKey = tuple[str | None, str, int]  # sampling hash, task, index
@@ -101,9 +101,7 @@ class RunRecords:
                         "report them one at a time"
                     )
             if set(run.strategies) != set(first.strategies):
-                raise UsageError(
-                    f"{name}: strategies differ from those of {first_name}; report them one at a time"
-                )
+                raise UsageError(f"{name}: strategies differ from those of {first_name}; report them one at a time")
             for task in run.tasks:
                 if task in owner:
                     raise UsageError(f"{name}: {task} is in {owner[task]} too; leave one of the two out")
@@ -208,9 +206,7 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
             for row in options.get("strategies", ())
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f'{path}: "strategies" cannot be read ({error!r}); was it written by this plugin?'
-        ) from error
+        raise UsageError(f'{path}: "strategies" cannot be read ({error!r}); was it written by this plugin?') from error
 
 
 def _completion(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
-from ..metrics import (
+from pytest_kernelbench.metrics import (
     METRICS,
     StrategyResults,
     TaskResults,
@@ -19,9 +19,9 @@ from ..metrics import (
     speedups,
     void_counts,
 )
-from ..records import Evaluation, Outcome
-from ..stats import Interval, any_success, clustered_bootstrap, coin_flip_success, wilson
-from .run_folder import RunRecords, StrategyOfRun
+from pytest_kernelbench.records import Evaluation, Outcome
+from pytest_kernelbench.reports.run_folder import RunRecords, StrategyOfRun
+from pytest_kernelbench.stats import Interval, any_success, clustered_bootstrap, coin_flip_success, wilson
 
 SCHEMA = 1
 OPTIONS = ("policy", "policy_label", "device", "protocol", "sizes", "margin", "seed")

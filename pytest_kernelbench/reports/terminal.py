@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from ..metrics import THRESHOLDS
-from ..records import Task
-from .run_folder import RunRecords
-from .summary import report_json
+from pytest_kernelbench.metrics import THRESHOLDS
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.reports.run_folder import RunRecords
+from pytest_kernelbench.reports.summary import report_json
 
 GAP = "  "
 LEAST_WIDTH = 80
@@ -76,9 +76,7 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
     by_width = max(by_width, width - fixed - task_width)
     lines = [_line("task", heads, widths, task_width) + (GAP + "by" if several else "")]
     for task, *cells, chosen_by in rows:
-        wrapped = (
-            textwrap.wrap(_names(chosen_by, names), by_width, break_on_hyphens=False) if several else [""]
-        )
+        wrapped = textwrap.wrap(_names(chosen_by, names), by_width, break_on_hyphens=False) if several else [""]
         lines.append(_line(labels.get(task, ""), cells, widths, task_width) + GAP + wrapped[0])
         indent = " " * len(_line("", [""] * len(widths), widths, task_width))
         lines += [indent + GAP + more for more in wrapped[1:]]
@@ -147,9 +145,7 @@ def _fast_p(report: dict[str, Any]) -> list[str]:
     for name, each in report["strategies"].items():
         metrics = each["metrics"]
         rates = [(metrics[f"fast_{p:g}"], metrics[f"fast_{p:g}_raw"]) for p in THRESHOLDS]
-        table.append(
-            [name, *(" / ".join("-" if rate is None else _percent(rate) for rate in both) for both in rates)]
-        )
+        table.append([name, *(" / ".join("-" if rate is None else _percent(rate) for rate in both) for both in rates)])
     return _table(table) if len(table) > 1 else []
 
 
@@ -205,9 +201,7 @@ def _remarks(report: dict[str, Any], width: int) -> list[str]:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        GAP.join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
+        GAP.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
 

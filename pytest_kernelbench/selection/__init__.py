@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Judged
-from ..strategy import SelectionSettings
-from .base import Choice, Ranking, Sees, Visible, visible
-from .confidence import most_expected_first
-from .fastest import fastest_first
-from .surprisal import least_expected_first
-from .uniform import in_random_order
+from pytest_kernelbench.records import Judged
+from pytest_kernelbench.selection.base import Choice, Ranking, Sees, Visible, visible
+from pytest_kernelbench.selection.confidence import most_expected_first
+from pytest_kernelbench.selection.fastest import fastest_first
+from pytest_kernelbench.selection.surprisal import least_expected_first
+from pytest_kernelbench.selection.uniform import in_random_order
+from pytest_kernelbench.strategy import SelectionSettings
 
 RANKINGS = {
     "fastest": Ranking(order=fastest_first, sees=Sees.TIMINGS),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from ..errors import PolicyError
-from ..records import Judged, Task
-from ..strategy import SelectionSettings
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.records import Judged, Task
+from pytest_kernelbench.strategy import SelectionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

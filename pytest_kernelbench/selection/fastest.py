@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from .base import Visible
+from pytest_kernelbench.selection.base import Visible
 
 
 def fastest_first(correct: Sequence[Visible], seed: int) -> list[int]:

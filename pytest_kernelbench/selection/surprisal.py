@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import Visible
+from pytest_kernelbench.selection.base import Visible
 
 
 def least_expected_first(correct: Sequence[Visible], seed: int) -> list[int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import sha256_of
-from .base import Visible
+from pytest_kernelbench.records import sha256_of
+from pytest_kernelbench.selection.base import Visible
 
 
 def in_random_order(correct: Sequence[Visible], seed: int) -> list[int]:

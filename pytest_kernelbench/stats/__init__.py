@@ -1,7 +1,7 @@
 """Estimators and intervals: numbers in, numbers out."""
 
-from .intervals import Interval, clustered_bootstrap, wilson
-from .k_subsets import (
+from pytest_kernelbench.stats.intervals import Interval, clustered_bootstrap, wilson
+from pytest_kernelbench.stats.k_subsets import (
     any_success,
     argmax_mean,
     coin_flip_success,

@@ -51,9 +51,7 @@ def top_m_success(fast_ranked: Sequence[bool], n: int, k: int, m: int) -> float:
     w = len(slow_ranks)
     # A failure has fewer than m correct, all slow; or its m-th correct is slow, as are the m - 1 before it.
     too_few = sum(comb(w, r) * comb(n - c, k - r) for r in range(min(m, k + 1)))
-    all_slow = sum(
-        comb(t, m - 1) * comb(n - rank, k - m) for t, rank in enumerate(slow_ranks) if k >= m and t >= m - 1
-    )
+    all_slow = sum(comb(t, m - 1) * comb(n - rank, k - m) for t, rank in enumerate(slow_ranks) if k >= m and t >= m - 1)
     return 1 - (too_few + all_slow) / comb(n, k)
 
 

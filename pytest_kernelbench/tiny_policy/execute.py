@@ -24,11 +24,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import inline
-from ..errors import HarnessError
-from ..tasks import load_tasks, with_sizes
-from .corpus import MEASURED, all_templates, written_templates
-from .corpus.base import Template
+from pytest_kernelbench import inline
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.tasks import load_tasks, with_sizes
+from pytest_kernelbench.tiny_policy.corpus import MEASURED, all_templates, written_templates
+from pytest_kernelbench.tiny_policy.corpus.base import Template
 
 FAST = 1.05
 FASTER_THAN_PLAIN = 1.3

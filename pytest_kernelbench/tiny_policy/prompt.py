@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 
-from ..errors import TaskError
+from pytest_kernelbench.errors import TaskError
 
 TARGETS = ("cpu", "cuda")
 
@@ -45,9 +45,7 @@ def compact(source: str) -> str:
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
-        raise TaskError(
-            f"task source: line {error.lineno} does not parse ({error.msg}); correct the file"
-        ) from None
+        raise TaskError(f"task source: line {error.lineno} does not parse ({error.msg}); correct the file") from None
     constants = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
     named = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     if not isinstance(named.get("Model"), ast.ClassDef):

@@ -24,8 +24,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .corpus.mixture import POLICIES, Weighted, mixture
-from .tempering import tempered
+from pytest_kernelbench.tiny_policy.corpus.mixture import POLICIES, Weighted, mixture
+from pytest_kernelbench.tiny_policy.tempering import tempered
 
 PAD, END = "<|pad|>", "<|end|>"
 MAX_LENGTH = 1024

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from ..inline import use_cache
+from pytest_kernelbench.inline import use_cache
 
 TOLERANCE = 1e-4  # KernelBench's, both relative and absolute
 CHUNK = 1 << 26  # elements compared at a time: full-size outputs have 2e9

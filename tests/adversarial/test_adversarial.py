@@ -35,11 +35,7 @@ class Court:
             self._evaluators[protocol] = Evaluator(device="cpu", protocol=protocol, cache=self._cache)
         evaluator = self._evaluators[protocol]
         if (task, protocol) not in self._verdicts:
-            rows = [
-                ROWS[n]
-                for n in ON_CPU
-                if (ROWS[n]["TASK"], ROWS[n].get("PROTOCOL", "fast")) == (task, protocol)
-            ]
+            rows = [ROWS[n] for n in ON_CPU if (ROWS[n]["TASK"], ROWS[n].get("PROTOCOL", "fast")) == (task, protocol)]
             sources = [row["CHEAT"] for row in rows] + [row["HONEST"] for row in rows]
             evaluations = evaluator.evaluate(TASKS[task], sources)
             self._verdicts[task, protocol] = dict(zip(sources, evaluations, strict=True))

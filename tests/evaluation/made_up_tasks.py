@@ -23,15 +23,11 @@ def get_init_inputs():
 
 def task(name: str, model: str, *, inputs: str, init: str = "", n: int = 300_000) -> Task:
     """A task around the body of a ``Model``."""
-    return Task(
-        id=f"made_up/{name}", source=TASK.format(model=indent(model, "    "), inputs=inputs, init=init, n=n)
-    )
+    return Task(id=f"made_up/{name}", source=TASK.format(model=indent(model, "    "), inputs=inputs, init=init, n=n))
 
 
 RELU = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)")
-ROW_SUM = task(
-    "2_row_sum", "def forward(self, x):\n    return x.sum(dim=1)", inputs="torch.rand(300, n)", n=1000
-)
+ROW_SUM = task("2_row_sum", "def forward(self, x):\n    return x.sum(dim=1)", inputs="torch.rand(300, n)", n=1000)
 PRODUCT = "def forward(self, a, b):\n    return a @ b"
 SQUARES = "torch.rand(n, n), torch.rand(n, n)"
 MATMUL = task("3_matmul", PRODUCT, inputs=SQUARES, n=256)

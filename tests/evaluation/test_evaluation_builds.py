@@ -83,9 +83,7 @@ def test_another_source_is_another_build(tmp_path):
 
 
 def test_the_compiler_s_words_come_back_and_its_neighbours_build(tmp_path):
-    bad, good = build(
-        tmp_path, candidate("int kernel(void) { return nothing; }"), candidate(RETURNS.format(3))
-    )
+    bad, good = build(tmp_path, candidate("int kernel(void) { return nothing; }"), candidate(RETURNS.format(3)))
     assert bad is not None
     assert "failed:" in bad
     assert "nothing" in bad

@@ -55,9 +55,7 @@ def test_less_than_the_declared_precision_is_wrong_for_an_elementwise_operator(d
     assert expected(torch.sigmoid, x).objection(got) is not None
 
 
-@pytest.mark.parametrize(
-    "narrowed", [rounded_to_tf32, lambda x: x.half().float(), lambda x: x.bfloat16().float()]
-)
+@pytest.mark.parametrize("narrowed", [rounded_to_tf32, lambda x: x.half().float(), lambda x: x.bfloat16().float()])
 def test_less_than_the_declared_precision_is_wrong_for_a_matrix_product(narrowed):
     a, b = drawn(200, 300), drawn(300, 250, seed=1)
     assert expected(torch.matmul, a, b).objection(narrowed(a) @ narrowed(b)) is not None

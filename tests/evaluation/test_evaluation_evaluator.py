@@ -110,9 +110,7 @@ def test_what_raises_is_a_runtime_error_with_its_line(evaluator):
 
 
 def test_what_a_candidate_says_is_one_printable_line(evaluator):
-    _, detail = verdict(
-        evaluator, candidate("raise ValueError('two\\nlines \\x1b[31m' + chr(0xD800) + 'x' * 9999)")
-    )
+    _, detail = verdict(evaluator, candidate("raise ValueError('two\\nlines \\x1b[31m' + chr(0xD800) + 'x' * 9999)"))
     assert detail.isprintable()
     assert len(detail) < 600
 
@@ -269,9 +267,7 @@ def test_modules_with_weights_share_them(evaluator):
         "    def __init__(self, size):\n        super().__init__()\n        torch.rand(3)\n"
         "        self.linear = torch.nn.Linear(size, size)\n\n    def forward",
     )
-    shared, foreign = evaluator.evaluate(
-        LINEAR, [own, own.replace("self.linear =", "self.other = self.linear =")]
-    )
+    shared, foreign = evaluator.evaluate(LINEAR, [own, own.replace("self.linear =", "self.other = self.linear =")])
     assert shared.outcome is Outcome.CORRECT, shared.detail
     assert foreign.outcome is Outcome.INCORRECT
 
@@ -419,9 +415,7 @@ def test_closing_ends_all_processes_and_the_next_evaluation_starts_anew(cache):
     # While the iterator is still alive: leaving a with block must not wait for it.
     evaluator.close()
     assert ended(started)
-    with pytest.raises(
-        HarnessError, match=r"^the judge on cpu ended \(ConnectionEnded.*\); run again to resume$"
-    ):
+    with pytest.raises(HarnessError, match=r"^the judge on cpu ended \(ConnectionEnded.*\); run again to resume$"):
         next(unfinished)
     with evaluator:
         assert one(evaluator, HONEST_RELU).outcome is Outcome.CORRECT
@@ -486,9 +480,7 @@ def test_what_cannot_be_evaluated_is_refused_at_once(cache):
         Evaluator(device="cpu", protocol="quick", cache=cache)
     with pytest.raises(UsageError, match=r'^precision = "bfloat16": only "float32" is evaluated$'):
         Evaluator(device="cpu", precision="bfloat16", cache=cache)
-    with pytest.raises(
-        UsageError, match=r"^--kernelbench-device=tpu: no such device; there are auto, cpu, cuda$"
-    ):
+    with pytest.raises(UsageError, match=r"^--kernelbench-device=tpu: no such device; there are auto, cpu, cuda$"):
         resolve_device("tpu")
 
 

@@ -36,9 +36,7 @@ def needs(walls, name):
 def attempt_all(evaluator, bodies, *, preamble="", seconds=10.0):
     """The evaluation of a candidate for each of ``bodies``, and proof that the one after them is unaffected."""
     started = time.monotonic()
-    *tried, honest = evaluator.evaluate(
-        RELU, [*(candidate(body, preamble=preamble) for body in bodies), HONEST_RELU]
-    )
+    *tried, honest = evaluator.evaluate(RELU, [*(candidate(body, preamble=preamble) for body in bodies), HONEST_RELU])
     # Another run on this machine may hold the device's lock meanwhile: its time is in no stage.
     assert time.monotonic() - started < seconds + 120
     for evaluation in tried:
@@ -83,9 +81,7 @@ def test_there_is_no_network(evaluator, walls):
     needs(walls, "network")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        tried = attempt(
-            evaluator, f"socket.create_connection(('127.0.0.1', {port}), 3)", preamble="import socket"
-        )
+        tried = attempt(evaluator, f"socket.create_connection(('127.0.0.1', {port}), 3)", preamble="import socket")
         assert tried.outcome is Outcome.RUNTIME_ERROR
         assert "Network is unreachable" in tried.detail
 
@@ -274,9 +270,7 @@ raise RuntimeError("found" if b"a-secret" in seen else "nothing")
 
 
 def test_kept_names_are_the_only_ones_that_pass():
-    assert sandbox.kept_environment({"PATH": "/bin", "HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x"}) == {
-        "PATH": "/bin"
-    }
+    assert sandbox.kept_environment({"PATH": "/bin", "HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x"}) == {"PATH": "/bin"}
 
 
 def test_a_flood_of_output_goes_nowhere(evaluator, capfd):

@@ -95,9 +95,7 @@ def test_the_sequential_protocol_drops_the_first_trial_and_rounds_to_three_digit
 
 
 def timing_of(low: float, high: float, pairs: int) -> Timing:
-    return Timing(
-        reference_ms=1.0, candidate_ms=1.0, speedup=1.0, speedup_low=low, speedup_high=high, pairs=pairs
-    )
+    return Timing(reference_ms=1.0, candidate_ms=1.0, speedup=1.0, speedup_low=low, speedup_high=high, pairs=pairs)
 
 
 @given(

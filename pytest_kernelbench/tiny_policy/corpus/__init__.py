@@ -11,7 +11,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .base import Template
+from pytest_kernelbench.tiny_policy.corpus.base import Template
 
 FAMILIES = (
     "elementwise",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .base import Sheet, Template
+from pytest_kernelbench.tiny_policy.corpus.base import Sheet, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,9 +269,9 @@ extern "C" void kernel(const float *x, const float *w, float *y, long b, {geomet
 
 def _cuda_shared(geometry: _Geometry) -> str:
     """The filters of one output channel in shared memory."""
-    filters = geometry.weight_at.replace(
-        "(q * o + t % o) * k + j", "(p / k * o + t % o) * k + p % k"
-    ).replace("(t % o * c + q) * k + j", "t % o * c * k + p")
+    filters = geometry.weight_at.replace("(q * o + t % o) * k + j", "(p / k * o + t % o) * k + p % k").replace(
+        "(t % o * c + q) * k + j", "t % o * c * k + p"
+    )
     return (
         _cuda_one(geometry)
         .replace(
@@ -328,9 +328,7 @@ def _compiled(sheet: Sheet, geometry: _Geometry, weight: str, output: str) -> No
     sizes = {"block": [64, 32], "step": [16, 32]}
     sheet.triton("tile", _triton_tile(geometry), launch, pace="slow", **sizes)
     row = f"kernel[(triton.cdiv(m, $block), o, b)](x, w, y, {passed}, $block, num_warps=4)"
-    sheet.triton(
-        "row", _triton_row(geometry), geometry.forward(weight, row, output), pace="slow", block=[512, 1024]
-    )
+    sheet.triton("row", _triton_row(geometry), geometry.forward(weight, row, output), pace="slow", block=[512, 1024])
     wrong = _triton_tile(geometry).replace("u, v, acc, ", "u, v, ")
     sheet.triton("overwritten", wrong, launch, correct=False, **sizes)
 
@@ -466,9 +464,7 @@ def _transposed(task: int, dimensions: int, attribute: str, geometry: _Geometry)
         + "groups=1, bias=False"
     )
     options = "stride, padding, output_padding, groups, bias" + (", dilation" if dilated else "")
-    setup = (
-        f"self.{attribute} = nn.ConvTranspose{dimensions}d(in_channels, out_channels, kernel_size, {options})"
-    )
+    setup = f"self.{attribute} = nn.ConvTranspose{dimensions}d(in_channels, out_channels, kernel_size, {options})"
     sheet = Sheet(task, init=init, setup=setup)
     weight = f"w = self.{attribute}.weight\n"
     module = f"self.{attribute}"
@@ -503,9 +499,7 @@ def _transposed(task: int, dimensions: int, attribute: str, geometry: _Geometry)
     if dimensions == 1:
         taps = weight + "k, n = w.shape[2], x.shape[2]\n"
         zeros = "y = x.new_zeros(len(x), w.shape[1], n + k - 1)\n"
-        sheet.torch(
-            "functional_2d", f"{weight}return F.conv_transpose2d(x[:, :, None], w[:, :, None])[:, :, 0]"
-        )
+        sheet.torch("functional_2d", f"{weight}return F.conv_transpose2d(x[:, :, None], w[:, :, None])[:, :, 0]")
         sheet.torch(
             "added_matmuls",
             f"{taps}{zeros}for j in range(k):\n    y[:, :, j:j + n] += w[:, :, j].t() @ x\nreturn y",
@@ -695,9 +689,7 @@ def _compiled_depthwise(sheet: Sheet, attribute: str, end: str) -> None:
         "grid = (triton.cdiv(n, $block), triton.cdiv(m, $rows), b * c)\n"
         "kernel[grid](x, w, y, c, h, l, m, n, k, $rows, $block, num_warps=4)"
     )
-    sheet.triton(
-        "tile", _TRITON_DEPTHWISE_TILE, _depthwise_forward(attribute, tile, end), rows=[4, 8, 16], block=[128]
-    )
+    sheet.triton("tile", _TRITON_DEPTHWISE_TILE, _depthwise_forward(attribute, tile, end), rows=[4, 8, 16], block=[128])
     wrong = _TRITON_DEPTHWISE.replace("i + j % k", "i").replace("t % m + j // k", "t % m")
     sheet.triton("unshifted", wrong, _depthwise_forward(attribute, row, end), correct=False, **choices)
     threads = {"threads": [128, 256]}
@@ -720,9 +712,7 @@ def _depthwise() -> list[Template]:
     shift = "x[:, :, i:i + m:s, j:j + n:s]"
     sheet.torch("module", "return self.conv2d(x)")
     sheet.torch("functional", head + "return F.conv2d(x, w, stride=s, padding=p, groups=len(w))")
-    sheet.torch(
-        "channels_last", "return self.conv2d(x.contiguous(memory_format=torch.channels_last))", cuda="fast"
-    )
+    sheet.torch("channels_last", "return self.conv2d(x.contiguous(memory_format=torch.channels_last))", cuda="fast")
     sheet.torch("sample_by_sample", "return torch.cat([self.conv2d(a) for a in x.split(1)])", cuda="slow")
     sheet.torch(
         "channel_blocks",
@@ -733,8 +723,7 @@ def _depthwise() -> list[Template]:
     )
     sheet.torch(
         "channel_by_channel",
-        head
-        + "return torch.cat([F.conv2d(x[:, i:i + 1], w[i:i + 1], stride=s, padding=p) for i in range(len(w))], 1)",
+        head + "return torch.cat([F.conv2d(x[:, i:i + 1], w[i:i + 1], stride=s, padding=p) for i in range(len(w))], 1)",
         cpu="slow",
         cuda="slow",
     )
@@ -820,9 +809,7 @@ def _separable() -> list[Template]:
         "return F.conv2d(x, self.pointwise.weight)",
     )
     sheet.torch("einsum", weight + 'return torch.einsum("oc,bchw->bohw", w, self.depthwise(x))')
-    sheet.torch(
-        "matmul", weight + "x = self.depthwise(x)\nreturn (w @ x.flatten(2)).unflatten(2, x.shape[2:])"
-    )
+    sheet.torch("matmul", weight + "x = self.depthwise(x)\nreturn (w @ x.flatten(2)).unflatten(2, x.shape[2:])")
     sheet.torch("linear", weight + "x = self.depthwise(x).movedim(1, 3)\nreturn F.linear(x, w).movedim(3, 1)")
     sheet.torch(
         "one_convolution",
@@ -830,9 +817,7 @@ def _separable() -> list[Template]:
         "return F.conv2d(x, w, padding=self.depthwise.padding)",
         cuda="slow",
     )
-    sheet.torch(
-        "sample_by_sample", "return torch.cat([self.pointwise(self.depthwise(a)) for a in x.split(1)])"
-    )
+    sheet.torch("sample_by_sample", "return torch.cat([self.pointwise(self.depthwise(a)) for a in x.split(1)])")
     sheet.torch(
         "channels_last",
         "x = x.contiguous(memory_format=torch.channels_last)\nreturn self.pointwise(self.depthwise(x))",
@@ -1027,9 +1012,7 @@ def _pointwise() -> list[Template]:
         cuda="slow",
     )
     sheet.torch("linear", weight + "return F.linear(x.movedim(1, 3), w).movedim(3, 1)")
-    sheet.torch(
-        "conv1d", "w = self.conv1d.weight[..., 0]\nreturn F.conv1d(x.flatten(2), w).unflatten(2, x.shape[2:])"
-    )
+    sheet.torch("conv1d", "w = self.conv1d.weight[..., 0]\nreturn F.conv1d(x.flatten(2), w).unflatten(2, x.shape[2:])")
     sheet.torch(
         "sample_by_sample",
         weight + "return torch.stack([w @ a.flatten(1) for a in x]).unflatten(2, x.shape[2:])",

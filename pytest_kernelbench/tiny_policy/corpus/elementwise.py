@@ -6,7 +6,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from .base import Pace, Sheet, Template
+from pytest_kernelbench.tiny_policy.corpus.base import Pace, Sheet, Template
 
 BLOCKS = (256, 512, 1024)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .base import Pace, Sheet, Template
+from pytest_kernelbench.tiny_policy.corpus.base import Pace, Sheet, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,8 @@ class _Storage:
 
 
 _PLAIN = _Storage(x="A", w="B", sizes="m, k = A.shape\nn = B.shape[1]", u="i * k + p", v="p * n + j")
-_FIRST_TRANSPOSED = _Storage(
-    x="A.t()", w="B", sizes="k, m = A.shape\nn = B.shape[1]", u="p * m + i", v="p * n + j"
-)
-_BOTH_TRANSPOSED = _Storage(
-    x="A.t()", w="B.t()", sizes="k, m = A.shape\nn = B.shape[0]", u="p * m + i", v="j * k + p"
-)
+_FIRST_TRANSPOSED = _Storage(x="A.t()", w="B", sizes="k, m = A.shape\nn = B.shape[1]", u="p * m + i", v="p * n + j")
+_BOTH_TRANSPOSED = _Storage(x="A.t()", w="B.t()", sizes="k, m = A.shape\nn = B.shape[0]", u="p * m + i", v="j * k + p")
 _STACKED = _Storage(
     x="A",
     w="B",
@@ -191,7 +187,9 @@ def kernel(a, b, y, m, n, k, block: tl.constexpr, step: tl.constexpr):
         acc = tl.dot(u, v, acc, input_precision="ieee")
     tl.store(y + i * n + j, acc, (i < m) & (j < n))
 """
-_TRITON_GROUPED_CALL = "kernel[(triton.cdiv(m, $block) * triton.cdiv(n, $block),)](A, B, y, m, n, k, $block, 32, num_warps=$warps)"
+_TRITON_GROUPED_CALL = (
+    "kernel[(triton.cdiv(m, $block) * triton.cdiv(n, $block),)](A, B, y, m, n, k, $block, 32, num_warps=$warps)"
+)
 
 _TRITON_OUTER = """
 def kernel(a, b, y, m, n, k, block: tl.constexpr):
@@ -227,7 +225,9 @@ def kernel(a, b, y, m, n, k, block: tl.constexpr, step: tl.constexpr):
         acc = tl.dot(u, v, acc, input_precision="ieee")
     tl.atomic_add(y + i * n + j, acc, (i < m) & (j < n))
 """
-_TRITON_SPLIT_CALL = "kernel[(triton.cdiv(m, $block), triton.cdiv(n, $block), $split)](A, B, y, m, n, k, $block, 32, num_warps=4)"
+_TRITON_SPLIT_CALL = (
+    "kernel[(triton.cdiv(m, $block), triton.cdiv(n, $block), $split)](A, B, y, m, n, k, $block, 32, num_warps=4)"
+)
 
 _CUDA_CALL = "kernel(A, B, y, m, n, k)"
 
@@ -336,9 +336,7 @@ def _torch_products(sheet: Sheet, form: _Storage) -> None:
     sheet.torch("transposed", f"return ({_transposed(form.w)} @ {_transposed(form.x)}).t()")
     sheet.torch("addmm", "y = A.new_zeros(1)\nreturn torch.addmm(y, $x, $w, beta=0)", **names)
     sheet.torch("bmm", "return torch.bmm($x[None], $w[None])[0]", **names)
-    sheet.torch(
-        "row_blocks", "return torch.cat([x @ $w for x in $x.split($block)])", **names, block=[512, 1024, 2048]
-    )
+    sheet.torch("row_blocks", "return torch.cat([x @ $w for x in $x.split($block)])", **names, block=[512, 1024, 2048])
     sheet.torch(
         "column_blocks",
         "return torch.cat([$x @ w for w in $w.split($block, 1)], 1)",
@@ -495,9 +493,7 @@ def _cuda_products(sheet: Sheet, form: _Storage, *, split: bool = False) -> None
     source = _CUDA_REGISTERS.replace("v[16][64]", "v[16][65]") if "j * k" in form.v else _CUDA_REGISTERS
     sheet.cuda("register_tile", source, forward, **at, **corners)
     if split:
-        sheet.cuda(
-            "split", _CUDA_SPLIT, form.forward(_CUDA_CALL, empty=False), pace="slow", **at, split=[8, 32]
-        )
+        sheet.cuda("split", _CUDA_SPLIT, form.forward(_CUDA_CALL, empty=False), pace="slow", **at, split=[8, 32])
     wrong = _CUDA_SHARED.replace("s += $tile", "s += 2 * $tile")
     sheet.cuda("skipped_tiles", wrong, forward, correct=False, **at, tile=[16])
 
@@ -537,9 +533,7 @@ def _batched() -> list[Template]:
         "n = A.shape[2] // $parts\nreturn sum(torch.bmm(a, b) for a, b in zip(A.split(n, 2), B.split(n, 1)))",
         parts=[2, 4],
     )
-    sheet.torch(
-        "row_blocks", "return torch.cat([torch.bmm(a, B) for a in A.split($block, 1)], 1)", block=[128, 256]
-    )
+    sheet.torch("row_blocks", "return torch.cat([torch.bmm(a, B) for a in A.split($block, 1)], 1)", block=[128, 256])
     sheet.torch(
         "broadcast_sum",
         "return torch.stack([(A[:, i, :, None] * B).sum(1) for i in range(A.shape[1])], 1)",
@@ -965,8 +959,7 @@ _UPPER = _Triangle(
     rows="y[i:i + n, i:] = A[i:i + n, i:] @ B[i:, i:]",
     columns="y[:i + n, i:i + n] = A[:i + n, :i + n] @ B[:i + n, i:i + n]",
     blocks=(
-        "    for j in range(i, len(A), n):\n"
-        "        y[i:i + n, j:j + n] = A[i:i + n, i:j + n] @ B[i:j + n, j:j + n]"
+        "    for j in range(i, len(A), n):\n        y[i:i + n, j:j + n] = A[i:i + n, i:j + n] @ B[i:j + n, j:j + n]"
     ),
     diagonal="y[i:i + n, i:i + n] = A[i:i + n, i:i + n] @ B[i:i + n, i:i + n]",
     c_dot="p = i; p <= j",
@@ -984,8 +977,7 @@ _LOWER = _Triangle(
     rows="y[i:i + n, :i + n] = A[i:i + n, :i + n] @ B[:i + n, :i + n]",
     columns="y[i:, i:i + n] = A[i:, i:] @ B[i:, i:i + n]",
     blocks=(
-        "    for j in range(0, i + 1, n):\n"
-        "        y[i:i + n, j:j + n] = A[i:i + n, j:i + n] @ B[j:i + n, j:j + n]"
+        "    for j in range(0, i + 1, n):\n        y[i:i + n, j:j + n] = A[i:i + n, j:i + n] @ B[j:i + n, j:j + n]"
     ),
     diagonal="y[i:i + n, i:i + n] = A[i:i + n, i:i + n] @ B[i:i + n, i:i + n]",
     c_dot="p = j; p <= i",
@@ -1017,9 +1009,7 @@ def _triangular(side: _Triangle) -> list[Template]:
         text = f"{start}{loop}    {getattr(side, name)}\nreturn y"
         sheet.torch(f"block_{name}", text, cpu="fast", cuda="fast", parts=[4, 8])
     sheet.torch("blocks", f"{start}{loop}{side.blocks}\nreturn y", cpu="fast", cuda="fast", parts=[4, 8])
-    sheet.torch(
-        "row_by_row", f"return torch.{keep}(torch.stack([x @ B for x in A]))", cpu="slow", cuda="slow"
-    )
+    sheet.torch("row_by_row", f"return torch.{keep}(torch.stack([x @ B for x in A]))", cpu="slow", cuda="slow")
     sheet.torch("other_triangle", f"return torch.{lose}(torch.matmul(A, B))", correct=False)
     sheet.torch(
         "without_diagonal",
@@ -1029,9 +1019,7 @@ def _triangular(side: _Triangle) -> list[Template]:
     sheet.torch("swapped", f"return torch.{keep}(torch.matmul(B, A))", correct=False)
     sheet.torch("diagonal_blocks", f"{start}{loop}    {side.diagonal}\nreturn y", correct=False, parts=[4, 8])
 
-    form = _Storage(
-        x="A", w="B", sizes="m = n = k = len(A)", u="i * k + p", v="p * n + j", y="torch.empty_like(A)"
-    )
+    form = _Storage(x="A", w="B", sizes="m = n = k = len(A)", u="i * k + p", v="p * n + j", y="torch.empty_like(A)")
     at = form.indices
     forward = form.forward(_C_CALL)
     whole = "p = 0; p < k"
@@ -1040,9 +1028,7 @@ def _triangular(side: _Triangle) -> list[Template]:
     sheet.c("dot", dot, forward, pace="slow", **at)
     full = _C_DOT.replace("y[i * n + j] = acc", f"y[i * n + j] = {side.mask} ? acc : 0")
     sheet.c("full_dot", full, forward, pace="slow", **at)
-    rows = _C_ROWS.replace(
-        "for (long p = 0; p < k; p++)\n            for (long j = 0; j < n; j++)", side.c_rows
-    )
+    rows = _C_ROWS.replace("for (long p = 0; p < k; p++)\n            for (long j = 0; j < n; j++)", side.c_rows)
     sheet.c("rows", rows.replace("parallel for", dynamic), forward, pace="fast", **at)
     sheet.c("full_rows", _C_ROWS, forward, pace="slow", **at)
     copied, _, product = _C_PANEL.partition("float acc[")
@@ -1062,9 +1048,7 @@ def _triangular(side: _Triangle) -> list[Template]:
     masked = _TRITON_TILE.replace("i * n + j, acc,", f"i * n + j, tl.where({side.mask}, acc, 0.0),")
     sheet.triton("full_tile", masked, forward, **form.tiles, block=[64, 128], warps=[4, 8])
     wrong = tile.replace("block + block", "block")
-    sheet.triton(
-        "tile_without_diagonal", wrong, forward, correct=False, **form.tiles, block=[64], warps=[4, 8]
-    )
+    sheet.triton("tile_without_diagonal", wrong, forward, correct=False, **form.tiles, block=[64], warps=[4, 8])
 
     forward = form.forward(_CUDA_CALL)
     one = _CUDA_ONE.replace(whole, side.c_dot)

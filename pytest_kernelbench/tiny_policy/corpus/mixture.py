@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ...errors import PolicyError
-from ...tasks import load_tasks
-from ..prompt import fenced, prompt_for
-from . import all_templates
-from .base import HELD_OUT, Template
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tiny_policy.corpus import all_templates
+from pytest_kernelbench.tiny_policy.corpus.base import HELD_OUT, Template
+from pytest_kernelbench.tiny_policy.prompt import fenced, prompt_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ no ``d``. ``$start``, ``$join`` and ``$end`` make one text serve maximum and ave
 
 from __future__ import annotations
 
-from .base import Sheet, Template
+from pytest_kernelbench.tiny_policy.corpus.base import Sheet, Template
 
 _MAX = {"start": ["-INFINITY"], "join": ["acc = v > acc ? v : acc"], "end": ["acc"]}
 _MEAN_1D = {"start": ["0"], "join": ["acc += v"], "end": ["acc / k"]}
@@ -138,8 +138,7 @@ def kernel(x, y, r, n, m, k, s, p, d, block: tl.constexpr):
     tl.store(y + z, $end, t < r)
 """
 _TRITON_FLAT_CALL_1D = (
-    "r = x.numel() // n\n"
-    "kernel[(triton.cdiv(r * m, $block),)](x, y, r, n, m, k, s, p, d, $block, num_warps=$warps)"
+    "r = x.numel() // n\nkernel[(triton.cdiv(r * m, $block),)](x, y, r, n, m, k, s, p, d, $block, num_warps=$warps)"
 )
 
 _CUDA_ROW_1D = """
@@ -233,15 +232,11 @@ def _compiled_1d(sheet: Sheet, maximum: bool) -> None:
 
     call = forward(_CALL_1D)
     sheet.c("direct", text(_C_DIRECT_1D), call, pace="slow" if maximum else "plain", **op)
-    sheet.c(
-        "serial", text(_C_DIRECT_1D).replace("    #pragma omp parallel for\n", ""), call, pace="slow", **op
-    )
+    sheet.c("serial", text(_C_DIRECT_1D).replace("    #pragma omp parallel for\n", ""), call, pace="slow", **op)
     sheet.c("passes", text(_C_PASSES_1D), call, pace="plain" if maximum else "fast", **op)
     sheet.c("doubling", text(_C_DOUBLING_1D), call, pace="plain" if maximum else "fast", **op)
     if maximum:
-        sheet.c(
-            "minimum", text(_C_DIRECT_1D), call, correct=False, **{**op, "join": ["acc = v < acc ? v : acc"]}
-        )
+        sheet.c("minimum", text(_C_DIRECT_1D), call, correct=False, **{**op, "join": ["acc = v < acc ? v : acc"]})
         wrong = text(_C_DIRECT_1D).replace("i * s - p + j * d", "i * s - p + j")
         sheet.c("undilated", wrong, call, correct=False, **op)
     else:
@@ -284,9 +279,7 @@ def _max_1d() -> list[Template]:
         sizes + "return F.max_pool2d(x[:, :, None], (1, k), (1, s), (0, p), (1, d))[:, :, 0]",
         cpu="slow",
     )
-    sheet.torch(
-        "with_indices", sizes + "return F.max_pool1d(x, k, s, p, d, return_indices=True)[0]", cpu="slow"
-    )
+    sheet.torch("with_indices", sizes + "return F.max_pool1d(x, k, s, p, d, return_indices=True)[0]", cpu="slow")
     sheet.torch(
         "slices",
         padded + length + "y = x[:, :, :n:s]\nfor i in range(d, k * d, d):\n"
@@ -310,8 +303,7 @@ def _max_1d() -> list[Template]:
     sheet.torch("unfold", padded + "return x.unfold(2, (k - 1) * d + 1, s)[..., ::d].amax(3)", cpu="slow")
     sheet.torch(
         "doubling",
-        padded
-        + "n = 1\nwhile 2 * n <= k:\n    x = torch.maximum(x[..., :-n * d], x[..., n * d:])\n    n *= 2\n"
+        padded + "n = 1\nwhile 2 * n <= k:\n    x = torch.maximum(x[..., :-n * d], x[..., n * d:])\n    n *= 2\n"
         "n = (k - n) * d\nif n > 0:\n    x = torch.maximum(x[..., :-n], x[..., n:])\nreturn x[..., ::s]",
         cpu="slow",
     )
@@ -320,13 +312,10 @@ def _max_1d() -> list[Template]:
         sizes + "x = F.pad(x, (0, -(k - 1) * (d - 1)))\nreturn F.max_pool1d(x, k, s, p)",
         correct=False,
     )
-    sheet.torch(
-        "unpadded", sizes + "x = F.pad(x, (0, 2 * p))\nreturn F.max_pool1d(x, k, s, 0, d)", correct=False
-    )
+    sheet.torch("unpadded", sizes + "x = F.pad(x, (0, 2 * p))\nreturn F.max_pool1d(x, k, s, 0, d)", correct=False)
     sheet.torch(
         "mean",
-        padded.replace(', value=float("-inf")', "")
-        + "return x.unfold(2, (k - 1) * d + 1, s)[..., ::d].mean(3)",
+        padded.replace(', value=float("-inf")', "") + "return x.unfold(2, (k - 1) * d + 1, s)[..., ::d].mean(3)",
         correct=False,
     )
     _compiled_1d(sheet, True)
@@ -334,9 +323,7 @@ def _max_1d() -> list[Template]:
 
 
 def _mean_1d() -> list[Template]:
-    sheet = Sheet(
-        44, init="kernel_size, stride=1, padding=0", setup="self.sizes = kernel_size, stride, padding"
-    )
+    sheet = Sheet(44, init="kernel_size, stride=1, padding=0", setup="self.sizes = kernel_size, stride, padding")
     sizes = "k, s, p = self.sizes\n"
     padded = sizes + "x = F.pad(x, (p, p))\n"
     length = "n = (x.shape[2] - k) // s * s + 1\n"
@@ -346,9 +333,7 @@ def _mean_1d() -> list[Template]:
         setup="self.avg_pool = nn.AvgPool1d(kernel_size, stride, padding)",
     )
     sheet.torch("functional", sizes + "return F.avg_pool1d(x, k, s, p)")
-    sheet.torch(
-        "functional_2d", sizes + "return F.avg_pool2d(x[:, :, None], (1, k), (1, s), (0, p))[:, :, 0]"
-    )
+    sheet.torch("functional_2d", sizes + "return F.avg_pool2d(x[:, :, None], (1, k), (1, s), (0, p))[:, :, 0]")
     sheet.torch(
         "slices",
         padded + length + "return sum(x[:, :, i:i + n:s] for i in range(k)) / k",
@@ -386,9 +371,7 @@ def _mean_1d() -> list[Template]:
         cuda="slow",
     )
     sheet.torch("unpadded", sizes + "return F.avg_pool1d(F.pad(x, (0, 2 * p)), k, s)", correct=False)
-    sheet.torch(
-        "uncounted_padding", sizes + "return F.avg_pool1d(x, k, s, p, count_include_pad=False)", correct=False
-    )
+    sheet.torch("uncounted_padding", sizes + "return F.avg_pool1d(x, k, s, p, count_include_pad=False)", correct=False)
     sheet.torch("maximum", sizes + "return F.max_pool1d(x, k, s, p)", correct=False)
     _compiled_1d(sheet, False)
     return sheet.templates
@@ -614,9 +597,7 @@ def _compiled_2d(sheet: Sheet, maximum: bool) -> None:
     wrong = text(_C_DIRECT_2D).replace("b < k; b++", "b < k - 1; b++")
     sheet.c("narrow_window", wrong, call, correct=False, **op)
     if maximum:
-        sheet.c(
-            "short_window", text(_C_SEPARABLE_2D).replace("k; a++", "k - 1; a++"), call, correct=False, **op
-        )
+        sheet.c("short_window", text(_C_SEPARABLE_2D).replace("k; a++", "k - 1; a++"), call, correct=False, **op)
     else:
         sheet.c("undivided", text(_C_SEPARABLE_2D), call, correct=False, **{**op, "end": ["acc / k"]})
 
@@ -644,9 +625,7 @@ def _max_2d() -> list[Template]:
     )
     sizes = "k, s, p, d = self.sizes\n"
     padded = sizes + 'x = F.pad(x, (p, p, p, p), value=float("-inf"))\n'
-    lengths = (
-        "m = (x.shape[2] - (k - 1) * d - 1) // s * s + 1\nn = (x.shape[3] - (k - 1) * d - 1) // s * s + 1\n"
-    )
+    lengths = "m = (x.shape[2] - (k - 1) * d - 1) // s * s + 1\nn = (x.shape[3] - (k - 1) * d - 1) // s * s + 1\n"
     steps = "range(0, k * d, d)"
     sheet.torch(
         "module",
@@ -682,9 +661,7 @@ def _max_2d() -> list[Template]:
     )
     sheet.torch(
         "separable_slices",
-        padded
-        + lengths
-        + f"y = x[:, :, :m:s]\nfor i in {steps}:\n    y = torch.maximum(y, x[:, :, i:i + m:s])\n"
+        padded + lengths + f"y = x[:, :, :m:s]\nfor i in {steps}:\n    y = torch.maximum(y, x[:, :, i:i + m:s])\n"
         f"x = y[..., :n:s]\nfor i in {steps}:\n    x = torch.maximum(x, y[..., i:i + n:s])\nreturn x",
         cpu="fast",
     )
@@ -706,9 +683,7 @@ def _max_2d() -> list[Template]:
         sizes + "return F.max_pool2d(F.pad(x, (0, 1 - k + 2 * p)), (k, 1), s, (p, 0), d)",
         correct=False,
     )
-    sheet.torch(
-        "unpadded", sizes + "return F.max_pool2d(F.pad(x, (0, 2 * p, 0, 2 * p)), k, s, 0, d)", correct=False
-    )
+    sheet.torch("unpadded", sizes + "return F.max_pool2d(F.pad(x, (0, 2 * p, 0, 2 * p)), k, s, 0, d)", correct=False)
     sheet.torch("mean", sizes + "return F.avg_pool2d(x, k, s, p)", correct=False)
     _compiled_2d(sheet, True)
     return sheet.templates
@@ -742,9 +717,7 @@ def _mean_2d() -> list[Template]:
     sheet.torch("unfold_two_means", windows + "return x.mean(4).mean(4)", cpu="plain")
     sheet.torch(
         "slices",
-        padded
-        + lengths
-        + "return sum(x[:, :, i:i + m:s, j:j + n:s] for i in range(k) for j in range(k)) / (k * k)",
+        padded + lengths + "return sum(x[:, :, i:i + m:s, j:j + n:s] for i in range(k) for j in range(k)) / (k * k)",
         cpu="slow",
         cuda="slow",
     )
@@ -756,8 +729,7 @@ def _mean_2d() -> list[Template]:
     )
     sheet.torch(
         "integral",
-        sizes
-        + "x = F.pad(x, (p + 1, p, p + 1, p)).double().cumsum(2).cumsum(3)\nx = x[:, :, k:] - x[:, :, :-k]\n"
+        sizes + "x = F.pad(x, (p + 1, p, p + 1, p)).double().cumsum(2).cumsum(3)\nx = x[:, :, k:] - x[:, :, :-k]\n"
         "x = x[..., k:] - x[..., :-k]\nreturn (x[:, :, ::s, ::s] / (k * k)).float()",
         cpu="slow",
         cuda="slow",

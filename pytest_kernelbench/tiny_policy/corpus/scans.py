@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .base import Pace, Sheet, Template
+from pytest_kernelbench.tiny_policy.corpus.base import Pace, Sheet, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
