@@ -28,6 +28,11 @@ C_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-lm")
 CUDA_FLAGS = ("-O3", "-shared", "-Xcompiler", "-fPIC")
 BUILD_TIMEOUT_S = 60
 
+
+class NoCompiler(RuntimeError):
+    """This machine lacks the compiler: no fault of the kernel."""
+
+
 _cache_folders: list[Path] = []
 
 
@@ -99,11 +104,11 @@ def _command(language: str, source_file: Path, library: Path) -> list[str]:
     if language == "c":
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
-            raise RuntimeError("compile_c: no C compiler on PATH (cc, gcc, clang); install one")
+            raise NoCompiler("compile_c: no C compiler on PATH (cc, gcc, clang); install one")
         return [compiler, str(source_file), "-o", str(library), *C_FLAGS]
     compiler = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     if compiler is None:
-        raise RuntimeError("compile_cuda: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
+        raise NoCompiler("compile_cuda: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
     return [compiler, str(source_file), "-o", str(library), f"-arch={_target('cuda')}", *CUDA_FLAGS]
 
 

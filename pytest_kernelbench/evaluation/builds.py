@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_kernelbench import inline
+from pytest_kernelbench.errors import HarnessError
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
 
@@ -47,8 +48,9 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
 class BuildAhead:
     """Builds of many candidates, side by side, ahead of the trials that need them."""
 
-    def __init__(self, cache: Path, jobs: int) -> None:
+    def __init__(self, cache: Path, jobs: int, *, device: str = "cpu") -> None:
         self._cache = cache
+        self._device = device
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
 
     def __enter__(self) -> BuildAhead:
@@ -58,7 +60,7 @@ class BuildAhead:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, sources: Iterable[str]) -> list[Future[str | None]]:
-        """One future for each source: the compiler's complaint, or None."""
+        """One future for each source: the compiler's complaint, or None; HarnessError where there is no compiler."""
         return [self._pool.submit(self._build, source) for source in sources]
 
     def _build(self, module_source: str) -> str | None:
@@ -66,6 +68,10 @@ class BuildAhead:
             try:
                 if not (self._cache / inline.artifact_name(source, language)).exists():
                     inline.build(source, language, self._cache)
+            except inline.NoCompiler as error:
+                if language == "cuda" and self._device == "cpu":
+                    return str(error)  # asked for on the wrong device
+                raise HarnessError(str(error)) from None
             except (RuntimeError, UnicodeEncodeError, subprocess.TimeoutExpired) as error:
                 return str(error)
         return None

@@ -127,7 +127,7 @@ class Trials:
 
     def evaluations(self) -> Iterator[Evaluation]:
         """One for each source, in order, as each is ready."""
-        with builds.BuildAhead(self._cache, devices.cores()) as ahead:
+        with builds.BuildAhead(self._cache, devices.cores(), device=self._device) as ahead:
             built = ahead.start(self._sources)
             if self._device == "cpu":
                 with lock.exclusive(self._hardware_id):

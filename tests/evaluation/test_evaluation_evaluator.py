@@ -498,6 +498,14 @@ module = load_inline(
 )
 
 
+def test_a_machine_without_a_compiler_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path / "builds") as evaluator:
+        with pytest.raises(HarnessError, match=r"compile_c: no C compiler on PATH \(cc, gcc, clang\); install one"):
+            list(evaluator.evaluate(RELU, [C_RELU]))
+        assert [e.outcome for e in evaluator.evaluate(RELU, [HONEST_RELU])] == [Outcome.CORRECT]
+
+
 def test_load_inline_works(evaluator):
     """The one long test: torch's headers take 40 s to compile."""
     evaluation = one(evaluator, LOAD_INLINE)
