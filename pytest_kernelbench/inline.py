@@ -27,6 +27,8 @@ from typing import Any
 C_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-lm")
 CUDA_FLAGS = ("-O3", "-shared", "-Xcompiler", "-fPIC")
 BUILD_TIMEOUT_S = 60
+# cc and nvcc need under 2 GB for what candidates write; ``#include "/dev/zero"`` takes all there is.
+BUILD_MEMORY_KB = 4 << 20
 
 
 class NoCompiler(RuntimeError):
@@ -77,8 +79,9 @@ def build(source: str, language: str, folder: Path | None = None) -> Path:
 def _run(command: list[str]) -> tuple[int, str]:
     """Exit status and standard error. Raises subprocess.TimeoutExpired."""
     # In a session of its own: the driver (cc, nvcc) dies of a signal alone, and the compiler proper goes on without it.
+    limited = ["/bin/sh", "-c", f'ulimit -v {BUILD_MEMORY_KB} && exec "$@"', "sh", *command]
     with subprocess.Popen(
-        command,
+        limited,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

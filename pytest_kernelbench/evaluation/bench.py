@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -16,7 +15,12 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate
-from pytest_kernelbench.evaluation.plausibility import bytes_that_must_move
+from pytest_kernelbench.evaluation.physics import (
+    bytes_that_must_move,
+    copy_ms,
+    products_per_ms,
+    products_that_must_be_formed,
+)
 
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
 SHARE_OF_MEMORY_FOR_ORIGINALS = 0.1
@@ -76,7 +80,8 @@ class Bench:
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
         self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
         self._bytes_moved = bytes_that_must_move(self.example_inputs, self.example_outputs)
-        self.floor_ms = self._copy_ms(self._bytes_moved)
+        self._arithmetic_ms = self._least_arithmetic_ms()
+        self.floor_ms = max(copy_ms(self._bytes_moved, device), self._arithmetic_ms)
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: finite, as it is on the task's own."""
@@ -128,7 +133,7 @@ class Bench:
 
     def lower_floor(self) -> None:
         """Measure the floor again, before it convicts anybody: the machine may have been busy the first time."""
-        self.floor_ms = min(self.floor_ms, self._copy_ms(self._bytes_moved))
+        self.floor_ms = max(min(self.floor_ms, copy_ms(self._bytes_moved, self.device)), self._arithmetic_ms)
 
     def _draw(self, kind: str) -> list[Any]:
         seed = secrets.randbits(63)  # known to nobody
@@ -151,12 +156,11 @@ class Bench:
         widened = [v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for v in values]
         return copy.deepcopy(self._exact_model)(*widened)
 
-    def _copy_ms(self, total_bytes: int) -> float:
-        """Least time this device takes to read and write ``total_bytes`` in all."""
-        half = max(1, math.ceil(total_bytes / 2))
-        origin = torch.ones(half, dtype=torch.uint8, device=self.device)
-        target = torch.empty_like(origin)
-        return min(devices.milliseconds(self.device, lambda: target.copy_(origin)) for _ in range(9))
+    def _least_arithmetic_ms(self) -> float:
+        per_ms = products_per_ms(self.device)
+        if per_ms is None:
+            return 0.0
+        return products_that_must_be_formed(lambda: self._run(self.example_inputs)) / per_ms
 
 
 def _uncapped(expected: Expected) -> Expected:

@@ -1,20 +1,33 @@
-"""Compile what a candidate will ask for, before it runs and without running it.
+"""Compile what a candidate will ask for, before its trial and away from the device.
 
 The sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, compiled side by
-side by trusted processes, and kept in a cache keyed by content and target. A candidate sees the cache read-only,
-so nobody can leave a poisoned build for the next one.
+side by trusted processes, and kept in a cache keyed by content and target. What a candidate builds with
+``load_inline`` is found by importing it in a sandboxed process that sees no GPU, and kept for that candidate alone:
+it could have put anything there. A candidate sees the cache read-only, so nobody can leave a poisoned build for
+the next one.
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import re
+import shutil
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation.service import WorkerProcess
+from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
+
+EXTENSION_TIMEOUT_S = 180.0
+MAX_EXTENSION_BYTES = 256 << 20
+NAME = re.compile(r"[0-9a-f]{32}-\w{1,200}\.so")
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
 
@@ -48,9 +61,17 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
 class BuildAhead:
     """Builds of many candidates, side by side, ahead of the trials that need them."""
 
-    def __init__(self, cache: Path, jobs: int, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        cache: Path,
+        jobs: int,
+        *,
+        device: str = "cpu",
+        fork_builder: Callable[[], WorkerProcess] | None = None,
+    ) -> None:
         self._cache = cache
         self._device = device
+        self._fork_builder = fork_builder
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
 
     def __enter__(self) -> BuildAhead:
@@ -74,4 +95,43 @@ class BuildAhead:
                 raise HarnessError(str(error)) from None
             except (RuntimeError, UnicodeEncodeError, subprocess.TimeoutExpired) as error:
                 return str(error)
+        if uses_extensions(module_source) and self._fork_builder is not None:
+            return self._build_extensions(module_source, self._fork_builder)
+        return None
+
+    def _build_extensions(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> str | None:
+        folder = self._cache / extensions_folder(module_source, devices.architecture(self._device))
+        if folder.exists():
+            return None
+        question = {
+            "ask": "build",
+            "candidate_source": module_source,
+            "architecture": devices.architecture(self._device),
+        }
+        builder = fork_builder()
+        try:
+            messages.send(builder.connection, question)
+            answer, files = messages.receive(builder.connection, timeout_s=EXTENSION_TIMEOUT_S)
+        except messages.DeadlinePassed:
+            return f"its extensions were not built within {EXTENSION_TIMEOUT_S:.0f} s"
+        except (messages.ConnectionEnded, messages.MalformedFrame):
+            return None  # its trial will say how it ends a process
+        finally:
+            builder.kill()
+        try:
+            if "complaint" in answer:
+                return messages.text(answer, "complaint")
+            names = [str(name) for name in answer.get("built", [])]
+            if len(names) != len(files) or not all(NAME.fullmatch(name) for name in names):
+                return None
+            scratch = Path(tempfile.mkdtemp(dir=self._cache))
+            for name, descriptor in zip(names, files, strict=True):
+                (scratch / name).write_bytes(os.pread(descriptor, MAX_EXTENSION_BYTES, 0))
+            try:
+                scratch.rename(folder)
+            except OSError:  # another run was first
+                shutil.rmtree(scratch)
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
         return None

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -19,6 +19,32 @@ def describe(device: str) -> dict[str, Any]:
 
         return devices_cuda.describe()
     return {"id": "cpu", "name": _cpu_name(), "cores": cores(), "torch": torch.__version__}
+
+
+class Clocks(Protocol):
+    """What a device ran at while candidates were timed."""
+
+    def read(self) -> None: ...
+    def summary(self) -> dict[str, Any] | None: ...
+
+
+class NoClocks:
+    """Of a device that does not tell."""
+
+    def read(self) -> None:
+        """Nothing to read."""
+
+    def summary(self) -> None:
+        """Nothing was read."""
+
+
+def clocks(device: str) -> Clocks:
+    """To be read after each timing."""
+    if device == "cuda":
+        from pytest_kernelbench.evaluation import devices_cuda
+
+        return devices_cuda.Clocks()
+    return NoClocks()
 
 
 def cores() -> int:
@@ -37,6 +63,11 @@ def free_bytes(device: str) -> int:
         return torch.cuda.mem_get_info()[0]
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def architecture(device: str) -> str:
+    """What CUDA code is compiled for, as torch spells it (``9.0``); nothing on a CPU."""
+    return "{}.{}".format(*torch.cuda.get_device_capability()) if device == "cuda" else ""
 
 
 def settle(device: str) -> None:

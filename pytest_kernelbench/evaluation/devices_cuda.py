@@ -1,19 +1,28 @@
-"""Facts about one NVIDIA GPU."""
+"""Facts about one NVIDIA GPU, and what it runs at."""
 
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from typing import Any
 
 import torch
 
+# NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
+HOLDS_BACK = {
+    "software power cap": 0x4,
+    "hardware slowdown": 0x8,
+    "software thermal slowdown": 0x20,
+    "hardware thermal slowdown": 0x40,
+    "hardware power brake": 0x80,
+}
 QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
 
 
 def describe() -> dict[str, Any]:
     """The current GPU; ``id`` is its UUID, which no ``CUDA_VISIBLE_DEVICES`` changes."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    uuid = f"GPU-{properties.uuid}"
+    uuid = _uuid()
     driver, sm_mhz, memory_mhz, reasons = _query(uuid, QUERY)
     return {
         "id": uuid,
@@ -25,6 +34,54 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
     }
+
+
+class Clocks:
+    """What the GPU ran at while candidates were timed: the range of its SM clock, and what held it back.
+
+    Read with nvidia-ml-py (the ``cuda`` extra) after each timing; without it, nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self._sm_mhz: list[int] = []
+        self._held_back: dict[str, int] = {}
+
+    def read(self) -> None:
+        """To be called right after a timing, before the clocks fall."""
+        nvml = _nvml()
+        if nvml is None:
+            return
+        device = nvml.nvmlDeviceGetHandleByUUID(_uuid())
+        self._sm_mhz.append(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM))
+        active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+        for name, bit in HOLDS_BACK.items():
+            if active & bit:
+                self._held_back[name] = self._held_back.get(name, 0) + 1
+
+    def summary(self) -> dict[str, Any] | None:
+        """``held_back`` counts readings by reason; None where none was made."""
+        if not self._sm_mhz:
+            return None
+        return {
+            "readings": len(self._sm_mhz),
+            "sm_mhz_min": min(self._sm_mhz),
+            "sm_mhz_max": max(self._sm_mhz),
+            "held_back": dict(self._held_back),
+        }
+
+
+@cache
+def _nvml() -> Any:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    pynvml.nvmlInit()
+    return pynvml
+
+
+def _uuid() -> str:
+    return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
 
 
 def _query(uuid: str, names: str) -> list[str | None]:

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 60.0
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
@@ -89,46 +90,92 @@ class JudgeSlot:
         )
 
 
-class Dock:
-    """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails."""
+class Rack:
+    """Slots of one task. The workers of a request map the same memory, one after the other: making it takes longest."""
 
-    def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._slots: list[JudgeSlot] = []
+
+    def first(self, count: int) -> list[JudgeSlot]:
+        """Slots 0 to ``count`` - 1; those that are not there yet are made."""
+        while len(self._slots) < count:
+            self._slots.append(JudgeSlot(len(self._slots), self._bench))
+        return self._slots[:count]
+
+    def close(self) -> None:
+        """Free the memory."""
+        while self._slots:
+            for shared in self._slots.pop().shared():
+                shared.close()
+
+
+class Dock:
+    """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails.
+
+    The worker makes itself ready while the judge does other things: it loads the reference, and on a GPU it
+    needs 0.4 s to start CUDA. Until the candidate is loaded, what fails is the harness.
+    """
+
+    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
         self._bench = bench
+        self._rack = rack
         self._watch = watch
-        self._slots: list[JudgeSlot] = []
+        self._attached = 0
+        self._ready = False
+        question = {
+            "ask": "prepare",
+            "task_source": bench.source,
+            "seed": bench.seed,
+            "cache": str(cache),
+            "architecture": devices.architecture(bench.device),
+            "threads": devices.threads(),
+        }
+        messages.send(worker.connection, question)
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:
-        """All that were made."""
-        return self._slots
+        """All that the worker has mapped."""
+        return self._rack.first(self._attached)
 
     def close(self) -> None:
-        """End the worker with all it started, and free the memory it saw."""
+        """End the worker with all it started."""
         self._worker.kill()
-        for slot in self._slots:
-            for shared in slot.shared():
-                shared.close()
-        self._slots.clear()
 
-    def load(self, source: str, cache: Path, *, timeout_s: float) -> None:
-        """Reference and candidate are loaded and share their weights."""
-        question = {
-            "ask": "load",
-            "task_source": self._bench.source,
-            "candidate_source": source,
-            "seed": self._bench.seed,
-            "cache": str(cache),
-            "threads": devices.threads(),
-        }
+    def wait_until_ready(self) -> None:
+        """Raises HarnessError when the worker cannot load the reference."""
+        if self._ready:
+            return
+        try:
+            answer = self._answer(timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
+        except CandidateFailed as failure:
+            raise HarnessError(
+                f"{self._bench.task_id}: a worker on {self._bench.device} does not start ({failure.detail}); "
+                "check the task file, and that the device has memory left"
+            ) from None
+        assert answer.get("prepared") is True
+        self._ready = True
+
+    def load(self, source: str, *, timeout_s: float) -> None:
+        """The candidate is loaded and gets the reference's weights."""
+        self.wait_until_ready()
+        question = {"ask": "load", "candidate_source": source}
         answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
         if answer.get("loaded") is not True:
             raise self._forged("load")
 
+    def load_baseline(self, source: str, *, timeout_s: float) -> None:
+        """A kernel of the user's takes the reference's place; after ``load``."""
+        question = {"ask": "load_baseline", "baseline_source": source}
+        answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
+        if answer.get("loaded") is not True:
+            raise self._forged("load_baseline")
+
     def make_slots(self, count: int) -> list[JudgeSlot]:
-        """New slots, mapped by both sides."""
-        made = [JudgeSlot(len(self._slots) + i, self._bench) for i in range(count)]
-        self._slots += made
+        """``count`` more slots, mapped by both sides."""
+        made = self._rack.first(self._attached + count)[self._attached :]
+        self._attached += count
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
             raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
@@ -245,6 +292,16 @@ class Dock:
         self._ask({"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0)
         return (time.perf_counter() - started) * 1e3
 
+    def busy_ms(self, slot: JudgeSlot) -> float | None:
+        """Milliseconds for which kernels of one call, on any stream, kept a GPU busy; None where nobody can tell."""
+        answer = self._ask({"ask": "busy", "slot": slot.number}, doing="being profiled", timeout_s=60.0)
+        if answer.get("ms") is None:
+            return None
+        try:
+            return messages.durations_ms(answer, "ms", 1)[0]
+        except messages.MalformedFrame as error:
+            raise self._forged(str(error)) from None
+
     def operators(self, slot: JudgeSlot) -> list[str]:
         """ATen operators that one call dispatches, as the worker tells."""
         answer = self._ask({"ask": "operators", "slot": slot.number}, doing="being traced")
@@ -262,8 +319,13 @@ class Dock:
         timeout_s: float = QUESTION_TIMEOUT_S,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> dict[str, Any]:
-        try:
+        # A worker that is gone cannot be written to; what it left to read says how it ended.
+        with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)
+        return self._answer(timeout_s=timeout_s, doing=doing, on_error=on_error)
+
+    def _answer(self, *, timeout_s: float, doing: str, on_error: Outcome) -> dict[str, Any]:
+        try:
             answer, unasked = messages.receive(self._worker.connection, timeout_s=timeout_s, watch=self._watch)
         except messages.DeadlinePassed:
             raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None

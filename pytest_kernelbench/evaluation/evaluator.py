@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.head_to_head import Comparison
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
@@ -82,6 +83,8 @@ class Evaluator:
         self._turn_of: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._hello: dict[str, Any] = {}
+        # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
+        self.clocks: dict[str, Any] | None = None
 
     @property
     def margin(self) -> float:
@@ -98,10 +101,11 @@ class Evaluator:
         self.close()
 
     def describe(self) -> dict[str, Any]:
-        """The hardware, and which walls of the sandbox this machine grants."""
-        with self._turn():
-            self._start()
-        return {"device": self.device, **self._hello}
+        """The hardware, which walls of the sandbox this machine grants, and the clocks seen while timing."""
+        if not self._hello:
+            with self._turn():
+                self._start()
+        return {"device": self.device, **self._hello, "clocks": self.clocks}
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are tried once."""
@@ -112,17 +116,7 @@ class Evaluator:
             return
         with self._turn():
             self._start()
-            self._send(
-                {
-                    "task": task.id,
-                    "source": with_sizes(task.source, task.sizes),
-                    "sources": distinct,
-                    "protocol": self.protocol.name,
-                    "torch_operators": self._torch_operators,
-                    "seed": self._seed,
-                    "cache": str(self._cache),
-                }
-            )
+            self._send(self._request(task, distinct))
             done: dict[str | None, Evaluation] = {None: _without_source()}
             keys = [source if source is None else sha256_of(source) for source in sources]
             told = 0
@@ -133,13 +127,29 @@ class Evaluator:
                         yield done[keys[told]]
                         told += 1
                     else:
-                        evaluation = self._next()
+                        answer = self._answer()
+                        self.clocks = answer["clocks"]
+                        evaluation = Evaluation.from_json(answer["evaluation"])
                         done[evaluation.source_sha256] = evaluation
             finally:
                 if len(done) <= len(distinct):
                     # Answers to questions nobody waits for must not be taken for those of the next call.
                     self._stop()
         yield from (done[key] for key in keys[told:])
+
+    def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Comparison:
+        """Whether ``source`` is slower than ``baseline_source`` by more than ``max_slowdown`` (1.05: 5 %).
+
+        Both alternate in one process: see ``head_to_head``. Each should have been found correct before.
+        """
+        if max_slowdown < 1:
+            raise UsageError(
+                f"max_slowdown={max_slowdown}: a limit under 1 calls equal kernels slower; give 1.05 for 5 %"
+            )
+        with self._turn():
+            self._start()
+            self._send({**self._request(task, [baseline_source, source]), "max_slowdown": max_slowdown})
+            return Comparison.from_json(self._answer()["comparison"])
 
     def close(self) -> None:
         """End the judge and every worker; whoever still waits for an evaluation gets a HarnessError."""
@@ -191,11 +201,22 @@ class Evaluator:
         self._connection = ours
         self._hello, _ = self._receive(START_TIMEOUT_S)
 
-    def _next(self) -> Evaluation:
+    def _request(self, task: Task, sources: Sequence[str]) -> dict[str, Any]:
+        return {
+            "task": task.id,
+            "source": with_sizes(task.source, task.sizes),
+            "sources": list(sources),
+            "protocol": self.protocol.name,
+            "torch_operators": self._torch_operators,
+            "seed": self._seed,
+            "cache": str(self._cache),
+        }
+
+    def _answer(self) -> dict[str, Any]:
         answer, _ = self._receive(None)
         if "fault" in answer:
             raise HarnessError(answer["fault"])
-        return Evaluation.from_json(answer["evaluation"])
+        return answer
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

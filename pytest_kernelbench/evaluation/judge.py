@@ -10,8 +10,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import as_completed, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from statistics import median
@@ -20,12 +22,14 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot, Rack
+from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.plausibility import (
     CLOCKS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
     clock_disagreement,
+    hidden_work,
     slowed_reference,
 )
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
@@ -57,15 +61,20 @@ random = SystemRandom()
 
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends."""
-    hardware = devices.describe(device)
+    hardware, clocks = devices.describe(device), devices.clocks(device)
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
             request, _ = messages.receive(owner)
             try:
-                trial = Trials(request, owner, workers, device=device, hardware_id=hardware["id"])
-                for evaluation in trial.evaluations():
-                    messages.send(owner, {"evaluation": evaluation.to_json()})
+                with closing(
+                    Trials(request, owner, workers, device=device, hardware_id=hardware["id"], clocks=clocks)
+                ) as trials:
+                    if "max_slowdown" in request:
+                        messages.send(owner, {"comparison": trials.comparison(request["max_slowdown"]).to_json()})
+                        continue
+                    for evaluation in trials.evaluations():
+                        messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
             except HarnessError as error:
                 messages.send(owner, {"fault": str(error)})
     except messages.ConnectionEnded:
@@ -112,32 +121,80 @@ class Trials:
         *,
         device: str,
         hardware_id: str,
+        clocks: devices.Clocks,
     ) -> None:
         self._owner = owner
         self._workers = workers
         self._device = device
         self._hardware_id = hardware_id
+        self._clocks = clocks
         self._sources: list[str] = request["sources"]
         self._protocol: Protocol = PROTOCOLS[request["protocol"]]
         self._torch_forbidden = request["torch_operators"] == "forbidden"
         self._margin = self._protocol.margin(device)
         self._cache = Path(request["cache"])
         self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
+        self._pairs_in_memory = self._bench.pairs_in_memory(PAIRS_PER_BLOCK)
+        self._rack = Rack(self._bench)
+        self._control_rack = Rack(self._bench)
         self._known_control: Control | None = None
+        self._spare: Dock | None = None
+
+    def close(self) -> None:
+        """End the worker that waits for a candidate, and free the memory of all slots."""
+        if self._spare is not None:
+            self._spare.close()
+        self._rack.close()
+        self._control_rack.close()
+
+    def _build_ahead(self) -> builds.BuildAhead:
+        return builds.BuildAhead(
+            self._cache,
+            devices.cores(),
+            device=self._device,
+            fork_builder=partial(self._workers.fork, builder=True),
+        )
 
     def evaluations(self) -> Iterator[Evaluation]:
-        """One for each source, in order, as each is ready."""
-        with builds.BuildAhead(self._cache, devices.cores(), device=self._device) as ahead:
-            built = ahead.start(self._sources)
+        """One for each source, as each is ready: what is built first is judged first."""
+        with self._build_ahead() as ahead:
+            built = dict(zip(ahead.start(self._sources), self._sources, strict=True))
             if self._device == "cpu":
                 with lock.exclusive(self._hardware_id):
                     # Compilers would be timed along with the candidates.
-                    complaints = [build.result() for build in built]
-            for number, source in enumerate(self._sources):
-                complaint = complaints[number] if self._device == "cpu" else built[number].result()
-                yield self._evaluate(source, complaint)
+                    wait(built)
+            for number, build in enumerate(built if self._device == "cpu" else as_completed(built), start=1):
+                yield self._evaluate(built[build], build.result(), more=number < len(built))
 
-    def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
+    def comparison(self, max_slowdown: float) -> Comparison:
+        """The second source against the first, a kernel that is to be no slower."""
+        baseline, current = self._sources
+        with self._build_ahead() as ahead:
+            wait(built := ahead.start(self._sources))
+        for whose, build in zip(("the baseline", "the kernel"), built, strict=True):
+            if (complaint := build.result()) is not None:
+                return Comparison(detail=f"{whose} does not build: {complaint}")
+        try:
+            with lock.exclusive(self._hardware_id):
+                return compare(self._rounds, baseline, current, max_slowdown)
+        except CandidateFailed as failure:
+            return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
+
+    def _rounds(self, first: str, second: str) -> Iterator[dict[str, list[float]]]:
+        """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
+        with closing(self._summon()) as dock:
+            dock.load(second, timeout_s=LOAD_TIMEOUT_S)
+            dock.load_baseline(first, timeout_s=LOAD_TIMEOUT_S)
+            self._check(dock)
+            slots = self._slots_to_time(dock, self._seconds_per_call)
+            while True:
+                yield self._block(dock, slots)[0]
+
+    def _summon(self) -> Dock:
+        return Dock(self._workers.fork(), self._bench, self._rack, cache=self._cache, watch=self._owner)
+
+    def _evaluate(self, source: str, build_complaint: str | None, *, more: bool) -> Evaluation:
+        """One trial; with ``more`` to come, the next worker makes itself ready while this one is checked."""
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         try:
@@ -145,14 +202,21 @@ class Trials:
                 raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
-                    dock = Dock(self._workers.fork(), self._bench, watch=self._owner)
+                    dock, self._spare = self._spare or self._summon(), None
                 try:
                     with stage(seconds, "load"):
-                        dock.load(source, self._cache, timeout_s=LOAD_TIMEOUT_S)
+                        dock.wait_until_ready()
+                        self._spare = self._summon() if more else None
+                        dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                     with stage(seconds, "check"):
                         self._check(dock)
+                    with stage(seconds, "load"):
+                        if self._spare is not None:
+                            # From now on, nobody else may use the device.
+                            self._spare.wait_until_ready()
                     with stage(seconds, "time"):
                         timing = self._time(dock)
+                        self._clocks.read()
                     with stage(seconds, "verify"):
                         suspicion = self._suspicion(dock, timing)
                         if suspicion is not None and self._protocol.sequential_trials is None:
@@ -177,6 +241,7 @@ class Trials:
                 flags=(suspicion.flag,),
                 reference_ms=timing.reference_ms,
                 candidate_ms=timing.candidate_ms,
+                floor_ms=self._bench.floor_ms,
                 pairs=timing.pairs,
                 seconds=_rounded(seconds),
             )
@@ -185,10 +250,12 @@ class Trials:
             outcome=Outcome.CORRECT,
             reference_ms=timing.reference_ms,
             candidate_ms=timing.candidate_ms,
+            floor_ms=self._bench.floor_ms,
             speedup=timing.speedup,
             speedup_low=timing.speedup_low,
             speedup_high=timing.speedup_high,
             pairs=timing.pairs,
+            candidate_times_ms=tuple(float(f"{ms:.6g}") for ms in timing.candidate_times_ms),
             seconds=_rounded(seconds),
         )
 
@@ -227,9 +294,8 @@ class Trials:
 
     def _slots_to_time(self, dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
         """Slots for one block of pairs, both sides warm."""
-        affordable = int(SECONDS_PER_BLOCK / seconds_per_call)
-        wanted = max(1, min(PAIRS_PER_BLOCK, affordable))
-        slots = dock.make_slots(2 * self._bench.pairs_in_memory(wanted))
+        affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+        slots = dock.make_slots(2 * min(self._pairs_in_memory, affordable))
         dock.refresh(slots)
         dock.warm(slots[0], slots[1], times=2)
         return slots
@@ -276,6 +342,7 @@ class Trials:
         """Evidence against a timing."""
         if not _claims_to_be_faster(timing):
             return beyond_physics(timing, self._bench.floor_ms, self._device)
+        self._busy_ms = dock.busy_ms(random.choice(dock.slots))
         wall_ms = self._shortest_sweep(dock, CLOCKS_AGREE_WITHIN * timing.candidate_ms)
         if self._known_control is None:
             with dock.idle(), self._control_dock() as control_dock, self._harness_fault():
@@ -292,7 +359,8 @@ class Trials:
         if found is not None or not _claims_to_be_faster(timing):
             return found
         return (
-            clock_disagreement(timing, wall_ms - control.around_call_ms)
+            hidden_work(timing, self._busy_ms)
+            or clock_disagreement(timing, wall_ms - control.around_call_ms)
             # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
             or clock_disagreement(timing, timing.candidate_ms + self._around_pair_ms - control.around_pair_ms)
             or slowed_reference(timing, control.reference_ms, self._device)
@@ -328,10 +396,10 @@ class Trials:
     @contextmanager
     def _control_dock(self) -> Iterator[Dock]:
         """The reference on trial against itself, in a worker that no candidate was ever in."""
-        dock = Dock(self._workers.fork(), self._bench, watch=self._owner)
+        dock = Dock(self._workers.fork(), self._bench, self._control_rack, cache=self._cache, watch=self._owner)
         try:
             with self._harness_fault():
-                dock.load(f"{self._bench.source}\n\nModelNew = Model\n", self._cache, timeout_s=LOAD_TIMEOUT_S)
+                dock.load(f"{self._bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
             yield dock
         finally:
             dock.close()

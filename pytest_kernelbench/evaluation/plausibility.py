@@ -5,16 +5,15 @@ Each check returns evidence in one line, or None; what it names is a row of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from pytest_kernelbench.evaluation.timing import Timing
 
 # Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
 CLOCKS_AGREE_WITHIN = 1.5
+# Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule.
+BUSY_AGREES_WITHIN = 1.15
+BUSY_ROUNDING_MS = 0.01
 REFERENCES_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.15}
 # The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
 # is not the best mixture of reads and writes: on an H200 eager relu moves its bytes 1.03 times as fast.
@@ -29,29 +28,23 @@ class Suspicion:
     evidence: str
 
 
-def bytes_that_must_move(inputs: Sequence[Any], outputs: Sequence[torch.Tensor]) -> int:
-    """Every output element is written once and every input element read once.
-
-    Elements that are zero by structure (a triangular matrix) need not be read, and of a symmetric matrix only
-    half: a kernel may rely on either.
-    """
-    total = sum(t.numel() * t.element_size() for t in outputs)
-    for value in inputs:
-        if isinstance(value, torch.Tensor):
-            needed = float((value != 0).float().mean()) if value.is_floating_point() and value.numel() else 1.0
-            if value.dim() == 2 and value.shape[0] == value.shape[1] and torch.equal(value, value.T):
-                needed /= 2
-            total += int(value.numel() * value.element_size() * needed)
-    return total
-
-
 def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | None:
-    """Faster than the device's memory can move what must move."""
+    """Faster than the device can move the bytes, or form the products, that the task consists of."""
     if timing.candidate_ms >= floor_ms * FLOOR_COUNTS[device]:
         return None
     return Suspicion(
         "beyond_physics",
-        f"{timing.candidate_ms:.4g} ms, but the bytes that must move take at least {floor_ms:.4g} ms here",
+        f"{timing.candidate_ms:.4g} ms, but what must be moved and multiplied takes at least {floor_ms:.4g} ms here",
+    )
+
+
+def hidden_work(timing: Timing, busy_ms: float | None) -> Suspicion | None:
+    """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last."""
+    if busy_ms is None or busy_ms <= BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS:
+        return None
+    return Suspicion(
+        "hidden_work",
+        f"the worker says {timing.candidate_ms:.4g} ms a call, and its kernels run for {busy_ms:.4g} ms",
     )
 
 

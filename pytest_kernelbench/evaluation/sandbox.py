@@ -4,7 +4,8 @@ Covered where the kernel grants namespaces (``Isolation``; run.json says which h
 
 - network: none, not even loopback
 - files: everything read-only but one private folder in memory, of bounded size, gone with the candidate
-- other processes: not visible, not killable; all of the candidate's own end with it, daemons included
+- other processes: not visible (on a GPU they are: CUDA does not start otherwise), not to be signalled or traced
+  (there from Linux 6.12 on); all of the candidate's own end with it, daemons included
 - fork bombs and memory: ended by a watchdog over the candidate's process tree, and by limits for each process
 - secrets: the environment holds a short list of harmless names
 - core dumps, and CPU time beyond the deadline
@@ -27,7 +28,7 @@ import resource
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -35,6 +36,8 @@ _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x4000000
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442  # the same number on every architecture
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF, _LANDLOCK_ABI_WITH_SCOPES = 444, 446, 6
+_LANDLOCK_SCOPES = 0b11  # abstract sockets and signals
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 1, 2, 4, 8, 1 << 12
@@ -55,9 +58,10 @@ class Isolation:
     network: bool
     files: bool
     processes: bool
+    signals: bool
 
     def describe(self) -> dict[str, bool]:
-        return {"network": self.network, "files": self.files, "processes": self.processes}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +106,20 @@ def give_up_privileges() -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(64):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    _keep_signals_inside(libc)
     header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     if libc.capset(header, none) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _keep_signals_inside(libc: ctypes.CDLL) -> None:
+    # Where the kernel knows these scopes (6.12): no signal to, and no tracing of, a process that is not of this one's.
+    scopes = (ctypes.c_uint64 * 3)(0, 0, _LANDLOCK_SCOPES)
+    ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(scopes), ctypes.sizeof(scopes), 0)
+    if ruleset >= 0:
+        libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        os.close(ruleset)
 
 
 def descendants(process: int) -> list[int]:
@@ -138,6 +152,7 @@ def probe_isolation(*, device: str) -> Isolation:
         files=granted[_CLONE_NEWNS],
         # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
         processes=granted[_CLONE_NEWPID] and device == "cpu",
+        signals=ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1) >= _LANDLOCK_ABI_WITH_SCOPES,
     )
 
 
@@ -167,6 +182,8 @@ def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str) ->
     if flags:
         _unshare(flags)
     if isolation.files:
+        if device == "cpu":
+            _hide_gpus()
         _make_read_only(str(folder), limits.folder_bytes, device=device)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
@@ -247,6 +264,13 @@ def _unshare(flags: int) -> None:
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _hide_gpus() -> None:
+    # Who builds while another is timed must not reach the device.
+    for node in Path("/dev").glob("nvidia*"):
+        if node.is_char_device() and ctypes.CDLL(None).mount(b"/dev/null", bytes(node), None, _MS_BIND, None) != 0:
+            raise OSError(f"cannot hide {node}")
 
 
 def _make_read_only(writable: str, writable_bytes: int, *, device: str) -> None:

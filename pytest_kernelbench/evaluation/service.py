@@ -9,12 +9,14 @@ where a new Python that imports torch takes 2 to 6. When a socket ends, everythi
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import select
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -67,19 +69,21 @@ class WorkerProcess:
 
 
 class WorkerServer:
-    """The judge's handle on the service: asks it to fork."""
+    """The judge's handle on the service: asks it to fork, from any thread."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._turn = threading.Lock()
 
-    def fork(self) -> WorkerProcess:
-        """A new worker, waiting for its first message."""
+    def fork(self, *, builder: bool = False) -> WorkerProcess:
+        """A new worker, waiting for its first message; a ``builder`` sees no GPU."""
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
-        messages.send(self._control, {"fork": True}, [theirs.fileno(), writing])
-        theirs.close()
-        os.close(writing)
-        answer, _ = messages.receive(self._control, timeout_s=60)
+        with self._turn:
+            messages.send(self._control, {"builder": builder}, [theirs.fileno(), writing])
+            theirs.close()
+            os.close(writing)
+            answer, _ = messages.receive(self._control, timeout_s=60)
         return WorkerProcess(ours, reading, int(answer["warden"]))
 
 
@@ -89,9 +93,13 @@ def main(owner_descriptor: int, device: str) -> None:
     owner = socket.socket(fileno=owner_descriptor)
     import torch  # noqa: F401  (before the fork: this is what makes it warm)
 
+    if device == "cuda" and importlib.util.find_spec("triton"):
+        import triton.language  # noqa: F401
+
     from pytest_kernelbench.evaluation import judge, worker
 
     isolation = sandbox.probe_isolation(device=device)
+    isolation_of = {device: isolation, "cpu": sandbox.probe_isolation(device="cpu")}
     ours, theirs = socket.socketpair()
     if os.fork() == 0:
         sandbox.end_with_parent()
@@ -103,15 +111,16 @@ def main(owner_descriptor: int, device: str) -> None:
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
         while True:
             try:
-                _, descriptors = messages.receive(ours)
+                question, descriptors = messages.receive(ours)
             except messages.ConnectionEnded:
                 return
             connection, ending = descriptors
+            sees = "cpu" if question["builder"] else device
             warden = os.fork()
             if warden == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 ours.close()
-                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation, device))
+                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation_of[sees], sees))
             os.close(connection)
             os.close(ending)
             messages.send(ours, {"warden": warden})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -35,8 +36,10 @@ class SharedTensor:
     @classmethod
     def create(cls, shape: tuple[int, ...], dtype: torch.dtype) -> SharedTensor:
         """Zeroed memory for a contiguous tensor."""
-        descriptor = os.memfd_create("kernelbench")
+        descriptor = os.memfd_create("kernelbench", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, max(1, math.prod(shape) * dtype.itemsize))
+        # A worker that cut it short would end the judge, at its next look.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(_map(descriptor, shape, dtype), descriptor)
 
     @classmethod

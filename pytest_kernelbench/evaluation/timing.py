@@ -19,7 +19,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """``speedup`` is reference / candidate; low and high bound its 95 % interval (None: sequential protocol)."""
+    """``speedup`` is reference / candidate; low and high bound its 95 % interval (None: sequential protocol).
+
+    ``candidate_times_ms`` are the single calls, in the order in which they were made.
+    """
 
     reference_ms: float
     candidate_ms: float
@@ -27,6 +30,7 @@ class Timing:
     speedup_low: float | None
     speedup_high: float | None
     pairs: int
+    candidate_times_ms: tuple[float, ...]
 
 
 def median_interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
@@ -56,6 +60,7 @@ def paired_timing(reference_ms: Sequence[float], candidate_ms: Sequence[float]) 
         speedup_low=math.exp(log_ratios[ranks[0]]) if ranks else None,
         speedup_high=math.exp(log_ratios[ranks[1]]) if ranks else None,
         pairs=len(log_ratios),
+        candidate_times_ms=tuple(candidate_ms),
     )
 
 
@@ -69,6 +74,7 @@ def sequential_timing(reference_ms: Sequence[float], candidate_ms: Sequence[floa
         speedup_low=None,
         speedup_high=None,
         pairs=len(candidate_ms),
+        candidate_times_ms=tuple(candidate_ms),
     )
 
 

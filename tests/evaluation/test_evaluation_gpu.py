@@ -83,16 +83,16 @@ module = load_inline(
     name="relu",
     cpp_sources="torch::Tensor relu(torch::Tensor x);",
     cuda_sources='''
-__global__ void device_kernel(const float *x, float *y, long n) {
+__global__ void device_kernel(const float *x, float *y, long n) {{
     long i = blockIdx.x * (long)blockDim.x + threadIdx.x;
-    if (i < n) y[i] = x[i] > 0.0f ? x[i] : 0.0f;
-}
-torch::Tensor relu(torch::Tensor x) {
+    {body}
+}}
+torch::Tensor relu(torch::Tensor x) {{
     auto y = torch::empty_like(x);
     long n = x.numel();
     device_kernel<<<(n + 255) / 256, 256>>>(x.data_ptr<float>(), y.data_ptr<float>(), n);
     return y;
-}
+}}
 ''',
     functions=["relu"],
 )
@@ -101,6 +101,9 @@ class ModelNew(torch.nn.Module):
     def forward(self, x):
         return module.relu(x)
 """
+
+GOOD = TORCH.format(body="return torch.relu(x)")
+IN_CUDA = "if (i < n) y[i] = x[i] > 0.0f ? x[i] : 0.0f;"
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +122,8 @@ def one(evaluator, source, task=RELU):
     [
         TORCH.format(body="return torch.clamp(x, min=0)"),
         TRITON.format(body="tl.store(y + i, tl.maximum(tl.load(x + i, i < n), 0.0), i < n)"),
-        CUDA.format(body="if (i < n) y[i] = x[i] > 0.0f ? x[i] : 0.0f;"),
-        LOAD_INLINE,
+        CUDA.format(body=IN_CUDA),
+        LOAD_INLINE.format(body=IN_CUDA),
     ],
     ids=["torch", "triton", "cuda", "load_inline"],
 )
@@ -131,40 +134,75 @@ def test_a_good_kernel_of_each_backend_is_correct(evaluator, source):
 
 
 @pytest.mark.parametrize(
-    ("source", "outcome"),
+    ("source", "outcome", "said"),
     [
-        (TORCH.format(body="return torch.("), Outcome.BUILD_ERROR),
-        (TRITON.format(body="tl.no_such_function(x)"), Outcome.RUNTIME_ERROR),
-        (CUDA.format(body="this does not compile"), Outcome.BUILD_ERROR),
+        (TORCH.format(body="return torch.("), Outcome.BUILD_ERROR, "SyntaxError"),
+        # Triton compiles when it is first called.
+        (TRITON.format(body="tl.no_such_function(x)"), Outcome.RUNTIME_ERROR, "no_such_function"),
+        (CUDA.format(body="this does not compile;"), Outcome.BUILD_ERROR, "nvcc failed"),
+        (LOAD_INLINE.format(body="this does not compile;"), Outcome.BUILD_ERROR, "ninja: build stopped"),
     ],
-    ids=["torch", "triton", "cuda"],
+    ids=["torch", "triton", "cuda", "load_inline"],
 )
-def test_a_kernel_that_does_not_build_is_told_from_one_that_fails(evaluator, source, outcome):
-    assert one(evaluator, source).outcome is outcome
+def test_a_kernel_that_does_not_build_is_told_from_one_that_fails(evaluator, source, outcome, said):
+    evaluation = one(evaluator, source)
+    assert evaluation.outcome is outcome, evaluation.detail
+    assert said in evaluation.detail
 
 
-def test_crashes_cost_their_own_candidate_only(evaluator):
-    crashes = [
+FAILURES = {
+    "index out of range in torch": (
+        TORCH.format(body="return x[torch.tensor([x.numel()], device=x.device)]"),
+        Outcome.RUNTIME_ERROR,
+        "device-side assert",
+    ),
+    "illegal address in Triton": (
+        TRITON.format(body="tl.store(y + i + (1 << 40), 0.0)"),
+        Outcome.RUNTIME_ERROR,
+        "illegal memory access",
+    ),
+    "illegal address in CUDA": (
         CUDA.format(body="y[i + (1L << 40)] = 1;"),
-        CUDA.format(body='if (i == 0) asm("trap;");'),
-        TORCH.format(body="import os; os.kill(os.getpid(), 11)"),
+        Outcome.RUNTIME_ERROR,
+        "illegal memory access",
+    ),
+    "illegal address in load_inline": (
+        LOAD_INLINE.format(body="y[i + (1L << 40)] = 1;"),
+        Outcome.RUNTIME_ERROR,
+        "illegal memory access",
+    ),
+    "device-side assert": (
+        CUDA.replace("__global__", "#include <cassert>\n__global__").format(body="assert(i > 0);"),
+        Outcome.RUNTIME_ERROR,
+        "device-side assert",
+    ),
+    "trap": (CUDA.format(body="if (i == 0) __trap();"), Outcome.RUNTIME_ERROR, "launch failure"),
+    "endless kernel": (
+        CUDA.format(body="volatile float s = 0; while (i >= 0) s += 1; y[0] = s;"),
+        Outcome.TIMEOUT,
+        "no answer within",
+    ),
+    "out of device memory": (
         TORCH.format(body="return torch.empty(1 << 40, device='cuda')"),
-        TORCH.format(body="return torch.relu(x)"),
-    ]
-    *failed, good = evaluator.evaluate(RELU, crashes)
-    assert [evaluation.outcome for evaluation in failed] == [Outcome.RUNTIME_ERROR] * 4
-    assert good.outcome is Outcome.CORRECT, good.detail
-    details = [evaluation.detail for evaluation in failed]
-    assert len(set(details)) == 4, details
-    assert "illegal memory access" in details[0]
-    assert "SIGSEGV" in details[2]
-    assert "out of memory" in details[3]
+        Outcome.RUNTIME_ERROR,
+        "out of memory",
+    ),
+    "segmentation fault": (
+        TORCH.format(body="import os; os.kill(os.getpid(), 11)"),
+        Outcome.RUNTIME_ERROR,
+        "SIGSEGV",
+    ),
+    "os._exit": (TORCH.format(body="import os; os._exit(3)"), Outcome.RUNTIME_ERROR, "exited with status 3"),
+}
 
 
-def test_an_endless_kernel_is_a_timeout_and_the_device_is_free_again(evaluator):
-    endless = CUDA.format(body="volatile float s = 0; while (i >= 0) s += 1; y[0] = s;")
-    bad, good = evaluator.evaluate(RELU, [endless, TORCH.format(body="return torch.relu(x)")])
-    assert bad.outcome is Outcome.TIMEOUT
+def test_crashes_are_told_apart_and_cost_their_own_candidate_only(evaluator):
+    sources = [source for source, _, _ in FAILURES.values()]
+    *failed, good = evaluator.evaluate(RELU, [*sources, GOOD])
+    for name, evaluation in zip(FAILURES, failed, strict=True):
+        _, outcome, said = FAILURES[name]
+        assert evaluation.outcome is outcome, (name, evaluation.detail)
+        assert said in evaluation.detail, (name, evaluation.detail)
     assert good.outcome is Outcome.CORRECT, good.detail
 
 

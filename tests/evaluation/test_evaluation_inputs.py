@@ -119,7 +119,7 @@ def test_a_refreshed_matrix_keeps_symmetry_and_zeros():
 
 
 def test_an_input_longer_than_the_pool_of_factors_is_refreshed_to_its_end(monkeypatch):
-    monkeypatch.setattr(inputs, "FACTORS", 64)
+    monkeypatch.setattr(inputs, "FACTORS", {"cpu": 64})
     value = torch.ones(1000)
     changed = varied(value)
     assert bool((changed < 1).all())

@@ -325,3 +325,30 @@ print(sandbox.descendants(__import__("os").getpid()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_without_a_process_namespace_too_nobody_else_can_be_signalled_or_traced(walls):
+    """On a GPU there is none: CUDA does not start in it."""
+    needs(walls, "signals")
+    attempts = """
+import ctypes, os, sys
+from pytest_kernelbench.evaluation import sandbox
+sandbox.give_up_privileges()
+try:
+    os.kill(int(sys.argv[1]), 0)
+except PermissionError:
+    print("no signal")
+if ctypes.CDLL(None, use_errno=True).ptrace(16, int(sys.argv[1]), 0, 0) != 0:
+    print("no trace")
+child = os.fork()
+if child == 0:
+    import time
+    time.sleep(60)
+os.kill(child, 9)
+print("its own ended by", os.waitpid(child, 0)[1])
+"""
+    with subprocess.Popen(["sleep", "60"]) as neighbour:
+        command = [sys.executable, "-c", attempts, str(neighbour.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        neighbour.kill()
+    assert done.stdout.splitlines() == ["no signal", "no trace", "its own ended by 9"], done.stderr

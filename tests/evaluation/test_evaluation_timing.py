@@ -90,12 +90,26 @@ def test_sides_of_unequal_length_are_refused():
 def test_the_sequential_protocol_drops_the_first_trial_and_rounds_to_three_digits():
     timing = sequential_timing([9.0, 2.0, 2.0009], [1e9, 1.0, 1.0])
     assert timing == Timing(
-        reference_ms=2.0, candidate_ms=1.0, speedup=2.0, speedup_low=None, speedup_high=None, pairs=3
+        reference_ms=2.0,
+        candidate_ms=1.0,
+        speedup=2.0,
+        speedup_low=None,
+        speedup_high=None,
+        pairs=3,
+        candidate_times_ms=(1e9, 1.0, 1.0),
     )
 
 
 def timing_of(low: float, high: float, pairs: int) -> Timing:
-    return Timing(reference_ms=1.0, candidate_ms=1.0, speedup=1.0, speedup_low=low, speedup_high=high, pairs=pairs)
+    return Timing(
+        reference_ms=1.0,
+        candidate_ms=1.0,
+        speedup=1.0,
+        speedup_low=low,
+        speedup_high=high,
+        pairs=pairs,
+        candidate_times_ms=(1.0,) * pairs,
+    )
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -16,6 +17,7 @@ import torch
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch, operators_called
 
@@ -33,7 +35,8 @@ def serve(connection: socket.socket, folder: Path, device: str) -> None:
             answer = getattr(bench, question["ask"])(question, descriptors)
         except Exception as error:  # the candidate's own: whatever it raises is its verdict
             answer = {"raised": _last_lines(error), "kind": type(error).__name__}
-        messages.send(connection, answer)
+        files = [os.open(path, os.O_RDONLY) for path in answer.pop("files", ())]
+        messages.send(connection, answer, files)
 
 
 def _settle(folder: Path) -> None:
@@ -63,28 +66,64 @@ class _Bench:
         self._device = device
         self._folder = folder
 
-    def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Reference first, while the process is pristine; then the candidate, with the same weights."""
-        inline.use_cache(Path(question["cache"]))
+    def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Load the reference, while the process is pristine."""
+        self._cache = Path(question["cache"])
+        self._architecture = question["architecture"]
+        inline.use_cache(self._cache)
         torch.set_num_threads(question["threads"])
         torch.set_grad_enabled(False)
         if self._device == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
-        reference = ReferenceModule(question["task_source"])
-        self._reference = instantiate(reference.model_class, reference, question["seed"], self._device)
-        weights = {name: value.clone() for name, value in self._reference.state_dict().items()}
+        self._seed = question["seed"]
+        self._task = ReferenceModule(question["task_source"])
+        self._reference = instantiate(self._task.model_class, self._task, self._seed, self._device)
         self._slots = Slots(self._device)
         self._stopwatch = Stopwatch(self._device)
-        path = self._folder / "candidate.py"
-        path.write_text(question["candidate_source"])
-        candidate = CandidateModule(path)
-        self._candidate = instantiate(candidate.model_class, reference, question["seed"], self._device)
-        own = self._candidate.state_dict()
-        if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
-            self._candidate.load_state_dict(weights)
-        self._threads = {"reference": question["threads"], "candidate": torch.get_num_threads()}
+        self._stopwatch.settle()
+        return {"prepared": True}
+
+    def build(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Import a candidate for the extensions that it builds; how else it fails is for its trial to say."""
+        # torch asks the GPU unless this is set, and a builder sees none.
+        os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
+        extensions = Extensions(None, self._folder)
+        extensions.install()
+        with contextlib.suppress(Exception):
+            self._import(question["candidate_source"], "candidate.py")
+        if extensions.complaint is not None:
+            return {"complaint": extensions.complaint[-2000:]}
+        return {"built": list(extensions.built), "files": list(extensions.built.values())}
+
+    def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Load the candidate, with the weights that the reference has now."""
+        threads = torch.get_num_threads()
+        self._candidate = self._instance(question["candidate_source"], "candidate.py")
+        self._threads = {"reference": threads, "candidate": torch.get_num_threads()}
         return {"loaded": True}
+
+    def load_baseline(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Another kernel takes the reference's place, with its weights: the candidate is compared with that."""
+        torch.set_num_threads(self._threads["reference"])
+        self._reference = self._instance(question["baseline_source"], "baseline.py")
+        self._threads["reference"] = torch.get_num_threads()
+        return {"loaded": True}
+
+    def _instance(self, source: str, name: str) -> torch.nn.Module:
+        weights = {name: value.clone() for name, value in self._reference.state_dict().items()}
+        if uses_extensions(source):
+            Extensions(self._cache / extensions_folder(source, self._architecture), self._folder).install()
+        module = instantiate(self._import(source, name).model_class, self._task, self._seed, self._device)
+        own = module.state_dict()
+        if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
+            module.load_state_dict(weights)
+        return module
+
+    def _import(self, source: str, name: str) -> CandidateModule:
+        path = self._folder / name
+        path.write_text(source)
+        return CandidateModule(path)
 
     def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Map the memory of input and output slots that the judge made."""
@@ -144,6 +183,11 @@ class _Bench:
             slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
         return {"swept": len(question["slots"])}
+
+    def busy(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """How long the kernels of one call keep the device busy, as its profiler sees them."""
+        busy_ms = self._stopwatch.busy_ms(self._candidate, self._slots[question["slot"]].inputs)
+        return {"ms": None if busy_ms is None else [busy_ms]}
 
     def operators(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Names of the ATen operators that one call of the candidate dispatches."""

@@ -27,6 +27,8 @@ class Stopwatch:
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
+            self._profile = torch.autograd.profiler.profile
+            self._device_type = torch.autograd.DeviceType.CUDA
             # Twice the L2 of an H100 or H200 (50 MB): what one side left there must not help the other.
             self._flush = torch.empty(1 << 27, dtype=torch.uint8, device="cuda")
 
@@ -46,6 +48,28 @@ class Stopwatch:
         self._synchronize()
         wall_ms = (self._clock() - start) / 1e6
         return max(begin.elapsed_time(end), wall_ms - LAUNCH_AND_WAIT_MS), output
+
+    def busy_ms(self, module: torch.nn.Module, inputs: Sequence[Any]) -> float | None:
+        """Milliseconds in which at least one kernel or copy of a call ran, on any stream, by CUPTI's record.
+
+        None on a CPU, and where CUPTI records nothing.
+        """
+        if not self._cuda:
+            return None
+        self._synchronize()
+        with self._profile(use_device="cuda", use_cpu=False, use_kineto=True) as profile:
+            module(*inputs)
+            self._synchronize()
+        spans_ns = sorted(
+            (event.start_ns(), event.start_ns() + event.duration_ns())
+            for event in profile.kineto_results.events()
+            if event.device_type() == self._device_type
+        )
+        busy_ns, until = 0, 0
+        for start, end in spans_ns:
+            busy_ns += max(0, end - max(start, until))
+            until = max(until, end)
+        return busy_ns / 1e6 if busy_ns else None
 
     def chill(self) -> None:
         """Leave nothing of use in a CPU's caches; a GPU's are flushed before every call."""

@@ -1,0 +1,85 @@
+"""The least time that a device needs for a task, whoever writes the kernel.
+
+Two floors, and the higher one counts. Memory: what must be read and written once, at the rate of a copy. Arithmetic,
+on a GPU and for tasks whose output is a matrix product: the products that are not zero by structure, at the rate of
+bfloat16 tensor cores, which no float32 kernel reaches. Convolutions have no such floor (Winograd's and Fourier's
+algorithms need fewer products), nor has a product that something else is computed from (its sum needs no product).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_kernelbench.evaluation import devices
+
+COPIES = 9
+SIDE_OF_PRODUCT = 8192
+_MATRIX_PRODUCTS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
+
+
+def bytes_that_must_move(inputs: Sequence[Any], outputs: Sequence[torch.Tensor]) -> int:
+    """Every output element is written once and every input element read once.
+
+    Elements that are zero by structure (a triangular matrix) need not be read, and of a symmetric matrix only
+    half: a kernel may rely on either.
+    """
+    total = sum(t.numel() * t.element_size() for t in outputs)
+    for value in inputs:
+        if isinstance(value, torch.Tensor):
+            needed = float((value != 0).float().mean()) if value.is_floating_point() and value.numel() else 1.0
+            if value.dim() == 2 and value.shape[0] == value.shape[1] and torch.equal(value, value.T):
+                needed /= 2
+            total += int(value.numel() * value.element_size() * needed)
+    return total
+
+
+def products_that_must_be_formed(run: Callable[[], Any]) -> float:
+    """Multiplications of two nonzero numbers in the matrix products that ``run`` returns; 0 if it returns none."""
+    counter = _ProductCounter()
+    with counter:
+        output = run()
+    outputs = output if isinstance(output, tuple | list) else [output]
+    wanted = {t.untyped_storage().data_ptr() for t in outputs if isinstance(t, torch.Tensor)}
+    return sum(products for storage, products in counter.products.items() if storage in wanted)
+
+
+class _ProductCounter(TorchDispatchMode):
+    """Nonzero products behind each storage that a matrix product wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: dict[int, float] = {}
+        self._kept: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = function(*args, **(kwargs or {}))
+        operands = _MATRIX_PRODUCTS.get(str(function).removeprefix("aten.").partition(".")[0])
+        if operands is not None:
+            left, right = (args[number] for number in operands)
+            per_inner = left.count_nonzero(-2).double() * right.count_nonzero(-1).double()
+            self.products[result.untyped_storage().data_ptr()] = float(per_inner.sum())
+            self._kept.append(result)  # so that no later result gets the same storage
+        return result
+
+
+def copy_ms(total_bytes: int, device: str) -> float:
+    """Least time this device takes to read and write ``total_bytes`` in all."""
+    half = max(1, math.ceil(total_bytes / 2))
+    origin = torch.ones(half, dtype=torch.uint8, device=device)
+    target = torch.empty_like(origin)
+    return min(devices.milliseconds(device, lambda: target.copy_(origin)) for _ in range(COPIES))
+
+
+def products_per_ms(device: str) -> float | None:
+    """Multiplications with addition that the tensor cores of this GPU do in a millisecond; None on a CPU."""
+    if device == "cpu":
+        return None
+    shape = (SIDE_OF_PRODUCT, SIDE_OF_PRODUCT)
+    left, right = (torch.randn(shape, dtype=torch.bfloat16, device=device) for _ in range(2))
+    least = min(devices.milliseconds(device, lambda: left @ right) for _ in range(4))
+    return SIDE_OF_PRODUCT**3 / least
