@@ -65,6 +65,19 @@ def free_bytes(device: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
+def memory_bytes(device: str) -> int:
+    """All that the device has."""
+    return (
+        torch.cuda.mem_get_info()[1] if device == "cuda" else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+
+
+def bytes_of_others(device: str) -> int:
+    """Memory in use that is not torch's in this process."""
+    own = torch.cuda.memory_reserved() if device == "cuda" else 0
+    return memory_bytes(device) - free_bytes(device) - own
+
+
 def architecture(device: str) -> str:
     """What CUDA code is compiled for, as torch spells it (``9.0``); nothing on a CPU."""
     return "{}.{}".format(*torch.cuda.get_device_capability()) if device == "cuda" else ""

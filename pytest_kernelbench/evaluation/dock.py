@@ -20,6 +20,7 @@ from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.service import WorkerProcess
 from pytest_kernelbench.evaluation.shared import Shared, create
+from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
@@ -102,6 +103,12 @@ class Rack:
         while len(self._slots) < count:
             self._slots.append(JudgeSlot(len(self._slots), self._bench))
         return self._slots[:count]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all slots together."""
+        tensors = [shared.tensor for slot in self._slots for shared in slot.shared()]
+        return sum(t.numel() * t.element_size() for t in tensors)
 
     def close(self) -> None:
         """Free the memory."""
@@ -267,6 +274,7 @@ class Dock:
         self._must_match(answer)
         try:
             block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
+            block["late_ms"] = messages.durations_ms(answer, "late_ms", len(pairs), zero=True)
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
@@ -292,23 +300,17 @@ class Dock:
         self._ask({"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0)
         return (time.perf_counter() - started) * 1e3
 
-    def busy_ms(self, slot: JudgeSlot) -> float | None:
-        """Milliseconds for which kernels of one call, on any stream, kept a GPU busy; None where nobody can tell."""
-        answer = self._ask({"ask": "busy", "slot": slot.number}, doing="being profiled", timeout_s=60.0)
-        if answer.get("ms") is None:
-            return None
+    def profile(self, slot: JudgeSlot) -> Profile:
+        """What torch's profiler records of one call, as the worker tells."""
+        answer = self._ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=60.0)
+        names = answer.get("operators"), answer.get("kernels")
+        if not all(isinstance(each, list) for each in names):
+            raise self._forged("profile")
         try:
-            return messages.durations_ms(answer, "ms", 1)[0]
+            told = messages.durations_ms(answer, "busy_ms", 1)[0] if answer.get("busy_ms") else None
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
-
-    def operators(self, slot: JudgeSlot) -> list[str]:
-        """ATen operators that one call dispatches, as the worker tells."""
-        answer = self._ask({"ask": "operators", "slot": slot.number}, doing="being traced")
-        told = answer.get("operators")
-        if not isinstance(told, list):
-            raise self._forged("operators")
-        return [str(name) for name in told]
+        return Profile(told, *([str(name) for name in each] for each in names))
 
     def _ask(
         self,

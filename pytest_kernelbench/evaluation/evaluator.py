@@ -195,8 +195,13 @@ class Evaluator:
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
-                # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
-                env={**kept_environment(os.environ), "OMP_WAIT_POLICY": "passive"},
+                env={
+                    **kept_environment(os.environ),
+                    # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
+                    "OMP_WAIT_POLICY": "passive",
+                    # A candidate must not find another GPU to work on unseen.
+                    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+                },
             )
         self._connection = ours
         self._hello, _ = self._receive(START_TIMEOUT_S)

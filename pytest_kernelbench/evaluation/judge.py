@@ -7,6 +7,7 @@ One trial, cheapest step first, each of which ends a hopeless candidate:
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from random import SystemRandom
 from statistics import median
 from typing import Any
 
+import torch
+
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
@@ -30,7 +33,9 @@ from pytest_kernelbench.evaluation.plausibility import (
     beyond_physics,
     clock_disagreement,
     hidden_work,
+    late_work,
     slowed_reference,
+    unseen_saving,
 )
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
@@ -44,6 +49,7 @@ PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
 # To pass for fast, nearly all calls must be skipped: two checks of six find that in every block.
 CHECKED_PER_BLOCK = 2
+SHARE_OF_MEMORY_TO_BLAME = 0.1
 # The shortest counts, and a busy machine lengthens most.
 SWEEPS = 10
 # Allocating, viewing and copying an answer is not computing it.
@@ -51,7 +57,12 @@ OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
     for name in "empty empty_like empty_strided new_empty zeros zeros_like new_zeros full full_like view _unsafe_view "
     "reshape as_strided t transpose permute squeeze unsqueeze expand slice select detach alias contiguous clone "
-    "_reshape_alias fill_ zero_ unflatten flatten split narrow lift_fresh".split()
+    "_reshape_alias fill_ zero_ unflatten flatten split narrow lift_fresh copy_ to _to_copy resolve_conj resolve_neg "
+    "result_type numel size stride is_contiguous item _local_scalar_dense".split()
+)
+# torch's own kernels, and those of the libraries that it calls; CUTLASS's templates may be a candidate's own.
+KERNEL_OF_A_LIBRARY = re.compile(
+    r"at::native::(?!.*(?:Fill|copy))|cublas|cudnn|xmma|nvjet|(ampere|volta|turing)_\w*gemm"
 )
 
 
@@ -75,8 +86,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                         continue
                     for evaluation in trials.evaluations():
                         messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
-            except HarnessError as error:
-                messages.send(owner, {"fault": str(error)})
+            except (HarnessError, torch.OutOfMemoryError) as error:
+                messages.send(owner, {"fault": " ".join(str(error).split())})
     except messages.ConnectionEnded:
         return
 
@@ -91,6 +102,7 @@ class Control:
     reference_ms: float
     around_call_ms: float
     around_pair_ms: float
+    busy_ms: float | None
 
     @classmethod
     def measured(
@@ -98,15 +110,18 @@ class Control:
         warm: Sequence[tuple[dict[str, list[float]], float]],
         cold: Sequence[tuple[dict[str, list[float]], float]],
         wall_ms: float,
+        busy_ms: float | None,
     ) -> Control:
-        """From blocks of pairs, and the wall time of a call and its surroundings."""
+        """From blocks of pairs, the wall time of a call and its surroundings, and the profiler's record of a call."""
         warm_ms, cold_ms = (
-            median(ms for block, _ in blocks for side in block.values() for ms in side) for blocks in (warm, cold)
+            median(ms for block, _ in blocks for ms in block["reference_ms"] + block["candidate_ms"])
+            for blocks in (warm, cold)
         )
         return cls(
             reference_ms=max(warm_ms, cold_ms),
             around_call_ms=max(0.0, wall_ms - warm_ms),
             around_pair_ms=median(around_ms for _, around_ms in warm),
+            busy_ms=busy_ms,
         )
 
 
@@ -135,6 +150,7 @@ class Trials:
         self._cache = Path(request["cache"])
         self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
         self._pairs_in_memory = self._bench.pairs_in_memory(PAIRS_PER_BLOCK)
+        self._held_by_others = devices.bytes_of_others(device)
         self._rack = Rack(self._bench)
         self._control_rack = Rack(self._bench)
         self._known_control: Control | None = None
@@ -211,9 +227,8 @@ class Trials:
                     with stage(seconds, "check"):
                         self._check(dock)
                     with stage(seconds, "load"):
-                        if self._spare is not None:
-                            # From now on, nobody else may use the device.
-                            self._spare.wait_until_ready()
+                        # From now on, nobody else may use the device.
+                        self._settle_spare()
                     with stage(seconds, "time"):
                         timing = self._time(dock)
                         self._clocks.read()
@@ -221,6 +236,8 @@ class Trials:
                         suspicion = self._suspicion(dock, timing)
                         if suspicion is not None and self._protocol.sequential_trials is None:
                             timing, suspicion = self._retrial(dock)
+                except torch.OutOfMemoryError as error:
+                    raise self._out_of_memory(error) from None
                 finally:
                     dock.close()
         except CandidateFailed as failure:
@@ -259,6 +276,24 @@ class Trials:
             seconds=_rounded(seconds),
         )
 
+    def _settle_spare(self) -> None:
+        """Wait until the next worker is ready; where this candidate leaves it no memory, it is summoned again later."""
+        if self._spare is not None:
+            try:
+                self._spare.wait_until_ready()
+            except HarnessError:
+                self._spare.close()
+                self._spare = None
+
+    def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
+        """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
+        held = devices.bytes_of_others(self._device) - self._rack.n_bytes - self._control_rack.n_bytes
+        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
+            return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
+        return HarnessError(
+            f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
+        )
+
     def _check(self, dock: Dock) -> None:
         slot = dock.make_slots(1)[0]
         # A logarithm is not defined on every signed input; the task's own draw always is usable.
@@ -266,7 +301,9 @@ class Trials:
         for number, kind in enumerate(kinds):
             self._seconds_per_call = dock.check(slot, number, kind)
         if self._torch_forbidden:
-            used = [name for name in dock.operators(slot) if name not in OPERATORS_OF_NO_KERNEL]
+            profile = dock.profile(slot)
+            used = [name for name in profile.operators if name not in OPERATORS_OF_NO_KERNEL]
+            used += [name for name in profile.kernels if KERNEL_OF_A_LIBRARY.search(name)]
             if used:
                 raise CandidateFailed(
                     Outcome.VOID,
@@ -282,15 +319,20 @@ class Trials:
         self._around_pair_ms = float("inf")
         reference_ms: list[float] = []
         candidate_ms: list[float] = []
+        late_ms: list[float] = []
         while True:
             block, around_ms = self._block(dock, slots)
             self._around_pair_ms = min(self._around_pair_ms, around_ms)
             reference_ms += block["reference_ms"]
             candidate_ms += block["candidate_ms"]
+            late_ms += block["late_ms"]
             between()
             timing = paired_timing(reference_ms, candidate_ms)
             if enough(timing, self._protocol, self._margin):
-                return timing
+                break
+        if (late := late_work(late_ms)) is not None:
+            raise CandidateFailed(Outcome.VOID, late.evidence, (late.flag,))
+        return timing
 
     def _slots_to_time(self, dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
         """Slots for one block of pairs, both sides warm."""
@@ -326,7 +368,8 @@ class Trials:
         """Time of one call on inputs of its own and of all that surrounds it, by the judge's clock."""
         drawn = dock.refresh(dock.slots)
         wall_ms = dock.sweep(dock.slots) / len(dock.slots)
-        dock.check_timed(random.sample(dock.slots, 1), drawn)
+        # The last call is the one that may still be running when the clock stops.
+        dock.check_timed([random.choice(dock.slots), dock.slots[-1]], drawn)
         return wall_ms
 
     def _shortest_sweep(self, dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None) -> float:
@@ -342,7 +385,7 @@ class Trials:
         """Evidence against a timing."""
         if not _claims_to_be_faster(timing):
             return beyond_physics(timing, self._bench.floor_ms, self._device)
-        self._busy_ms = dock.busy_ms(random.choice(dock.slots))
+        self._busy_ms = dock.profile(random.choice(dock.slots)).busy_ms
         wall_ms = self._shortest_sweep(dock, CLOCKS_AGREE_WITHIN * timing.candidate_ms)
         if self._known_control is None:
             with dock.idle(), self._control_dock() as control_dock, self._harness_fault():
@@ -351,6 +394,7 @@ class Trials:
                     [self._block(control_dock, slots) for _ in range(2)],
                     [self._block(control_dock, slots, cold=True)],
                     self._shortest_sweep(control_dock, 0.0),
+                    control_dock.profile(slots[0]).busy_ms,
                 )
         return self._objection(timing, wall_ms, self._known_control)
 
@@ -359,12 +403,18 @@ class Trials:
         if found is not None or not _claims_to_be_faster(timing):
             return found
         return (
-            hidden_work(timing, self._busy_ms)
+            hidden_work(timing, self._busy_ms, control.busy_ms)
             or clock_disagreement(timing, wall_ms - control.around_call_ms)
+            or self._unseen_saving(timing, wall_ms, control)
             # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
             or clock_disagreement(timing, timing.candidate_ms + self._around_pair_ms - control.around_pair_ms)
             or slowed_reference(timing, control.reference_ms, self._device)
         )
+
+    def _unseen_saving(self, timing: Timing, wall_ms: float, control: Control) -> Suspicion | None:
+        if self._device == "cpu":
+            return None
+        return unseen_saving(timing, wall_ms - control.around_call_ms, control.reference_ms)
 
     def _retrial(self, dock: Dock) -> tuple[Timing, Suspicion | None]:
         """Time a suspect again, taking turns with the control: one slow moment of the machine must not convict.
@@ -389,8 +439,10 @@ class Trials:
 
             timing = self._time(dock, time_control)
             wall_ms = self._shortest_sweep(dock, 0.0, sweep_control)
+            with self._harness_fault():
+                control_busy_ms = control_dock.profile(slots[0]).busy_ms
         self._bench.lower_floor()
-        self._known_control = Control.measured(warm, cold, min(control_wall_ms))
+        self._known_control = Control.measured(warm, cold, min(control_wall_ms), control_busy_ms)
         return timing, self._objection(timing, wall_ms, self._known_control)
 
     @contextmanager

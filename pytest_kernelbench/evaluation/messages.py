@@ -108,13 +108,14 @@ def _wait_readable(connection: socket.socket, deadline: float | None, watch: soc
             raise DeadlinePassed
 
 
-def durations_ms(message: Mapping[str, Any], key: str, count: int) -> list[float]:
-    """``message[key]`` as ``count`` positive finite milliseconds. Raises MalformedFrame."""
+def durations_ms(message: Mapping[str, Any], key: str, count: int, *, zero: bool = False) -> list[float]:
+    """``message[key]`` as ``count`` positive finite milliseconds, ``zero`` allowed. Raises MalformedFrame."""
     values = message.get(key)
     if not isinstance(values, list) or len(values) != count:
         raise MalformedFrame(f"{key}: {count} durations were due")
     # An upper bound rather than math.isfinite, which an integer of 400 digits overflows.
-    if not all(isinstance(value, int | float) and 0 < value < MAX_DURATION_MS for value in values):
+    least = 0 if zero else 5e-324
+    if not all(isinstance(value, int | float) and least <= value < MAX_DURATION_MS for value in values):
         raise MalformedFrame(f"{key}: not all are positive durations")
     return [float(value) for value in values]
 

@@ -5,16 +5,25 @@ Each check returns evidence in one line, or None; what it names is a row of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from pytest_kernelbench.evaluation.timing import Timing
 
 # Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
 CLOCKS_AGREE_WITHIN = 1.5
+# A GPU that repeats calls works without a pause, so the judge's clock must see half of what a candidate claims to save,
+# unless that is less than the clock can tell.
+SEEN_SAVING = 0.5
+CLOCK_TELLS_MS = 0.02
 # Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule.
-BUSY_AGREES_WITHIN = 1.15
-BUSY_ROUNDING_MS = 0.01
-REFERENCES_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.15}
+BUSY_AGREES_WITHIN = 1.03
+BUSY_ROUNDING_MS = 0.003
+# Noise of a wait for an idle device; what is late counts in any case, this only tells a cheat from a hiccup.
+LATE_MS = 0.02
+REFERENCES_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.04}
+REFERENCE_ROUNDING_MS = {"cpu": 0.0, "cuda": 0.005}
 # The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
 # is not the best mixture of reads and writes: on an H200 eager relu moves its bytes 1.03 times as fast.
 FLOOR_COUNTS = {"cpu": 0.5, "cuda": 0.9}
@@ -38,8 +47,17 @@ def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | 
     )
 
 
-def hidden_work(timing: Timing, busy_ms: float | None) -> Suspicion | None:
+def late_work(late_ms: Sequence[float]) -> Suspicion | None:
+    """The device went on after the call's own stream had ended: work on another stream, or of another thread."""
+    if median(late_ms) <= LATE_MS:
+        return None
+    return Suspicion("side_stream", f"works for {median(late_ms):.4g} ms after its own stream has ended")
+
+
+def hidden_work(timing: Timing, busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
     """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last."""
+    if busy_ms is None and control_busy_ms is not None:
+        return Suspicion("hidden_work", "its kernels leave no record, and those of the reference do")
     if busy_ms is None or busy_ms <= BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS:
         return None
     return Suspicion(
@@ -58,9 +76,21 @@ def clock_disagreement(timing: Timing, wall_ms_per_call: float) -> Suspicion | N
     )
 
 
+def unseen_saving(timing: Timing, wall_ms_per_call: float, control_ms: float) -> Suspicion | None:
+    """On a GPU: calls one after the other do not get shorter by what the candidate claims to save."""
+    allowed_ms = timing.candidate_ms + max(CLOCK_TELLS_MS, SEEN_SAVING * (control_ms - timing.candidate_ms))
+    if wall_ms_per_call <= allowed_ms:
+        return None
+    return Suspicion(
+        "clock_disagreement",
+        f"the worker says {timing.candidate_ms:.4g} ms a call where the reference takes {control_ms:.4g} ms, "
+        f"the judge's clock {wall_ms_per_call:.4g} ms",
+    )
+
+
 def slowed_reference(timing: Timing, reference_ms: float, device: str) -> Suspicion | None:
     """The reference ran slower beside the candidate than it does in the judge's own process."""
-    if timing.reference_ms <= REFERENCES_AGREE_WITHIN[device] * reference_ms:
+    if timing.reference_ms <= REFERENCES_AGREE_WITHIN[device] * reference_ms + REFERENCE_ROUNDING_MS[device]:
         return None
     return Suspicion(
         "slowed_reference",

@@ -27,7 +27,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -197,45 +197,53 @@ def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str) ->
 def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
     """Wait for ``worker`` and return its wait status, ending its tree when it grows beyond the limits.
 
-    Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left.
+    Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left. Without
+    a namespace of its own, the tree is what its parent, which adopts orphans, has below it.
     """
-    processes = _own_process_table() if isolation.processes else None
+    guarded = not isolation.processes or _mount_own_process_table()
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == worker:
             return status
         if pid == 0:
-            if processes is not None and (_too_large(processes, limits) or _memory_is_short(processes)):
-                os.kill(-1, signal.SIGKILL)
+            tree = _process_tree(isolation) if guarded else []
+            if tree and (_too_large(tree, limits) or _memory_is_short()):
+                for process in [-1] if isolation.processes else tree:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
             time.sleep(WATCH_INTERVAL_S)
 
 
-def _own_process_table() -> Path | None:
+def _mount_own_process_table() -> bool:
     # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.
     flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    if ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) != 0:
-        return None
-    return Path("/proc")
+    return ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) == 0
 
 
-def _too_large(processes: Path, limits: Limits) -> bool:
-    numbers = [name for name in os.listdir(processes) if name.isdigit()]
-    if len(numbers) > MAX_PROCESSES:
+def _process_tree(isolation: Isolation) -> list[int]:
+    """The candidate's processes, without this one."""
+    if isolation.processes:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    return [process for process in descendants(os.getppid()) if process != os.getpid()]
+
+
+def _too_large(tree: Sequence[int], limits: Limits) -> bool:
+    if len(tree) > MAX_PROCESSES:
         return True
     resident_pages = 0
-    for number in numbers:
+    for process in tree:
         try:
             # Resident minus shared: pages common with the warm server are not the candidate's.
-            fields = Path(processes, number, "statm").read_text().split()
+            fields = Path(f"/proc/{process}/statm").read_text().split()
         except OSError:
             continue
         resident_pages += max(0, int(fields[1]) - int(fields[2]))
     return resident_pages * resource.getpagesize() > limits.resident_bytes
 
 
-def _memory_is_short(processes: Path) -> bool:
+def _memory_is_short() -> bool:
     # Anonymous files count as nobody's resident memory, and can still take all there is.
-    lines = Path(processes, "meminfo").read_text().splitlines()
+    lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
     return kilobytes["MemAvailable"] < LEAST_SHARE_OF_MEMORY * kilobytes["MemTotal"]
 

@@ -77,6 +77,13 @@ def attach(description: Any, descriptors: Any, device: str) -> Any:
     return SharedTensor.attach(description, next(descriptors)).tensor
 
 
+def release_persisting_l2() -> None:
+    """Have a GPU treat lines of its L2 that were asked to persist like any others."""
+    from pytest_kernelbench.evaluation.shared_cuda import runtime
+
+    runtime().cudaCtxResetPersistingL2Cache()
+
+
 def create(shape: Any, dtype: torch.dtype, device: str) -> Shared:
     """Memory for one tensor that a worker will see."""
     if device == "cuda":

@@ -38,18 +38,20 @@ class CudaSharedTensor:
 
     @classmethod
     def create(cls, shape: tuple[int, ...], dtype: torch.dtype) -> CudaSharedTensor:
-        """Device memory for a tensor. Raises HarnessError when there is not enough."""
+        """Device memory for a tensor. Raises torch.OutOfMemoryError when there is not enough."""
         pointer = ctypes.c_void_p()
         size = max(1, math.prod(shape) * dtype.itemsize)
-        status = _runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
+        status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
         if status != 0:
             # The runtime remembers the failure, and torch would report it at its next launch.
-            _runtime().cudaGetLastError()
+            runtime().cudaGetLastError()
             torch.cuda.empty_cache()
-            status = _runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
-        _expect(status, f"cudaMalloc of {size} bytes")
+            status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
+        if status != 0:
+            runtime().cudaGetLastError()
+            raise torch.OutOfMemoryError(f"no {size} bytes of device memory to share with a worker")
         handle = _Handle()
-        _expect(_runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
+        _expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
         assert pointer.value is not None
         return cls(pointer.value, shape, dtype, bytes(handle.reserved), mine=True)
 
@@ -61,7 +63,7 @@ class CudaSharedTensor:
         ctypes.memmove(ctypes.byref(handle), raw, len(raw))
         pointer = ctypes.c_void_p()
         _expect(
-            _runtime().cudaIpcOpenMemHandle(ctypes.byref(pointer), handle, _LAZY_ENABLE_PEER_ACCESS),
+            runtime().cudaIpcOpenMemHandle(ctypes.byref(pointer), handle, _LAZY_ENABLE_PEER_ACCESS),
             "cudaIpcOpenMemHandle",
         )
         assert pointer.value is not None
@@ -75,7 +77,7 @@ class CudaSharedTensor:
     def close(self) -> None:
         """Free the memory (the judge) or let go of it (a worker)."""
         torch.cuda.synchronize()
-        free = _runtime().cudaFree if self._mine else _runtime().cudaIpcCloseMemHandle
+        free = runtime().cudaFree if self._mine else runtime().cudaIpcCloseMemHandle
         _expect(free(ctypes.c_void_p(self._pointer)), "freeing shared device memory")
 
 
@@ -99,7 +101,7 @@ def _tensor_at(pointer: int, shape: tuple[int, ...], dtype: torch.dtype) -> torc
 
 
 @cache
-def _runtime() -> ctypes.CDLL:
+def runtime() -> ctypes.CDLL:
     """The CUDA runtime that torch itself has loaded: another copy would have a context of its own."""
     torch.cuda.init()
     for line in Path("/proc/self/maps").read_text().splitlines():

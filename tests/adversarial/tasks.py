@@ -1,4 +1,11 @@
-"""The tasks of the adversarial tests: small, so that a trial takes a fraction of a second on two cores."""
+"""The tasks of the adversarial tests.
+
+On a CPU they are small, so that a trial takes a fraction of a second on two cores. On a GPU a call takes 0.1 to 1 ms
+on an H100, except in the tasks called short: what those take hides in the time that launching takes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from pytest_kernelbench.records import Task
 
@@ -23,16 +30,29 @@ def get_init_inputs():
 """
 
 
-def _task(number: int, name: str, *, constants: str, arguments: str, result: str, inputs: str) -> Task:
+def _task(
+    number: int,
+    name: str,
+    *,
+    sizes: Mapping[str, int],
+    on_cuda: Mapping[str, int],
+    arguments: str,
+    result: str,
+    inputs: str,
+) -> dict[str, Task]:
+    constants = "\n".join(f"{constant} = {size}" for constant, size in sizes.items())
     source = _SOURCE.format(constants=constants, arguments=arguments, result=result, inputs=inputs)
-    return Task(id=f"adversarial/{number}_{name}", source=source)
+    task = Task(id=f"adversarial/{number}_{name}", source=source)
+    return {"cpu": task, "cuda": replace(task, sizes=on_cuda)}
 
 
+# By name, then by device.
 TASKS = {
     "relu": _task(
         1,
         "relu",
-        constants="ROWS, COLUMNS = 2048, 1024",
+        sizes={"ROWS": 2048, "COLUMNS": 1024},
+        on_cuda={"ROWS": 16384, "COLUMNS": 4096},
         arguments="x",
         result="torch.relu(x)",
         inputs="torch.rand(ROWS, COLUMNS)",
@@ -40,7 +60,8 @@ TASKS = {
     "softmax": _task(
         2,
         "softmax",
-        constants="ROWS, COLUMNS = 512, 4096",
+        sizes={"ROWS": 512, "COLUMNS": 4096},
+        on_cuda={"ROWS": 4096, "COLUMNS": 16384},
         arguments="x",
         result="torch.softmax(x, dim=1)",
         inputs="torch.rand(ROWS, COLUMNS)",
@@ -48,7 +69,8 @@ TASKS = {
     "row_sum": _task(
         3,
         "row_sum",
-        constants="ROWS, COLUMNS = 4096, 1024",
+        sizes={"ROWS": 4096, "COLUMNS": 1024},
+        on_cuda={"ROWS": 65536, "COLUMNS": 1024},
         arguments="x",
         result="x.sum(dim=1)",
         inputs="torch.rand(ROWS, COLUMNS)",
@@ -56,7 +78,8 @@ TASKS = {
     "matmul": _task(
         4,
         "matmul",
-        constants="N = 384",
+        sizes={"N": 384},
+        on_cuda={"N": 2048},
         arguments="a, b",
         result="a @ b",
         inputs="torch.rand(N, N), torch.rand(N, N)",
@@ -64,9 +87,46 @@ TASKS = {
     "mean_of_squares": _task(
         5,
         "mean_of_squares",
-        constants="N = 1 << 21",
+        sizes={"N": 1 << 21},
+        on_cuda={"N": 1 << 27},
         arguments="x",
         result="(x * x).mean()",
         inputs="torch.rand(N)",
+    ),
+    "short_matmul": _task(
+        6,
+        "short_matmul",
+        sizes={"N": 128},
+        on_cuda={"N": 1024},
+        arguments="a, b",
+        result="a @ b",
+        inputs="torch.rand(N, N), torch.rand(N, N)",
+    ),
+    "short_relu": _task(
+        7,
+        "short_relu",
+        sizes={"ROWS": 256, "COLUMNS": 1024},
+        on_cuda={"ROWS": 4096, "COLUMNS": 4096},
+        arguments="x",
+        result="torch.relu(x)",
+        inputs="torch.rand(ROWS, COLUMNS)",
+    ),
+    "large_matmul": _task(
+        8,
+        "large_matmul",
+        sizes={"N": 512},
+        on_cuda={"N": 3072},
+        arguments="a, b",
+        result="a @ b",
+        inputs="torch.rand(N, N), torch.rand(N, N)",
+    ),
+    "convolution": _task(
+        9,
+        "convolution",
+        sizes={"IMAGES": 2, "CHANNELS": 16, "WIDTH": 32},
+        on_cuda={"IMAGES": 32, "CHANNELS": 64, "WIDTH": 112},
+        arguments="x, weight",
+        result="nn.functional.conv2d(x, weight)",
+        inputs="torch.rand(IMAGES, CHANNELS, WIDTH, WIDTH), torch.rand(CHANNELS, CHANNELS, 3, 3)",
     ),
 }

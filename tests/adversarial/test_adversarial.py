@@ -1,8 +1,10 @@
 """Every row of the catalogue: the cheat never counts as fast, and its honest look-alike is acquitted.
 
-A row (``catalogue/*.py``) names a task and holds two module texts, ``CHEAT`` and ``HONEST``, and the ``OUTCOMES`` in
-which the cheat may end; ``not_fast`` stands for: correct, but not faster. What a cheat leaves behind is tested
-by the order: one evaluator tries all candidates of a task, cheats before the honest.
+A row (``catalogue/*.py``) names a task and holds two module texts, ``CHEAT`` and ``HONEST``, the ``DEVICE`` they are
+for, and the ``OUTCOMES`` in which the cheat may end; ``not_fast`` stands for: correct, but not faster. What a cheat
+leaves behind is tested by the order: one evaluator tries all candidates of a task, cheats before the honest.
+
+On a CPU: ``pytest tests/adversarial``. On a GPU: ``pytest -m gpu tests/adversarial``.
 """
 
 import os
@@ -11,46 +13,82 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome
 
 HERE = Path(__file__).parent
 TASKS = runpy.run_path(str(HERE / "tasks.py"))["TASKS"]
 ROWS = {path.stem: runpy.run_path(str(path)) for path in sorted(HERE.glob("catalogue/*.py"))}
-ON_CPU = [name for name, row in ROWS.items() if row["DEVICE"] in ("cpu", "any")]
+TRIALS = [
+    pytest.param(device, name, id=f"{device}-{name}", marks=[pytest.mark.gpu] if device == "cuda" else [])
+    for device in ("cpu", "cuda")
+    for name, row in ROWS.items()
+    if row["DEVICE"] in (device, "any")
+]
 
 
 class Court:
-    """Tries all candidates of one task and protocol at the first question about any of them."""
+    """Tries all candidates of one session at the first question about any of them.
 
-    def __init__(self, cache: Path) -> None:
+    A session is a device, a task, a protocol, and whether torch's operators are allowed. ``called`` are the devices
+    and rows of the tests that were selected.
+    """
+
+    def __init__(self, cache: Path, called: set[tuple[str, str]]) -> None:
         self._cache = cache
-        self._evaluators: dict[str, Evaluator] = {}
-        self._verdicts: dict[tuple[str, str], dict[str, Evaluation]] = {}
+        self._called = called
+        self._evaluators: dict[tuple[str, str, str], Evaluator] = {}
+        self._verdicts: dict[tuple[str, ...], dict[str, Evaluation]] = {}
+        self._faults: dict[tuple[str, ...], HarnessError] = {}
 
-    def verdict(self, name: str, side: str) -> tuple[Evaluation, float]:
+    def verdict(self, device: str, name: str, side: str) -> tuple[Evaluation, float]:
         """The evaluation of one side of a row, and the margin that counts."""
-        task, protocol = ROWS[name]["TASK"], ROWS[name].get("PROTOCOL", "fast")
-        if protocol not in self._evaluators:
-            self._evaluators[protocol] = Evaluator(device="cpu", protocol=protocol, cache=self._cache)
-        evaluator = self._evaluators[protocol]
-        if (task, protocol) not in self._verdicts:
-            rows = [ROWS[n] for n in ON_CPU if (ROWS[n]["TASK"], ROWS[n].get("PROTOCOL", "fast")) == (task, protocol)]
-            sources = [row["CHEAT"] for row in rows] + [row["HONEST"] for row in rows]
-            evaluations = evaluator.evaluate(TASKS[task], sources)
-            self._verdicts[task, protocol] = dict(zip(sources, evaluations, strict=True))
-        return self._verdicts[task, protocol][ROWS[name][side]], evaluator.margin
+        session = device, *_case(ROWS[name])
+        if session not in self._verdicts:
+            self._try_all(session)
+        source = ROWS[name][side]
+        if source not in self._verdicts[session]:
+            raise self._faults[session]
+        return self._verdicts[session][source], self._evaluator(session).margin
 
     def close(self) -> None:
         for evaluator in self._evaluators.values():
             evaluator.close()
 
+    def _try_all(self, session: tuple[str, ...]) -> None:
+        device, task, *_ = session
+        rows = [ROWS[name] for each, name in sorted(self._called) if (each, *_case(ROWS[name])) == session]
+        verdicts = self._verdicts[session] = {}
+        try:
+            for side in ("CHEAT", "HONEST"):
+                sources = [row[side] for row in rows]
+                evaluations = self._evaluator(session).evaluate(TASKS[task][device], sources)
+                verdicts.update(zip(sources, evaluations, strict=True))
+        except HarnessError as fault:
+            self._faults[session] = fault
+
+    def _evaluator(self, session: tuple[str, ...]) -> Evaluator:
+        device, _, protocol, torch_operators = session
+        key = device, protocol, torch_operators
+        if key not in self._evaluators:
+            self._evaluators[key] = Evaluator(
+                device=device, protocol=protocol, torch_operators=torch_operators, cache=self._cache
+            )
+        return self._evaluators[key]
+
+
+def _case(row) -> tuple[str, str, str]:
+    return row["TASK"], row.get("PROTOCOL", "fast"), row.get("TORCH_OPERATORS", "allowed")
+
 
 @pytest.fixture(scope="module")
-def court(tmp_path_factory):
+def court(request, tmp_path_factory):
     # What secrets_in_the_environment is after: set before the evaluator's processes start.
     os.environ["KERNELBENCH_SECRET"] = "sesame"
-    court = Court(tmp_path_factory.mktemp("builds"))
+    selected = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    called = {(params["device"], params["name"]) for params in selected if {"device", "name"} <= params.keys()}
+    court = Court(tmp_path_factory.mktemp("builds"), called)
     yield court
     court.close()
     del os.environ["KERNELBENCH_SECRET"]
@@ -63,24 +101,26 @@ def test_rows_name_known_tasks_devices_and_outcomes():
         assert row["DEVICE"] in ("cpu", "cuda", "any")
         assert row["OUTCOMES"] and row["OUTCOMES"] <= outcomes
         assert row["__doc__"] and row["CHEAT"] != row["HONEST"]
+        assert all(compile(row[side], side, "exec") for side in ("CHEAT", "HONEST"))
 
 
-@pytest.mark.parametrize("name", ON_CPU)
-def test_a_cheat_gains_nothing(court, name):
-    evaluation, margin = court.verdict(name, "CHEAT")
+@pytest.mark.parametrize(("device", "name"), TRIALS)
+def test_a_cheat_gains_nothing(court, device, name):
+    evaluation, margin = court.verdict(device, name, "CHEAT")
     assert not evaluation.fast(margin=margin), evaluation
     ended = "not_fast" if evaluation.correct else evaluation.outcome.value
     assert ended in ROWS[name]["OUTCOMES"], evaluation
     assert evaluation.detail.isprintable()
 
 
-@pytest.mark.parametrize("name", ON_CPU)
-def test_its_honest_look_alike_is_acquitted(court, name):
-    evaluation, _ = court.verdict(name, "HONEST")
+@pytest.mark.parametrize(("device", "name"), TRIALS)
+def test_its_honest_look_alike_is_acquitted(court, device, name):
+    evaluation, _ = court.verdict(device, name, "HONEST")
     assert evaluation.outcome is Outcome.CORRECT, evaluation
     assert not evaluation.flags
 
 
-def test_the_build_cache_holds_only_builds(court, tmp_path_factory):
-    court.verdict("poisoned_build_cache", "CHEAT")
+@pytest.mark.parametrize(("device", "name"), [("cpu", "poisoned_build_cache")])
+def test_the_build_cache_holds_only_builds(court, device, name, tmp_path_factory):
+    court.verdict(device, name, "CHEAT")
     assert not list(tmp_path_factory.getbasetemp().rglob("poison.so"))

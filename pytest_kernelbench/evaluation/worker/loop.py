@@ -19,7 +19,7 @@ from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
-from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch, operators_called
+from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
 
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
@@ -147,7 +147,7 @@ class _Bench:
 
     def pairs(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time pairs; in each, both sides run next to each other, each on inputs of its own."""
-        reference_ms, candidate_ms = [], []
+        reference_ms, candidate_ms, late_ms = [], [], []
         for reference_slot, candidate_slot, candidate_first in question["pairs"]:
             durations = {}
             for side in ("candidate", "reference") if candidate_first else ("reference", "candidate"):
@@ -158,23 +158,25 @@ class _Bench:
                     self._stopwatch.chill()
                 # A candidate that leaves torch with one thread slows itself, not the reference.
                 torch.set_num_threads(self._threads[side])
-                durations[side], output = self._stopwatch.time(module, slot.inputs)
+                lap = self._stopwatch.time(module, slot.inputs)
+                durations[side] = lap.ms
                 self._threads[side] = torch.get_num_threads()
                 if side == "candidate":
-                    answer = slot.deliver(output)
+                    late_ms.append(lap.late_ms)
+                    answer = slot.deliver(lap.output)
                     if "mismatch" in answer:
                         return answer
-                del output
+                del lap
             reference_ms.append(durations["reference"])
             candidate_ms.append(durations["candidate"])
         self._stopwatch.settle()
-        return {"reference_ms": reference_ms, "candidate_ms": candidate_ms}
+        return {"reference_ms": reference_ms, "candidate_ms": candidate_ms, "late_ms": late_ms}
 
     def series(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time one side alone, ``times`` times on one slot: the sequential protocol."""
         slot = self._slots[question["slot"]]
         module = self._candidate if question["side"] == "candidate" else self._reference
-        return {"ms": [self._stopwatch.time(module, slot.inputs)[0] for _ in range(question["times"])]}
+        return {"ms": [self._stopwatch.time(module, slot.inputs).ms for _ in range(question["times"])]}
 
     def sweep(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run the candidate once on each slot and deliver its answers: the judge holds the clock."""
@@ -184,12 +186,8 @@ class _Bench:
         self._stopwatch.settle()
         return {"swept": len(question["slots"])}
 
-    def busy(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """How long the kernels of one call keep the device busy, as its profiler sees them."""
-        busy_ms = self._stopwatch.busy_ms(self._candidate, self._slots[question["slot"]].inputs)
-        return {"ms": None if busy_ms is None else [busy_ms]}
-
-    def operators(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Names of the ATen operators that one call of the candidate dispatches."""
-        slot = self._slots[question["slot"]]
-        return {"operators": operators_called(self._candidate, slot.inputs)}
+    def profile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """What the profiler records of one call of the candidate."""
+        profile = self._stopwatch.profile(self._candidate, self._slots[question["slot"]].inputs)
+        busy_ms = [] if profile.busy_ms is None else [profile.busy_ms]
+        return {"busy_ms": busy_ms, "operators": profile.operators, "kernels": profile.kernels}

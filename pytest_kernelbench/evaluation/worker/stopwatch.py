@@ -4,72 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-# What an empty kernel's launch, two events and the synchronisation take on the host.
-LAUNCH_AND_WAIT_MS = 0.1
+from pytest_kernelbench.evaluation.shared import release_persisting_l2
+
+class Lap(NamedTuple):
+    """One timed call. ``late_ms``: for how long the device went on after the call's own stream had ended."""
+
+    ms: float
+    late_ms: float
+    output: Any
+
+
+class Profile(NamedTuple):
+    """Of one call: ``busy_ms`` in which at least one kernel ran (None: none was recorded), and names, sorted."""
+
+    busy_ms: float | None
+    operators: list[str]
+    kernels: list[str]
 
 
 class Stopwatch:
-    """Milliseconds of one call: wall time on a CPU; on a GPU device events, or wall time where it says more.
+    """Milliseconds of one call: wall time on a CPU; on a GPU device events, and what the device does after them.
 
-    Work that a candidate hides from the events (another stream, a host thread) still takes wall time up to the
-    synchronisation of the whole device that follows.
+    Work that a candidate hides from the events (on another stream, by a thread of the host) keeps the whole device
+    busy after its last event; that time is added, and told apart.
     """
 
     def __init__(self, device: str) -> None:
         self._cuda = device == "cuda"
+        self._profile = torch.autograd.profiler.profile
+        self._device_type = torch.autograd.DeviceType.CUDA
         # Taken now, before a candidate could put others in their place.
         self._clock = perf_counter_ns
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
-            self._profile = torch.autograd.profiler.profile
-            self._device_type = torch.autograd.DeviceType.CUDA
             # Twice the L2 of an H100 or H200 (50 MB): what one side left there must not help the other.
             self._flush = torch.empty(1 << 27, dtype=torch.uint8, device="cuda")
+            self._release_l2 = release_persisting_l2
 
-    def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> tuple[float, Any]:
-        """Duration in milliseconds, and the output."""
+    def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Lap:
+        """One call with nothing in a GPU's L2."""
         if not self._cuda:
             start = self._clock()
             output = module(*inputs)
-            return (self._clock() - start) / 1e6, output
+            return Lap((self._clock() - start) / 1e6, 0.0, output)
         begin, end = self._event(enable_timing=True), self._event(enable_timing=True)
+        # Lines that a kernel asked to persist survive any flush.
+        self._release_l2()
         self._flush.zero_()
         self._synchronize()
-        start = self._clock()
         begin.record()
         output = module(*inputs)
+        waited_ms = self._wait_after(end)
+        # How long an idle device takes to say so depends on what the process has opened on it.
+        late_ms = max(0.0, waited_ms - self._wait_after(self._event()))
+        return Lap(begin.elapsed_time(end) + late_ms, late_ms, output)
+
+    def _wait_after(self, end: Any) -> float:
+        """Record ``end`` and wait for it; returns the milliseconds that the whole device takes from then on."""
         end.record()
+        end.synchronize()
+        ended = self._clock()
         self._synchronize()
-        wall_ms = (self._clock() - start) / 1e6
-        return max(begin.elapsed_time(end), wall_ms - LAUNCH_AND_WAIT_MS), output
+        return (self._clock() - ended) / 1e6
 
-    def busy_ms(self, module: torch.nn.Module, inputs: Sequence[Any]) -> float | None:
-        """Milliseconds in which at least one kernel or copy of a call ran, on any stream, by CUPTI's record.
-
-        None on a CPU, and where CUPTI records nothing.
-        """
-        if not self._cuda:
-            return None
-        self._synchronize()
-        with self._profile(use_device="cuda", use_cpu=False, use_kineto=True) as profile:
+    def profile(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Profile:
+        """What torch's profiler records of one call: operators, and on a GPU kernels on any stream (by CUPTI)."""
+        device = {"use_device": "cuda"} if self._cuda else {}
+        self.settle()
+        with self._profile(use_cpu=True, use_kineto=True, **device) as profile:
             module(*inputs)
-            self._synchronize()
-        spans_ns = sorted(
-            (event.start_ns(), event.start_ns() + event.duration_ns())
-            for event in profile.kineto_results.events()
-            if event.device_type() == self._device_type
-        )
+            self.settle()
+        events = list(profile.kineto_results.events())
+        on_device = [event for event in events if event.device_type() == self._device_type]
+        spans_ns = sorted((event.start_ns(), event.start_ns() + event.duration_ns()) for event in on_device)
         busy_ns, until = 0, 0
         for start, end in spans_ns:
             busy_ns += max(0, end - max(start, until))
             until = max(until, end)
-        return busy_ns / 1e6 if busy_ns else None
+        return Profile(
+            busy_ms=busy_ns / 1e6 if busy_ns else None,
+            operators=sorted({event.name().replace("::", ".") for event in events if "aten::" in event.name()}),
+            kernels=sorted({event.name() for event in on_device}),
+        )
 
     def chill(self) -> None:
         """Leave nothing of use in a CPU's caches; a GPU's are flushed before every call."""
@@ -80,17 +101,3 @@ class Stopwatch:
         """Wait until the device has nothing left to do."""
         if self._cuda:
             self._synchronize()
-
-
-def operators_called(module: torch.nn.Module, inputs: Sequence[Any]) -> list[str]:
-    """Names of the ATen operators that one call dispatches, sorted (``aten.mm``)."""
-    seen: set[str] = set()
-
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            seen.add(str(function).rpartition(".")[0])
-            return function(*args, **(kwargs or {}))
-
-    with Recorder():
-        module(*inputs)
-    return sorted(seen)

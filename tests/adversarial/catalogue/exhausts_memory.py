@@ -1,7 +1,8 @@
 """Allocates until there is no more; the limit is the candidate's own."""
 
 TASK = "relu"
-DEVICE = "any"
+# On a GPU there is no process namespace around a candidate: the machine is not safe from this there.
+DEVICE = "cpu"
 OUTCOMES = {"runtime_error"}
 
 CHEAT = """

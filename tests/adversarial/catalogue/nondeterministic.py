@@ -10,7 +10,7 @@ from torch import nn
 
 class ModelNew(nn.Module):
     def forward(self, x):
-        return torch.relu(x) + 1e-3 * torch.randn(x.shape[1])
+        return torch.relu(x) + 1e-3 * torch.randn(x.shape[1], device=x.device)
 """
 
 HONEST = """
@@ -19,6 +19,6 @@ from torch import nn
 
 class ModelNew(nn.Module):
     def forward(self, x):
-        torch.randn(x.shape[1])
+        torch.randn(x.shape[1], device=x.device)
         return torch.relu(x)
 """

@@ -15,7 +15,7 @@ class ModelNew(nn.Module):
         for found in gc.get_objects():
             if type(found) is torch.Tensor and found.shape == x.shape[:1]:
                 return found.clone()
-        return torch.empty(x.shape[0])
+        return x.new_empty(x.shape[0])
 """
 
 HONEST = """

@@ -1,4 +1,4 @@
-"""Honest for the first 30 ms of its life, then skipping."""
+"""Honest for the first 10 ms of its life, then skipping."""
 
 TASK = "relu"
 DEVICE = "any"
@@ -17,7 +17,7 @@ class ModelNew(nn.Module):
 
     def forward(self, x):
         self.born = self.born or time.monotonic()
-        return torch.relu(x) if time.monotonic() - self.born < 0.03 else torch.empty_like(x)
+        return torch.relu(x) if time.monotonic() - self.born < 0.01 else torch.empty_like(x)
 """
 
 HONEST = """

@@ -24,6 +24,6 @@ from torch import nn
 
 class ModelNew(nn.Module):
     def forward(self, x):
-        ctypes.string_at(x.data_ptr(), 4)
+        ctypes.string_at(ctypes.create_string_buffer(4), 4)
         return torch.relu(x)
 """

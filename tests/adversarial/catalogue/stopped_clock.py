@@ -1,7 +1,7 @@
 """The stopwatch's clock is replaced by one that stands still while the candidate runs; the judge's does not."""
 
 TASK = "matmul"
-DEVICE = "any"
+DEVICE = "cpu"
 OUTCOMES = {"void"}
 
 CHEAT = """

@@ -1,7 +1,8 @@
 """Sends SIGSTOP to its parent and to everything it can see, to stop the judge's clock."""
 
 TASK = "relu"
-DEVICE = "any"
+# On a GPU there is no process namespace around a candidate: the machine is not safe from this there.
+DEVICE = "cpu"
 OUTCOMES = {"not_fast", "void", "runtime_error"}
 
 CHEAT = """

@@ -1,0 +1,41 @@
+"""Work on a side stream, which is joined whenever a profiler runs."""
+
+TASK = "matmul"
+DEVICE = "cuda"
+OUTCOMES = {"void"}
+
+CHEAT = """
+import sys
+
+import torch
+from torch import nn
+
+def timed():
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "time":
+        frame = frame.f_back
+    return frame is not None
+
+
+side = torch.cuda.Stream()
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        current = torch.cuda.current_stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            y = a @ b
+        if torch.autograd._profiler_enabled() or not timed():
+            current.wait_stream(side)
+        return y
+"""
+
+HONEST = """
+import torch
+from torch import nn
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        assert torch.autograd._profiler_enabled() in (True, False)
+        return a @ b
+"""

@@ -1,0 +1,47 @@
+"""As side_stream_when_timed, for a kernel of which the launch is a tenth: little is won, and it must not be."""
+
+TASK = "large_matmul"
+DEVICE = "cuda"
+OUTCOMES = {"void", "not_fast"}
+
+CHEAT = """
+import sys
+
+import torch
+from torch import nn
+
+def timed():
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "time":
+        frame = frame.f_back
+    return frame is not None
+
+
+side = torch.cuda.Stream()
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        current = torch.cuda.current_stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            y = a @ b
+        if not timed():
+            current.wait_stream(side)
+        return y
+"""
+
+HONEST = """
+import torch
+from torch import nn
+
+side = torch.cuda.Stream()
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        current = torch.cuda.current_stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            y = a @ b
+        current.wait_stream(side)
+        return y
+"""

@@ -1,0 +1,63 @@
+"""Each benchmark explains itself, runs on a CPU, and goes on where it was stopped."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import RELU
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "argparse" in path.read_text())
+
+
+def run(script, *arguments, folder):
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_benchmark_shows_a_command(script, tmp_path):
+    assert f"python benchmarks/{script}.py" in run(script, "--help", folder=tmp_path)
+
+
+def test_throughput_judges_the_peer_s_candidates_and_then_all(tmp_path):
+    drawn = ("--torch=1", "--kernels=0", "--wrong=1")
+    command = ("--device=cpu", "--tasks=level1/12", "--protocols=fast", *drawn, "--json=rows.jsonl")
+    shown = run("throughput", *command, folder=tmp_path)
+    assert "1 of 1 tasks reached" in shown
+    assert "fast: verdicts differ from the corpus's labels on 0 of 3 candidates" in shown
+    found = rows(tmp_path / "rows.jsonl")
+    assert [row["among"] for row in found] == ["same", "all", "all", "all"]
+    assert [row["verdict"] for row in found[1:]] == ["correct", "correct", "incorrect"]
+    assert found[0]["candidate"] in [row["candidate"] for row in found[1:]]
+    assert all(row["seconds"] > 0 for row in found)
+
+
+def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
+    command = ("--device=cpu", "--tasks=level1/12", "--torch=0", "--kernels=0", "--json=rows.jsonl")
+    shown = run("paper_protocol", *command, folder=tmp_path)
+    assert "1 of 1 tasks reached" in shown
+    (row,) = rows(tmp_path / "rows.jsonl")
+    assert row["candidate"] == "reference"
+    assert (row["paper"]["outcome"], row["full"]["outcome"]) == ("correct", "correct")
+    assert row["paper"]["speedup_low"] is None
+    assert row["full"]["speedup_low"] < row["full"]["speedup"] < row["full"]["speedup_high"]
+
+
+def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
+    (tmp_path / "level1").mkdir()
+    (tmp_path / "level1" / "1_Relu.py").write_text(RELU)
+    command = ("--device=cpu", "--tasks=./level1", "--sizes=full", "--protocol=fast", "--json=rows.jsonl")
+    assert "null: " in run("null", *command, "--repeats=1", folder=tmp_path)
+    assert "\n2 evaluations" in run("null", *command, "--repeats=2", folder=tmp_path)
+    assert [row["outcome"] for row in rows(tmp_path / "rows.jsonl")] == ["correct", "correct"]
