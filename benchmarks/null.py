@@ -114,7 +114,7 @@ def main() -> None:
         if options.power:
             task = Task(id=POWER, source=SLEEPING_TASK.format(name="Model", cycles=CYCLES_OF_ONE_MS))
             cycles = round(CYCLES_OF_ONE_MS * 0.97)
-            trials.append((task, SLEEPING.format(name="ModelNew", cycles=cycles), 10 * options.repeats))
+            trials.insert(0, (task, SLEEPING.format(name="ModelNew", cycles=cycles), 10 * options.repeats))
         rounds = math.ceil(options.repeats / options.per_request)
         for number in range(1, rounds + 1):
             for task, source, repeats in trials:

@@ -1,46 +1,81 @@
-"""``python -m pytest_kernelbench report DIR [DIR ...]``: finished runs reported, without a GPU or torch."""
+"""``python -m pytest_kernelbench COMMAND``: what is done with finished runs, without a GPU or torch."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from pytest_kernelbench import pins
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.reports import RunRecords, render, report_json
+from pytest_kernelbench.reports import compare, export
+
+
+class Command(NamedTuple):
+    """``add_arguments`` describes them to the parser; ``run`` gets their values and raises UsageError."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders: shards, seeds, or both")
+    parser.add_argument("--mix", action="store_true", help="merge runs of different devices, protocols or sizes")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Print the report of a run, or of several merged, and write it into the (first) folder."""
+    from pytest_kernelbench.reports import REPORTS, render, report_json, write_reports
+    from pytest_kernelbench.runs import RunRecords, merged
+
+    records = merged({str(folder): RunRecords.load(folder) for folder in options.folders}, mix=options.mix)
+    content = report_json(records)
+    folder = options.folders[0]
+    left_out = write_reports(records, content, folder)
+    for line in [*render(content, width=shutil.get_terminal_size().columns), "", *left_out]:
+        print(line)
+    print(f"wrote {', '.join(REPORTS)} in {folder}")
+
+
+def probe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a run with an adaptation strategy")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+
+def probe(options: argparse.Namespace) -> None:
+    """Score the rollouts of step 0 under every checkpoint of a run; this one loads the policy, and so torch."""
+    from pytest_kernelbench.adaptation.probes import probe_folder
+
+    for line in probe_folder(options.folder, device=options.device):
+        print(line)
+
+
+COMMANDS = {
+    "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
+    "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
+    "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
+    "probe": Command("score a run's first rollouts under every checkpoint", probe_arguments, probe),
+    "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 2 where a folder cannot be reported on."""
+    """Exit status: 0, or 2 where a folder cannot be read or the runs do not belong together."""
     parser = argparse.ArgumentParser(prog="python -m pytest_kernelbench")
     commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser(
-        "report",
-        help="print the report of a run and write its report.json",
-        description="Print the report of a run and write report.json into its folder; of several folders, "
-        "merged by task, into the first.",
-    )
-    report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run folder")
-    folders = parser.parse_args(arguments).folders
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.run.__doc__))
+    options = parser.parse_args(arguments)
     try:
-        print_report(folders)
+        COMMANDS[options.command].run(options)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def print_report(folders: Sequence[Path]) -> None:
-    runs = {str(folder): RunRecords.load(folder) for folder in folders}
-    records = RunRecords.merge(runs)
-    written = folders[0] / "report.json"
-    written.write_text(json.dumps(report_json(records), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    for line in render(records, width=shutil.get_terminal_size().columns):
-        print(line)
-    print(f"\nwrote {written}")
 
 
 if __name__ == "__main__":

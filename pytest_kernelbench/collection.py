@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
-from pytest_kernelbench.records import Selection, Task
+from pytest_kernelbench.records import Judged, Selection, Task
+from pytest_kernelbench.regressions import ItemResult
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
 
-RunItem = Callable[[Task, Strategy], Selection]
+RunItem = Callable[[Task, Strategy], ItemResult]
 
 
 class Benchmark:
@@ -26,26 +27,35 @@ class Benchmark:
         self,
         *,
         strategies: Sequence[Strategy],
-        selectors: Sequence[str],
+        find_tasks: Callable[[], list[Task]],
+        default_tasks: Callable[[], list[Task]],
         sizes: Callable[[], str],
         run_item: RunItem,
+        judge: Callable[[Task, Strategy], list[Judged]],
         only_tasks: bool,
+        belongs: Callable[[Task, Strategy], bool] = lambda task, strategy: True,
     ) -> None:
-        """``selectors`` of no length: every task below the command line's paths. ``only_tasks``: no paths."""
+        """``find_tasks`` finds none: every task below the command line's paths. ``only_tasks``: no paths.
+
+        ``default_tasks`` are those of tests that name none. ``belongs`` says whether a task is an item of a strategy.
+        """
         self.strategies = strategies
-        self.selectors = selectors
         self.sizes = sizes
+        self.default_tasks = default_tasks
         self.run_item = run_item
+        self.judge = judge
         self.only_tasks = only_tasks
+        self.belongs = belongs
+        self._find_tasks = find_tasks
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """Those that ``--tasks`` names, none where it was not given beside paths. Raises TaskError."""
-        return load_tasks(self.selectors, sizes=self.sizes()) if self.selectors else []
+        """Those that were named, none where there are only paths. Raises TaskError."""
+        return self._find_tasks()
 
     def sized(self, task: Task) -> Task | None:
         """``task`` as it will run, or None where ``--tasks`` does not name it."""
-        if not self.selectors:
+        if not self.tasks:
             return load_tasks([str(task.path)], sizes=self.sizes())[0]
         return next((named for named in self.tasks if named.path == task.path), None)
 
@@ -78,20 +88,30 @@ class TaskFile(pytest.Module):
         self.task = task
         return self
 
+    @property
+    def ihook(self) -> Any:
+        # Only folders that pytest walked through have their conftest's hooks: a task found elsewhere has the root's.
+        return self.parent.ihook if isinstance(self.parent, TaskSet) else super().ihook
+
     def collect(self) -> Iterator[pytest.Item]:
         benchmark = self.config.stash.get(BENCHMARK, None)
         if benchmark is None:
             return
         for strategy in benchmark.strategies:
-            yield KernelItem.of_strategy(self, strategy)
+            if benchmark.belongs(self.task, strategy):
+                yield KernelItem.of_strategy(self, strategy)
 
 
 class KernelItem(pytest.Function):
-    """One task under one strategy. It passes unless the harness fails; ``selection`` is what came out."""
+    """One task under one strategy. It errs where the harness fails, and fails where a gate of its own is missed.
+
+    ``selection`` is what came out, ``entry`` its times for pytest-benchmark.
+    """
 
     task: Task
     strategy: Strategy
     selection: Selection | None = None
+    entry: dict[str, Any] | None = None
 
     @classmethod
     def of_strategy(cls, parent: TaskFile, strategy: Strategy) -> KernelItem:
@@ -101,16 +121,20 @@ class KernelItem(pytest.Function):
             # From pytest 9.2 on ids are compared by their parts, and --lf finds only what parses to the same.
             self._id = type(self._id).parse(self.nodeid)
         self.task, self.strategy = parent.task, strategy
-        level = parent.task.level.removeprefix("level")
-        self.add_marker(
-            pytest.mark.kernelbench(
-                level=int(level) if level.isdecimal() else level, task=parent.task.id, strategy=strategy.name
-            )
-        )
+        self.add_marker(marker_of(parent.task, strategy))
         return self
 
+    @property
+    def ihook(self) -> Any:
+        assert self.parent is not None
+        return self.parent.ihook
+
     def run(self) -> None:
-        self.selection = self.config.stash[BENCHMARK].run_item(self.task, self.strategy)
+        result = self.config.stash[BENCHMARK].run_item(self.task, self.strategy)
+        self.selection, self.entry = result.selection, result.entry
+        self.user_properties += properties_of(result.selection)
+        if result.failure is not None:
+            pytest.fail(result.failure, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, 0, f"{self.task.id}[{self.strategy.name}]"
@@ -119,6 +143,27 @@ class KernelItem(pytest.Function):
         if isinstance(excinfo.value, KernelBenchError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, **settings)
+
+
+def properties_of(selection: Selection) -> list[tuple[str, object]]:
+    """For JUnit's XML; nothing but the verdict where nothing was chosen."""
+    if selection.index is None:
+        return [("verdict", "unsolved")]
+    measured = {
+        "index": selection.index,
+        "speedup": selection.confirmed_speedup,
+        "speedup_low": selection.confirmed_low,
+        "speedup_high": selection.confirmed_high,
+    }
+    known = [(name, value) for name, value in measured.items() if value is not None]
+    return [("verdict", "fast" if selection.fast else "correct"), *known]
+
+
+def marker_of(task: Task, strategy: Strategy | None) -> pytest.MarkDecorator:
+    """What ``-m "kernelbench(level=1, strategy='random')"`` selects by."""
+    level = task.level.removeprefix("level")
+    of_strategy = {} if strategy is None else {"strategy": strategy.name}
+    return pytest.mark.kernelbench(level=int(level) if level.isdecimal() else level, task=task.id, **of_strategy)
 
 
 def kernel(request: pytest.FixtureRequest) -> None:
@@ -157,8 +202,12 @@ def _task_at(path: Path) -> Task | None:
         return None
 
 
-def in_order(items: Sequence[pytest.Item], shard: tuple[int, int]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+def in_order(
+    items: Sequence[pytest.Item], strategies: Sequence[str], shard: tuple[int, int]
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Items to run and to leave to other shards: task by task, so that a task is sampled once for all strategies.
+
+    In the order of ``strategies`` within a task, whatever shuffled them before.
 
     Raises pytest.UsageError where two files have one task id.
     """
@@ -168,7 +217,8 @@ def in_order(items: Sequence[pytest.Item], shard: tuple[int, int]) -> tuple[list
         if files.setdefault(item.task.id, item.path) != item.path:
             other = files[item.task.id]
             raise pytest.UsageError(f"{item.path} and {other} are both {item.task.id}; name one of them")
-    kernels.sort(key=lambda item: _natural(item.task.id))
+    place = {name: number for number, name in enumerate(strategies)}
+    kernels.sort(key=lambda item: (_natural(item.task.id), place[item.strategy.name]))
     i, n = shard
     ours = {task for place, task in enumerate(sorted(files, key=_natural)) if place % n == i - 1}
     kept = [item for item in kernels if item.task.id in ours]

@@ -9,19 +9,22 @@ import fcntl
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.records import Completion, Evaluation, Selection
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
 from pytest_kernelbench.strategy import Strategy
 
 Row = dict[str, Any]
 
-TABLES = ("completions", "evaluations", "confirmations", "null", "selections")
+# What each table's rows are looked up by.
+TABLES = {
+    **dict.fromkeys(("completions", "evaluations", "confirmations", "null", "selections", "comparisons"), "task"),
+    "adaptation": "lineage",
+}
 MUST_MATCH = {
     "policy": "--policy",
     "seed": "--kernelbench-seed",
@@ -31,28 +34,29 @@ MUST_MATCH = {
 
 
 class Table:
-    """One append-only JSONL file. Rows stay on disk: only where each task's lie is kept in memory."""
+    """One append-only JSONL file. Rows stay on disk: only where those of each ``key`` lie is kept in memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: str = "task") -> None:
         self.path = path
+        self.key = key
         self._read_to = 0
         self._lines = 0
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
-    def rows(self, task: str) -> list[Row]:
-        """The task's rows so far, other processes' included. Raises UsageError for a line that is no record."""
+    def rows(self, of: str) -> list[Row]:
+        """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as stream:
             self._catch_up(stream.fileno())
-            return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[task]]
+            return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[of]]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Record ``row``. Raises HarnessError where it cannot be written."""
         try:
             line = json.dumps(row, allow_nan=False).encode() + b"\n"
         except ValueError as error:
-            raise HarnessError(f"{self.path}: a record of {row['task']} is not JSON ({error})") from error
+            raise HarnessError(f"{self.path}: a record of {row[self.key]} is not JSON ({error})") from error
         with _locked(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
             self._cut_torn_line(file)
             end = os.fstat(file).st_size
@@ -98,11 +102,11 @@ class Table:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    task = json.loads(line)["task"]
+                    of = json.loads(line)[self.key]
                 except (ValueError, KeyError, TypeError):
                     place = f"{self.path}:{self._lines + 1}"
                     raise UsageError(f"{place}: not a record; remove the line, or start another run") from None
-                self._places[task].append((self._read_to, len(line)))
+                self._places[of].append((self._read_to, len(line)))
                 self._read_to += len(line)
                 self._lines += 1
 
@@ -113,7 +117,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.warnings: list[str] = []
-        self._tables = {name: Table(folder / f"{name}.jsonl") for name in TABLES}
+        self._tables = {name: Table(folder / f"{name}.jsonl", key) for name, key in TABLES.items()}
 
     @classmethod
     def open(cls, folder: Path, run: Mapping[str, Any]) -> Ledger:
@@ -164,15 +168,16 @@ class Ledger:
             yield
 
     def completions(self, task: str, strategy: Strategy) -> dict[int, Completion]:
-        """Those of the strategy's ``k`` that are recorded, by index."""
+        """Those of the strategy's candidates that are recorded, by index."""
         found = {}
+        drawn_from, indices = strategy.sampling_sha256, strategy.indices
         for row in self._tables["completions"].rows(task):
-            if row["sampling_sha256"] == strategy.sampling_sha256 and row["index"] < strategy.sampling.k:
-                found[row["index"]] = Completion(**_fields(Completion, row))
+            if row["sampling_sha256"] == drawn_from and row["index"] in indices:
+                found[row["index"]] = Completion.from_json(row)
         return found
 
     def add_completion(self, completion: Completion, strategy: Strategy) -> None:
-        row = {**asdict(completion), "sampling_sha256": strategy.sampling_sha256}
+        row = {**completion.to_json(), "sampling_sha256": strategy.sampling_sha256}
         self._tables["completions"].append(row)
 
     def judged_indices(self, task: str, strategy: Strategy) -> set[int]:
@@ -207,11 +212,44 @@ class Ledger:
     def selection(self, task: str, strategy: Strategy) -> Selection | None:
         for row in self._tables["selections"].rows(task):
             if row["strategy"] == strategy.name and row["strategy_sha256"] == strategy.sha256:
-                return Selection(**_fields(Selection, row))
+                return Selection.from_json(row)
         return None
 
     def add_selection(self, selection: Selection, strategy: Strategy) -> None:
-        self._tables["selections"].append({**asdict(selection), "strategy_sha256": strategy.sha256})
+        self._tables["selections"].append({**selection.to_json(), "strategy_sha256": strategy.sha256})
+
+    def comparison(self, task: str, hashes: Mapping[str, str]) -> Row | None:
+        """What was said of two sources, by their hashes and that of the way to judge."""
+        rows = self._tables["comparisons"].rows(task)
+        return next((row for row in rows if all(row[key] == value for key, value in hashes.items())), None)
+
+    def add_comparison(self, task: str, hashes: Mapping[str, str], comparison: Mapping[str, Any]) -> None:
+        self._tables["comparisons"].append({"task": task, **hashes, **comparison})
+
+    def adaptation_steps(self, lineage: str) -> list[AdaptationStep]:
+        """The steps of a lineage so far, in order."""
+        return [AdaptationStep.from_json(row) for row in self._tables["adaptation"].rows(lineage)]
+
+    def add_adaptation_step(self, step: AdaptationStep) -> None:
+        self._tables["adaptation"].append(step.to_json())
+
+    def group_of(self, strategy: Strategy, tasks: Sequence[str]) -> tuple[str, ...]:
+        """The tasks that ``strategy`` adapts to in this run: ``tasks``, for whoever asks first.
+
+        A later session may name fewer of them: what was adapted to all of them stays what it is. Raises
+        UsageError where it names others.
+        """
+        with self._run_locked():
+            run = read_run(self.folder) or {}
+            groups = run.setdefault("adaptation_groups", {})
+            group = groups.setdefault(strategy.adaptation_sha256, list(tasks))
+            if set(tasks) - set(group):
+                raise UsageError(
+                    f"{self.folder}: strategy {strategy.name} adapted to {len(group)} other tasks here; "
+                    "name the same tasks, or start another run with --kernelbench-run"
+                )
+            _write_atomically(self.folder / "run.json", run)
+        return tuple(group)
 
     @contextmanager
     def _run_locked(self) -> Iterator[None]:
@@ -274,9 +312,3 @@ def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)
-
-
-def _fields(cls: type, row: Mapping[str, Any]) -> Row:
-    names = cls.__dataclass_fields__  # type: ignore[attr-defined]
-    values = {name: row[name] for name in names if name in row}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

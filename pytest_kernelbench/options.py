@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from pytest_kernelbench.strategy import PROTOCOLS, Strategy, load_strategies
 if TYPE_CHECKING:
     from pytest_kernelbench.metrics import Gate
 
+DEFAULT_POLICY = "tiny"
 DEFAULT_TASKS = "level1:subset1"
 RUNS = Path(".kernelbench", "runs")
 
@@ -28,7 +29,8 @@ class RunOptions:
     """What this run was asked for.
 
     ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
-    ``auto``; ``null`` is None where the protocol decides. ``shard`` is (i, n), counted from 1.
+    ``auto``; ``null`` is None where the protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
+    kernels kept for each strategy that evaluates such, by task id.
     """
 
     strategies: tuple[Strategy, ...]
@@ -41,6 +43,7 @@ class RunOptions:
     gates: tuple[Gate, ...] = ()
     null: bool | None = None
     shard: tuple[int, int] = (1, 1)
+    pins: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -51,7 +54,7 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(name, **settings)
 
     add("--strategy", action="append", default=[], metavar="NAME,...", help="strategies by name or TOML file")
-    add("--policy", default="tiny", help="where candidates come from: tiny, hf:ID, replay:FILE.jsonl, ...")
+    add("--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ...")
     add("--tasks", action="append", default=[], metavar="SELECTOR,...", help=f"default: {DEFAULT_TASKS}")
     add("--kernelbench-set", action="append", default=[], metavar="KEY=VALUE", help="override: sampling.k=16")
     add("--kernelbench-seed", type=int, default=0, metavar="N", help="seed of everything that draws")
@@ -99,10 +102,14 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         )
         if not strategies:
             raise UsageError("--strategy: no strategy named; give one, as in --strategy=surprisal-top3")
-        check_policy(option.policy)
+        own_policies = [each.sampling.policy for each in strategies]
+        # Strategies that all bring the same one need no other.
+        policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
+        for each in {policy, *filter(None, own_policies)}:
+            check_policy(each)
         return RunOptions(
             strategies=tuple(strategies),
-            policy=option.policy,
+            policy=policy,
             tasks=tuple(option.tasks),
             seed=option.kernelbench_seed,
             device=option.kernelbench_device,
@@ -111,7 +118,15 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             gates=_gates(option.kernelbench_fail_under),
             null=option.kernelbench_null,
             shard=parse_shard(option.kernelbench_shard),
+            pins=_pins(strategies, option.policy),
         )
+
+
+def _pins(strategies: Sequence[Strategy], policy: str | None) -> dict[str, dict[str, Path]]:
+    from pytest_kernelbench.policies.pinned import folder_of, pins_in
+
+    folders = {each.name: folder_of(each.sampling.policy or policy or "") for each in strategies}
+    return {name: pins_in(folder) for name, folder in folders.items() if folder is not None}
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.prompting.extraction import extract_source
@@ -20,33 +21,69 @@ NO_SOURCE = Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="th
 
 def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
     """Sample, extract, judge, select, confirm; raises HarnessError and PolicyError, never for a candidate's fault."""
+    draws = adapt(task, strategy, bench) if strategy.adaptation else Draws([strategy])
     with bench.ledger.sole_owner(task.id):
         selection = bench.ledger.selection(task.id, strategy)
         if selection is None:
-            completions = sample(task, strategy, bench)
-            candidates = [extract(completion, task, strategy) for completion in completions]
-            evaluations = evaluate(task, strategy, candidates, bench)
-            group = [
-                Judged(candidate=candidate, evaluation=evaluations[hash_of(candidate)]) for candidate in candidates
-            ]
-            selection = choose(task, strategy, group, bench)
+            group = [judged for each in draws.versions for judged in judge(task, each, bench)]
+            selection = choose(task, strategy, group, draws, bench)
             bench.ledger.add_selection(selection, strategy)
         if bench.null or (bench.null is None and strategy.evaluation.protocol == "full"):
             evaluate_null(task, strategy, bench)
     return selection
 
 
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.
+
+    ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all; ``spent`` is what making
+    them cost, for this task.
+    """
+
+    versions: Sequence[Strategy]
+    checkpoint_step: int | None = None
+    spent: Mapping[str, float] | None = None
+
+
+def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
+    """The back edge: rewards make the next version of the weights, once for all tasks that learn together."""
+    from pytest_kernelbench.adaptation.choice import candidates_of, cost_of
+    from pytest_kernelbench.adaptation.loop import lineage_of, take_steps
+
+    assert strategy.adaptation is not None
+    lineage = lineage_of(task, strategy, bench)
+
+    def judge_alone(task: Task, at: Strategy) -> list[Judged]:
+        with bench.ledger.sole_owner(task.id):
+            return judge(task, at, bench)
+
+    steps = take_steps(lineage, bench, judge_alone)
+    chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
+    return Draws([lineage.at(step) for step in chosen], settled, cost_of(task.id, steps))
+
+
+def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
+    """The candidates of one version of the policy, each with its evaluation, in order of index."""
+    candidates = [extract(completion, task, strategy) for completion in sample(task, strategy, bench)]
+    evaluations = evaluate(task, strategy, candidates, bench)
+    return [Judged(candidate=candidate, evaluation=evaluations[hash_of(candidate)]) for candidate in candidates]
+
+
 def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]:
     """The strategy's K completions in order of index; fewer where a replay holds fewer."""
     drawn = bench.ledger.completions(task.id, strategy)
-    missing = [index for index in range(strategy.sampling.k) if index not in drawn]
+    missing = [index for index in strategy.indices if index not in drawn]
     if missing:
         policy = bench.policy_for(strategy)
         with bench.spending("sampling"):
+            start = time.perf_counter()
             for completion in policy.sample(task, strategy.sampling, seed=bench.seed, indices=missing):
-                bench.ledger.add_completion(completion, strategy)
-                drawn[completion.index] = completion
-                bench.say(f"{task.short_id}: sampled {len(drawn)}/{strategy.sampling.k}")
+                now = time.perf_counter()
+                drawn[completion.index] = replace(completion, seconds=round(now - start, 4))
+                start = now
+                bench.ledger.add_completion(drawn[completion.index], strategy)
+                bench.say(f"{task.short_id}: sampled {len(drawn)}/{len(strategy.indices)}")
     return [drawn[index] for index in sorted(drawn)]
 
 
@@ -87,23 +124,32 @@ def evaluate(
     return known
 
 
-def choose(task: Task, strategy: Strategy, group: Sequence[Judged], bench: Workbench) -> Selection:
+def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws, bench: Workbench) -> Selection:
     """The strategy's choice, timed again on fresh inputs: ``fast`` is decided on that second timing alone.
 
     A choice that is not correct the second time is no choice: ``confirmations.jsonl`` says why.
     """
     choice = select(group, strategy.selection, seed=bench.seed)
-    cost = {"rollouts": len(group), "timed": len(choice.considered)}
-    nothing = Selection(task=task.id, strategy=strategy.name, index=None, considered=choice.considered, cost=cost)
+    nothing = Selection(
+        task=task.id,
+        strategy=strategy.name,
+        index=None,
+        considered=choice.considered,
+        cost={"rollouts": len(group), "timed": len(choice.considered), **(draws.spent or {})},
+        checkpoint_step=draws.checkpoint_step,
+    )
     if choice.index is None:
         return nothing
     chosen = next(judged for judged in group if judged.candidate.index == choice.index)
-    again = confirm(task, strategy, chosen.candidate, bench)
+    at = next(version for version in draws.versions if choice.index in version.indices)
+    again = confirm(task, at, chosen.candidate, bench)
     if not again.correct:
         return nothing
     return replace(
         nothing,
         index=choice.index,
+        policy_version=chosen.candidate.completion.policy_version,
+        step=at.version.step if at.version else None,
         speedup=chosen.evaluation.speedup,
         speedup_low=chosen.evaluation.speedup_low,
         speedup_high=chosen.evaluation.speedup_high,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import platform
 import shlex
 import subprocess
@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kernelbench import collection, options
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench import benchmarking, collection, fixtures, options
+from pytest_kernelbench.errors import TaskError, UsageError
+from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
+from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.progress import Progress
-from pytest_kernelbench.records import Selection, Task, sha256_of
+from pytest_kernelbench.records import Judged, Selection, Task, sha256_of
+from pytest_kernelbench.regressions import ItemResult, judged, result_of
 from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.tasks import load_tasks
 
 if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
@@ -36,8 +40,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    config.pluginmanager.register(fixtures, "kernelbench-fixtures")
     if config.option.strategy:
+        benchmarking.before_pytest_benchmark(config)
         config.pluginmanager.register(KernelBench(config), "kernelbench-session")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    # Here, not in the session's own plugin: xdist asks before that is there. None: what xdist says.
+    if not config.option.strategy or config.option.kernelbench_device == "cpu":
+        return None
+    return len(visible_gpus(os.environ)) or None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,21 +69,25 @@ class KernelBench:
         self.worker = hasattr(config, "workerinput")
         run = Path(config.workerinput["kernelbench_run"]) if self.worker else None  # type: ignore[attr-defined]
         self.options = options.read_options(config, run=run)
-        paths_named = config.args_source is config.ArgsSource.ARGS
-        if not paths_named:
+        self.paths_named = config.args_source is config.ArgsSource.ARGS
+        if not self.paths_named:
             config.args = [str(config.rootpath)]
-        default = () if paths_named else (options.DEFAULT_TASKS,)
         with options.one_line_errors():
             self.resumed = read_run(self.options.run)
             if self.resumed:
                 check_settings(self.options.run, self.resumed, self.settings)
         config.stash[collection.BENCHMARK] = collection.Benchmark(
             strategies=self.options.strategies,
-            selectors=self.options.tasks or default,
+            find_tasks=lambda: [] if self.paths_named and not self.options.tasks else self.default_tasks(),
+            default_tasks=self.default_tasks,
             sizes=lambda: self.device_and_sizes[1],
             run_item=self.run_item,
-            only_tasks=not paths_named,
+            judge=self.judge,
+            only_tasks=not self.paths_named,
+            belongs=lambda task, strategy: task.id in self.pinned_tasks.get(strategy.name, (task.id,)),
         )
+        self.bridge: benchmarking.BenchmarkBridge | None = None
+        self.ordered = False
         self.bench: Workbench | None = None
         self.report: list[str] = []
         self.missed_gates: list[str] = []
@@ -80,7 +98,45 @@ class KernelBench:
             return "auto", "full"  # nothing will run: asking for the device would take seconds
         return options.resolve(self.options, self.resumed)
 
+    @cached_property
+    def pinned_tasks(self) -> dict[str, list[str]]:
+        """By strategy: tasks of the kernels that are kept, and of those that a gate looks for."""
+        due = self.bridge.baseline_tasks if self.bridge else lambda strategy: []
+        return {name: list(dict.fromkeys([*pins, *due(name)])) for name, pins in self.options.pins.items()}
+
+    def default_tasks(self) -> list[Task]:
+        """What ``--tasks`` names; without it, the tasks of pinned kernels, or the default ones. Raises UsageError."""
+        sizes = self.device_and_sizes[1]
+        if self.options.tasks:
+            return load_tasks(self.options.tasks, sizes=sizes)
+        pinned = list(dict.fromkeys(task for tasks in self.pinned_tasks.values() for task in tasks))
+        if not pinned and len(self.options.pins) == len(self.options.strategies):
+            folder = self.options.strategies[0].sampling.policy or self.options.policy
+            raise UsageError(
+                f"--strategy={self.options.strategies[0].name}: no kernel is in {folder.partition(':')[2]}/; "
+                "keep some there, as in python -m pytest_kernelbench pin RUN"
+            )
+        others = len(self.options.pins) < len(self.options.strategies)
+        return load_tasks([*([options.DEFAULT_TASKS] if others else []), *map(self._packaged, pinned)], sizes=sizes)
+
+    @staticmethod
+    def _packaged(task: str) -> str:
+        try:
+            load_tasks(task)
+        except TaskError as error:
+            raise UsageError(f"{task}: a kernel is kept for it, but {error}; name its file with --tasks") from error
+        return task
+
     # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        with options.one_line_errors():
+            self.bridge = benchmarking.bridge_for(self.config)
+        if self.config.pluginmanager.has_plugin("dsession"):
+            from pytest_kernelbench.sharding import Sharding
+
+            self.config.pluginmanager.register(Sharding(self.config, record=self.resumed is None))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -95,39 +151,61 @@ class KernelBench:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:], left_out = collection.in_order(items, self.options.shard)
+        names = [strategy.name for strategy in self.options.strategies]
+        items[:], left_out = collection.in_order(items, names, self.options.shard)
         if left_out:
             self.config.hook.pytest_deselected(items=left_out)
+        self.ordered = True
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        items = [item for item in session.items if isinstance(item, collection.KernelItem)]
-        if not items or self.config.option.collectonly:
+        tasks = [
+            item.task if isinstance(item, collection.KernelItem) else fixtures.task_of(item) for item in session.items
+        ]
+        tasks = list({task.id: task for task in tasks if task is not None}.values())
+        # pytest calls this as well when what came before it raised.
+        if not (tasks and self.ordered) or self.config.option.collectonly:
             return
         from pytest_kernelbench.workbench import Workbench
 
         device, _ = self.device_and_sizes
         with options.one_line_errors():
-            ledger = Ledger.open(self.options.run, self.run_facts([item.task for item in items]))
+            ledger = Ledger.open(self.options.run, self.run_facts(tasks))
+            if self.options.pins:
+                ledger.note(pins={name: version_of(pins) for name, pins in self.options.pins.items()})
         self.progress = Progress(self.config)
         self.bench = Workbench(
             ledger,
             policy=self.options.policy,
             device=device,
             seed=self.options.seed,
+            tasks=tasks,
             null=self.options.null,
             say=self.progress,
         )
 
     # Running
 
-    def run_item(self, task: Task, strategy: Strategy) -> Selection:
+    def run_item(self, task: Task, strategy: Strategy) -> ItemResult:
         from pytest_kernelbench.pipeline import run_item
 
         assert self.bench is not None
         try:
-            return run_item(task, strategy, self.bench)
+            selection = run_item(task, strategy, self.bench)
+            return result_of(
+                task,
+                strategy,
+                selection,
+                self.bench,
+                baseline=self.bridge.baseline(task.id, strategy.name) if self.bridge else None,
+                max_slowdown=self.bridge.max_slowdown if self.bridge else None,
+            )
         finally:
             self.progress.clear()
+
+    def judge(self, task: Task, strategy: Strategy) -> list[Judged]:
+        assert self.bench is not None
+        with self.bench.ledger.sole_owner(task.id):
+            return judged(task, strategy, self.bench)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -137,8 +215,8 @@ class KernelBench:
         if isinstance(item, collection.KernelItem) and call.when == "call":
             # Builtin values only: the report crosses from xdist's worker to its controller.
             report.kernelbench = word_for(item.selection)  # type: ignore[attr-defined]
-            if item.selection is not None and item.selection.confirmed_speedup is not None:
-                report.user_properties.append(("speedup", item.selection.confirmed_speedup))
+            # A gate that is missed is a failure; everything else that goes wrong is the harness's error.
+            report.kernelbench_failed = missed_a_gate(call.excinfo)  # type: ignore[attr-defined]
             if call.excinfo is not None and isinstance(call.excinfo.value, UsageError):
                 item.session.shouldfail = str(call.excinfo.value)  # it would be the same for every other item
         return report
@@ -146,7 +224,7 @@ class KernelBench:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         word = getattr(report, "kernelbench", None)
-        if word is None or report.outcome == "skipped":
+        if word is None or report.skipped or report.kernelbench_failed:  # type: ignore[attr-defined]
             return None
         return ("passed", ".", f"PASSED {word}") if report.passed else ("error", "E", "ERROR")
 
@@ -158,12 +236,12 @@ class KernelBench:
         if self.worker or self.config.option.collectonly or not (self.options.run / "run.json").exists():
             return
         from pytest_kernelbench.metrics import failed_gates, strategy_gates
-        from pytest_kernelbench.reports import RunRecords, render, report_json
+        from pytest_kernelbench.reports import RunRecords, render, report_json, write_reports
 
         records = RunRecords.load(self.options.run)
-        self.report = render(records, width=self.config.get_terminal_writer().fullwidth)
-        text = json.dumps(report_json(records), indent=1, allow_nan=False)
-        (self.options.run / "report.json").write_text(text + "\n", encoding="utf-8")
+        report = report_json(records)
+        self.report = render(report, width=self.config.get_terminal_writer().fullwidth)
+        self.report += ["", *write_reports(records, report, self.options.run)]
         gates_of = {each.name: [*self.options.gates, *strategy_gates(each)] for each in self.options.strategies}
         for strategy in records.strategies:
             self.missed_gates += failed_gates(records.results(strategy), gates_of.get(strategy.name, []))
@@ -176,6 +254,7 @@ class KernelBench:
         terminalreporter.section("kernelbench")
         for line in [*(self.bench.ledger.warnings if self.bench else ()), *self.report, ""]:
             terminalreporter.write_line(line)
+        terminalreporter.write_line(f"open {self.options.run / 'report.html'}")
         terminalreporter.write_line(f"recorded in {self.options.run}; to resume:")
         terminalreporter.write_line(f"  {self.resume_command()}")
         for line in self.missed_gates:
@@ -231,7 +310,7 @@ class KernelBench:
             "margin": max(margin_of(each, device) for each in strategies),
             "tasks": list(dict.fromkeys(task.id for task in tasks)),
             "task_sha256": {task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks},
-            "selectors": list(self.config.stash[collection.BENCHMARK].selectors),
+            "selectors": list(self.options.tasks),
             "null": self.options.null,
             "shard": "{}/{}".format(*self.options.shard),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -241,6 +320,10 @@ class KernelBench:
             "git": git_state(self.config.invocation_params.dir),
             "machine": None,
         }
+
+
+def missed_a_gate(excinfo: pytest.ExceptionInfo[BaseException] | None) -> bool:
+    return excinfo is not None and isinstance(excinfo.value, pytest.fail.Exception)
 
 
 def word_for(selection: Selection | None) -> str:

@@ -12,12 +12,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
 
 
 def sha256_of(text: str) -> str:
     """Hexadecimal SHA-256 of ``text`` in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fields_of(cls: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that a JSON object holds, lists as tuples; what else it holds is left out."""
+    names: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    values = {name: row[name] for name in names if name in row}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +66,8 @@ class Completion:
     ``logprobs`` are the log-probabilities in nats of ``token_ids`` (end token included) at temperature 1 with
     no truncation, under the policy version that sampled them. ``sampling_logprobs`` are those of the
     distribution drawn from, where the two differ. A replayed completion may know only ``sum_logprob`` and
-    ``n_tokens``.
+    ``n_tokens``. ``code_tokens`` are the first token of its code and the one after the last. ``seconds`` is the
+    wall time that drawing it took; rows drawn together share theirs.
     """
 
     task: str
@@ -72,6 +82,8 @@ class Completion:
     stop_reason: str | None = None
     sum_logprob: float | None = None
     n_tokens: int | None = None
+    code_tokens: tuple[int, int] | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.logprobs is not None:
@@ -84,6 +96,13 @@ class Completion:
         if self.sum_logprob is None or not self.n_tokens:
             return None
         return self.sum_logprob / self.n_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Completion:
+        return cls(**fields_of(cls, row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +138,9 @@ class Evaluation:
     """Verdict on one source, and its timing if it is correct.
 
     ``speedup`` is the median over pairs of reference time / candidate time; ``speedup_low`` and
-    ``speedup_high`` bound its 95 % interval. ``flags`` names rows of the cheat catalogue. ``detail`` is one
-    line for people. ``seconds`` maps stage (``build``, ``check``, ``time``, ``total``) to wall time.
+    ``speedup_high`` bound its 95 % interval. ``candidate_times_ms`` are the candidate's single calls, of which
+    ``candidate_ms`` is the median. ``flags`` names rows of the cheat catalogue. ``detail`` is one
+    line for people. ``floor_ms`` is the least time that the device needs for this task. ``seconds`` maps stage (``build``, ``check``, ``time``, ``total``) to wall time.
     """
 
     source_sha256: str | None
@@ -129,10 +149,12 @@ class Evaluation:
     flags: tuple[str, ...] = ()
     reference_ms: float | None = None
     candidate_ms: float | None = None
+    floor_ms: float | None = None
     speedup: float | None = None
     speedup_low: float | None = None
     speedup_high: float | None = None
     pairs: int | None = None
+    candidate_times_ms: tuple[float, ...] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,8 +178,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Evaluation:
-        fields = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
-        return cls(**{**fields, "outcome": Outcome(row["outcome"]), "flags": tuple(row.get("flags", ()))})
+        return cls(**{**fields_of(cls, row), "outcome": Outcome(row["outcome"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +196,9 @@ class Selection:
     ``index`` is None when no candidate could be chosen. ``considered`` are the indices whose timing the
     strategy was allowed to look at; ``cost`` counts rollouts and timed evaluations. ``confirmed_*`` come from
     timing the chosen candidate again on fresh inputs, and ``fast`` is decided on them alone.
+
+    Under adaptation ``policy_version`` and ``step`` are those of the chosen candidate, and ``checkpoint_step``
+    is the step whose weights the strategy settled on; None where the candidates of every step counted.
     """
 
     task: str
@@ -190,3 +214,45 @@ class Selection:
     confirmed_high: float | None = None
     fast: bool = False
     fast_raw: bool = False
+    policy_version: str | None = None
+    step: int | None = None
+    checkpoint_step: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Selection:
+        return cls(**fields_of(cls, row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptationStep:
+    """One version of the weights, how it was made and how it did: one line of ``adaptation.jsonl``.
+
+    The docstring of ``pytest_kernelbench.adaptation`` says what each field holds.
+    """
+
+    lineage: str
+    adaptation_sha256: str
+    group: tuple[str, ...]
+    step: int
+    policy_version: str | None = None
+    sampling_sha256: str | None = None
+    first_index: int
+    rollouts: int
+    holdout: int = 0
+    checkpoint: str | None = None
+    trained_on: tuple[str, ...] = ()
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entropy: float | None = None
+    kl: float | None = None
+    update: Mapping[str, float] | None = None
+    stopped: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> AdaptationStep:
+        return cls(**fields_of(cls, row))

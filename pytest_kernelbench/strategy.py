@@ -1,7 +1,8 @@
 """Strategy files: TOML to validated, hashed, frozen values. Everything that changes a number is in here.
 
 A file has ``description`` and ``source`` at the top and the sections ``[sampling]``, ``[evaluation]``,
-``[selection]`` and ``[gate]``; what it leaves out has the default of the dataclass below.
+``[selection]`` and ``[gate]``, and ``[adaptation]`` if it trains; what it leaves out has the default of the dataclass
+below.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +27,14 @@ else:
 PROTOCOLS = ("fast", "full", "paper")
 RANKINGS = ("fastest", "random", "confidence", "surprisal")
 NEEDS_LOGPROBS = ("confidence", "surprisal")
+ADVANTAGES = ("batch", "grpo", "dr-grpo", "maxk", "entropic")
+METHODS = (*ADVANTAGES, "sdpo")
+REWARDS = ("speedup", "normalised", "log", "fast", "correct")
+LOSSES = ("importance-sampling", "clipped")
+REDUCTIONS = ("sum", "token-mean", "constant")
+CHECKPOINTS = ("every", "last", "best", "best-per-task")
 
-Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings")
+Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings | Adaptation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +42,14 @@ class Sampling:
     """How candidates are drawn: ``k`` a task, each of at most ``max_tokens`` tokens.
 
     ``answer`` is what the policy is asked for: a whole ``module``, or a ``forward_body`` as the paper did.
+    ``policy`` is where they come from; empty: what ``--policy`` says.
     """
 
     k: int = field(default=64, metadata={"minimum": 1})
     temperature: float = field(default=0.25, metadata={"minimum": 0})
     max_tokens: int = field(default=1024, metadata={"minimum": 1})
     answer: str = field(default="module", metadata={"choices": ("module", "forward_body")})
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +75,77 @@ class SelectionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation:
+    """How a policy is trained on rewards of its own rollouts: ``steps`` updates, ``sampling.k`` rollouts a task each.
+
+    ``method`` says where a token's advantage comes from: ``batch`` (rewards standardised over all tasks of a step),
+    ``grpo`` (over each task's group), ``dr-grpo`` (group mean taken off), ``maxk`` (max@``max_of``), ``entropic``,
+    or ``sdpo`` (a teacher that reads ``feedback``, and with ``demonstrations`` another, correct answer; ``mask`` leaves
+    out rollouts with neither).
+    ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
+    all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
+    does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
+    sampled at. ``kl`` and ``entropy`` weigh a penalty on the divergence from the start and a bonus on entropy.
+    ``drop_equal`` leaves out groups whose rewards are all equal, ``drop_truncated`` answers that were cut off at
+    ``max_tokens``.
+
+    ``checkpoint`` says whose candidates count: ``every`` step's, the ``last``'s, or the step that is ``best`` by
+    per-sample fast_1, over all tasks or ``best-per-task``; with ``holdout``, by so many further rollouts a task,
+    which train nothing. ``patience``: stop after so many steps without a better one. ``collapse`` and ``max_kl`` are
+    guardrails: stop where the rate of correct rollouts falls below that share of the start's, or the divergence
+    from the start, in nats a token, exceeds it.
+    """
+
+    method: str = field(default="batch", metadata={"choices": METHODS})
+    reward: str = field(default="normalised", metadata={"choices": REWARDS})
+    correct_bonus: float = field(default=0.0, metadata={"minimum": 0})
+    steps: int = field(default=5, metadata={"minimum": 1})
+    scope: str = field(default="batch", metadata={"choices": ("batch", "task")})
+    train_on: str | None = None
+    tasks_per_step: int | None = field(default=None, metadata={"minimum": 1})
+    holdout: int = field(default=0, metadata={"minimum": 0})
+    checkpoint: str = field(default="every", metadata={"choices": CHECKPOINTS})
+    patience: int | None = field(default=None, metadata={"minimum": 1})
+    learning_rate: float = field(default=1e-5, metadata={"minimum": 0})
+    lora_rank: int = field(default=16, metadata={"minimum": 1})
+    lora_alpha: int = field(default=32, metadata={"minimum": 1})
+    lora_dropout: float = field(default=0.0, metadata={"minimum": 0})
+    lora_targets: str = "all-linear"
+    loss: str = field(default="importance-sampling", metadata={"choices": LOSSES})
+    clip_low: float = field(default=0.2, metadata={"minimum": 0})
+    clip_high: float = field(default=0.28, metadata={"minimum": 0})
+    reduction: str = field(default="sum", metadata={"choices": REDUCTIONS})
+    temperature: float | None = field(default=None, metadata={"minimum": 1e-3})
+    passes: int = field(default=1, metadata={"minimum": 1})
+    max_grad_norm: float | None = field(default=None, metadata={"minimum": 0})
+    kl: float = field(default=0.0, metadata={"minimum": 0})
+    entropy: float = field(default=0.0, metadata={"minimum": 0})
+    drop_equal: bool = False
+    drop_truncated: bool = False
+    max_of: int = field(default=8, metadata={"minimum": 2})
+    feedback: bool = True
+    demonstrations: bool = False
+    mask: bool = False
+    teacher: str = field(default="current", metadata={"choices": ("current", "start")})
+    shuffle_rewards: bool = False
+    collapse: float = field(default=0.1, metadata={"minimum": 0})
+    max_kl: float | None = field(default=None, metadata={"minimum": 0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """Adapted weights: step ``step`` of a lineage; step 0 is the policy as loaded."""
+
+    lineage: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """One way to spend test-time compute. ``gate`` maps a metric's name to the least value that passes."""
+    """One way to spend test-time compute. ``gate`` maps a metric's name to the least value that passes.
+
+    ``version`` is None for what a file describes; ``at`` makes the strategy that samples with a version's weights.
+    """
 
     name: str
     description: str = ""
@@ -75,18 +153,45 @@ class Strategy:
     sampling: Sampling = field(default_factory=Sampling)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    adaptation: Adaptation | None = None
     gate: Mapping[str, float] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    version: Version | None = None
+
+    def at(self, lineage: str, step: int) -> Strategy:
+        """This strategy with the weights of a step, and the candidates that are drawn from them."""
+        return replace(self, version=Version(lineage=lineage, step=step))
+
+    @property
+    def indices(self) -> range:
+        """Of a task's candidates. Those of a later step go on where the step before ended."""
+        n = self.sampling.k + (self.adaptation.holdout if self.adaptation else 0)
+        first = self.version.step * n if self.version else 0
+        return range(first, first + n)
 
     @property
     def sha256(self) -> str:
         """Hash of all that changes a number: not of the name, the prose or the gate."""
-        return _sha256_of_json([asdict(self.sampling), asdict(self.evaluation), asdict(self.selection)])
+        sections = [asdict(self.sampling), asdict(self.evaluation), asdict(self.selection)]
+        return _sha256_of_json([*sections, *([asdict(self.adaptation)] if self.adaptation else [])])
 
     @property
     def sampling_sha256(self) -> str:
         """Hash of what candidate ``i`` is drawn from. ``k`` is not in it: fewer are the first of more."""
-        return _sha256_of_json({key: value for key, value in asdict(self.sampling).items() if key != "k"})
+        settings = {key: value for key, value in asdict(self.sampling).items() if key != "k"}
+        if self.version and self.version.step > 0:
+            settings |= asdict(self.version)
+        return _sha256_of_json(settings)
+
+    @property
+    def adaptation_sha256(self) -> str | None:
+        """Hash of what the weights of step ``s`` come from. How many steps and which one is taken is not in it."""
+        if self.adaptation is None:
+            return None
+        settings = asdict(self.adaptation)
+        for key in ("steps", "checkpoint", "patience"):
+            del settings[key]
+        return _sha256_of_json([asdict(self.sampling), asdict(self.evaluation), settings])
 
     @property
     def evaluation_sha256(self) -> str:
@@ -98,19 +203,27 @@ class Strategy:
         return self.selection.by in NEEDS_LOGPROBS
 
     def to_json(self) -> dict[str, Any]:
-        """As ``run.json`` holds it: every value, and the three hashes."""
+        """As ``run.json`` holds it: every value of the file, and the hashes."""
+        values = asdict(self)
+        del values["version"]
         return {
-            **asdict(self),
+            **values,
             "overrides": list(self.overrides),
             "sha256": self.sha256,
             "sampling_sha256": self.sampling_sha256,
             "evaluation_sha256": self.evaluation_sha256,
+            "adaptation_sha256": self.adaptation_sha256,
         }
 
 
-SECTIONS = {"sampling": Sampling, "evaluation": EvaluationSettings, "selection": SelectionSettings}
+SECTIONS = {
+    "sampling": Sampling,
+    "evaluation": EvaluationSettings,
+    "selection": SelectionSettings,
+    "adaptation": Adaptation,
+}
 TOP_LEVEL = ("description", "source", *SECTIONS, "gate")
-KINDS = {"int": "a whole number", "float": "a number", "str": "a string"}
+KINDS = {"int": "a whole number", "float": "a number", "str": "a string", "bool": "true or false"}
 
 
 def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides: Sequence[str] = ()) -> list[Strategy]:
@@ -130,6 +243,10 @@ def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides:
             other = _shown(loaded[strategy.name][0])
             raise StrategyError(f'--strategy: {other} and {_shown(path)} are both named "{strategy.name}"; rename one')
         loaded.setdefault(strategy.name, (path, strategy))
+    if loaded and not any(strategy.adaptation for _, strategy in loaded.values()):
+        for override in overrides:
+            if override.strip().startswith("adaptation."):
+                raise StrategyError(f"--kernelbench-set {override}: none of these strategies has [adaptation]")
     return [strategy for _, strategy in loaded.values()]
 
 
@@ -165,13 +282,17 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
     for override in overrides:
         _apply(override, table)
     # The file was checked before, so whatever is wrong now came from an override, whose place _apply names.
+    sampling = _section(Sampling, table, "sampling", place)
+    if "adaptation" in table and sampling.temperature == 0:
+        raise StrategyError(f"{place}: [adaptation] learns from samples that differ; set sampling.temperature above 0")
     return Strategy(
         name=path.stem,
         description=table.get("description", ""),
         source=table.get("source", ""),
-        sampling=_section(Sampling, table, "sampling", place),
+        sampling=sampling,
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
+        adaptation=_section(Adaptation, table, "adaptation", place) if "adaptation" in table else None,
         gate=_gate(table, place),
         overrides=tuple(overrides),
     )
@@ -187,6 +308,8 @@ def _apply(override: str, table: dict[str, Any]) -> None:
         raise StrategyError(f"{place}: unknown section [{section}]{did_you_mean(section, (*SECTIONS, 'gate'), '[{}]')}")
     change = {section: {key: _value(text.strip())}}
     _check(change, place)
+    if section == "adaptation" and section not in table:
+        return  # search beside it stays what it is
     table[section] = {**table.get(section, {}), **change[section]}
 
 
@@ -222,7 +345,7 @@ def _section(cls: type[Section], table: Mapping[str, Any], name: str, place: str
     for key, value in table.get(name, {}).items():
         if key not in rows:
             raise StrategyError(f'{place}: [{name}] unknown key "{key}"{did_you_mean(key, rows)}')
-        kind, limits = str(rows[key].type), rows[key].metadata
+        kind, limits = str(rows[key].type).removesuffix(" | None"), rows[key].metadata
         if kind == "float" and _is_number(value):
             value = float(value)
         if type(value).__name__ != kind or (kind == "float" and not math.isfinite(value)):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kernelbench.policies import Policy, load_policy, require_logprobs
+from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
+from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
+    from pytest_kernelbench.adaptation.learner import Learner
     from pytest_kernelbench.evaluation import Evaluator
     from pytest_kernelbench.ledger import Ledger
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 class Workbench:
     """One a process; a policy and an evaluator for each way to judge are made when first needed.
 
-    ``null`` None leaves the identity control to the strategy's protocol; ``say`` shows one line of progress.
+    ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
+    protocol; ``say`` shows one line of progress.
     """
 
     def __init__(
@@ -29,30 +32,83 @@ class Workbench:
         policy: str,
         device: str,
         seed: int,
+        tasks: Sequence[Task] = (),
         null: bool | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.ledger = ledger
         self.device = device
         self.seed = seed
+        self.tasks = tasks
         self.null = null
         self.say = say
         self._policy_spec = policy
+        self._policies: dict[str, Policy] = {}
         self._evaluators: dict[str, Evaluator] = {}
+        self._learner: tuple[str, Learner] | None = None
 
-    @cached_property
+    @property
     def _policy(self) -> Policy:
-        self.say(f"loading {self._policy_spec}")
-        with self.spending("loading the policy"):
-            policy = load_policy(self._policy_spec, device=self.device)
-        self.ledger.note(policy_version=policy.version, policy_label=policy.label)
-        return policy
+        return self._loaded(self._policy_spec)
+
+    def _loaded(self, spec: str) -> Policy:
+        if spec not in self._policies:
+            self.say(f"loading {spec}")
+            with self.spending("loading the policy"):
+                policy = self._policies[spec] = load_policy(spec, device=self.device)
+            if spec == self._policy_spec:
+                self.ledger.note(policy_version=policy.version, policy_label=policy.label)
+        return self._policies[spec]
 
     def policy_for(self, strategy: Strategy) -> Policy:
-        """Raises PolicyError where the policy cannot give what ``strategy`` needs."""
+        """With the weights of the strategy's version. Raises PolicyError where it cannot give what is needed."""
         if strategy.needs_logprobs:
-            require_logprobs(self._policy, strategy.name)
+            require_logprobs(self._loaded(strategy.sampling.policy or self._policy_spec), strategy.name)
+        if strategy.sampling.policy:
+            return self._loaded(strategy.sampling.policy)
+        if strategy.adaptation:
+            require_trainable(self._policy, strategy.name)
+        if strategy.version and strategy.version.step > 0:
+            return self.learner_for(strategy).policy
+        if self._learner:
+            self._learner[1].use_loaded()
         return self._policy
+
+    def learner_for(self, strategy: Strategy) -> Learner:
+        """The policy and its adapter, both at the strategy's version: one lineage at a time."""
+        from pytest_kernelbench.adaptation.checkpoints import Checkpoint
+        from pytest_kernelbench.adaptation.learner import Learner
+        from pytest_kernelbench.policies.base import random_seed
+
+        version = strategy.version
+        assert version is not None and strategy.adaptation is not None
+        policy = require_trainable(self._policy, strategy.name)
+        if self._learner and self._learner[0] != version.lineage:
+            self._learner[1].close()
+            self._learner = None
+        if self._learner is None:
+            learner = Learner(
+                policy,
+                strategy.adaptation,
+                temperature=strategy.sampling.temperature,
+                max_tokens=strategy.sampling.max_tokens,
+                seed=random_seed(self.seed, "adapter", 0),
+            )
+            self._learner = version.lineage, learner
+        learner = self._learner[1]
+        if learner.holds != version.step:
+            saved = Checkpoint.read(self.checkpoint_folder(strategy)) if version.step else None
+            learner.load(saved, step=version.step)
+        if version.step:
+            learner.use_adapted(f"{learner.loaded_version}+{version.lineage}.{version.step}")
+        else:
+            learner.use_loaded()
+        return learner
+
+    def checkpoint_folder(self, strategy: Strategy) -> Path:
+        """Of the strategy's version."""
+        assert strategy.version is not None
+        return self.ledger.folder / "adapters" / strategy.version.lineage / f"step-{strategy.version.step:04d}"
 
     def evaluator_for(self, strategy: Strategy) -> Evaluator:
         if strategy.evaluation_sha256 not in self._evaluators:
@@ -88,7 +144,10 @@ class Workbench:
     def close(self) -> None:
         """End every process that was started."""
         while self._evaluators:
-            self._evaluators.popitem()[1].close()
+            _, evaluator = self._evaluators.popitem()
+            if evaluator.clocks is not None:
+                self.ledger.describe(evaluator.describe())
+            evaluator.close()
 
 
 def margin_of(strategy: Strategy, device: str) -> float:

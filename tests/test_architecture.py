@@ -16,14 +16,19 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.relat
 # A module may import from its own part, and from parts on lines below.
 LAYERS = (
     {"plugin", "__main__"},
+    {"benchmarking", "fixtures", "sharding"},
     {"options", "collection", "progress"},
+    {"regressions", "pins"},
     {"pipeline", "workbench"},
+    {"adaptation"},
     {"ledger", "reports"},
+    {"analysis"},
+    {"runs"},
     {"policies", "evaluation", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline"},
-    {"records", "errors", "resources"},
+    {"records", "errors", "resources", "gpus"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 

@@ -25,7 +25,7 @@ def test_report_prints_the_run_and_writes_its_json(tmp_path, capsys):
     folder = write(tmp_path / "a", "level1/1_x", "level1/2_y")
     assert main(["report", str(folder)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("2 tasks, cpu\n") and out.endswith(f"\nwrote {folder / 'report.json'}\n")
+    assert out.startswith("2 tasks, cpu\n") and out.endswith(f" in {folder}\n")
     report = json.loads((folder / "report.json").read_text())
     assert report["strategies"]["surprisal"]["metrics"]["fast_1"] == 0.0
 
@@ -42,7 +42,10 @@ def test_folders_that_do_not_belong_together_are_refused_in_one_line(tmp_path, c
     assert main(["report", str(a), str(b)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f'error: {b}: device is "NVIDIA H200", but "cpu" in {a}; report them one at a time\n'
+    assert said.err == (
+        f'error: {b}: device is "NVIDIA H200", but "cpu" in {a}; '
+        "report them one at a time, or together with --mix\n"
+    )
 
 
 def test_a_folder_named_twice_is_read_once(tmp_path):

@@ -116,6 +116,8 @@ class Evaluator:
     def describe(self):
         return {"hardware": {"name": "a fake"}}
 
+    clocks = None
+
     def close(self): ...
 
     def evaluate(self, task, sources):

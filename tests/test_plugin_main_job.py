@@ -1,6 +1,8 @@
 """The main job on a small project: what it prints, what it leaves, and who shares what."""
 
+import copy
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -15,6 +17,15 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(project):
     return project.run("-v", strategy="surprisal,best-of-64,random-top3")
+
+
+@pytest.fixture
+def again(first, project, tmp_path):
+    """A copy of the project after its first run: what goes on with it changes nothing for other tests."""
+    shutil.copytree(project.folder, tmp_path / "copy")
+    other = copy.copy(project)
+    other.folder = tmp_path / "copy"
+    return other
 
 
 def test_every_task_is_an_item_of_every_strategy(first):
@@ -53,35 +64,38 @@ def test_the_report_says_what_each_strategy_got(first, project):
         assert text in first.stdout
     report = json.loads((project.folder / "run" / "report.json").read_text())
     assert len(report["strategies"]) == 3
+    assert f"\nopen {project.folder / 'run' / 'report.html'}\n" in first.stdout
+    assert (project.folder / "run" / "report.html").exists()
+    assert (project.folder / "run" / "figures" / "teaser.png").exists()
 
 
-def test_a_repeated_run_evaluates_nothing_and_loads_no_torch(first, project):
-    before = {name: len(project.rows(name)) for name in ("completions", "evaluations", "selections")}
+def test_a_repeated_run_evaluates_nothing_and_loads_no_torch(again):
+    before = {name: len(again.rows(name)) for name in ("completions", "evaluations", "selections")}
     probe = "import sys, pytest; code = pytest.main(sys.argv[1:]); print('torch' in sys.modules); sys.exit(code)"
-    command = project.command("-q", strategy="surprisal")
+    command = again.command("-q", strategy="surprisal")
     done = subprocess.run(
         [command[0], "-c", probe, *command[3:]],
-        cwd=project.folder,
-        env=project.environment(),
+        cwd=again.folder,
+        env=again.environment(),
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1] == "False"
-    assert {name: len(project.rows(name)) for name in before} == before
+    assert {name: len(again.rows(name)) for name in before} == before
 
 
-def test_another_strategy_on_the_same_samples_evaluates_nothing_again(first, project):
-    done = project.run("-q", strategy="confidence")
+def test_another_strategy_on_the_same_samples_evaluates_nothing_again(again):
+    done = again.run("-q", strategy="confidence")
     assert done.returncode == 0, done.stdout
-    assert len(project.rows("evaluations")) == 5
+    assert len(again.rows("evaluations")) == 5
 
 
-def test_a_missed_gate_fails_the_run_by_name(first, project):
-    done = project.run("-q", "--kernelbench-fail-under=fast_2:0.5", strategy="surprisal")
+def test_a_missed_gate_fails_the_run_by_name(again):
+    done = again.run("-q", "--kernelbench-fail-under=fast_2:0.5", strategy="surprisal")
     assert done.returncode == 1
-    assert "kernelbench: fast_2 of surprisal is 0, under the gate of 0.5" in done.stdout
+    assert "kernelbench: fast_2 of surprisal is 0, under the gate of 0.5 (level1/1_Relu, level1/2_Sum)" in done.stdout
 
 
 def test_two_xdist_workers_leave_the_same_records(first, project, tmp_path):
@@ -92,11 +106,17 @@ def test_two_xdist_workers_leave_the_same_records(first, project, tmp_path):
     def verdicts(each):
         return sorted((row["task"], row["index"], row["outcome"]) for row in each.rows("evaluations"))
 
+    def counts(each):
+        report = json.loads((each.folder / "run" / "report.json").read_text())
+        rows = report["strategies"]["best-of-64"]["tasks"]
+        return [(task, row["drawn"], row["judged"], row["correct"]) for task, row in rows.items()]
+
     assert verdicts(other) == verdicts(project)
+    assert counts(other) == counts(project)
     assert "2 tasks" in done.stdout
 
 
 @pytest.mark.parametrize("plugin", ["xdist", "benchmark"])
-def test_it_works_without(plugin, first, project):
-    done = project.run("-q", "-p", f"no:{plugin}", strategy="surprisal")
+def test_it_works_without(plugin, again):
+    done = again.run("-q", "-p", f"no:{plugin}", strategy="surprisal")
     assert done.returncode == 0, done.stdout

@@ -172,8 +172,8 @@ def test_an_unknown_strategy_is_told_its_nearest_and_all_there_are():
     with pytest.raises(StrategyError) as caught:
         packaged("surprisl")
     assert str(caught.value) == (
-        '--strategy=surprisl: no such strategy; did you mean "surprisal"? there are best-of-64, confidence, '
-        "confidence-top3, oracle, random, random-top3, surprisal, surprisal-top3"
+        '--strategy=surprisl: no such strategy; did you mean "surprisal"? there are '
+        + ", ".join(sorted(path.stem for path in PACKAGED.glob("*.toml")))
     )
 
 
@@ -196,3 +196,53 @@ def test_any_text_after_an_override_s_equals_sign_loads_or_is_a_strategy_error(t
     except StrategyError:
         return
     assert strategy.sampling.k >= 1
+
+
+def test_adaptation_is_asked_for_by_its_section(load):
+    assert load("").adaptation is None and load("").adaptation_sha256 is None
+    adaptation = load("[adaptation]\nsteps = 2\ntasks_per_step = 8\nmask = true\n").adaptation
+    assert (adaptation.steps, adaptation.tasks_per_step, adaptation.mask) == (2, 8, True)
+    assert (adaptation.max_kl, adaptation.temperature, adaptation.train_on) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mask = 1", "[adaptation] mask must be true or false, not 1"),
+        ('max_kl = "much"', '[adaptation] max_kl must be a number, not "much"'),
+        ("max_of = 1", "[adaptation] max_of must be at least 2, not 1"),
+        ("learning_rat = 1", '[adaptation] unknown key "learning_rat"; did you mean "learning_rate"?'),
+    ],
+)
+def test_a_wrong_value_for_adaptation_is_named(load, text, message):
+    assert error_of(load, f"[adaptation]\n{text}\n") == f"strategies/x.toml: {message}"
+
+
+def test_adaptation_needs_samples_that_differ(load):
+    text = "[adaptation]\n[sampling]\ntemperature = 0\n"
+    assert error_of(load, text) == (
+        "strategies/x.toml: [adaptation] learns from samples that differ; set sampling.temperature above 0"
+    )
+
+
+def test_an_override_of_adaptation_is_for_those_that_adapt():
+    search, adapting = packaged("best-of-64", "batch-ttt", overrides=("adaptation.steps=2",))
+    assert search.adaptation is None and adapting.adaptation.steps == 2
+    with pytest.raises(StrategyError) as caught:
+        packaged("best-of-64", overrides=("adaptation.steps=2",))
+    assert str(caught.value) == "--kernelbench-set adaptation.steps=2: none of these strategies has [adaptation]"
+
+
+def test_steps_share_their_weights_whatever_is_chosen_of_them():
+    fewer, all_of_them, other = packaged("best-of-adaptation", "batch-ttt", "ttt-zero-lr")
+    assert fewer.adaptation_sha256 == all_of_them.adaptation_sha256 != other.adaptation_sha256
+    assert fewer.sha256 != all_of_them.sha256
+
+
+def test_step_0_samples_as_search_does_and_later_steps_as_nobody_else():
+    search, adapting = packaged("best-of-64", "batch-ttt")
+    first, second, other = adapting.at("a", 0), adapting.at("a", 1), adapting.at("b", 1)
+    assert first.sampling_sha256 == search.sampling_sha256
+    assert len({first.sampling_sha256, second.sampling_sha256, other.sampling_sha256}) == 3
+    assert (search.indices, first.indices, second.indices) == (range(64), range(32), range(32, 64))
+    assert second.sha256 == adapting.sha256

@@ -97,6 +97,13 @@ class Rack:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._slots: list[JudgeSlot] = []
+        self._pairs: int | None = None
+
+    def pairs_in_memory(self, wanted: int) -> int:
+        """How many pairs of slots there is room for, with what is free when this is asked first."""
+        if self._pairs is None:
+            self._pairs = self._bench.pairs_in_memory(wanted)
+        return self._pairs
 
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; those that are not there yet are made."""
@@ -127,7 +134,7 @@ class Dock:
     def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
         self._bench = bench
-        self._rack = rack
+        self.rack = rack
         self._watch = watch
         self._attached = 0
         self._ready = False
@@ -144,7 +151,7 @@ class Dock:
     @property
     def slots(self) -> Sequence[JudgeSlot]:
         """All that the worker has mapped."""
-        return self._rack.first(self._attached)
+        return self.rack.first(self._attached)
 
     def close(self) -> None:
         """End the worker with all it started."""
@@ -181,7 +188,7 @@ class Dock:
 
     def make_slots(self, count: int) -> list[JudgeSlot]:
         """``count`` more slots, mapped by both sides."""
-        made = self._rack.first(self._attached + count)[self._attached :]
+        made = self.rack.first(self._attached + count)[self._attached :]
         self._attached += count
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
@@ -274,7 +281,8 @@ class Dock:
         self._must_match(answer)
         try:
             block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
-            block["late_ms"] = messages.durations_ms(answer, "late_ms", len(pairs), zero=True)
+            for side in ("reference_late_ms", "candidate_late_ms"):
+                block[side] = messages.durations_ms(answer, side, len(pairs), zero=True)
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
@@ -321,6 +329,7 @@ class Dock:
         timeout_s: float = QUESTION_TIMEOUT_S,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> dict[str, Any]:
+        devices.leave_room(self._bench.device)
         # A worker that is gone cannot be written to; what it left to read says how it ended.
         with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -27,7 +27,7 @@ CONFIDENCE = 0.99
 SECONDS = 30.0
 
 Block = dict[str, list[float]]
-Rounds = Callable[[str, str], Iterator[Block]]
+Rounds = Callable[[str, str], Generator[Block, None, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ One trial, cheapest step first, each of which ends a hopeless candidate:
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ OPERATORS_OF_NO_KERNEL = frozenset(
 )
 # torch's own kernels, and those of the libraries that it calls; CUTLASS's templates may be a candidate's own.
 KERNEL_OF_A_LIBRARY = re.compile(
-    r"at::native::(?!.*(?:Fill|copy))|cublas|cudnn|xmma|nvjet|(ampere|volta|turing)_\w*gemm"
+    r"at::native::(?!.*(?:Fill|copy))|cublas|cudnn|xmma|nvjet|cutlass_\d+_|(ampere|volta|turing)_\w*gemm"
 )
 
 
@@ -73,21 +74,26 @@ random = SystemRandom()
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends."""
     hardware, clocks = devices.describe(device), devices.clocks(device)
+
+    def answer(request: dict[str, Any]) -> None:
+        with closing(
+            Trials(request, owner, workers, device=device, hardware_id=hardware["id"], clocks=clocks)
+        ) as trials:
+            if "max_slowdown" in request:
+                messages.send(owner, {"comparison": trials.comparison(request["max_slowdown"]).to_json()})
+                return
+            for evaluation in trials.evaluations():
+                messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
+
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
             request, _ = messages.receive(owner)
             try:
-                with closing(
-                    Trials(request, owner, workers, device=device, hardware_id=hardware["id"], clocks=clocks)
-                ) as trials:
-                    if "max_slowdown" in request:
-                        messages.send(owner, {"comparison": trials.comparison(request["max_slowdown"]).to_json()})
-                        continue
-                    for evaluation in trials.evaluations():
-                        messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
+                answer(request)
             except (HarnessError, torch.OutOfMemoryError) as error:
                 messages.send(owner, {"fault": " ".join(str(error).split())})
+            devices.leave_room(device)
     except messages.ConnectionEnded:
         return
 
@@ -149,7 +155,6 @@ class Trials:
         self._margin = self._protocol.margin(device)
         self._cache = Path(request["cache"])
         self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
-        self._pairs_in_memory = self._bench.pairs_in_memory(PAIRS_PER_BLOCK)
         self._held_by_others = devices.bytes_of_others(device)
         self._rack = Rack(self._bench)
         self._control_rack = Rack(self._bench)
@@ -196,7 +201,7 @@ class Trials:
         except CandidateFailed as failure:
             return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
 
-    def _rounds(self, first: str, second: str) -> Iterator[dict[str, list[float]]]:
+    def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
         with closing(self._summon()) as dock:
             dock.load(second, timeout_s=LOAD_TIMEOUT_S)
@@ -319,38 +324,52 @@ class Trials:
         self._around_pair_ms = float("inf")
         reference_ms: list[float] = []
         candidate_ms: list[float] = []
-        late_ms: list[float] = []
+        late_ms: dict[str, list[float]] = {"reference_late_ms": [], "candidate_late_ms": []}
         while True:
             block, around_ms = self._block(dock, slots)
             self._around_pair_ms = min(self._around_pair_ms, around_ms)
             reference_ms += block["reference_ms"]
             candidate_ms += block["candidate_ms"]
-            late_ms += block["late_ms"]
+            for side, late in late_ms.items():
+                late += block[side]
             between()
             timing = paired_timing(reference_ms, candidate_ms)
             if enough(timing, self._protocol, self._margin):
                 break
-        if (late := late_work(late_ms)) is not None:
-            raise CandidateFailed(Outcome.VOID, late.evidence, (late.flag,))
+        if (found := late_work(late_ms["candidate_late_ms"], late_ms["reference_late_ms"])) is not None:
+            raise CandidateFailed(Outcome.VOID, found.evidence, (found.flag,))
         return timing
 
     def _slots_to_time(self, dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
         """Slots for one block of pairs, both sides warm."""
         affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
-        slots = dock.make_slots(2 * min(self._pairs_in_memory, affordable))
+        slots = dock.make_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
         dock.refresh(slots)
         dock.warm(slots[0], slots[1], times=2)
         return slots
 
     def _block(self, dock: Dock, slots: list[JudgeSlot], *, cold: bool = False) -> tuple[dict[str, list[float]], float]:
-        """One block of pairs, some of its answers checked, and the milliseconds of a pair that were in neither side."""
-        # Which memory serves which side is drawn anew for each block, like the order within each pair.
+        """One block of pairs, some of its answers checked, and the milliseconds of a pair that were in neither side.
+
+        Each pair is measured twice, the second time with the memory of the two sides swapped, and the geometric mean
+        counts: the same kernel on an H200 takes 2 % longer on one 8.6 GB matrix than on another.
+        """
         random.shuffle(slots)
-        references, candidates = slots[: len(slots) // 2], slots[len(slots) // 2 :]
+        half = len(slots) // 2
+        there, around_ms = self._half_block(dock, slots[:half], slots[half:], cold=cold)
+        back, around_back_ms = self._half_block(dock, slots[half:], slots[:half], cold=cold)
+        block = {
+            side: [math.sqrt(one * other) for one, other in zip(there[side], back[side], strict=True)] for side in there
+        }
+        return block, (around_ms + around_back_ms) / 2
+
+    def _half_block(
+        self, dock: Dock, references: list[JudgeSlot], candidates: list[JudgeSlot], *, cold: bool
+    ) -> tuple[dict[str, list[float]], float]:
         pairs = [(r, c, random.random() < 0.5) for r, c in zip(references, candidates, strict=True)]
         # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
         # are too, because what was written last is nearer in the caches.
-        drawn = dock.refresh(slots)
+        drawn = dock.refresh([*references, *candidates])
         block, around_ms = dock.pairs(pairs, cold=cold)
         dock.check_timed(candidates[:CHECKED_PER_BLOCK], drawn)
         return block, around_ms

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ def copy_ms(total_bytes: int, device: str) -> float:
     return min(devices.milliseconds(device, lambda: target.copy_(origin)) for _ in range(COPIES))
 
 
+@cache
 def products_per_ms(device: str) -> float | None:
     """Multiplications with addition that the tensor cores of this GPU do in a millisecond; None on a CPU."""
     if device == "cpu":

@@ -20,8 +20,8 @@ CLOCK_TELLS_MS = 0.02
 # Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule.
 BUSY_AGREES_WITHIN = 1.03
 BUSY_ROUNDING_MS = 0.003
-# Noise of a wait for an idle device; what is late counts in any case, this only tells a cheat from a hiccup.
-LATE_MS = 0.02
+# What is late counts as time in any case; so much more than the reference's, in half of the calls, is no hiccup.
+LATE_MS = 0.03
 REFERENCES_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.04}
 REFERENCE_ROUNDING_MS = {"cpu": 0.0, "cuda": 0.005}
 # The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
@@ -47,9 +47,12 @@ def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | 
     )
 
 
-def late_work(late_ms: Sequence[float]) -> Suspicion | None:
-    """The device went on after the call's own stream had ended: work on another stream, or of another thread."""
-    if median(late_ms) <= LATE_MS:
+def late_work(late_ms: Sequence[float], reference_late_ms: Sequence[float]) -> Suspicion | None:
+    """The device went on after the call's own stream had ended: work on another stream, or of another thread.
+
+    In 1 process of 20 the host is slow to notice an end, for the reference as well.
+    """
+    if median(late_ms) <= median(reference_late_ms) + LATE_MS:
         return None
     return Suspicion("side_stream", f"works for {median(late_ms):.4g} ms after its own stream has ended")
 

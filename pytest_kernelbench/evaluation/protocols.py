@@ -38,8 +38,8 @@ PROTOCOLS = {
     "fast": Protocol(
         name="fast",
         draws=("signed",),
-        pairs_min=12,
-        pairs_max=24,
+        pairs_min=8,
+        pairs_max=16,
         half_width=0.03,
         margin_cpu=0.05,
         margin_cuda=0.02,
@@ -47,8 +47,8 @@ PROTOCOLS = {
     "full": Protocol(
         name="full",
         draws=("task", "signed", "scaled", "task", "task"),
-        pairs_min=18,
-        pairs_max=60,
+        pairs_min=12,
+        pairs_max=42,
         half_width=0.01,
         margin_cpu=0.05,
         margin_cuda=0.01,

@@ -11,6 +11,7 @@
 ``geomean_speedup``    of the chosen kernels, a task without one counting as 1.0
 ``mean_speedup``       the same, arithmetic
 ``median_speedup``     the same, median
+``floor_share``        of the chosen kernels, the physical floor over their time, where a floor is known
 =====================  ==========================================================================
 
 P is 0, 0.5, 1, 1.5 or 2. Every task that was collected is in every denominator. To add a metric: write
@@ -23,6 +24,7 @@ from functools import partial
 
 from pytest_kernelbench.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
 from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, n_fast, sample_rates
+from pytest_kernelbench.metrics.floor import floor_share, floor_share_of
 from pytest_kernelbench.metrics.gates import Gate, Metric, gate_from, gates_of
 from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean
 from pytest_kernelbench.metrics.speedup import (
@@ -48,6 +50,7 @@ METRICS: dict[str, Metric] = {
     "geomean_speedup": geomean_speedup,
     "mean_speedup": mean_speedup,
     "median_speedup": median_speedup,
+    "floor_share": floor_share,
 }
 
 __all__ = [
@@ -60,6 +63,7 @@ __all__ = [
     "TaskResults",
     "correct_rates",
     "failed_gates",
+    "floor_share_of",
     "mean",
     "n_fast",
     "parse_gate",

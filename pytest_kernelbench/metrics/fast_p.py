@@ -25,7 +25,10 @@ def fast_p_per_sample(results: StrategyResults, p: float, *, verified: bool) -> 
 
 def fast_p_any(results: StrategyResults, p: float, *, verified: bool) -> float | None:
     """Fraction of tasks with at least one fast sample, on first timings: the literature's best-of-K."""
-    return mean(float(rate > 0) for rate in sample_rates(results, p, verified=verified))
+    margin = results.margin
+    return mean(
+        float(any(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)) for task in results.tasks
+    )
 
 
 def sample_rates(results: StrategyResults, p: float, *, verified: bool) -> list[float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from pytest_kernelbench.errors import StrategyError, UsageError
 from pytest_kernelbench.metrics.results import StrategyResults
 from pytest_kernelbench.strategy import Strategy, did_you_mean
+
+TASKS_NAMED = 5
 
 Metric = Callable[[StrategyResults], "float | None"]
 
@@ -19,12 +21,17 @@ class Gate:
     minimum: float
 
     def failure(self, results: StrategyResults, metrics: Mapping[str, Metric]) -> str | None:
-        """One line that says by how much the gate was missed, or None where it holds."""
-        value = metrics[self.metric](results)
+        """One line that says by how much the gate was missed and on which tasks, or None where it holds."""
+        metric = metrics[self.metric]
+        value = metric(results)
         if value is not None and value >= self.minimum:
             return None
         shown = "not measured" if value is None else f"{value:.4g}"
-        return f"{self.metric} of {results.strategy} is {shown}, under the gate of {self.minimum:.4g}"
+        each = {task.unit: metric(replace(results, tasks=(task,))) for task in results.tasks}
+        under = [task for task, alone in each.items() if alone is None or alone < self.minimum]
+        named = ", ".join(under[:TASKS_NAMED]) + (f" and {len(under) - TASKS_NAMED} more" * (len(under) > TASKS_NAMED))
+        missed = f"{self.metric} of {results.strategy} is {shown}, under the gate of {self.minimum:.4g}"
+        return f"{missed} ({named})" if named else missed
 
 
 def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:

@@ -21,16 +21,38 @@ class Sample:
 class TaskResults:
     """The first ``k`` candidates drawn for a task, by index, and what the strategy chose among them.
 
-    ``selection`` is None where the run holds no choice: the harness failed, or the run is not over.
+    ``selection`` is None where the run holds no choice: the harness failed, or the run is not over. ``seed`` is
+    given where a study ran the task with several.
     """
 
     task: str
     samples: tuple[Sample, ...] = ()
     selection: Selection | None = None
+    seed: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """``level1/4_x``, or ``level1/4_x[seed=1]`` in a study of several seeds."""
+        return self.task if self.seed is None else f"{self.task}[seed={self.seed}]"
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         return tuple(sample.evaluation for sample in self.samples if sample.evaluation is not None)
+
+    @property
+    def chosen(self) -> Evaluation | None:
+        """The first evaluation of the candidate that was chosen."""
+        index = None if self.selection is None else self.selection.index
+        return next((sample.evaluation for sample in self.samples if sample.index == index), None)
+
+    @property
+    def verdict(self) -> str:
+        """``fast``, ``correct``, ``unsolved``, or ``missing`` where the run holds no choice for the task."""
+        if self.selection is None:
+            return "missing"
+        if self.selection.index is None:
+            return "unsolved"
+        return "fast" if self.selection.fast else "correct"
 
     @property
     def n_correct(self) -> int:
@@ -43,7 +65,7 @@ class TaskResults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyResults:
-    """One entry in ``tasks`` for each task collected, whether or not the run has a row for it.
+    """One entry in ``tasks`` for each task collected (and seed), whether or not the run has a row for it.
 
     ``margin`` is the noise allowance: verified means that the interval's lower end is above
     ``p * (1 + margin)``.
@@ -54,6 +76,13 @@ class StrategyResults:
     tasks: tuple[TaskResults, ...]
     margin: float = 0.0
     seed: int = 0
+
+    def by_task(self, values_U: Iterable[float]) -> list[float]:
+        """Means over the seeds of each task, of one value for each entry: what a bootstrap over tasks draws from."""
+        values: dict[str, list[float]] = {}
+        for entry, value in zip(self.tasks, values_U, strict=True):
+            values.setdefault(entry.task, []).append(value)
+        return [sum(each) / len(each) for each in values.values()]
 
 
 def mean(values: Iterable[float]) -> float | None:

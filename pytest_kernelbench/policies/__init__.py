@@ -5,18 +5,21 @@
     chat_template = false
     adapter = "runs/step3"
 
-Checking a policy imports neither torch nor transformers; loading it imports its own module only.
+docs/policies.md lists the keys of each. Checking a policy imports neither torch nor transformers; loading it imports
+its own module only.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import Policy
@@ -27,23 +30,44 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["POLICIES", "Policy", "PolicySpec", "check_policy", "load_policy", "require_logprobs"]
+if TYPE_CHECKING:
+    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+
+__all__ = ["POLICIES", "Policy", "PolicySpec", "check_policy", "load_policy", "require_logprobs", "require_trainable"]
 
 
 class _Row(NamedTuple):
+    """``keys`` are those of a TOML file; ``extra`` is the extra to install, named like its package."""
+
     module: str
     loader: str
     form: str
+    keys: tuple[str, ...] = ()
+    extra: str | None = None
 
 
 POLICIES: dict[str, _Row] = {
     "tiny": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny"),
     "tiny-common-fast": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny-common-fast"),
-    "hf": _Row("pytest_kernelbench.policies.hf", "HFPolicy", "hf:ID_OR_PATH"),
+    "hf": _Row("pytest_kernelbench.policies.hf", "HFPolicy", "hf:ID_OR_PATH", ("dtype", "chat_template", "adapter")),
+    "openai": _Row(
+        "pytest_kernelbench.policies.openai_server",
+        "OpenAIPolicy",
+        "openai:MODEL@BASE_URL",
+        ("endpoint", "logprobs", "concurrency", "timeout_s", "body"),
+        extra="openai",
+    ),
+    "tinker": _Row(
+        "pytest_kernelbench.policies.tinker_service",
+        "TinkerPolicy",
+        "tinker:MODEL",
+        ("tokenizer", "base_url"),
+        extra="tinker",
+    ),
     "replay": _Row("pytest_kernelbench.policies.replay", "ReplayPolicy", "replay:FILE.jsonl"),
+    "pinned": _Row("pytest_kernelbench.policies.pinned", "PinnedPolicy", "pinned:FOLDER"),
 }
-DTYPES = ("float32", "bfloat16", "float16")
-HF_KEYS = ("dtype", "chat_template", "adapter")
+ADDRESS = re.compile(r"(?P<model>.+?)@(?P<base_url>https?://[^@?#\s]+)")
 NO_LOGPROBS_NEEDED = "a strategy that needs none (random, best-of-64)"
 
 
@@ -51,7 +75,8 @@ NO_LOGPROBS_NEEDED = "a strategy that needs none (random, best-of-64)"
 class PolicySpec:
     """What ``--policy`` says: ``name`` as written, ``kind`` a key of ``POLICIES``, ``argument`` after its colon.
 
-    ``dtype``, ``chat_template`` and ``adapter`` come from a TOML file; None: the policy decides.
+    ``dtype``, ``chat_template`` and ``adapter`` come from a TOML file; None: the policy decides. ``settings``
+    are the other keys of that file.
     """
 
     name: str
@@ -60,19 +85,24 @@ class PolicySpec:
     dtype: str | None = None
     chat_template: bool | None = None
     adapter: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_policy(spec: str, *, device: str) -> Policy:
     """The policy that ``spec`` names, its weights on ``device`` (``cpu``, ``cuda``, ``cuda:1``); PolicyError."""
-    parsed = parse_policy(spec)
+    parsed = check_policy(spec)
     row = POLICIES[parsed.kind]
     policy: Policy = getattr(import_module(row.module), row.loader).load(parsed, device=device)
     return policy
 
 
-def check_policy(spec: str) -> None:
+def check_policy(spec: str) -> PolicySpec:
     """Raise PolicyError for a ``--policy`` that cannot be loaded, as far as can be seen without loading it."""
-    parse_policy(spec)
+    parsed = parse_policy(spec)
+    extra = POLICIES[parsed.kind].extra
+    if extra and find_spec(extra) is None:
+        raise PolicyError(f"--policy={spec}: needs the package {extra}; pip install 'pytest-kernelbench[{extra}]'")
+    return parsed
 
 
 def require_logprobs(policy: Policy, strategy: str) -> None:
@@ -84,16 +114,36 @@ def require_logprobs(policy: Policy, strategy: str) -> None:
             f'{policy.no_logprobs_at}: has no logprobs, which strategy "{strategy}" needs; add "logprobs" or '
             f'"sum_logprob" and "n_tokens", or choose {NO_LOGPROBS_NEEDED}'
         )
+    because = getattr(policy, "no_logprobs_because", "gives no logprobs")
     raise PolicyError(
-        f'--policy={policy.name}: gives no logprobs, which strategy "{strategy}" needs; '
+        f'--policy={policy.name}: {because}, which strategy "{strategy}" needs; '
         f"choose another policy, or {NO_LOGPROBS_NEEDED}"
     )
+
+
+def require_trainable(policy: Policy, strategy: str) -> CausalLMPolicy:
+    """``policy``, if its weights are here to be trained; raises PolicyError otherwise."""
+    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+
+    if not isinstance(policy, CausalLMPolicy):
+        raise PolicyError(
+            f'--policy={policy.name}: has no weights here to train, which strategy "{strategy}" needs; '
+            "use tiny or hf:ID_OR_PATH"
+        )
+    return policy
 
 
 def parse_policy(spec: str) -> PolicySpec:
     """The parts of a ``--policy``; raises PolicyError for an unknown name, a missing file or a wrong key."""
     if spec.endswith(".toml") and spec.partition(":")[0] not in POLICIES:
         return _from_toml(spec)
+    kind, plus, adapter = spec.partition("+")
+    if plus and kind in POLICIES and ":" not in POLICIES[kind].form:
+        if not (Path(adapter) / "adapter_config.json").is_file():
+            raise PolicyError(
+                f"--policy={spec}: {adapter or '+'} holds no adapter; write {kind}+FOLDER, as peft saves it"
+            )
+        return PolicySpec(name=spec, kind=kind, adapter=adapter)
     kind, colon, argument = spec.partition(":")
     if kind not in POLICIES:
         forms = ", ".join(row.form for row in POLICIES.values())
@@ -105,6 +155,12 @@ def parse_policy(spec: str) -> PolicySpec:
         raise PolicyError(f"--policy={spec}: names no {form.partition(':')[2]}; write {form}")
     if kind == "replay" and not Path(argument).is_file():
         raise PolicyError(f"--policy={spec}: no such file; write {form}, one JSON object a line")
+    if kind == "openai" and not ADDRESS.fullmatch(argument):
+        raise PolicyError(
+            # Not as it was written: somebody may have put a password into the address.
+            f"--policy=openai: write {form}, as in openai:my-model@http://127.0.0.1:8000/v1; "
+            "a key goes into OPENAI_API_KEY, not into the address"
+        )
     return PolicySpec(name=spec, kind=kind, argument=argument)
 
 
@@ -115,30 +171,50 @@ def _from_toml(spec: str) -> PolicySpec:
         raise PolicyError(f'--policy={spec}: no such file; it holds policy = "hf:ID_OR_PATH"') from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{spec}: not TOML ({error}); correct the file") from None
-    known = ("policy", *HF_KEYS)
-    for key in table:
-        if key not in known:
-            raise PolicyError(f'{spec}: unknown key "{key}"; {_suggestion(key, known)}there are {", ".join(known)}')
-    named = table.get("policy")
+    named = table.pop("policy", None)
     if not isinstance(named, str):
         raise PolicyError(f'{spec}: names no policy; add policy = "hf:ID_OR_PATH"')
     if named.endswith(".toml"):
         raise PolicyError(f'{spec}: policy "{named}" is a file again; name the policy itself')
     inner = parse_policy(named)
-    for key in HF_KEYS:
-        if key in table and inner.kind != "hf":
-            raise PolicyError(f'{spec}: "{key}" is for hf: policies, and policy is "{named}"; remove the line')
-    _check_values(spec, table)
-    return replace(inner, name=spec, **{key: table[key] for key in HF_KEYS if key in table})
+    known = ("policy", *POLICIES[inner.kind].keys)
+    for key, value in table.items():
+        if key not in VALUES:
+            raise PolicyError(f'{spec}: unknown key "{key}"; {_suggestion(key, known)}there are {", ".join(known)}')
+        if key not in known:
+            kinds = " and ".join(f"{kind}:" for kind, row in POLICIES.items() if key in row.keys)
+            raise PolicyError(f'{spec}: "{key}" is for {kinds} policies, and policy is "{named}"; remove the line')
+        is_right, words = VALUES[key]
+        if not is_right(value):
+            raise PolicyError(f"{spec}: {key} must be {words}, not {value!r}")
+    fields = {key: table.pop(key) for key in ("dtype", "chat_template", "adapter") if key in table}
+    return replace(inner, name=spec, settings=table, **fields)
 
 
-def _check_values(spec: str, table: dict[str, Any]) -> None:
-    if "dtype" in table and table["dtype"] not in DTYPES:
-        raise PolicyError(f"{spec}: dtype {table['dtype']!r} is not known; there are {', '.join(DTYPES)}")
-    if "chat_template" in table and not isinstance(table["chat_template"], bool):
-        raise PolicyError(f"{spec}: chat_template must be true or false, not {table['chat_template']!r}")
-    if "adapter" in table and not isinstance(table["adapter"], str):
-        raise PolicyError(f"{spec}: adapter must be a folder or an id in quotes, not {table['adapter']!r}")
+def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def _is_body(value: Any) -> bool:
+    return isinstance(value, dict) and not value.keys() & SET_BY_THE_STRATEGY
+
+
+# Keys of a TOML file: what a value must be, and the words for it.
+SET_BY_THE_STRATEGY = frozenset(
+    "model messages prompt temperature max_tokens seed n stream logprobs top_logprobs".split()
+)
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dtype": _one_of("float32", "bfloat16", "float16"),
+    "chat_template": (lambda value: isinstance(value, bool), "true or false"),
+    "adapter": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
+    "endpoint": _one_of("chat", "completions"),
+    "logprobs": _one_of("raw", "scaled", "none"),
+    "concurrency": (lambda value: type(value) is int and value > 0, "a whole number from 1"),
+    "timeout_s": (lambda value: type(value) in (int, float) and value > 0, "a number of seconds above 0"),
+    "body": (_is_body, f"a table without {', '.join(sorted(SET_BY_THE_STRATEGY))}, which the strategy sets"),
+    "tokenizer": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
+    "base_url": (lambda value: isinstance(value, str), "an address in quotes"),
+}
 
 
 def _suggestion(word: str, known: Sequence[str] | dict[str, Any]) -> str:

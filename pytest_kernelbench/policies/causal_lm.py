@@ -20,6 +20,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from pytest_kernelbench.errors import HarnessError, PolicyError
 from pytest_kernelbench.policies.base import random_seed
+from pytest_kernelbench.policies.code_span import code_tokens
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ class CausalLMPolicy(ABC):
     eos_ids: frozenset[int]
 
     @abstractmethod
-    def prompt_ids(self, task: Task, answer: str) -> list[int]:
-        """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body"); raises PolicyError."""
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
+        """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body"); raises PolicyError.
+
+        ``advice`` is text that a teacher gets to read after the question.
+        """
 
     @abstractmethod
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -82,17 +86,27 @@ class CausalLMPolicy(ABC):
             for done in sample_rows(
                 self.model, prompt, uniforms, temperature=sampling.temperature, eos_ids=self.eos_ids
             ):
-                yield self._completion(done, task, batch[done.row], seed)
+                yield self._completion(done, task, batch[done.row], seed, sampling.answer)
 
-    def score(self, task: Task, answer: str, token_ids: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
-        """Log-probabilities (nats, temperature 1) of each completion's tokens after the prompt of ``task``."""
-        prompt = self.prompt_ids(task, answer)
+    def score(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) at ``temperature`` of each completion's tokens after the prompt of ``task``."""
+        prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
         rows_at_once = batch_rows(self.model, len(prompt) + max(map(len, token_ids), default=0))
         return [
             logprobs
             for start in range(0, len(token_ids), rows_at_once)
-            for logprobs in score_rows(self.model, prompt, token_ids[start : start + rows_at_once])
+            for logprobs in score_rows(
+                self.model, prompt, token_ids[start : start + rows_at_once], temperature=temperature
+            )
         ]
 
     def _room(self, prompt: Sequence[int], max_tokens: int, task: Task) -> int:
@@ -105,18 +119,19 @@ class CausalLMPolicy(ABC):
             )
         return room
 
-    def _completion(self, done: Sampled, task: Task, index: int, seed: int) -> Completion:
+    def _completion(self, done: Sampled, task: Task, index: int, seed: int, answer: str) -> Completion:
         # Each probability is a sum of finite terms unless the weights or the precision are broken.
         if not all(map(_finite, done.logprobs)):
             raise HarnessError(
                 f"--policy={self.name}: a log-probability for {task.short_id} #{index} is not finite; "
                 "the weights are damaged or the precision too low, try dtype float32"
             )
-        ended = done.stop_reason == "stop"
+        spelled = done.token_ids[:-1] if done.stop_reason == "stop" else done.token_ids
+        text = self.decode(spelled)
         return Completion(
             task=task.id,
             index=index,
-            text=self.decode(done.token_ids[:-1] if ended else done.token_ids),
+            text=text,
             policy=self.name,
             policy_version=self.version,
             seed=seed,
@@ -124,6 +139,7 @@ class CausalLMPolicy(ABC):
             logprobs=done.logprobs,
             sampling_logprobs=done.sampling_logprobs,
             stop_reason=done.stop_reason,
+            code_tokens=code_tokens(text, spelled, self.decode, answer=answer),
         )
 
 
@@ -222,13 +238,20 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, 
     return drawn, _at(raw, drawn), _at(tempered, drawn)
 
 
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    logits = logits.float()
+    return (logits if temperature == 1 else logits / temperature).log_softmax(-1)
+
+
 def _at(logprobs: Tensor, token_ids: Tensor) -> Tensor:
     return logprobs.gather(-1, token_ids[..., None]).squeeze(-1)
 
 
 @torch.inference_mode()
-def score_rows(model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
-    """Teacher-forced log-probabilities (nats, temperature 1, float32) of each row's tokens after the prompt.
+def score_rows(
+    model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]], *, temperature: float = 1.0
+) -> list[tuple[float, ...]]:
+    """Teacher-forced log-probabilities (nats, float32) at ``temperature`` of each row's tokens after the prompt.
 
     The prompt is computed once; the rows follow in chunks of tokens, so that the logits of one chunk are all
     that is ever held.
@@ -241,12 +264,12 @@ def score_rows(model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[
     tokens = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True
     ).to(logits.device)
-    scores = [_at(logits.float().log_softmax(-1), tokens[:, 0])[:, None]]
+    scores = [_at(_tempered(logits, temperature), tokens[:, 0])[:, None]]
     chunk = max(1, SCORE_CHUNK_BYTES // (len(rows) * logits.shape[-1] * 4))
     for start in range(0, tokens.shape[1] - 1, chunk):
         known = tokens[:, start : min(start + chunk, tokens.shape[1] - 1)]
         logits = _step(model, known, cache)
-        scores.append(_at(logits.float().log_softmax(-1), tokens[:, start + 1 : start + 1 + known.shape[1]]))
+        scores.append(_at(_tempered(logits, temperature), tokens[:, start + 1 : start + 1 + known.shape[1]]))
     scored = torch.cat(scores, dim=1).tolist()
     return [tuple(row[:length]) for row, length in zip(scored, lengths, strict=True)]
 
@@ -280,7 +303,7 @@ def batch_rows(model: Model, tokens: int) -> int:
 def _prefill(model: Model, prompt_ids: Sequence[int], rows: int, *, room: int) -> tuple[Tensor, Cache]:
     """Logits (rows, vocabulary) after the prompt, and its cache, for ``rows`` equal rows."""
     device = model.get_input_embeddings().weight.device
-    last_only = {"logits_to_keep": 1} if _keeps_last_logits(model) else {}
+    last_only = {"logits_to_keep": 1} if keeps_last_logits(model) else {}
     output = model(input_ids=torch.tensor([list(prompt_ids)], device=device), use_cache=True, **last_only)
     cache = output.past_key_values
     cache.batch_repeat_interleave(rows)
@@ -288,7 +311,8 @@ def _prefill(model: Model, prompt_ids: Sequence[int], rows: int, *, room: int) -
     return output.logits[:, -1].expand(rows, -1), cache
 
 
-def _keeps_last_logits(model: Model) -> bool:
+def keeps_last_logits(model: Model) -> bool:
+    """Whether the model can be told to make the logits of the last tokens only."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "logits_to_keep" in inspect.signature(bare.forward).parameters
 

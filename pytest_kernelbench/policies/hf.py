@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
-from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, Model, end_ids
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
 from pytest_kernelbench.records import Task
 
@@ -62,12 +62,12 @@ class HFPolicy(CausalLMPolicy):
                 "it needs config.json, weights and a tokenizer that this transformers knows"
             ) from error
         if adapter is not None:
-            self.model = _with_adapter(self.model, adapter, name)
+            self.model = with_adapter(self.model, adapter, name)
         self.model.eval()
         self.chat_template = self._use_chat_template(chat_template)
         self.eos_ids = end_ids(self.model, self.tokenizer.eos_token_id)
         self.version = version_of(
-            _identifying_files(folder) + (_identifying_files(adapter) if adapter else []),
+            _identifying_files(folder) + (adapter_files(adapter) if adapter else []),
             dtype,
             self.chat_template,
         )
@@ -89,8 +89,8 @@ class HFPolicy(CausalLMPolicy):
             chat_template=spec.chat_template,
         )
 
-    def prompt_ids(self, task: Task, answer: str) -> list[int]:
-        messages = build_messages(task, answer, self.target)
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
+        messages = build_messages(task, answer, self.target, advice=advice)
         if self.chat_template:
             # As text first: the template writes the special tokens itself, and they must not come twice.
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -139,21 +139,6 @@ def folder_of(model: str) -> Path:
 
 def _device_map(device: str) -> str | dict[str, str]:
     return "auto" if device == "cuda" else {"": device}
-
-
-def _with_adapter(model: Model, adapter: Path, name: str) -> Model:
-    from peft import PeftModel
-
-    try:
-        with warnings.catch_warnings():
-            # peft 0.21 asks transformers 5.23 for this attribute by its old name.
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise PolicyError(
-            f"--policy={name}: adapter {adapter} does not fit ({_first_line(error)}); "
-            "it must be saved by peft for this very model"
-        ) from error
 
 
 def _identifying_files(folder: Path) -> list[Path]:

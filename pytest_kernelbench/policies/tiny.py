@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
 from pytest_kernelbench.records import Task
@@ -37,30 +38,36 @@ class TinyPolicy(CausalLMPolicy):
 
     label = LABEL
 
-    def __init__(self, folder: Path, *, name: str, device: str = "cpu") -> None:
-        """Load ``FILES``; raises PolicyError where one is missing."""
+    def __init__(self, folder: Path, *, name: str, device: str = "cpu", adapter: Path | None = None) -> None:
+        """Load ``FILES``; raises PolicyError where one is missing, or the adapter does not fit."""
         for file in FILES:
             if not (folder / file).is_file():
                 raise PolicyError(f"--policy={name}: no {file} in {folder}; install pytest-kernelbench again")
         self.name = name
         self.target = "cuda" if device.startswith("cuda") else "cpu"
-        self.version = version_of([folder / file for file in FILES])
+        self.version = version_of([folder / file for file in FILES] + (adapter_files(adapter) if adapter else []))
         self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        self.model.to(device).eval()
+        self.model.to(device)
+        if adapter is not None:
+            self.model = with_adapter(self.model, adapter, name)
+        self.model.eval()
         self.eos_ids = end_ids(self.model)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> TinyPolicy:
-        return cls(WEIGHTS / spec.kind, name=spec.name, device=device)
+        adapter = Path(spec.adapter) if spec.adapter else None
+        return cls(WEIGHTS / spec.kind, name=spec.name, device=device, adapter=adapter)
 
-    def prompt_ids(self, task: Task, answer: str) -> list[int]:
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
         if answer != "module":
             raise PolicyError(
                 f'--policy={self.name}: writes whole modules only, and the strategy asks for "{answer}"; '
                 'set answer = "module" in [sampling], or choose another policy'
             )
-        ids: list[int] = self.tokenizer.encode(prompt_for(task.source, self.target)).ids
+        # In training it has never read a comment, so a teacher's advice is noise to it, as it is to any small model.
+        comments = "".join(f"# {line}\n" for line in advice.splitlines())
+        ids: list[int] = self.tokenizer.encode(prompt_for(task.source, self.target) + comments).ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:

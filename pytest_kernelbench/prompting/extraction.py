@@ -36,6 +36,11 @@ def extract_source(text: str, *, answer: str, task: Task) -> str | None:
     return _module(text) if answer == "module" else _with_forward(text, task)
 
 
+def answered_code(text: str, *, answer: str) -> str | None:
+    """The part of ``text`` that ``extract_source`` takes for the answer's code, or None where there is none."""
+    return _module(text) if answer == "module" else _first_block(text)
+
+
 def fenced_blocks(text: str) -> Iterator[str]:
     """Contents of the fenced blocks, without the fence's own indentation; the last may lack its end."""
     marks, indent = "", ""
@@ -76,9 +81,12 @@ def _binds(node: ast.stmt, name: str) -> bool:
     return isinstance(node, ast.ClassDef) and node.name == name
 
 
+def _first_block(text: str) -> str | None:
+    return next((block for block in list(fenced_blocks(text)) or [text] if block.strip()), None)
+
+
 def _with_forward(text: str, task: Task) -> str | None:
-    blocks = list(fenced_blocks(text)) or [text]
-    answer = next((block for block in blocks if block.strip()), None)
+    answer = _first_block(text)
     if answer is None:
         return None
     answer = _dedented(answer)

@@ -64,13 +64,14 @@ Answer with the statements of the body only, ending in `return`, in a single ```
 no text around it."""
 
 
-def build_messages(task: Task, answer: str, target: str) -> list[dict[str, str]]:
+def build_messages(task: Task, answer: str, target: str, *, advice: str = "") -> list[dict[str, str]]:
     """The system and the user message that ask for ``answer`` ("module", "forward_body") on ``target`` ("cpu", "cuda").
 
-    The reference is quoted in full, with the sizes of the task file.
+    The reference is quoted in full, with the sizes of the task file. ``advice`` comes after the question.
     """
     form = {"module": MODULE, "forward_body": FORWARD_BODY}[answer]
     question = form.format(task_id=task.id, source=task.source.strip(), backends=BACKENDS[target])
+    question += f"\n\n{advice}" if advice else ""
     return [
         {"role": "system", "content": SYSTEM.format(machine=MACHINES[target])},
         {"role": "user", "content": question},

@@ -1,7 +1,32 @@
-"""What a run folder says: read back, summed up, and shown."""
+"""What runs say: summed up, shown, and written into the run folder.
 
-from pytest_kernelbench.reports.run_folder import RunRecords, StrategyOfRun
+To add a file: write ``reports/<name>.py`` with a ``write(records, content, folder)``, ``content`` being that of
+``report.json``, which returns lines for people about what it had to leave out; and add its line to ``REPORTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.reports import html, summary, tables
 from pytest_kernelbench.reports.summary import report_json
 from pytest_kernelbench.reports.terminal import render
+from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 
-__all__ = ["RunRecords", "StrategyOfRun", "render", "report_json"]
+Writer = Callable[[RunRecords, Mapping[str, Any], Path], list[str]]
+
+REPORTS: dict[str, Writer] = {
+    "report.json": summary.write,
+    "report.html": html.write,
+    "tables": tables.write,
+}
+
+
+def write_reports(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write every report into ``folder``; the lines say what was left out."""
+    return [line for write in REPORTS.values() for line in write(records, content, folder)]
+
+
+__all__ = ["REPORTS", "RunRecords", "StrategyOfRun", "render", "report_json", "write_reports"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp, log
+from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from pytest_kernelbench.metrics import (
     METRICS,
+    Metric,
     StrategyResults,
     TaskResults,
     correct_rates,
@@ -20,50 +25,75 @@ from pytest_kernelbench.metrics import (
     void_counts,
 )
 from pytest_kernelbench.records import Evaluation, Outcome
-from pytest_kernelbench.reports.run_folder import RunRecords, StrategyOfRun
+from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import Interval, any_success, clustered_bootstrap, coin_flip_success, wilson
 
-SCHEMA = 1
+SCHEMA = 2
 OPTIONS = ("policy", "policy_label", "device", "protocol", "sizes", "margin", "seed")
 
 
 def report_json(records: RunRecords) -> dict[str, Any]:
-    """Everything that the terminal report says, as JSON values; ``null`` where there is nothing to measure.
+    """Everything that any report says, as JSON values; ``null`` where there is nothing to measure.
 
-    ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which
-    several strategies may share. Intervals are 95 %: Wilson's for rates over tasks, others bootstrapped over
-    tasks.
+    ``tasks`` names the units that all else is listed by: tasks, or tasks with a seed, which ``units`` takes apart.
+    ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which several
+    strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %: Wilson's for
+    rates over the tasks of one seed, others bootstrapped over tasks.
     """
+    from pytest_kernelbench.analysis import analyses
+
     results = {strategy: records.results(strategy) for strategy in records.strategies}
     return {
         "schema": SCHEMA,
         **{key: records.options.get(key) for key in OPTIONS},
         "tasks": list(records.tasks),
+        "units": {name: records.unit(name)._asdict() for name in records.tasks},
+        "seeds": list(records.seeds),
         "strategies": {strategy.name: _strategy(strategy, results[strategy]) for strategy in results},
         "samples": [_samples(group, results) for group in _sharing(records.strategies)],
         "null": _null(records.nulls, records.options.get("margin") or 0.0),
+        "analyses": analyses(records),
         "notes": list(records.notes),
     }
 
 
-def verdict(task: TaskResults) -> str:
-    """``fast``, ``correct``, ``unsolved``, or ``missing`` where the run holds no choice for the task."""
-    if task.selection is None:
-        return "missing"
-    if task.selection.index is None:
-        return "unsolved"
-    return "fast" if task.selection.fast else "correct"
+def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
+    """``report.json``."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    return []
 
 
 def _strategy(strategy: StrategyOfRun, results: StrategyResults) -> dict[str, Any]:
     return {
         "sha256": strategy.sha256,
         "k": strategy.k,
-        "metrics": {name: metric(results) for name, metric in METRICS.items()},
+        "metrics": _metrics(results),
         "intervals": _intervals(results),
+        **_over_seeds(results),
         "retained_speedup": retained_speedup(results),
-        "tasks": {task.task: _task(task) for task in results.tasks},
+        "tasks": {task.unit: _task(task) for task in results.tasks},
     }
+
+
+def _metrics(results: StrategyResults) -> dict[str, float | None]:
+    return {name: metric(results) for name, metric in METRICS.items()}
+
+
+def _over_seeds(results: StrategyResults) -> dict[str, Any]:
+    """Each seed's metrics and their standard deviation; nothing where there is one seed."""
+    seeds = sorted({task.seed for task in results.tasks if task.seed is not None})
+    if len(seeds) < 2:
+        return {}
+    by_seed = {
+        str(seed): _metrics(replace(results, tasks=tuple(task for task in results.tasks if task.seed == seed)))
+        for seed in seeds
+    }
+    spread = {}
+    for name in METRICS:
+        values = [value for metrics in by_seed.values() if (value := metrics[name]) is not None]
+        spread[name] = stdev(values) if len(values) > 1 else None
+    return {"seeds": by_seed, "sd_over_seeds": spread}
 
 
 def _task(task: TaskResults) -> dict[str, Any]:
@@ -72,7 +102,7 @@ def _task(task: TaskResults) -> dict[str, Any]:
         "drawn": len(task.samples),
         "judged": len(task.evaluations),
         "correct": task.n_correct,
-        "verdict": verdict(task),
+        "verdict": task.verdict,
         "index": None if chosen is None else chosen.index,
         "considered": [] if chosen is None else list(chosen.considered),
         "cost": {} if chosen is None else dict(chosen.cost),
@@ -92,23 +122,29 @@ def _task(task: TaskResults) -> dict[str, Any]:
 
 def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
     fast = [name for name in METRICS if name.startswith("fast_") and "_sample" not in name]
-    rates = ["solved", "any_correct", *fast]
-    n = len(results.tasks)
-    intervals: dict[str, Interval | None]
-    intervals = {name: wilson(round((METRICS[name](results) or 0.0) * n), n) for name in rates}
+    intervals = {name: _of_rate(results, METRICS[name]) for name in ("solved", "any_correct", *fast)}
     for name in ("fast_1_sample", "fast_1_sample_raw"):
-        by_task = sample_rates(results, 1.0, verified=not name.endswith("_raw"))
-        intervals[name] = clustered_bootstrap(by_task, seed=results.seed)
-    intervals["correct"] = clustered_bootstrap(correct_rates(results), seed=results.seed)
-    logs = clustered_bootstrap([log(each) for each in speedups(results)], seed=results.seed)
+        rates = sample_rates(results, 1.0, verified=not name.endswith("_raw"))
+        intervals[name] = clustered_bootstrap(results.by_task(rates), seed=results.seed)
+    intervals["correct"] = clustered_bootstrap(results.by_task(correct_rates(results)), seed=results.seed)
+    logs = clustered_bootstrap(results.by_task([log(each) for each in speedups(results)]), seed=results.seed)
     intervals["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
     return {name: None if each is None else list(each) for name, each in intervals.items()}
+
+
+def _of_rate(results: StrategyResults, metric: Metric) -> Interval | None:
+    """Of a mean over tasks of yes or no; over several seeds a task's own rate is no longer that."""
+    n = len(results.tasks)
+    if all(task.seed is None for task in results.tasks):
+        return wilson(round((metric(results) or 0.0) * n), n)
+    of_units = [metric(replace(results, tasks=(task,))) or 0.0 for task in results.tasks]
+    return clustered_bootstrap(results.by_task(of_units), seed=results.seed)
 
 
 def _sharing(strategies: Sequence[StrategyOfRun]) -> list[list[StrategyOfRun]]:
     groups: dict[tuple[Any, ...], list[StrategyOfRun]] = {}
     for strategy in strategies:
-        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.k)
+        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256, strategy.k)
         groups.setdefault(key, []).append(strategy)
     return list(groups.values())
 
@@ -117,14 +153,29 @@ def _samples(
     group: Sequence[StrategyOfRun], results_by_strategy: dict[StrategyOfRun, StrategyResults]
 ) -> dict[str, Any]:
     results = results_by_strategy[group[0]]
+    # Rollouts of different weights are no draws from one distribution: K-subsets of them mean nothing.
+    adapted = group[0].adaptation_sha256 is not None
     return {
         "strategies": [strategy.name for strategy in group],
-        "k": results.k,
+        "k": max((len(task.samples) for task in results.tasks), default=0) if adapted else results.k,
         "drawn": sum(len(task.samples) for task in results.tasks),
         "judged": sum(len(task.evaluations) for task in results.tasks),
         "outcomes": _outcomes(results),
         "void": void_counts(results),
-        "any_of_k": _any_of_k(results),
+        "any_of_k": [] if adapted else _any_of_k(results),
+        "tasks": {task.unit: _samples_of_task(task, results.margin) for task in results.tasks},
+    }
+
+
+def _samples_of_task(task: TaskResults, margin: float) -> dict[str, Any]:
+    alone = StrategyResults(strategy="", k=0, tasks=(task,))
+    return {
+        "drawn": len(task.samples),
+        "judged": len(task.evaluations),
+        "outcomes": {name: n for name, n in _outcomes(alone).items() if n},
+        "void": void_counts(alone),
+        "fast_1": n_fast(task, 1.0, margin, verified=True),
+        "fast_1_raw": n_fast(task, 1.0, margin, verified=False),
     }
 
 
@@ -172,4 +223,9 @@ def _null(nulls: Sequence[Evaluation] | None, margin: float) -> dict[str, Any] |
         "fast_1_raw": raw,
         "false_positive_rate": verified / n if n else None,
         "interval": None if interval is None else list(interval),
+        "speedups": [
+            {"value": each.speedup, "low": each.speedup_low, "high": each.speedup_high}
+            for each in nulls
+            if each.speedup is not None
+        ],
     }

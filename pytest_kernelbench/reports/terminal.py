@@ -8,23 +8,22 @@ from typing import Any
 
 from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports.run_folder import RunRecords
-from pytest_kernelbench.reports.summary import report_json
+from pytest_kernelbench.reports.numbers import as_digits, as_percent, as_rate, as_times
 
 GAP = "  "
 LEAST_WIDTH = 80
 
 
-def render(records: RunRecords, *, width: int) -> list[str]:
-    """The lines of the report, all from ``report_json``. What can be wrapped fits ``width`` columns."""
-    report = report_json(records)
+def render(report: dict[str, Any], *, width: int) -> list[str]:
+    """The lines of a ``report_json``. What can be wrapped fits ``width`` columns."""
     width = max(width, LEAST_WIDTH)
     blocks = [
         _header(report, width),
-        _tasks(report, width),
+        _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
         _strategies(report),
         _fast_p(report),
         *(_samples(report, each, width) for each in report["samples"]),
+        *(_adaptation(each, width) for each in report["analyses"]["adaptation"] or ()),
         _remarks(report, width),
     ]
     lines = []
@@ -36,7 +35,8 @@ def render(records: RunRecords, *, width: int) -> list[str]:
 
 def _header(report: dict[str, Any], width: int) -> list[str]:
     facts = [
-        _counted(len(report["tasks"]), "task"),
+        _counted(len({unit["task"] for unit in report["units"].values()}), "task"),
+        len(report["seeds"]) > 1 and f"{len(report['seeds'])} seeds",
         report["policy"] and f"policy {report['policy']}",
         report["device"],
         report["sizes"] and f"{report['sizes']} sizes",
@@ -85,6 +85,29 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
     return lines
 
 
+def _tasks_over_seeds(report: dict[str, Any], width: int) -> list[str]:
+    """How often each strategy's choice was fast, a column a task; as many tables as the width needs."""
+    units = report["units"]
+    tasks = list(dict.fromkeys(unit["task"] for unit in units.values()))
+    heads = {task: Task(id=task, source="").short_id for task in tasks}
+    levels = {head.partition("/")[0] for head in heads.values()}
+    if len(levels) == 1:
+        heads = {task: head.partition("/")[2] or head for task, head in heads.items()}
+    first = f"fast, of {len(report['seeds'])} seeds" + (f": {levels.pop()}" if len(levels) == 1 else "")
+    names_width = max(len(first), *map(len, report["strategies"]), 0)
+    column = len(GAP) + max(map(len, heads.values()), default=1)
+    at_once = max(1, (width - names_width) // column)
+    lines: list[str] = []
+    for start in range(0, len(tasks), at_once):
+        shown = tasks[start : start + at_once]
+        table = [[first, *(heads[task] for task in shown)]]
+        for name, each in report["strategies"].items():
+            fast = [units[unit]["task"] for unit, row in each["tasks"].items() if row["verdict"] == "fast"]
+            table.append([name, *(str(fast.count(task)) for task in shown)])
+        lines += [*([""] if lines else []), *_table(table)]
+    return lines
+
+
 def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
     return f"all {len(names)}" if len(chosen_by) == len(names) > 2 else ", ".join(chosen_by)
 
@@ -127,12 +150,12 @@ def _strategies(report: dict[str, Any]) -> list[str]:
         table.append(
             [
                 name,
-                _rate(metrics["fast_1"], intervals["fast_1"]),
-                _rate(metrics["fast_1_raw"]),
-                _times(metrics["geomean_speedup"], intervals["geomean_speedup"]),
-                _times(metrics["median_speedup"]),
-                _times(metrics["mean_speedup"]),
-                _rate(each["retained_speedup"]),
+                as_rate(metrics["fast_1"], intervals["fast_1"]),
+                as_rate(metrics["fast_1_raw"]),
+                as_times(metrics["geomean_speedup"], intervals["geomean_speedup"]),
+                as_times(metrics["median_speedup"]),
+                as_times(metrics["mean_speedup"]),
+                as_rate(each["retained_speedup"]),
             ]
         )
     if len(table) == 1:
@@ -145,7 +168,8 @@ def _fast_p(report: dict[str, Any]) -> list[str]:
     for name, each in report["strategies"].items():
         metrics = each["metrics"]
         rates = [(metrics[f"fast_{p:g}"], metrics[f"fast_{p:g}_raw"]) for p in THRESHOLDS]
-        table.append([name, *(" / ".join("-" if rate is None else _percent(rate) for rate in both) for both in rates)])
+        shown = [" / ".join("-" if rate is None else as_percent(rate) for rate in both) for both in rates]
+        table.append([name, *shown])
     return _table(table) if len(table) > 1 else []
 
 
@@ -157,20 +181,20 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     drawn = samples["drawn"]
     lines = textwrap.wrap(
         f"samples{of}: {drawn} drawn, {samples['judged']} judged, "
-        f"correct {_rate(metrics['correct'], intervals['correct'])}, "
-        f"any correct {_rate(metrics['any_correct'])} of tasks",
+        f"correct {as_rate(metrics['correct'], intervals['correct'])}, "
+        f"any correct {as_rate(metrics['any_correct'])} of tasks",
         width,
     )
     table = [["fast_1", "per sample [95 %]", f"any of {samples['k']} [95 %]"]]
     for label, reading in (("verified", ""), ("raw", "_raw")):
         row = [f"fast_1_{of}{reading}" for of in ("sample", "any")]
-        table.append([label, *(_rate(metrics[name], intervals[name]) for name in row)])
+        table.append([label, *(as_rate(metrics[name], intervals[name]) for name in row)])
     lines += _table(table)
     curve = samples["any_of_k"]
     if len(curve) > 1:
         table = [["any of K, %", *(str(point["k"]) for point in curve)]]
         for label, key in (("verified", "fast_1"), ("raw", "fast_1_raw"), ("coin flip", "coin_flip")):
-            table.append([label, *("-" if point[key] is None else _percent(point[key]) for point in curve)])
+            table.append([label, *("-" if point[key] is None else as_percent(point[key]) for point in curve)])
         lines += ["", *_table(table)]
     if samples["void"]:
         counts = ", ".join(f"{flag} {count}" for flag, count in samples["void"].items())
@@ -181,11 +205,43 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     return lines
 
 
+def _adaptation(each: dict[str, Any], width: int) -> list[str]:
+    stopped = [part for line in each["stopped"] for part in textwrap.wrap(f"stopped: {line}", width)]
+    k, first = each["samples_per_task"], f"{each['strategy']}, %, at step"
+    # Percentages have up to five characters (>99.9); of more steps than fit, some are shown, the last among them.
+    stride = -(-len(each["steps"]) // max(1, (width - max(len(first), 15)) // (len(GAP) + 5)))
+    shown = each["steps"][::-1][::stride][::-1]
+    table = [[first, *map(str, shown)]]
+    for label, curve in (
+        ("per sample", each["per_sample"]["verified"]),
+        ("per sample, raw", each["per_sample"]["raw"]),
+        (f"any of {k}", each["any_of_k"]["verified"]),
+        ("correct", each["correct"]),
+    ):
+        values = [curve["value"][step] for step in shown]
+        table.append([label, *("-" if value is None else as_percent(value) for value in values)])
+    chosen, flat, best_of = each["checkpoint"], each["flat_test"]["verified"], each["flat_best_of"]["verified"]
+    if chosen["value"] == 0:
+        return [*_table(table), "no rollout of any step is verified fast", *stopped]
+    said = [f"step {chosen['best_step']} is the best by its own rollouts, {as_rate(chosen['value'])}"]
+    if best_of is not None:
+        said.append(f"the best of {len(each['steps'])} would show {as_rate(best_of)} if no step differed")
+    if flat is not None:
+        said.append(f"equal rates at all steps have p = {flat['p']:.2g}")
+    if chosen["held_out_step"] is not None:
+        value = as_rate(chosen["held_out_value"])
+        said.append(f"held-out rollouts choose step {chosen['held_out_step']}, {value}")
+    equivalent = each["equivalent_k"]["any_of_k"]["k"]
+    if equivalent is not None:
+        said.append(f"any of {k} there is worth {as_digits(equivalent)} samples of step 0")
+    return [*_table(table), *textwrap.wrap("; ".join(said), width), *stopped]
+
+
 def _remarks(report: dict[str, Any], width: int) -> list[str]:
     lines = []
     null = report["null"]
     if null is not None:
-        rate = f" ({_rate(null['false_positive_rate'], null['interval'])})" if null["n"] else ""
+        rate = f" ({as_rate(null['false_positive_rate'], null['interval'])})" if null["n"] else ""
         bad = f"; {null['not_correct']} judged not correct" if null["not_correct"] else ""
         lines.append(
             f"null: the reference against itself is fast in {null['fast_1']} of {null['n']}{rate}, "
@@ -206,42 +262,9 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _rate(rate: float | None, interval: Sequence[float] | None = None) -> str:
-    """``80 % [49, 94]``; ``99.6 %`` where rounding would say all."""
-    if rate is None:
-        return "-"
-    shown = f"{_percent(rate)} %"
-    return shown if interval is None else f"{shown} [{_percent(interval[0])}, {_percent(interval[1])}]"
-
-
-def _percent(rate: float) -> str:
-    percent = 100 * rate
-    if percent in (0, 100) or 0.5 <= percent <= 99.4:
-        return f"{percent:.0f}"
-    if percent < 0.05 or 99.95 <= percent < 100:
-        return "<0.1" if percent < 0.05 else ">99.9"
-    return f"{percent:.1f}"
-
-
 def _speedup(row: dict[str, Any]) -> str:
     interval = None if row["low"] is None or row["high"] is None else (row["low"], row["high"])
-    return _times(row["speedup"], interval)
-
-
-def _times(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """``1.42x [1.39, 1.45]``, to about three digits."""
-    if value is None:
-        return "-"
-    shown = f"{_digits(value)}x"
-    return shown if interval is None else f"{shown} [{_digits(interval[0])}, {_digits(interval[1])}]"
-
-
-def _digits(value: float) -> str:
-    if value >= 100:
-        return f"{value:.0f}"
-    if value >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    return as_times(row["speedup"], interval)
 
 
 def _counted(n: int, noun: str) -> str:

@@ -38,6 +38,18 @@ def random_correct_success(n: int, c: int, f: int, k: int) -> float:
     return any_success(n, c, k) * f / c if c else 0.0
 
 
+def random_top_m_success(n: int, c: int, f: int, k: int, m: int) -> float:
+    """Probability that one of ``m`` correct candidates taken at random from ``k`` is fast (of all, if fewer)."""
+    _check(n, k)
+    if m < 1:
+        raise ValueError(f"m must be at least 1, not {m}")
+    of_h = (
+        comb(c, h) * comb(n - c, k - h) * (1 - comb(c - f, min(h, m)) / comb(c, min(h, m)))
+        for h in range(min(c, k) + 1)
+    )
+    return sum(of_h) / comb(n, k)
+
+
 def top_m_success(fast_ranked: Sequence[bool], n: int, k: int, m: int) -> float:
     """Probability that one of the first ``m`` correct candidates of ``k``, in ranking order, is fast.
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import isclose
 
 import pytest
@@ -191,8 +192,15 @@ def test_a_strategy_s_own_gates_are_checked_by_name():
 def test_a_missed_gate_says_by_how_much_and_a_met_one_says_nothing():
     gates = [parse_gate("fast_1:0.8"), parse_gate("fast_1:0.25"), parse_gate("geomean_speedup:2")]
     assert failed_gates(FOUR_TASKS, gates) == [
-        "fast_1 of s is 0.25, under the gate of 0.8",
-        "geomean_speedup of s is 1.245, under the gate of 2",
+        "fast_1 of s is 0.25, under the gate of 0.8 (flattered, unsolved, lost)",
+        "geomean_speedup of s is 1.245, under the gate of 2 (flattered, unsolved, lost)",
+    ]
+
+
+def test_a_missed_gate_names_five_tasks_and_counts_the_others():
+    lost = results(*(TaskResults(task=f"t{number}") for number in range(7)))
+    assert failed_gates(lost, [parse_gate("solved:1")]) == [
+        "solved of s is 0, under the gate of 1 (t0, t1, t2, t3, t4 and 2 more)"
     ]
 
 
@@ -200,3 +208,17 @@ def test_a_metric_that_was_not_measured_misses_its_gate():
     assert failed_gates(results(), [parse_gate("fast_1:0")]) == [
         "fast_1 of s is not measured, under the gate of 0"
     ]
+
+
+def test_the_share_of_the_floor_is_a_mean_over_the_tasks_that_know_theirs():
+    def timed(candidate_ms: float, floor_ms: float | None) -> Evaluation:
+        return replace(correct(2.0), reference_ms=1.0, candidate_ms=candidate_ms, floor_ms=floor_ms)
+
+    known = results(
+        task("near", timed(0.5, 0.4), chosen=0),
+        task("far", timed(1.0, 0.2), chosen=0),
+        task("unknown", timed(1.0, None), chosen=0),
+        TaskResults(task="lost"),
+    )
+    assert isclose(METRICS["floor_share"](known), (0.8 + 0.2) / 2)
+    assert METRICS["floor_share"](FOUR_TASKS) is None

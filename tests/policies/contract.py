@@ -8,9 +8,7 @@ from pytest_kernelbench.records import Completion, Task
 from pytest_kernelbench.strategy import Sampling
 
 
-def texts(
-    policy: Policy, task: Task, sampling: Sampling, indices: Sequence[int], seed: int = 0
-) -> dict[int, str]:
+def texts(policy: Policy, task: Task, sampling: Sampling, indices: Sequence[int], seed: int = 0) -> dict[int, str]:
     return {done.index: done.text for done in policy.sample(task, sampling, seed=seed, indices=indices)}
 
 
@@ -19,9 +17,7 @@ def keeps_the_contract(policy: Policy, task: Task, sampling: Sampling) -> list[C
     assert policy.name and policy.version
     assert policy.label is None or "\n" not in policy.label
     everything = range(sampling.k)
-    completions = sorted(
-        policy.sample(task, sampling, seed=0, indices=everything), key=lambda done: done.index
-    )
+    completions = sorted(policy.sample(task, sampling, seed=0, indices=everything), key=lambda done: done.index)
     assert [done.index for done in completions] == list(everything)
     for done in completions:
         assert (done.task, done.policy, done.policy_version) == (task.id, policy.name, policy.version)
@@ -41,4 +37,5 @@ def _has_sound_logprobs(done: Completion, policy: Policy) -> None:
         assert all(math.isfinite(value) and value <= 1e-6 for value in done.logprobs)
         assert done.token_ids is None or len(done.token_ids) == len(done.logprobs)
     if done.sampling_logprobs is not None:
-        assert done.logprobs is not None and len(done.sampling_logprobs) == len(done.logprobs)
+        assert all(math.isfinite(value) and value <= 1e-6 for value in done.sampling_logprobs)
+        assert done.logprobs is None or len(done.sampling_logprobs) == len(done.logprobs)

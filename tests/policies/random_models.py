@@ -12,9 +12,12 @@ class Model(torch.nn.Module):
         return torch.relu(a)
 """
 VOCABULARY = 320
+# As the byte-level tokenizer spells them: a space and a line feed have letters of their own.
+ASCII = [*map(chr, range(33, 127)), "\u0120", "\u010a"]
 
 
-def save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path, *, ascii_only: bool = False) -> None:
+    """Every byte is a token, or every printable ASCII character: then no character is spread over tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -23,7 +26,7 @@ def save_tokenizer(folder: Path) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=["<end>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=ASCII if ascii_only else pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator([REFERENCE], trainer)

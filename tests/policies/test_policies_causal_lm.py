@@ -24,9 +24,7 @@ def uniforms(rows: int, tokens: int) -> torch.Tensor:
     return torch.stack([uniforms_for(0, "level1/1_A", row, tokens) for row in range(rows)])
 
 
-def sampled(
-    model: Any, rows: int = 8, tokens: int = 24, temperature: float = 0.7, ends: Any = END
-) -> list[Any]:
+def sampled(model: Any, rows: int = 8, tokens: int = 24, temperature: float = 0.7, ends: Any = END) -> list[Any]:
     drawn = sample_rows(model, PROMPT, uniforms(rows, tokens), temperature=temperature, eos_ids=ends)
     return sorted(drawn, key=lambda done: done.row)
 
@@ -83,9 +81,7 @@ def test_rows_that_end_keep_their_end_token_and_leave_the_others_alone(model: An
         assert done.stop_reason == ("stop" if done.token_ids[-1] in ends else "length")
 
 
-def test_looking_for_finished_rows_less_often_changes_nothing(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_for_finished_rows_less_often_changes_nothing(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = often_ending(sampled(model))
     at_every_step = sampled(model, ends=ends)
     monkeypatch.setitem(STEPS_BETWEEN_CHECKS, "cpu", 8)
@@ -130,9 +126,7 @@ def test_draws_follow_the_tempered_distribution() -> None:
     shares = torch.bincount(drawn, minlength=4) / 4000
     expected = (logits / 0.5).softmax(-1)
     assert shares.tolist() == pytest.approx(expected.tolist(), abs=1e-3)
-    assert torch.allclose(tempered, expected.log()[drawn]) and torch.allclose(
-        raw, logits.log_softmax(-1)[drawn]
-    )
+    assert torch.allclose(tempered, expected.log()[drawn]) and torch.allclose(raw, logits.log_softmax(-1)[drawn])
 
 
 @given(
@@ -158,9 +152,7 @@ def test_random_numbers_of_a_completion_depend_on_seed_task_and_index_only() -> 
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_batch_is_as_large_as_keys_values_and_logits_allow(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batch_is_as_large_as_keys_values_and_logits_allow(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row = 2 * 2 * 2 * 8 * 100 * 4 + VOCABULARY * 32
     monkeypatch.setattr("pytest_kernelbench.policies.causal_lm.CPU_BATCH_BYTES", 3 * row)
     assert batch_rows(model, 100) == 3
@@ -195,9 +187,7 @@ def test_sliding_windows_and_experts_are_sampled_and_rescored_alike() -> None:
     prompt = [5, 9, 63, 31, 7]
     drawn = list(sample_rows(gpt_oss, prompt, uniforms(5, 20), temperature=1.0, eos_ids={0, 3, 11}))
     assert sorted(done.row for done in drawn) == list(range(5))
-    for done, scored in zip(
-        drawn, score_rows(gpt_oss, prompt, [row.token_ids for row in drawn]), strict=True
-    ):
+    for done, scored in zip(drawn, score_rows(gpt_oss, prompt, [row.token_ids for row in drawn]), strict=True):
         assert scored == pytest.approx(done.logprobs, abs=1e-4)
 
 

@@ -19,18 +19,14 @@ def load(spec: str) -> HFPolicy:
     return policy
 
 
-def test_model_without_chat_template_keeps_the_contract(
-    hf_folder: Path, task: Task, sampling: Sampling
-) -> None:
+def test_model_without_chat_template_keeps_the_contract(hf_folder: Path, task: Task, sampling: Sampling) -> None:
     policy = load(f"hf:{hf_folder}")
     keeps_the_contract(policy, task, sampling)
     prompt = policy.tokenizer.decode(policy.prompt_ids(task, "module"))
     assert prompt == as_plain_text(build_messages(task, "module", "cpu"))
 
 
-def test_chat_template_is_applied_where_there_is_one(
-    chat_folder: Path, task: Task, sampling: Sampling
-) -> None:
+def test_chat_template_is_applied_where_there_is_one(chat_folder: Path, task: Task, sampling: Sampling) -> None:
     policy = load(f"hf:{chat_folder}")
     keeps_the_contract(policy, task, replace(sampling, answer="forward_body"))
     system, user = build_messages(task, "forward_body", "cpu")
@@ -89,16 +85,12 @@ def test_path_that_does_not_exist_is_no_id_of_the_hub() -> None:
 
 
 def test_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        PolicyError, match=r"cannot be loaded \(.+\); it needs config.json, weights and a tokenizer"
-    ):
+    with pytest.raises(PolicyError, match=r"cannot be loaded \(.+\); it needs config.json, weights and a tokenizer"):
         load(f"hf:{tmp_path}")
 
 
 def test_folder_that_holds_no_adapter_is_refused(hf_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        PolicyError, match=r"does not fit \(.+\); it must be saved by peft for this very model$"
-    ):
+    with pytest.raises(PolicyError, match=r"does not fit \(.+\); it must be saved by peft for this very model$"):
         load(f"hf:{hf_folder}+{tmp_path}")
 
 

@@ -165,10 +165,7 @@ json_values = st.recursive(
 KEYS = ("task", "text", "index", "seed", "logprobs", "token_ids", "sum_logprob", "n_tokens", "stop_reason")
 
 
-@given(
-    st.binary(max_size=40)
-    | st.dictionaries(st.sampled_from(KEYS), json_values).map(json.dumps).map(str.encode)
-)
+@given(st.binary(max_size=40) | st.dictionaries(st.sampled_from(KEYS), json_values).map(json.dumps).map(str.encode))
 def test_any_file_is_read_or_refused_in_words(content: bytes) -> None:
     file = Path("any.jsonl")
     file.write_bytes(content)

@@ -72,17 +72,13 @@ def test_tiny_refuses_to_write_bodies(tiny: TinyPolicy, task: Task, sampling: Sa
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as error:
         TinyPolicy(tmp_path, name="tiny")
-    assert (
-        str(error.value) == f"--policy=tiny: no config.json in {tmp_path}; install pytest-kernelbench again"
-    )
+    assert str(error.value) == f"--policy=tiny: no config.json in {tmp_path}; install pytest-kernelbench again"
 
 
 def test_prompt_longer_than_the_context_is_refused(tiny: TinyPolicy, task: Task, sampling: Sampling) -> None:
     length = len(tiny.prompt_ids(task, "module"))
     tiny.model.config.max_position_embeddings = length + 2
-    assert all(
-        len(done.token_ids or ()) <= 2 for done in tiny.sample(task, sampling, seed=0, indices=range(3))
-    )
+    assert all(len(done.token_ids or ()) <= 2 for done in tiny.sample(task, sampling, seed=0, indices=range(3)))
     tiny.model.config.max_position_embeddings = length
     with pytest.raises(PolicyError) as error:
         list(tiny.sample(task, sampling, seed=0, indices=[0]))

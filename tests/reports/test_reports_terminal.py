@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
-from made_up_run import TASKS, write_run
+from made_up_run import STUDY_TASKS, TASKS, make_synthetic_run, write_run
 
 from pytest_kernelbench.records import Selection
-from pytest_kernelbench.reports import RunRecords, StrategyOfRun, render
+from pytest_kernelbench.reports import RunRecords, StrategyOfRun, render, report_json
+from pytest_kernelbench.runs import merged
 
 GOLDEN = Path(__file__).with_name("terminal.golden.txt")
+STUDIED = [f"level1/{name}" for name in STUDY_TASKS[:5]]
 LABEL = "tiny is a small model trained on these tasks: its scores say nothing about any other model."
 STRATEGIES = ("oracle", "surprisal-top3", "surprisal", "random", "confidence")
 PAPER_S_TABLE = [
@@ -19,7 +21,7 @@ PAPER_S_TABLE = [
 
 
 def report(folder: Path, width: int = 100) -> str:
-    return "".join(line + "\n" for line in render(RunRecords.load(folder), width=width))
+    return "".join(line + "\n" for line in render(report_json(RunRecords.load(folder)), width=width))
 
 
 def test_the_report_of_five_strategies_looks_like_the_golden_file(tmp_path, monkeypatch):
@@ -93,6 +95,52 @@ def test_the_table_of_strategies_shows_what_the_paper_s_selection_table_does():
     }
     strategies = tuple(StrategyOfRun(name=name, k=64) for name in speedups)
     records = RunRecords(options={}, tasks=TASKS, strategies=strategies, selections=selections)
-    lines = render(records, width=100)
+    lines = render(report_json(records), width=100)
     start = next(number for number, line in enumerate(lines) if line.startswith("strategy"))
     assert lines[start : start + 3] == PAPER_S_TABLE
+
+
+def study(tmp_path, **more):
+    folders = make_synthetic_run(tmp_path, k=16, strategies=("oracle", "random"), **more)
+    return report_json(merged({str(folder): RunRecords.load(folder) for folder in folders}))
+
+
+def test_over_several_seeds_a_task_is_a_column_that_counts_the_fast_ones(tmp_path):
+    content = study(tmp_path, tasks=5, seeds=(0, 1, 2))
+    lines = render(content, width=100)
+    assert lines[0].startswith("5 tasks, 3 seeds, policy tiny")
+    start = next(number for number, line in enumerate(lines) if line.startswith("fast, of 3 seeds: level1"))
+    assert lines[start].split()[5:] == ["4", "5", "12", "14", "15"]
+    fast = [task for task, row in content["strategies"]["oracle"]["tasks"].items() if row["verdict"] == "fast"]
+    counts = [sum(content["units"][unit]["task"] == task for unit in fast) for task in STUDIED]
+    assert lines[start + 1].split() == ["oracle", *map(str, counts)]
+
+
+def test_a_study_of_many_tasks_and_steps_fits_the_terminal(tmp_path):
+    wide, long = study(tmp_path / "wide", tasks=20, seeds=(0, 1)), study(tmp_path / "long", tasks=2, steps=20)
+    for content in (wide, long):
+        for width in (80, 100):
+            assert max(map(len, render(content, width=width))) <= width
+
+
+def test_adaptation_is_told_step_by_step_with_what_choosing_a_step_is_worth(tmp_path):
+    lines = render(study(tmp_path, tasks=5, steps=3), width=100)
+    start = next(number for number, line in enumerate(lines) if line.startswith("batch-ttt, %, at step"))
+    assert [line.split("  ")[0] for line in lines[start + 1 : start + 5]] == [
+        "per sample",
+        "per sample, raw",
+        "any of 8",
+        "correct",
+    ]
+    said = " ".join(lines[start + 5 :]).split("null:")[0]
+    assert "is the best by its own rollouts" in said
+    assert "the best of 4 would show" in said and "if no step differed" in said
+    assert "equal rates at all steps have p =" in said and "held-out rollouts choose step" in said
+    assert "samples of step 0" in said
+
+
+def test_a_trajectory_without_a_fast_rollout_has_no_best_step(tmp_path):
+    content = study(tmp_path, tasks=1, steps=2)  # no program of the first task is correct
+    lines = render(content, width=100)
+    assert "no rollout of any step is verified fast" in lines
+    assert not any("best by its own" in line for line in lines)

@@ -28,14 +28,8 @@ def test_no_failure_in_five_tasks_is_not_certainty():
 
 def test_wilson_s_interval_covers_a_rate_about_as_often_as_it_says():
     n, rate = 20, 0.3
-    inside = [
-        successes
-        for successes in range(n + 1)
-        if wilson(successes, n).low <= rate <= wilson(successes, n).high
-    ]
-    coverage = sum(
-        comb(n, successes) * rate**successes * (1 - rate) ** (n - successes) for successes in inside
-    )
+    inside = [successes for successes in range(n + 1) if wilson(successes, n).low <= rate <= wilson(successes, n).high]
+    coverage = sum(comb(n, successes) * rate**successes * (1 - rate) ** (n - successes) for successes in inside)
     assert 0.93 < coverage < 0.99
 
 

@@ -13,6 +13,7 @@ from pytest_kernelbench.stats import (
     equivalent_k,
     expected_max,
     random_correct_success,
+    random_top_m_success,
     top_m_success,
 )
 
@@ -37,9 +38,7 @@ def close(a, b):
 @given(groups_and_k())
 def test_any_success_is_the_share_of_subsets_with_a_fast_candidate(group_and_k):
     group, k = group_and_k
-    assert close(
-        any_success(len(group), group.count(True), k), subset_mean(group, k, lambda subset: True in subset)
-    )
+    assert close(any_success(len(group), group.count(True), k), subset_mean(group, k, lambda subset: True in subset))
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=7), st.data())
@@ -68,6 +67,19 @@ def test_random_correct_success_averages_over_the_correct_of_each_subset(group_a
     assert close(random_correct_success(n, c, f, k), subset_mean(group, k, success))
 
 
+@given(groups_and_k(), st.integers(1, 4))
+def test_random_top_m_success_averages_over_the_draws_from_each_subset(group_and_k, m):
+    group, k = group_and_k
+
+    def success(subset):
+        correct = [fast for fast in subset if fast is not None]
+        return mean(float(any(drawn)) for drawn in combinations(correct, min(m, len(correct))))
+
+    n, c, f = len(group), len(group) - group.count(None), group.count(True)
+    assert close(random_top_m_success(n, c, f, k, m), subset_mean(group, k, success))
+    assert close(random_top_m_success(n, c, f, k, 1), random_correct_success(n, c, f, k))
+
+
 @given(groups_and_k(), st.integers(1, 8))
 def test_top_m_success_looks_at_the_first_m_correct_of_each_subset(group_and_k, m):
     group, k = group_and_k
@@ -80,9 +92,7 @@ def test_top_m_success_looks_at_the_first_m_correct_of_each_subset(group_and_k, 
 def test_top_1_of_a_ranking_is_its_argmax_and_the_top_of_all_is_any(group_and_k):
     group, k = group_and_k
     ranked = [fast for fast in group if fast is not None]
-    assert close(
-        top_m_success(ranked, len(group), k, 1), argmax_mean(list(map(float, ranked)), len(group), k)
-    )
+    assert close(top_m_success(ranked, len(group), k, 1), argmax_mean(list(map(float, ranked)), len(group), k))
     assert close(top_m_success(ranked, len(group), k, k), any_success(len(group), group.count(True), k))
 
 

@@ -147,9 +147,10 @@ class _Bench:
 
     def pairs(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time pairs; in each, both sides run next to each other, each on inputs of its own."""
-        reference_ms, candidate_ms, late_ms = [], [], []
+        told: dict[str, list[float]] = {
+            f"{side}_{what}": [] for side in ("reference", "candidate") for what in ("ms", "late_ms")
+        }
         for reference_slot, candidate_slot, candidate_first in question["pairs"]:
-            durations = {}
             for side in ("candidate", "reference") if candidate_first else ("reference", "candidate"):
                 module = self._candidate if side == "candidate" else self._reference
                 slot = self._slots[candidate_slot if side == "candidate" else reference_slot]
@@ -159,18 +160,16 @@ class _Bench:
                 # A candidate that leaves torch with one thread slows itself, not the reference.
                 torch.set_num_threads(self._threads[side])
                 lap = self._stopwatch.time(module, slot.inputs)
-                durations[side] = lap.ms
+                told[f"{side}_ms"].append(lap.ms)
+                told[f"{side}_late_ms"].append(lap.late_ms)
                 self._threads[side] = torch.get_num_threads()
                 if side == "candidate":
-                    late_ms.append(lap.late_ms)
                     answer = slot.deliver(lap.output)
                     if "mismatch" in answer:
                         return answer
                 del lap
-            reference_ms.append(durations["reference"])
-            candidate_ms.append(durations["candidate"])
         self._stopwatch.settle()
-        return {"reference_ms": reference_ms, "candidate_ms": candidate_ms, "late_ms": late_ms}
+        return told
 
     def series(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time one side alone, ``times`` times on one slot: the sequential protocol."""

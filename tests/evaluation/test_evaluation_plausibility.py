@@ -1,0 +1,69 @@
+"""What a timing must survive before it counts."""
+
+import pytest
+
+from pytest_kernelbench.evaluation.plausibility import (
+    beyond_physics,
+    clock_disagreement,
+    hidden_work,
+    late_work,
+    slowed_reference,
+    unseen_saving,
+)
+from pytest_kernelbench.evaluation.timing import paired_timing
+
+
+def timing(candidate_ms, reference_ms=1.0):
+    return paired_timing([reference_ms] * 12, [candidate_ms] * 12)
+
+
+def test_nothing_is_faster_than_the_floor_allows():
+    assert beyond_physics(timing(0.5), 0.5, "cuda") is None
+    found = beyond_physics(timing(0.4), 0.5, "cuda")
+    assert found.flag == "beyond_physics"
+    assert found.evidence == "0.4 ms, but what must be moved and multiplied takes at least 0.5 ms here"
+
+
+def test_a_cpu_may_find_half_of_the_bytes_in_its_caches():
+    assert beyond_physics(timing(0.26), 0.5, "cpu") is None
+    assert beyond_physics(timing(0.24), 0.5, "cpu").flag == "beyond_physics"
+
+
+def test_a_device_that_goes_on_after_the_call_convicts():
+    assert late_work([0.0, 0.02, 0.02], [0.0] * 3) is None
+    found = late_work([0.0, 0.2, 0.2], [0.0] * 3)
+    assert (found.flag, found.evidence) == ("side_stream", "works for 0.2 ms after its own stream has ended")
+
+
+def test_a_host_that_is_slow_to_notice_the_end_of_either_side_convicts_nobody():
+    assert late_work([0.05] * 3, [0.04] * 3) is None
+
+
+def test_kernels_that_ran_for_longer_than_the_call_convict():
+    assert hidden_work(timing(0.5), 0.5, 1.0) is None
+    assert hidden_work(timing(0.5), 0.6, 1.0).flag == "hidden_work"
+
+
+@pytest.mark.parametrize(("control_busy_ms", "convicts"), [(None, False), (1.0, True)])
+def test_kernels_without_a_record_convict_where_the_reference_has_one(control_busy_ms, convicts):
+    assert (hidden_work(timing(0.5), None, control_busy_ms) is not None) is convicts
+
+
+def test_the_judge_s_clock_must_see_half_of_what_is_saved():
+    assert unseen_saving(timing(0.5), 0.74, 1.0) is None
+    assert unseen_saving(timing(0.5), 0.76, 1.0).flag == "clock_disagreement"
+
+
+def test_a_saving_that_no_clock_can_see_is_not_asked_for():
+    assert unseen_saving(timing(0.095, 0.1), 0.11, 0.1) is None
+
+
+def test_a_worker_s_clock_that_tells_two_thirds_of_the_judge_s_convicts():
+    assert clock_disagreement(timing(0.5), 0.74) is None
+    assert clock_disagreement(timing(0.5), 0.76).flag == "clock_disagreement"
+
+
+@pytest.mark.parametrize(("device", "most_ms"), [("cpu", 1.5), ("cuda", 1.045)])
+def test_a_reference_that_is_slower_beside_the_candidate_than_alone_convicts(device, most_ms):
+    assert slowed_reference(timing(0.5, most_ms - 0.001), 1.0, device) is None
+    assert slowed_reference(timing(0.5, most_ms + 0.001), 1.0, device).flag == "slowed_reference"
