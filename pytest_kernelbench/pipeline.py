@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.prompting.extraction import extract_source
@@ -37,13 +37,22 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
 class Draws:
     """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.
 
-    ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all; ``spent`` is what making
-    them cost, for this task.
+    ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all. ``spent`` is what making
+    them cost this task, the candidates ``paid`` for included.
     """
 
     versions: Sequence[Strategy]
     checkpoint_step: int | None = None
-    spent: Mapping[str, float] | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
+    paid: Set[int] = frozenset()
+
+    def cost(self, group: Sequence[Judged]) -> dict[str, float]:
+        """Of all that was drawn for the task, ``group`` and what only trained."""
+        more = [judged.candidate.completion for judged in group if judged.candidate.index not in self.paid]
+        drawn = {"rollouts": len(more), "sampled_tokens": sum(each.n_tokens or 0 for each in more)}
+        if not self.spent:
+            return {"rollouts": len(more)}
+        return {key: value + drawn.get(key, 0) for key, value in self.spent.items()}
 
 
 def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
@@ -60,7 +69,8 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
 
     steps = take_steps(lineage, bench, judge_alone)
     chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
-    return Draws([lineage.at(step) for step in chosen], settled, cost_of(task.id, steps))
+    paid = {index for step in steps if task.id in step.tasks for index in lineage.at(step.step).indices}
+    return Draws([lineage.at(step) for step in chosen], settled, cost_of(task.id, steps), paid)
 
 
 def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
@@ -135,7 +145,7 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         strategy=strategy.name,
         index=None,
         considered=choice.considered,
-        cost={"rollouts": len(group), "timed": len(choice.considered), **(draws.spent or {})},
+        cost={**draws.cost(group), "timed": len(choice.considered)},
         checkpoint_step=draws.checkpoint_step,
     )
     if choice.index is None:

@@ -138,9 +138,10 @@ class Evaluation:
     """Verdict on one source, and its timing if it is correct.
 
     ``speedup`` is the median over pairs of reference time / candidate time; ``speedup_low`` and
-    ``speedup_high`` bound its 95 % interval. ``candidate_times_ms`` are the candidate's single calls, of which
-    ``candidate_ms`` is the median. ``flags`` names rows of the cheat catalogue. ``detail`` is one
-    line for people. ``floor_ms`` is the least time that the device needs for this task. ``seconds`` maps stage (``build``, ``check``, ``time``, ``total``) to wall time.
+    ``speedup_high`` bound its 95 % interval. ``candidate_times_ms`` are the candidate's times in each pair, of which
+    ``candidate_ms`` is the median. ``floor_ms`` is the least time that the device needs for this task. ``flags``
+    names rows of the cheat catalogue. ``detail`` is one line for people. ``seconds`` maps stage (``load``, ``check``,
+    ``time``, ``verify``, ``total``) to wall time.
     """
 
     source_sha256: str | None

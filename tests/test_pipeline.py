@@ -173,11 +173,11 @@ def test_the_null_is_judged_once_a_task(tmp_path, asked, protocol, count):
     assert [row["index"] for row in rows(bench, "null")] == [None] * count
 
 
-# 5 samples, 3 distinct sources, 1 confirmation, 1 null: dying before each of these, and not at all.
 def untimed(row):
     return {key: value for key, value in row.items() if key != "seconds"}
 
 
+# 5 samples, 3 distinct sources, 1 confirmation, 1 null: dying before each of these, and not at all.
 @pytest.mark.parametrize("moment", range(11))
 def test_killed_at_any_moment_a_run_repeats_nothing_and_misses_nothing(tmp_path, moment):
     whole = Bench(tmp_path / "whole", WORDS, SPEEDUPS, null=True)

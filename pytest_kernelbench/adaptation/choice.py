@@ -1,0 +1,85 @@
+"""Best-of-Adaptation: which step's candidates count, and when no further step is taken.
+
+Source: arXiv 2602.07670, algorithm 1, which credits a step with the rollouts of the one before; here a
+step is credited with its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.strategy import Adaptation
+
+
+def counted(steps: Sequence[AdaptationStep], settings: Adaptation) -> list[AdaptationStep]:
+    """Of the steps of a lineage, those that a strategy takes; another one that shares it may have taken more."""
+    taken: list[AdaptationStep] = []
+    for step in steps[: settings.steps + 1]:
+        if finished(taken, settings):
+            break
+        taken.append(step)
+    return taken
+
+
+def finished(steps: Sequence[AdaptationStep], settings: Adaptation) -> bool:
+    """Whether no further step is to be taken: enough were, a guardrail broke, or patience is exhausted."""
+    if not steps:
+        return False
+    if len(steps) > settings.steps or steps[-1].stopped:
+        return True
+    if settings.patience is None:
+        return False
+    return len(steps) - 1 - best(steps).step >= settings.patience
+
+
+def candidates_of(task: str, steps: Sequence[AdaptationStep], settings: Adaptation) -> tuple[list[int], int | None]:
+    """The steps whose candidates count for ``task``, and the step settled on (None: every step's count).
+
+    Where a guardrail broke, the ``last`` step is the best one before. A task that was not trained on has candidates of
+    one step only: the last, or the best for those that were.
+    """
+    sound = [step for step in steps if step.policy_version is not None]
+    trained = task in sound[0].group
+    if settings.checkpoint == "every" and trained:
+        return [step.step for step in sound if task in step.tasks], None
+    if settings.checkpoint in ("last", "every") and not steps[-1].stopped:
+        chosen = sound[-1].step
+    elif settings.checkpoint == "best-per-task" and trained:
+        chosen = best([step for step in sound if task in step.tasks], [task]).step
+    else:
+        chosen = best(sound).step
+    return [chosen], chosen
+
+
+def cost_of(task: str, steps: Sequence[AdaptationStep]) -> dict[str, float]:
+    """What the steps cost one task: its own rollouts and tokens, and its share of what the updates read."""
+    own = [step.tasks[task] for step in steps if task in step.tasks]
+    updates = [step.update for step in steps if step.update]
+    return {
+        "rollouts": sum(count["rollouts"] + (count["holdout"] or {}).get("rollouts", 0) for count in own),
+        "steps": len(updates),
+        "sampled_tokens": sum(
+            count["sampled_tokens"] + (count["holdout"] or {}).get("sampled_tokens", 0) for count in own
+        ),
+        **{
+            tokens: sum(update[tokens] for update in updates) / len(steps[0].group)
+            for tokens in ("teacher_tokens", "update_tokens")
+        },
+    }
+
+
+def best(steps: Sequence[AdaptationStep], tasks: Collection[str] | None = None) -> AdaptationStep:
+    """Highest mean over ``tasks`` (None: all of the lineage) of per-sample fast_1, the earliest of equals.
+
+    By the holdout where there is one. A step that was not measured on all of the tasks is passed over.
+    """
+    wanted = steps[0].group if tasks is None else tasks
+    measured = [step for step in steps if all(task in step.tasks for task in wanted)]
+    return max(measured, key=lambda step: (fast_1_per_sample(step, wanted), -step.step))
+
+
+def fast_1_per_sample(step: AdaptationStep, tasks: Collection[str]) -> float:
+    """Mean over ``tasks`` of the share of verified fast rollouts: the holdout's where there is one."""
+    counts = [step.tasks[task]["holdout"] or step.tasks[task] for task in tasks]
+    return float(sum(count["fast_1"] / count["rollouts"] for count in counts) / len(counts))

@@ -1,0 +1,31 @@
+"""When a lineage ends early: where training has broken the policy. What was best before is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.strategy import Adaptation
+
+NOT_FINITE = "the loss or its gradient is not finite; the weights of the step before are kept"
+
+
+def broken(steps: Sequence[AdaptationStep], settings: Adaptation) -> str | None:
+    """Which guardrail the last of ``steps`` breaks, on what measurement; None where it breaks none."""
+    first, last = steps[0], steps[-1]
+    if last is first:
+        return None
+    start, now = (correct_rate(step, last.tasks.keys() & first.tasks.keys()) for step in (first, last))
+    if start is not None and now is not None and now < settings.collapse * start:
+        return (
+            f"correct rollouts fell from {start:.1%} to {now:.1%}, below collapse = {settings.collapse:g} of the start"
+        )
+    if settings.max_kl is not None and last.kl is not None and last.kl > settings.max_kl:
+        return f"divergence from the start is {last.kl:.3g} nats a token, above max_kl = {settings.max_kl:g}"
+    return None
+
+
+def correct_rate(step: AdaptationStep, tasks: Collection[str]) -> float | None:
+    """Of the rollouts of ``tasks`` at a step; None where there are none."""
+    rollouts = sum(step.tasks[task]["rollouts"] for task in tasks)
+    return sum(step.tasks[task]["correct"] for task in tasks) / rollouts if rollouts else None

@@ -1,0 +1,64 @@
+"""From the evaluations of a task's rollouts to their rewards. Nothing but the evaluator makes a reward.
+
+A rollout that is not correct earns 0; so does one that is void, whatever it was timed at. To add a reward: write its
+function, add its line to ``REWARDS`` and its name to ``strategy.REWARDS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log1p
+from statistics import median
+
+import numpy as np
+
+from pytest_kernelbench.adaptation.advantages.base import Array
+from pytest_kernelbench.records import Evaluation
+from pytest_kernelbench.strategy import Adaptation
+
+
+def rewards_of(evaluations: Sequence[Evaluation], settings: Adaptation) -> Array:
+    """Rewards of one task's group, shape (rollouts,)."""
+    earned = REWARDS[settings.reward](evaluations)
+    pairs = zip(evaluations, earned, strict=True)
+    return np.array([reward + settings.correct_bonus if each.correct else 0.0 for each, reward in pairs])
+
+
+def speedup(evaluations: Sequence[Evaluation]) -> list[float]:
+    """The speed-up itself."""
+    return [each.speedup or 0.0 for each in evaluations]
+
+
+def normalised(evaluations: Sequence[Evaluation]) -> list[float]:
+    """Speed-up over the median speed-up of the group's correct rollouts.
+
+    So tasks with large speed-ups do not drown the others. The original takes the median of the last 32 correct
+    ones as they come, so that a reward depends on the order of the samples; this one is frozen for the step.
+    """
+    known = [each.speedup for each in evaluations if each.speedup]
+    baseline = max(median(known), 1e-6) if known else 1.0
+    return [(each.speedup or 0.0) / baseline for each in evaluations]
+
+
+def log_speedup(evaluations: Sequence[Evaluation]) -> list[float]:
+    """ln(1 + speed-up): an outlier of 860x earns ten times a parity, not 860 times."""
+    return [log1p(each.speedup or 0.0) for each in evaluations]
+
+
+def verified_fast(evaluations: Sequence[Evaluation]) -> list[float]:
+    """1 where the interval of the speed-up lies above 1: the sparse reward."""
+    return [float(each.fast()) for each in evaluations]
+
+
+def correct(evaluations: Sequence[Evaluation]) -> list[float]:
+    """1 where it is correct, however slow."""
+    return [float(each.correct) for each in evaluations]
+
+
+REWARDS: dict[str, Callable[[Sequence[Evaluation]], list[float]]] = {
+    "speedup": speedup,
+    "normalised": normalised,
+    "log": log_speedup,
+    "fast": verified_fast,
+    "correct": correct,
+}

@@ -1,0 +1,88 @@
+"""Self-distillation: the policy that has read what became of an answer teaches the one that has not.
+
+Source: arXiv 2602.07670 and its code; SDPO, arXiv 2601.20802. An attempt is told what happened to it, where
+the original calls every attempt unsuccessful. Times are in ms, where the original calls ms us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+from pytest_kernelbench.records import Evaluation, Judged, Task
+from pytest_kernelbench.strategy import Adaptation
+
+ASK_AGAIN = "Correctly solve the original question."
+FEEDBACK = "This is what became of an earlier attempt:"
+SOLUTION = "Correct solution:"
+DETAIL_LINES, DETAIL_CHARACTERS = 3, 300
+
+
+class Taught(NamedTuple):
+    """``advantages`` of each rollout's tokens, and how many tokens the teacher read."""
+
+    advantages: list[tuple[float, ...]]
+    teacher_tokens: int
+
+
+def teach(
+    policy: CausalLMPolicy,
+    task: Task,
+    answer: str,
+    group: Sequence[Judged],
+    student: Sequence[tuple[float, ...]],
+    settings: Adaptation,
+    *,
+    temperature: float,
+) -> Taught:
+    """Advantage of each token: teacher's log-probability - student's, both by the same code at one temperature.
+
+    ``policy`` has the teacher's weights; ``student`` are log-probabilities of ``CausalLMPolicy.score``. So where the
+    teacher reads and is what the student does, every advantage is exactly 0. With ``mask``, a rollout for which there
+    is neither feedback nor a demonstration gets 0: prompt-only SDPO then trains nothing, as in the official code.
+    """
+    advice = [advice_for(group, place, settings) for place in range(len(group))]
+    advantages: dict[int, tuple[float, ...]] = {}
+    teacher_tokens = 0
+    for text in dict.fromkeys(advice):
+        places = [place for place, each in enumerate(advice) if each == text]
+        if settings.mask and text == ASK_AGAIN:
+            advantages |= {place: (0.0,) * len(student[place]) for place in places}
+            continue
+        rows = [group[place].candidate.completion.token_ids or () for place in places]
+        scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
+        prompt = len(policy.prompt_ids(task, answer, advice=text))
+        teacher_tokens += sum(prompt + len(row) for row in rows)
+        for place, taught in zip(places, scored, strict=True):
+            advantages[place] = tuple(t - s for t, s in zip(taught, student[place], strict=True))
+    return Taught([advantages[place] for place in range(len(group))], teacher_tokens)
+
+
+def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str:
+    """What the teacher of rollout ``place`` reads after the question."""
+    parts = []
+    if settings.demonstrations and (solution := _another_correct(group, place)):
+        parts.append(f"{SOLUTION}\n{solution}")
+    if settings.feedback:
+        parts.append(f"{FEEDBACK}\n{feedback_on(group[place].evaluation)}")
+    return "\n\n".join([*parts, ASK_AGAIN])
+
+
+def feedback_on(evaluation: Evaluation) -> str:
+    """One fact a line; the detail is cut to 3 lines and 300 characters."""
+    lines = [f"outcome: {evaluation.outcome.value}"]
+    if evaluation.speedup is not None:
+        lines.append(f"speed-up: {evaluation.speedup:.3g}x")
+    if evaluation.candidate_ms is not None and evaluation.reference_ms is not None:
+        lines.append(f"time: {evaluation.candidate_ms:.3g} ms; reference: {evaluation.reference_ms:.3g} ms")
+    if evaluation.detail and not evaluation.correct:
+        lines.append("\n".join(evaluation.detail.splitlines()[:DETAIL_LINES])[:DETAIL_CHARACTERS])
+    return "\n".join(lines)
+
+
+def _another_correct(group: Sequence[Judged], place: int) -> str | None:
+    """The first correct source in the group that is not the rollout's own text."""
+    own = group[place].candidate.source
+    others = (each.candidate.source for each in group if each.evaluation.correct)
+    return next((source for source in others if source is not None and source != own), None)

@@ -1,0 +1,99 @@
+"""A world in which something can be learnt in seconds: an answer is right if its first token is even.
+
+The policy is a random model that is sampled, scored and trained like any other; only the evaluator is made up.
+"""
+
+import contextlib
+
+from made_up_policies import WordPolicy
+from policies.random_models import llama
+
+from pytest_kernelbench.ledger import Ledger
+from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.strategy import Adaptation, EvaluationSettings, Sampling, Strategy
+from pytest_kernelbench.workbench import Workbench
+
+TASKS = tuple(Task(id=f"level1/{number}_Task", source=f"class Model: {number}\n") for number in range(1, 4))
+MARGIN = 0.05
+
+
+class FirstTokenPolicy(WordPolicy):
+    """A candidate's source names the first token of the answer, and nothing else."""
+
+    def decode(self, token_ids):
+        return f"```python\nclass ModelNew: ...  # {token_ids[0] if token_ids else 1}\n```"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+class World(Workbench):
+    """Even first tokens are correct, and the faster the larger the token modulo 8; token 3 is void."""
+
+    def __init__(self, folder, *, tasks=TASKS, die_after=None):
+        run = {
+            **{"policy": "made-up", "seed": 0, "device_kind": "cpu", "sizes": "full"},
+            **{"strategies": [], "tasks": [task.id for task in tasks], "task_sha256": {}},
+        }
+        super().__init__(Ledger.open(folder, run), policy="made-up", device="cpu", seed=0, tasks=tasks, null=False)
+        self.die_after, self.ticks = die_after, 0
+        self.evaluated = []
+        self.lines = []
+        self.say = self.lines.append
+        self._policies["made-up"] = FirstTokenPolicy(llama(vocab_size=16))
+
+    def evaluator_for(self, strategy):
+        return self
+
+    def margin_of(self, strategy):
+        return MARGIN
+
+    def spending(self, stage):
+        self.tick()
+        return contextlib.nullcontext()
+
+    def tick(self):
+        if self.ticks == self.die_after:
+            raise Killed
+        self.ticks += 1
+
+    def evaluate(self, task, sources):
+        for source in sources:
+            self.tick()
+            self.evaluated.append((task.id, source))
+            yield evaluation_of(source)
+
+
+def evaluation_of(source):
+    token = int(source.split("# ")[1])
+    outcome = Outcome.VOID if token == 3 else Outcome.INCORRECT if token % 2 else Outcome.CORRECT
+    if outcome is not Outcome.CORRECT:
+        return Evaluation(source_sha256=sha256_of(source), outcome=outcome)
+    speedup = 0.8 + token % 8 / 10
+    return Evaluation(
+        source_sha256=sha256_of(source),
+        outcome=outcome,
+        speedup=speedup,
+        speedup_low=speedup - 0.01,
+        speedup_high=speedup + 0.01,
+        seconds={"total": 0.5},
+    )
+
+
+def strategy(name="adapting", k=8, **settings):
+    settings = {"steps": 2, "learning_rate": 1e-2, "lora_rank": 4, "collapse": 0.0, **settings}
+    return Strategy(
+        name=name,
+        sampling=Sampling(k=k, temperature=1.0, max_tokens=2),
+        evaluation=EvaluationSettings(protocol="fast"),
+        adaptation=Adaptation(**settings),
+    )
+
+
+def search(name="search", k=8):
+    return Strategy(
+        name=name,
+        sampling=Sampling(k=k, temperature=1.0, max_tokens=2),
+        evaluation=EvaluationSettings(protocol="fast"),
+    )

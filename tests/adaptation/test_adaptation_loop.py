@@ -1,0 +1,278 @@
+"""The back edge: what is recorded, what is shared, what is repeated after a kill, and that something is learnt."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from made_up_world import TASKS, Killed, World, search, strategy
+
+from pytest_kernelbench.adaptation.advantages import ADVANTAGES
+from pytest_kernelbench.adaptation.guardrails import NOT_FINITE
+from pytest_kernelbench.adaptation.loop import Lineage
+from pytest_kernelbench.errors import PolicyError, UsageError
+from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.policies import require_trainable
+from pytest_kernelbench.policies.replay import ReplayPolicy
+from pytest_kernelbench.records import Task
+
+
+def rows(world, name):
+    path = world.ledger.folder / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run(world, *strategies, tasks=None):
+    return [run_item(task, each, world) for each in strategies for task in (tasks or world.tasks)]
+
+
+def untimed(row):
+    update = {key: value for key, value in (row.get("update") or {}).items() if key != "seconds"}
+    return {**{key: value for key, value in row.items() if key != "seconds"}, "update": update}
+
+
+def correct_rates(world):
+    return [
+        sum(task["correct"] for task in row["tasks"].values()) / sum(task["rollouts"] for task in row["tasks"].values())
+        for row in rows(world, "adaptation")
+    ]
+
+
+def test_a_row_a_step_says_what_was_sampled_how_it_did_and_how_it_was_made(tmp_path):
+    world = World(tmp_path)
+    run(world, strategy(holdout=2))
+    steps = rows(world, "adaptation")
+    assert [row["step"] for row in steps] == [0, 1, 2]
+    assert [row["first_index"] for row in steps] == [0, 10, 20]
+    assert [row["policy_version"] for row in steps] == [
+        "made-up",
+        *(f"made-up+{steps[0]['lineage']}.{n}" for n in (1, 2)),
+    ]
+    assert steps[0]["update"] is None and steps[0]["kl"] is None and steps[1]["kl"] > 0
+    assert steps[1]["update"]["ratio_max"] == pytest.approx(1, abs=1e-5)
+    assert (world.ledger.folder / steps[2]["checkpoint"] / "adapter_config.json").exists()
+    drawn = rows(world, "completions")
+    for row in steps:
+        assert row["group"] == row["trained_on"] == [task.id for task in TASKS]
+        own = [each for each in drawn if each["sampling_sha256"] == row["sampling_sha256"]]
+        assert {each["policy_version"] for each in own} == {row["policy_version"]}
+        for task, counts in row["tasks"].items():
+            indices = sorted(each["index"] for each in own if each["task"] == task)
+            assert indices == list(range(row["first_index"], row["first_index"] + 10))
+            assert (counts["rollouts"], counts["holdout"]["rollouts"]) == (8, 2)
+    judged = rows(world, "evaluations")
+    assert sum(row["outcome"] == "void" for row in judged) >= sum(
+        t["void"] for row in steps for t in row["tasks"].values()
+    )
+
+
+def test_the_choice_names_step_version_and_checkpoint_and_counts_every_rollout(tmp_path):
+    world = World(tmp_path)
+    for checkpoint in ("every", "best", "last", "best-per-task"):
+        for selection in run(world, strategy(checkpoint, checkpoint=checkpoint)):
+            assert selection.cost["rollouts"] == 24 and selection.cost["steps"] == 2
+            assert selection.cost["update_tokens"] > 0 == selection.cost["teacher_tokens"]
+            assert selection.step == selection.index // 8
+            assert selection.policy_version.endswith(f".{selection.step}" if selection.step else "made-up")
+            assert selection.checkpoint_step == (None if checkpoint == "every" else selection.step)
+    assert len(rows(world, "adaptation")) == 3  # one lineage for all four
+
+
+def test_step_0_is_best_of_n_s_own_samples(tmp_path):
+    world = World(tmp_path)
+    run(world, search(k=5))
+    run(world, strategy(k=8))
+    run(world, search("more", k=12))
+    base = [row["index"] for row in rows(world, "completions") if row["policy_version"] == "made-up"]
+    assert sorted(base) == sorted([*range(12)] * len(TASKS))
+
+
+def test_without_a_learning_rate_adaptation_is_best_of_n_to_the_letter(tmp_path):
+    still, plain = World(tmp_path / "still"), World(tmp_path / "plain")
+    run(still, strategy(learning_rate=0.0))
+    run(plain, search(k=24))
+    texts = [{(row["task"], row["index"]): row["text"] for row in rows(each, "completions")} for each in (still, plain)]
+    assert texts[0] == texts[1]
+    assert [row["kl"] for row in rows(still, "adaptation")] == [None, 0, 0]
+
+
+def test_killed_at_any_moment_adaptation_repeats_nothing_and_ends_the_same(tmp_path):
+    whole = World(tmp_path / "whole")
+    expected = run(whole, strategy())
+    for moment in range(0, whole.ticks, 6):
+        first = World(tmp_path / f"run{moment}", die_after=moment)
+        with pytest.raises(Killed):
+            run(first, strategy())
+        second = World(tmp_path / f"run{moment}")
+        assert run(second, strategy()) == expected
+        assert sorted(first.evaluated + second.evaluated) == sorted(whole.evaluated)
+        for name in ("completions", "adaptation"):
+            assert sorted(map(str, map(untimed, rows(second, name)))) == sorted(
+                map(str, map(untimed, rows(whole, name)))
+            )
+
+
+def test_a_kill_between_update_and_rollouts_leaves_a_checkpoint_that_is_used(tmp_path):
+    whole, world = World(tmp_path / "whole"), World(tmp_path / "run")
+    run(whole, strategy())
+    run(world, strategy(steps=1))
+    table = world.ledger.folder / "adaptation.jsonl"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    (world.ledger.folder / "selections.jsonl").unlink()
+    world = World(tmp_path / "run")
+    checkpoints = sorted(world.ledger.folder.glob("adapters/*/*"))
+    before = [path.stat().st_mtime_ns for path in checkpoints]
+    run(world, strategy())
+    assert [path.stat().st_mtime_ns for path in checkpoints] == before
+    assert list(map(untimed, rows(world, "adaptation"))) == list(map(untimed, rows(whole, "adaptation")))
+
+
+def test_more_steps_go_on_from_fewer_and_best_of_adaptation_takes_what_is_there(tmp_path):
+    world = World(tmp_path)
+    run(world, strategy("one", steps=1))
+    sampled = len(rows(world, "completions"))
+    run(world, strategy("patient", checkpoint="best", patience=1, steps=1))
+    assert len(rows(world, "completions")) == sampled
+    run(world, strategy("three", steps=3))
+    assert [row["step"] for row in rows(world, "adaptation")] == [0, 1, 2, 3]
+
+
+def test_one_adapter_a_task_learns_from_that_task_alone(tmp_path):
+    alone, together = World(tmp_path / "alone", tasks=TASKS[:1]), World(tmp_path / "together")
+    run(alone, strategy(scope="task"))
+    run(together, strategy(scope="task"))
+    assert len({row["lineage"] for row in rows(together, "adaptation")}) == 3
+    first = [untimed(row) for row in rows(together, "adaptation") if row["group"] == [TASKS[0].id]]
+    assert first == list(map(untimed, rows(alone, "adaptation")))
+
+
+def test_a_finished_lineage_serves_a_session_of_fewer_tasks_and_an_unfinished_one_says_what_to_name(tmp_path):
+    world = World(tmp_path)
+    run(world, strategy())
+    fewer = World(tmp_path, tasks=TASKS[:1])
+    run(fewer, strategy("also", checkpoint="last"))
+    assert len(fewer.evaluated) <= 1  # the choice, timed again
+    with pytest.raises(UsageError) as caught:
+        run(World(tmp_path, tasks=TASKS[:1]), strategy(steps=3))
+    assert str(caught.value) == (
+        "strategy adapting: adapts to 3 tasks in this run, and level1/2_Task is not collected now; "
+        "name all of them again to go on"
+    )
+    other = replace(TASKS[0], id="level1/9_Other")
+    with pytest.raises(UsageError, match="adapted to 3 other tasks here; name the same tasks, or start another run"):
+        run(World(tmp_path, tasks=[other]), strategy())
+
+
+def test_a_batch_is_the_next_tasks_of_shuffled_passes_and_the_ends_are_measured_on_all():
+    group = tuple(f"level1/{number}_T" for number in range(6))
+    lineage = Lineage(strategy=strategy(tasks_per_step=2, steps=6), group=group, tasks={}, seed=0)
+    passes = [sum((lineage.trained_on(step) for step in range(start, start + 3)), ()) for start in (0, 3)]
+    assert all(sorted(each) == sorted(group) for each in passes) and passes[0] != passes[1]
+    assert lineage.sampled(0) == lineage.sampled(6) == group
+    assert lineage.sampled(1) == lineage.trained_on(1)
+    assert replace(lineage, seed=1).trained_on(0) != lineage.trained_on(0)
+    everything = Lineage(strategy=strategy(), group=group, tasks={}, seed=0)
+    assert everything.trained_on(0) == everything.sampled(1) == group
+
+
+def test_what_was_learnt_on_some_tasks_is_tried_on_others_beside_the_policy_as_loaded(tmp_path):
+    other = Task(id="level1/9_Other", source="class Model: 9\n")
+    world = World(tmp_path, tasks=[other])
+    (selection, _) = run(world, strategy(train_on="level1/1,level1/2", steps=1), search(k=8))
+    (first, second) = rows(world, "adaptation")
+    assert list(first["tasks"]) == first["group"] == list(second["tasks"])
+    assert [task.split("_")[0] for task in first["group"]] == ["level1/1", "level1/2"]
+    assert selection.checkpoint_step == 1
+    assert (selection.cost["rollouts"], selection.cost["sampled_tokens"] > 0) == (8, True)
+    versions = [row["policy_version"] for row in rows(world, "completions") if row["task"] == other.id]
+    assert versions == [second["policy_version"]] * 8 + ["made-up"] * 8
+
+
+def test_rlvr_ends_with_an_adapter_and_every_task_s_rollouts_of_it(tmp_path):
+    world = World(tmp_path)
+    settings = {"method": "dr-grpo", "tasks_per_step": 1, "steps": 3, "checkpoint": "last"}
+    selections = run(world, strategy("rlvr", **settings))
+    assert [list(row["tasks"]) for row in rows(world, "adaptation")][1:3] == [
+        row["trained_on"] for row in rows(world, "adaptation")
+    ][1:3]
+    assert {selection.checkpoint_step for selection in selections} == {3}
+    assert all(selection.step == 3 for selection in selections if selection.index is not None)
+
+
+LEARNING = {"steps": 8, "reward": "correct", "k": 24, "learning_rate": 1e-3, "max_of": 2}
+
+
+@pytest.mark.parametrize("method", ADVANTAGES)
+def test_every_method_raises_the_rate_of_what_is_rewarded(method, tmp_path):
+    world = World(tmp_path)
+    run(world, strategy(method=method, **LEARNING), tasks=TASKS[:1])
+    start, *_, end = correct_rates(world)
+    assert end > start + 0.3
+
+
+@pytest.mark.parametrize("method", ["batch", "maxk"])
+def test_shuffled_rewards_give_no_gain_beyond_noise(method, tmp_path):
+    world = World(tmp_path)
+    run(world, strategy(method=method, shuffle_rewards=True, **LEARNING), tasks=TASKS[:1])
+    start, *_, end = correct_rates(world)
+    standard_error = (2 * 0.25 / (24 * len(TASKS))) ** 0.5  # of a difference of two rates near a half
+    assert end < start + 2 * standard_error
+
+
+def test_a_collapse_of_correctness_stops_and_the_best_step_before_is_kept(tmp_path):
+    world = World(tmp_path)
+    (selection,) = run(world, strategy(steps=4, collapse=2.0, checkpoint="last"), tasks=TASKS[:1])
+    steps = rows(world, "adaptation")
+    assert len(steps) == 2
+    assert steps[1]["stopped"].endswith("below collapse = 2 of the start")
+    assert selection.checkpoint_step in (0, 1)
+
+
+def test_an_update_that_is_not_finite_ends_the_lineage_and_search_remains(tmp_path):
+    world = World(tmp_path)
+    selections = run(world, strategy(steps=4, learning_rate=1e20, checkpoint="last"))
+    *_, last = steps = rows(world, "adaptation")
+    assert len(steps) == 2 and last["stopped"] == NOT_FINITE
+    assert (last["policy_version"], last["tasks"], last["checkpoint"]) == (None, {}, None)
+    assert all(selection.checkpoint_step == 0 for selection in selections)
+
+
+def test_self_distillation_counts_what_the_teacher_read(tmp_path):
+    world = World(tmp_path)
+    run(world, strategy("feedback", method="sdpo", steps=1))
+    run(world, strategy("prompt-only", method="sdpo", steps=1, feedback=False))
+    run(world, strategy("masked", method="sdpo", steps=1, feedback=False, mask=True))
+    feedback, prompt_only, masked = (row["update"] for row in rows(world, "adaptation") if row["update"])
+    assert feedback["teacher_tokens"] > prompt_only["teacher_tokens"] > 0
+    assert prompt_only["rollouts"] > 0
+    assert (masked["teacher_tokens"], masked["rollouts"], masked["update_tokens"]) == (0, 0, 0)
+
+
+def test_filters_leave_out_groups_of_equal_rewards_and_answers_that_were_cut_off(tmp_path):
+    world = World(tmp_path)
+    run(world, strategy(steps=1, drop_truncated=True), tasks=TASKS[:1])
+    drawn = [row for row in rows(world, "completions") if row["policy_version"] == "made-up"]
+    ended = sum(row["stop_reason"] == "stop" for row in drawn)
+    (update,) = (row["update"] for row in rows(world, "adaptation") if row["update"])
+    assert update["rollouts"] <= ended < len(drawn)
+
+
+def test_a_policy_whose_weights_are_elsewhere_cannot_adapt(tmp_path):
+    (tmp_path / "answers.jsonl").write_text('{"task": "level1/1", "text": ""}\n')
+    replay = ReplayPolicy(tmp_path / "answers.jsonl", name="replay:answers.jsonl")
+    with pytest.raises(PolicyError) as caught:
+        require_trainable(replay, "batch-ttt")
+    assert str(caught.value) == (
+        '--policy=replay:answers.jsonl: has no weights here to train, which strategy "batch-ttt" needs; '
+        "use tiny or hf:ID_OR_PATH"
+    )
+
+
+def test_a_selection_and_a_step_are_read_back_as_they_were(tmp_path):
+    world = World(tmp_path)
+    (selection, *_) = run(world, strategy())
+    again = World(tmp_path)
+    assert again.ledger.selection(TASKS[0].id, strategy()) == selection
+    (lineage,) = {row["lineage"] for row in rows(world, "adaptation")}
+    assert [asdict(step)["tasks"] for step in again.ledger.adaptation_steps(lineage)] == [
+        row["tasks"] for row in rows(world, "adaptation")
+    ]

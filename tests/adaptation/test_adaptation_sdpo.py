@@ -1,0 +1,91 @@
+"""Self-distillation: what the teacher reads, and that a teacher who reads nothing more teaches nothing."""
+
+import pytest
+from made_up_policies import WordPolicy
+from policies.random_models import llama
+
+from pytest_kernelbench.adaptation import sdpo
+from pytest_kernelbench.adaptation.sdpo import advice_for, feedback_on, teach
+from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Task
+from pytest_kernelbench.strategy import Adaptation
+
+TASK = Task(id="level1/1_Task", source="class Model: ...")
+ROWS = ((5, 6, 7, 0), (8, 0), (9, 10, 0))
+CORRECT = Evaluation(
+    source_sha256="a", outcome=Outcome.CORRECT, speedup=1.234, speedup_low=1.2, reference_ms=2.0, candidate_ms=1.62
+)
+FAILED = Evaluation(source_sha256="b", outcome=Outcome.RUNTIME_ERROR, detail="one\ntwo\nthree\nfour")
+
+
+def group(*evaluations):
+    return [
+        Judged(
+            candidate=Candidate(
+                completion=Completion(task=TASK.id, index=place, text="", policy="p", token_ids=ROWS[place]),
+                source=f"source {place}",
+            ),
+            evaluation=evaluation,
+        )
+        for place, evaluation in enumerate(evaluations)
+    ]
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0])
+def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(temperature, monkeypatch):
+    monkeypatch.setattr(sdpo, "ASK_AGAIN", "")
+    policy = WordPolicy(llama())
+    student = policy.score(TASK, "module", ROWS, temperature=temperature)
+    taught = teach(
+        policy,
+        TASK,
+        "module",
+        group(CORRECT, FAILED, FAILED),
+        student,
+        Adaptation(feedback=False),
+        temperature=temperature,
+    )
+    assert taught.advantages == [(0.0,) * len(row) for row in ROWS]
+    assert taught.teacher_tokens == 3 * len(TASK.source) + sum(map(len, ROWS))
+
+
+def test_advantages_are_teacher_s_minus_student_s_log_probabilities_at_one_temperature():
+    policy = WordPolicy(llama())
+    student = policy.score(TASK, "module", ROWS, temperature=0.5)
+    settings = Adaptation(feedback=True)
+    judged = group(CORRECT, FAILED, FAILED)
+    taught = teach(policy, TASK, "module", judged, student, settings, temperature=0.5)
+    for place, row in enumerate(ROWS):
+        advice = advice_for(judged, place, settings)
+        (scored,) = policy.score(TASK, "module", [row], temperature=0.5, advice=advice)
+        expected = [t - s for t, s in zip(scored, student[place], strict=True)]
+        assert taught.advantages[place] == pytest.approx(expected, abs=1e-5)
+        assert any(taught.advantages[place])
+
+
+def test_with_the_mask_a_rollout_without_advice_is_not_trained_on():
+    policy = WordPolicy(llama())
+    student = policy.score(TASK, "module", ROWS)
+    settings = Adaptation(feedback=False, demonstrations=True, mask=True)
+    taught = teach(policy, TASK, "module", group(CORRECT, FAILED, FAILED), student, settings, temperature=1.0)
+    assert not any(taught.advantages[0])  # the only correct answer is its own
+    assert any(taught.advantages[1]) and any(taught.advantages[2])
+    alone = teach(policy, TASK, "module", group(FAILED, FAILED, FAILED), student, settings, temperature=1.0)
+    assert (alone.teacher_tokens, alone.advantages) == (0, [(0.0,) * len(row) for row in ROWS])
+
+
+def test_the_teacher_reads_the_verdict_and_another_s_solution_never_the_attempt_s_own():
+    settings = Adaptation(feedback=True, demonstrations=True)
+    judged = group(FAILED, CORRECT, CORRECT)
+    assert advice_for(judged, 0, settings) == (
+        "Correct solution:\nsource 1\n\n"
+        "This is what became of an earlier attempt:\noutcome: runtime_error\none\ntwo\nthree\n\n"
+        "Correctly solve the original question."
+    )
+    assert "source 2" in advice_for(judged, 1, settings) and "source 1" not in advice_for(judged, 1, settings)
+    assert advice_for(judged, 1, Adaptation(feedback=False)) == "Correctly solve the original question."
+
+
+def test_feedback_has_units_and_is_cut():
+    assert feedback_on(CORRECT) == "outcome: correct\nspeed-up: 1.23x\ntime: 1.62 ms; reference: 2 ms"
+    long = Evaluation(source_sha256="b", outcome=Outcome.BUILD_ERROR, detail="x" * 1000)
+    assert feedback_on(long) == "outcome: build_error\n" + "x" * 300
