@@ -1,6 +1,8 @@
 """How long a report takes, and of what: a made-up study of 20 tasks x 64 candidates x 3 seeds x 7 strategies.
 
     python benchmarks/report.py [--tasks 20] [--k 64] [--seeds 3] [--steps 0]
+
+Each stage in one process, then the command in a new one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""Analyses of finished runs: pure functions of the records, without torch, each giving JSON values.
+
+``report.json`` holds each under its name in ``analyses``; what a value looks like is said at the top of its module.
+To add one: write ``analysis/<name>.py`` with a function of a ``Study``, and add its line to ``ANALYSES``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_kernelbench.analysis.adaptation import adaptation
+from pytest_kernelbench.analysis.base import Analysis, Study
+from pytest_kernelbench.analysis.correlation import correlation
+from pytest_kernelbench.analysis.cost import cost
+from pytest_kernelbench.analysis.diversity import diversity
+from pytest_kernelbench.analysis.floor import floor
+from pytest_kernelbench.analysis.prefilter import prefilter
+from pytest_kernelbench.analysis.quartiles import quartiles
+from pytest_kernelbench.analysis.regimes import regimes
+from pytest_kernelbench.analysis.scaling import scaling
+from pytest_kernelbench.analysis.selection import selection
+from pytest_kernelbench.runs import RunRecords
+
+ANALYSES: dict[str, Analysis] = {
+    "scaling": scaling,
+    "selection": selection,
+    "quartiles": quartiles,
+    "correlation": correlation,
+    "regimes": regimes,
+    "prefilter": prefilter,
+    "diversity": diversity,
+    "floor": floor,
+    "adaptation": adaptation,
+    "cost": cost,
+}
+
+__all__ = ["ANALYSES", "Analysis", "Study", "analyses"]
+
+
+def analyses(records: RunRecords) -> dict[str, Any]:
+    """Every analysis of a run, by name; ``null`` or an empty list where it has nothing to say."""
+    study = Study.of(records)
+    return {name: analyse(study) for name, analyse in ANALYSES.items()}

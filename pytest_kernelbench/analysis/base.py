@@ -1,0 +1,243 @@
+"""What an analysis looks at: the candidates of a study as arrays, one row of a table for each task and seed.
+
+Shapes of the JSON values that every analysis uses:
+
+- an *estimate* is ``{"value": x, "low": x | null, "high": x | null}``, or ``null`` where nothing was measured;
+- a *curve* is the same with a list in each place, one entry for each point of its axis.
+
+``low`` and ``high`` bound a 95 % interval, bootstrapped over tasks (all seeds of a task are drawn together);
+they are ``null`` with fewer than two tasks.
+
+Letters of axes: U units (a task, or a task with one of several seeds), T tasks, N candidates of a unit, C its
+correct ones, K sizes of a subset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from pytest_kernelbench.metrics import StrategyResults, TaskResults
+from pytest_kernelbench.records import Candidate, Completion, Judged
+from pytest_kernelbench.runs import RunRecords
+from pytest_kernelbench.stats import clustered_band
+
+Floats = NDArray[numpy.float64]
+Bools = NDArray[numpy.bool_]
+Json = dict[str, Any]
+
+READINGS = ("verified", "raw")
+SCORES = ("mean", "sum")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSamples:
+    """The candidates of one unit in the order of their indices; NaN where something is not known.
+
+    ``fast_N`` holds both readings of fast_1. ``logprob_N`` is by score, in nats, and None unless every candidate has
+    one; ``code_logprob_N`` is the same of the tokens that are code.
+    """
+
+    results: TaskResults
+    correct_N: Bools
+    fast_N: Mapping[str, Bools]
+    speedup_N: Floats
+    tokens_N: Floats
+    logprob_N: Mapping[str, Floats] | None
+    code_logprob_N: Mapping[str, Floats]
+
+    @property
+    def n(self) -> int:
+        return len(self.correct_N)
+
+    @property
+    def judged(self) -> list[Judged]:
+        """As selectors take them. Where a candidate's completion was not kept, all that is known of it is its index."""
+        known = [(sample, sample.evaluation) for sample in self.results.samples if sample.evaluation is not None]
+        return [
+            Judged(
+                candidate=Candidate(completion=sample.completion or self._unknown(sample.index), source=None),
+                evaluation=evaluation,
+            )
+            for sample, evaluation in known
+        ]
+
+    def _unknown(self, index: int) -> Completion:
+        return Completion(task=self.results.task, index=index, text="", policy="")
+
+    def ranked_correct(self, score: str, *, surprising_first: bool) -> NDArray[numpy.int64]:
+        """Positions of the correct candidates by log-probability, equal ones by index. Needs log-probabilities."""
+        return self._ranked(numpy.flatnonzero(self.correct_N), score, surprising_first)
+
+    def ranked(self, score: str, *, surprising_first: bool) -> NDArray[numpy.int64]:
+        """The same of all candidates, whether correct or not."""
+        return self._ranked(numpy.arange(self.n), score, surprising_first)
+
+    def _ranked(self, positions: NDArray[numpy.int64], score: str, surprising_first: bool) -> NDArray[numpy.int64]:
+        assert self.logprob_N is not None
+        keys = self.logprob_N[score][positions] * (1 if surprising_first else -1)
+        return positions[numpy.argsort(keys, kind="stable")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleGroup:
+    """Candidates that several strategies share: drawn and judged in one way. A unit without any has n = 0."""
+
+    strategies: tuple[str, ...]
+    results: StrategyResults
+    units: tuple[UnitSamples, ...]
+
+    @property
+    def n(self) -> int:
+        """The fewest candidates of a unit that has any; 0 where none has."""
+        return min((unit.n for unit in self.units if unit.n), default=0)
+
+    @property
+    def has_logprobs(self) -> bool:
+        return any(unit.n for unit in self.units) and all(unit.logprob_N is not None for unit in self.units if unit.n)
+
+    @property
+    def tasks(self) -> int:
+        return len({unit.results.task for unit in self.units})
+
+    @property
+    def seeds(self) -> int:
+        return len({unit.results.seed for unit in self.units})
+
+    def table(self, curve_of: Callable[[UnitSamples], Floats]) -> Floats:
+        """(U, K): a curve of each unit, as far as all of them go; 0 throughout for one without candidates."""
+        return numpy.array([curve_of(unit)[: self.n] if unit.n else numpy.zeros(self.n) for unit in self.units])
+
+    def curve(self, values_UK: Floats) -> Json:
+        """The mean over tasks, with its interval, at each K."""
+        return curve_over_tasks([unit.results.task for unit in self.units], values_UK, seed=self.results.seed)
+
+    def estimate(self, values_U: Sequence[float] | Floats) -> Json | None:
+        """The mean over tasks, with its interval; units whose value is NaN say nothing."""
+        return estimate_over_tasks([unit.results.task for unit in self.units], values_U, seed=self.results.seed)
+
+    def geomean(self, logs_U: Sequence[float] | Floats) -> Json | None:
+        """``estimate`` of logarithms, taken back."""
+        return exponential(self.estimate(logs_U))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The records of a run, and each set of candidates once. ``results`` is by the strategy's name."""
+
+    records: RunRecords
+    results: Mapping[str, StrategyResults]
+    groups: tuple[SampleGroup, ...]
+
+    @classmethod
+    def of(cls, records: RunRecords) -> Study:
+        sharing: dict[tuple[str | None, str | None], list[Any]] = {}
+        for strategy in records.strategies:
+            sharing.setdefault((strategy.sampling_sha256, strategy.evaluation_sha256), []).append(strategy)
+        groups = []
+        for strategies in sharing.values():
+            # Step 0 of an adaptation strategy is drawn as search draws: its rollouts are those of the group.
+            largest = max(strategies, key=lambda each: each.k)
+            results = records.results(replace(largest, adaptation_sha256=None))
+            units = tuple(unit_samples(task, results.margin) for task in results.tasks)
+            groups.append(SampleGroup(strategies=tuple(each.name for each in strategies), results=results, units=units))
+        return cls(
+            records=records,
+            results={strategy.name: records.results(strategy) for strategy in records.strategies},
+            groups=tuple(groups),
+        )
+
+
+Analysis = Callable[[Study], "list[Json] | Json | None"]
+
+
+def for_each_group(analyse: Callable[[SampleGroup], Json | None]) -> Analysis:
+    """An analysis of one set of candidates as one of a study: its entries, each naming the strategies."""
+
+    def analysis(study: Study) -> list[Json]:
+        entries = [(group, analyse(group)) for group in study.groups if group.n]
+        return [{"strategies": list(group.strategies), **entry} for group, entry in entries if entry is not None]
+
+    return analysis
+
+
+def unit_samples(task: TaskResults, margin: float) -> UnitSamples:
+    evaluations = [sample.evaluation for sample in task.samples]
+    completions = [sample.completion for sample in task.samples]
+    code = [_of_code(each) for each in completions]
+    scores = {
+        "mean": [nan if each is None or each.mean_logprob is None else each.mean_logprob for each in completions],
+        "sum": [nan if each is None or each.sum_logprob is None else each.sum_logprob for each in completions],
+    }
+    logprob_N = {name: numpy.array(values, dtype=float) for name, values in scores.items()}
+    return UnitSamples(
+        results=task,
+        correct_N=numpy.array([each is not None and each.correct for each in evaluations], dtype=bool),
+        fast_N={
+            "verified": numpy.array([each is not None and each.fast(1.0, margin) for each in evaluations], dtype=bool),
+            "raw": numpy.array([each is not None and each.fast_raw(1.0) for each in evaluations], dtype=bool),
+        },
+        speedup_N=numpy.array(
+            [nan if each is None or each.speedup is None else each.speedup for each in evaluations], dtype=float
+        ),
+        tokens_N=numpy.array(
+            [nan if each is None or each.n_tokens is None else each.n_tokens for each in completions], dtype=float
+        ),
+        logprob_N=None if any(numpy.isnan(values).any() for values in logprob_N.values()) else logprob_N,
+        code_logprob_N={
+            "mean": numpy.array([total / max(n, 1) for total, n in code], dtype=float),
+            "sum": numpy.array([total for total, _ in code], dtype=float),
+        },
+    )
+
+
+def _of_code(completion: Completion | None) -> tuple[float, int]:
+    """Sum of the log-probabilities of the tokens that are code, and how many these are; NaN where not known."""
+    if completion is None or completion.logprobs is None or completion.code_tokens is None:
+        return nan, 0
+    first, end = completion.code_tokens
+    return sum(completion.logprobs[first:end]), end - first
+
+
+def by_task(tasks_U: Sequence[str], values_U: Floats) -> Floats:
+    """Means over the seeds of each task, along the first axis."""
+    places: dict[str, list[int]] = {}
+    for place, task in enumerate(tasks_U):
+        places.setdefault(task, []).append(place)
+    return numpy.array([values_U[each].mean(axis=0) for each in places.values()])
+
+
+def curve_over_tasks(tasks_U: Sequence[str], values_UK: Floats, *, seed: int) -> Json:
+    values_TK = by_task(tasks_U, values_UK)
+    value_K = values_TK.mean(axis=0)
+    if len(values_TK) < 2:
+        return {"value": value_K.tolist(), "low": None, "high": None}
+    low_K, high_K = clustered_band(values_TK, seed=seed)
+    return {"value": value_K.tolist(), "low": low_K.tolist(), "high": high_K.tolist()}
+
+
+def estimate_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floats, *, seed: int) -> Json | None:
+    values = numpy.asarray(values_U, dtype=float)
+    known = ~numpy.isnan(values)
+    if not known.any():
+        return None
+    tasks = [task for task, is_known in zip(tasks_U, known, strict=True) if is_known]
+    curve = curve_over_tasks(tasks, values[known][:, None], seed=seed)
+    return {name: None if points is None else points[0] for name, points in curve.items()}
+
+
+def exponential(of_logs: Json | None) -> Json | None:
+    """Of an estimate or a curve of logarithms."""
+    if of_logs is None:
+        return None
+    return {name: None if each is None else numpy.exp(numpy.asarray(each)).tolist() for name, each in of_logs.items()}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if numpy.isfinite(value) else None

@@ -1,0 +1,124 @@
+"""Correct candidates in quartiles of surprisal, pooled as in the paper and within each task.
+
+Pooling compares tasks with each other: a task whose answers are all improbable fills the first quartile. One
+entry of ``analyses["quartiles"]`` for each set of candidates that has log-probabilities::
+
+    {"strategies": [name, ...],
+     "pooled": {"mean": [QUARTILE, x4], "sum": [QUARTILE, x4]},
+     "within_task": {"mean": [QUARTILE, x4], "sum": [QUARTILE, x4]}}
+
+    QUARTILE = {"quartile": 1, "n": 137, "fast_1": estimate, "fast_1_raw": estimate,
+                "mean_speedup": x | null, "geomean_speedup": x | null, "mean_tokens": x | null}
+
+Quartile 1 holds the most surprising. Pooled rates have Wilson's interval, as if candidates were independent, which
+they are not; those within tasks are means over tasks, with a bootstrap over tasks.
+"""
+
+from __future__ import annotations
+
+import numpy
+from numpy.typing import NDArray
+
+from pytest_kernelbench.analysis.base import SCORES, Floats, Json, SampleGroup, UnitSamples, finite, for_each_group
+from pytest_kernelbench.stats import wilson
+
+QUARTILES = 4
+
+
+def of_group(group: SampleGroup) -> Json | None:
+    if not group.has_logprobs:
+        return None
+    return {
+        "pooled": {score: _pooled(group, score) for score in SCORES},
+        "within_task": {score: _within_task(group, score) for score in SCORES},
+    }
+
+
+quartiles = for_each_group(of_group)
+
+
+def quartile_of_rank(c: int) -> NDArray[numpy.int64]:
+    """The quartile, from 0, of each of ``c`` ranks: as equal in size as can be."""
+    return (numpy.arange(c) * QUARTILES // max(c, 1)).astype(numpy.int64)
+
+
+def _pooled(group: SampleGroup, score: str) -> list[Json]:
+    """All correct candidates of all tasks in one ranking."""
+    columns = {
+        name: numpy.concatenate([values for unit in group.units for values in [_correct(unit, name, score)]])
+        for name in ("logprob", "verified", "raw", "speedup", "tokens")
+    }
+    order = numpy.argsort(columns["logprob"], kind="stable")
+    membership = quartile_of_rank(len(order))
+    rows = []
+    for quartile in range(QUARTILES):
+        members = {name: values[order][membership == quartile] for name, values in columns.items()}
+        rows.append(
+            {
+                "quartile": quartile + 1,
+                "n": len(members["speedup"]),
+                "fast_1": _rate(members["verified"]),
+                "fast_1_raw": _rate(members["raw"]),
+                **_means(members["speedup"], members["tokens"]),
+            }
+        )
+    return rows
+
+
+def _within_task(group: SampleGroup, score: str) -> list[Json]:
+    """Each unit's own quartiles, averaged over tasks; a unit with fewer than four correct ones is left out."""
+    ranked = {}
+    for place, unit in enumerate(group.units):
+        if unit.n and unit.correct_N.sum() >= QUARTILES:
+            order = unit.ranked_correct(score, surprising_first=True)
+            ranked[place] = (order, quartile_of_rank(len(order)))
+    rows = []
+    for quartile in range(QUARTILES):
+        rates = {reading: numpy.full(len(group.units), numpy.nan) for reading in ("verified", "raw")}
+        speedups, tokens = [], []
+        for place, (order, membership) in ranked.items():
+            members, unit = order[membership == quartile], group.units[place]
+            for reading, values_U in rates.items():
+                values_U[place] = unit.fast_N[reading][members].mean()
+            speedups.append(unit.speedup_N[members])
+            tokens.append(unit.tokens_N[members])
+        rows.append(
+            {
+                "quartile": quartile + 1,
+                "n": sum(map(len, speedups)),
+                "fast_1": group.estimate(rates["verified"]),
+                "fast_1_raw": group.estimate(rates["raw"]),
+                **_means(_joined(speedups), _joined(tokens)),
+            }
+        )
+    return rows
+
+
+def _correct(unit: UnitSamples, name: str, score: str) -> Floats:
+    if unit.n == 0 or unit.logprob_N is None:
+        return numpy.zeros(0)
+    column = {
+        "logprob": unit.logprob_N[score],
+        "speedup": unit.speedup_N,
+        "tokens": unit.tokens_N,
+        **unit.fast_N,
+    }[name]
+    return numpy.asarray(column[unit.correct_N], dtype=float)
+
+
+def _joined(arrays: list[Floats]) -> Floats:
+    return numpy.concatenate(arrays) if arrays else numpy.zeros(0)
+
+
+def _rate(fast: Floats) -> Json | None:
+    interval = wilson(int(fast.sum()), len(fast))
+    return None if interval is None else {"value": float(fast.mean()), "low": interval.low, "high": interval.high}
+
+
+def _means(speedups: Floats, tokens: Floats) -> Json:
+    timed = speedups[~numpy.isnan(speedups)]
+    return {
+        "mean_speedup": float(timed.mean()) if len(timed) else None,
+        "geomean_speedup": float(numpy.exp(numpy.log(timed).mean())) if len(timed) else None,
+        "mean_tokens": finite(float(tokens.mean())) if len(tokens) else None,
+    }

@@ -1,0 +1,107 @@
+from itertools import combinations
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_study import MARGIN, Drawn, study_of
+
+from pytest_kernelbench.analysis import ANALYSES
+from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent, saturation_k
+from pytest_kernelbench.selection import select
+from pytest_kernelbench.strategy import SelectionSettings
+
+SETTINGS = {
+    "any": SelectionSettings(),
+    "surprisal": SelectionSettings(by="surprisal"),
+    "surprisal-top3": SelectionSettings(by="surprisal", top=3),
+    "confidence": SelectionSettings(by="confidence"),
+    "confidence-top3": SelectionSettings(by="confidence", top=3),
+}
+
+candidates = st.builds(
+    lambda speedup, logprob, n_tokens: Drawn(speedup, logprob, n_tokens),
+    st.sampled_from([None, 0.5, 0.995, 1.005, 1.5, 3.0]),
+    st.sampled_from([-3.0, -2.0, -1.0]),
+    st.integers(5, 9),
+)
+
+
+def scaling_of(tasks, **more):
+    (found,) = ANALYSES["scaling"](study_of(tasks, **more))
+    return found
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(candidates, min_size=1, max_size=6))
+def test_every_curve_is_the_mean_over_all_subsets_of_what_the_selector_itself_takes(group):
+    study = study_of({"level1/1_x": group})
+    (found,) = ANALYSES["scaling"](study)
+    ((unit,),) = [each.units for each in study.groups]
+    for rule, selector in SETTINGS.items():
+        for k in range(1, len(group) + 1):
+            taken = [
+                next(
+                    (
+                        each.evaluation
+                        for each in subset
+                        if each.candidate.index == select(subset, selector, seed=0).index
+                    ),
+                    None,
+                )
+                for subset in combinations(unit.judged, k)
+            ]
+            verified = mean(float(each is not None and each.fast(margin=MARGIN)) for each in taken)
+            raw = mean(float(each is not None and each.fast_raw()) for each in taken)
+            assert found["success"][rule]["verified"]["value"][k - 1] == pytest.approx(verified, abs=1e-9)
+            assert found["success"][rule]["raw"]["value"][k - 1] == pytest.approx(raw, abs=1e-9)
+            if rule in found["mean_speedup"]:
+                speedups = mean(0.0 if each is None else each.speedup for each in taken)
+                assert found["mean_speedup"][rule]["value"][k - 1] == pytest.approx(speedups, abs=1e-9)
+
+
+def test_a_curve_has_a_value_for_every_k_and_an_interval_over_tasks():
+    found = scaling_of({"level1/1_x": [Drawn(2.0), Drawn(0.5)], "level1/2_y": [Drawn(0.5), Drawn(None)]})
+    assert found["k"] == [1, 2] and found["tasks"] == 2
+    assert found["success"]["any"]["verified"] == {"value": [0.25, 0.5], "low": [0.0, 0.0], "high": [0.5, 1.0]}
+
+
+def test_a_task_without_candidates_counts_as_never_solved():
+    found = scaling_of({"level1/1_x": [Drawn(2.0)], "level1/2_y": []})
+    assert found["success"]["any"]["raw"]["value"] == [0.5]
+    assert found["equivalent_k"]["any"]["raw"]["refusal"] == "tasks without candidates have no curve"
+
+
+def test_without_log_probabilities_only_any_and_random_are_left():
+    found = scaling_of({"level1/1_x": [Drawn(2.0, sum_logprob=None), Drawn(0.5)]})
+    assert list(found["success"]) == ["any", "random", "random-top3"]
+
+
+def test_the_identity_control_goes_on_from_the_rate_at_which_the_clock_erred():
+    found = scaling_of({"level1/1_x": [Drawn(2.0)] * 3}, nulls=[1.002, 1.003, 0.999, 0.998])
+    assert found["identity"]["n"] == 4
+    assert found["identity"]["raw"]["value"] == [0.5, 0.75, 0.875] == found["coin_flip"]
+    assert found["identity"]["verified"]["value"] == [0.0, 0.0, 0.0]
+    assert scaling_of({"level1/1_x": [Drawn(2.0)]})["identity"] is None
+
+
+def test_a_curve_is_saturated_where_it_reaches_95_percent_of_its_end():
+    assert saturation_k([0.2, 0.5, 0.94, 0.96, 1.0]) == 4
+    assert saturation_k([0.0, 0.0]) is None
+
+
+def test_a_selector_is_worth_the_k_at_which_search_succeeds_as_often():
+    # One fast in four: random takes it in a quarter of the cases, as does one sample.
+    found = scaling_of({"level1/1_x": [Drawn(2.0), Drawn(0.5), Drawn(0.6), Drawn(0.7)]})
+    assert found["equivalent_k"]["random"]["verified"] == {"k": pytest.approx(1.0), "refusal": None}
+    assert found["equivalent_k"]["any"]["verified"]["k"] == pytest.approx(4.0)
+
+
+def test_a_rate_of_single_samples_is_not_read_off_a_curve_of_any_of_k():
+    (group,) = study_of({"level1/1_x": [Drawn(2.0), Drawn(0.5)]}).groups
+    assert equivalent(group, "raw", 0.5, metric=ANY_OF_K)["k"] == pytest.approx(1.0)
+    assert equivalent(group, "raw", 0.5, metric=PER_SAMPLE) == {
+        "k": None,
+        "refusal": "the share of single samples that are fast cannot be read off a curve of the share of tasks solved "
+        "by what was taken of K candidates: they are different metrics",
+    }

@@ -1,0 +1,156 @@
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_up_run import TASKS, draw, write_run
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.metrics import METRICS
+from pytest_kernelbench.runs import RunRecords
+
+
+def only_results(folder):
+    records = RunRecords.load(folder)
+    (strategy,) = records.strategies
+    return records.results(strategy)
+
+
+def edit(path, change):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in change(rows)))
+
+
+def error_of(call, *arguments) -> str:
+    with pytest.raises(UsageError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_rows_are_joined_by_task_and_index(tmp_path):
+    results = only_results(write_run(tmp_path, "surprisal", k=8))
+    for task in results.tasks:
+        group = draw(task.task, 8)
+        assert [sample.index for sample in task.samples] == list(range(8))
+        assert [sample.evaluation for sample in task.samples] == [judged.evaluation for judged in group]
+        assert [sample.completion.mean_logprob for sample in task.samples] == [
+            judged.candidate.completion.mean_logprob for judged in group
+        ]
+        assert task.selection.strategy == "surprisal"
+
+
+def test_the_denominator_is_the_tasks_collected_and_not_the_rows_present(tmp_path):
+    results = only_results(write_run(tmp_path, "oracle", lost=TASKS[:2]))
+    assert len(results.tasks) == len(TASKS)
+    kept = only_results(write_run(tmp_path / "kept", "oracle", tasks=TASKS[2:]))
+    assert METRICS["correct"](results) == pytest.approx(METRICS["correct"](kept) * 3 / 5)
+
+
+def test_the_caller_may_give_the_tasks_collected(tmp_path):
+    records = RunRecords.load(write_run(tmp_path, "oracle"), tasks=TASKS[:2])
+    assert records.tasks == TASKS[:2]
+    assert len(records.results(records.strategies[0]).tasks) == 2
+
+
+def test_a_strategy_with_a_smaller_k_sees_the_first_of_the_samples(tmp_path):
+    write_run(tmp_path, "oracle", k=8)
+    run = json.loads((tmp_path / "run.json").read_text())
+    run["strategies"][0]["sampling"]["k"] = 3
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert {len(task.samples) for task in only_results(tmp_path).tasks} == {3}
+
+
+def test_evaluations_by_another_protocol_are_not_mixed_in(tmp_path):
+    write_run(tmp_path, "oracle", k=4)
+    before = only_results(tmp_path)
+    path = tmp_path / "evaluations.jsonl"
+    edit(
+        path,
+        lambda rows: rows + [{**row, "outcome": "timeout", "speedup": None, "evaluation_sha256": "x"} for row in rows],
+    )
+    assert only_results(tmp_path) == before
+
+
+def test_of_two_rows_with_one_key_the_later_counts(tmp_path):
+    write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
+    path = tmp_path / "evaluations.jsonl"
+    edit(path, lambda rows: [*rows, {**rows[0], "outcome": "timeout", "speedup": None}])
+    (task,) = only_results(tmp_path).tasks
+    assert task.evaluations[0].outcome.value == "timeout"
+
+
+def test_a_strategy_may_carry_its_own_margin(tmp_path):
+    write_run(tmp_path, "oracle", "random", k=2)
+    run = json.loads((tmp_path / "run.json").read_text())
+    run["strategies"][1]["margin"] = 0.05
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    records = RunRecords.load(tmp_path)
+    assert [records.results(strategy).margin for strategy in records.strategies] == [0.01, 0.05]
+
+
+def test_the_run_of_a_replay_without_log_probabilities_loads(tmp_path):
+    write_run(tmp_path, "oracle", k=2)
+    (tmp_path / "completions.jsonl").unlink()
+    assert all(sample.completion is None for task in only_results(tmp_path).tasks for sample in task.samples)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_last_line_cut_anywhere_costs_that_line_alone_and_is_noted(tmp_path, data):
+    write_run(tmp_path, "oracle", k=2)
+    path = tmp_path / data.draw(st.sampled_from(["completions.jsonl", "evaluations.jsonl", "selections.jsonl"]))
+    whole = path.read_bytes()
+    last = whole.splitlines()[-1]
+    path.write_bytes(whole[: -data.draw(st.integers(2, len(last)))])
+    records = RunRecords.load(tmp_path)
+    count = len(whole.splitlines())
+    assert records.notes == (f"{path}:{count}: the last line was cut short and is left out",)
+    path.write_bytes(whole)
+    assert RunRecords.load(tmp_path).notes == ()
+
+
+def test_a_line_cut_in_the_middle_of_a_file_is_an_error_with_its_number(tmp_path):
+    path = write_run(tmp_path, "oracle") / "evaluations.jsonl"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3][:40]
+    path.write_text("\n".join(lines))
+    assert error_of(RunRecords.load, tmp_path) == (
+        f"{path}:4: not JSON, and not the last line; remove the line to read the rest"
+    )
+
+
+def test_a_row_that_is_no_evaluation_is_an_error_with_its_number(tmp_path):
+    path = write_run(tmp_path, "oracle") / "evaluations.jsonl"
+    path.write_text('{"task": "level1/1_x", "index": 0, "outcome": "great"}\n')
+    assert error_of(RunRecords.load, tmp_path) == (
+        f"{path}:1: not a row of evaluations.jsonl ('great' is not a valid Outcome)"
+    )
+    path.write_text('{"index": 0, "outcome": "correct"}\n')
+    assert error_of(RunRecords.load, tmp_path) == f"{path}:1: not a row of evaluations.jsonl (no 'task')"
+
+
+def test_a_folder_without_a_run_is_said_to_have_none(tmp_path):
+    assert error_of(RunRecords.load, tmp_path) == f"{tmp_path}: no run.json; name the folder of a run"
+
+
+def test_a_run_without_its_tasks_has_no_denominator(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    assert error_of(RunRecords.load, tmp_path) == (
+        f'{tmp_path / "run.json"}: no "tasks", so no denominator; was it written by this plugin?'
+    )
+
+
+def test_a_run_with_strategies_in_another_form_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text('{"tasks": [], "strategies": ["oracle"]}')
+    # What stands in brackets is Python's own text, which differs between its versions.
+    message = error_of(RunRecords.load, tmp_path)
+    assert message.startswith(f'{tmp_path / "run.json"}: "strategies" cannot be read (')
+    assert message.endswith("); was it written by this plugin?")
+
+
+def test_probes_are_read_by_lineage_step_and_candidate(tmp_path):
+    write_run(tmp_path, "oracle", k=2, seed=3)
+    row = {"lineage": "l", "step": 1, "task": TASKS[0], "index": 0, "nll": 2.5, "n_tokens": 9, "speedup": None}
+    (tmp_path / "probes.jsonl").write_text(json.dumps(row) + "\n")
+    assert RunRecords.load(tmp_path).probes == {(3, "l", 1, TASKS[0], 0): (2.5, None)}

@@ -1,0 +1,42 @@
+from itertools import product
+from math import isclose, prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.stats import chance_power, chance_test
+
+trials = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=7)
+
+
+@given(trials)
+def test_p_is_the_chance_of_as_many_successes_over_every_outcome(found):
+    successes, rates = zip(*found, strict=True)
+    chance_of = {
+        outcome: prod(rate if success else 1 - rate for success, rate in zip(outcome, rates, strict=True))
+        for outcome in product([False, True], repeat=len(rates))
+    }
+    above = sum(chance for outcome, chance in chance_of.items() if sum(outcome) >= sum(successes))
+    below = sum(chance for outcome, chance in chance_of.items() if sum(outcome) <= sum(successes))
+    test = chance_test(successes, rates)
+    assert isclose(test.p_one_sided, above, abs_tol=1e-9)
+    assert isclose(test.p_two_sided, min(1.0, 2 * min(above, below)), abs_tol=1e-9)
+    assert test.p_two_sided >= test.least_p - 1e-9 or sum(successes) not in (0, len(successes))
+
+
+def test_eight_of_ten_is_no_surprise_where_random_choices_succeed_in_six():
+    """The paper's selection table: surprisal 8 of 10, random 59.2 %."""
+    test = chance_test([True] * 8 + [False] * 2, [0.592] * 10)
+    assert test.p_one_sided == pytest.approx(0.15, abs=0.005)
+
+
+def test_more_trials_make_an_effect_surer_to_be_seen():
+    few = chance_power([True, True, False] * 4, [0.3] * 12)
+    many = chance_power([True, True, False] * 40, [0.3] * 120)
+    assert few.at_observed < many.at_observed
+    assert few.trials_for_80_percent == many.trials_for_80_percent
+
+
+def test_where_there_is_no_effect_no_number_of_trials_shows_it():
+    assert chance_power([True, False], [0.5, 0.5]).trials_for_80_percent is None
