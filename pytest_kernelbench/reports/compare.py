@@ -1,0 +1,91 @@
+"""``python -m pytest_kernelbench compare A B``: two runs of the same tasks, before and after."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.reports.numbers import as_percent, as_rate, as_times
+from pytest_kernelbench.runs import RunRecords
+
+WIDTH = 100
+LEAST_TASKS = 6  # with fewer, no outcome of the signed-rank test is under 5 %
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, metavar="A", help="a run folder")
+    parser.add_argument("after", type=Path, metavar="B", help="a run folder of the same tasks and strategies")
+    parser.add_argument("--mix", action="store_true", help="compare runs of different devices, protocols or sizes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there too")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what got faster, slower, lost and gained from run A to run B, with intervals."""
+    from pytest_kernelbench.analysis.comparison import compare_runs
+
+    if options.before.resolve() == options.after.resolve():
+        raise UsageError(f"{options.after}: the same run twice; name two")
+    runs = {str(folder): RunRecords.load(folder) for folder in (options.before, options.after)}
+    comparison = compare_runs(runs, mix=options.mix)
+    if options.json:
+        options.json.write_text(json.dumps(comparison, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for line in lines_of(comparison, *runs):
+        print(line)
+
+
+def lines_of(comparison: Mapping[str, Any], before: str, after: str) -> list[str]:
+    """The comparison in plain lines, tasks that changed first."""
+    lines = [f"A: {before}", f"B: {after}"]
+    for name, each in comparison["strategies"].items():
+        lines += ["", *_strategy(name, each)]
+    for letter, tasks in zip("AB", comparison["only_in"], strict=True):
+        if tasks:
+            lines += ["", *textwrap.wrap(f"only in {letter}: {', '.join(tasks)}", WIDTH, break_on_hyphens=False)]
+    return [*lines, "", *(f"note: {note}" for note in comparison["notes"])] if comparison["notes"] else lines
+
+
+def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
+    counts = ", ".join(f"{count} {change}" for change, count in each["counts"].items() if count)
+    rows = [["", "change", "A", "B", "B / A [95 %]", "verdict"]]
+    order = list(each["counts"])
+    changed = sorted(each["tasks"].items(), key=lambda item: order.index(item[1]["change"]))
+    for task, row in changed:
+        if row["change"] == "neither":
+            continue
+        ratio = row["ratio"]
+        interval = None if ratio is None or ratio["low"] is None else (ratio["low"], ratio["high"])
+        verdicts = " -> ".join(dict.fromkeys(row["verdicts"]))
+        rows.append(
+            [
+                Task(id=task, source="").short_id,
+                row["change"],
+                *(as_times(speedup) for speedup in row["speedup"]),
+                as_times(None if ratio is None else ratio["value"], interval),
+                verdicts,
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    fast, ratio = each["fast_1"], each["geomean_ratio"]
+    difference = fast["difference"]
+    lines = [f"{name}: {counts}", *(table if len(rows) > 1 else [])]
+    shown = f"fast_1 {as_rate(fast['values'][0])} -> {as_rate(fast['values'][1])}"
+    if difference["low"] is not None:
+        points = [_points(difference[end]) for end in ("value", "low", "high")]
+        shown += f", a difference of {points[0]} [{points[1]}, {points[2]}] points"
+    interval = None if ratio["low"] is None else (ratio["low"], ratio["high"])
+    shown += f"; geometric mean of B / A {as_times(ratio['value'], interval)}"
+    if each["wilcoxon"] is not None and each["wilcoxon"]["n"] >= LEAST_TASKS:
+        shown += f", Wilcoxon p = {each['wilcoxon']['p']:.2g} of {each['wilcoxon']['n']} tasks"
+    return lines + textwrap.wrap(shown, WIDTH)
+
+
+def _points(difference: float) -> str:
+    sign = "-" if difference < 0 else "+"
+    return sign + as_percent(abs(difference))

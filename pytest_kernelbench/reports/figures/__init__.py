@@ -1,0 +1,102 @@
+"""The figures of a report, each from the values of ``report.json`` alone.
+
+To add one: write ``figures/<name>.py`` with a ``draw(report)`` that returns a ``Drawing`` or raises ``NotDrawn``, and
+add its line to ``FIGURES``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.reports.figures import (
+    cost,
+    null,
+    prefilter,
+    regimes,
+    rho_trajectory,
+    scaling,
+    selection,
+    teaser,
+    trajectory,
+)
+from pytest_kernelbench.reports.figures.style import NotDrawn, house_style
+
+FIGURES = {
+    "teaser": teaser.draw,
+    "selection": selection.draw,
+    "scaling": scaling.draw,
+    "prefilter": prefilter.draw,
+    "regimes": regimes.draw,
+    "cost": cost.draw,
+    "trajectory": trajectory.draw,
+    "rho_trajectory": rho_trajectory.draw,
+    "null": null.draw,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFigure:
+    """``svg`` is a whole file's text, ``png`` another's bytes."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What could be drawn, and for each figure that could not, why."""
+
+    drawn: tuple[DrawnFigure, ...]
+    absent: Mapping[str, str]
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """The absent ones by reason."""
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.absent.items():
+            reasons.setdefault(reason, []).append(name)
+        return reasons
+
+
+def draw_figures(report: Mapping[str, Any]) -> Figures:
+    """Every figure for which ``report`` (of ``report_json``) has data. Raises ImportError without matplotlib."""
+    drawn, absent = [], {}
+    with house_style():
+        for name, draw in FIGURES.items():
+            try:
+                drawing = draw(report)
+            except NotDrawn as reason:
+                absent[name] = str(reason)
+                continue
+            svg, png = io.StringIO(), io.BytesIO()
+            drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": drawing.title})
+            drawing.figure.set_layout_engine("none")  # as laid out for the first: it is half of the second's time
+            drawing.figure.savefig(png, format="png")
+            drawn.append(
+                DrawnFigure(
+                    name=name,
+                    title=drawing.title,
+                    caption=drawing.caption,
+                    svg=svg.getvalue(),
+                    png=png.getvalue(),
+                )
+            )
+    return Figures(drawn=tuple(drawn), absent=absent)
+
+
+def write_figures(figures: Figures, folder: Path) -> None:
+    """``NAME.svg`` and ``NAME.png`` in ``folder``; those of an earlier report that are not drawn now go."""
+    folder.mkdir(exist_ok=True)
+    for name in figures.absent:
+        for suffix in ("svg", "png"):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    for figure in figures.drawn:
+        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+        (folder / f"{figure.name}.png").write_bytes(figure.png)

@@ -1,0 +1,193 @@
+"""How every figure looks: one palette, one size, series told apart in black and white too.
+
+Colours are Okabe and Ito's, which the colour-blind can tell apart; each series has a marker and a dash of its own.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#666666"
+MARGIN_COLOR = "#999999"
+
+SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same on every machine
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "text.parse_math": False,  # a strategy may be called $x$
+    "svg.fonttype": "path",
+    "svg.hashsalt": "pytest-kernelbench",  # the same numbers make the same file
+    "savefig.dpi": 200,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """How one line or row of dots is drawn."""
+
+    color: str
+    marker: str
+    dash: Any = "-"
+
+
+SERIES = (
+    Series(color=BLUE, marker="o"),
+    Series(color=VERMILION, marker="s", dash="--"),
+    Series(color=GREEN, marker="^", dash="-."),
+    Series(color=PURPLE, marker="D", dash=(0, (4, 1, 1, 1, 1, 1))),
+    Series(color=ORANGE, marker="v", dash=(0, (6, 2))),
+    Series(color=SKY, marker="P", dash=(0, (2, 1))),
+    Series(color=BLACK, marker="*", dash=(0, (1, 1))),
+    Series(color=GREY, marker="X", dash=(0, (5, 1, 1, 1))),
+)
+NULL = Series(color=BLACK, marker="", dash=":")
+IDENTITY = Series(color=GREY, marker="x", dash=(0, (3, 1, 1, 1)))
+
+
+class NotDrawn(Exception):
+    """There is no data for the figure; the text ends the sentence "no NAME: ..."."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """``title`` says what is to be seen, ``caption`` what was drawn: units, n and intervals."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        # A strategy's name may hold characters that the font lacks: a box in a figure is no reason to end a run.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        yield
+
+
+def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure with ``panels`` axes in a row; inches, one column of a page wide if there is one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width or (5.2 if panels == 1 else 3.4 * panels), height), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def finish(figure: Figure, title: str, caption: str) -> Drawing:
+    """``title`` over the whole figure, at its left edge, in lines that fit."""
+    columns = int(figure.get_figwidth() * 12.5)
+    figure.suptitle("\n".join(textwrap.wrap(title, columns)), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    return Drawing(title=title, caption=caption, figure=figure)
+
+
+def percent_axis(axis: Axes, label: str) -> None:
+    """The vertical axis in %, from 0 to 100."""
+    axis.set_ylim(-3, 103)
+    axis.set_yticks([0, 25, 50, 75, 100])
+    axis.set_ylabel(label)
+
+
+def count_axis(axis: Axes, label: str, largest: float) -> None:
+    """The horizontal axis logarithmic, from 1, with powers of two for ticks."""
+    ticks = [2**power for power in range(64) if 2**power <= largest]
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel(label)
+
+
+def curve(
+    axis: Axes, xs: Sequence[float], values: Mapping[str, Any], label: str, series: Series, *, scale: float = 100
+) -> None:
+    """A curve of ``report.json`` with its band; by default a rate, drawn in %."""
+    shown = [(x, y) for x, y in zip(xs, values["value"], strict=True) if y is not None]
+    axis.plot(
+        [x for x, _ in shown],
+        [scale * y for _, y in shown],
+        color=series.color,
+        linestyle=series.dash,
+        marker=series.marker,
+        markevery=every_octave([x for x, _ in shown]),
+        label=label,
+    )
+    bounds = [
+        (x, scale * low, scale * high)
+        for x, low, high in zip(xs, values["low"] or (), values["high"] or (), strict=False)
+        if low is not None and high is not None
+    ]
+    if bounds:
+        at, lows, highs = zip(*bounds, strict=True)
+        axis.fill_between(at, lows, highs, color=series.color, alpha=0.15, linewidth=0)
+
+
+def whisker(axis: Axes, place: float, estimate: Mapping[str, Any], color: str, *, scale: float = 1) -> None:
+    """The horizontal interval of an estimate, where it has one."""
+    if estimate["low"] is not None and estimate["high"] is not None:
+        ends = [scale * estimate["low"], scale * estimate["high"]]
+        axis.plot(ends, [place, place], color=color, linewidth=1.2)
+
+
+def log_axis(axis: Axes, label: str, unit: str = "") -> None:
+    """The horizontal axis logarithmic, with plain numbers for ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    few = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
+    axis.xaxis.set_major_locator(LogLocator(subs=few) if high / low > 4 else MaxNLocator(6))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel(label)
+
+
+def speedup_axis(axis: Axes, label: str) -> None:
+    """The horizontal axis logarithmic, in times, with a line at 1."""
+    axis.axvline(1, color="black", linewidth=0.8)
+    log_axis(axis, label, "x")
+
+
+def legend_above(axis: Axes) -> None:
+    """Each label once, in a row over the axes."""
+    handles = {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    axis.legend(
+        list(handles.values()),
+        list(handles),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        ncols=3,
+        handlelength=1.3,
+        columnspacing=1,
+    )
+
+
+def every_octave(xs: Sequence[float]) -> list[int]:
+    """Places of 1, 2, 4, ... and of the last where ``xs`` are many; of all where they are few."""
+    if len(xs) <= 16:
+        return list(range(len(xs)))
+    powers = {2**power for power in range(64)}
+    return [place for place, x in enumerate(xs) if x in powers or place == len(xs) - 1]

@@ -1,0 +1,65 @@
+"""Success step by step of adaptation, and whether the steps differ at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from typing import Any
+
+from pytest_kernelbench.reports.figures.style import (
+    MARGIN_COLOR,
+    SERIES,
+    Drawing,
+    NotDrawn,
+    curve,
+    finish,
+    new_figure,
+    percent_axis,
+)
+from pytest_kernelbench.reports.numbers import scope
+
+
+def draw(report: Mapping[str, Any]) -> Drawing:
+    runs = report["analyses"]["adaptation"]
+    if not runs:
+        raise NotDrawn("no strategy adapted the policy")
+    figure, axes = new_figure(len(runs), height=3.4)
+    for axis, run in zip(axes, runs, strict=True):
+        for task in run["per_task"].values():
+            axis.plot(
+                run["steps"],
+                [nan if rate is None else 100 * rate for rate in task["verified"]],
+                color=MARGIN_COLOR,
+                lw=0.6,
+            )
+        curve(axis, run["steps"], run["per_sample"]["verified"], "per sample, verified", SERIES[0])
+        curve(axis, run["steps"], run["per_sample"]["raw"], "per sample, raw", SERIES[1])
+        curve(axis, run["steps"], run["any_of_k"]["verified"], f"any of {run['samples_per_task']}, verified", SERIES[2])
+        best = run["checkpoint"]["best_step"]
+        if best is not None:
+            axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
+            axis.annotate("best step", (best, 103), ha="center", va="bottom", fontsize=7.5, annotation_clip=False)
+        held_out = run["checkpoint"]["held_out_step"]
+        if held_out is not None and run["checkpoint"]["held_out_value"] is not None:
+            value = 100 * run["checkpoint"]["held_out_value"]
+            axis.plot(held_out, value, "D", color="black", mfc="none", ms=7, label="chosen by held-out rollouts")
+        axis.set_xticks(run["steps"] if len(run["steps"]) <= 12 else run["steps"][:: len(run["steps"]) // 8])
+        axis.set_xlabel("step")
+        percent_axis(axis, "fast, %" if axis is axes[0] else "")
+        if len(runs) > 1:
+            axis.set_title(run["strategy"], pad=12)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    caption = (
+        f"{scope(report)}, {runs[0]['samples_per_task']} samples a task and step. Bands: 95 % bootstrap over tasks; "
+        "thin lines: single tasks, per sample, verified. The best step is chosen by the very samples that it is shown "
+        "for, which flatters it."
+    )
+    return finish(figure, "; ".join(_verdict(run) for run in runs), caption)
+
+
+def _verdict(run: Mapping[str, Any]) -> str:
+    test = run["flat_test"]["verified"]
+    if test is None:
+        return f"{run['strategy']}: whether the steps differ cannot be tested"
+    words = "differ from flat" if test["p"] < 0.05 else "do not differ from flat"
+    return f"{run['strategy']}: the steps {words} (chi-square p = {test['p']:.2g})"

@@ -1,0 +1,195 @@
+"""The candidates of each task as the page shows them: one entry for all that share a text and a verdict."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
+from pytest_kernelbench.prompting.extraction import fenced_blocks
+from pytest_kernelbench.records import Evaluation, Outcome, Selection, sha256_of
+from pytest_kernelbench.reports.numbers import as_digits, as_times
+from pytest_kernelbench.runs import RunRecords
+
+Entry = dict[str, Any]
+ORDER = {outcome.value: place for place, outcome in enumerate(Outcome)}
+NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCandidates:
+    """``packed`` is what the page unpacks when the task is opened: JSON, gzipped, in base64.
+
+    ``fast`` counts candidates that are verified on their first timing; ``distinct`` counts texts.
+    """
+
+    task: str
+    drawn: int
+    correct: int
+    fast: int
+    distinct: int
+    flagged: tuple[Entry, ...]
+    packed: str
+
+
+def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
+    """One for each unit of the run, in that order."""
+    groups = list(_groups(records))
+    refuted: dict[str, dict[str | None, Evaluation]] = {}
+    for (_, _, task, _), again in records.confirmations.items():
+        if not again.correct:
+            refuted.setdefault(task, {})[again.source_sha256] = again
+    tasks = []
+    for place, task in enumerate(records.tasks):  # every strategy's results have them in this order
+        texts: dict[str, str] = {}
+        sets: list[Entry] = []
+        for results, users in groups:
+            chosen = {user.strategy: user.tasks[place].selection for user in users}
+            entries = _entries(results.tasks[place], results.margin, chosen, refuted.get(task, {}), texts)
+            sets.append({"strategies": [user.strategy for user in users], "candidates": entries})
+        entries = [entry for each in sets for entry in each["candidates"]]
+        tasks.append(
+            TaskCandidates(
+                task=task,
+                drawn=sum(len(entry["indices"]) for entry in entries),
+                correct=sum(len(entry["indices"]) for entry in entries if entry["outcome"] == Outcome.CORRECT.value),
+                fast=sum(len(entry["indices"]) for entry in entries if entry["fast"]),
+                distinct=len(texts),
+                flagged=tuple(entry for entry in entries if entry["flags"]),
+                packed=_packed({"sets": sets, "texts": texts}),
+            )
+        )
+    return tasks
+
+
+def _groups(records: RunRecords) -> Iterator[tuple[StrategyResults, list[StrategyResults]]]:
+    """Each distinct set of candidates as the strategy with the largest K sees it, and all that use it."""
+    users: dict[tuple[str | None, ...], list[StrategyResults]] = {}
+    for strategy in records.strategies:
+        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256)
+        users.setdefault(key, []).append(records.results(strategy))
+    for group in users.values():
+        yield max(group, key=lambda results: results.k), group
+
+
+def _entries(
+    task: TaskResults,
+    margin: float,
+    chosen: dict[str, Selection | None],
+    refuted: dict[str | None, Evaluation],
+    texts: dict[str, str],
+) -> list[Entry]:
+    """``refuted`` holds, by source, the second evaluations of choices that turned out not to be correct."""
+    alike: dict[tuple[str | None, str], list[Sample]] = {}
+    for sample in task.samples:
+        key = _text(sample, texts)
+        alike.setdefault((key, repr(sample.evaluation)), []).append(sample)
+    entries = [_entry(samples, key, margin, chosen, refuted) for (key, _), samples in alike.items()]
+    return sorted(entries, key=lambda entry: (ORDER.get(entry["outcome"], len(ORDER)), -(entry["speedup"] or [0])[0]))
+
+
+def _text(sample: Sample, texts: dict[str, str]) -> str | None:
+    """The key in ``texts`` of what was judged, or of the whole answer where that is not a part of it."""
+    if sample.completion is None:
+        return None
+    answer = sample.completion.text
+    wanted = sample.evaluation.source_sha256 if sample.evaluation else None
+    if wanted is not None and wanted not in texts:
+        plain = answer.replace("\r\n", "\n").replace("\r", "\n")
+        texts.update((wanted, text) for text in (*fenced_blocks(plain), plain) if sha256_of(text) == wanted)
+    if wanted in texts:
+        return wanted
+    key = sha256_of(answer)
+    texts[key] = answer
+    return key
+
+
+def _entry(
+    samples: Sequence[Sample],
+    text: str | None,
+    margin: float,
+    chosen: dict[str, Selection | None],
+    refuted: dict[str | None, Evaluation],
+) -> Entry:
+    evaluation = samples[0].evaluation
+    indices = [sample.index for sample in samples]
+    choices = {name: each for name, each in chosen.items() if each is not None and each.index in indices}
+    entry: Entry = {
+        "indices": indices,
+        "text": text,
+        "outcome": NOT_JUDGED,
+        "fast": False,
+        "speedup": None,
+        "shown": "",
+        "detail": "",
+        "flags": [],
+        "calls_ms": [],
+        "chosen": list(choices),
+        "facts": [],
+    }
+    if evaluation is not None:
+        entry |= {
+            "outcome": evaluation.outcome.value,
+            "fast": evaluation.fast(1.0, margin),
+            "speedup": evaluation.speedup and [evaluation.speedup, evaluation.speedup_low, evaluation.speedup_high],
+            "shown": as_times(evaluation.speedup, _interval(evaluation)) if evaluation.speedup else "",
+            "detail": evaluation.detail,
+            "flags": list(evaluation.flags),
+            "calls_ms": [float(f"{each:.4g}") for each in evaluation.candidate_times_ms or ()],
+        }
+        if again := refuted.get(evaluation.source_sha256):
+            said = f"chosen, and when timed again {again.outcome.value}: {again.detail}"
+            entry["detail"] = "\n".join(filter(None, [evaluation.detail, said]))
+            entry["flags"] += [flag for flag in again.flags if flag not in evaluation.flags]
+    entry["facts"] = list(_facts(samples, evaluation, choices, text))
+    return entry
+
+
+def _facts(
+    samples: Sequence[Sample], evaluation: Evaluation | None, choices: dict[str, Selection], text: str | None
+) -> Iterator[tuple[str, str]]:
+    for name, choice in choices.items():
+        again = as_times(choice.confirmed_speedup, _bounds(choice.confirmed_low, choice.confirmed_high))
+        yield f"chosen by {name}", f"#{choice.index}, timed again: {again}"
+    if evaluation is not None:
+        if evaluation.reference_ms is not None and evaluation.candidate_ms is not None:
+            both = f"{as_digits(evaluation.reference_ms)} ms, {as_digits(evaluation.candidate_ms)} ms"
+            yield "reference, candidate", f"{both} (medians of {evaluation.pairs} pairs)"
+        if evaluation.seconds:
+            yield "seconds", ", ".join(f"{stage} {as_digits(spent)}" for stage, spent in evaluation.seconds.items())
+    surprise = [each.completion.mean_logprob for each in samples if each.completion]
+    known = [f"{each:.4g}" for each in sorted(each for each in surprise if each is not None)]
+    if known:
+        yield "log-probability", f"{_span(known)} nats a token"
+    lengths = sorted(each.completion.n_tokens for each in samples if each.completion and each.completion.n_tokens)
+    if lengths:
+        yield "tokens", _span([str(length) for length in lengths])
+    stopped = sorted({each.completion.stop_reason or "" for each in samples if each.completion} - {""})
+    if stopped:
+        yield "stopped by", ", ".join(stopped)
+    if evaluation is not None and evaluation.source_sha256 is not None:
+        yield "SHA-256 of the source", evaluation.source_sha256
+        if text is not None and text != evaluation.source_sha256:
+            yield "shown below", "the answer; the module that was judged was assembled from it"
+
+
+def _span(ordered: Sequence[str]) -> str:
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+def _interval(evaluation: Evaluation) -> tuple[float, float] | None:
+    return _bounds(evaluation.speedup_low, evaluation.speedup_high)
+
+
+def _bounds(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _packed(value: Entry) -> str:
+    # Escaped to ASCII: an answer may hold half a surrogate pair, which UTF-8 cannot.
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return base64.b64encode(gzip.compress(text, compresslevel=6, mtime=0)).decode("ascii")

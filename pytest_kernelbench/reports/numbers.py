@@ -1,0 +1,49 @@
+"""Numbers as people read them, to about three digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def as_rate(rate: float | None, interval: Sequence[float] | None = None) -> str:
+    """``80 % [49, 94]``; ``99.6 %`` where rounding would say all."""
+    if rate is None:
+        return "-"
+    shown = f"{as_percent(rate)} %"
+    return shown if interval is None else f"{shown} [{as_percent(interval[0])}, {as_percent(interval[1])}]"
+
+
+def as_percent(rate: float) -> str:
+    percent = 100 * rate
+    if percent in (0, 100) or 0.5 <= percent <= 99.4:
+        return f"{percent:.0f}"
+    if percent < 0.05 or 99.95 <= percent < 100:
+        return "<0.1" if percent < 0.05 else ">99.9"
+    return f"{percent:.1f}"
+
+
+def as_times(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """``1.42x [1.39, 1.45]``, to about three digits."""
+    if value is None:
+        return "-"
+    shown = f"{as_digits(value)}x"
+    return shown if interval is None else f"{shown} [{as_digits(interval[0])}, {as_digits(interval[1])}]"
+
+
+def as_digits(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def scope(report: Mapping[str, Any]) -> str:
+    """``20 tasks``, or ``20 tasks, 3 seeds``."""
+    tasks = counted(len({unit["task"] for unit in report["units"].values()}), "task")
+    return tasks if len(report["seeds"]) <= 1 else f"{tasks}, {len(report['seeds'])} seeds"
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,398 @@
+"""``tables/``: the tables of a run for papers, each as Markdown and as LaTeX (booktabs), all from ``report.json``.
+
+To add a table: write a function of the report that returns a ``Table``, or None where it has nothing to say, and
+add its line to ``TABLES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.metrics import THRESHOLDS
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.reports.numbers import as_digits, as_percent, as_rate, as_times
+from pytest_kernelbench.runs import RunRecords
+
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """``caption`` says what the numbers are; the first column of ``rows`` is text, the others are numbers."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
+    """``tables/NAME.md`` and ``tables/NAME.tex`` for each table that says something."""
+    there = folder / "tables"
+    for name, table in tables_of(content).items():
+        there.mkdir(exist_ok=True)
+        (there / f"{name}.md").write_text(as_markdown(table), encoding="utf-8")
+        (there / f"{name}.tex").write_text(as_latex(table, name), encoding="utf-8")
+    return []
+
+
+def tables_of(report: Report) -> dict[str, Table]:
+    found = {name: make(report) for name, make in TABLES.items()}
+    return {name: table for name, table in found.items() if table is not None and table.rows}
+
+
+def as_markdown(table: Table) -> str:
+    rows = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([table.caption, "", *lines]) + "\n"
+
+
+def as_latex(table: Table, label: str) -> str:
+    """Needs the package booktabs."""
+    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(table.caption)}}}",
+            rf"  \label{{tab:{label}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+            r"    \toprule",
+            "    " + " & ".join(map(_latex, table.head)) + r" \\",
+            r"    \midrule",
+            *(f"    {row}" for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+    return "".join(special.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+
+
+def _strategies(report: Report) -> Table | None:
+    several = len(report["seeds"]) > 1
+    has_floor = any(each["metrics"]["floor_share"] is not None for each in report["strategies"].values())
+    rows = []
+    for name, each in report["strategies"].items():
+        metrics, intervals = each["metrics"], each["intervals"]
+        spread = [_points(each["sd_over_seeds"]["fast_1"])] if several else []
+        rows.append(
+            [
+                name,
+                as_rate(metrics["fast_1"], intervals["fast_1"]),
+                *spread,
+                as_rate(metrics["fast_1_raw"]),
+                as_rate(metrics["fast_1_sample"], intervals["fast_1_sample"]),
+                as_rate(metrics["fast_1_any"], intervals["fast_1_any"]),
+                as_times(metrics["geomean_speedup"], intervals["geomean_speedup"]),
+                as_times(metrics["median_speedup"]),
+                as_times(metrics["mean_speedup"]),
+                *([as_rate(metrics["floor_share"])] if has_floor else []),
+            ]
+        )
+    head = ["strategy", "fast_1 [95 %]", *(["sd over seeds"] if several else []), "raw", "per sample", "any of K"]
+    head += ["geometric mean", "median", "mean", *(["of the floor"] if has_floor else [])]
+    caption = "Chosen kernels, timed again: fast_1 verified, and raw as the literature counts."
+    return Table(caption=f"{caption} {_on(report)}", head=head, rows=rows)
+
+
+def _fast_p(report: Report) -> Table | None:
+    rows = [
+        [name, *(_both(each["metrics"], f"fast_{p:g}") for p in THRESHOLDS)]
+        for name, each in report["strategies"].items()
+    ]
+    caption = f"fast_p of the chosen kernels, verified / raw, in %. {_on(report)}"
+    return Table(caption=caption, head=["strategy", *(f"p = {p:g}" for p in THRESHOLDS)], rows=rows)
+
+
+def _both(metrics: Mapping[str, float | None], name: str) -> str:
+    return " / ".join("-" if (rate := metrics[key]) is None else as_percent(rate) for key in (name, f"{name}_raw"))
+
+
+def _scaling(report: Report) -> Table | None:
+    """Each rule's success at powers of two, the null and the identity control below."""
+    rows = []
+    sizes = _powers(report["analyses"]["scaling"], "k")
+    for each in report["analyses"]["scaling"]:
+        for rule, readings in each["success"].items():
+            for reading, curve in readings.items():
+                saturated = each["saturation_k"][rule][reading]
+                cells = _at(curve, each["k"], sizes)
+                rows.append([f"{rule}, {reading}", *cells, "-" if saturated is None else str(saturated)])
+        rows.append(["coin flip", *_at({"value": each["coin_flip"]}, each["k"], sizes), ""])
+        if each["identity"] is not None:
+            rows.append(["reference against itself, raw", *_at(each["identity"]["raw"], each["k"], sizes), ""])
+    caption = f"Success by number of candidates K, in %, exact over subsets. {_on(report)}"
+    return Table(caption=caption, head=["of the correct among K", *map(str, sizes), "95 % of the last at"], rows=rows)
+
+
+def _selection(report: Report) -> Table | None:
+    rows = [
+        [
+            name,
+            _rate(each["fast_1"]),
+            _rate(each["fast_1_raw"]),
+            _times(each["geomean_speedup"]),
+            _times(each["mean_speedup"]),
+            _points(each["sd_over_seeds"]["fast_1"]),
+        ]
+        for group in report["analyses"]["selection"]
+        for name, each in group["selectors"].items()
+    ]
+    caption = f"Every selector replayed on the same candidates, by first timings; random ones exactly. {_on(report)}"
+    head = ["selector", "fast_1 [95 %]", "raw", "geometric mean", "mean", "sd over seeds"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _comparisons(report: Report) -> Table | None:
+    rows = []
+    for group in report["analyses"]["selection"]:
+        for each in group["comparisons"]:
+            rates, wilcoxon = each["verified"], each["wilcoxon"]
+            test, power = rates["sign"] or rates["chance"], rates["power"]
+            needed = power["tasks_for_80_percent"]
+            rows.append(
+                [
+                    f"{each['selector']} - {each['control']}",
+                    _points(rates["difference"]["value"], rates["difference"]),
+                    f"{rates['cohens_h']:.2f}",
+                    _outcome(test),
+                    _p(test["p_two_sided"]),
+                    "-" if wilcoxon is None else _p(wilcoxon["p"]),
+                    as_percent(power["at_observed"]),
+                    "-" if needed is None else str(needed),
+                ]
+            )
+    caption = (
+        "Selectors against their controls, by verified fast_1 in points, with Cohen's h. Against random choices: "
+        "successes and how many chance expects, tested exactly; else tasks won / lost / tied, by the sign test. "
+        "Wilcoxon's signed ranks of log speed-ups. Both two-sided. Power in % of the exact test with these tasks, and "
+        f"tasks for 80 %. {_on(report)}"
+    )
+    head = ["selector - control", "difference [95 %]", "h", "successes", "exact p", "Wilcoxon p", "power", "for 80 %"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _outcome(test: Mapping[str, Any]) -> str:
+    if "wins" in test:
+        return f"{test['wins']} / {test['losses']} / {test['ties']}"
+    return f"{test['successes']} of {as_digits(test['expected'])}"
+
+
+def _quartiles(report: Report) -> Table | None:
+    rows = [
+        [
+            f"{how.replace('_', ' ')}, {score}: Q{each['quartile']}",
+            str(each["n"]),
+            _rate(each["fast_1"]),
+            _rate(each["fast_1_raw"]),
+            as_times(each["geomean_speedup"]),
+            as_times(each["mean_speedup"]),
+            "-" if each["mean_tokens"] is None else as_digits(each["mean_tokens"]),
+        ]
+        for group in report["analyses"]["quartiles"]
+        for how in ("pooled", "within_task")
+        for score in ("mean", "sum")
+        for each in group[how][score]
+    ]
+    caption = f"Correct candidates by quartile of surprisal, Q1 the most surprising. {_on(report)}"
+    head = ["quartile", "n", "fast_1 [95 %]", "raw", "geometric mean", "mean", "tokens"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _correlation(report: Report) -> Table | None:
+    rows = []
+    for group in report["analyses"]["correlation"]:
+        for score, pooled in group["pooled"].items():
+            within = group["within_task"][score]
+            rows.append(
+                [
+                    score,
+                    str(group["n"]),
+                    _rho(pooled["rho"], pooled["p"]),
+                    _rho(pooled["partial_rho"], pooled["partial_p"]),
+                    _rho(pooled["length_rho"], pooled["length_p"]),
+                    _interval(within["rho"]),
+                    _interval(within["partial_rho"]),
+                ]
+            )
+    caption = (
+        "Spearman's rank correlation of log-probability and speed-up among correct candidates (p), with length held "
+        f"fixed, and of length and speed-up; pooled and as the mean within tasks [95 %]. {_on(report)}"
+    )
+    head = ["log-probability", "n", "pooled", "partial", "length", "within task", "within task, partial"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _regimes(report: Report) -> Table | None:
+    rows = [
+        [
+            regime,
+            str(each["tasks"]),
+            *(f"{as_percent(each['selectors'][name]['fast_1'])}" for name in REGIME_SELECTORS),
+        ]
+        for group in report["analyses"]["regimes"]
+        for regime, each in group["regimes"].items()
+    ]
+    caption = (
+        "Verified fast_1 in %, by the spread of summed log-probabilities within a task (high: over 1 nat; flat: under "
+        f"0.15). {_on(report)}"
+    )
+    return Table(caption=caption, head=["spread", "tasks", *REGIME_SELECTORS], rows=rows)
+
+
+REGIME_SELECTORS = ("oracle", "random", "surprisal", "surprisal-top3", "confidence", "confidence-top3")
+
+
+def _prefilter(report: Report) -> Table | None:
+    found = report["analyses"]["prefilter"]
+    sizes = _powers(found, "m")
+    rows = [
+        [ranking, *_at(readings["verified"], group["m"], sizes)]
+        for group in found
+        for ranking, readings in group["success"].items()
+    ]
+    caption = f"Evaluating only the first m candidates of a ranking: any verified fast one, in %. {_on(report)}"
+    return Table(caption=caption, head=["ranking", *(f"m = {m}" for m in sizes)], rows=rows)
+
+
+def _adaptation(report: Report) -> Table | None:
+    rows = []
+    for each in report["analyses"]["adaptation"] or ():
+        for number in each["steps"]:
+            rows.append(
+                [
+                    f"{each['strategy']}, step {number}",
+                    _rate(_point(each["per_sample"]["verified"], number)),
+                    _rate(_point(each["per_sample"]["raw"], number)),
+                    _rate(_point(each["any_of_k"]["verified"], number)),
+                    _rate(_point(each["correct"], number)),
+                    _number(each["kl"][number]),
+                    _number(each["entropy"][number]),
+                ]
+            )
+    flat = [
+        f"{each['strategy']}: equal rates at all steps have p = {_p(test['p'])}"
+        for each in report["analyses"]["adaptation"] or ()
+        if (test := each["flat_test"]["verified"]) is not None
+    ]
+    caption = f"Adaptation by step. {'; '.join(flat)}{'. ' if flat else ''}{_on(report)}"
+    head = ["step", "per sample [95 %]", "raw", "any of the step's", "correct", "KL, nats/token", "entropy"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _cost(report: Report) -> Table | None:
+    rows = [
+        [
+            name,
+            *(_number(each[cost]) for cost in ("rollouts", "generated_tokens", "update_tokens", "evaluation_seconds")),
+            _rate(each["fast_1"]),
+            _times(each["geomean_speedup"]),
+        ]
+        for name, each in report["analyses"]["cost"]["strategies"].items()
+    ]
+    head = ["strategy", "rollouts", "tokens", "update tokens", "evaluation s", "fast_1 [95 %]", "geometric mean"]
+    return Table(caption=f"What each strategy spent on a task, and got. {_on(report)}", head=head, rows=rows)
+
+
+def _tasks(report: Report) -> Table | None:
+    rows = []
+    for name, each in report["strategies"].items():
+        for unit, row in each["tasks"].items():
+            task, seed = report["units"][unit]["task"], report["units"][unit]["seed"]
+            label = Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
+            interval = None if row["low"] is None else (row["low"], row["high"])
+            correct = f"{row['correct']}/{row['drawn']}"
+            rows.append([f"{name}, {label}", correct, as_times(row["speedup"], interval), row["verdict"]])
+    caption = f"Every choice. {_on(report)}"
+    return Table(caption=caption, head=["strategy, task", "correct", "speed-up [95 %]", "verdict"], rows=rows)
+
+
+TABLES: dict[str, Callable[[Report], Table | None]] = {
+    "strategies": _strategies,
+    "fast_p": _fast_p,
+    "scaling": _scaling,
+    "selection": _selection,
+    "comparisons": _comparisons,
+    "quartiles": _quartiles,
+    "correlation": _correlation,
+    "regimes": _regimes,
+    "prefilter": _prefilter,
+    "adaptation": _adaptation,
+    "cost": _cost,
+    "tasks": _tasks,
+}
+
+
+def _on(report: Report) -> str:
+    tasks = len({each["task"] for each in report["units"].values()})
+    seeds = len(report["seeds"])
+    facts = [
+        f"{tasks} task{'' if tasks == 1 else 's'}",
+        f"{seeds} seeds" if seeds > 1 else f"seed {report['seeds'][0]}",
+        report["policy"] and f"policy {report['policy']}",
+        report["device"],
+        report["sizes"] and f"{report['sizes']} sizes",
+    ]
+    return ", ".join(str(fact) for fact in facts if fact) + "."
+
+
+def _powers(groups: Sequence[Mapping[str, Any]], axis: str) -> list[int]:
+    largest = max((each[axis][-1] for each in groups), default=0)
+    return [1 << power for power in range(largest.bit_length())]
+
+
+def _at(curve: Mapping[str, Any], axis: Sequence[int], points: Sequence[int]) -> Iterator[str]:
+    places = {point: place for place, point in enumerate(axis)}
+    return (as_percent(curve["value"][places[point]]) if point in places else "" for point in points)
+
+
+def _point(curve: Mapping[str, Any], place: int) -> dict[str, Any] | None:
+    if curve["value"][place] is None:
+        return None
+    return {name: None if values is None else values[place] for name, values in curve.items()}
+
+
+def _ends(estimate: Mapping[str, float]) -> tuple[float, float] | None:
+    return None if estimate["low"] is None else (estimate["low"], estimate["high"])
+
+
+def _rate(estimate: Mapping[str, float] | None) -> str:
+    return "-" if estimate is None else as_rate(estimate["value"], _ends(estimate))
+
+
+def _times(estimate: Mapping[str, float] | None) -> str:
+    return "-" if estimate is None else as_times(estimate["value"], _ends(estimate))
+
+
+def _interval(estimate: Mapping[str, float] | None) -> str:
+    if estimate is None:
+        return "-"
+    ends = _ends(estimate)
+    return f"{estimate['value']:.2f}" + ("" if ends is None else f" [{ends[0]:.2f}, {ends[1]:.2f}]")
+
+
+def _points(value: float | None, estimate: Mapping[str, float] | None = None) -> str:
+    if value is None:
+        return "-"
+    ends = None if estimate is None else _ends(estimate)
+    return f"{100 * value:.1f}" + ("" if ends is None else f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]")
+
+
+def _rho(rho: float | None, p: float | None) -> str:
+    return "-" if rho is None or p is None else f"{rho:.3f} ({_p(p)})"
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else as_digits(value)

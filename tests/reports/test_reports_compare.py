@@ -1,0 +1,54 @@
+import json
+
+from made_up_run import write_run
+
+from pytest_kernelbench.__main__ import main
+
+
+def test_two_runs_are_compared_task_by_task(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a", "surprisal", k=8)
+    write_run(tmp_path / "b", "surprisal", k=12, policy="other")
+    assert main(["compare", "a", "b"]) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+A: a
+B: b
+
+surprisal: 1 faster, 3 same, 1 neither
+           change  A      B      B / A [95 %]        verdict
+level1/4   faster  0.54x  1.10x  2.04x [1.99, 2.09]  correct -> fast
+level1/5   same    0.97x  0.97x  1.00x [0.97, 1.03]  correct
+level1/12  same    16.3x  16.3x  1.00x [0.98, 1.02]  fast
+level1/14  same    0.62x  0.62x  1.00x [0.99, 1.01]  correct
+fast_1 20 % -> 40 %, a difference of +20 [+0, +60] points; geometric mean of B / A 1.15x [1.00,
+1.53]
+
+note: policy: tiny and other
+note: surprisal: its settings differ
+"""
+    )
+
+
+def test_the_comparison_can_be_had_as_json(tmp_path):
+    a, b = write_run(tmp_path / "a", "oracle", k=4), write_run(tmp_path / "b", "oracle", k=4)
+    assert main(["compare", str(a), str(b), "--json", str(tmp_path / "both.json")]) == 0
+    comparison = json.loads((tmp_path / "both.json").read_text())
+    assert comparison["strategies"]["oracle"]["counts"]["same"] == 4
+
+
+def test_devices_are_not_compared_unless_told_to(tmp_path, capsys):
+    a, b = write_run(tmp_path / "a", "oracle", k=4), write_run(tmp_path / "b", "oracle", k=4, device="cpu")
+    assert main(["compare", str(a), str(b)]) == 2
+    assert capsys.readouterr().err == (
+        f'error: {b}: device is "cpu", but "NVIDIA H200" in {a}; report them one at a time, or together with --mix\n'
+    )
+    assert main(["compare", str(a), str(b), "--mix"]) == 0
+    assert "note: device: NVIDIA H200 and cpu" in capsys.readouterr().out
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path, capsys):
+    folder = str(write_run(tmp_path, "oracle", k=2))
+    assert main(["compare", folder, folder]) == 2
+    assert capsys.readouterr().err == f"error: {folder}: the same run twice; name two\n"

@@ -1,0 +1,48 @@
+import pytest
+from made_up_run import make_synthetic_run, write_run
+
+from pytest_kernelbench.reports import report_json
+from pytest_kernelbench.reports.tables import TABLES, Table, as_latex, as_markdown, tables_of
+from pytest_kernelbench.runs import RunRecords, merged
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folders = make_synthetic_run(tmp_path_factory.mktemp("study"), tasks=4, k=8, seeds=(0, 1), steps=2)
+    return report_json(merged({str(folder): RunRecords.load(folder) for folder in folders}))
+
+
+def test_a_study_with_adaptation_has_every_table(study):
+    assert list(tables_of(study)) == list(TABLES)
+
+
+def test_every_row_is_as_long_as_its_head_and_says_on_what_it_was_measured(study):
+    for table in tables_of(study).values():
+        assert {len(row) for row in table.rows} == {len(table.head)}
+        assert table.caption.endswith("4 tasks, 2 seeds, policy tiny, NVIDIA H200, full sizes.")
+
+
+def test_a_run_without_log_probabilities_has_no_tables_of_them(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=4)
+    (folder / "completions.jsonl").unlink()
+    found = set(tables_of(report_json(RunRecords.load(folder))))
+    assert not found & {"quartiles", "correlation", "regimes", "prefilter", "adaptation"}
+    assert {"strategies", "scaling", "selection", "cost"} <= found
+
+
+def test_an_empty_run_has_tables_too(tmp_path):
+    folder = write_run(tmp_path, "oracle", tasks=(), null=False)
+    assert "strategies" in tables_of(report_json(RunRecords.load(folder)))
+
+
+TABLE = Table(caption="50 % of a|b.", head=["name_1", "x"], rows=[["a|b & c", ">99.9"]])
+
+
+def test_markdown_escapes_its_own_signs():
+    assert as_markdown(TABLE) == "50 % of a|b.\n\n| name_1 | x |\n| --- | ---: |\n| a\\|b & c | >99.9 |\n"
+
+
+def test_latex_escapes_its_own_signs():
+    text = as_latex(TABLE, "some_name")
+    assert r"\caption{50 \% of a|b.}" in text and r"\label{tab:some_name}" in text
+    assert r"    name\_1 & x \\" in text and r"    a|b \& c & $>$99.9 \\" in text
