@@ -1,0 +1,52 @@
+"""Many requests at once, for policies that a service answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def all_at_once(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first error ends the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def in_background(program: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> Iterator[T]:
+    """Yield what ``program`` emits, from an event loop in a thread of its own; closing the iterator cancels it.
+
+    A thread, since whoever iterates may be inside an event loop already (a notebook), and since requests are to go
+    on while it is busy elsewhere.
+    """
+    emitted: SimpleQueue[tuple[T] | None] = SimpleQueue()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(program(lambda item: emitted.put((item,))))
+
+    def run() -> None:
+        with suppress(BaseException):  # the task keeps it, and it is raised below
+            loop.run_until_complete(task)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        emitted.put(None)
+
+    thread = Thread(target=run, name="policy")
+    thread.start()
+    try:
+        while (item := emitted.get()) is not None:
+            yield item[0]
+    finally:
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+    task.result()

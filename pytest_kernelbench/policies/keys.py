@@ -1,0 +1,46 @@
+"""Keys of services, kept out of what people and files get to see: servers quote them in errors and headers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+
+VARIABLES = ("OPENAI_API_KEY", "TINKER_API_KEY")
+# What a Tinker key, which may be stored outside the environment, and the token made of it begin with.
+TINKER_KEY = re.compile(r"\b(?:tml-|eyJ)[\w.-]+")
+LONGEST_LINE = 200
+TRANSPORTS = ("httpcore", "httpcore2", "h2", "hpack")
+
+
+def without_keys(text: str) -> str:
+    """``text`` with *** for every key."""
+    for variable in VARIABLES:
+        if key := os.environ.get(variable):
+            text = text.replace(key, "***")
+    return TINKER_KEY.sub("***", text)
+
+
+def first_line(text: str) -> str:
+    """The first line of ``text``, without keys, at most ``LONGEST_LINE`` characters of it."""
+    return next(iter(without_keys(text).strip().splitlines()), "")[:LONGEST_LINE]
+
+
+def keep_keys_from_logs(*packages: str) -> None:
+    """Take keys, and tracebacks, which may hold them, out of whatever the loggers of ``packages`` are given.
+
+    Loggers of transports may not be there yet. At DEBUG they write the headers of every answer; they stop that.
+    """
+    for transport in TRANSPORTS:
+        logging.getLogger(transport).setLevel(logging.INFO)
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in packages:
+            logger = logging.getLogger(name)
+            logger.removeFilter(_hide_keys)
+            logger.addFilter(_hide_keys)
+
+
+def _hide_keys(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_keys(record.getMessage()), ()
+    record.exc_info = record.exc_text = None
+    return True

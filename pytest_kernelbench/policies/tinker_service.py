@@ -1,0 +1,171 @@
+"""``tinker:MODEL``: a base model, or weights saved as ``tinker://...``, sampled by the Tinker service.
+
+Tinker's log-probabilities are those of the temperature sampled at, so every completion is scored again, at
+temperature 1, by the same weights. At temperature 1 the two coincide and once is enough.
+
+The key is read by the SDK, from TINKER_API_KEY or from where ``tinker auth login`` put it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import tinker
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
+from pytest_kernelbench.policies.background import all_at_once, in_background
+from pytest_kernelbench.policies.base import random_seed, version_of
+from pytest_kernelbench.policies.keys import first_line, keep_keys_from_logs
+from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
+from pytest_kernelbench.records import Completion, Task
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.policies import PolicySpec
+    from pytest_kernelbench.strategy import Sampling
+
+REFUSED = (tinker.BadRequestError, tinker.NotFoundError, tinker.UnprocessableEntityError)
+
+keep_keys_from_logs("tinker", "httpx")
+
+
+class TinkerPolicy:
+    """``model`` on the service, prompted through its chat template where its tokenizer has one.
+
+    ``tokenizer`` is a folder or an id for where the model's own cannot be had; ``base_url`` another service.
+    The SDK retries, backs off and limits what is under way at once.
+    """
+
+    label = None
+    gives_logprobs = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str,
+        target: str = "cpu",
+        tokenizer: str | None = None,
+        base_url: str | None = None,
+    ) -> None:
+        """Open a session. Raises PolicyError where the key, the model or its tokenizer is not right."""
+        self.name = name
+        self.target = target
+        saved = model.startswith("tinker://")
+        failure = None
+        try:
+            service = tinker.ServiceClient(base_url=base_url)
+            self.client = service.create_sampling_client(
+                model_path=model if saved else None, base_model=None if saved else model
+            ).result()
+        except (tinker.TinkerError, ValueError, OSError) as error:
+            failure = self._failure(error)
+        if failure is not None:
+            # Outside the handler: the SDK's error holds the request, and with it the key.
+            raise failure
+        self.tokenizer = self._tokenizer(tokenizer)
+        self.version = version_of([], model, self.client.get_base_model(), target)
+
+    @classmethod
+    def load(cls, spec: PolicySpec, *, device: str) -> TinkerPolicy:
+        target = "cuda" if device.startswith("cuda") else "cpu"
+        return cls(spec.argument, name=spec.name, target=target, **spec.settings)
+
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+        """See ``Policy.sample``. Raises HarnessError where the service fails after all retries."""
+        prompt = self.prompt_ids(task, sampling.answer)
+
+        async def draw(index: int, emit: Callable[[Completion], None]) -> None:
+            start = time.perf_counter()
+            tokens, sampled, logprobs, stop_reason = await self._draw(
+                prompt, sampling, random_seed(seed, task.id, index) >> 32
+            )
+            ended = stop_reason == "stop" and tokens[-1:] == (self.tokenizer.eos_token_id,)
+            text = self.tokenizer.decode(list(tokens[:-1] if ended else tokens), skip_special_tokens=True)
+            emit(
+                Completion(
+                    task=task.id,
+                    index=index,
+                    text=str(text),
+                    policy=self.name,
+                    policy_version=self.version,
+                    seed=seed,
+                    token_ids=tokens,
+                    logprobs=logprobs,
+                    sampling_logprobs=None if sampling.temperature == 1 else sampled,
+                    stop_reason=stop_reason,
+                    seconds=time.perf_counter() - start,
+                )
+            )
+
+        async def draw_all(emit: Callable[[Completion], None]) -> None:
+            await all_at_once([draw(index, emit) for index in indices])
+
+        yield from in_background(draw_all)
+
+    def prompt_ids(self, task: Task, answer: str) -> list[int]:
+        """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body")."""
+        messages = build_messages(task, answer, self.target)
+        if self.tokenizer.chat_template is None:
+            return list(self.tokenizer(as_plain_text(messages))["input_ids"])
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        # The template has written the special tokens already.
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    async def _draw(
+        self, prompt: list[int], sampling: Sampling, seed: int
+    ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], str]:
+        """Tokens, their log-probabilities as drawn and at temperature 1, and why they stop."""
+        parameters = tinker.SamplingParams(
+            max_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=seed, top_k=-1, top_p=1.0
+        )
+        try:
+            answer = await self.client.sample(tinker.ModelInput.from_ints(prompt), 1, parameters)
+            (sequence,) = answer.sequences
+            tokens = tuple(map(int, sequence.tokens))
+            sampled = sequence.logprobs
+            logprobs = sampled
+            if sampled is not None and sampling.temperature != 1 and tokens:
+                whole = tinker.ModelInput.from_ints([*prompt, *tokens])
+                scored = await self.client.compute_logprobs(whole, prompt_logprobs_last_n=len(tokens))
+                logprobs = scored[-len(tokens) :]
+            if logprobs is None or None in logprobs or len(logprobs) != len(tokens):
+                raise ValueError("a completion came without log-probabilities")
+            return tokens, tuple(sampled or ()), tuple(map(float, logprobs)), str(sequence.stop_reason)
+        except (tinker.TinkerError, ValueError, OSError) as error:
+            failure = self._failure(error)
+        raise failure
+
+    def _tokenizer(self, named: str | None) -> PreTrainedTokenizerBase:
+        try:
+            return AutoTokenizer.from_pretrained(named) if named else self.client.get_tokenizer()
+        except (OSError, ValueError, ImportError) as error:
+            raise PolicyError(
+                f"--policy={self.name}: no tokenizer for {named or self.client.get_base_model()} ({_said(error)}); "
+                'name a folder or an id that has it, tokenizer = "..." in a policy file'
+            ) from None
+
+    def _failure(self, error: Exception) -> KernelBenchError:
+        if isinstance(error, tinker.AuthenticationError | tinker.PermissionDeniedError):
+            return PolicyError(
+                f"--policy={self.name}: Tinker refuses the key ({error.status_code}); "
+                "set TINKER_API_KEY to one that it accepts, or log in with tinker auth login"
+            )
+        if type(error) is tinker.TinkerError:
+            return PolicyError(
+                f"--policy={self.name}: no key for Tinker ({_said(error)}); "
+                "set TINKER_API_KEY, or log in with tinker auth login"
+            )
+        category = error.category if isinstance(error, tinker.RequestFailedError) else None
+        if category is tinker.types.RequestErrorCategory.User or isinstance(error, REFUSED):
+            return PolicyError(
+                f"--policy={self.name}: Tinker refuses the request ({_said(error)}); "
+                "correct the model's name or the strategy's [sampling]"
+            )
+        return HarnessError(f"--policy={self.name}: Tinker failed ({_said(error)}); run again to resume")
+
+
+def _said(error: Exception) -> str:
+    return first_line(str(error)) or type(error).__name__

@@ -1,0 +1,135 @@
+"""A server that misbehaves as it is told, for what no real one does on demand."""
+
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+LOGITS = {"a": 0.0, "b": -1.0, "c": -2.5, "d": -4.0}
+
+
+@dataclass
+class Reply:
+    """``length`` is the Content-Length to claim, where not the true one."""
+
+    status: int = 200
+    body: Any = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    after_s: float = 0.0
+    length: int | None = None
+
+
+def logprobs_at(temperature: float) -> dict[str, float]:
+    total = math.log(sum(math.exp(logit / temperature) for logit in LOGITS.values()))
+    return {token: logit / temperature - total for token, logit in LOGITS.items()}
+
+
+@dataclass
+class StandIn:
+    """A model of four letters. ``faults`` are replied first, one a request to a completions endpoint.
+
+    ``scaled``: its log-probabilities are those of the temperature. ``change`` edits a good answer.
+    """
+
+    scaled: bool = False
+    gives_logprobs: bool = True
+    models: tuple[str, ...] | None = ("letters",)
+    faults: list[Reply | Callable[[Any], Reply]] = field(default_factory=list)
+    change: Callable[[dict[str, Any]], None] = lambda answer: None
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    url: str = ""
+    lock: Any = field(default_factory=threading.Lock)
+
+    def reply(self, handler: BaseHTTPRequestHandler) -> Reply:
+        size = int(handler.headers.get("Content-Length") or 0)
+        request = json.loads(handler.rfile.read(size) or "{}")
+        if handler.path == "/v1/models" and self.models is not None:
+            rows = [{"id": model, "created": time.time()} for model in self.models]
+            return Reply(body={"data": rows})
+        if handler.path not in ("/v1/chat/completions", "/v1/completions"):
+            return Reply(404, {"error": {"message": f"no {handler.path} here"}})
+        with self.lock:
+            self.requests.append({**request, "path": handler.path, "at": time.monotonic()})
+            fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            return fault(handler) if callable(fault) else fault
+        answer = self.answer(request, chat="chat" in handler.path)
+        self.change(answer)
+        return Reply(body=answer)
+
+    def answer(self, request: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+        temperature = request["temperature"]
+        drawn = random.Random(request["seed"]).choices(
+            list(LOGITS), [math.exp(each) for each in logprobs_at(temperature).values()], k=request["max_tokens"]
+        )
+        known = logprobs_at(temperature if self.scaled else 1)
+        text, logprobs = "".join(drawn), None
+        if self.gives_logprobs and "logprobs" in request:
+            if chat:
+                tops = [{"token": token, "logprob": value} for token, value in known.items()]
+                content = [{"token": token, "logprob": known[token], "top_logprobs": tops} for token in drawn]
+                logprobs = {"content": content}
+            else:
+                logprobs = {
+                    "tokens": drawn,
+                    "token_logprobs": [known[token] for token in drawn],
+                    "top_logprobs": [known] * len(drawn),
+                }
+        choice = {"finish_reason": "length", "logprobs": logprobs}
+        choice |= {"message": {"content": text}} if chat else {"text": text}
+        return {
+            "model": request["model"] if self.models is None else self.models[0],
+            "choices": [choice],
+            "usage": {"completion_tokens": len(drawn)},
+        }
+
+
+@contextmanager
+def standing_in(**behaviour: Any) -> Iterator[StandIn]:
+    stand_in = StandIn(**behaviour)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with stand_in.lock:
+                stand_in.at_once += 1
+                stand_in.most_at_once = max(stand_in.most_at_once, stand_in.at_once)
+            try:
+                reply = stand_in.reply(self)
+                time.sleep(reply.after_s)
+            finally:
+                with stand_in.lock:
+                    stand_in.at_once -= 1
+            body = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
+            self.send_response(reply.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body) if reply.length is None else reply.length))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+
+        do_GET = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            pass  # a client that has given up
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        stand_in.url = f"http://127.0.0.1:{server.server_port}/v1"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        try:
+            yield stand_in
+        finally:
+            server.shutdown()

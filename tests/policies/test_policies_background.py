@@ -1,0 +1,69 @@
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pytest_kernelbench.policies.background import all_at_once, in_background
+
+
+def test_items_arrive_while_the_program_runs_and_inside_another_event_loop() -> None:
+    async def program(emit: Any) -> None:
+        emit(1)
+        await asyncio.sleep(0.2)
+        emit(2)
+
+    async def notebook() -> list[tuple[int, float]]:
+        start = time.monotonic()
+        return [(item, time.monotonic() - start) for item in in_background(program)]
+
+    (first, at_s), (second, later_s) = asyncio.run(notebook())
+    assert (first, second) == (1, 2) and later_s - at_s > 0.1
+
+
+def test_error_is_raised_after_what_was_emitted() -> None:
+    async def program(emit: Any) -> None:
+        emit(1)
+        raise KeyError("here")
+
+    items = in_background(program)
+    assert next(items) == 1
+    with pytest.raises(KeyError, match="here"):
+        next(items)
+
+
+def test_closing_cancels_the_program_and_leaves_no_thread() -> None:
+    cancelled = threading.Event()
+
+    async def program(emit: Any) -> None:
+        emit(1)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    threads = threading.active_count()
+    items = in_background(program)
+    next(items)
+    items.close()
+    assert cancelled.is_set() and threading.active_count() == threads
+
+
+def test_first_error_ends_the_others() -> None:
+    ended = []
+
+    async def wait(number: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(number)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(all_at_once([wait(1), fail(), wait(2)]))
+    assert sorted(ended) == [1, 2]

@@ -1,0 +1,128 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.policies.openai_answers import read_answer
+
+# What each server answered, or documents, for two tokens; cut down to what is read.
+OPENAI_CHAT = {
+    "model": "m-2026-05-01",
+    "choices": [
+        {
+            "finish_reason": "length",
+            "message": {"role": "assistant", "content": "ab"},
+            "logprobs": {
+                "content": [
+                    {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "a", "logprob": -0.5}]},
+                    {"token": "b", "logprob": -1.5, "top_logprobs": []},
+                ]
+            },
+        }
+    ],
+    "usage": {"completion_tokens": 2},
+}
+VLLM_COMPLETION = {
+    "model": "m",
+    "choices": [
+        {
+            "finish_reason": "length",
+            "text": "ab",
+            "logprobs": {
+                "tokens": ["a", "b"],
+                "token_logprobs": [-0.5, -1.5],
+                "top_logprobs": [{"a": -0.5, "c": -2.0}, {"b": -1.5}],
+            },
+            "token_ids": [64, 65],
+        }
+    ],
+    "usage": {"completion_tokens": 2},
+}
+LLAMA_CPP_COMPLETION = {
+    "model": "m",
+    "choices": [
+        {
+            "finish_reason": "length",
+            "text": "ab",
+            "logprobs": {
+                "content": [
+                    {"id": 64, "token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []},
+                    {"id": 65, "token": "b", "bytes": [98], "logprob": -1.5, "top_logprobs": []},
+                ]
+            },
+        }
+    ],
+    "usage": {"completion_tokens": 2},
+}
+
+
+def changed(answer: dict[str, Any], *, usage: Any = None, **choice: Any) -> str:
+    new = {**answer, "choices": [{**answer["choices"][0], **choice}]}
+    return json.dumps(new if usage is None else {**new, "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("answer", "token_ids", "first_top"),
+    [
+        (OPENAI_CHAT, None, {'["a", null]': -0.5}),
+        (VLLM_COMPLETION, (64, 65), {"a": -0.5, "c": -2.0}),
+        (LLAMA_CPP_COMPLETION, (64, 65), {}),
+    ],
+    ids=["openai", "vllm", "llama.cpp"],
+)
+def test_each_dialect_is_read(answer: dict[str, Any], token_ids: Any, first_top: dict[str, float]) -> None:
+    read = read_answer(json.dumps(answer))
+    assert (read.text, read.logprobs, read.stop_reason) == ("ab", (-0.5, -1.5), "length")
+    assert (read.token_ids, read.first_top, read.model) == (token_ids, first_top, answer["model"])
+
+
+def test_answer_without_text_is_an_empty_one() -> None:
+    read = read_answer(changed(OPENAI_CHAT, message={"content": None}, logprobs=None))
+    assert (read.text, read.logprobs) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("counted", "stop_reason", "kept"),
+    [(2, "length", True), (3, "stop", True), (1, "stop", True), (3, "length", False), (40, "stop", False)],
+)
+def test_logprobs_of_a_part_of_the_tokens_are_none(counted: int, stop_reason: str, kept: bool) -> None:
+    read = read_answer(changed(OPENAI_CHAT, usage={"completion_tokens": counted}, finish_reason=stop_reason))
+    assert (read.logprobs is not None) is kept
+
+
+@pytest.mark.parametrize("value", [None, "x", True, float("nan"), float("-inf"), 1.0, -9999.0])
+def test_value_that_is_no_logprob_leaves_none_at_all(value: Any) -> None:
+    logprobs = {"token_logprobs": [-0.5, value], "top_logprobs": None}
+    assert read_answer(changed(VLLM_COMPLETION, logprobs=logprobs)).logprobs is None
+
+
+def test_rounding_above_zero_is_zero() -> None:
+    logprobs = {"token_logprobs": [-0.5, 1e-7], "top_logprobs": None}
+    assert read_answer(changed(VLLM_COMPLETION, logprobs=logprobs)).logprobs == (-0.5, 0.0)
+
+
+KEYS = (
+    *("choices", "message", "content", "text", "logprobs", "token_logprobs", "top_logprobs", "token_ids"),
+    *("logprob", "token", "bytes", "id", "usage", "completion_tokens", "finish_reason", "model"),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+bodies = json_values | json_values.map(lambda each: {"choices": [each]})
+
+
+@given(st.text(max_size=20) | bodies.map(json.dumps))
+def test_any_body_is_read_or_refused_in_words(body: str) -> None:
+    try:
+        read = read_answer(body)
+    except ValueError as error:
+        assert str(error) in ("no JSON", 'no "choices"')
+    else:
+        assert read.logprobs is None or all(-9998 < value <= 0 for value in read.logprobs)
+        assert read.token_ids is None or read.logprobs is None or len(read.token_ids) == len(read.logprobs)
