@@ -29,7 +29,10 @@ from pytest_kernelbench.tasks import load_tasks
 if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
 
-MARKER = 'kernelbench(level, task, strategy): a task under a strategy; -m "kernelbench(level=1)" selects'
+MARKER = (
+    'kernelbench(level, task, strategy): a task under a strategy; -m "kernelbench(level=1)" selects. '
+    'On a test of your own, kernelbench(tasks="level1/19", strategies="pinned") names what it runs with'
+)
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
 
 
@@ -124,7 +127,9 @@ class KernelBench:
         try:
             load_tasks(task)
         except TaskError as error:
-            raise UsageError(f"{task}: a kernel is kept for it, but {error}; name its file with --tasks") from error
+            raise UsageError(
+                f"{task}: has a kernel, and no packaged task is called so; name the task's file with --tasks"
+            ) from error
         return task
 
     # Collection
@@ -158,10 +163,10 @@ class KernelBench:
         self.ordered = True
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        tasks = [
+        found = (
             item.task if isinstance(item, collection.KernelItem) else fixtures.task_of(item) for item in session.items
-        ]
-        tasks = list({task.id: task for task in tasks if task is not None}.values())
+        )
+        tasks = list({task.id: task for task in found if task is not None}.values())
         # pytest calls this as well when what came before it raised.
         if not (tasks and self.ordered) or self.config.option.collectonly:
             return

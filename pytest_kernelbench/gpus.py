@@ -1,0 +1,42 @@
+"""The GPUs that this process may divide among workers, found without torch and without a context."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+
+GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$")
+
+
+def visible_gpus(environment: Mapping[str, str], listing: Callable[[], str] | None = None) -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` may be set to, one a GPU; nothing where there is none.
+
+    The caller's own list is divided where there is one: an index counts the GPUs of the host, not of the list.
+    """
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        return [each.strip() for each in environment["CUDA_VISIBLE_DEVICES"].split(",") if each.strip()]
+    return uuids_in((listing or _nvidia_smi)())
+
+
+def uuids_in(listing: str) -> list[str]:
+    """UUIDs in what ``nvidia-smi -L`` prints; of a GPU that is divided (MIG), those of its parts."""
+    found: list[str] = []
+    whole: str | None = None
+    for line in listing.splitlines():
+        row = GPU_LINE.match(line)
+        if row is None:
+            continue
+        if not row["indent"]:
+            whole = row["uuid"]
+        elif whole is not None and found[-1:] == [whole]:
+            found.pop()
+        found.append(row["uuid"])
+    return found
+
+
+def _nvidia_smi() -> str:
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

@@ -1,0 +1,115 @@
+"""Under pytest-xdist: a GPU for each worker, longest tasks first, and no item lost with a worker.
+
+Workers beyond the number of GPUs are of use: they sample and build while another times, and the lock on each GPU
+keeps two from timing at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScheduling
+
+from pytest_kernelbench.gpus import visible_gpus
+
+SECONDS = "kernelbench/seconds"
+
+
+class Sharding:
+    """Hooks of the process that owns an xdist session with ``--strategy``."""
+
+    def __init__(self, config: pytest.Config, *, record: bool) -> None:
+        """``record``: what each task takes is worth keeping, because it is not read from a resumed run."""
+        self.config = config
+        self.record = record
+        self.spent: dict[str, float] = {}
+        self.retried: set[str] = set()
+
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
+        if config.option.kernelbench_device == "cpu":
+            return
+        # In the specification, so that it is set before a worker imports anything and its replacement has it too.
+        gpus = visible_gpus(os.environ)
+        for number, spec in enumerate(spec for spec in specs if spec.popen):
+            if gpus:
+                spec.env.setdefault("CUDA_VISIBLE_DEVICES", gpus[number % len(gpus)])
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        if config.option.dist != "load":
+            return None
+        cache = getattr(config, "cache", None)
+        return LongestFirst(config, log, seconds=cache.get(SECONDS, {}) if cache else {})
+
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        # What the worker had done of it is recorded; another goes on from there. Twice is no accident.
+        if crashitem not in self.retried:
+            self.retried.add(crashitem)
+            report.outcome = "rerun"  # type: ignore[assignment]
+            sched.mark_test_pending(crashitem)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None  # type: ignore[comparison-overlap]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and hasattr(report, "kernelbench"):
+            task = task_part(report.nodeid)
+            self.spent[task] = self.spent.get(task, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        cache = getattr(self.config, "cache", None)
+        if self.record and self.spent and cache:
+            rounded = {task: round(seconds, 2) for task, seconds in self.spent.items()}
+            cache.set(SECONDS, {**cache.get(SECONDS, {}), **rounded})
+
+
+class LongestFirst(LoadScheduling):
+    """xdist's ``load`` with another order; what it does about a worker that dies is inherited.
+
+    ``seconds`` is what each task took the last time; a task that never ran is taken for a long one. A worker must
+    know the item after the one that it runs, so it holds one task more, which is handed out as late as that allows.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any, *, seconds: Mapping[str, float]) -> None:
+        super().__init__(config, log)
+        self.seconds = seconds
+
+    def schedule(self) -> None:
+        """Give each worker its first task; from then on, ``check_schedule``."""
+        assert self.collection_is_completed
+        if self.collection is None:
+            if not self._check_nodes_have_same_collection():
+                return
+            self.collection = next(iter(self.node2collection.values()))
+            self.pending[:] = sorted(range(len(self.collection)), key=self._rank)
+            for node in self.nodes:
+                self._send_task(node)
+        for node in self.nodes:
+            self.check_schedule(node)
+
+    def check_schedule(self, node: Any, duration: float = 0) -> None:
+        """Let ``node`` know what comes after the item that it runs, or that nothing does."""
+        if node.shutting_down or self.collection is None:
+            return
+        while self.pending and len(self.node2pending[node]) < 2:
+            self._send_task(node)
+        if not self.pending:
+            node.shutdown()
+
+    def _rank(self, index: int) -> tuple[float, int]:
+        assert self.collection is not None
+        return -self.seconds.get(task_part(self.collection[index]), float("inf")), index
+
+    def _send_task(self, node: Any) -> None:
+        """The first task that waits, all of its items."""
+        assert self.collection is not None
+        tasks = [task_part(self.collection[index]) for index in self.pending]
+        count = next((number for number, task in enumerate(tasks) if task != tasks[0]), len(tasks))
+        self._send_tests(node, count)
+
+
+def task_part(nodeid: str) -> str:
+    """``tasks/level1/19_ReLU.py`` of that task's items, which share their samples; any other item is its own."""
+    return nodeid.partition("::kernel[")[0]

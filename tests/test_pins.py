@@ -1,0 +1,119 @@
+"""What ``pin`` keeps of a run, and what it refuses."""
+
+import json
+
+import pytest
+
+from pytest_kernelbench.__main__ import main
+from pytest_kernelbench.prompting.extraction import extract_source
+from pytest_kernelbench.records import Completion, Evaluation, Outcome, Selection, Task, sha256_of
+from pytest_kernelbench.strategy import Sampling, Strategy
+
+TASKS = ("level1/19_ReLU", "level1/20_LeakyReLU", "level1/21_Sigmoid")
+
+
+def module(word):
+    return f"import torch\n\n\nclass ModelNew(torch.nn.Module):\n    word = {word!r}\n"
+
+
+def write(folder, chosen, *, answer="module"):
+    """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``."""
+    folder.mkdir()
+    names = dict.fromkeys(name for _, name in chosen)
+    strategies = {name: Strategy(name=name, sampling=Sampling(answer=answer)) for name in names}
+    run = {"tasks": TASKS, "device": "a device", "strategies": [each.to_json() for each in strategies.values()]}
+    (folder / "run.json").write_text(json.dumps(run))
+    tables = {"completions": [], "confirmations": [], "selections": []}
+    for (task, name), (index, text, speedup, fast) in chosen.items():
+        strategy = strategies[name]
+        hashes = {"sampling_sha256": strategy.sampling_sha256, "evaluation_sha256": strategy.evaluation_sha256}
+        source = extract_source(text, answer=answer, task=Task(id=task, source=REFERENCE))
+        again = Evaluation(source_sha256=sha256_of(source), outcome=Outcome.CORRECT, speedup=speedup)
+        tables["completions"].append({**Completion(task=task, index=index, text=text, policy="p").to_json(), **hashes})
+        tables["confirmations"].append({"task": task, "index": index, **again.to_json(), **hashes})
+        selection = Selection(
+            task=task,
+            strategy=name,
+            index=index,
+            considered=(index,),
+            cost={},
+            confirmed_speedup=speedup,
+            confirmed_low=speedup - 0.1,
+            confirmed_high=speedup + 0.1,
+            fast=fast,
+        )
+        tables["selections"].append(selection.to_json())
+    for name, rows in tables.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+REFERENCE = "class Model:\n    def forward(self, x):\n        return x\n"
+
+
+def fenced(source):
+    return f"Here it is:\n```python\n{source}```\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path / "run",
+        {
+            ("level1/19_ReLU", "a"): (3, fenced(module("three")), 1.5, True),
+            ("level1/19_ReLU", "b"): (4, fenced(module("four")), 1.7, True),
+            ("level1/20_LeakyReLU", "a"): (0, fenced(module("slow")), 0.8, False),
+        },
+    )
+    return tmp_path
+
+
+def test_the_fastest_of_those_that_are_fast_is_kept_with_where_it_comes_from(run, capsys):
+    assert main(["pin", "run"]) == 0
+    assert capsys.readouterr().out == "kept kernels/level1/19_ReLU.py: b #4, 1.7x [1.6, 1.8]\n"
+    text = (run / "kernels/level1/19_ReLU.py").read_text()
+    assert text == "# level1/19_ReLU: b #4, 1.7x [1.6, 1.8] on a device\n" + module("four")
+    assert not (run / "kernels/level1/20_LeakyReLU.py").exists()
+
+
+def test_a_task_that_is_named_is_kept_however_fast_and_a_kept_one_is_replaced(run, capsys):
+    assert main(["pin", "run", "level1/20"]) == 0
+    assert main(["pin", "run", "level1/*", "--strategy=a", "--to=ours"]) == 0
+    assert main(["pin", "run", "level1/20", "--to=ours"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "kept kernels/level1/20_LeakyReLU.py: a #0, 0.8x [0.7, 0.9]",
+        "kept ours/level1/19_ReLU.py: a #3, 1.5x [1.4, 1.6]",
+        "kept ours/level1/20_LeakyReLU.py: a #0, 0.8x [0.7, 0.9]",
+        "replaced ours/level1/20_LeakyReLU.py: a #0, 0.8x [0.7, 0.9]",
+    ]
+
+
+def test_a_kernel_that_was_kept_before_has_one_header(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = "# level1/19_ReLU: pinned #0, 1x [0.9, 1.1] on another device\n" + module("kept")
+    write(tmp_path / "run", {("level1/19_ReLU", "pinned"): (0, fenced(kept), 1.2, True)})
+    assert main(["pin", "run"]) == 0
+    text = (tmp_path / "kernels/level1/19_ReLU.py").read_text()
+    assert text == "# level1/19_ReLU: pinned #0, 1.2x [1.1, 1.3] on a device\n" + module("kept")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["level1/21"], "run: nothing was chosen for level1/21; name other tasks"),
+        (["level1/99"], f"run: has no task level1/99; it has {', '.join(TASKS)}"),
+        (["--strategy=c"], "run: has no strategy c; it has a, b"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_in_one_line(run, capsys, arguments, line):
+    assert main(["pin", "run", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_run_without_a_fast_kernel_says_how_to_keep_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run", {("level1/19_ReLU", "a"): (0, fenced(module("slow")), 0.8, False)})
+    assert main(["pin", "run"]) == 2
+    assert capsys.readouterr().err == (
+        "error: run: no choice is verified fast; name tasks to keep what was chosen for them\n"
+    )

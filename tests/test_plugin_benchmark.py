@@ -1,0 +1,160 @@
+"""pytest-benchmark's own options on the kernels that were chosen, with xdist and without."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from ci_project import GATE, KERNEL, CIProject
+
+from pytest_kernelbench.benchmarking import Check
+from pytest_kernelbench.regressions import Baseline
+
+pytest.importorskip("pytest_benchmark", reason="that is what is tested")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return CIProject(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def first(project):
+    outputs = ("--benchmark-save=main", "--benchmark-json=one.json", "--junitxml=junit.xml")
+    done = project.run("-q", "--kernelbench-run=first", *outputs)
+    assert done.returncode == 0, done.stdout
+    return json.loads((project.folder / "one.json").read_text())
+
+
+def shape_of(entries):
+    keys = ("name", "fullname", "group", "params", "param", "options")
+    return [[*(each[key] for key in keys), sorted(each["extra_info"])] for each in entries]
+
+
+def test_entries_have_ids_of_their_own_and_the_times_of_the_device(first, project):
+    entry, other = first["benchmarks"]
+    assert (entry["fullname"], other["fullname"]) == ("level1/1_Relu[pinned]", "level1/2_Relu[pinned]")
+    assert entry["params"] == {"task": "level1/1_Relu", "strategy": "pinned"}
+    confirmed = {row["task"]: row for row in project.rows("confirmations", "first")}["level1/1_Relu"]
+    assert entry["stats"]["data"] == pytest.approx([ms / 1e3 for ms in confirmed["candidate_times_ms"]])
+    assert entry["stats"]["median"] * 1e3 == pytest.approx(confirmed["candidate_ms"])
+    assert entry["extra_info"]["speedup"] == confirmed["speedup"]
+    assert entry["extra_info"]["source"] == KERNEL
+
+
+def test_junit_has_what_was_measured_and_where_the_task_lies(first, project):
+    cases = {case.get("classname"): case for case in ElementTree.parse(project.folder / "junit.xml").iter("testcase")}
+    assert set(cases) == {"problems.level1.1_Relu", "problems.level1.2_Relu"}
+    entry, _ = first["benchmarks"]
+    properties = {each.get("name"): each.get("value") for each in cases["problems.level1.1_Relu"].iter("property")}
+    assert properties.pop("verdict") in ("fast", "correct")
+    measured = ("index", "speedup", "speedup_low", "speedup_high")
+    assert properties == {name: str(entry["extra_info"][name]) for name in measured}
+
+
+def test_two_workers_write_the_same_entries_and_time_nothing_on_the_host(first, project):
+    (project.folder / "test_host.py").write_text("def test_host(benchmark): benchmark(int)\n")
+    done = project.run(
+        *("-n", "2", "--benchmark-only", "--benchmark-json=two.json", "--benchmark-group-by=param:task"),
+        *("--benchmark-columns=median,rounds", "-W", "error"),
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    both = json.loads((project.folder / "two.json").read_text())["benchmarks"]
+    assert shape_of(both) == shape_of(first["benchmarks"])
+    assert "benchmark 'task=level1/1_Relu': 1 tests" in done.stdout
+    assert "Benchmarks are automatically disabled" not in done.stdout
+
+
+def test_a_run_is_not_resumed_with_another_kernel(first, project):
+    project.write_kernel("1_Relu", KERNEL + "# changed\n")
+    try:
+        done = project.run("-q", "--kernelbench-run=first")
+    finally:
+        project.write_kernel("1_Relu", KERNEL)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "first: was made with pins {'pinned': " in done.stdout
+    assert "start another run with --kernelbench-run" in done.stdout
+
+
+def test_without_the_options_nobody_is_shown_a_table(benchmark_project):
+    said = benchmark_project.run("--strategy=random", "--benchmark-skip", "--tasks=problems/level1")
+    said.assert_outcomes(skipped=3)
+
+
+def save(project, change):
+    """The saved file as ``0002``, changed by ``change``."""
+    saved = project.saved()
+    change(saved["benchmarks"])
+    (file,) = project.folder.glob(".benchmarks/*/0001_*.json")
+    file.with_name("0002_changed.json").write_text(json.dumps(saved))
+    return ("-q", "--benchmark-compare=0002", GATE[1], "--no-kernelbench-null")
+
+
+def test_a_kernel_that_is_gone_fails_by_name_and_workers_make_no_difference(first, project):
+    source = project.kernel("2_Relu").read_text()
+    project.kernel("2_Relu").unlink()
+    try:
+        done = project.run("-q", "-n", "2", *GATE)
+    finally:
+        project.write_kernel("2_Relu", source)
+    assert done.returncode == 1
+    assert "level1/2_Relu[pinned]: there is no candidate (it is in 0001_main.json)" in done.stdout
+    assert "level1/1_Relu[pinned]: the same text as its baseline" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_a_kernel_without_a_baseline_is_said_and_counted(first, project):
+    done = project.run(*save(project, lambda entries: entries.pop()))
+    assert done.returncode == 0, done.stdout
+    assert "no baseline, so no gate: level1/2_Relu[pinned]" in done.stdout
+    assert "compared: 1 by pairs, 1 without a baseline" in done.stdout
+
+
+def test_a_gate_that_compares_nothing_fails(first, project):
+    done = project.run(*save(project, list.clear), "-k", "1_Relu")
+    assert done.returncode == 1
+    line = "kernelbench: nothing of this run is in 0002_changed.json, so no gate was applied; save a new baseline"
+    assert line in done.stdout
+
+
+def test_seconds_of_another_device_are_not_compared(first, project):
+    def from_elsewhere(entries):
+        for entry in entries:
+            entry["extra_info"].update(source=None, device="NVIDIA H200")
+
+    done = project.run(*save(project, from_elsewhere), "-k", "1_Relu")
+    assert done.returncode == 1
+    assert "kernelbench: level1/1_Relu[pinned]: 0002_changed.json was timed on NVIDIA H200, this is" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project):
+    said = benchmark_project.run("--strategy=random", "--tasks=problems/level1", "--benchmark-compare-fail=median:5%")
+    assert said.ret == pytest.ExitCode.USAGE_ERROR
+    assert (
+        "--benchmark-compare-fail=median:5%: there is nothing to compare with; save a run with "
+        "--benchmark-save=NAME, then name it with --benchmark-compare=NUMBER"
+    ) in said.stdout.str() + said.stderr.str()
+
+
+BASELINE = Baseline(file="0001_main.json", stats={"median": 2e-3, "stddev": 0.0}, source=None, device="cpu")
+
+
+def test_seconds_are_checked_where_there_is_no_source():
+    five = Check(field="median", percent=5, seconds=None)
+    assert five.failure({"median": 2.09e-3}, BASELINE) is None
+    assert five.failure({"median": 2.2e-3}, BASELINE) == (
+        "median 2.2 ms is 10.0 % over the 2 ms of 0001_main.json (gate median:5%)"
+    )
+    half_a_millisecond = Check(field="median", percent=None, seconds=5e-4)
+    assert half_a_millisecond.failure({"median": 2.4e-3}, BASELINE) is None
+    assert half_a_millisecond.failure({"median": 2.6e-3}, BASELINE) == (
+        "median 2.6 ms is 30.0 % over the 2 ms of 0001_main.json (gate median:0.0005)"
+    )
+
+
+def test_a_spread_of_nothing_can_be_exceeded():
+    stddev = Check(field="stddev", percent=None, seconds=1e-6)
+    assert stddev.failure({"stddev": 1e-5}, BASELINE) == (
+        "stddev 10 us is over the 0 ns of 0001_main.json (gate stddev:1e-06)"
+    )
