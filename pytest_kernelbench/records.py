@@ -140,13 +140,15 @@ class Evaluation:
     ``speedup`` is the median over pairs of reference time / candidate time; ``speedup_low`` and
     ``speedup_high`` bound its 95 % interval. ``candidate_times_ms`` are the candidate's times in each pair, of which
     ``candidate_ms`` is the median. ``floor_ms`` is the least time that the device needs for this task. ``flags``
-    names rows of the cheat catalogue. ``detail`` is one line for people. ``seconds`` maps stage (``load``, ``check``,
+    names rows of the cheat catalogue. ``detail`` is one line for people, ``log`` all that a compiler said of a source
+    that does not build (at most 4,000 characters, its end). ``seconds`` maps stage (``load``, ``check``,
     ``time``, ``verify``, ``total``) to wall time.
     """
 
     source_sha256: str | None
     outcome: Outcome
     detail: str = ""
+    log: str | None = None
     flags: tuple[str, ...] = ()
     reference_ms: float | None = None
     candidate_ms: float | None = None

@@ -43,8 +43,7 @@ def test_folders_that_do_not_belong_together_are_refused_in_one_line(tmp_path, c
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f'error: {b}: device is "NVIDIA H200", but "cpu" in {a}; '
-        "report them one at a time, or together with --mix\n"
+        f'error: {b}: device is "NVIDIA H200", but "cpu" in {a}; report them one at a time, or together with --mix\n'
     )
 
 

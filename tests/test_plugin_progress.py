@@ -20,6 +20,8 @@ progress.FIRST_LINE_S = progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
 
 
 class Evaluator:
+    clocks = None
+
     def __init__(self, **settings): ...
 
     def describe(self):

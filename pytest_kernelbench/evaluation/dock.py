@@ -25,6 +25,7 @@ from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
 READY_TIMEOUT_S = 60.0
+MAX_LOG = 4000
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
@@ -36,8 +37,9 @@ class CandidateFailed(Exception):
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.outcome = outcome
-        # The candidate may have written it: one printable line.
+        # The candidate may have written it: one printable line, and of a build all lines.
         self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
+        self.log = messages.printable(detail, MAX_LOG) if outcome is Outcome.BUILD_ERROR else None
         self.flags = flags
 
 

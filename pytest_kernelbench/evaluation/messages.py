@@ -125,4 +125,9 @@ def text(message: Mapping[str, Any], key: str, limit: int = 2000) -> str:
     value = message.get(key)
     if not isinstance(value, str):
         raise MalformedFrame(f"{key}: text was due")
+    return printable(value, limit)
+
+
+def printable(value: str, limit: int) -> str:
+    """The end of ``value``, at most ``limit`` characters, lines kept and nothing in it that a terminal would act on."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in value[-limit:])

@@ -206,9 +206,17 @@ def test_a_c_kernel_is_correct(evaluator, cache):
 
 
 def test_a_kernel_that_does_not_compile_is_a_build_error_in_the_compiler_s_words(evaluator):
-    outcome, detail = verdict(evaluator, C_RELU.replace("y[i] = x[i]", "y[i] = nowhere[i]"))
-    assert outcome is Outcome.BUILD_ERROR
-    assert "nowhere" in detail
+    evaluation = one(evaluator, C_RELU.replace("y[i] = x[i]", "y[i] = nowhere[i]"))
+    assert evaluation.outcome is Outcome.BUILD_ERROR
+    assert "nowhere" in evaluation.detail
+    assert "\n" not in evaluation.detail
+    lines = evaluation.log.splitlines()
+    assert len(lines) > 1
+    assert any("y[i] = nowhere[i]" in line for line in lines)
+
+
+def test_only_what_does_not_build_has_a_log(evaluator):
+    assert [one(evaluator, source).log for source in (HONEST_RELU, candidate("1 / 0"))] == [None, None]
 
 
 def test_a_kernel_source_that_no_file_can_hold_is_a_build_error(evaluator):

@@ -36,9 +36,7 @@ def bad(outcome: Outcome = Outcome.INCORRECT, *flags: str) -> Evaluation:
     return Evaluation(source_sha256=None, outcome=outcome, flags=flags)
 
 
-def task(
-    name: str, *evaluations: Evaluation, chosen: int | None = None, confirmed: float | None = None
-) -> TaskResults:
+def task(name: str, *evaluations: Evaluation, chosen: int | None = None, confirmed: float | None = None) -> TaskResults:
     """``chosen`` is timed again at ``confirmed`` times the reference, give or take 1 %."""
     first = None if chosen is None else evaluations[chosen]
     selection = Selection(
@@ -181,9 +179,7 @@ def test_a_gate_that_cannot_be_read_is_refused_in_one_line(text, message):
 
 
 def test_a_strategy_s_own_gates_are_checked_by_name():
-    assert strategy_gates(Strategy(name="pinned", gate={"solved": 1.0})) == [
-        Gate(metric="solved", minimum=1.0)
-    ]
+    assert strategy_gates(Strategy(name="pinned", gate={"solved": 1.0})) == [Gate(metric="solved", minimum=1.0)]
     with pytest.raises(StrategyError) as caught:
         strategy_gates(Strategy(name="pinned", gate={"fast1": 1.0}))
     assert str(caught.value) == 'strategy pinned: [gate] no such metric "fast1"; did you mean "fast_1"?'
@@ -205,9 +201,7 @@ def test_a_missed_gate_names_five_tasks_and_counts_the_others():
 
 
 def test_a_metric_that_was_not_measured_misses_its_gate():
-    assert failed_gates(results(), [parse_gate("fast_1:0")]) == [
-        "fast_1 of s is not measured, under the gate of 0"
-    ]
+    assert failed_gates(results(), [parse_gate("fast_1:0")]) == ["fast_1 of s is not measured, under the gate of 0"]
 
 
 def test_the_share_of_the_floor_is_a_mean_over_the_tasks_that_know_theirs():

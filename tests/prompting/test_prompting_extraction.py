@@ -26,9 +26,7 @@ def get_inputs():
 '''
 TASK = Task(id="level1/7_Scale", source=REFERENCE)
 MODULE = "class ModelNew:\n    def forward(self, x):\n        return x"
-CODE = st.text(
-    st.sampled_from("`~\n\r\t class ModelNew:def forward(self)return x'\"\\\0\ud800#{}[]"), max_size=200
-)
+CODE = st.text(st.sampled_from("`~\n\r\t class ModelNew:def forward(self)return x'\"\\\0\ud800#{}[]"), max_size=200)
 
 
 def module(text: str) -> str | None:
@@ -55,16 +53,11 @@ def test_fence_inside_a_list_loses_its_indentation() -> None:
 
 def test_of_several_modules_the_last_one_counts() -> None:
     later = MODULE.replace("return x", "return x + 1")
-    assert (
-        module(f"```python\n{MODULE}\n```\nBetter:\n```python\n{later}\n```\nTry:\n```\nModelNew()\n```")
-        == later
-    )
+    assert module(f"```python\n{MODULE}\n```\nBetter:\n```python\n{later}\n```\nTry:\n```\nModelNew()\n```") == later
 
 
 def test_finished_module_is_preferred_to_a_truncated_revision() -> None:
-    assert (
-        module(f"```python\n{MODULE}\n```\nBetter:\n```python\nclass ModelNew:\n    def forward(") == MODULE
-    )
+    assert module(f"```python\n{MODULE}\n```\nBetter:\n```python\nclass ModelNew:\n    def forward(") == MODULE
 
 
 def test_truncated_module_is_a_source_and_left_to_fail_in_the_build() -> None:
@@ -80,9 +73,7 @@ def test_name_bound_by_assignment_counts_as_defined() -> None:
     assert module(f"```\n{source}\n```") == source
 
 
-@pytest.mark.parametrize(
-    "text", ["", "I cannot.", "```python\nx = 1\n```", "class ModelNew is what I would write"]
-)
+@pytest.mark.parametrize("text", ["", "I cannot.", "```python\nx = 1\n```", "class ModelNew is what I would write"])
 def test_answer_without_model_new_has_no_source(text: str) -> None:
     assert module(text) is None
 
@@ -124,9 +115,7 @@ def test_statements_become_forward_with_the_signature_of_the_reference(text: str
 
 
 def test_imports_and_helpers_beside_a_whole_forward_stay_at_module_level() -> None:
-    source = body(
-        "import math\n\ndef forward(self, a):\n    return half(a)\n\ndef half(a):\n    return a / 2"
-    )
+    source = body("import math\n\ndef forward(self, a):\n    return half(a)\n\ndef half(a):\n    return a / 2")
     assert ast.unparse(forward_of(source)) == "def forward(self, a):\n    return half(a)"
     names = [getattr(node, "name", type(node).__name__) for node in ast.parse(source or "").body]
     assert names == ["Import", "Import", "Model", "get_inputs", "Import", "half", "ModelNew"]
@@ -168,9 +157,7 @@ def test_no_text_makes_extraction_raise(text: str, answer: str) -> None:
 
 
 @given(
-    st.lists(
-        st.sampled_from(["x = 1", "if x:", "    y = 'a'", "# note", "", "class ModelNew: pass"]), max_size=8
-    ),
+    st.lists(st.sampled_from(["x = 1", "if x:", "    y = 'a'", "# note", "", "class ModelNew: pass"]), max_size=8),
     st.sampled_from(["```", "~~~~"]),
 )
 def test_what_is_fenced_comes_out_unchanged(lines: list[str], marks: str) -> None:

@@ -18,9 +18,7 @@ def test_every_prompt_quotes_the_whole_reference(answer: str, target: str) -> No
 @pytest.mark.parametrize(
     ("target", "helper", "other"), [("cpu", "compile_c", "Triton"), ("cuda", "compile_cuda", "OpenMP")]
 )
-def test_module_prompt_names_the_class_and_the_helper_of_its_target(
-    target: str, helper: str, other: str
-) -> None:
+def test_module_prompt_names_the_class_and_the_helper_of_its_target(target: str, helper: str, other: str) -> None:
     content = build_messages(TASK, "module", target)[1]["content"]
     assert "class ModelNew" in content
     assert f"from pytest_kernelbench.inline import {helper}\n" in content

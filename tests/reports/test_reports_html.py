@@ -146,6 +146,16 @@ def test_every_flag_stands_beside_its_evidence(tmp_path):
     assert "None: the judge caught nothing." in Page(page_of(write_run(tmp_path / "none", "oracle", tasks=()))).shown
 
 
+def test_a_compiler_s_words_lie_beside_the_source_that_it_refused(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
+    found = {"outcome": "build_error", "speedup": None, "detail": "cc failed", "log": "cc failed:\nline 3: </script>"}
+    edit(folder / "evaluations.jsonl", lambda row: found)
+    page = Page(page_of(folder))
+    (entry,) = page.candidates[0]["sets"][0]["candidates"]
+    assert entry["log"] == "cc failed:\nline 3: </script>"
+    assert "line 3: </script>" not in page.shown
+
+
 def test_a_choice_that_was_not_correct_the_second_time_says_so(tmp_path):
     folder = write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
     (row,) = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]

@@ -111,10 +111,7 @@ candidates = st.one_of(st.none(), st.floats(0.1, 10))
 def groups_and_k(draw):
     speedups = draw(st.lists(candidates, min_size=1, max_size=6))
     logprobs = draw(st.permutations([-float(i) for i in range(len(speedups))]))
-    group = [
-        judged(i, speedup, logprob)
-        for i, (speedup, logprob) in enumerate(zip(speedups, logprobs, strict=True))
-    ]
+    group = [judged(i, speedup, logprob) for i, (speedup, logprob) in enumerate(zip(speedups, logprobs, strict=True))]
     return group, draw(st.integers(1, len(group)))
 
 
@@ -153,9 +150,7 @@ def test_the_fastest_of_every_subset_is_on_average_the_expected_maximum(group_an
 def test_choosing_by_log_probability_succeeds_as_often_as_the_top_m_formula(by, group_and_k, top):
     group, k = group_and_k
     correct = [each for each in group if each.evaluation.correct]
-    ranked = sorted(
-        correct, key=lambda each: each.candidate.completion.mean_logprob, reverse=by == "confidence"
-    )
+    ranked = sorted(correct, key=lambda each: each.candidate.completion.mean_logprob, reverse=by == "confidence")
     brute = mean(success_of(subset, by=by, top=top) for subset in combinations(group, k))
     fast_ranked = [each.evaluation.fast_raw() for each in ranked]
     assert isclose(brute, top_m_success(fast_ranked, len(group), k, top), abs_tol=1e-12)
@@ -166,8 +161,6 @@ def test_choosing_at_random_succeeds_as_often_as_the_formula():
     n, c, f = counts(group)
     seeds = 300
     brute = mean(
-        success_of(subset, by="random", seed=seed)
-        for seed in range(seeds)
-        for subset in combinations(group, 2)
+        success_of(subset, by="random", seed=seed) for seed in range(seeds) for subset in combinations(group, 2)
     )
     assert abs(brute - random_correct_success(n, c, f, 2)) < 0.04

@@ -126,6 +126,7 @@ def _entry(
         "speedup": None,
         "shown": "",
         "detail": "",
+        "log": "",
         "flags": [],
         "calls_ms": [],
         "chosen": list(choices),
@@ -138,6 +139,7 @@ def _entry(
             "speedup": evaluation.speedup and [evaluation.speedup, evaluation.speedup_low, evaluation.speedup_high],
             "shown": as_times(evaluation.speedup, _interval(evaluation)) if evaluation.speedup else "",
             "detail": evaluation.detail,
+            "log": evaluation.log or "",
             "flags": list(evaluation.flags),
             "calls_ms": [float(f"{each:.4g}") for each in evaluation.candidate_times_ms or ()],
         }

@@ -205,14 +205,19 @@ function fill(details, candidate, texts) {
     facts.append(element("dt", "", `${candidate.calls_ms.length} single calls`), calls(candidate.calls_ms));
   }
   details.append(facts);
+  if (candidate.log) details.append(scrolled(`Build log of ${shortened(candidate.indices)}`, shown(candidate.log)));
   if (candidate.text !== null) {
-    const source = element("pre");
-    source.tabIndex = 0; // so that the keyboard can scroll it
-    source.setAttribute("role", "region");
-    source.setAttribute("aria-label", `Source of ${shortened(candidate.indices)}`);
-    source.append(highlighted(texts[candidate.text]));
-    details.append(source);
+    details.append(scrolled(`Source of ${shortened(candidate.indices)}`, highlighted(texts[candidate.text])));
   }
+}
+
+function scrolled(label, content) {
+  const made = element("pre");
+  made.tabIndex = 0; // so that the keyboard can scroll it
+  made.setAttribute("role", "region");
+  made.setAttribute("aria-label", label);
+  made.append(content);
+  return made;
 }
 
 // Highlighting: Python, and C++ in the strings that hold it. Every pattern is linear in what it is given.

@@ -1,0 +1,138 @@
+"""How the judge has a candidate timed beside its reference: blocks of pairs, sweeps by its own clock, series."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from random import SystemRandom
+from typing import NamedTuple
+
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot
+from pytest_kernelbench.evaluation.plausibility import late_work
+from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.timing import Timing, enough, paired_timing, sequential_timing
+from pytest_kernelbench.records import Outcome
+
+PAIRS_PER_BLOCK = 6
+SECONDS_PER_BLOCK = 5.0
+# To pass for fast, nearly all calls must be skipped: two checks of six find that in every block.
+CHECKED_PER_BLOCK = 2
+# The shortest counts, and a busy machine lengthens most.
+SWEEPS = 10
+
+# The operating system's own: a candidate must not foresee which of its calls are looked at.
+random = SystemRandom()
+
+
+class Block(NamedTuple):
+    """Milliseconds by side (``reference_ms``, ``candidate_late_ms``, ...), one for each pair.
+
+    ``around_pair_ms`` is what a pair took, by the judge's clock, that was in neither side.
+    """
+
+    ms: dict[str, list[float]]
+    around_pair_ms: float
+
+
+class Measured(NamedTuple):
+    """A timing, and the least that surrounded a pair."""
+
+    timing: Timing
+    around_pair_ms: float
+
+
+class Timekeeper:
+    """Times what stands in a dock, by one protocol."""
+
+    def __init__(self, protocol: Protocol, margin: float) -> None:
+        self._protocol = protocol
+        self._margin = margin
+
+    def measure(self, dock: Dock, seconds_per_call: float, between: Callable[[], None] = lambda: None) -> Measured:
+        """Pairs in blocks, ``between`` after each, until more could not change what is said.
+
+        Raises CandidateFailed when the device works on after the candidate's calls.
+        """
+        if self._protocol.sequential_trials is not None:
+            return Measured(_sequentially(dock, self._protocol.sequential_trials), 0.0)
+        slots = slots_to_time(dock, seconds_per_call)
+        around_pair_ms = float("inf")
+        ms: dict[str, list[float]] = {}
+        while True:
+            found = block(dock, slots)
+            around_pair_ms = min(around_pair_ms, found.around_pair_ms)
+            for side, more in found.ms.items():
+                ms.setdefault(side, []).extend(more)
+            between()
+            timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
+            if enough(timing, self._protocol, self._margin):
+                break
+        if (late := late_work(ms["candidate_late_ms"], ms["reference_late_ms"])) is not None:
+            raise CandidateFailed(Outcome.VOID, late.evidence, (late.flag,))
+        return Measured(timing, around_pair_ms)
+
+
+def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+    """Slots for one block of pairs, both sides warm."""
+    affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+    slots = dock.make_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
+    dock.refresh(slots)
+    dock.warm(slots[0], slots[1], times=2)
+    return slots
+
+
+def block(dock: Dock, slots: list[JudgeSlot], *, cold: bool = False) -> Block:
+    """One block of pairs, some of its answers checked.
+
+    Each pair is measured twice, the second time with the memory of the two sides swapped, and the geometric mean
+    counts: the same kernel on an H200 takes 2 % longer on one 8.6 GB matrix than on another.
+    """
+    random.shuffle(slots)
+    half = len(slots) // 2
+    there = _half_block(dock, slots[:half], slots[half:], cold=cold)
+    back = _half_block(dock, slots[half:], slots[:half], cold=cold)
+    ms = {
+        side: [math.sqrt(one * other) for one, other in zip(first, back.ms[side], strict=True)]
+        for side, first in there.ms.items()
+    }
+    return Block(ms, (there.around_pair_ms + back.around_pair_ms) / 2)
+
+
+def _half_block(dock: Dock, references: list[JudgeSlot], candidates: list[JudgeSlot], *, cold: bool) -> Block:
+    pairs = [(r, c, random.random() < 0.5) for r, c in zip(references, candidates, strict=True)]
+    # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
+    # are too, because what was written last is nearer in the caches.
+    drawn = dock.refresh([*references, *candidates])
+    ms, around_pair_ms = dock.pairs(pairs, cold=cold)
+    dock.check_timed(candidates[:CHECKED_PER_BLOCK], drawn)
+    return Block(ms, around_pair_ms)
+
+
+def sweep(dock: Dock) -> float:
+    """Milliseconds of one call on inputs of its own and of all that surrounds it, by the judge's clock."""
+    drawn = dock.refresh(dock.slots)
+    wall_ms = dock.sweep(dock.slots) / len(dock.slots)
+    # The last call is the one that may still be running when the clock stops.
+    dock.check_timed([random.choice(dock.slots), dock.slots[-1]], drawn)
+    return wall_ms
+
+
+def shortest_sweep(dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None) -> float:
+    """The shortest of some sweeps, ``between`` after each; no more are made once one is ``good_enough_ms``."""
+    shortest, started = float("inf"), time.perf_counter()
+    for _ in range(SWEEPS):
+        shortest = min(shortest, sweep(dock))
+        between()
+        if shortest <= good_enough_ms or time.perf_counter() - started > SECONDS_PER_BLOCK:
+            break
+    return shortest
+
+
+def _sequentially(dock: Dock, trials: int) -> Timing:
+    slot = dock.make_slots(1)[0]
+    dock.refresh([slot])
+    dock.warm(slot, slot, times=3)
+    candidate_ms = dock.series(slot, "candidate", trials)
+    reference_ms = dock.series(slot, "reference", trials)
+    return sequential_timing(reference_ms, candidate_ms)

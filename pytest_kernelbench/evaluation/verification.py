@@ -1,0 +1,154 @@
+"""A timing that claims to be faster is put to the test, beside a control: the reference on trial against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.plausibility import (
+    CLOCKS_AGREE_WITHIN,
+    Suspicion,
+    beyond_physics,
+    clock_disagreement,
+    hidden_work,
+    slowed_reference,
+    unseen_saving,
+)
+from pytest_kernelbench.evaluation.timekeeping import (
+    Block,
+    Measured,
+    Timekeeper,
+    block,
+    random,
+    shortest_sweep,
+    slots_to_time,
+    sweep,
+)
+from pytest_kernelbench.evaluation.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What one call of the reference takes at most when nobody interferes, and what the harness does around a call.
+
+    The same reference takes up to twice as long beside a neighbour that leaves it nothing in a CPU's caches.
+    """
+
+    reference_ms: float
+    around_call_ms: float
+    around_pair_ms: float
+    busy_ms: float | None
+
+    @classmethod
+    def measured(cls, warm: Sequence[Block], cold: Sequence[Block], wall_ms: float, busy_ms: float | None) -> Control:
+        """From blocks of pairs, the wall time of a call and its surroundings, and the profiler's record of a call."""
+        warm_ms, cold_ms = (
+            median(ms for each in blocks for ms in each.ms["reference_ms"] + each.ms["candidate_ms"])
+            for blocks in (warm, cold)
+        )
+        return cls(
+            reference_ms=max(warm_ms, cold_ms),
+            around_call_ms=max(0.0, wall_ms - warm_ms),
+            around_pair_ms=median(each.around_pair_ms for each in warm),
+            busy_ms=busy_ms,
+        )
+
+
+class Verifier:
+    """Verifies the timings of one task's candidates; the control is measured when it is first needed.
+
+    ``control_dock`` gives a worker that no candidate was ever in, with the reference as its candidate.
+    """
+
+    def __init__(
+        self, bench: Bench, timekeeper: Timekeeper, control_dock: Callable[[], AbstractContextManager[Dock]]
+    ) -> None:
+        self._bench = bench
+        self._timekeeper = timekeeper
+        self._control_dock = control_dock
+        self._known_control: Control | None = None
+
+    def suspicion(self, dock: Dock, measured: Measured) -> Suspicion | None:
+        """Evidence against a timing."""
+        timing = measured.timing
+        if not claims_to_be_faster(timing):
+            return beyond_physics(timing, self._bench.floor_ms, self._bench.device)
+        self._busy_ms = dock.profile(random.choice(dock.slots)).busy_ms
+        # On a GPU the clock must see the saving itself.
+        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
+        wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
+        if self._known_control is None:
+            with dock.idle(), self._control_dock() as control_dock, harness_fault(self._bench):
+                slots = slots_to_time(control_dock, self._bench.seconds_per_call)
+                self._known_control = Control.measured(
+                    [block(control_dock, slots) for _ in range(2)],
+                    [block(control_dock, slots, cold=True)],
+                    shortest_sweep(control_dock, 0.0),
+                    control_dock.profile(slots[0]).busy_ms,
+                )
+        return self._objection(measured, wall_ms, self._known_control)
+
+    def retrial(self, dock: Dock, seconds_per_call: float) -> tuple[Measured, Suspicion | None]:
+        """Time a suspect again, taking turns with the control: one slow moment of the machine must not convict.
+
+        What counts is this timing: who behaves well only now has nothing from it.
+        """
+        warm: list[Block] = []
+        cold: list[Block] = []
+        control_wall_ms: list[float] = []
+        with self._control_dock() as control_dock:
+            with harness_fault(self._bench):
+                slots = slots_to_time(control_dock, self._bench.seconds_per_call)
+
+            def time_control() -> None:
+                with dock.idle(), harness_fault(self._bench):
+                    warm.append(block(control_dock, slots))
+                    cold.append(block(control_dock, slots, cold=True))
+
+            def sweep_control() -> None:
+                with dock.idle(), harness_fault(self._bench):
+                    control_wall_ms.append(sweep(control_dock))
+
+            measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
+            wall_ms = shortest_sweep(dock, 0.0, sweep_control)
+            with harness_fault(self._bench):
+                control_busy_ms = control_dock.profile(slots[0]).busy_ms
+        self._bench.lower_floor()
+        self._known_control = Control.measured(warm, cold, min(control_wall_ms), control_busy_ms)
+        return measured, self._objection(measured, wall_ms, self._known_control)
+
+    def _objection(self, measured: Measured, wall_ms: float, control: Control) -> Suspicion | None:
+        timing, device = measured.timing, self._bench.device
+        found = beyond_physics(timing, self._bench.floor_ms, device)
+        if found is not None or not claims_to_be_faster(timing):
+            return found
+        own_ms = wall_ms - control.around_call_ms
+        return (
+            hidden_work(timing, self._busy_ms, control.busy_ms)
+            or clock_disagreement(timing, own_ms)
+            or (unseen_saving(timing, own_ms, control.reference_ms) if device == "cuda" else None)
+            # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
+            or clock_disagreement(timing, timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms)
+            or slowed_reference(timing, control.reference_ms, device)
+        )
+
+
+def claims_to_be_faster(timing: Timing) -> bool:
+    """Who cannot be told from the reference gains nothing by lying, and is not put to the test."""
+    return (timing.speedup if timing.speedup_low is None else timing.speedup_low) > 1
+
+
+@contextmanager
+def harness_fault(bench: Bench) -> Iterator[None]:
+    """What goes wrong in here is the control's doing: no candidate is to blame."""
+    try:
+        yield
+    except CandidateFailed as failure:
+        raise HarnessError(
+            f"{bench.task_id}: the reference fails its own trial ({failure}); check the task"
+        ) from failure
