@@ -82,10 +82,11 @@ class BuildAhead:
 
     def start(self, sources: Iterable[str]) -> list[Future[str | None]]:
         """One future for each source: the compiler's complaint, or None; HarnessError where there is no compiler."""
-        return [self._pool.submit(self._build, source) for source in sources]
+        # Parsed here: Python 3.11 counts one recursion for all threads that parse, and raises SystemError.
+        return [self._pool.submit(self._build, source, literal_sources(source)) for source in sources]
 
-    def _build(self, module_source: str) -> str | None:
-        for language, source in literal_sources(module_source):
+    def _build(self, module_source: str, literals: list[tuple[str, str]]) -> str | None:
+        for language, source in literals:
             try:
                 if not (self._cache / inline.artifact_name(source, language)).exists():
                     inline.build(source, language, self._cache)
