@@ -98,13 +98,12 @@ def main(owner_descriptor: int, device: str) -> None:
 
     from pytest_kernelbench.evaluation import judge, worker
 
-    isolation = sandbox.probe_isolation(device=device)
-    isolation_of = {device: isolation, "cpu": sandbox.probe_isolation(device="cpu")}
+    isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
     ours, theirs = socket.socketpair()
     if os.fork() == 0:
         sandbox.end_with_parent()
         ours.close()
-        _exit_after(lambda: judge.serve(owner, WorkerServer(theirs), device=device, isolation=isolation))
+        _exit_after(lambda: judge.serve(owner, WorkerServer(theirs), device=device, isolation=isolation_of[device]))
     owner.close()
     theirs.close()
     signal.signal(signal.SIGCHLD, _reap)
