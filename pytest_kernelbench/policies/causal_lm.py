@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -305,7 +305,7 @@ def _prefill(model: Model, prompt_ids: Sequence[int], rows: int, *, room: int) -
     device = model.get_input_embeddings().weight.device
     last_only = {"logits_to_keep": 1} if keeps_last_logits(model) else {}
     output = model(input_ids=torch.tensor([list(prompt_ids)], device=device), use_cache=True, **last_only)
-    cache = output.past_key_values
+    cache = output[cache_name(model)]
     cache.batch_repeat_interleave(rows)
     _make_room(cache, room)
     return output.logits[:, -1].expand(rows, -1), cache
@@ -313,13 +313,23 @@ def _prefill(model: Model, prompt_ids: Sequence[int], rows: int, *, room: int) -
 
 def keeps_last_logits(model: Model) -> bool:
     """Whether the model can be told to make the logits of the last tokens only."""
+    return "logits_to_keep" in _parameters(model)
+
+
+def cache_name(model: Model) -> str:
+    """What the model calls its cache, as an argument and in its output: transformers renames it since 5.24."""
+    return "cache" if "cache" in _parameters(model) else "past_key_values"
+
+
+def _parameters(model: Model) -> Mapping[str, inspect.Parameter]:
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(bare.forward).parameters
+    return inspect.signature(bare.forward).parameters
 
 
 def _step(model: Model, token_ids: Tensor, cache: Cache) -> Tensor:
     device = model.get_input_embeddings().weight.device
-    logits: Tensor = model(input_ids=token_ids.to(device), past_key_values=cache, use_cache=True).logits
+    held = {cache_name(model): cache}
+    logits: Tensor = model(input_ids=token_ids.to(device), use_cache=True, **held).logits
     return logits
 
 
