@@ -9,8 +9,9 @@ precision), except where the eager reference does not meet that either.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,6 +19,7 @@ import torch
 MULTIPLE_OF_EAGER_MAX = 32.0
 MULTIPLE_OF_EAGER_RMS = 16.0
 ROUNDINGS_ALLOWED = 64.0
+ELEMENTS_AT_ONCE = 1 << 26
 KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 
 
@@ -46,13 +48,12 @@ class Tolerance:
         kernelbench = KERNELBENCH_TOLERANCE.get(eager.dtype, 1e-2)
         if exact is None:
             return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
-        error = (eager.double() - exact).abs_().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        largest = _largest(error)
+        largest, rms = _error(eager, exact, of_finite=True)
         return cls(
             kernelbench=kernelbench,
             rounding=torch.finfo(eager.dtype).eps * ROUNDINGS_ALLOWED,
             of_eager=MULTIPLE_OF_EAGER_MAX * largest,
-            of_eager_rms=MULTIPLE_OF_EAGER_RMS * _rms(error),
+            of_eager_rms=MULTIPLE_OF_EAGER_RMS * rms,
             eager_floor=4 * largest,
         )
 
@@ -109,13 +110,13 @@ class Expected:
         if self.tolerance is None:
             wrong = int((got != self.exact).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
-        error = (got.to(self.exact.dtype) - self.exact).abs_()
+        largest, rms = _error(got, self.exact)
         # The error of one element is its root mean square, and may reach twice what many may average.
         allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
-        if _largest(error) <= self.tolerance.everywhere(self.rms) and _rms(error) <= allowed_rms:
+        if largest <= self.tolerance.everywhere(self.rms) and rms <= allowed_rms:
             return None
-        return self._objection_in_full(got.to(self.exact.dtype), allowed_rms)
+        return self._objection_in_full(got, allowed_rms)
 
     def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
         assert self.tolerance is not None
@@ -124,22 +125,60 @@ class Expected:
         infinite = self.exact.isinf() | got.isinf()
         if not torch.equal(got[infinite], self.exact[infinite]):
             return "infinities differ"
-        error = (got - self.exact).abs_().nan_to_num_(nan=0.0)
-        magnitude = self.exact.abs().nan_to_num_(nan=0.0, posinf=0.0)
-        allowed = self.tolerance.elementwise(magnitude, self.rms)
-        worst = int((error - allowed).argmax())
-        if float(error.flatten()[worst]) > float(allowed.flatten()[worst]):
+        worst, begin = None, 0
+        for part, exact in _pieces(got, self.exact):
+            found = self._worst(part.to(exact.dtype), exact, begin)
+            worst = found if worst is None else max(worst, found)
+            begin += part.numel()
+        if worst is not None and worst.excess > 0:
             return (
-                f"error {float(error.flatten()[worst]):.3g} where {float(allowed.flatten()[worst]):.3g} is allowed "
-                f"(element {worst} is {float(got.flatten()[worst]):.6g}, not {float(self.exact.flatten()[worst]):.6g})"
+                f"error {worst.error:.3g} where {worst.allowed:.3g} is allowed "
+                f"(element {worst.element} is {worst.got:.6g}, not {worst.exact:.6g})"
             )
-        if _rms(error) > allowed_rms:
-            return f"root mean square error {_rms(error):.3g} where {allowed_rms:.3g} is allowed"
+        _, rms = _error(got, self.exact, of_finite=True)
+        if rms > allowed_rms:
+            return f"root mean square error {rms:.3g} where {allowed_rms:.3g} is allowed"
         return None
 
+    def _worst(self, got: torch.Tensor, exact: torch.Tensor, begin: int) -> _Worst:
+        """The element that is furthest beyond what it may be off by; the first of these is element ``begin``."""
+        assert self.tolerance is not None
+        error = (got - exact).abs_().nan_to_num_(nan=0.0)
+        allowed = self.tolerance.elementwise(exact.abs().nan_to_num_(nan=0.0, posinf=0.0), self.rms)
+        at = int((error - allowed).argmax())
+        values = (float(each[at]) for each in (error, allowed, got, exact))
+        return _Worst(float(error[at] - allowed[at]), begin + at, *values)
 
-def _largest(values: torch.Tensor) -> float:
-    return float(values.max()) if values.numel() else 0.0
+
+class _Worst(NamedTuple):
+    """An element and how far it is off; the greater ``excess`` is worse."""
+
+    excess: float
+    element: int
+    error: float
+    allowed: float
+    got: float
+    exact: float
+
+
+def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Tensors of one shape, flat and side by side: what is computed of 8 GB in float64 would not fit beside them."""
+    return zip(*(tensor.reshape(-1).split(ELEMENTS_AT_ONCE) for tensor in tensors), strict=True)
+
+
+def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -> tuple[float, float]:
+    """The largest absolute error and the root mean square of all, NaN where one is; ``of_finite`` leaves those out."""
+    if not got.numel():
+        return 0.0, 0.0
+    largest, norms = [], []
+    for part, truth in _pieces(got, exact):
+        error = (part.to(truth.dtype) - truth).abs_()
+        if of_finite:
+            error = error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        largest.append(error.max())
+        norms.append(torch.linalg.vector_norm(error))
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    return float(torch.stack(largest).max()), float(norm) / got.numel() ** 0.5
 
 
 def _rms(values: torch.Tensor) -> float:

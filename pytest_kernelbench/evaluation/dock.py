@@ -188,15 +188,18 @@ class Dock:
         if answer.get("loaded") is not True:
             raise self._forged("load_baseline")
 
-    def make_slots(self, count: int) -> list[JudgeSlot]:
-        """``count`` more slots, mapped by both sides."""
-        made = self.rack.first(self._attached + count)[self._attached :]
-        self._attached += count
+    def have_slots(self, count: int) -> list[JudgeSlot]:
+        """``count`` slots that both sides have mapped; those that are not there yet are made."""
+        slots = self.rack.first(count)
+        made = slots[self._attached :]
+        if not made:
+            return slots
+        self._attached = count
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
             raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
         self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
-        return made
+        return slots
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""

@@ -68,7 +68,8 @@ def is_signal(value: Any) -> bool:
 def _signed(value: torch.Tensor) -> torch.Tensor:
     if _is_symmetric(value):
         return -value
-    return value * (torch.randint_like(value, 2) * 2 - 1)
+    # In place: a task's input may be 17 GB.
+    return torch.randint_like(value, 2).mul_(2).sub_(1).mul_(value)
 
 
 def _scaled(value: torch.Tensor) -> torch.Tensor:

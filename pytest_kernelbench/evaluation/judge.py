@@ -100,7 +100,6 @@ class Trials:
         self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
         self._held_by_others = devices.bytes_of_others(device)
         self._rack = Rack(self._bench)
-        self._control_rack = Rack(self._bench)
         self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
         self._verifier = Verifier(self._bench, self._timekeeper, self._control_dock)
         self._spare: Dock | None = None
@@ -110,7 +109,6 @@ class Trials:
         if self._spare is not None:
             self._spare.close()
         self._rack.close()
-        self._control_rack.close()
 
     def _build_ahead(self) -> builds.BuildAhead:
         return builds.BuildAhead(
@@ -238,7 +236,7 @@ class Trials:
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
         """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
-        held = devices.bytes_of_others(self._device) - self._rack.n_bytes - self._control_rack.n_bytes
+        held = devices.bytes_of_others(self._device) - self._rack.n_bytes
         if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
@@ -246,7 +244,7 @@ class Trials:
         )
 
     def _check(self, dock: Dock) -> None:
-        slot = dock.make_slots(1)[0]
+        slot = dock.have_slots(1)[0]
         # A logarithm is not defined on every signed input; the task's own draw always is usable.
         kinds = [kind for kind in self._protocol.draws if self._bench.usable(kind)] or ["task"]
         for number, kind in enumerate(kinds):
@@ -265,13 +263,16 @@ class Trials:
     @contextmanager
     def _control_dock(self) -> Iterator[Dock]:
         """The reference on trial against itself, in a worker that no candidate was ever in."""
-        dock = Dock(self._workers.fork(), self._bench, self._control_rack, cache=self._cache, watch=self._owner)
+        rack = Rack(self._bench)
+        dock = Dock(self._workers.fork(), self._bench, rack, cache=self._cache, watch=self._owner)
         try:
             with harness_fault(self._bench):
                 dock.load(f"{self._bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
             yield dock
         finally:
             dock.close()
+            # Seldom needed twice, and a task's largest candidates need the room.
+            rack.close()
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Timekeeper:
 def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for one block of pairs, both sides warm."""
     affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
-    slots = dock.make_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
+    slots = dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
     dock.refresh(slots)
     dock.warm(slots[0], slots[1], times=2)
     return slots
@@ -130,7 +130,7 @@ def shortest_sweep(dock: Dock, good_enough_ms: float, between: Callable[[], None
 
 
 def _sequentially(dock: Dock, trials: int) -> Timing:
-    slot = dock.make_slots(1)[0]
+    slot = dock.have_slots(1)[0]
     dock.refresh([slot])
     dock.warm(slot, slot, times=3)
     candidate_ms = dock.series(slot, "candidate", trials)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_kernelbench.evaluation import comparison
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors
 
 WIDE = 400_000
@@ -229,3 +230,25 @@ def test_where_terms_cancel_the_yardstick_is_eager_s_own_error():
 def test_without_a_float64_answer_the_limit_stays():
     eager = torch.ones(3)
     assert Tolerance.measured(eager, None).uncapped() == Tolerance.measured(eager, None)
+
+
+@pytest.mark.parametrize("spoil", [None, 0, 6, 7, 29])
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf")])
+def test_what_is_compared_in_pieces_is_judged_as_the_whole(monkeypatch, spoil, odd):
+    x = drawn(5, 6)
+    if odd is not None:
+        x[2, 3] = odd
+    got = torch.tanh(x)
+    if spoil is not None:
+        got.view(-1)[spoil] += 0.5
+
+    whole = expected(torch.tanh, x)
+    said_of_whole = whole.objection(got)
+    monkeypatch.setattr(comparison, "ELEMENTS_AT_ONCE", 7)
+    in_pieces = expected(torch.tanh, x)
+
+    assert in_pieces.tolerance.of_eager == whole.tolerance.of_eager
+    assert in_pieces.tolerance.of_eager_rms == pytest.approx(whole.tolerance.of_eager_rms, rel=1e-12)
+    assert in_pieces.objection(got) == said_of_whole
+    assert (said_of_whole is None) == (spoil is None)
+    assert said_of_whole is None or f"(element {spoil} is " in said_of_whole
