@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, Task
 from pytest_kernelbench.strategy import Strategy
 
 Row = dict[str, Any]
@@ -233,21 +233,22 @@ class Ledger:
     def add_adaptation_step(self, step: AdaptationStep) -> None:
         self._tables["adaptation"].append(step.to_json())
 
-    def group_of(self, strategy: Strategy, tasks: Sequence[str]) -> tuple[str, ...]:
+    def group_of(self, strategy: Strategy, tasks: Sequence[Task]) -> tuple[str, ...]:
         """The tasks that ``strategy`` adapts to in this run: ``tasks``, for whoever asks first.
 
-        A later session may name fewer of them: what was adapted to all of them stays what it is. Raises
-        UsageError where it names others.
+        ``run.json`` then names them, and holds the hashes of those that were not collected too. A later session may
+        name fewer of them: what was adapted to all of them stays what it is. Raises UsageError where it names others.
         """
         with self._run_locked():
             run = read_run(self.folder) or {}
             groups = run.setdefault("adaptation_groups", {})
-            group = groups.setdefault(strategy.adaptation_sha256, list(tasks))
-            if set(tasks) - set(group):
+            group = groups.setdefault(strategy.adaptation_sha256, [task.id for task in tasks])
+            if {task.id for task in tasks} - set(group):
                 raise UsageError(
                     f"{self.folder}: strategy {strategy.name} adapted to {len(group)} other tasks here; "
                     "name the same tasks, or start another run with --kernelbench-run"
                 )
+            run["task_sha256"] = _sources(self.folder, run, {task.id: task.sha256 for task in tasks})
             _write_atomically(self.folder / "run.json", run)
         return tuple(group)
 
@@ -286,16 +287,21 @@ def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
     """The recorded run with this one's tasks and strategies added, if the two may share their records."""
     check_settings(folder, recorded, run)
     strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
-    sources = {**run["task_sha256"], **recorded["task_sha256"]}
-    for task, source in run["task_sha256"].items():
-        if sources[task] != source:
-            raise UsageError(f"{folder}: was made with another text of {task}; start another run")
     return {
         **recorded,
         "strategies": list(strategies.values()),
         "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
-        "task_sha256": sources,
+        "task_sha256": _sources(folder, recorded, run["task_sha256"]),
     }
+
+
+def _sources(folder: Path, recorded: Row, sources: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of tasks that are recorded, and ``sources``; raises UsageError where the two differ."""
+    known = {**sources, **recorded.get("task_sha256", {})}
+    for task, source in sources.items():
+        if known[task] != source:
+            raise UsageError(f"{folder}: was made with another text of {task}; start another run")
+    return known
 
 
 @contextmanager

@@ -57,8 +57,8 @@ class Draws:
 
 def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
     """The back edge: rewards make the next version of the weights, once for all tasks that learn together."""
-    from pytest_kernelbench.adaptation.choice import candidates_of, cost_of
     from pytest_kernelbench.adaptation.loop import lineage_of, take_steps
+    from pytest_kernelbench.selection.steps import candidates_of, cost_of
 
     assert strategy.adaptation is not None
     lineage = lineage_of(task, strategy, bench)

@@ -21,7 +21,7 @@ from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.progress import Progress
-from pytest_kernelbench.records import Judged, Selection, Task, sha256_of
+from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult, judged, result_of
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import load_tasks
@@ -314,7 +314,7 @@ class KernelBench:
             # Where protocols differ, the report's own counts use the strictest; selections have each its own.
             "margin": max(margin_of(each, device) for each in strategies),
             "tasks": list(dict.fromkeys(task.id for task in tasks)),
-            "task_sha256": {task.id: sha256_of(f"{task.source}\0{sorted(task.sizes.items())}") for task in tasks},
+            "task_sha256": {task.id: task.sha256 for task in tasks},
             "selectors": list(self.options.tasks),
             "null": self.options.null,
             "shard": "{}/{}".format(*self.options.shard),

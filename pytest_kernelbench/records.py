@@ -43,6 +43,11 @@ class Task:
     sizes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def sha256(self) -> str:
+        """Hash of the text and the sizes that it is instantiated with."""
+        return sha256_of(f"{self.source}\0{sorted(self.sizes.items())}")
+
+    @property
     def level(self) -> str:
         """``level1``."""
         return self.id.partition("/")[0]

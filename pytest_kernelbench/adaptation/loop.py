@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_kernelbench.adaptation.advantages import ADVANTAGES
-from pytest_kernelbench.adaptation.choice import counted, finished
 from pytest_kernelbench.adaptation.guardrails import NOT_FINITE, broken
 from pytest_kernelbench.adaptation.rewards import rewards_of
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.records import AdaptationStep, Completion, Judged, Outcome, Task, sha256_of
+from pytest_kernelbench.selection.steps import counted, finished
 from pytest_kernelbench.strategy import Adaptation, Strategy
 from pytest_kernelbench.tasks import load_tasks
 
@@ -86,11 +86,11 @@ def lineage_of(task: Task, strategy: Strategy, bench: Workbench) -> Lineage:
     named = strategy.adaptation.train_on
     if named is not None:
         sizes = (read_run(bench.ledger.folder) or {}).get("sizes") or "full"
-        tasks = {each.id: each for each in load_tasks([named], sizes=sizes)}
-        return Lineage(strategy=strategy, group=tuple(tasks), tasks=tasks, seed=bench.seed)
-    tasks = {each.id: each for each in bench.tasks}
-    group = bench.ledger.group_of(strategy, list(tasks))
-    return Lineage(strategy=strategy, group=group, tasks=tasks, seed=bench.seed)
+        learnt_on: Sequence[Task] = load_tasks([named], sizes=sizes)
+    else:
+        learnt_on = bench.tasks
+    group = bench.ledger.group_of(strategy, learnt_on)
+    return Lineage(strategy=strategy, group=group, tasks={each.id: each for each in learnt_on}, seed=bench.seed)
 
 
 def take_steps(lineage: Lineage, bench: Workbench, judge: Judge) -> list[AdaptationStep]:

@@ -39,6 +39,7 @@ fixed. ``transfer`` is null where every task was trained on. EQUIVALENT as in ``
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from math import log, nan
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ from pytest_kernelbench.analysis.base import (
     finite,
 )
 from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent
-from pytest_kernelbench.metrics import Sample, StrategyResults
+from pytest_kernelbench.metrics import Sample
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import Correlation, best_of_flat, homogeneity, spearman
@@ -85,7 +86,8 @@ def _with_rollouts(records: RunRecords, strategy: StrategyOfRun) -> dict[str, li
 
 
 def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequence[AdaptationStep]]) -> Json:
-    records, results = study.records, study.results[strategy.name]
+    records = study.records
+    samples = records.drawn(strategy)
     numbers = range(1 + max(step.step for each in steps.values() for step in each))
     counts = {reading: _counts(records, steps, len(numbers), COUNT[reading]) for reading in READINGS}
     correct = _counts(records, steps, len(numbers), "correct")
@@ -101,8 +103,8 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
     checkpoints = {reading: _checkpoint(rate_US[reading], held_out_US[reading]) for reading in READINGS}
     best = checkpoints["verified"]["best_step"]
     coverage = _coverage(rate_US["verified"], list(steps))
-    probe_of, probe = _probe(study, strategy, steps)
-    group = next(each for each in study.groups if strategy.name in each.strategies)
+    probe_of, probe = _probe(records, samples, steps)
+    group = _of_units(next(each for each in study.groups if strategy.name in each.strategies), steps)
     lineages = {
         (records.unit(name).seed, step.lineage, step.step): step for name, each in steps.items() for step in each
     }
@@ -122,7 +124,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         },
         "any_of_k": {reading: curve(values) for reading, values in any_US.items()},
         "correct": curve(_values(correct, lambda good, n: good / n)),
-        "geomean_speedup": _exponential(curve(_best_log_speedups(results, steps, len(numbers)))),
+        "geomean_speedup": _exponential(curve(_best_log_speedups(samples, steps, len(numbers)))),
         "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
         "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
         "flat_best_of": {reading: _flat_best_of(table, records.seed) for reading, table in counts.items()},
@@ -182,13 +184,14 @@ def _exponential(curve: Json) -> Json:
     }
 
 
-def _best_log_speedups(results: StrategyResults, steps: Mapping[str, Sequence[AdaptationStep]], n_steps: int) -> Floats:
+def _best_log_speedups(
+    samples_by_unit: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]], n_steps: int
+) -> Floats:
     """(U, S): of the fastest correct rollout of a step, 0 where none is correct."""
-    by_name = {task.unit: task for task in results.tasks}
     logs = numpy.full((len(steps), n_steps), nan)
     for place, (name, of_unit) in enumerate(steps.items()):
         for step in of_unit:
-            samples = _rollouts(by_name[name].samples, step)
+            samples = _rollouts(samples_by_unit.get(name, ()), step)
             speedups = [each.evaluation.speedup for each in samples if each.evaluation and each.evaluation.speedup]
             if samples:
                 logs[place, step.step] = log(max(speedups, default=1.0))
@@ -270,12 +273,12 @@ class Scored(NamedTuple):
 
 
 def _probe(
-    study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequence[AdaptationStep]]
+    records: RunRecords, samples: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]]
 ) -> tuple[str, list[Json]] | tuple[None, None]:
     """What was scored, ``fixed`` or ``own``, and a row for each step."""
-    what, scored = "fixed", _fixed_rollouts(study.records, steps)
+    what, scored = "fixed", _fixed_rollouts(records, steps)
     if not scored:
-        what, scored = "own", _own_rollouts(study.results[strategy.name], steps)
+        what, scored = "own", _own_rollouts(samples, steps)
     if not scored:
         return None, None
     ordered = sorted(scored[min(scored)], key=lambda each: -each.nll)
@@ -299,9 +302,9 @@ def _probe(
                 "tail_rho": None if in_tail is None else in_tail.rho,
                 "tail_p": None if in_tail is None else in_tail.p,
                 "within_task_rho": estimate_over_tasks(
-                    [study.records.unit(unit).task for unit in within],
+                    [records.unit(unit).task for unit in within],
                     [nan if each is None else each.rho for each in within.values()],
-                    seed=study.records.seed,
+                    seed=records.seed,
                 ),
             }
         )
@@ -321,13 +324,14 @@ def _fixed_rollouts(records: RunRecords, steps: Mapping[str, Sequence[Adaptation
     return found
 
 
-def _own_rollouts(results: StrategyResults, steps: Mapping[str, Sequence[AdaptationStep]]) -> dict[int, list[Scored]]:
+def _own_rollouts(
+    samples: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]]
+) -> dict[int, list[Scored]]:
     """By step, its own rollouts under the weights that drew them."""
-    by_name = {task.unit: task for task in results.tasks}
     found: dict[int, list[Scored]] = {}
     for name, of_unit in steps.items():
         for step in of_unit:
-            for sample in _rollouts(by_name[name].samples, step):
+            for sample in _rollouts(samples.get(name, ()), step):
                 logprob = sample.completion.sum_logprob if sample.completion else None
                 speedup = sample.evaluation.speedup if sample.evaluation else None
                 if logprob is not None and speedup is not None:
@@ -364,7 +368,15 @@ def _coverage_regimes(rate_US: Floats, coverage: Json, best: int) -> Json:
     return found
 
 
-def _equivalent(group: SampleGroup, values_US: Floats, step: int, metric: str) -> Json:
+def _of_units(group: SampleGroup, steps: Mapping[str, Sequence[AdaptationStep]]) -> SampleGroup | None:
+    """``group`` on the units of ``steps`` alone; None where search did not sample all of them."""
+    units = {unit.results.unit: unit for unit in group.units}
+    return replace(group, units=tuple(units[name] for name in steps)) if steps.keys() <= units.keys() else None
+
+
+def _equivalent(group: SampleGroup | None, values_US: Floats, step: int, metric: str) -> Json:
+    if group is None:
+        return {"k": None, "refusal": "the tasks that were trained on are not those that search sampled"}
     score = _mean_over_units(values_US)[step]
     return equivalent(group, "verified", float(score), metric=metric)
 

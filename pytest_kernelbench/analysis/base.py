@@ -15,7 +15,7 @@ correct ones, K sizes of a subset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from typing import Any
 
@@ -143,7 +143,7 @@ class Study:
         for strategies in sharing.values():
             # Step 0 of an adaptation strategy is drawn as search draws: its rollouts are those of the group.
             largest = max(strategies, key=lambda each: each.k)
-            results = records.results(replace(largest, adaptation_sha256=None))
+            results = records.results(largest.as_search)
             units = tuple(unit_samples(task, results.margin) for task in results.tasks)
             groups.append(SampleGroup(strategies=tuple(each.name for each in strategies), results=results, units=units))
         return cls(

@@ -77,6 +77,11 @@ class StrategyResults:
     margin: float = 0.0
     seed: int = 0
 
+    @property
+    def indices(self) -> tuple[tuple[int, ...], ...]:
+        """Of the candidates of each entry: strategies that adapt share them where they took the same steps."""
+        return tuple(tuple(sample.index for sample in task.samples) for task in self.tasks)
+
     def by_task(self, values_U: Iterable[float]) -> list[float]:
         """Means over the seeds of each task, of one value for each entry: what a bootstrap over tasks draws from."""
         values: dict[str, list[float]] = {}

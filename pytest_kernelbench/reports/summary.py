@@ -50,7 +50,7 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         "units": {name: records.unit(name)._asdict() for name in records.tasks},
         "seeds": list(records.seeds),
         "strategies": {strategy.name: _strategy(strategy, results[strategy]) for strategy in results},
-        "samples": [_samples(group, results) for group in _sharing(records.strategies)],
+        "samples": [_samples(group, results, records) for group in _sharing(results)],
         "null": _null(records.nulls, records.options.get("margin") or 0.0),
         "analyses": analyses(records),
         "notes": list(records.notes),
@@ -141,16 +141,17 @@ def _of_rate(results: StrategyResults, metric: Metric) -> Interval | None:
     return clustered_bootstrap(results.by_task(of_units), seed=results.seed)
 
 
-def _sharing(strategies: Sequence[StrategyOfRun]) -> list[list[StrategyOfRun]]:
+def _sharing(results_by_strategy: Mapping[StrategyOfRun, StrategyResults]) -> list[list[StrategyOfRun]]:
     groups: dict[tuple[Any, ...], list[StrategyOfRun]] = {}
-    for strategy in strategies:
-        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256, strategy.k)
+    for strategy, results in results_by_strategy.items():
+        drawn_from = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256, strategy.k)
+        key = (*drawn_from, results.indices if strategy.adaptation else None)
         groups.setdefault(key, []).append(strategy)
     return list(groups.values())
 
 
 def _samples(
-    group: Sequence[StrategyOfRun], results_by_strategy: dict[StrategyOfRun, StrategyResults]
+    group: Sequence[StrategyOfRun], results_by_strategy: dict[StrategyOfRun, StrategyResults], records: RunRecords
 ) -> dict[str, Any]:
     results = results_by_strategy[group[0]]
     # Rollouts of different weights are no draws from one distribution: K-subsets of them mean nothing.
@@ -162,8 +163,20 @@ def _samples(
         "judged": sum(len(task.evaluations) for task in results.tasks),
         "outcomes": _outcomes(results),
         "void": void_counts(results),
+        "only_trained_on": _only_trained_on(group[0], records) if adapted else None,
         "any_of_k": [] if adapted else _any_of_k(results),
         "tasks": {task.unit: _samples_of_task(task, results.margin) for task in results.tasks},
+    }
+
+
+def _only_trained_on(strategy: StrategyOfRun, records: RunRecords) -> dict[str, Any]:
+    """What was drawn for training on units that were not collected, and so is in no other count."""
+    drawn = {name: each for name, each in records.drawn(strategy).items() if name not in records.tasks}
+    samples = [sample for each in drawn.values() for sample in each]
+    return {
+        "units": list(drawn),
+        "drawn": len(samples),
+        "judged": sum(sample.evaluation is not None for sample in samples),
     }
 
 

@@ -23,7 +23,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         _strategies(report),
         _fast_p(report),
         *(_samples(report, each, width) for each in report["samples"]),
-        *(_adaptation(each, width) for each in report["analyses"]["adaptation"] or ()),
+        *(_adaptation(each, report["tasks"], width) for each in report["analyses"]["adaptation"] or ()),
         _remarks(report, width),
     ]
     lines = []
@@ -185,6 +185,12 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
         f"any correct {as_rate(metrics['any_correct'])} of tasks",
         width,
     )
+    other = samples["only_trained_on"]
+    if other and other["units"]:
+        lines.append(
+            f"beside them, to train on {_counted(len(other['units']), 'other task')}: "
+            f"{other['drawn']} drawn, {other['judged']} judged"
+        )
     table = [["fast_1", "per sample [95 %]", f"any of {samples['k']} [95 %]"]]
     for label, reading in (("verified", ""), ("raw", "_raw")):
         row = [f"fast_1_{of}{reading}" for of in ("sample", "any")]
@@ -205,8 +211,12 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     return lines
 
 
-def _adaptation(each: dict[str, Any], width: int) -> list[str]:
+def _adaptation(each: dict[str, Any], collected: Sequence[str], width: int) -> list[str]:
     stopped = [part for line in each["stopped"] for part in textwrap.wrap(f"stopped: {line}", width)]
+    if set(each["per_task"]) != set(collected):
+        others = len(set(each["per_task"]) - set(collected))
+        told = f"over the {_counted(len(each['per_task']), 'task')} that it trains on"
+        stopped = textwrap.wrap(told + (f", {others} of them not among this run's" if others else ""), width) + stopped
     k, first = each["samples_per_task"], f"{each['strategy']}, %, at step"
     # Percentages have up to five characters (>99.9); of more steps than fit, some are shown, the last among them.
     stride = -(-len(each["steps"]) // max(1, (width - max(len(first), 15)) // (len(GAP) + 5)))

@@ -8,6 +8,7 @@ carry its own ``margin``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, fields_of
+from pytest_kernelbench.selection.steps import candidates_of, counted
+from pytest_kernelbench.strategy import Adaptation
 
 Row = TypeVar("Row")
 SampleKey = tuple[str | None, str, int]  # sampling hash, unit, index
@@ -27,7 +30,7 @@ ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, tas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyOfRun:
-    """A strategy as a run used it. A hash that is None matches every row."""
+    """A strategy as a run used it. A hash that is None matches every row; ``adaptation`` is None for search."""
 
     name: str
     k: int
@@ -36,6 +39,12 @@ class StrategyOfRun:
     sampling_sha256: str | None = None
     evaluation_sha256: str | None = None
     adaptation_sha256: str | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def as_search(self) -> StrategyOfRun:
+        """Its policy as loaded, sampled without adaptation: what step 0 is drawn by."""
+        return replace(self, adaptation_sha256=None, adaptation=None)
 
 
 class Unit(NamedTuple):
@@ -61,7 +70,8 @@ class RunRecords:
     """One run, or several merged. ``notes`` are lines for people about what was left out while reading.
 
     ``tasks`` names the units, every one of which is in every denominator: ids of tasks, or where runs of several
-    seeds were merged ``id[seed=1]``, which ``units`` takes apart. ``nulls`` are evaluations of the reference against
+    seeds were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
+    collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
     itself; ``confirmations`` the second timings of chosen candidates; ``probes`` rollouts of step 0 scored under later
     weights. Of several rows with one key the last counts: a resumed run appends.
     """
@@ -124,20 +134,19 @@ class RunRecords:
     def unit(self, name: str) -> Unit:
         return self.units.get(name, Unit(name))
 
-    def results(self, strategy: StrategyOfRun) -> StrategyResults:
-        """What ``strategy`` did, with one entry for every unit.
+    @property
+    def only_trained_on(self) -> tuple[str, ...]:
+        """Units of a lineage's group that are not among ``tasks``, in the order of the groups."""
+        groups = {self._unit_name(task, seed) for (seed, _, _), step in self.adaptation.items() for task in step.group}
+        return tuple(sorted(groups.difference(self.tasks), key=natural))
 
-        Of an adaptation strategy the samples are the rollouts of all its steps, without those held out.
+    def results(self, strategy: StrategyOfRun) -> StrategyResults:
+        """What ``strategy`` did, with one entry for every unit collected.
+
+        Of an adaptation strategy the samples are the rollouts of all its steps, without those held out; of a task that
+        it did not train on, those of the step that it settled on.
         """
-        drawn = self._drawn_by(strategy)
-        samples_by_unit: dict[str, dict[int, Sample]] = {name: {} for name in self.tasks}
-        for (sampling, name, index), completion in self.completions.items():
-            if name in samples_by_unit and drawn(sampling, name, index):
-                samples_by_unit[name][index] = Sample(index=index, completion=completion)
-        for (sampling, judging, name, index), evaluation in self.evaluations.items():
-            if name in samples_by_unit and _same(judging, strategy.evaluation_sha256) and drawn(sampling, name, index):
-                known = samples_by_unit[name].get(index, Sample(index=index))
-                samples_by_unit[name][index] = replace(known, evaluation=evaluation)
+        samples = self._samples(strategy, held_out=False)
         return StrategyResults(
             strategy=strategy.name,
             k=strategy.k,
@@ -147,32 +156,79 @@ class RunRecords:
                 TaskResults(
                     task=self.unit(name).task,
                     seed=self.unit(name).seed,
-                    samples=tuple(samples[index] for index in sorted(samples)),
+                    samples=samples.get(name, ()),
                     selection=self.selections.get((name, strategy.name)),
                 )
-                for name, samples in samples_by_unit.items()
+                for name in self.tasks
             ),
         )
 
-    def steps(self, strategy: StrategyOfRun) -> dict[str, list[AdaptationStep]]:
-        """By unit, the steps of its lineage under ``strategy``, in their order."""
-        steps: dict[str, list[AdaptationStep]] = {}
-        for (seed, _, _), step in sorted(self.adaptation.items(), key=lambda item: item[0]):
-            if strategy.adaptation_sha256 is not None and step.adaptation_sha256 == strategy.adaptation_sha256:
-                for task in step.group:
-                    name = Unit(task, seed).name if self.units else task
-                    steps.setdefault(name, []).append(step)
-        return {name: steps[name] for name in self.tasks if name in steps}
+    def drawn(self, strategy: StrategyOfRun) -> dict[str, tuple[Sample, ...]]:
+        """By unit, all that ``strategy`` drew: those held out, and those of units that it only trained on, included."""
+        return self._samples(strategy, held_out=True)
 
-    def _drawn_by(self, strategy: StrategyOfRun) -> Callable[[str | None, str, int], bool]:
-        if strategy.adaptation_sha256 is None:
-            return lambda sampling, name, index: index < strategy.k and _same(sampling, strategy.sampling_sha256)
+    def lineages(self, strategy: StrategyOfRun) -> dict[tuple[int, str], list[AdaptationStep]]:
+        """By the run's seed and the lineage, the steps that ``strategy`` takes: one that shares them may take more."""
+        found: dict[tuple[int, str], list[AdaptationStep]] = {}
+        if strategy.adaptation is None:
+            return found
+        for (seed, lineage, _), step in sorted(self.adaptation.items(), key=lambda item: item[0]):
+            if step.adaptation_sha256 == strategy.adaptation_sha256:
+                found.setdefault((seed, lineage), []).append(step)
+        return {key: counted(steps, strategy.adaptation) for key, steps in found.items()}
+
+    def steps(self, strategy: StrategyOfRun) -> dict[str, list[AdaptationStep]]:
+        """By unit, the steps of the lineage that trains on it; units that were not collected come last."""
+        found = {
+            self._unit_name(task, seed): steps
+            for (seed, _), steps in self.lineages(strategy).items()
+            for task in steps[0].group
+        }
+        return {name: found[name] for name in (*self.tasks, *self.only_trained_on) if name in found}
+
+    def _samples(self, strategy: StrategyOfRun, *, held_out: bool) -> dict[str, tuple[Sample, ...]]:
+        drawn = self._drawn_by(strategy, held_out)
+        found: dict[str, dict[int, Sample]] = {}
+        for (sampling, name, index), completion in self.completions.items():
+            if drawn(sampling, name, index):
+                found.setdefault(name, {})[index] = Sample(index=index, completion=completion)
+        for (sampling, judging, name, index), evaluation in self.evaluations.items():
+            if _same(judging, strategy.evaluation_sha256) and drawn(sampling, name, index):
+                of_unit = found.setdefault(name, {})
+                of_unit[index] = replace(of_unit.get(index, Sample(index=index)), evaluation=evaluation)
+        return {name: tuple(samples[index] for index in sorted(samples)) for name, samples in found.items()}
+
+    def _drawn_by(self, strategy: StrategyOfRun, held_out: bool) -> Callable[[str | None, str, int], bool]:
+        if strategy.adaptation is None:
+            collected = frozenset(self.tasks)
+
+            def searched(sampling: str | None, name: str, index: int) -> bool:
+                return name in collected and index < strategy.k and _same(sampling, strategy.sampling_sha256)
+
+            return searched
+        steps = {name: list(taken) for name, taken in self.steps(strategy).items()}
+        for (seed, _), taken in self.lineages(strategy).items() if strategy.adaptation.scope == "batch" else ():
+            for name in self.tasks:
+                unit = self.unit(name)
+                if name not in steps and unit.seed in (None, seed):
+                    (chosen,), _ = candidates_of(unit.task, taken, strategy.adaptation)
+                    steps[name] = [step for step in taken if step.step == chosen]
         spans = {
-            (step.sampling_sha256, name): range(step.first_index, step.first_index + step.rollouts)
-            for name, steps in self.steps(strategy).items()
-            for step in steps
+            (step.sampling_sha256, name): range(
+                step.first_index, step.first_index + step.rollouts + (step.holdout if held_out else 0)
+            )
+            for name, taken in steps.items()
+            for step in taken
         }
         return lambda sampling, name, index: index in spans.get((sampling, name), ())
+
+    def _unit_name(self, task: str, seed: int) -> str:
+        return Unit(task, seed).name if self.units else task
+
+
+def natural(task: str) -> list[tuple[int, str]]:
+    """What tasks are sorted by: level1/4 comes before level1/12."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", task)]
 
 
 def _same(of_row: str | None, of_strategy: str | None) -> bool:
@@ -223,6 +279,7 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
                 name=row["name"],
                 k=row["sampling"]["k"],
                 margin=row.get("margin", margin) or 0.0,
+                adaptation=Adaptation(**fields_of(Adaptation, row["adaptation"])) if row.get("adaptation") else None,
                 **{key: row.get(key) for key in hashes},
             )
             for row in options.get("strategies", ())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.runs.folder import RunRecords, StrategyOfRun, Unit
+from pytest_kernelbench.runs.folder import RunRecords, StrategyOfRun, Unit, natural
 
 Value = TypeVar("Value")
 
@@ -39,12 +38,13 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
             if unit in owner:
                 raise UsageError(f"{name}: {unit} is in {owner[unit]} too; leave one of the two out")
             owner[unit] = name
+    _refuse_two_of_one_lineage(parts)
     records = list(parts.values())
     mixed = _mixed(records)
     nulls = [run.nulls for run in records if run.nulls is not None]
     return RunRecords(
         options={**first.options, **_agreed(records), **mixed, "seconds": _total_seconds(records)},
-        tasks=tuple(sorted(owner, key=_natural)),
+        tasks=tuple(sorted(owner, key=natural)),
         strategies=tuple(_strictest(each, records) for each in first.strategies),
         completions=_joined([run.completions for run in records]),
         evaluations=_joined([run.evaluations for run in records]),
@@ -86,6 +86,19 @@ def _refuse_difference(runs: Mapping[str, RunRecords], key: str, remedy: str) ->
             raise UsageError(f"{name}: {key} is {json.dumps(value)}, but {json.dumps(first)} in {where}; {remedy}")
 
 
+def _refuse_two_of_one_lineage(runs: Mapping[str, RunRecords]) -> None:
+    """Shards that trained on the same tasks made weights of one name, each from its own timings."""
+    owner: dict[tuple[int, str], str] = {}
+    for name, run in runs.items():
+        for seed, lineage in dict.fromkeys((seed, lineage) for seed, lineage, _ in run.adaptation):
+            where = owner.setdefault((seed, lineage), name)
+            if where != name:
+                raise UsageError(
+                    f"{name}: trained on the same tasks as {where}, to other weights; report them one at a time, or "
+                    "train once and name the adapter with --policy"
+                )
+
+
 def _with_seed(run: RunRecords) -> RunRecords:
     """``run`` with every task named after its seed too."""
 
@@ -98,7 +111,7 @@ def _with_seed(run: RunRecords) -> RunRecords:
     return replace(
         run,
         tasks=tuple(map(named, run.tasks)),
-        units={named(task): Unit(task, run.seed) for task in run.tasks},
+        units={named(task): Unit(task, run.seed) for task in (*run.tasks, *run.only_trained_on)},
         completions=rekeyed(run.completions, 1),
         evaluations=rekeyed(run.evaluations, 2),
         selections=rekeyed(run.selections, 0),
@@ -122,7 +135,7 @@ def _missing_seeds(runs: Collection[RunRecords]) -> list[str]:
     """A line for each seed that lacks tasks which others have: its mean is over other tasks than theirs."""
     tasks_by_seed: dict[int, set[str]] = {}
     for run in runs:
-        tasks_by_seed.setdefault(run.seed, set()).update(unit.task for unit in run.units.values())
+        tasks_by_seed.setdefault(run.seed, set()).update(run.unit(name).task for name in run.tasks)
     everything = set().union(*tasks_by_seed.values())
     return [
         f"seed {seed} lacks {len(everything - tasks)} of {len(everything)} tasks"
@@ -150,7 +163,3 @@ def _total_seconds(runs: Collection[RunRecords]) -> dict[str, float]:
 
 def _joined(tables: Collection[Mapping[Any, Value]]) -> dict[Any, Value]:
     return {key: row for table in tables for key, row in table.items()}
-
-
-def _natural(task: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", task)]

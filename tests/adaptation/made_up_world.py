@@ -31,12 +31,13 @@ class Killed(BaseException):
 class World(Workbench):
     """Even first tokens are correct, and the faster the larger the token modulo 8; token 3 is void."""
 
-    def __init__(self, folder, *, tasks=TASKS, die_after=None):
+    def __init__(self, folder, *, tasks=TASKS, strategies=(), die_after=None, seed=0):
         run = {
-            **{"policy": "made-up", "seed": 0, "device_kind": "cpu", "sizes": "full"},
-            **{"strategies": [], "tasks": [task.id for task in tasks], "task_sha256": {}},
+            **{"policy": "made-up", "seed": seed, "device_kind": "cpu", "sizes": "full", "margin": MARGIN},
+            **{"strategies": [each.to_json() for each in strategies]},
+            **{"tasks": [task.id for task in tasks], "task_sha256": {task.id: task.sha256 for task in tasks}},
         }
-        super().__init__(Ledger.open(folder, run), policy="made-up", device="cpu", seed=0, tasks=tasks, null=False)
+        super().__init__(Ledger.open(folder, run), policy="made-up", device="cpu", seed=seed, tasks=tasks, null=False)
         self.die_after, self.ticks = die_after, 0
         self.evaluated = []
         self.lines = []

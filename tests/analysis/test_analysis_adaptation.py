@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from pytest_kernelbench.analysis import ANALYSES, Study
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import Probed, RunRecords, StrategyOfRun
+from pytest_kernelbench.strategy import Adaptation
 
 # arXiv 2602.07670, subset 1, seed 42: fast rollouts of 32 at each step.
 PAPER = {
@@ -57,7 +58,13 @@ def records_of_steps(
         )
     searched = records_of(base or {task: [] for task in fast})
     strategy = StrategyOfRun(
-        name="ttt", k=rollouts, margin=MARGIN, sampling_sha256="s", evaluation_sha256="e", adaptation_sha256="a"
+        name="ttt",
+        k=rollouts,
+        margin=MARGIN,
+        sampling_sha256="s",
+        evaluation_sha256="e",
+        adaptation_sha256="a",
+        adaptation=Adaptation(steps=8),
     )
     return RunRecords(
         options=searched.options,

@@ -68,10 +68,11 @@ def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
 
 def _groups(records: RunRecords) -> Iterator[tuple[StrategyResults, list[StrategyResults]]]:
     """Each distinct set of candidates as the strategy with the largest K sees it, and all that use it."""
-    users: dict[tuple[str | None, ...], list[StrategyResults]] = {}
+    users: dict[tuple[Any, ...], list[StrategyResults]] = {}
     for strategy in records.strategies:
-        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256)
-        users.setdefault(key, []).append(records.results(strategy))
+        results = records.results(strategy)
+        drawn_from = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256)
+        users.setdefault((*drawn_from, results.indices if strategy.adaptation else None), []).append(results)
     for group in users.values():
         yield max(group, key=lambda results: results.k), group
 

@@ -40,16 +40,27 @@ def candidates_of(task: str, steps: Sequence[AdaptationStep], settings: Adaptati
     one step only: the last, or the best for those that were.
     """
     sound = [step for step in steps if step.policy_version is not None]
-    trained = task in sound[0].group
-    if settings.checkpoint == "every" and trained:
-        return [step.step for step in sound if task in step.tasks], None
-    if settings.checkpoint in ("last", "every") and not steps[-1].stopped:
-        chosen = sound[-1].step
-    elif settings.checkpoint == "best-per-task" and trained:
-        chosen = best([step for step in sound if task in step.tasks], [task]).step
-    else:
-        chosen = best(sound).step
+    if task in sound[0].group:
+        if settings.checkpoint == "every":
+            return [step.step for step in sound if task in step.tasks], None
+        if settings.checkpoint == "best-per-task":
+            chosen = best([step for step in sound if task in step.tasks], [task]).step
+            return [chosen], chosen
+    chosen = settled(steps, settings)
     return [chosen], chosen
+
+
+def settled(steps: Sequence[AdaptationStep], settings: Adaptation) -> int:
+    """The step whose weights a lineage ends up with: what a task that was not trained on is sampled from."""
+    sound = [step for step in steps if step.policy_version is not None]
+    if settings.checkpoint in ("last", "every") and not steps[-1].stopped:
+        return sound[-1].step
+    return best(sound).step
+
+
+def trained_on(steps: Sequence[AdaptationStep], step: int) -> frozenset[str]:
+    """The tasks whose rollouts made the weights of ``step``."""
+    return frozenset(task for before in steps if before.step < step for task in before.trained_on)
 
 
 def cost_of(task: str, steps: Sequence[AdaptationStep]) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pytest_kernelbench.adaptation.choice import best, candidates_of, cost_of, counted, fast_1_per_sample, finished
 from pytest_kernelbench.adaptation.guardrails import broken
 from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.selection.steps import best, candidates_of, cost_of, counted, fast_1_per_sample, finished
 from pytest_kernelbench.strategy import Adaptation
 
 # arXiv 2602.07670, batch TTT at seed 42: fast rollouts of 32, by step, for tasks 4, 5, 12, 14 and 15.
