@@ -130,6 +130,7 @@ class OpenAIPolicy:
                 logprobs=answer.logprobs if self.logprobs == "raw" else None,
                 sampling_logprobs=answer.logprobs if self.logprobs == "scaled" else None,
                 stop_reason=answer.stop_reason,
+                code_tokens=answer.code_tokens(answer=sampling.answer),
                 seconds=seconds,
             )
 

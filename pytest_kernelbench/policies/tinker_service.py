@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies.background import all_at_once, in_background
 from pytest_kernelbench.policies.base import random_seed, version_of
+from pytest_kernelbench.policies.code_span import code_tokens
 from pytest_kernelbench.policies.keys import first_line, keep_keys_from_logs
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
 from pytest_kernelbench.records import Completion, Task
@@ -83,12 +84,13 @@ class TinkerPolicy:
                 prompt, sampling, random_seed(seed, task.id, index) >> 32
             )
             ended = stop_reason == "stop" and tokens[-1:] == (self.tokenizer.eos_token_id,)
-            text = self.tokenizer.decode(list(tokens[:-1] if ended else tokens), skip_special_tokens=True)
+            spelled = tokens[:-1] if ended else tokens
+            text = self._decode(spelled)
             emit(
                 Completion(
                     task=task.id,
                     index=index,
-                    text=str(text),
+                    text=text,
                     policy=self.name,
                     policy_version=self.version,
                     seed=seed,
@@ -96,6 +98,7 @@ class TinkerPolicy:
                     logprobs=logprobs,
                     sampling_logprobs=None if sampling.temperature == 1 else sampled,
                     stop_reason=stop_reason,
+                    code_tokens=code_tokens(text, spelled, self._decode, answer=sampling.answer),
                     seconds=time.perf_counter() - start,
                 )
             )
@@ -113,6 +116,9 @@ class TinkerPolicy:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         # The template has written the special tokens already.
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     async def _draw(
         self, prompt: list[int], sampling: Sampling, seed: int

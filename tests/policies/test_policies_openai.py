@@ -157,6 +157,21 @@ def test_characters_that_llama_cpp_gives_no_logprob_for_leave_a_completion_witho
     assert any(done.logprobs is None for done in completions)
 
 
+# Which tokens are code
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_the_code_of_an_answer_is_known_by_its_tokens(
+    endpoint: str, stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load_with(server, f'endpoint = "{endpoint}"', tmp_path / "policy.toml")
+    done, *_ = sampled(policy, task, replace(sampling, answer="forward_body"))
+    assert done.code_tokens == (0, len(done.text)) and done.logprobs is not None
+    done, *_ = sampled(policy, task, sampling)
+    assert done.code_tokens is None  # four letters hold no ModelNew
+
+
 # What log-probabilities mean
 
 

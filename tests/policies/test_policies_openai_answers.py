@@ -103,9 +103,45 @@ def test_rounding_above_zero_is_zero() -> None:
     assert read_answer(changed(VLLM_COMPLETION, logprobs=logprobs)).logprobs == (-0.5, 0.0)
 
 
+TALK, CODE = ["Here", " it is:\n", "```python\n"], ["class ", "ModelNew:\n", "    é = 1"]
+SPLIT = ["class ", "ModelNew:\n", "    ", b"\xc3", b"\xa9", " = 1"]
+
+
+def spelling(pieces: list[str | bytes]) -> list[dict[str, Any]]:
+    """As OpenAI's chat lists tokens: half a character is a replacement sign, and only its bytes tell which."""
+    encoded = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
+    return [{"token": each.decode("utf-8", "replace"), "bytes": list(each), "logprob": -0.5} for each in encoded]
+
+
+@pytest.mark.parametrize("reasoning", [[], ["Hm", "m.\n"]], ids=["plain", "after hidden reasoning"])
+@pytest.mark.parametrize("code", [CODE, SPLIT], ids=["whole characters", "halves of one"])
+def test_code_is_found_among_the_tokens(reasoning: list[str], code: list[str | bytes]) -> None:
+    text = "".join([*TALK, *CODE, "\n```"])
+    content = spelling([*reasoning, *TALK, *code, "\n```", "<|end|>"])
+    read = read_answer(changed(OPENAI_CHAT, message={"content": text}, logprobs={"content": content}, usage={}))
+    start = len(reasoning) + len(TALK)
+    assert read.code_tokens(answer="module") == (start, start + len(code))
+
+
+def test_code_is_found_where_tokens_are_given_as_text_alone() -> None:
+    tokens = [*TALK, *CODE, "\n```"]
+    logprobs = {"tokens": tokens, "token_logprobs": [-0.5] * 7, "top_logprobs": None}
+    read = read_answer(changed(VLLM_COMPLETION, text="".join(tokens), logprobs=logprobs, usage={}))
+    assert read.code_tokens(answer="module") == (3, 6)
+
+
+@pytest.mark.parametrize(
+    "tokens", [["token_id:64", "token_id:65"], ["class ModelNew", None], ["class ModelNew: 1"], None, "class"]
+)
+def test_code_that_the_tokens_do_not_spell_has_no_span(tokens: Any) -> None:
+    logprobs = {"tokens": tokens, "token_logprobs": [-0.5, -1.5], "top_logprobs": None}
+    read = read_answer(changed(VLLM_COMPLETION, text="class ModelNew: 1", logprobs=logprobs))
+    assert read.logprobs == (-0.5, -1.5) and read.code_tokens(answer="module") is None
+
+
 KEYS = (
     *("choices", "message", "content", "text", "logprobs", "token_logprobs", "top_logprobs", "token_ids"),
-    *("logprob", "token", "bytes", "id", "usage", "completion_tokens", "finish_reason", "model"),
+    *("logprob", "token", "tokens", "bytes", "id", "usage", "completion_tokens", "finish_reason", "model"),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -126,3 +162,5 @@ def test_any_body_is_read_or_refused_in_words(body: str) -> None:
     else:
         assert read.logprobs is None or all(-9998 < value <= 0 for value in read.logprobs)
         assert read.token_ids is None or read.logprobs is None or len(read.token_ids) == len(read.logprobs)
+        assert read.pieces is None or (read.logprobs is not None and len(read.pieces) == len(read.logprobs))
+        assert read.code_tokens(answer="forward_body") is None or read.pieces

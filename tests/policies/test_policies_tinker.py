@@ -14,6 +14,7 @@ from random_models import llama
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.policies.causal_lm import score_rows
+from pytest_kernelbench.prompting.extraction import answered_code
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Sampling
@@ -112,6 +113,16 @@ def test_end_token_is_counted_and_not_shown(service: Any, load: Load, task: Task
     for done in ended:
         assert done.token_ids is not None and done.token_ids[-1] == 0
         assert done.text == policy.tokenizer.decode(done.token_ids[:-1]) and "<end>" not in done.text
+
+
+def test_the_code_of_an_answer_is_known_by_its_tokens(service: Any, load: Load, task: Task, sampling: Sampling) -> None:
+    policy = load(service())
+    for done in policy.sample(task, replace(sampling, answer="forward_body"), seed=0, indices=range(4)):
+        assert done.token_ids is not None and done.code_tokens is not None
+        first, end = done.code_tokens
+        code = answered_code(done.text, answer="forward_body")
+        assert code and code in policy.tokenizer.decode(done.token_ids[first:end])
+        assert end <= len(done.token_ids) - (done.stop_reason == "stop")
 
 
 def test_chat_template_is_applied(service: Any, load: Load, chat_folder: Path, task: Task, sampling: Sampling) -> None:
