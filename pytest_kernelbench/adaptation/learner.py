@@ -22,7 +22,8 @@ from pytest_kernelbench.adaptation.checkpoints import Checkpoint
 from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS, divergence
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.base import random_seed
-from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, Model, keeps_last_logits
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+from pytest_kernelbench.policies.decoding import Model, keeps_last_logits
 from pytest_kernelbench.strategy import Adaptation
 
 ADAPTER = "adaptation"

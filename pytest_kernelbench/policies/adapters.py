@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from pytest_kernelbench.errors import PolicyError
-from pytest_kernelbench.policies.causal_lm import Model
+from pytest_kernelbench.policies.decoding import Model
 
 FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 

@@ -8,34 +8,29 @@ No top-k, no top-p: what is scored is what was drawn from.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
 
 from pytest_kernelbench.errors import HarnessError, PolicyError
 from pytest_kernelbench.policies.base import random_seed
 from pytest_kernelbench.policies.code_span import code_tokens
+from pytest_kernelbench.policies.decoding import Decoder, Model, decoder_for
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
     from pytest_kernelbench.strategy import Sampling
 
-# A PreTrainedModel of transformers or a PeftModel around one, which share no type that says what is used here.
-Model = Any
-
-# Finished rows are dropped once they are this share of the batch: dropping copies the cache of the others.
-DROP_SHARE = 0.25
 # Asking a GPU whether rows are finished waits for it; a step of a small model is shorter than that wait.
 STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 8}
 CPU_BATCH_BYTES = 2 * 2**30
 GPU_BATCH_SHARE = 0.6
-SCORE_CHUNK_BYTES = 256 * 2**20
+# Float32 logits of one chunk: a GPU wants thousands of tokens at once.
+SCORE_CHUNK_BYTES = {"cpu": 2**28, "cuda": 2**31}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +170,8 @@ def sample_rows(
     rows, tokens = uniforms.shape
     if rows == 0:
         return
-    logits, cache = _prefill(model, prompt_ids, rows, room=tokens)
-    device = logits.device
+    decoder = decoder_for(model, prompt_ids, rows=rows, room=tokens)
+    logits, device = decoder.logits, decoder.logits.device
     uniforms = uniforms.to(device)
     ends = torch.tensor(sorted(eos_ids), dtype=torch.long, device=device)
     token_ids = torch.zeros(rows, tokens, dtype=torch.long, device=device)
@@ -199,13 +194,14 @@ def sample_rows(
                 stop_reason="stop" if ids[-1] in eos_ids else "length",
             )
 
+    # Nothing in a step asks the device for a value, but the look at what is finished: it would wait for the device.
     for step in range(tokens):
         drawn, raw, tempered = draw(logits, uniforms[alive, step], temperature)
         token_ids[alive, step] = drawn
         logprobs[alive, step] = raw
         sampling_logprobs[alive, step] = tempered
         ended = torch.isin(drawn, ends) & ~finished
-        lengths[alive[ended]] = step + 1
+        lengths[alive] = lengths[alive].where(~ended, step + 1)
         finished |= ended
         if step + 1 == tokens:
             break
@@ -213,25 +209,24 @@ def sample_rows(
             n_finished = int(finished.sum())
             if n_finished == len(alive):
                 break
-            if n_finished >= max(1, DROP_SHARE * len(alive)):
+            if n_finished >= max(1, decoder.drop_share * len(alive)):
                 yield from take(alive[finished])
                 kept = (~finished).nonzero().squeeze(1)
                 alive, drawn, finished = alive[kept], drawn[kept], finished[kept]
-                # On the CPU, since the layers of one model may lie on several GPUs.
-                cache.batch_select_indices(kept.cpu())
-        logits = _step(model, drawn[:, None], cache)[:, -1]
+                decoder.keep(kept)
+        logits = decoder.step(drawn[:, None])[:, -1]
     yield from take(alive)
 
 
 def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """One token a row: (token ids, log-probability at temperature 1, log-probability as drawn), each (rows,)."""
-    raw = logits.float().log_softmax(-1)
+    raw = logits.log_softmax(-1, dtype=torch.float32)
     if temperature == 0:
         drawn = raw.argmax(-1)
         return drawn, _at(raw, drawn), torch.zeros_like(uniforms, dtype=torch.float32)
     tempered = raw if temperature == 1 else (raw / temperature).log_softmax(-1)
     # float64: in float32 the sum over 200 k entries is off by more than most of the entries.
-    cumulative = tempered.double().exp().cumsum(-1)
+    cumulative = tempered.double().exp_().cumsum(-1)
     target = uniforms[:, None] * cumulative[:, -1:]
     # right=True never lands on an entry of probability 0. The clamp is for u * total rounding up to total.
     drawn = torch.searchsorted(cumulative, target, right=True).squeeze(1).clamp_(max=raw.shape[-1] - 1)
@@ -239,8 +234,9 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, 
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:
-    logits = logits.float()
-    return (logits if temperature == 1 else logits / temperature).log_softmax(-1)
+    if temperature == 1:
+        return logits.log_softmax(-1, dtype=torch.float32)
+    return (logits.float() / temperature).log_softmax(-1)
 
 
 def _at(logprobs: Tensor, token_ids: Tensor) -> Tensor:
@@ -259,16 +255,18 @@ def score_rows(
     lengths = [len(row) for row in rows]
     if max(lengths, default=0) == 0:
         return [() for _ in rows]
-    logits, cache = _prefill(model, prompt_ids, len(rows), room=max(lengths))
+    decoder = Decoder(model, prompt_ids, rows=len(rows), room=max(lengths))
+    logits, device = decoder.logits, decoder.logits.device
     # Padding lies to the right of every token that is scored: under a causal mask it changes none.
     tokens = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True
-    ).to(logits.device)
+    ).to(device)
     scores = [_at(_tempered(logits, temperature), tokens[:, 0])[:, None]]
-    chunk = max(1, SCORE_CHUNK_BYTES // (len(rows) * logits.shape[-1] * 4))
+    chunk_bytes = SCORE_CHUNK_BYTES.get(device.type, SCORE_CHUNK_BYTES["cpu"])
+    chunk = max(1, chunk_bytes // (len(rows) * logits.shape[-1] * 4))
     for start in range(0, tokens.shape[1] - 1, chunk):
         known = tokens[:, start : min(start + chunk, tokens.shape[1] - 1)]
-        logits = _step(model, known, cache)
+        logits = decoder.step(known)
         scores.append(_at(_tempered(logits, temperature), tokens[:, start + 1 : start + 1 + known.shape[1]]))
     scored = torch.cat(scores, dim=1).tolist()
     return [tuple(row[:length]) for row, length in zip(scored, lengths, strict=True)]
@@ -298,83 +296,3 @@ def batch_rows(model: Model, tokens: int) -> int:
     else:
         budget = CPU_BATCH_BYTES
     return max(1, int(budget // (cache_bytes + logits_bytes)))
-
-
-def _prefill(model: Model, prompt_ids: Sequence[int], rows: int, *, room: int) -> tuple[Tensor, Cache]:
-    """Logits (rows, vocabulary) after the prompt, and its cache, for ``rows`` equal rows."""
-    device = model.get_input_embeddings().weight.device
-    last_only = {"logits_to_keep": 1} if keeps_last_logits(model) else {}
-    output = model(input_ids=torch.tensor([list(prompt_ids)], device=device), use_cache=True, **last_only)
-    cache = output[cache_name(model)]
-    cache.batch_repeat_interleave(rows)
-    _make_room(cache, room)
-    return output.logits[:, -1].expand(rows, -1), cache
-
-
-def keeps_last_logits(model: Model) -> bool:
-    """Whether the model can be told to make the logits of the last tokens only."""
-    return "logits_to_keep" in _parameters(model)
-
-
-def cache_name(model: Model) -> str:
-    """What the model calls its cache, as an argument and in its output: transformers renames it since 5.24."""
-    return "cache" if "cache" in _parameters(model) else "past_key_values"
-
-
-def _parameters(model: Model) -> Mapping[str, inspect.Parameter]:
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inspect.signature(bare.forward).parameters
-
-
-def _step(model: Model, token_ids: Tensor, cache: Cache) -> Tensor:
-    device = model.get_input_embeddings().weight.device
-    held = {cache_name(model): cache}
-    logits: Tensor = model(input_ids=token_ids.to(device), use_cache=True, **held).logits
-    return logits
-
-
-class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer of the cache that writes into spare room, where its parent copies everything at every step.
-
-    64 rows of 200 tokens after a prompt of 96, 5 M parameters, 2 cores: 5.8 s instead of 15.9 s.
-    """
-
-    def __init__(self, layer: Any, room: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        vars(self).update(vars(layer))
-        self._tokens = layer.get_seq_length()
-        self._key_store = self._with_room(layer.keys, room)
-        self._value_store = self._with_room(layer.values, room)
-        self._show()
-
-    @staticmethod
-    def _with_room(held: Tensor, room: int) -> Tensor:
-        rows, heads, tokens, size = held.shape
-        store = held.new_empty(rows, heads, tokens + room, size)
-        store[:, :, :tokens] = held
-        return store
-
-    def _show(self) -> tuple[Tensor, Tensor]:
-        keys = self.keys = self._key_store[:, :, : self._tokens]
-        values = self.values = self._value_store[:, :, : self._tokens]
-        return keys, values
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        new = slice(self._tokens, self._tokens + key_states.shape[-2])
-        self._key_store[:, :, new] = key_states
-        self._value_store[:, :, new] = value_states
-        self._tokens = new.stop
-        return self._show()
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._key_store = self._key_store[indices]
-        self._value_store = self._value_store[indices]
-        self._show()
-
-
-def _make_room(cache: Cache, room: int) -> None:
-    # One layer after the other, so that only one is held twice. Sliding windows and linear attention hold a
-    # bounded state; their own layers serve them.
-    for position, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer and layer.get_seq_length():
-            cache.layers[position] = _RoomyLayer(layer, room)

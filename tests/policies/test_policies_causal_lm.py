@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from random_models import VOCABULARY, llama
 
 from pytest_kernelbench.policies.causal_lm import (
+    SCORE_CHUNK_BYTES,
     STEPS_BETWEEN_CHECKS,
     batch_rows,
     draw,
@@ -59,7 +60,7 @@ def test_logprobs_are_those_of_one_plain_forward_pass(model: Any) -> None:
 def test_scoring_in_small_chunks_changes_nothing(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [done.token_ids[: 3 + 2 * done.row] for done in sampled(model)]
     whole = score_rows(model, PROMPT, rows)
-    monkeypatch.setattr("pytest_kernelbench.policies.causal_lm.SCORE_CHUNK_BYTES", 1)
+    monkeypatch.setitem(SCORE_CHUNK_BYTES, "cpu", 1)
     for scored, expected in zip(score_rows(model, PROMPT, rows), whole, strict=True):
         assert scored == pytest.approx(expected, abs=1e-5)
 
