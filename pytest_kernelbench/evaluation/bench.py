@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
-from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors
+from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors, differ_by_rounding
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate
 from pytest_kernelbench.evaluation.physics import (
     bytes_that_must_move,
@@ -25,6 +27,8 @@ from pytest_kernelbench.evaluation.physics import (
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
 SHARE_OF_MEMORY_FOR_ORIGINALS = 0.1
 ORIGINALS = 3
+# In float64, inputs and outputs of most level-1 tasks take 26 GB; where a batch can be computed in parts it is.
+EXACT_AT_ONCE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,22 @@ class Drawn:
         ]
 
 
+class Check:
+    """Inputs of one check, and what a correct candidate returns for them.
+
+    The answers are computed when they are first looked at, after the candidate's call: until then the memory is the
+    candidate's, and holds nothing worth stealing.
+    """
+
+    def __init__(self, values: list[Any], answer: Callable[[], list[Expected]]) -> None:
+        self.values = values
+        self._answer = answer
+
+    @cached_property
+    def answers(self) -> list[Expected]:
+        return self._answer()
+
+
 class Bench:
     """One task, ready to judge by. Raises HarnessError when the reference itself does not run."""
 
@@ -65,6 +85,7 @@ class Bench:
             outputs = as_tensors(self._run(self.example_inputs))
             devices.settle(device)
             self.seconds_per_call = time.perf_counter() - started
+            self._exact_parts = self._parts(outputs)
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
@@ -74,7 +95,7 @@ class Bench:
         self._is_signal = [inputs.is_signal(value) for value in self.example_inputs]
         self._exact_model = copy.deepcopy(self._model).double()
         self._usable: dict[str, bool] = {"task": True}
-        self._checks: dict[int, tuple[list[Any], list[Expected]]] = {}
+        self._checks: dict[int, Check] = {}
         self._originals: list[list[Any]] = [self.example_inputs]
         self._tolerances: list[Tolerance | None] | None = None
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
@@ -89,20 +110,23 @@ class Bench:
             self._usable[kind] = all(bool(t.isfinite().all()) for t in as_tensors(self._run(self._draw(kind))))
         return self._usable[kind]
 
-    def check(self, number: int, kind: str) -> tuple[list[Any], list[Expected]]:
-        """Inputs of check ``number`` and what a correct candidate returns for them.
+    def check(self, number: int, kind: str) -> Check:
+        """Check ``number``; the same for all candidates of a request where that takes little memory.
 
-        Drawn once for all candidates of a request: they run one at a time and cannot speak to each other.
+        They run one at a time and cannot speak to each other.
         """
         if number in self._checks:
             return self._checks[number]
         values = self._draw(kind)
-        answers = self._answers(values)
-        if kind != "task":
-            answers = [_uncapped(expected) for expected in answers]
+
+        def answer() -> list[Expected]:
+            answers = self._answers(values)
+            return answers if kind == "task" else [_uncapped(expected) for expected in answers]
+
+        check = Check(values, answer)
         if _bytes(values) + 2 * _bytes(self.example_outputs) < devices.free_bytes(self.device) / 50:
-            self._checks[number] = values, answers
-        return values, answers
+            self._checks[number] = check
+        return check
 
     def refreshed(self) -> Drawn:
         """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""
@@ -140,21 +164,54 @@ class Bench:
         return inputs.draw(kind, self._module.get_inputs, seed=seed, device=self.device)
 
     def _answers(self, values: Sequence[Any]) -> list[Expected]:
-        eager = as_tensors(self._run(values))
+        exact: Sequence[torch.Tensor | None]
         try:
-            exact: Sequence[torch.Tensor | None] = as_tensors(self._run_exact(values))
-        except (RuntimeError, torch.OutOfMemoryError):
+            exact = self._run_exact(values)
+        except RuntimeError:
             # Some operators have no float64 kernel, and some tasks do not fit twice.
-            exact = [None] * len(eager)
+            exact = [None] * len(self.example_outputs)
+        eager = as_tensors(self._run(values))
         return [Expected.of(e, x) for e, x in zip(eager, exact, strict=True)]
 
     def _run(self, values: Sequence[Any]) -> Any:
         # A model with running statistics changes when it runs; every answer starts from the same state.
         return copy.deepcopy(self._model)(*values)
 
-    def _run_exact(self, values: Sequence[Any]) -> Any:
-        widened = [v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for v in values]
-        return copy.deepcopy(self._exact_model)(*widened)
+    def _run_exact(self, values: Sequence[Any]) -> list[torch.Tensor]:
+        """The outputs in float64; of a batch, a part at a time."""
+        if self._exact_parts == 1:
+            return as_tensors(copy.deepcopy(self._exact_model)(*map(_widened, values)))
+        exact = [
+            torch.empty_like(t, dtype=torch.float64 if t.is_floating_point() else t.dtype, device=self.device)
+            for t in self.example_outputs
+        ]
+        rows = len(exact[0])
+        for part in range(self._exact_parts):
+            begin, end = (rows * bound // self._exact_parts for bound in (part, part + 1))
+            outputs = copy.deepcopy(self._exact_model)(*(_widened(value) for value in _rows(values, begin, end)))
+            for whole, piece in zip(exact, as_tensors(outputs), strict=True):
+                whole[begin:end] = piece
+        return exact
+
+    def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
+        """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
+        wanted = math.ceil(2 * (_bytes(self.example_inputs) + _bytes(outputs)) / EXACT_AT_ONCE_BYTES)
+        tensors = [v for v in (*self.example_inputs, *outputs) if isinstance(v, torch.Tensor)]
+        sizes = {t.shape[0] if t.dim() else 1 for t in tensors}
+        rows = sizes.pop()
+        if wanted == 1 or sizes or rows < 3:
+            return 1
+        # From the middle: what depends on the rows before or after it gives another result.
+        begin, end = rows // 3, 2 * rows // 3
+        try:
+            middle = as_tensors(self._run(_rows(self.example_inputs, begin, end)))
+        except RuntimeError:
+            return 1
+        alike = len(middle) == len(outputs) and all(
+            part.shape == whole[begin:end].shape and differ_by_rounding(part, whole[begin:end])
+            for part, whole in zip(middle, outputs, strict=True)
+        )
+        return min(wanted, rows) if alike else 1
 
     def _least_arithmetic_ms(self) -> float:
         per_ms = products_per_ms(self.device)
@@ -165,6 +222,14 @@ class Bench:
 
 def _uncapped(expected: Expected) -> Expected:
     return expected if expected.tolerance is None else replace(expected, tolerance=expected.tolerance.uncapped())
+
+
+def _widened(value: Any) -> Any:
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def _rows(values: Sequence[Any], begin: int, end: int) -> list[Any]:
+    return [value[begin:end] if isinstance(value, torch.Tensor) else value for value in values]
 
 
 def _bytes(values: Sequence[Any]) -> int:

@@ -181,5 +181,13 @@ def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -
     return float(torch.stack(largest).max()), float(norm) / got.numel() ** 0.5
 
 
+def differ_by_rounding(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape differ by no more than the order of a few operations can explain."""
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    largest, _ = _error(one, other)
+    return largest <= torch.finfo(one.dtype).eps * ROUNDINGS_ALLOWED * _rms(other)
+
+
 def _rms(values: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(values)) / values.numel() ** 0.5 if values.numel() else 0.0

@@ -140,6 +140,7 @@ class Dock:
         self._watch = watch
         self._attached = 0
         self._ready = False
+        self._closed = False
         question = {
             "ask": "prepare",
             "task_source": bench.source,
@@ -156,8 +157,10 @@ class Dock:
         return self.rack.first(self._attached)
 
     def close(self) -> None:
-        """End the worker with all it started."""
-        self._worker.kill()
+        """End the worker with all it started; once it has ended, nothing happens."""
+        if not self._closed:
+            self._closed = True
+            self._worker.kill()
 
     def wait_until_ready(self) -> None:
         """Raises HarnessError when the worker cannot load the reference."""
@@ -203,8 +206,8 @@ class Dock:
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
-        values, answers = self._bench.check(number, kind)
-        slot.fill(values)
+        check = self._bench.check(number, kind)
+        slot.fill(check.values)
         slot.poison()
         devices.settle(self._bench.device)
         started = time.perf_counter()
@@ -213,9 +216,9 @@ class Dock:
         # Copied at once: what arrives after the answer was due does not count.
         outputs = [place.tensor.clone() for place in slot.outputs]
         self._must_match(answer)
-        if slot.differs_from(values):
+        if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
-        self._judge_output(outputs, answers, f"{kind} inputs", flag=None)
+        self._judge_output(outputs, check.answers, f"{kind} inputs", flag=None)
         return seconds
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:

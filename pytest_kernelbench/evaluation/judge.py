@@ -28,7 +28,7 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.service import WorkerServer
 from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_to_time
-from pytest_kernelbench.evaluation.verification import Verifier, harness_fault
+from pytest_kernelbench.evaluation.verification import Verifier
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
@@ -262,17 +262,16 @@ class Trials:
 
     @contextmanager
     def _control_dock(self) -> Iterator[Dock]:
-        """The reference on trial against itself, in a worker that no candidate was ever in."""
-        rack = Rack(self._bench)
-        dock = Dock(self._workers.fork(), self._bench, rack, cache=self._cache, watch=self._owner)
+        """The reference on trial against itself, in a worker that no candidate was ever in.
+
+        It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
+        """
+        dock = self._summon()
         try:
-            with harness_fault(self._bench):
-                dock.load(f"{self._bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
+            dock.load(f"{self._bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
             yield dock
         finally:
             dock.close()
-            # Seldom needed twice, and a task's largest candidates need the room.
-            rack.close()
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pytest_kernelbench.evaluation import devices
 
 COPIES = 9
+# Of 4 GB on, a copy of twice as much takes twice as long.
+MOST_COPIED_BYTES = 4 << 30
 SIDE_OF_PRODUCT = 8192
 _MATRIX_PRODUCTS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
 
@@ -32,7 +34,7 @@ def bytes_that_must_move(inputs: Sequence[Any], outputs: Sequence[torch.Tensor])
     total = sum(t.numel() * t.element_size() for t in outputs)
     for value in inputs:
         if isinstance(value, torch.Tensor):
-            needed = float((value != 0).float().mean()) if value.is_floating_point() and value.numel() else 1.0
+            needed = int(value.count_nonzero()) / value.numel() if value.is_floating_point() and value.numel() else 1.0
             if value.dim() == 2 and value.shape[0] == value.shape[1] and torch.equal(value, value.T):
                 needed /= 2
             total += int(value.numel() * value.element_size() * needed)
@@ -70,10 +72,11 @@ class _ProductCounter(TorchDispatchMode):
 
 def copy_ms(total_bytes: int, device: str) -> float:
     """Least time this device takes to read and write ``total_bytes`` in all."""
-    half = max(1, math.ceil(total_bytes / 2))
+    half = max(1, math.ceil(min(total_bytes, MOST_COPIED_BYTES) / 2))
     origin = torch.ones(half, dtype=torch.uint8, device=device)
     target = torch.empty_like(origin)
-    return min(devices.milliseconds(device, lambda: target.copy_(origin)) for _ in range(COPIES))
+    least_ms = min(devices.milliseconds(device, lambda: target.copy_(origin)) for _ in range(COPIES))
+    return least_ms * max(1.0, total_bytes / MOST_COPIED_BYTES)
 
 
 @cache

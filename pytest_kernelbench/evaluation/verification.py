@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -30,6 +30,7 @@ from pytest_kernelbench.evaluation.timekeeping import (
     sweep,
 )
 from pytest_kernelbench.evaluation.timing import Timing
+from pytest_kernelbench.records import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Verifier:
         agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
         wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
         if self._known_control is None:
-            with dock.idle(), self._control_dock() as control_dock, harness_fault(self._bench):
+            with self._control_beside(dock) as control_dock, dock.idle(), of_control():
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
                 self._known_control = Control.measured(
                     [block(control_dock, slots) for _ in range(2)],
@@ -101,26 +102,50 @@ class Verifier:
         warm: list[Block] = []
         cold: list[Block] = []
         control_wall_ms: list[float] = []
-        with self._control_dock() as control_dock:
-            with harness_fault(self._bench):
+        with self._control_beside(dock) as control_dock:
+            with of_control():
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
 
             def time_control() -> None:
-                with dock.idle(), harness_fault(self._bench):
+                with dock.idle(), of_control():
                     warm.append(block(control_dock, slots))
                     cold.append(block(control_dock, slots, cold=True))
 
             def sweep_control() -> None:
-                with dock.idle(), harness_fault(self._bench):
+                with dock.idle(), of_control():
                     control_wall_ms.append(sweep(control_dock))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
             wall_ms = shortest_sweep(dock, 0.0, sweep_control)
-            with harness_fault(self._bench):
+            with of_control():
                 control_busy_ms = self._busy(control_dock)
         self._bench.lower_floor()
         self._known_control = Control.measured(warm, cold, min(control_wall_ms), control_busy_ms)
         return measured, self._objection(measured, wall_ms, self._known_control)
+
+    @contextmanager
+    def _control_beside(self, dock: Dock) -> Iterator[Dock]:
+        """A control that shares its slots with ``dock``: where it fails there and not alone, the candidate interferes.
+
+        Raises HarnessError where it fails alone as well.
+        """
+        try:
+            with ExitStack() as stack:
+                with of_control():
+                    control_dock = stack.enter_context(self._control_dock())
+                yield control_dock
+        except ControlFailed as failure:
+            dock.close()
+            try:
+                with self._control_dock() as control_dock:
+                    block(control_dock, slots_to_time(control_dock, self._bench.seconds_per_call))
+            except CandidateFailed as again:
+                raise HarnessError(
+                    f"{self._bench.task_id}: the reference fails its own trial ({again}); check the task"
+                ) from again
+            raise CandidateFailed(
+                Outcome.VOID, f"the reference fails beside it, and not alone: {failure}", ("works_unasked",)
+            ) from None
 
     def _busy(self, dock: Dock) -> float | None:
         # On a CPU the profiler tells no kernels, and its start takes as long as some trials.
@@ -147,12 +172,14 @@ def claims_to_be_faster(timing: Timing) -> bool:
     return (timing.speedup if timing.speedup_low is None else timing.speedup_low) > 1
 
 
+class ControlFailed(Exception):
+    """The reference failed its own trial."""
+
+
 @contextmanager
-def harness_fault(bench: Bench) -> Iterator[None]:
-    """What goes wrong in here is the control's doing: no candidate is to blame."""
+def of_control() -> Iterator[None]:
+    """What goes wrong in here is told apart from what the candidate does wrong."""
     try:
         yield
     except CandidateFailed as failure:
-        raise HarnessError(
-            f"{bench.task_id}: the reference fails its own trial ({failure}); check the task"
-        ) from failure
+        raise ControlFailed(str(failure)) from failure
