@@ -1,4 +1,4 @@
-"""A thread writes into the slots while the candidate has nothing to do: the control, which shares them, must not fail."""
+"""A thread writes into the slots while the candidate is idle: the control, which shares them, must not fail for it."""
 
 TASK = "matmul"
 DEVICE = "any"
