@@ -54,6 +54,18 @@ def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     assert row["full"]["speedup_low"] < row["full"]["speedup"] < row["full"]["speedup_high"]
 
 
+def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
+    command = ("--runs=1", "--json=rows.jsonl")
+    shown = run("gate", *command, "--limit-s=0", folder=tmp_path)
+    assert "0 comparisons" in shown and "the same work    not reached" in shown
+    shown = run("gate", *command, "--slowdown=1", folder=tmp_path)
+    assert "2 comparisons" in shown
+    same, slowed = rows(tmp_path / "rows.jsonl")
+    assert (same["kind"], slowed["kind"]) == ("the same work", "100% more work")
+    assert slowed["slower"] and slowed["slowdown"] > 1.5
+    assert "2 comparisons" in run("gate", *command, "--slowdown=1", folder=tmp_path)
+
+
 def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
     (tmp_path / "level1").mkdir()
     (tmp_path / "level1" / "1_Relu.py").write_text(RELU)
