@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from pytest_kernelbench.errors import KernelBenchError, TaskError
+from pytest_kernelbench.errors import KernelBenchError, TaskError, UsageError
 from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
 
 RunItem = Callable[[Task, Strategy], ItemResult]
+
+# The folder that a task from outside the root folder has in its id.
+ELSEWHERE = "tasks"
 
 
 class Benchmark:
@@ -82,7 +85,7 @@ class TaskFile(pytest.Module):
         path = task.path
         if path is None or not path.is_relative_to(root):
             # Node ids are relative to the root folder; a task from elsewhere gets the place it would have here.
-            path = root / "tasks" / f"{task.id}.py"
+            path = root / ELSEWHERE / f"{task.id}.py"
         self: TaskFile = cls.from_parent(parent, path=path)
         self.obj = types.ModuleType(path.stem)
         self.task = task
@@ -202,14 +205,47 @@ def _task_at(path: Path) -> Task | None:
         return None
 
 
+def packaged(task: str) -> str:
+    """``task``, which a kernel is kept for. Raises UsageError where no task of the package is called exactly so."""
+    try:
+        (found,) = load_tasks(task)
+    except TaskError as error:
+        raise UsageError(
+            f"{task}: has a kernel, and no packaged task is called so; name the task's file with --tasks"
+        ) from error
+    if found.id != task:
+        raise UsageError(f"{task}: has a kernel, and the task is called {found.id}; rename the kernel's file")
+    return task
+
+
+def shown(tasks: Sequence[str], most: int = 5) -> str:
+    """``level1/1_One, level1/2_Two and 7 more``."""
+    return ", ".join(tasks[:most]) + (f" and {len(tasks) - most} more" if len(tasks) > most else "")
+
+
+def items_named(arguments: Sequence[str], root: Path) -> dict[str, str]:
+    """Arguments that are ids of items whose task lies elsewhere, as pytest prints them, and the tasks' own ids.
+
+    Empty unless all are such: ``tasks/level1/19_ReLU.py::kernel[random]`` where there is no such file.
+    """
+    found = {}
+    for argument in arguments:
+        file = Path(argument.partition("::")[0])
+        if file.parts[:1] != (ELSEWHERE,) or file.suffix != ".py" or (root / file).exists():
+            return {}
+        found[argument] = "/".join(file.with_suffix("").parts[1:])
+    return found
+
+
 def in_order(
-    items: Sequence[pytest.Item], strategies: Sequence[str], shard: tuple[int, int]
+    items: Sequence[pytest.Item], strategies: Sequence[str], shard: tuple[int, int], *, named: Sequence[str] = ()
 ) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Items to run and to leave to other shards: task by task, so that a task is sampled once for all strategies.
+    """Items to run and to leave out: task by task, so that a task is sampled once for all strategies.
 
-    In the order of ``strategies`` within a task, whatever shuffled them before.
+    In the order of ``strategies`` within a task, whatever shuffled them before. Left out are those of other shards,
+    and where ids are ``named``, those of other ids.
 
-    Raises pytest.UsageError where two files have one task id.
+    Raises pytest.UsageError where two files have one task id, and for an id that is none.
     """
     kernels = [item for item in items if isinstance(item, KernelItem)]
     files: dict[str, Path] = {}
@@ -222,8 +258,18 @@ def in_order(
     i, n = shard
     ours = {task for place, task in enumerate(sorted(files, key=_natural)) if place % n == i - 1}
     kept = [item for item in kernels if item.task.id in ours]
+    for name in named:
+        if not any(_is_or_has(name, item) for item in kernels):
+            raise pytest.UsageError(f"{name}: no such item; pytest --collect-only -q lists them")
+    if named:
+        kept = [item for item in kept if any(_is_or_has(name, item) for name in named)]
     rest = [item for item in items if not isinstance(item, KernelItem)]
-    return [*kept, *rest], [item for item in kernels if item.task.id not in ours]
+    left_out = set(kernels) - set(kept)
+    return [*kept, *rest], [item for item in kernels if item in left_out]
+
+
+def _is_or_has(name: str, item: pytest.Item) -> bool:
+    return item.nodeid == name or item.nodeid.startswith(f"{name}::")
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

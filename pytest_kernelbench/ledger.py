@@ -123,10 +123,15 @@ class Ledger:
     def open(cls, folder: Path, run: Mapping[str, Any]) -> Ledger:
         """The folder for ``run`` (what ``run.json`` is to hold), made now or resumed.
 
-        Raises UsageError where the folder holds a run that was set up differently.
+        Raises UsageError where the folder cannot be made, or holds a run that was set up differently.
         """
         self = cls(folder)
-        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / "locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: cannot hold a run ({error.strerror}); name another folder with --kernelbench-run"
+            ) from error
         with self._run_locked():
             recorded = read_run(folder)
             if recorded is None:
@@ -262,7 +267,7 @@ def read_run(folder: Path) -> Row | None:
     """``run.json`` of ``folder``, or None where there is no run. Raises UsageError."""
     try:
         run = json.loads((folder / "run.json").read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error

@@ -170,6 +170,14 @@ def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> P
     return folder
 
 
+def keep_out_of_git(run: Path) -> None:
+    """Let git ignore ``run``, a folder that nobody named, and all that lie beside it."""
+    folder = run.parents[len(RUNS.parts) - 1]
+    file = folder / ".gitignore"
+    if not file.exists():
+        file.write_text("# Written by pytest-kernelbench.\n*\n", encoding="utf-8")
+
+
 def _gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     if not texts:
         return ()

@@ -7,7 +7,8 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kernelbench import benchmarking, collection, fixtures, options
-from pytest_kernelbench.errors import TaskError, UsageError
+from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
-from pytest_kernelbench.policies.pinned import version_of
+from pytest_kernelbench.policies.pinned import folder_of, version_of
 from pytest_kernelbench.progress import Progress
 from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult, judged, result_of
@@ -73,6 +74,11 @@ class KernelBench:
         run = Path(config.workerinput["kernelbench_run"]) if self.worker else None  # type: ignore[attr-defined]
         self.options = options.read_options(config, run=run)
         self.paths_named = config.args_source is config.ArgsSource.ARGS
+        self.items_named = collection.items_named(config.args, config.rootpath) if self.paths_named else {}
+        if self.items_named:
+            self.paths_named = False
+            tasks = self.options.tasks or tuple(dict.fromkeys(self.items_named.values()))
+            self.options = replace(self.options, tasks=tasks)
         if not self.paths_named:
             config.args = [str(config.rootpath)]
         with options.one_line_errors():
@@ -91,6 +97,7 @@ class KernelBench:
         )
         self.bridge: benchmarking.BenchmarkBridge | None = None
         self.ordered = False
+        self.left_out: list[str] = []
         self.bench: Workbench | None = None
         self.report: list[str] = []
         self.missed_gates: list[str] = []
@@ -113,24 +120,34 @@ class KernelBench:
         if self.options.tasks:
             return load_tasks(self.options.tasks, sizes=sizes)
         pinned = list(dict.fromkeys(task for tasks in self.pinned_tasks.values() for task in tasks))
-        if not pinned and len(self.options.pins) == len(self.options.strategies):
-            folder = self.options.strategies[0].sampling.policy or self.options.policy
-            raise UsageError(
-                f"--strategy={self.options.strategies[0].name}: no kernel is in {folder.partition(':')[2]}/; "
-                "keep some there, as in python -m pytest_kernelbench pin RUN"
-            )
-        others = len(self.options.pins) < len(self.options.strategies)
-        return load_tasks([*([options.DEFAULT_TASKS] if others else []), *map(self._packaged, pinned)], sizes=sizes)
+        own = [options.DEFAULT_TASKS] if len(self.options.pins) < len(self.options.strategies) else []
+        if not pinned and not own:
+            raise UsageError(f"--strategy={self.options.strategies[0].name}: {self._no_kernel}")
+        return load_tasks([*own, *map(collection.packaged, pinned)], sizes=sizes)
 
-    @staticmethod
-    def _packaged(task: str) -> str:
-        try:
-            load_tasks(task)
-        except TaskError as error:
+    @property
+    def _no_kernel(self) -> str:
+        folder = folder_of(self.options.strategies[0].sampling.policy or self.options.policy)
+        assert folder is not None
+        return (
+            f"no kernel is in {self.config.invocation_params.dir / folder}; write one, as in "
+            f"{folder}/level1/19_ReLU.py with a class ModelNew, "
+            "or keep what a run chose: python -m pytest_kernelbench pin RUN"
+        )
+
+    def kernels_left_out(self, tasks: Sequence[Task]) -> list[str]:
+        """Of which tasks kernels are kept that are not among ``tasks``. Raises UsageError where nothing is left."""
+        named = {task.id for task in tasks}
+        kept = list(dict.fromkeys(task for pins in self.options.pins.values() for task in pins))
+        due = {task for tasks in self.pinned_tasks.values() for task in tasks}
+        if len(self.options.pins) == len(self.options.strategies) and not named & due:
+            asked = f"--tasks={','.join(self.options.tasks)}"
             raise UsageError(
-                f"{task}: has a kernel, and no packaged task is called so; name the task's file with --tasks"
-            ) from error
-        return task
+                f"{asked}: no kernel is kept for these, but for {collection.shown(kept)}; name its task"
+                if kept
+                else f"{asked}: {self._no_kernel}"
+            )
+        return [task for task in kept if task not in named]
 
     # Collection
 
@@ -146,7 +163,10 @@ class KernelBench:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         with options.one_line_errors():
-            self.config.stash[collection.BENCHMARK].tasks  # noqa: B018  (a selector that names nothing ends it here)
+            # A selector that names nothing ends it here.
+            tasks = self.config.stash[collection.BENCHMARK].tasks
+            left_out = self.kernels_left_out(tasks) if self.options.tasks else []
+            self.left_out = [] if self.items_named else left_out
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -157,7 +177,7 @@ class KernelBench:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         names = [strategy.name for strategy in self.options.strategies]
-        items[:], left_out = collection.in_order(items, names, self.options.shard)
+        items[:], left_out = collection.in_order(items, names, self.options.shard, named=list(self.items_named))
         if left_out:
             self.config.hook.pytest_deselected(items=left_out)
         self.ordered = True
@@ -175,6 +195,8 @@ class KernelBench:
         device, _ = self.device_and_sizes
         with options.one_line_errors():
             ledger = Ledger.open(self.options.run, self.run_facts(tasks))
+            if self.config.option.kernelbench_run is None:
+                options.keep_out_of_git(self.options.run)
             if self.options.pins:
                 ledger.note(pins={name: version_of(pins) for name, pins in self.options.pins.items()})
         self.progress = Progress(self.config)
@@ -203,6 +225,7 @@ class KernelBench:
                 self.bench,
                 baseline=self.bridge.baseline(task.id, strategy.name) if self.bridge else None,
                 max_slowdown=self.bridge.max_slowdown if self.bridge else None,
+                kept=self.options.pins.get(strategy.name, {}).get(task.id),
             )
         finally:
             self.progress.clear()
@@ -254,6 +277,9 @@ class KernelBench:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.left_out:
+            kernels = f"kernelbench: --tasks leaves out the kernels of {collection.shown(self.left_out)}"
+            terminalreporter.write_line(kernels, yellow=True)
         if not self.report:
             return
         terminalreporter.section("kernelbench")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_kernelbench.ledger import read_run
-from pytest_kernelbench.records import Evaluation, Judged, Selection, Task, sha256_of
+from pytest_kernelbench.records import Evaluation, Judged, Outcome, Selection, Task, sha256_of
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
 
 SAME_TEXT = "the same text as its baseline"
+# What a candidate's file is called where it runs, and so in what it complains of.
+NAME_IN_WORKER = "candidate.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,11 @@ def result_of(
     *,
     baseline: Baseline | None = None,
     max_slowdown: float | None = None,
+    kept: Path | None = None,
 ) -> ItemResult:
     """``selection`` beside its ``baseline``, which it may exceed in time by a factor of ``max_slowdown``.
+
+    ``kept`` is the file of a pinned kernel.
 
     A kernel that is in the baseline and was not chosen now is lost, and so is any under ``[gate] solved = 1``.
     """
@@ -64,7 +70,7 @@ def result_of(
         if baseline is None and strategy.gate.get("solved", 0.0) < 1:
             return ItemResult(selection=selection)
         lost = f" (it is in {baseline.file})" if baseline else ""
-        return ItemResult(selection=selection, failure=f"{name}: {why_unsolved(group)}{lost}")
+        return ItemResult(selection=selection, failure=f"{name}: {why_unsolved(group, kept)}{lost}")
     source = next((each.candidate.source for each in group if each.candidate.index == selection.index), None)
     entry = entry_of(task, strategy, selection, source, bench)
     if entry is None or source is None or baseline is None or baseline.source is None or max_slowdown is None:
@@ -126,8 +132,8 @@ def judged(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
     return [Judged(candidate=each, evaluation=evaluations[hash_of(each)]) for each in candidates]
 
 
-def why_unsolved(group: list[Judged]) -> str:
-    """``incorrect: signed inputs: ...`` of a single candidate; counts of more."""
+def why_unsolved(group: list[Judged], kept: Path | None = None) -> str:
+    """``incorrect: signed inputs: ...`` of a single candidate, which may be the file ``kept``; counts of more."""
     if not group:
         return "there is no candidate"
     if len(group) > 1:
@@ -135,7 +141,10 @@ def why_unsolved(group: list[Judged]) -> str:
     evaluation = group[0].evaluation
     if evaluation.correct:
         return "correct at first, and not when it was timed again"
-    return f"{evaluation.outcome.value}: {evaluation.detail}"
+    if kept is not None and evaluation.outcome is Outcome.NO_SOURCE:
+        return f"{kept} has no class ModelNew"
+    said = f"{evaluation.outcome.value}: {evaluation.detail}"
+    return said if kept is None else said.replace(NAME_IN_WORKER, str(kept))
 
 
 def compare(

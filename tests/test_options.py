@@ -7,7 +7,7 @@ import pytest
 from project import PLUGIN
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.options import RunOptions, parse_shard, read_options, resolve
+from pytest_kernelbench.options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
 
 
 def options_of(pytester, *arguments):
@@ -48,6 +48,17 @@ def test_two_runs_of_one_second_have_a_folder_each(pytester, monkeypatch):
     first = options_of(pytester, "--strategy=random").run
     first.mkdir(parents=True)
     assert options_of(pytester, "--strategy=random").run == Path(f"{first}-2")
+
+
+def test_folders_that_nobody_named_are_kept_out_of_git(pytester):
+    run = options_of(pytester, "--strategy=random").run
+    run.mkdir(parents=True)
+    keep_out_of_git(run)
+    ignoring = pytester.path / ".kernelbench" / ".gitignore"
+    assert ignoring.read_text() == "# Written by pytest-kernelbench.\n*\n"
+    ignoring.write_text("runs\n")
+    keep_out_of_git(run)
+    assert ignoring.read_text() == "runs\n"
 
 
 def test_a_run_folder_is_relative_to_where_pytest_was_called(pytester):

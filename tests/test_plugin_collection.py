@@ -55,6 +55,28 @@ def test_one_file_or_one_item_can_be_named(benchmark_project, item):
     assert items == (expected[:1] if "::" in item else expected)
 
 
+def test_an_id_that_pytest_printed_names_its_item_wherever_the_task_lies(benchmark_project):
+    relu, square = "tasks/level1/19_ReLU.py::kernel", "tasks/level1/1_Square_matrix_multiplication_.py"
+    strategies = "--strategy=random,oracle"
+    assert list_items(benchmark_project, strategies, f"{relu}[oracle]") == [f"{relu}[oracle]"]
+    assert list_items(benchmark_project, strategies, f"{relu}[random]", square) == [
+        f"{square}::kernel[random]",
+        f"{square}::kernel[oracle]",
+        f"{relu}[random]",
+    ]
+    elsewhere = benchmark_project.path / "problems"
+    benchmark_project.pytester.mkdir("below").joinpath("pytest.ini").write_text("[pytest]\n")
+    below = ("--rootdir=below", "-c", "below/pytest.ini", f"--tasks={elsewhere}/level1")
+    assert list_items(benchmark_project, strategies, *below, "tasks/level1/2_Two.py::kernel[random]") == [
+        "tasks/level1/2_Two.py::kernel[random]"
+    ]
+    said = benchmark_project.run(strategies, f"{relu}[randm]")
+    assert said.ret == pytest.ExitCode.USAGE_ERROR
+    said.stderr.fnmatch_lines(
+        [r"ERROR: tasks/level1/19_ReLU.py::kernel[[]randm]: no such item; pytest --collect-only -q lists them"]
+    )
+
+
 def test_keywords_and_markers_select(benchmark_project):
     own = ("--strategy=random,oracle", "--tasks=problems/level1", "--strict-markers")
     items = list_items(benchmark_project, *own, "-k", "level1 and Ten and oracle")

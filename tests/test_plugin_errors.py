@@ -35,6 +35,7 @@ def project(tmp_path_factory):
         (["--tasks=no_model.py"], "no_model.py: no class Model"),
         (["--kernelbench-device=cuda"], "--kernelbench-device=cuda: no CUDA device that torch can use here"),
         (["--kernelbench-fail-under=fast_9:1"], "fast_9"),
+        (["--kernelbench-run=bare.jsonl"], "bare.jsonl: cannot hold a run (Not a directory); name another folder with"),
         (["--kernelbench-shard=3/2"], "--kernelbench-shard=3/2: write I/N with I from 1 to N, as in 2/8"),
     ],
 )

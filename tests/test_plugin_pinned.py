@@ -50,21 +50,43 @@ def test_another_folder_can_be_named(project):
     ]
 
 
+NO_KERNEL = (
+    "no kernel is in HERE/kernels; write one, as in kernels/level1/19_ReLU.py with a class ModelNew, "
+    "or keep what a run chose: python -m pytest_kernelbench pin RUN"
+)
+
+
 @pytest.mark.parametrize(
-    ("kept", "line"),
+    ("kept", "arguments", "line"),
     [
-        (
-            [],
-            "--strategy=pinned: no kernel is in kernels/; keep some there, as in python -m pytest_kernelbench pin RUN",
-        ),
+        ([], [], f"--strategy=pinned: {NO_KERNEL}"),
+        ([], ["--tasks=level1/20"], f"--tasks=level1/20: {NO_KERNEL}"),
         (
             ["level1/2_Two"],
+            [],
             "level1/2_Two: has a kernel, and no packaged task is called so; name the task's file with --tasks",
+        ),
+        (
+            ["level1/19"],
+            [],
+            "level1/19: has a kernel, and the task is called level1/19_ReLU; rename the kernel's file",
+        ),
+        (
+            ["level1/19_ReLU", "level1/2_Two"],
+            ["--tasks=level1/20"],
+            "--tasks=level1/20: no kernel is kept for these, but for level1/19_ReLU, level1/2_Two; name its task",
         ),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(project, kept, line):
+def test_what_is_missing_is_said_in_one_line(project, kept, arguments, line):
     project.keep(*kept)
-    said = project.run("--strategy=pinned")
+    said = project.run("--strategy=pinned", *arguments)
     assert said.ret == pytest.ExitCode.USAGE_ERROR
-    assert line in said.stdout.str() + said.stderr.str()
+    assert line.replace("HERE", str(project.path)) in said.stdout.str() + said.stderr.str()
+
+
+def test_a_kernel_whose_task_is_not_named_is_told(project):
+    project.keep("level1/2_Two", "level1/10_Tem")
+    said = project.run("--strategy=pinned", "--tasks=problems/level1", "--collect-only", "-q")
+    assert "kernelbench: --tasks leaves out the kernels of level1/10_Tem" in said.outlines
+    assert "problems/level1/2_Two.py::kernel[pinned]" in said.outlines
