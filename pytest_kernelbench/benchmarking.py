@@ -23,7 +23,7 @@ import pytest
 
 from pytest_kernelbench.collection import KernelItem
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.regressions import Baseline, id_of
+from pytest_kernelbench.regressions import SAME_TEXT, Baseline, id_of
 
 Entry = dict[str, Any]
 
@@ -191,7 +191,7 @@ class BenchmarkBridge:
     def _compare(self, entries: list[Entry], host_timed: list[Any]) -> None:
         """Fill ``lines`` and ``failures``. Kernels that alternated with their baseline were judged in their item."""
         without: list[str] = []
-        by_pairs = by_seconds = 0
+        same_text = by_pairs = by_seconds = 0
         for name, stats, entry in [
             *((each["fullname"], _metadata(each), each) for each in entries),
             *((each.fullname, each, None) for each in host_timed),
@@ -202,7 +202,8 @@ class BenchmarkBridge:
                 continue
             checks = self.checks
             if entry is not None and "compared" in entry:
-                by_pairs += 1
+                same_text += entry["compared"] == SAME_TEXT
+                by_pairs += entry["compared"] != SAME_TEXT
                 self.lines.append(f"{name}: {entry['compared']}")
                 checks = tuple(each for each in checks if each.field not in LOCATIONS)
             else:
@@ -216,11 +217,16 @@ class BenchmarkBridge:
                 )
                 continue
             self.failures += [f"{name}: {line}" for each in checks if (line := each.failure(stats, baseline))]
-        counts = {"by pairs": by_pairs, "by seconds": by_seconds, "without a baseline": len(without)}
+        counts = {
+            "of the same text": same_text,
+            "by pairs": by_pairs,
+            "by seconds": by_seconds,
+            "without a baseline": len(without),
+        }
         self.lines.append("compared: " + (", ".join(f"{n} {how}" for how, n in counts.items() if n) or "nothing"))
         if without:
             self.lines.append(f"no baseline, so no gate: {', '.join(without)}")
-        if without and not by_pairs + by_seconds:
+        if without and not same_text + by_pairs + by_seconds:
             files = ", ".join(Path(path).name for path in self.session.compared_mapping)
             self.failures.append(f"nothing of this run is in {files}, so no gate was applied; save a new baseline")
 

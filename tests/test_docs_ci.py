@@ -83,7 +83,7 @@ def test_every_job_installs_the_package_and_runs_one_command(job):
 def test_the_job_on_github_passes_and_leaves_what_it_uploads(runner):
     done = runner.shell(COMMANDS["github"][1])
     assert done.returncode == 0, done.stdout
-    assert "compared: 2 by pairs" in done.stdout
+    assert "compared: 2 of the same text" in done.stdout
     (upload,) = [step for step in GITHUB if step.get("uses", "").startswith("actions/upload-artifact@")]
     for name in upload["with"]["path"].split():
         assert (runner.folder / name).exists(), name

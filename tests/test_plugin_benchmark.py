@@ -107,7 +107,7 @@ def test_a_kernel_without_a_baseline_is_said_and_counted(first, project):
     done = project.run(*save(project, lambda entries: entries.pop()))
     assert done.returncode == 0, done.stdout
     assert "no baseline, so no gate: level1/2_Relu[pinned]" in done.stdout
-    assert "compared: 1 by pairs, 1 without a baseline" in done.stdout
+    assert "compared: 1 of the same text, 1 without a baseline" in done.stdout
 
 
 def test_a_gate_that_compares_nothing_fails(first, project):
