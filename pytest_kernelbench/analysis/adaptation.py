@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import log, nan
 from typing import NamedTuple
 
@@ -52,7 +53,9 @@ from pytest_kernelbench.analysis.base import (
     SampleGroup,
     Study,
     estimate_over_tasks,
+    exponential,
     finite,
+    rate_over_tasks,
 )
 from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent
 from pytest_kernelbench.metrics import Sample
@@ -94,8 +97,8 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
     held_out = {reading: _counts(records, steps, len(numbers), COUNT[reading], held_out=True) for reading in READINGS}
     tasks_U = [records.unit(name).task for name in steps]
 
-    def curve(values_US: Floats) -> Json:
-        return _curve(tasks_U, values_US, seed=records.seed)
+    def rates(values_US: Floats) -> Json:
+        return _curve(values_US, partial(rate_over_tasks, tasks_U))
 
     any_US = {reading: _values(table, lambda good, _: float(good > 0)) for reading, table in counts.items()}
     rate_US = {reading: _values(table, lambda good, n: good / n) for reading, table in counts.items()}
@@ -112,7 +115,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         "strategy": strategy.name,
         "steps": list(numbers),
         "samples_per_task": max(step.rollouts for step in lineages.values()),
-        "per_sample": {reading: curve(values) for reading, values in rate_US.items()},
+        "per_sample": {reading: rates(values) for reading, values in rate_US.items()},
         "per_task": {
             name: {
                 **{
@@ -122,9 +125,14 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
             }
             for name in steps
         },
-        "any_of_k": {reading: curve(values) for reading, values in any_US.items()},
-        "correct": curve(_values(correct, lambda good, n: good / n)),
-        "geomean_speedup": _exponential(curve(_best_log_speedups(samples, steps, len(numbers)))),
+        "any_of_k": {reading: rates(values) for reading, values in any_US.items()},
+        "correct": rates(_values(correct, lambda good, n: good / n)),
+        "geomean_speedup": exponential(
+            _curve(
+                _best_log_speedups(samples, steps, len(numbers)),
+                partial(estimate_over_tasks, tasks_U, seed=records.seed),
+            )
+        ),
         "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
         "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
         "flat_best_of": {reading: _flat_best_of(table, records.seed) for reading, table in counts.items()},
@@ -169,19 +177,12 @@ def _values(table: Counts, value: Callable[[int, int], float]) -> Floats:
     return numpy.array([[nan if each is None else value(*each) for each in row] for row in table.values()], dtype=float)
 
 
-def _curve(tasks_U: Sequence[str], values_US: Floats, *, seed: int) -> Json:
-    points = [estimate_over_tasks(tasks_U, values_US[:, step], seed=seed) for step in range(values_US.shape[1])]
+def _curve(values_US: Floats, estimate: Callable[[Floats], Json | None]) -> Json:
+    points = [estimate(values_U) for values_U in values_US.T]
     value = [None if each is None else each["value"] for each in points]
     low, high = ([None if each is None else each[end] for each in points] for end in ("low", "high"))
     known = any(each is not None for each in low)
     return {"value": value, "low": low if known else None, "high": high if known else None}
-
-
-def _exponential(curve: Json) -> Json:
-    return {
-        name: None if points is None else [None if each is None else float(numpy.exp(each)) for each in points]
-        for name, points in curve.items()
-    }
 
 
 def _best_log_speedups(
@@ -398,10 +399,9 @@ def _transfer(
                     "tasks": on,
                     "step": step,
                     **{
-                        reading: estimate_over_tasks(
+                        reading: rate_over_tasks(
                             [task for task, member in zip(tasks_U, members, strict=True) if member],
                             values[members, step],
-                            seed=records.seed,
                         )
                         for reading, values in rate_US.items()
                     },

@@ -5,8 +5,9 @@ Shapes of the JSON values that every analysis uses:
 - an *estimate* is ``{"value": x, "low": x | null, "high": x | null}``, or ``null`` where nothing was measured;
 - a *curve* is the same with a list in each place, one entry for each point of its axis.
 
-``low`` and ``high`` bound a 95 % interval, bootstrapped over tasks (all seeds of a task are drawn together);
-they are ``null`` with fewer than two tasks.
+``low`` and ``high`` bound a 95 % interval over tasks, all seeds of a task being one: of a rate Wilson's at the
+effective number of tasks, of anything else bootstrapped. They are ``null`` where nothing is known of the spread between
+tasks: with fewer than two, and for what is no rate where all have the same value.
 
 Letters of axes: U units (a task, or a task with one of several seeds), T tasks, N candidates of a unit, C its
 correct ones, K sizes of a subset.
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from functools import partial
+from math import exp, nan
 from typing import Any
 
 import numpy
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from pytest_kernelbench.metrics import StrategyResults, TaskResults
 from pytest_kernelbench.records import Candidate, Completion, Judged
 from pytest_kernelbench.runs import RunRecords
-from pytest_kernelbench.stats import clustered_band
+from pytest_kernelbench.stats import clustered_band, clustered_rate_band
 
 Floats = NDArray[numpy.float64]
 Bools = NDArray[numpy.bool_]
@@ -113,13 +115,25 @@ class SampleGroup:
         """(U, K): a curve of each unit, as far as all of them go; 0 throughout for one without candidates."""
         return numpy.array([curve_of(unit)[: self.n] if unit.n else numpy.zeros(self.n) for unit in self.units])
 
+    @property
+    def tasks_U(self) -> list[str]:
+        return [unit.results.task for unit in self.units]
+
     def curve(self, values_UK: Floats) -> Json:
         """The mean over tasks, with its interval, at each K."""
-        return curve_over_tasks([unit.results.task for unit in self.units], values_UK, seed=self.results.seed)
+        return curve_over_tasks(self.tasks_U, values_UK, seed=self.results.seed)
+
+    def rate_curve(self, rates_UK: Floats) -> Json:
+        """``curve`` of rates, which lie between 0 and 1."""
+        return rate_curve_over_tasks(self.tasks_U, rates_UK)
 
     def estimate(self, values_U: Sequence[float] | Floats) -> Json | None:
         """The mean over tasks, with its interval; units whose value is NaN say nothing."""
-        return estimate_over_tasks([unit.results.task for unit in self.units], values_U, seed=self.results.seed)
+        return estimate_over_tasks(self.tasks_U, values_U, seed=self.results.seed)
+
+    def rate(self, rates_U: Sequence[float] | Floats) -> Json | None:
+        """``estimate`` of rates."""
+        return rate_over_tasks(self.tasks_U, rates_U)
 
     def geomean(self, logs_U: Sequence[float] | Floats) -> Json | None:
         """``estimate`` of logarithms, taken back."""
@@ -214,20 +228,37 @@ def by_task(tasks_U: Sequence[str], values_U: Floats) -> Floats:
 
 def curve_over_tasks(tasks_U: Sequence[str], values_UK: Floats, *, seed: int) -> Json:
     values_TK = by_task(tasks_U, values_UK)
-    value_K = values_TK.mean(axis=0)
-    if len(values_TK) < 2:
-        return {"value": value_K.tolist(), "low": None, "high": None}
-    low_K, high_K = clustered_band(values_TK, seed=seed)
-    return {"value": value_K.tolist(), "low": low_K.tolist(), "high": high_K.tolist()}
+    return _curve(values_TK, clustered_band(values_TK, seed=seed))
+
+
+def rate_curve_over_tasks(tasks_U: Sequence[str], rates_UK: Floats) -> Json:
+    rates_TK = by_task(tasks_U, rates_UK)
+    return _curve(rates_TK, clustered_rate_band(rates_TK))
 
 
 def estimate_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floats, *, seed: int) -> Json | None:
+    return _of_known(partial(curve_over_tasks, seed=seed), tasks_U, values_U)
+
+
+def rate_over_tasks(tasks_U: Sequence[str], rates_U: Sequence[float] | Floats) -> Json | None:
+    return _of_known(rate_curve_over_tasks, tasks_U, rates_U)
+
+
+def _curve(values_TK: Floats, band: tuple[Floats, Floats]) -> Json:
+    bounds = [None if numpy.isnan(end_K).all() else [finite(end) for end in end_K] for end_K in band]
+    return {"value": values_TK.mean(axis=0).tolist(), "low": bounds[0], "high": bounds[1]}
+
+
+def _of_known(
+    curve_of: Callable[[list[str], Floats], Json], tasks_U: Sequence[str], values_U: Sequence[float] | Floats
+) -> Json | None:
+    """An estimate from the units whose value is known."""
     values = numpy.asarray(values_U, dtype=float)
     known = ~numpy.isnan(values)
     if not known.any():
         return None
     tasks = [task for task, is_known in zip(tasks_U, known, strict=True) if is_known]
-    curve = curve_over_tasks(tasks, values[known][:, None], seed=seed)
+    curve = curve_of(tasks, values[known][:, None])
     return {name: None if points is None else points[0] for name, points in curve.items()}
 
 
@@ -235,7 +266,13 @@ def exponential(of_logs: Json | None) -> Json | None:
     """Of an estimate or a curve of logarithms."""
     if of_logs is None:
         return None
-    return {name: None if each is None else numpy.exp(numpy.asarray(each)).tolist() for name, each in of_logs.items()}
+
+    def back(each: Any) -> Any:
+        if isinstance(each, list):
+            return [back(one) for one in each]
+        return None if each is None else exp(each)
+
+    return {name: back(each) for name, each in of_logs.items()}
 
 
 def finite(value: float) -> float | None:

@@ -40,7 +40,7 @@ def of_group(group: SampleGroup) -> Json | None:
         "agreement": {
             "mean_and_sum": {
                 "rho": group.estimate([_rho(spearman, unit, "mean", "sum") for unit in group.units]),
-                "same_choice": group.estimate([_same_choice(unit) for unit in group.units]),
+                "same_choice": group.rate([_same_choice(unit) for unit in group.units]),
             }
         },
         "code_span": _code_span(group),

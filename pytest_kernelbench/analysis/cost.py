@@ -34,6 +34,7 @@ from pytest_kernelbench.analysis.base import (
     UnitSamples,
     estimate_over_tasks,
     exponential,
+    rate_over_tasks,
 )
 from pytest_kernelbench.metrics import StrategyResults, TaskResults, speedup_of
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
@@ -70,8 +71,8 @@ def _of_strategy(records: RunRecords, strategy: StrategyOfRun, results: Strategy
         **{key: _mean(nan if each is None else each.cost.get(key, nan) for each in chosen) for key in OF_SELECTION},
         "evaluation_seconds": _mean(_evaluation_seconds(task) for task in results.tasks),
         "adaptation_seconds": _adaptation_seconds(records, strategy),
-        "fast_1": estimate([float(each is not None and each.fast) for each in chosen]),
-        "fast_1_raw": estimate([float(each is not None and each.fast_raw) for each in chosen]),
+        "fast_1": rate_over_tasks(tasks_U, [float(each is not None and each.fast) for each in chosen]),
+        "fast_1_raw": rate_over_tasks(tasks_U, [float(each is not None and each.fast_raw) for each in chosen]),
         "geomean_speedup": exponential(estimate([0.0 if each is None else log(each) for each in speedups])),
     }
 

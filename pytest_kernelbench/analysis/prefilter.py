@@ -38,7 +38,7 @@ def of_group(group: SampleGroup) -> Json | None:
     return {
         "m": list(range(1, group.n + 1)),
         "success": {
-            name: {reading: group.curve(values_UM) for reading, values_UM in readings.items()}
+            name: {reading: group.rate_curve(values_UM) for reading, values_UM in readings.items()}
             for name, readings in {"random": random_UM, **ranked_UM}.items()
         },
         "against_random": {

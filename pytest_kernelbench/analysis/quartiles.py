@@ -10,8 +10,8 @@ entry of ``analyses["quartiles"]`` for each set of candidates that has log-proba
     QUARTILE = {"quartile": 1, "n": 137, "fast_1": estimate, "fast_1_raw": estimate,
                 "mean_speedup": x | null, "geomean_speedup": x | null, "mean_tokens": x | null}
 
-Quartile 1 holds the most surprising. Pooled rates have Wilson's interval, as if candidates were independent, which
-they are not; those within tasks are means over tasks, with a bootstrap over tasks.
+Quartile 1 holds the most surprising. A pooled rate weighs a task by how many of its candidates the quartile holds;
+those within tasks are means over tasks. Both have intervals over tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy
 from numpy.typing import NDArray
 
 from pytest_kernelbench.analysis.base import SCORES, Floats, Json, SampleGroup, UnitSamples, finite, for_each_group
-from pytest_kernelbench.stats import wilson
+from pytest_kernelbench.stats import clustered_rate
 
 QUARTILES = 4
 
@@ -48,6 +48,10 @@ def _pooled(group: SampleGroup, score: str) -> list[Json]:
         name: numpy.concatenate([values for unit in group.units for values in [_correct(unit, name, score)]])
         for name in ("logprob", "verified", "raw", "speedup", "tokens")
     }
+    tasks = list(dict.fromkeys(group.tasks_U))
+    columns["task"] = numpy.concatenate(
+        [numpy.full(unit.correct_N.sum(), tasks.index(unit.results.task)) for unit in group.units]
+    )
     order = numpy.argsort(columns["logprob"], kind="stable")
     membership = quartile_of_rank(len(order))
     rows = []
@@ -57,8 +61,8 @@ def _pooled(group: SampleGroup, score: str) -> list[Json]:
             {
                 "quartile": quartile + 1,
                 "n": len(members["speedup"]),
-                "fast_1": _rate(members["verified"]),
-                "fast_1_raw": _rate(members["raw"]),
+                "fast_1": _rate(members["verified"], members["task"]),
+                "fast_1_raw": _rate(members["raw"], members["task"]),
                 **_means(members["speedup"], members["tokens"]),
             }
         )
@@ -86,8 +90,8 @@ def _within_task(group: SampleGroup, score: str) -> list[Json]:
             {
                 "quartile": quartile + 1,
                 "n": sum(map(len, speedups)),
-                "fast_1": group.estimate(rates["verified"]),
-                "fast_1_raw": group.estimate(rates["raw"]),
+                "fast_1": group.rate(rates["verified"]),
+                "fast_1_raw": group.rate(rates["raw"]),
                 **_means(_joined(speedups), _joined(tokens)),
             }
         )
@@ -110,9 +114,12 @@ def _joined(arrays: list[Floats]) -> Floats:
     return numpy.concatenate(arrays) if arrays else numpy.zeros(0)
 
 
-def _rate(fast: Floats) -> Json | None:
-    interval = wilson(int(fast.sum()), len(fast))
-    return None if interval is None else {"value": float(fast.mean()), "low": interval.low, "high": interval.high}
+def _rate(fast: Floats, task: NDArray[numpy.int64]) -> Json | None:
+    if not len(fast):
+        return None
+    interval = clustered_rate(numpy.bincount(task, fast).tolist(), numpy.bincount(task).tolist())
+    low, high = interval or (None, None)
+    return {"value": float(fast.mean()), "low": low, "high": high}
 
 
 def _means(speedups: Floats, tokens: Floats) -> Json:

@@ -90,7 +90,7 @@ def _of_group(group: SampleGroup, study: Study) -> Json:
     n = group.n
     rules = {name: rule for name, rule in RULES.items() if group.has_logprobs or not name.startswith(NEED_LOGPROBS)}
     success = {
-        name: {reading: group.curve(group.table(partial(rule, reading=reading))) for reading in READINGS}
+        name: {reading: group.rate_curve(group.table(partial(rule, reading=reading))) for reading in READINGS}
         for name, rule in rules.items()
     }
     orders = {name: order for name, order in ORDERS.items() if name in rules}

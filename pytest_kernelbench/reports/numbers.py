@@ -16,9 +16,9 @@ def as_rate(rate: float | None, interval: Sequence[float] | None = None) -> str:
 
 def as_percent(rate: float) -> str:
     percent = 100 * rate
-    if percent in (0, 100) or 0.5 <= percent <= 99.4:
+    if percent in (0, 100) or 0.5 <= percent <= 99.4 or percent > 100:
         return f"{percent:.0f}"
-    if percent < 0.05 or 99.95 <= percent < 100:
+    if percent < 0.05 or percent >= 99.95:
         return "<0.1" if percent < 0.05 else ">99.9"
     return f"{percent:.1f}"
 

@@ -26,7 +26,14 @@ from pytest_kernelbench.metrics import (
 )
 from pytest_kernelbench.records import Evaluation, Outcome
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
-from pytest_kernelbench.stats import Interval, any_success, clustered_bootstrap, coin_flip_success, wilson
+from pytest_kernelbench.stats import (
+    Interval,
+    any_success,
+    clustered_bootstrap,
+    clustered_rate,
+    coin_flip_success,
+    wilson,
+)
 
 SCHEMA = 2
 OPTIONS = ("policy", "policy_label", "device", "protocol", "sizes", "margin", "seed")
@@ -37,8 +44,8 @@ def report_json(records: RunRecords) -> dict[str, Any]:
 
     ``tasks`` names the units that all else is listed by: tasks, or tasks with a seed, which ``units`` takes apart.
     ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which several
-    strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %: Wilson's for
-    rates over the tasks of one seed, others bootstrapped over tasks.
+    strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %, over tasks:
+    Wilson's for rates, at the effective number of tasks, others bootstrapped.
     """
     from pytest_kernelbench.analysis import analyses
 
@@ -125,20 +132,16 @@ def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
     intervals = {name: _of_rate(results, METRICS[name]) for name in ("solved", "any_correct", *fast)}
     for name in ("fast_1_sample", "fast_1_sample_raw"):
         rates = sample_rates(results, 1.0, verified=not name.endswith("_raw"))
-        intervals[name] = clustered_bootstrap(results.by_task(rates), seed=results.seed)
-    intervals["correct"] = clustered_bootstrap(results.by_task(correct_rates(results)), seed=results.seed)
+        intervals[name] = clustered_rate(results.by_task(rates))
+    intervals["correct"] = clustered_rate(results.by_task(correct_rates(results)))
     logs = clustered_bootstrap(results.by_task([log(each) for each in speedups(results)]), seed=results.seed)
     intervals["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
     return {name: None if each is None else list(each) for name, each in intervals.items()}
 
 
 def _of_rate(results: StrategyResults, metric: Metric) -> Interval | None:
-    """Of a mean over tasks of yes or no; over several seeds a task's own rate is no longer that."""
-    n = len(results.tasks)
-    if all(task.seed is None for task in results.tasks):
-        return wilson(round((metric(results) or 0.0) * n), n)
-    of_units = [metric(replace(results, tasks=(task,))) or 0.0 for task in results.tasks]
-    return clustered_bootstrap(results.by_task(of_units), seed=results.seed)
+    """Of a mean over tasks of yes or no, and over the seeds of a task."""
+    return clustered_rate(results.by_task([metric(replace(results, tasks=(task,))) or 0.0 for task in results.tasks]))
 
 
 def _sharing(results_by_strategy: Mapping[StrategyOfRun, StrategyResults]) -> list[list[StrategyOfRun]]:

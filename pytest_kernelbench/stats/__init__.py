@@ -2,7 +2,14 @@
 
 from pytest_kernelbench.stats.chance import ChanceTest, Power, chance_power, chance_test
 from pytest_kernelbench.stats.homogeneity import Homogeneity, best_of_flat, homogeneity
-from pytest_kernelbench.stats.intervals import Interval, clustered_band, clustered_bootstrap, wilson
+from pytest_kernelbench.stats.intervals import (
+    Interval,
+    clustered_band,
+    clustered_bootstrap,
+    clustered_rate,
+    clustered_rate_band,
+    wilson,
+)
 from pytest_kernelbench.stats.k_curves import (
     any_success_curve,
     argmax_mean_curve,
@@ -51,6 +58,8 @@ __all__ = [
     "chance_test",
     "clustered_band",
     "clustered_bootstrap",
+    "clustered_rate",
+    "clustered_rate_band",
     "cohens_h",
     "coin_flip_success",
     "distinct_curve",
