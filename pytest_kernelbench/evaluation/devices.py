@@ -81,11 +81,14 @@ def bytes_of_others(device: str) -> int:
     return memory_bytes(device) - free_bytes(device) - own
 
 
-def leave_room(device: str) -> None:
-    """Give back what torch keeps for later: a candidate must not lack memory because its judge holds it."""
+def leave_room(device: str, wanted_bytes: int | None = None) -> None:
+    """Give back what torch keeps for later: a candidate must not lack memory because its judge holds it.
+
+    Nothing is given back where ``wanted_bytes`` are free (None: it is not known how much is wanted).
+    """
     if device == "cuda":
         unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        if unused > SPARED * memory_bytes(device):
+        if unused > SPARED * memory_bytes(device) and (wanted_bytes is None or free_bytes(device) < wanted_bytes):
             torch.cuda.empty_cache()
 
 

@@ -26,6 +26,8 @@ from pytest_kernelbench.records import Outcome
 QUESTION_TIMEOUT_S = 10.0
 READY_TIMEOUT_S = 60.0
 MAX_LOG = 4000
+# A library may need more for a timed call than for the first ones.
+SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
@@ -141,6 +143,8 @@ class Dock:
         self._attached = 0
         self._ready = False
         self._closed = False
+        # What the worker needs beside the slots; not known before its first call.
+        self._wanted_bytes: int | None = None
         question = {
             "ask": "prepare",
             "task_source": bench.source,
@@ -216,6 +220,7 @@ class Dock:
         # Copied at once: what arrives after the answer was due does not count.
         outputs = [place.tensor.clone() for place in slot.outputs]
         self._must_match(answer)
+        self._wanted_bytes = max(self._wanted_bytes or 0, self._peak_bytes(answer))
         if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
         self._judge_output(outputs, check.answers, f"{kind} inputs", flag=None)
@@ -337,7 +342,7 @@ class Dock:
         timeout_s: float = QUESTION_TIMEOUT_S,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> dict[str, Any]:
-        devices.leave_room(self._bench.device)
+        devices.leave_room(self._bench.device, self._wanted_bytes)
         # A worker that is gone cannot be written to; what it left to read says how it ended.
         with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)
@@ -367,6 +372,13 @@ class Dock:
             return messages.text(answer, key)
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
+
+    def _peak_bytes(self, answer: dict[str, Any]) -> int:
+        """What the worker says it took; one that says too little fails for lack of memory."""
+        told = answer.get("peak_bytes")
+        if type(told) is not int or told < 0:
+            raise self._forged("run")
+        return round(SPARE_MEMORY * told)
 
     def _must_match(self, answer: dict[str, Any]) -> None:
         if "mismatch" in answer:

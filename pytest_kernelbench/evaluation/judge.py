@@ -244,9 +244,10 @@ class Trials:
         )
 
     def _check(self, dock: Dock) -> None:
-        slot = dock.have_slots(1)[0]
         # A logarithm is not defined on every signed input; the task's own draw always is usable.
         kinds = [kind for kind in self._protocol.draws if self._bench.usable(kind)] or ["task"]
+        self._bench.measure_tolerances(kinds)
+        slot = dock.have_slots(1)[0]
         for number, kind in enumerate(kinds):
             self._seconds_per_call = dock.check(slot, number, kind)
         if self._torch_forbidden:

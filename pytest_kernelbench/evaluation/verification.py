@@ -77,7 +77,7 @@ class Verifier:
     def suspicion(self, dock: Dock, measured: Measured) -> Suspicion | None:
         """Evidence against a timing."""
         timing = measured.timing
-        if not claims_to_be_faster(timing):
+        if not self._claims_to_be_fast(timing):
             return beyond_physics(timing, self._bench.floor_ms, self._bench.device)
         self._busy_ms = self._busy(dock)
         # On a GPU the clock must see the saving itself.
@@ -147,6 +147,10 @@ class Verifier:
                 Outcome.VOID, f"the reference fails beside it, and not alone: {failure}", ("works_unasked",)
             ) from None
 
+    def _claims_to_be_fast(self, timing: Timing) -> bool:
+        """Who would not count as fast gains nothing by lying, and is not put to the test."""
+        return (timing.speedup if timing.speedup_low is None else timing.speedup_low) > 1 + self._timekeeper.margin
+
     def _busy(self, dock: Dock) -> float | None:
         # On a CPU the profiler tells no kernels, and its start takes as long as some trials.
         return None if self._bench.device == "cpu" else dock.profile(random.choice(dock.slots)).busy_ms
@@ -154,7 +158,7 @@ class Verifier:
     def _objection(self, measured: Measured, wall_ms: float, control: Control) -> Suspicion | None:
         timing, device = measured.timing, self._bench.device
         found = beyond_physics(timing, self._bench.floor_ms, device)
-        if found is not None or not claims_to_be_faster(timing):
+        if found is not None or not self._claims_to_be_fast(timing):
             return found
         own_ms = wall_ms - control.around_call_ms
         return (
@@ -165,11 +169,6 @@ class Verifier:
             or clock_disagreement(timing, timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms)
             or slowed_reference(timing, control.reference_ms, device)
         )
-
-
-def claims_to_be_faster(timing: Timing) -> bool:
-    """Who cannot be told from the reference gains nothing by lying, and is not put to the test."""
-    return (timing.speedup if timing.speedup_low is None else timing.speedup_low) > 1
 
 
 class ControlFailed(Exception):

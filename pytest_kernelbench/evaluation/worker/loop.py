@@ -135,9 +135,8 @@ class _Bench:
         slot = self._slots[question["slot"]]
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
-        # The judge computes the answers now, in float64, and has no use for memory that nobody needs.
-        self._stopwatch.leave_room()
-        return answer
+        # The judge, which computes the answers now, may need the memory.
+        return {**answer, "peak_bytes": self._stopwatch.leave_room()}
 
     def warm(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run both sides ``times`` times, untimed."""

@@ -50,6 +50,7 @@ class Stopwatch:
             # Twice the L2 of an H100 or H200 (50 MB): what one side left there must not help the other.
             self._flush = torch.empty(1 << 27, dtype=torch.uint8, device="cuda")
             self._release_l2 = release_persisting_l2
+            self._peak_bytes = torch.cuda.max_memory_reserved
             self._empty_cache = torch.cuda.empty_cache
 
     def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Lap:
@@ -111,7 +112,10 @@ class Stopwatch:
         if self._cuda:
             self._synchronize()
 
-    def leave_room(self) -> None:
-        """Give back the device memory that torch keeps for later."""
-        if self._cuda:
-            self._empty_cache()
+    def leave_room(self) -> int:
+        """Give back the device memory that torch keeps for later; returns the most that it ever had, in bytes."""
+        if not self._cuda:
+            return 0
+        peak_bytes = self._peak_bytes()
+        self._empty_cache()
+        return peak_bytes
