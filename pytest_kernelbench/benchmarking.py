@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,11 +64,15 @@ def before_pytest_benchmark(config: pytest.Config) -> None:
     config.stash[ONLY] = getattr(option, "benchmark_only", False)
     if config.stash[ONLY]:
         option.benchmark_only = False
+    # Up to 5.2 it says so when it is made; from 5.3 on, of what it then switches off.
+    warnings.filterwarnings("ignore", "Benchmarks are automatically disabled because xdist")
     if hasattr(config, "workerinput"):
         # A worker owns no output: it reads baselines, and neither saves nor prints.
         for name, value in (("json", None), ("save", None), ("autosave", None), ("histogram", []), ("quiet", True)):
             if hasattr(option, f"benchmark_{name}"):
                 setattr(option, f"benchmark_{name}", value)
+        if not getattr(option, "benchmark_compare_fail", None):
+            option.benchmark_compare = []  # without a gate, nothing looks at the baseline here
 
 
 def bridge_for(config: pytest.Config) -> BenchmarkBridge | None:
@@ -74,12 +80,25 @@ def bridge_for(config: pytest.Config) -> BenchmarkBridge | None:
     session = getattr(config, "_benchmarksession", None)
     if session is None:
         return None
+    _refuse_what_would_be_lost(config)
     if config.stash[ONLY]:
         config.option.benchmark_only = session.only = True
         session.skip = False
     bridge = BenchmarkBridge(config, session)
     config.pluginmanager.register(bridge, "kernelbench-benchmarks")
     return bridge
+
+
+def _refuse_what_would_be_lost(config: pytest.Config) -> None:
+    """Raise UsageError for a gate that pytest-benchmark drops in silence, and for a picture that it cannot draw."""
+    gates = [each for each in map(str, config.invocation_params.args) if each.startswith("--benchmark-compare-fail")]
+    if len(gates) > 1:
+        raise UsageError(
+            "--benchmark-compare-fail: given twice, and only the last would count; "
+            "give all at once, as in --benchmark-compare-fail median:2% max:20%"
+        )
+    if config.option.benchmark_histogram and find_spec("pygal") is None:
+        raise UsageError("--benchmark-histogram: needs pygal; pip install 'pytest-benchmark[histogram]'")
 
 
 class BenchmarkBridge:
@@ -146,6 +165,10 @@ class BenchmarkBridge:
                 item.fixturenames.remove("benchmark")
         if not any("benchmark" in fixtures_of(item) and "kernel_pool" not in fixtures_of(item) for item in items):
             self.session.xdist_benchmark_found = False  # there is nothing that is switched off
+
+    def skips(self, item: pytest.Item) -> bool:
+        """Whether ``--benchmark-skip`` keeps it from running."""
+        return self.session.skip and (isinstance(item, KernelItem) or "benchmark" in fixtures_of(item))
 
     # From the item to the owner of the session
 

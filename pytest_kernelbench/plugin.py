@@ -183,9 +183,8 @@ class KernelBench:
         self.ordered = True
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        found = (
-            item.task if isinstance(item, collection.KernelItem) else fixtures.task_of(item) for item in session.items
-        )
+        will_run = (item for item in session.items if not (self.bridge and self.bridge.skips(item)))
+        found = (item.task if isinstance(item, collection.KernelItem) else fixtures.task_of(item) for item in will_run)
         tasks = list({task.id: task for task in found if task is not None}.values())
         # pytest calls this as well when what came before it raised.
         if not (tasks and self.ordered) or self.config.option.collectonly:

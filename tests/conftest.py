@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
 import pytest
 from project import PLUGIN, RELU
 

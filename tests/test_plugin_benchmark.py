@@ -1,6 +1,7 @@
 """pytest-benchmark's own options on the kernels that were chosen, with xdist and without."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -51,18 +52,45 @@ def test_junit_has_what_was_measured_and_where_the_task_lies(first, project):
     assert properties == {name: str(entry["extra_info"][name]) for name in measured}
 
 
-def test_two_workers_write_the_same_entries_and_time_nothing_on_the_host(first, project):
-    (project.folder / "test_host.py").write_text("def test_host(benchmark): benchmark(int)\n")
+WORKERS = pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+
+
+@WORKERS
+def test_every_option_does_the_same_with_workers(first, project, workers, tmp_path):
+    (project.folder / "test_host.py").write_text("def test_host(): pass\n")
+    saved = set(project.folder.glob(".benchmarks/*/*.json"))
     done = project.run(
-        *("-n", "2", "--benchmark-only", "--benchmark-json=two.json", "--benchmark-group-by=param:task"),
-        *("--benchmark-columns=median,rounds", "-W", "error"),
+        *(*workers, "-W", "error", "problems", "test_host.py", "--benchmark-only"),
+        *("--benchmark-autosave", "--benchmark-save-data", f"--benchmark-json={tmp_path / 'all.json'}"),
+        *(
+            "--benchmark-group-by=param:task",
+            "--benchmark-columns=median,rounds",
+            f"--benchmark-histogram={tmp_path}/h",
+        ),
+        *("--benchmark-compare=0001", "--benchmark-compare-fail", "median:5%", "stddev:60"),
     )
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-    both = json.loads((project.folder / "two.json").read_text())["benchmarks"]
-    assert shape_of(both) == shape_of(first["benchmarks"])
-    assert "benchmark 'task=level1/1_Relu': 1 tests" in done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
+    (autosaved,) = set(project.folder.glob(".benchmarks/*/*.json")) - saved
+    for file in (autosaved, tmp_path / "all.json"):
+        assert shape_of(json.loads(file.read_text())["benchmarks"]) == shape_of(first["benchmarks"])
+    autosaved.unlink()
+    assert {file.name for file in tmp_path.glob("h*.svg")} == {f"h-task=level1_{n}_Relu.svg" for n in (1, 2)}
+    for name in ("level1/1_Relu", "level1/2_Relu"):
+        assert f"benchmark 'task={name}': 2 tests" in done.stdout
+        assert f"{name}[pinned]: the same text as its baseline" in done.stdout
+    (header, _) = re.findall("^Name .*$", done.stdout, re.MULTILINE)
+    assert header.split("  ", 1)[1].split() == ["Median", "Rounds"]
+    assert "compared: 2 of the same text" in done.stdout
     assert "Benchmarks are automatically disabled" not in done.stdout
+
+
+@WORKERS
+def test_what_is_disabled_is_judged_and_is_no_entry(first, project, workers, tmp_path):
+    done = project.run("-v", *workers, "--benchmark-disable", f"--benchmark-json={tmp_path / 'none.json'}")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout and "Rounds" not in done.stdout
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_a_run_is_not_resumed_with_another_kernel(first, project):
@@ -76,9 +104,16 @@ def test_a_run_is_not_resumed_with_another_kernel(first, project):
     assert "start another run with --kernelbench-run" in done.stdout
 
 
-def test_without_the_options_nobody_is_shown_a_table(benchmark_project):
-    said = benchmark_project.run("--strategy=random", "--benchmark-skip", "--tasks=problems/level1")
-    said.assert_outcomes(skipped=3)
+@WORKERS
+def test_what_is_skipped_is_no_run_and_misses_no_gate(first, project, workers):
+    done = project.run("-q", *workers, "--benchmark-skip", "--kernelbench-run=skipped")
+    assert done.returncode == 0, done.stdout
+    assert "2 skipped" in done.stdout
+    assert not (project.folder / "skipped").exists()
+
+
+def test_without_the_options_nobody_is_shown_a_table(first, project):
+    assert "Rounds" not in project.run("-q", "-k", "1_Relu").stdout
 
 
 def save(project, change):
@@ -135,6 +170,18 @@ def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project):
         "--benchmark-compare-fail=median:5%: there is nothing to compare with; save a run with "
         "--benchmark-save=NAME, then name it with --benchmark-compare=NUMBER"
     ) in said.stdout.str() + said.stderr.str()
+
+
+def test_a_second_gate_is_refused_because_the_first_would_be_dropped(benchmark_project):
+    gates = ("--benchmark-compare-fail=median:5%", "--benchmark-compare-fail=max:5%")
+    said = benchmark_project.run("--strategy=random", "--tasks=problems/level1", *gates)
+    assert said.ret == pytest.ExitCode.USAGE_ERROR
+    said.stderr.fnmatch_lines(
+        [
+            "ERROR: --benchmark-compare-fail: given twice, and only the last would count; "
+            "give all at once, as in --benchmark-compare-fail median:2% max:20%"
+        ]
+    )
 
 
 BASELINE = Baseline(file="0001_main.json", stats={"median": 2e-3, "stddev": 0.0}, source=None, device="cpu")
