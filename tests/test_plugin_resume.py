@@ -89,7 +89,15 @@ def test_a_torn_last_line_is_cut_off_and_said(project):
     assert [row["index"] for row in project.rows("evaluations")] == list(range(6))
 
 
-def test_ctrl_c_ends_every_child_and_leaves_a_run_that_resumes(project):
+@pytest.fixture
+def heeds_ctrl_c():
+    """Where a shell runs the tests in the background, they ignore Ctrl-C, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_every_child_and_leaves_a_run_that_resumes(project, heeds_ctrl_c):
     process = project.start("-q", "--no-kernelbench-null")
     wait_for_rows(project, "evaluations", 2)
     children = children_of(process.pid)
