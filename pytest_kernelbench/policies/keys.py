@@ -6,17 +6,35 @@ import logging
 import os
 import re
 
+from pytest_kernelbench.errors import PolicyError
+
 VARIABLES = ("OPENAI_API_KEY", "TINKER_API_KEY")
 # What a Tinker key, which may be stored outside the environment, and the token made of it begin with.
 TINKER_KEY = re.compile(r"\b(?:tml-|eyJ)[\w.-]+")
 LONGEST_LINE = 200
 TRANSPORTS = ("httpcore", "httpcore2", "h2", "hpack")
+# Servers of one's own take "none", "EMPTY" or "1234" for a key, which an answer may hold by chance.
+SHORTEST_SECRET = 8
+
+
+def key_in(variable: str) -> str | None:
+    """The key that is set, or None. Raises PolicyError for one that no header can carry."""
+    key = os.environ.get(variable)
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise PolicyError(f"{variable}: holds a space, a line end or another character that no key has; set it again")
+    return key or None
+
+
+def holds_key(*texts: str | None) -> bool:
+    """Whether a secret is in one of ``texts``."""
+    keys = [key for variable in VARIABLES if len(key := os.environ.get(variable, "").strip()) >= SHORTEST_SECRET]
+    return any(key in text for key in keys for text in texts if text)
 
 
 def without_keys(text: str) -> str:
     """``text`` with *** for every key."""
     for variable in VARIABLES:
-        if key := os.environ.get(variable):
+        if key := os.environ.get(variable, "").strip():
             text = text.replace(key, "***")
     return TINKER_KEY.sub("***", text)
 

@@ -11,7 +11,6 @@ The key is read from OPENAI_API_KEY whenever it is needed and kept nowhere.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from openai import AsyncOpenAI
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies.background import all_at_once, in_background
 from pytest_kernelbench.policies.base import random_seed, version_of
-from pytest_kernelbench.policies.keys import first_line, keep_keys_from_logs
+from pytest_kernelbench.policies.keys import first_line, holds_key, keep_keys_from_logs, key_in, without_keys
 from pytest_kernelbench.policies.openai_answers import Answer, read_answer
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
 from pytest_kernelbench.records import Completion, Task
@@ -137,7 +136,7 @@ class OpenAIPolicy:
     def _client(self, retries: int = RETRIES) -> AsyncOpenAI:
         return AsyncOpenAI(
             # The client insists on a key; servers of one's own mostly do not.
-            api_key=os.environ.get(KEY_VARIABLE) or "none",
+            api_key=key_in(KEY_VARIABLE) or "none",
             base_url=self.base_url,
             max_retries=retries,
             timeout=openai.Timeout(self.timeout_s, connect=CONNECT_S),
@@ -161,13 +160,13 @@ class OpenAIPolicy:
                     messages=messages,  # type: ignore[arg-type]
                     extra_body=extra | ({"logprobs": True, "top_logprobs": top} if logprobs else {}),
                 )
-                return read_answer(chat.http_response.text)
+                return self._kept(read_answer(chat.http_response.text))
             plain = await client.completions.with_raw_response.create(
                 model=self.model,
                 prompt=as_plain_text(messages),
                 extra_body=extra | ({"logprobs": top} if logprobs else {}),
             )
-            return read_answer(plain.http_response.text)
+            return self._kept(read_answer(plain.http_response.text))
         except openai.NotFoundError as error:
             failure: KernelBenchError = await self._not_found(client, error)
         except openai.OpenAIError as error:
@@ -179,6 +178,14 @@ class OpenAIPolicy:
             )
         # Outside the handler: the library's error holds the request, and with it the key.
         raise failure
+
+    def _kept(self, answer: Answer) -> Answer:
+        if holds_key(answer.text, answer.model, answer.stop_reason):
+            raise PolicyError(
+                f"{self._place}: repeats the key in {KEY_VARIABLE} in its answer, so that it would be recorded; "
+                "ask a server that keeps it to itself"
+            )
+        return answer
 
     # The first contact
 
@@ -268,8 +275,8 @@ class OpenAIPolicy:
         status = error.status_code
         if status in (401, 403):
             # Without the server's words: they may quote the key.
-            wrong = "refuses the key in" if os.environ.get(KEY_VARIABLE) else "wants a key; set"
-            remedy = "; set it to one that the server accepts" if os.environ.get(KEY_VARIABLE) else ""
+            wrong = "refuses the key in" if key_in(KEY_VARIABLE) else "wants a key; set"
+            remedy = "; set it to one that the server accepts" if key_in(KEY_VARIABLE) else ""
             return PolicyError(f"{self._place}: {wrong} {KEY_VARIABLE} ({status}){remedy}")
         if status == 429 or status >= 500:
             remedy = "lower concurrency in a policy file" if status == 429 else "see the server's log"
@@ -281,7 +288,7 @@ class OpenAIPolicy:
 
 
 def _are(models: Sequence[str]) -> str:
-    shown = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")
+    shown = without_keys(", ".join(models[:5])) + (", ..." if len(models) > 5 else "")
     return f"{'is' if len(models) == 1 else 'are'} {shown}"
 
 

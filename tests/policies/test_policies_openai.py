@@ -468,6 +468,60 @@ def test_key_that_a_server_quotes_is_nowhere(
     assert KEY not in caplog.text
 
 
+def in_text(answer: dict[str, Any]) -> None:
+    answer["choices"][0]["message"]["content"] = f"Authorization: Bearer {KEY}"
+
+
+def in_stop_reason(answer: dict[str, Any]) -> None:
+    answer["choices"][0]["finish_reason"] = KEY
+
+
+def in_model(answer: dict[str, Any]) -> None:
+    answer["model"] = f"letters-{KEY}"
+
+
+@pytest.mark.parametrize("change", [in_text, in_stop_reason, in_model])
+def test_answer_that_repeats_the_key_is_not_recorded(
+    change: Any, stand_in: Any, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load(f"openai:letters@{server.url}")
+    server.change = change
+    with pytest.raises(PolicyError) as error:
+        list(policy.sample(task, sampling, seed=0, indices=[0]))
+    assert str(error.value) == (
+        f"--policy=openai:letters@{server.url}: repeats the key in OPENAI_API_KEY in its answer, so that it would be "
+        "recorded; ask a server that keeps it to itself"
+    )
+
+
+def test_names_of_models_are_shown_without_the_key(stand_in: Any) -> None:
+    fault = Reply(404, {"error": {"message": "The model `letters` does not exist."}})
+    server = stand_in(models=(f"for-{KEY}",), faults=[fault] * 2)
+    spec = f"openai:letters@{server.url}"
+    assert refusal(spec) == f'--policy={spec}: has no model "letters"; there is for-***'
+
+
+def test_short_key_of_a_server_of_one_s_own_may_occur_in_an_answer(
+    stand_in: Any, monkeypatch: pytest.MonkeyPatch, task: Task, sampling: Sampling
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a")
+    policy = load(f"openai:letters@{stand_in().url}")
+    assert any("a" in done.text for done in sampled(policy, task, sampling))
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"Bearer {KEY}", f"{KEY}\N{HORIZONTAL ELLIPSIS}"])
+def test_key_that_no_header_carries_is_refused_and_not_shown(
+    key: str, stand_in: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert refusal(f"openai:letters@{stand_in().url}") == (
+        "OPENAI_API_KEY: holds a space, a line end or another character that no key has; set it again"
+    )
+    assert KEY not in caplog.text
+
+
 def test_key_is_in_no_traceback_record_or_terminal(stand_in: Any, tmp_path: Path) -> None:
     """The whole plugin, with every local variable shown, on a server that quotes its headers."""
     server = stand_in()
