@@ -1,11 +1,15 @@
 """Sampling and one training step of an 8 B-parameter model, beside transformers' own generate and TRL.
 
-    python benchmarks/adaptation.py            one GPU with 80 GB or more: Llama-3-8B's shape, random weights
-    python benchmarks/adaptation.py --small    the same code on a CPU, with a toy
+    python benchmarks/adaptation.py --json adaptation.jsonl    one GPU with 80 GB: Llama-3-8B's shape, random weights
+    python benchmarks/adaptation.py --small                    the same code on a CPU, with a toy
 
-Speed and memory depend on shapes, not on what the weights say. No token ends an answer, so every row runs to its full
-length. The work: K completions of one prompt, then one step on rollouts of five prompts. TRL, where it is installed,
-gets the same tokens and advantages in micro-batches of ``--trl-rows``; it recomputes what it needs, as we do.
+Speed and memory depend on shapes, not on what the weights say, so none are fetched. The work: K completions of one
+prompt, and one step on rollouts of five prompts, whose tokens are random. No token ends an answer, so every row runs to
+its full length. ``generate`` gets as many copies of the prompt. TRL, where it is installed, takes one step of GRPO
+through its own trainer: K completions of one prompt, then the loss on them in micro-batches of ``--trl-rows``.
+
+One line a stage: seconds, tokens a second (drawn, or read with their prompts), and the most memory that tensors took,
+the weights included. After ``--limit-s`` no stage begins; the same command with the same ``--json`` goes on.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import transformers
+from results import Limit, Results
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from pytest_kernelbench.adaptation.learner import Learner, TrainingRow
-from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+from pytest_kernelbench.policies import decoding
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, draw
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
 
@@ -40,6 +47,8 @@ SHAPES = {
 }
 PROMPTS = 5
 TEMPERATURE = 1.0
+RANK, ALPHA = 16, 32
+DRAWS = 20
 
 
 class RandomPolicy(CausalLMPolicy):
@@ -51,38 +60,55 @@ class RandomPolicy(CausalLMPolicy):
         self.prompt_tokens = prompt_tokens
 
     def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
-        generator = torch.Generator().manual_seed(int(task.name))
-        vocabulary = self.model.config.vocab_size
-        return torch.randint(vocabulary, (self.prompt_tokens,), generator=generator).tolist()
+        return random_tokens(self.model, self.prompt_tokens, seed=int(task.name))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return ""
 
 
-class Meter:
-    """Seconds and peak memory of a stage, and its tokens a second."""
+class Stages:
+    """Seconds and peak memory of each stage, printed and stored as it ends, unless they are stored already."""
 
-    def __init__(self, device: str) -> None:
-        self.on_gpu = device == "cuda"
+    def __init__(self, results: Results, limit: Limit, work: dict[str, int], *, on_gpu: bool) -> None:
+        self.results, self.limit, self.work, self.on_gpu = results, limit, work, on_gpu
+        self.done = {row["stage"]: row for row in results.rows if all(row[key] == work[key] for key in work)}
 
-    def __call__(self, name: str, tokens: int, work: Callable[[], Any]) -> Any:
+    def wants(self, stage: str) -> bool:
+        """Whether it is neither stored nor too late for it."""
+        if stage in self.done or self.limit.over:
+            print(f"{stage:44} {'stored' if stage in self.done else 'not reached'}")
+        return stage not in self.done and not self.limit.over
+
+    def __call__(self, stage: str, tokens: int, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns; None where it is not begun, or failed: for want of memory, most likely."""
+        if not self.wants(stage):
+            return None
+        self.settle()
+        start = time.perf_counter()
+        try:
+            result = work()
+        except RuntimeError as error:
+            print(f"{stage:44} failed: {str(error).splitlines()[0]}", flush=True)
+            return None
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        self.store(stage, tokens, time.perf_counter() - start)
+        return result
+
+    def store(self, stage: str, tokens: int, seconds: float) -> None:
+        peak_gib = torch.cuda.max_memory_allocated() / 2**30 if self.on_gpu else None
+        row = {**self.work, "stage": stage, "n_tokens": tokens, "seconds": round(seconds, 3), "peak_gib": peak_gib}
+        versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        self.results.add([{**row, **versions}])
+        memory = f"{peak_gib:6.1f} GiB" if peak_gib is not None else ""
+        print(f"{stage:44} {seconds:8.2f} s  {tokens / seconds:10.0f} tokens/s  {memory}", flush=True)
+
+    def settle(self) -> None:
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
-        start = time.perf_counter()
-        try:
-            result = work()
-        except torch.OutOfMemoryError:
-            print(f"{name:44} out of memory")
-            return None
-        if self.on_gpu:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-        peak = f"{torch.cuda.max_memory_allocated() / 2**30:6.1f} GiB" if self.on_gpu else ""
-        print(f"{name:44} {seconds:8.1f} s  {tokens / seconds:10.0f} tokens/s  {peak}", flush=True)
-        return result
 
 
 def random_model(shape: str, device: str) -> Any:
@@ -92,6 +118,10 @@ def random_model(shape: str, device: str) -> Any:
         model = LlamaForCausalLM(LlamaConfig(**SHAPES[shape], eos_token_id=None, bos_token_id=None, pad_token_id=None))
     torch.set_default_dtype(torch.float32)
     return model.eval().requires_grad_(False)
+
+
+def random_tokens(model: Any, n: int, *, seed: int) -> list[int]:
+    return torch.randint(model.config.vocab_size, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 @torch.inference_mode()
@@ -105,82 +135,104 @@ def generate(model: Any, prompt: Sequence[int], rows: int, tokens: int) -> Any:
         temperature=TEMPERATURE,
         top_k=0,
         max_new_tokens=tokens,
-        min_new_tokens=tokens,
         pad_token_id=0,
     )
 
 
-def training_rows(policy: RandomPolicy, answers: Sequence[tuple[int, ...]]) -> list[TrainingRow]:
+@torch.inference_mode()
+def draws(model: Any, rows: int) -> None:
+    """``DRAWS`` times what a step of sampling does beside the model."""
+    device, vocabulary = model.get_input_embeddings().weight.device, model.config.vocab_size
+    logits = torch.randn(rows, vocabulary, device=device, dtype=model.dtype)
+    uniforms = torch.rand(rows, device=device, dtype=torch.float64)
+    for _ in range(DRAWS):
+        draw(logits, uniforms, 0.25)
+
+
+def training_rows(policy: RandomPolicy, answers: Sequence[Sequence[int]]) -> list[TrainingRow]:
     """The answers after each of five prompts, with advantages of both signs."""
     rows = []
     for number in range(PROMPTS):
         task = Task(id=f"level0/{number}", source="")
         prompt = tuple(policy.prompt_ids(task, "module"))
         behaviour = policy.score(task, "module", answers, temperature=TEMPERATURE)
-        for place, (answer, logprobs) in enumerate(zip(answers, behaviour, strict=True)):
-            advantage = 1.0 if place % 2 else -1.0
-            rows.append(
-                TrainingRow(
-                    prompt_ids=prompt, token_ids=answer, behaviour=logprobs, advantages=(advantage,) * len(answer)
-                )
+        rows += [
+            TrainingRow(
+                prompt_ids=prompt,
+                token_ids=tuple(answer),
+                behaviour=logprobs,
+                advantages=(1.0 if place % 2 else -1.0,) * len(answer),
             )
+            for place, (answer, logprobs) in enumerate(zip(answers, behaviour, strict=True))
+        ]
     return rows
 
 
-def trl_step(model: Any, rows: Sequence[TrainingRow], rows_at_once: int, folder: Path) -> Callable[[], None]:
-    """One step of TRL's ``dr_grpo`` on ``rows`` with our adapter, gradient checkpointing on."""
+def trl_step(stages: Stages, model: Any, *, k: int, tokens: int, prompt_tokens: int, rows_at_once: int) -> None:
+    """One step of TRL's GRPO: its drawing ends where it asks for rewards, its learning where the step does."""
     from datasets import Dataset
-    from datasets.table import InMemoryTable
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
+    from peft import LoraConfig
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
+    moments: dict[str, float] = {}
+
+    def now(moment: str) -> None:
+        if stages.on_gpu:
+            torch.cuda.synchronize()
+        moments[moment] = time.perf_counter()
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            now("begin")
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            now("end")
+
+    def rewards(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+        now("drawn")
+        stages.store(f"TRL: sampling {k} x {tokens}", k * tokens, moments["drawn"] - moments["begin"])
+        stages.settle()
+        now("learning")
+        assert {len(each) for each in completion_ids} == {tokens}, "an answer of TRL's ended early"
+        return [float(place % 2) for place in range(len(completion_ids))]
+
     words = Tokenizer(models.WordLevel({"x": 1, "<end>": 0}, unk_token="x"))
-    answer_tokens = len(rows[0].token_ids)
-    trainer = GRPOTrainer(
-        model,
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=GRPOConfig(
-            output_dir=str(folder),
-            loss_type="dr_grpo",
-            temperature=TEMPERATURE,
-            beta=0.0,
-            max_completion_length=answer_tokens,
-            per_device_train_batch_size=rows_at_once,
-            num_generations=rows_at_once,
-            bf16=next(model.parameters()).device.type == "cuda",
-            use_cpu=next(model.parameters()).device.type == "cpu",
-            gradient_checkpointing=True,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            report_to=[],
-        ),
-        train_dataset=Dataset(InMemoryTable.from_pydict({"prompt": ["x"]}), fingerprint="one prompt"),
-        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<end>", eos_token="<end>"),
-    )
-    trainer.current_gradient_accumulation_steps = -(-len(rows) // rows_at_once)  # its own loop sets this
-    trained = [each for each in model.parameters() if each.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=1e-5)
-    device = trained[0].device
-
-    def step() -> None:
-        model.train()
-        for start in range(0, len(rows), rows_at_once):
-            batch = rows[start : start + rows_at_once]
-            prompts = torch.tensor([row.prompt_ids for row in batch], device=device)
-            answers = torch.tensor([row.token_ids for row in batch], device=device)
-            inputs = {
-                "prompt_ids": prompts,
-                "prompt_mask": torch.ones_like(prompts),
-                "completion_ids": answers,
-                "completion_mask": torch.ones_like(answers),
-                "advantages": torch.tensor([row.advantages[0] for row in batch], device=device),
-                "num_items_in_batch": torch.tensor(answers.numel(), device=device),
-            }
-            trainer.accelerator.backward(trainer.compute_loss(model, inputs))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    with TemporaryDirectory() as folder:
+        trainer = GRPOTrainer(
+            model,
+            reward_funcs=rewards,
+            args=GRPOConfig(
+                output_dir=folder,
+                max_steps=1,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                loss_type="dr_grpo",
+                temperature=TEMPERATURE,
+                beta=0.0,
+                learning_rate=1e-5,
+                max_completion_length=tokens,
+                num_generations=k,
+                per_device_train_batch_size=rows_at_once,
+                gradient_accumulation_steps=k // rows_at_once,
+                generation_kwargs={"min_new_tokens": tokens},
+                bf16=stages.on_gpu,
+                use_cpu=not stages.on_gpu,
+                gradient_checkpointing=True,
+                gradient_checkpointing_kwargs={"use_reentrant": False},
+            ),
+            train_dataset=Dataset.from_dict({"prompt": ["x " * prompt_tokens]}),
+            processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<end>", eos_token="<end>"),
+            peft_config=LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, target_modules="all-linear"),
+            callbacks=[Clock()],
+        )
+        stages.settle()
+        trainer.train()
+    read = k * (prompt_tokens + tokens)
+    stages.store(f"TRL: one step on {k} rollouts", read, moments["end"] - moments["learning"])
 
 
 def main() -> None:
@@ -190,47 +242,72 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="tokens a completion (default: 1024)")
     parser.add_argument("--prompt-tokens", type=int, help="tokens a prompt (default: 768)")
     parser.add_argument("--rollouts", type=int, help="of the training step, over five prompts (default: 160)")
-    parser.add_argument("--trl-rows", type=int, default=4, help="TRL's micro-batch (default: 4)")
+    parser.add_argument("--trl-rows", type=int, default=4, help="TRL's micro-batch, a divisor of K (default: 4)")
+    parser.add_argument("--limit-s", type=float, help="begin no stage after so many seconds")
+    parser.add_argument("--json", type=Path, help="add rows to this file, and skip the stages that it has")
     options = parser.parse_args()
+    limit = Limit(options.limit_s)
     shape, device = ("small", "cpu") if options.small else ("8B", "cuda")
     k = options.k or (8 if options.small else 64)
     tokens = options.tokens or (32 if options.small else 1024)
     prompt_tokens = options.prompt_tokens or (24 if options.small else 768)
     rollouts = options.rollouts or (20 if options.small else 160)
+    if rollouts % PROMPTS or k % options.trl_rows:
+        parser.error(f"--rollouts must be a multiple of {PROMPTS}, and --k of --trl-rows")
 
+    start = time.perf_counter()
     model = random_model(shape, device)
-    policy, meter = RandomPolicy(model, prompt_tokens), Meter(device)
+    policy = RandomPolicy(model, prompt_tokens)
     parameters = sum(each.numel() for each in model.parameters())
-    where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(f"{parameters / 1e9:.2f} B parameters, {model.dtype}, {where}, torch {torch.__version__}")
+    hardware = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(
+        f"{parameters / 1e9:.2f} B parameters in {time.perf_counter() - start:.1f} s, {model.dtype}, {hardware}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}",
+        flush=True,
+    )
+    work = {"parameters": parameters, "prompt_tokens": prompt_tokens, "k": k, "tokens": tokens, "rollouts": rollouts}
+    stages = Stages(Results(options.json, hardware=hardware), limit, work, on_gpu=device == "cuda")
     task = Task(id="level0/0", source="")
-    sampling = Sampling(k=k, temperature=TEMPERATURE, max_tokens=tokens)
 
-    def sample(n: int, max_tokens: int) -> list[tuple[int, ...]]:
-        short = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
-        return [each.token_ids or () for each in policy.sample(task, short, seed=0, indices=range(n))]
+    def sample(n: int, max_tokens: int) -> None:
+        sampling = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
+        assert all(each.n_tokens == max_tokens for each in policy.sample(task, sampling, seed=0, indices=range(n)))
 
-    sample(2, 4)
-    answers = meter(f"sampling {k} x {tokens}, shared prefill", k * tokens, lambda: sample(k, sampling.max_tokens))
-    prompt = policy.prompt_ids(task, "module")
-    generate(model, prompt, 2, 4)
-    meter(f"transformers.generate {k} x {tokens}", k * tokens, lambda: generate(model, prompt, k, tokens))
+    def sample_step_by_step(n: int, max_tokens: int) -> None:
+        graphs, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset()
+        try:
+            sample(n, max_tokens)
+        finally:
+            decoding.GRAPH_DEVICES = graphs
 
-    answers = answers[: rollouts // PROMPTS]
-    n = len(answers) * PROMPTS
-    read = n * (prompt_tokens + tokens)
-    rows = meter(f"scoring {n} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
-    settings = Adaptation(learning_rate=1e-5, lora_rank=16, reduction="constant")
+    few, prompt = max(1, tokens // 8), policy.prompt_ids(task, "module")
+    if not limit.over:
+        sample_step_by_step(2, 4)
+        generate(model, prompt, 2, 4)
+    stages("first use of graphs", 8, lambda: sample(2, 4))
+    stages(f"sampling {k} x {tokens}, shared prefill", k * tokens, lambda: sample(k, tokens))
+    stages(f"transformers.generate {k} x {tokens}", k * tokens, lambda: generate(model, prompt, k, tokens))
+
+    answers = [random_tokens(model, tokens, seed=100 + place) for place in range(rollouts // PROMPTS)]
+    read = rollouts * (prompt_tokens + tokens)
+    rows = stages(f"scoring {rollouts} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
+    settings = Adaptation(learning_rate=1e-5, lora_rank=RANK, lora_alpha=ALPHA, reduction="constant")
     with Learner(policy, settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
-        update = meter(f"one step on {n} rollouts", read, lambda: learner.update(rows, step=1))
-        print("  importance ratios {ratio_min:.4f} to {ratio_max:.4f}, mean {ratio_mean:.6f}".format(**(update or {})))
-        if find_spec("trl") is None:
-            print("TRL is not installed: pip install trl")
-            return
-        learner.use_adapted("benchmark")
-        with TemporaryDirectory() as folder:
-            step = trl_step(learner.model, rows, options.trl_rows, Path(folder))
-            meter(f"TRL, dr_grpo, {options.trl_rows} rows at once", read, step)
+        if stages.wants(step := f"one step on {rollouts} rollouts"):
+            rows = rows or training_rows(policy, answers)
+            if update := stages(step, read, lambda: learner.update(rows, step=1)):
+                print("  importance ratios {ratio_min:.4f} to {ratio_max:.4f}, mean {ratio_mean:.6f}".format(**update))
+        learner.use_adapted("adapted")
+        stages(f"sampling {k} x {few}, adapter on", k * few, lambda: sample(k, few))
+        stages(f"sampling {k} x {few}, adapter on, no graphs", k * few, lambda: sample_step_by_step(k, few))
+    stages(f"sampling {k} x {few}", k * few, lambda: sample(k, few))
+    stages(f"sampling {k} x {few}, no graphs", k * few, lambda: sample_step_by_step(k, few))
+    stages(f"drawing {k} tokens from logits, {DRAWS} times", DRAWS * k, lambda: draws(model, k))
+    if find_spec("trl") is None:
+        print("TRL is not installed: pip install trl")
+    elif stages.wants(f"TRL: one step on {k} rollouts"):
+        trl_step(stages, model, k=k, tokens=tokens, prompt_tokens=prompt_tokens, rows_at_once=options.trl_rows)
+    print(f"{limit.spent_s:.0f} s in all")
 
 
 if __name__ == "__main__":

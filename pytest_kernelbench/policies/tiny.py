@@ -3,7 +3,7 @@
 Start-up on 2 CPU cores: 2 s for torch, 5 s for transformers' Llama, 0.1 s for the weights. 64 completions that all
 run to 200 tokens take 7 s on one thread.
 
-With two they take 6 s where nothing else runs, and where something does, the threads wait for each other: 32 completions
+With two they take 6 s where nothing else runs. Where something does, the threads wait for each other: 32 completions
 of 85 tokens on average took 7 s with one thread and 65 s with two, beside six other processes on 2 cores.
 """
 

@@ -73,3 +73,15 @@ def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
     assert "null: " in run("null", *command, "--repeats=1", folder=tmp_path)
     assert "\n2 evaluations" in run("null", *command, "--repeats=2", folder=tmp_path)
     assert [row["outcome"] for row in rows(tmp_path / "rows.jsonl")] == ["correct", "correct"]
+
+
+def test_adaptation_times_sampling_a_step_and_trl_s_and_goes_on_from_the_stages_it_has(tmp_path):
+    command = ("--small", "--k=4", "--tokens=8", "--rollouts=5", "--json=rows.jsonl")
+    assert run("adaptation", *command, "--limit-s=0", folder=tmp_path).count("not reached") == 11
+    run("adaptation", *command, folder=tmp_path)
+    by_stage = {row["stage"]: row for row in rows(tmp_path / "rows.jsonl")}
+    assert by_stage["sampling 4 x 8, shared prefill"]["n_tokens"] == 4 * 8
+    assert by_stage["one step on 5 rollouts"]["n_tokens"] == 5 * (24 + 8)
+    assert by_stage["TRL: one step on 4 rollouts"]["n_tokens"] == 4 * (24 + 8)
+    assert all(row["seconds"] > 0 for row in by_stage.values())
+    assert run("adaptation", *command, folder=tmp_path).count("stored") == 11
