@@ -27,8 +27,8 @@ from pytest_kernelbench.evaluation.physics import (
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
 SHARE_OF_MEMORY_FOR_ORIGINALS = 0.1
 ORIGINALS = 3
-# In float64, inputs and outputs of many level-1 tasks take 26 GB; where a batch can be computed in parts it is.
-EXACT_AT_ONCE_BYTES = 2 << 30
+# In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
+AT_ONCE_BYTES = 2 << 30
 REFRESHED = "refreshed"
 
 
@@ -81,12 +81,13 @@ class Bench:
         try:
             self._module = ReferenceModule(source)
             self._model = instantiate(self._module.model_class, self._module, seed, device)
+            self.example_inputs: list[Any] = []
             self.example_inputs = self._draw("task")
             started = time.perf_counter()
             outputs = as_tensors(self._run(self.example_inputs))
             devices.settle(device)
             self.seconds_per_call = time.perf_counter() - started
-            self._exact_parts = self._parts(outputs)
+            self._n_parts = self._parts(outputs)
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
@@ -145,7 +146,7 @@ class Bench:
     def answers(self, values: Sequence[Any], kind: str = REFRESHED) -> list[Expected]:
         """What a correct candidate returns for inputs of a kind: eager's answer, within the tolerance on that kind."""
         tolerances = self._tolerances_on(kind)
-        eager = as_tensors(self._run(values))
+        eager = self._in_parts(self._model, values)
         return [Expected.of(e, None, known) for e, known in zip(eager, tolerances, strict=True)]
 
     def pairs_in_memory(self, wanted: int) -> int:
@@ -160,18 +161,19 @@ class Bench:
 
     def _draw(self, kind: str) -> list[Any]:
         seed = secrets.randbits(63)  # known to nobody
-        return inputs.draw(kind, self._module.get_inputs, seed=seed, device=self.device)
+        get_inputs = self._module.get_inputs
+        return inputs.draw(kind, get_inputs, seed=seed, device=self.device, others=self.example_inputs)
 
     def _tolerances_on(self, kind: str) -> list[Tolerance | None]:
         if kind not in self._tolerances:
             values = self.refreshed().values() if kind == REFRESHED else self._draw(kind)
             exact: Sequence[torch.Tensor | None]
             try:
-                exact = self._run_exact(values)
+                exact = self._in_parts(self._exact_model, values, widened=True)
             except RuntimeError:
                 # Some operators have no float64 kernel, and some tasks do not fit twice.
                 exact = [None] * len(self.example_outputs)
-            eager = as_tensors(self._run(values))
+            eager = self._in_parts(self._model, values)
             measured = [Expected.of(e, x).tolerance for e, x in zip(eager, exact, strict=True)]
             # KernelBench's limit was set for the task's own inputs.
             self._tolerances[kind] = measured if kind == "task" else [each and each.uncapped() for each in measured]
@@ -181,25 +183,28 @@ class Bench:
         # A model with running statistics changes when it runs; every answer starts from the same state.
         return copy.deepcopy(self._model)(*values)
 
-    def _run_exact(self, values: Sequence[Any]) -> list[torch.Tensor]:
-        """The outputs in float64; of a batch, a part at a time."""
-        if self._exact_parts == 1:
-            return as_tensors(copy.deepcopy(self._exact_model)(*map(_widened, values)))
-        exact = [
-            torch.empty_like(t, dtype=torch.float64 if t.is_floating_point() else t.dtype, device=self.device)
+    def _in_parts(self, model: torch.nn.Module, values: Sequence[Any], *, widened: bool = False) -> list[torch.Tensor]:
+        """The outputs of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
+        if self._n_parts == 1:
+            return as_tensors(copy.deepcopy(model)(*(_widened(value) if widened else value for value in values)))
+        wholes = [
+            torch.empty_like(
+                t, dtype=torch.float64 if widened and t.is_floating_point() else t.dtype, device=self.device
+            )
             for t in self.example_outputs
         ]
-        rows = len(exact[0])
-        for part in range(self._exact_parts):
-            begin, end = (rows * bound // self._exact_parts for bound in (part, part + 1))
-            outputs = copy.deepcopy(self._exact_model)(*(_widened(value) for value in _rows(values, begin, end)))
-            for whole, piece in zip(exact, as_tensors(outputs), strict=True):
+        rows = len(wholes[0])
+        for part in range(self._n_parts):
+            begin, end = (rows * bound // self._n_parts for bound in (part, part + 1))
+            some = _rows(values, begin, end)
+            outputs = as_tensors(copy.deepcopy(model)(*map(_widened, some) if widened else some))
+            for whole, piece in zip(wholes, outputs, strict=True):
                 whole[begin:end] = piece
-        return exact
+        return wholes
 
     def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
         """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
-        wanted = math.ceil(2 * (_bytes(self.example_inputs) + _bytes(outputs)) / EXACT_AT_ONCE_BYTES)
+        wanted = math.ceil(2 * (_bytes(self.example_inputs) + _bytes(outputs)) / AT_ONCE_BYTES)
         tensors = [v for v in (*self.example_inputs, *outputs) if isinstance(v, torch.Tensor)]
         sizes = {t.shape[0] if t.dim() else 1 for t in tensors}
         rows = sizes.pop()

@@ -13,19 +13,32 @@ from typing import Any
 
 import torch
 
+# An input may take 17 GB, and as much again is not there.
+ELEMENTS_AT_ONCE = 1 << 28
 # A GPU gets more: it multiplies 16 million in the time that a launch takes.
 FACTORS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
-def draw(kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, device: str) -> list[Any]:
-    """One set of inputs, contiguous, on ``device``; the same seed gives the same values."""
+def draw(
+    kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, device: str, others: Sequence[Any] = ()
+) -> list[Any]:
+    """One set of inputs, contiguous, on ``device``; the same seed gives the same values.
+
+    ``others`` were drawn before and must stay as they are: a task may hand out the same tensor again and again.
+    """
     torch.manual_seed(seed)
     with torch.device(device), torch.no_grad():
         inputs = [value.contiguous() if isinstance(value, torch.Tensor) else value for value in get_inputs()]
         if kind == "task":
             return inputs
         change = {"signed": _signed, "scaled": _scaled}[kind]
-        return [change(value) if is_signal(value) else value for value in inputs]
+        taken = {other.data_ptr() for other in others if isinstance(other, torch.Tensor)}
+        for number, value in enumerate(inputs):
+            if is_signal(value):
+                shared = value.data_ptr() in taken
+                taken.add(value.data_ptr())
+                inputs[number] = change(value.clone() if shared else value)
+        return inputs
 
 
 def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
@@ -61,19 +74,26 @@ def is_signal(value: Any) -> bool:
         isinstance(value, torch.Tensor)
         and value.is_floating_point()
         and value.numel() > 0
-        and not bool((value == value.round()).all())
+        and not all(bool((part == part.round()).all()) for part in _parts(value))
     )
 
 
+# In place, because a task's input may be 17 GB.
 def _signed(value: torch.Tensor) -> torch.Tensor:
     if _is_symmetric(value):
-        return -value
-    # In place: a task's input may be 17 GB.
-    return torch.randint_like(value, 2).mul_(2).sub_(1).mul_(value)
+        return value.neg_()
+    for part in _parts(value):
+        part.mul_(torch.randint_like(part, 2).mul_(2).sub_(1))
+    return value
 
 
 def _scaled(value: torch.Tensor) -> torch.Tensor:
-    return value * (4.0 + 4.0 * float(torch.rand((), device="cpu")))
+    return value.mul_(4.0 + 4.0 * float(torch.rand((), device="cpu")))
+
+
+def _parts(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Views of a contiguous tensor, of so many elements that what is computed of one takes little memory."""
+    return value.view(-1).split(ELEMENTS_AT_ONCE)
 
 
 def _is_symmetric(value: torch.Tensor) -> bool:

@@ -38,7 +38,7 @@ PROTOCOLS = {
     "fast": Protocol(
         name="fast",
         draws=("signed",),
-        pairs_min=8,
+        pairs_min=6,
         pairs_max=16,
         half_width=0.03,
         margin_cpu=0.05,
@@ -47,7 +47,7 @@ PROTOCOLS = {
     "full": Protocol(
         name="full",
         draws=("task", "signed", "scaled", "task", "task"),
-        pairs_min=12,
+        pairs_min=8,
         pairs_max=42,
         half_width=0.01,
         margin_cpu=0.05,

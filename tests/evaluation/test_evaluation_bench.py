@@ -26,13 +26,16 @@ def bench_of(forward, inputs=BATCH, n=500):
 )
 def test_a_batch_s_answers_come_in_parts_and_are_those_of_the_whole(monkeypatch, forward, inputs):
     whole = bench_of(forward, inputs)
-    monkeypatch.setattr(bench_module, "EXACT_AT_ONCE_BYTES", 50_000)
+    monkeypatch.setattr(bench_module, "AT_ONCE_BYTES", 50_000)
     parted = bench_of(forward, inputs)
-    assert (whole._exact_parts, parted._exact_parts > 1) == (1, True)
+    assert (whole._n_parts, parted._n_parts > 1) == (1, True)
     values = whole.check(0, "task").values
-    for one, other in zip(whole._run_exact(values), parted._run_exact(values), strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
+    for widened in (False, True):
+        model = whole._exact_model if widened else whole._model
+        answers = [each._in_parts(model, values, widened=widened) for each in (whole, parted)]
+        for one, other in zip(*answers, strict=True):
+            assert one.dtype == other.dtype
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +52,8 @@ def test_a_batch_s_answers_come_in_parts_and_are_those_of_the_whole(monkeypatch,
     ids=["mean", "from above", "from below", "square product", "product", "sum", "shape"],
 )
 def test_what_depends_on_other_rows_is_computed_at_once(monkeypatch, forward, inputs):
-    monkeypatch.setattr(bench_module, "EXACT_AT_ONCE_BYTES", 50_000)
-    assert bench_of(forward, inputs)._exact_parts == 1
+    monkeypatch.setattr(bench_module, "AT_ONCE_BYTES", 50_000)
+    assert bench_of(forward, inputs)._n_parts == 1
 
 
 def test_answers_are_computed_when_they_are_first_looked_at():
@@ -65,10 +68,10 @@ def test_answers_are_computed_when_they_are_first_looked_at():
     assert bench.check(0, "task") is check
 
 
-def test_float64_is_asked_once_for_each_kind_of_inputs(monkeypatch):
+def test_float64_is_asked_once_for_each_kind_of_inputs():
     bench = bench_of("torch.relu(x)")
-    exact, asked = bench._run_exact, []
-    monkeypatch.setattr(bench, "_run_exact", lambda values: asked.append(values) or exact(values))
+    asked = []
+    bench._exact_model.register_forward_pre_hook(lambda *_: asked.append(1))
     bench.measure_tolerances(["task", "signed", "task"])
     assert len(asked) == 3  # and the refreshed
     for number, kind in enumerate(["task", "signed", "task", "signed"]):
@@ -78,12 +81,12 @@ def test_float64_is_asked_once_for_each_kind_of_inputs(monkeypatch):
     assert len(asked) == 3
 
 
-def test_without_a_float64_kernel_kernelbench_s_tolerance_holds(monkeypatch):
+def test_without_a_float64_kernel_kernelbench_s_tolerance_holds():
     bench = bench_of("torch.relu(x)")
 
-    def missing(values):
+    def missing(*_):
         raise RuntimeError("not implemented for 'Double'")
 
-    monkeypatch.setattr(bench, "_run_exact", missing)
+    bench._exact_model.register_forward_pre_hook(missing)
     (expected,) = bench.check(0, "signed").answers
     assert (expected.tolerance.kernelbench, expected.tolerance.rounding) == (1e-4, float("inf"))

@@ -48,6 +48,26 @@ def test_scaled_inputs_are_the_draw_times_one_constant_from_four_to_eight():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_tensor_that_a_task_hands_out_again_and_again_stays_as_it_is(kind):
+    constant = torch.rand(50)
+    before = constant.clone()
+    for _ in range(2):
+        one, other = inputs.draw(kind, lambda: [constant, constant], seed=1, device="cpu", others=[constant])
+        assert torch.equal(constant, before)
+        assert kind == "task" or not torch.equal(one, constant)
+        assert kind == "task" or not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pieces", [1, 7, 1000])
+def test_a_large_input_is_changed_in_pieces(monkeypatch, kind, pieces):
+    monkeypatch.setattr(inputs, "ELEMENTS_AT_ONCE", pieces)
+    plain, changed = draw_one("task", lambda: torch.rand(10, 20)), draw_one(kind, lambda: torch.rand(10, 20))
+    assert torch.equal((changed / plain).abs().round(), (changed / plain).abs().round()[0, 0].expand(10, 20))
+    assert bool((changed < 0).any()) is (kind == "signed")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_symmetric_matrix_stays_symmetric(kind):
     value = draw_one(kind, symmetric)
     assert torch.equal(value, value.T)

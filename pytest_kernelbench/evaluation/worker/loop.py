@@ -164,10 +164,10 @@ class _Bench:
                 told[f"{side}_ms"].append(lap.ms)
                 told[f"{side}_late_ms"].append(lap.late_ms)
                 self._threads[side] = torch.get_num_threads()
-                if side == "candidate":
-                    answer = slot.deliver(lap.output)
-                    if "mismatch" in answer:
-                        return answer
+                # Both sides' answers: where only one is copied, a call of 0.08 ms of that side was 1.2 % faster (H100).
+                answer = slot.deliver(lap.output)
+                if "mismatch" in answer:
+                    return answer
                 del lap
         self._stopwatch.settle()
         return told
