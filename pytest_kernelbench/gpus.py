@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$")
 
@@ -12,10 +13,12 @@ GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$
 def visible_gpus(environment: Mapping[str, str], listing: Callable[[], str] | None = None) -> list[str]:
     """What ``CUDA_VISIBLE_DEVICES`` may be set to, one a GPU; nothing where there is none.
 
-    The caller's own list is divided where there is one: an index counts the GPUs of the host, not of the list.
+    The caller's own list is divided where there is one: an index counts the GPUs of the host, not of the list. As for
+    CUDA, the list ends before a number under 0, which is how all GPUs are hidden.
     """
     if "CUDA_VISIBLE_DEVICES" in environment:
-        return [each.strip() for each in environment["CUDA_VISIBLE_DEVICES"].split(",") if each.strip()]
+        named = [each.strip() for each in environment["CUDA_VISIBLE_DEVICES"].split(",")]
+        return [each for each in takewhile(lambda each: not each.startswith("-"), named) if each]
     return uuids_in((listing or _nvidia_smi)())
 
 

@@ -27,6 +27,7 @@ class Sharding:
         self.record = record
         self.spent: dict[str, float] = {}
         self.retried: set[str] = set()
+        self.not_run: dict[str, None] | None = None
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
         if config.option.kernelbench_device == "cpu":
@@ -43,9 +44,13 @@ class Sharding:
         cache = getattr(config, "cache", None)
         return LongestFirst(config, log, seconds=cache.get(SECONDS, {}) if cache else {})
 
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        if self.not_run is None:
+            self.not_run = dict.fromkeys(ids)
+
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         # What the worker had done of it is recorded; another goes on from there. Twice is no accident.
-        if crashitem not in self.retried:
+        if crashitem not in self.retried and isinstance(sched, LongestFirst):
             self.retried.add(crashitem)
             report.outcome = "rerun"  # type: ignore[assignment]
             sched.mark_test_pending(crashitem)
@@ -54,15 +59,25 @@ class Sharding:
         return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None  # type: ignore[comparison-overlap]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.not_run and (report.when == "call" or report.outcome in ("failed", "skipped")):
+            self.not_run.pop(report.nodeid, None)
         if report.when == "call" and hasattr(report, "kernelbench"):
             task = task_part(report.nodeid)
             self.spent[task] = self.spent.get(task, 0.0) + report.duration
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.not_run and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         cache = getattr(self.config, "cache", None)
         if self.record and self.spent and cache:
             rounded = {task: round(seconds, 2) for task, seconds in self.spent.items()}
             cache.set(SECONDS, {**cache.get(SECONDS, {}), **rounded})
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.not_run and self.retried:
+            died = f"kernelbench: not run, because a worker died and none took its place: {', '.join(self.not_run)}"
+            terminalreporter.write_line(died, red=True)
 
 
 class LongestFirst(LoadScheduling):

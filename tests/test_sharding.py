@@ -20,6 +20,8 @@ GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
 def test_gpus_are_those_that_the_caller_sees():
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "3, GPU-aaaa"}, lambda: LISTING) == ["3", "GPU-aaaa"]
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": ""}, lambda: LISTING) == []
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}, lambda: LISTING) == []
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,-1,2"}, lambda: LISTING) == ["1"]
     assert visible_gpus({}, lambda: LISTING) == ["GPU-aaaa", "MIG-cccc", "MIG-dddd"]
     assert uuids_in("No devices found.\n") == []
 
@@ -121,7 +123,7 @@ def test_what_a_task_took_is_known_the_next_time():
     for item in ITEMS[:2]:
         report = SimpleNamespace(when="call", nodeid=item, duration=1.25, kernelbench="fast 1.2x")
         sharding.pytest_runtest_logreport(report)
-    sharding.pytest_sessionfinish()
+    sharding.pytest_sessionfinish(SimpleNamespace(exitstatus=0))
     assert cache[SECONDS] == {"level1/a.py": 2.5, "level1/b.py": 2.0}
 
 
@@ -154,6 +156,19 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path, killed):
         (task, strategy) for task in ("level1/1_Relu", "level1/2_Sum") for strategy in ("random", "best-of-64")
     }
     assert set(report_of(project)["strategies"]) == {"random", "best-of-64"}
+
+
+def test_what_a_dead_worker_leaves_undone_fails_the_run(tmp_path):
+    project = Project(tmp_path)
+    (tmp_path / "conftest.py").write_text(KILLS_ITSELF_ONCE.replace("KILLED", "2_Sum.py::kernel[random]"))
+    own = ("-n", "1", "-q", "--no-kernelbench-null", "--max-worker-restart=0")
+    done = project.run(*own, strategy="random,best-of-64")
+    assert done.returncode == 1, done.stdout
+    left = ", ".join(f"problems/level1/2_Sum.py::kernel[{strategy}]" for strategy in ("random", "best-of-64"))
+    assert f"kernelbench: not run, because a worker died and none took its place: {left}" in done.stdout
+    assert "2 passed, 1 rerun" in done.stdout
+    assert {row["task"] for row in project.rows("selections")} == {"level1/1_Relu"}
+    assert project.run(*own, strategy="random,best-of-64").returncode == 0
 
 
 def test_shards_of_several_hosts_are_reported_as_the_whole(tmp_path):
