@@ -200,7 +200,7 @@ def make_synthetic_run(
 
     A task has about 12 programs, each with its own probability, length, verdict and speed; candidates draw
     from them, so some are drawn often. With ``steps`` there is a strategy ``batch-ttt`` too, which takes so many
-    updates of ``k / 2`` rollouts a task, holds ``k / 8`` out, and learns what is fast as far as it is drawn at all.
+    updates of ``k / 4`` rollouts a task, holds ``k / 16`` out, and learns what is fast as far as it is drawn at all.
     ``options`` go into every ``run.json``.
     """
     return [_study_run(folder / f"seed{seed}", tasks, k, seed, strategies, steps, options) for seed in seeds]
@@ -254,9 +254,9 @@ def _study_run(
 def _adapting(search: Strategy, k: int, steps: int) -> Strategy:
     return Strategy(
         name="batch-ttt",
-        sampling=replace(search.sampling, k=k // 2),
+        sampling=replace(search.sampling, k=k // 4),
         evaluation=search.evaluation,
-        adaptation=Adaptation(steps=steps, holdout=k // 8, checkpoint="best"),
+        adaptation=Adaptation(steps=steps, holdout=k // 16, checkpoint="best"),
     )
 
 
@@ -393,6 +393,7 @@ def _study_group(
             token_ids=tuple(range(n_tokens)),
             logprobs=tuple(round(share * (1 + (-1) ** place * 0.5), 6) for place in range(n_tokens)),
             stop_reason="stop",
+            seconds=round(0.02 * n_tokens, 3),
         )
         group.append(Judged(candidate=Candidate(completion=completion, source=source), evaluation=evaluation))
     return group

@@ -19,6 +19,7 @@ from pytest_kernelbench.analysis.quartiles import quartiles
 from pytest_kernelbench.analysis.regimes import regimes
 from pytest_kernelbench.analysis.scaling import scaling
 from pytest_kernelbench.analysis.selection import selection
+from pytest_kernelbench.analysis.transfer import transfer
 from pytest_kernelbench.runs import RunRecords
 
 ANALYSES: dict[str, Analysis] = {
@@ -31,6 +32,7 @@ ANALYSES: dict[str, Analysis] = {
     "diversity": diversity,
     "floor": floor,
     "adaptation": adaptation,
+    "transfer": transfer,
     "cost": cost,
 }
 

@@ -17,9 +17,7 @@
                 "within_task_rho": estimate}] | null,
      "coverage": {UNIT: {"base_rate": x, "best_rate": x, "regime": REGIME}},
      "coverage_regimes": {REGIME: {"units": 3, "base": x, "at_best_step": x}},
-     "equivalent_k": {"any_of_k": EQUIVALENT, "per_sample": EQUIVALENT},
-     "transfer": {"adapted_on": [task, ...],
-                  "cells": [{"tasks": "trained" | "other", "step": s, "verified": estimate, "raw": estimate}]} | null}
+     "equivalent_k": {"any_of_k": EQUIVALENT, "per_sample": EQUIVALENT}}
 
     REGIME = "none" (no fast rollout at step 0) | "partial" | "saturated" (at least 90 % fast)
     CHI2 = {"statistic": x, "degrees": 5, "p": x} | null
@@ -32,7 +30,7 @@ stopping ends at the first step that is no better than the one before; ``oracle_
 best. ``probe`` correlates the negative log-probability (nats, summed) of correct rollouts with their speed-up:
 ``fixed`` ones, those of step 0 scored under the weights of each step (``probes.jsonl``), or else each step's ``own``,
 which changes what is compared along with the weights. ``tail`` is the quarter that was least expected, at step 0 if
-fixed. ``transfer`` is null where every task was trained on. EQUIVALENT as in ``scaling``, at ``best_step``; for
+fixed. EQUIVALENT as in ``scaling``, at ``best_step``; for
 ``per_sample`` it is always a refusal, in words, for that is another metric than any-of-K.
 """
 
@@ -57,7 +55,7 @@ from pytest_kernelbench.analysis.base import (
     finite,
     rate_over_tasks,
 )
-from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent
+from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent, refused
 from pytest_kernelbench.metrics import Sample
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
@@ -147,7 +145,6 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
             "any_of_k": _equivalent(group, any_US["verified"], best, ANY_OF_K),
             "per_sample": _equivalent(group, rate_US["verified"], best, PER_SAMPLE),
         },
-        "transfer": _transfer(records, rate_US, steps, best),
     }
 
 
@@ -377,34 +374,7 @@ def _of_units(group: SampleGroup, steps: Mapping[str, Sequence[AdaptationStep]])
 
 def _equivalent(group: SampleGroup | None, values_US: Floats, step: int, metric: str) -> Json:
     if group is None:
-        return {"k": None, "refusal": "the tasks that were trained on are not those that search sampled"}
-    score = _mean_over_units(values_US)[step]
-    return equivalent(group, "verified", float(score), metric=metric)
-
-
-def _transfer(
-    records: RunRecords, rate_US: Mapping[str, Floats], steps: Mapping[str, Sequence[AdaptationStep]], best: int
-) -> Json | None:
-    """Rates of tasks that were trained on and of those that were not, before and after."""
-    trained = {task for each in steps.values() for step in each for task in step.trained_on}
-    is_trained = numpy.array([records.unit(name).task in trained for name in steps])
-    if is_trained.all() or not is_trained.any():
-        return None
-    tasks_U = [records.unit(name).task for name in steps]
-    cells = []
-    for on, members in (("trained", is_trained), ("other", ~is_trained)):
-        for step in sorted({0, best, rate_US["verified"].shape[1] - 1}):
-            cells.append(
-                {
-                    "tasks": on,
-                    "step": step,
-                    **{
-                        reading: rate_over_tasks(
-                            [task for task, member in zip(tasks_U, members, strict=True) if member],
-                            values[members, step],
-                        )
-                        for reading, values in rate_US.items()
-                    },
-                }
-            )
-    return {"adapted_on": sorted(trained), "cells": cells}
+        return refused("the tasks that were trained on are not those that search sampled")
+    if numpy.isnan(values_US[:, step]).any():
+        return refused("not all of the tasks have rollouts of the step")
+    return equivalent(group, "verified", values_US[:, step], metric=metric)

@@ -16,7 +16,7 @@ correct ones, K sizes of a subset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, nan
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from pytest_kernelbench.metrics import StrategyResults, TaskResults
+from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.records import Candidate, Completion, Judged
 from pytest_kernelbench.runs import RunRecords
 from pytest_kernelbench.stats import clustered_band, clustered_rate_band
@@ -35,6 +35,8 @@ Json = dict[str, Any]
 
 READINGS = ("verified", "raw")
 SCORES = ("mean", "sum")
+# Whose log-probability: the whole answer's, its code's alone, or the whole answer's at the temperature sampled at.
+WHOLE, CODE, TEMPERED = "whole", "code", "tempered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class UnitSamples:
     """The candidates of one unit in the order of their indices; NaN where something is not known.
 
     ``fast_N`` holds both readings of fast_1. ``logprob_N`` is by score, in nats, and None unless every candidate has
-    one; ``code_logprob_N`` is the same of the tokens that are code.
+    one; ``other_logprob_N`` holds the same of CODE and TEMPERED.
     """
 
     results: TaskResults
@@ -51,26 +53,29 @@ class UnitSamples:
     speedup_N: Floats
     tokens_N: Floats
     logprob_N: Mapping[str, Floats] | None
-    code_logprob_N: Mapping[str, Floats]
+    other_logprob_N: Mapping[str, Mapping[str, Floats]]
 
     @property
     def n(self) -> int:
         return len(self.correct_N)
 
-    @property
-    def judged(self) -> list[Judged]:
-        """As selectors take them. Where a candidate's completion was not kept, all that is known of it is its index."""
+    def judged(self, of: str = WHOLE) -> list[Judged]:
+        """As selectors take them, with the log-probability ``of`` some tokens for that of the completion.
+
+        Where a candidate's completion was not kept, all that is known of it is its index.
+        """
         known = [(sample, sample.evaluation) for sample in self.results.samples if sample.evaluation is not None]
         return [
-            Judged(
-                candidate=Candidate(completion=sample.completion or self._unknown(sample.index), source=None),
-                evaluation=evaluation,
-            )
+            Judged(candidate=Candidate(completion=self._scored(sample, of), source=None), evaluation=evaluation)
             for sample, evaluation in known
         ]
 
-    def _unknown(self, index: int) -> Completion:
-        return Completion(task=self.results.task, index=index, text="", policy="")
+    def _scored(self, sample: Sample, of: str) -> Completion:
+        unknown = Completion(task=self.results.task, index=sample.index, text="", policy="")
+        if of == WHOLE or sample.completion is None:
+            return sample.completion or unknown
+        total, n = OTHER_LOGPROBS[of](sample.completion)
+        return unknown if n == 0 else replace(unknown, sum_logprob=total, n_tokens=n)
 
     def ranked_correct(self, score: str, *, surprising_first: bool) -> NDArray[numpy.int64]:
         """Positions of the correct candidates by log-probability, equal ones by index. Needs log-probabilities."""
@@ -102,6 +107,11 @@ class SampleGroup:
     @property
     def has_logprobs(self) -> bool:
         return any(unit.n for unit in self.units) and all(unit.logprob_N is not None for unit in self.units if unit.n)
+
+    def has_other_logprobs(self, of: str) -> bool:
+        """Whether there are correct candidates, and all of them have that of CODE or TEMPERED."""
+        known = [unit.other_logprob_N[of]["sum"][unit.correct_N] for unit in self.units if unit.correct_N.any()]
+        return bool(known) and not any(numpy.isnan(each).any() for each in known)
 
     @property
     def tasks(self) -> int:
@@ -183,7 +193,9 @@ def for_each_group(analyse: Callable[[SampleGroup], Json | None]) -> Analysis:
 def unit_samples(task: TaskResults, margin: float) -> UnitSamples:
     evaluations = [sample.evaluation for sample in task.samples]
     completions = [sample.completion for sample in task.samples]
-    code = [_of_code(each) for each in completions]
+    others = {
+        name: [(nan, 0) if each is None else of(each) for each in completions] for name, of in OTHER_LOGPROBS.items()
+    }
     scores = {
         "mean": [nan if each is None or each.mean_logprob is None else each.mean_logprob for each in completions],
         "sum": [nan if each is None or each.sum_logprob is None else each.sum_logprob for each in completions],
@@ -203,19 +215,32 @@ def unit_samples(task: TaskResults, margin: float) -> UnitSamples:
             [nan if each is None or each.n_tokens is None else each.n_tokens for each in completions], dtype=float
         ),
         logprob_N=None if any(numpy.isnan(values).any() for values in logprob_N.values()) else logprob_N,
-        code_logprob_N={
-            "mean": numpy.array([total / max(n, 1) for total, n in code], dtype=float),
-            "sum": numpy.array([total for total, _ in code], dtype=float),
+        other_logprob_N={
+            name: {
+                "mean": numpy.array([total / max(n, 1) for total, n in found], dtype=float),
+                "sum": numpy.array([total for total, _ in found], dtype=float),
+            }
+            for name, found in others.items()
         },
     )
 
 
-def _of_code(completion: Completion | None) -> tuple[float, int]:
+def _of_code(completion: Completion) -> tuple[float, int]:
     """Sum of the log-probabilities of the tokens that are code, and how many these are; NaN where not known."""
-    if completion is None or completion.logprobs is None or completion.code_tokens is None:
+    if completion.logprobs is None or completion.code_tokens is None:
         return nan, 0
     first, end = completion.code_tokens
     return sum(completion.logprobs[first:end]), end - first
+
+
+def _of_tempered(completion: Completion) -> tuple[float, int]:
+    """The same of all tokens in the distribution that they were drawn from."""
+    if not completion.sampling_logprobs:
+        return nan, 0
+    return sum(completion.sampling_logprobs), len(completion.sampling_logprobs)
+
+
+OTHER_LOGPROBS: dict[str, Callable[[Completion], tuple[float, int]]] = {CODE: _of_code, TEMPERED: _of_tempered}
 
 
 def by_task(tasks_U: Sequence[str], values_U: Floats) -> Floats:

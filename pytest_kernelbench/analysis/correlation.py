@@ -7,14 +7,16 @@ One entry of ``analyses["correlation"]`` for each set of candidates that has log
                         "partial_rho": x | null, "partial_p": x | null}},
      "within_task": {SCORE: {"tasks": 4, "rho": estimate, "partial_rho": estimate}},
      "agreement": {"mean_and_sum": {"rho": estimate, "same_choice": estimate}},
-     "code_span": {SCORE: {"n": 540, "rho": x, "p": x, "within_task_rho": estimate, "whole_rho": estimate}} | null}
+     "code": {SCORE: {"n": 540, "rho": x, "p": x, "within_task_rho": estimate, "whole_rho": estimate}} | null,
+     "tempered": the same}
 
 SCORE is ``mean`` or ``sum`` of the log-probabilities (nats) over the whole completion. ``length_rho`` is that of tokens
 and speed-up. ``partial_rho`` is ``(r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))`` of ranks, z the number of
 tokens, tested by t with n - 3 degrees of freedom. ``within_task`` averages each task's own coefficient, which pooling
 may reverse. ``agreement``: rank correlation of the two scores within a task, and how often both choose the same
-text. ``code_span`` is the same of the tokens that are code, and null where no completion says which these are;
-``whole_rho`` is the rank correlation, within a task, with the score of the whole completion.
+text. ``code`` is the same of the tokens that are code, and null where no completion says which these are;
+``tempered`` of all tokens at the temperature sampled at, null where that was 1. ``whole_rho`` is the rank correlation,
+within a task, with the score of the whole completion at temperature 1.
 """
 
 from __future__ import annotations
@@ -24,7 +26,16 @@ from math import nan
 
 import numpy
 
-from pytest_kernelbench.analysis.base import SCORES, Floats, Json, SampleGroup, UnitSamples, for_each_group
+from pytest_kernelbench.analysis.base import (
+    CODE,
+    SCORES,
+    TEMPERED,
+    Floats,
+    Json,
+    SampleGroup,
+    UnitSamples,
+    for_each_group,
+)
 from pytest_kernelbench.stats import Correlation, partial_spearman, spearman
 
 
@@ -43,38 +54,38 @@ def of_group(group: SampleGroup) -> Json | None:
                 "same_choice": group.rate([_same_choice(unit) for unit in group.units]),
             }
         },
-        "code_span": _code_span(group),
+        **{of: _other(group, of) for of in (CODE, TEMPERED)},
     }
 
 
 correlation = for_each_group(of_group)
 
 
-def _code_span(group: SampleGroup) -> Json | None:
-    """Of the correct candidates that were timed and whose code is known."""
+def _other(group: SampleGroup, of: str) -> Json | None:
+    """Of the correct candidates that were timed and of which it is known."""
     found: dict[str, Json] = {}
     for score in SCORES:
-        columns = [_with_code(unit, score) for unit in group.units]
+        columns = [_with_other(unit, of, score) for unit in group.units]
         pooled = spearman(*(numpy.concatenate(each) for each in zip(*(c[:2] for c in columns), strict=True)))
         if pooled is None:
             return None
         found[score] = {
-            "n": sum(len(code) for code, _, _ in columns),
+            "n": sum(len(other) for other, _, _ in columns),
             "rho": pooled.rho,
             "p": pooled.p,
-            "within_task_rho": group.estimate([_rho_or_nan(code, speedup) for code, speedup, _ in columns]),
-            "whole_rho": group.estimate([_rho_or_nan(code, whole) for code, _, whole in columns]),
+            "within_task_rho": group.estimate([_rho_or_nan(other, speedup) for other, speedup, _ in columns]),
+            "whole_rho": group.estimate([_rho_or_nan(other, whole) for other, _, whole in columns]),
         }
     return found
 
 
-def _with_code(unit: UnitSamples, score: str) -> tuple[Floats, Floats, Floats]:
-    """Score of the code, speed-up, and score of the whole."""
+def _with_other(unit: UnitSamples, of: str, score: str) -> tuple[Floats, Floats, Floats]:
+    """The other score, speed-up, and score of the whole."""
     if unit.n == 0 or unit.logprob_N is None:
         return numpy.zeros(0), numpy.zeros(0), numpy.zeros(0)
-    code = unit.code_logprob_N[score]
-    known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(code)
-    return code[known], unit.speedup_N[known], unit.logprob_N[score][known]
+    other = unit.other_logprob_N[of][score]
+    known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(other)
+    return other[known], unit.speedup_N[known], unit.logprob_N[score][known]
 
 
 def _rho_or_nan(x: Floats, y: Floats) -> float:

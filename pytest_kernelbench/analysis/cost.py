@@ -2,31 +2,42 @@
 
 ``analyses["cost"]``::
 
-    {"strategies": {name: {"rollouts": x, "generated_tokens": x | null, "teacher_tokens": x | null,
-                           "update_tokens": x | null, "timed": x, "evaluation_seconds": x | null,
-                           "adaptation_seconds": x | null,
+    {"strategies": {name: {"rollouts": x, "tokens": x | null, "generated_tokens": x | null, "teacher_tokens": x | null,
+                           "update_tokens": x | null, "timed": x | null, "seconds": x | null,
+                           "sampling_seconds": x | null, "evaluation_seconds": x | null, "adaptation_seconds": x | null,
                            "fast_1": estimate, "fast_1_raw": estimate, "geomean_speedup": estimate,
-                           "on_frontier": {"rollouts": bool, "generated_tokens": bool, "evaluation_seconds": bool}}},
-     "search": [{"strategies": [name, ...],
-                 "points": [{"k": 4, "rollouts": 4.0, "generated_tokens": x | null, "evaluation_seconds": x | null,
-                             "any_verified": x, "any_raw": x}]}],
+                           "on_frontier": {"rollouts": bool | null, "tokens": bool | null, "seconds": bool | null}}},
+     "search": [{"strategies": [name, ...], "points": [{"k": 4, **POINT}]}],
+     "adaptation": [{"strategy": name, "tasks": 5, "points": [{"step": 2, **POINT}]}],
+     "equal_budget": [{"strategy": name, "tasks": 5, "step": 1, "rollouts": 64,
+                       "verified": BOTH, "raw": BOTH} | {"strategy": name, "refusal": text}],
      "run_seconds": {stage: x}}
 
-Costs are means for one task (and seed): rollouts drawn, tokens generated, evaluations whose timing the selector
-looked at, and seconds spent on evaluating distinct sources. ``search`` is the reference curve: what best-of-K gives
-for the same spending, at powers of two. A strategy is on the frontier of a cost where no other one has at
-least its fast_1 for less.
+    POINT = {"rollouts": x, "tokens": x | null, "seconds": x | null, "any_verified": x, "any_raw": x}
+    BOTH = {"adapted": estimate, "searched": estimate, "difference": estimate}
+
+Costs are means for one task (and seed) that was collected. They hold all that a strategy drew, what was held out and
+what it drew for tasks that it only trained on included. ``tokens`` are those generated, those that a teacher read
+and those that updates read; ``seconds`` those of sampling, of evaluating distinct sources, and of updates, one after
+the other, whatever ran beside what. ``timed`` counts evaluations whose timing the selector looked at.
+
+``search`` is what best-of-K gives for the same spending, at powers of two: any of K on first timings. ``adaptation`` is
+what a strategy that adapts has after each step: any of all its rollouts so far. ``equal_budget`` compares the two, any
+of as many, at the last step for whose rollouts search drew enough. A strategy is on the frontier of a cost where no
+other one has at least its fast_1 for less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import log, nan
+from typing import NamedTuple
 
 import numpy
 
 from pytest_kernelbench.analysis.base import (
+    READINGS,
     Floats,
     Json,
     SampleGroup,
@@ -34,78 +45,100 @@ from pytest_kernelbench.analysis.base import (
     UnitSamples,
     estimate_over_tasks,
     exponential,
+    finite,
     rate_over_tasks,
 )
-from pytest_kernelbench.metrics import StrategyResults, TaskResults, speedup_of
+from pytest_kernelbench.metrics import Sample, speedup_of
+from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import any_success_curve
 
-COSTS = ("rollouts", "generated_tokens", "evaluation_seconds")
-OF_SELECTION = ("timed", "teacher_tokens", "update_tokens")
+COSTS = ("rollouts", "tokens", "seconds")
+
+
+class Spent(NamedTuple):
+    """On all tasks together; NaN where not known."""
+
+    rollouts: float
+    generated_tokens: float
+    teacher_tokens: float
+    update_tokens: float
+    sampling_seconds: float
+    evaluation_seconds: float
+    adaptation_seconds: float
+
+    @property
+    def tokens(self) -> float:
+        return self.generated_tokens + self.teacher_tokens + self.update_tokens
+
+    @property
+    def seconds(self) -> float:
+        return self.sampling_seconds + self.evaluation_seconds + self.adaptation_seconds
 
 
 def cost(study: Study) -> Json:
-    strategies = {
-        strategy.name: _of_strategy(study.records, strategy, study.results[strategy.name])
-        for strategy in study.records.strategies
-    }
+    strategies = {strategy.name: _of_strategy(study, strategy) for strategy in study.records.strategies}
     for name, row in strategies.items():
         row["on_frontier"] = {each: _on_frontier(name, strategies, each) for each in COSTS}
+    adapting = [each for each in study.records.strategies if _own_steps(study.records, each)]
     return {
         "strategies": strategies,
         "search": [
             {"strategies": list(group.strategies), "points": _search(group)} for group in study.groups if group.n
         ],
+        "adaptation": [_trajectory(study.records, strategy) for strategy in adapting],
+        "equal_budget": [_equal_budget(study, strategy) for strategy in adapting],
         "run_seconds": dict(study.records.options.get("seconds", {})),
     }
 
 
-def _of_strategy(records: RunRecords, strategy: StrategyOfRun, results: StrategyResults) -> Json:
+def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
+    records, results = study.records, study.results[strategy.name]
     tasks_U = [task.task for task in results.tasks]
     chosen = [task.selection for task in results.tasks]
-    estimate = partial(estimate_over_tasks, tasks_U, seed=results.seed)
     speedups = [None if each is None else speedup_of(each) for each in chosen]
+    spent = _spent(records.drawn(strategy), _updates(records, strategy))
+    units = max(1, len(records.tasks))
+    timed = [nan if each is None else each.cost.get("timed", nan) for each in chosen]
     return {
-        "rollouts": _mean(len(task.samples) for task in results.tasks),
-        "generated_tokens": _mean(_tokens(task) for task in results.tasks),
-        **{key: _mean(nan if each is None else each.cost.get(key, nan) for each in chosen) for key in OF_SELECTION},
-        "evaluation_seconds": _mean(_evaluation_seconds(task) for task in results.tasks),
-        "adaptation_seconds": _adaptation_seconds(records, strategy),
+        **{name: finite(value / units) for name, value in spent._asdict().items()},
+        **{name: finite(getattr(spent, name) / units) for name in COSTS},
+        "timed": finite(float(numpy.mean(timed))) if timed else None,
         "fast_1": rate_over_tasks(tasks_U, [float(each is not None and each.fast) for each in chosen]),
         "fast_1_raw": rate_over_tasks(tasks_U, [float(each is not None and each.fast_raw) for each in chosen]),
-        "geomean_speedup": exponential(estimate([0.0 if each is None else log(each) for each in speedups])),
+        "geomean_speedup": exponential(
+            estimate_over_tasks(tasks_U, [0.0 if each is None else log(each) for each in speedups], seed=results.seed)
+        ),
     }
 
 
-def _tokens(task: TaskResults) -> float:
-    counts = [sample.completion.n_tokens if sample.completion else None for sample in task.samples]
-    return nan if None in counts else float(sum(each for each in counts if each is not None))
+def _spent(drawn: Mapping[str, Sequence[Sample]], updates: Iterable[AdaptationStep]) -> Spent:
+    made = [step.update for step in updates if step.update]
+
+    def of_samples(value: Callable[[Sample], float | None]) -> float:
+        found = [value(sample) for samples in drawn.values() for sample in samples]
+        return float(sum(nan if each is None else each for each in found))
+
+    return Spent(
+        rollouts=float(sum(map(len, drawn.values()))),
+        generated_tokens=of_samples(lambda sample: sample.completion and sample.completion.n_tokens),
+        teacher_tokens=float(sum(update.get("teacher_tokens", 0) for update in made)),
+        update_tokens=float(sum(update.get("update_tokens", nan) for update in made)),
+        sampling_seconds=of_samples(lambda sample: sample.completion and sample.completion.seconds),
+        evaluation_seconds=float(sum(map(_evaluation_seconds, drawn.values()))),
+        adaptation_seconds=float(sum(update.get("seconds", nan) for update in made)),
+    )
 
 
-def _evaluation_seconds(task: TaskResults) -> float:
+def _evaluation_seconds(samples: Sequence[Sample]) -> float:
     """A source that was drawn several times was evaluated once."""
-    by_source = {each.source_sha256: each.seconds for each in task.evaluations if each.source_sha256 is not None}
-    if not all("total" in seconds for seconds in by_source.values()):
-        return nan
-    return sum(seconds["total"] for seconds in by_source.values())
+    evaluations = [sample.evaluation for sample in samples if sample.evaluation is not None]
+    by_source = {each.source_sha256: each.seconds for each in evaluations if each.source_sha256 is not None}
+    return sum(seconds.get("total", nan) for seconds in by_source.values())
 
 
-def _adaptation_seconds(records: RunRecords, strategy: StrategyOfRun) -> float | None:
-    if strategy.adaptation_sha256 is None:
-        return None
-    lineages = {
-        (records.unit(name).seed, step.lineage, step.step): step
-        for name, steps in records.steps(strategy).items()
-        for step in steps
-    }
-    seconds = [step.update.get("seconds", nan) for step in lineages.values() if step.update]
-    return None if not seconds else float(sum(seconds)) / max(1, len(records.tasks))
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    """None where one value is not known."""
-    numbers = numpy.array(list(values), dtype=float)
-    return None if numbers.size == 0 or numpy.isnan(numbers).any() else float(numbers.mean())
+def _updates(records: RunRecords, strategy: StrategyOfRun) -> list[AdaptationStep]:
+    return [step for steps in records.lineages(strategy).values() for step in steps]
 
 
 def _on_frontier(name: str, strategies: Mapping[str, Json], of: str) -> bool | None:
@@ -122,18 +155,24 @@ def _on_frontier(name: str, strategies: Mapping[str, Json], of: str) -> bool | N
     )
 
 
+# Search
+
+
 def _search(group: SampleGroup) -> list[Json]:
-    """Tokens and rollouts grow with K; seconds with the distinct sources among K."""
-    verified, raw = (group.table(partial(_success, reading=reading)).mean(axis=0) for reading in ("verified", "raw"))
-    seconds = group.table(_seconds_curve).mean(axis=0)
-    tokens = _mean(unit.tokens_N.mean() if unit.n else nan for unit in group.units)
+    """Tokens, rollouts and seconds of sampling grow with K; those of evaluation with the distinct sources among K."""
+    verified, raw = (group.table(partial(_success, reading=reading)).mean(axis=0) for reading in READINGS)
+    evaluating_K = group.table(_seconds_curve).mean(axis=0)
+    tokens, sampling = (
+        float(numpy.mean([values(unit).mean() if unit.n else nan for unit in group.units]))
+        for values in (lambda unit: unit.tokens_N, _sampling_seconds)
+    )
     sizes = [1 << power for power in range(group.n.bit_length())]
     return [
         {
             "k": k,
             "rollouts": float(k),
-            "generated_tokens": None if tokens is None else tokens * k,
-            "evaluation_seconds": None if numpy.isnan(seconds[k - 1]) else float(seconds[k - 1]),
+            "tokens": finite(tokens * k),
+            "seconds": finite(sampling * k + evaluating_K[k - 1]),
             "any_verified": float(verified[k - 1]),
             "any_raw": float(raw[k - 1]),
         }
@@ -145,6 +184,13 @@ def _success(unit: UnitSamples, *, reading: str) -> Floats:
     return any_success_curve(unit.n, int(unit.fast_N[reading].sum()))
 
 
+def _sampling_seconds(unit: UnitSamples) -> Floats:
+    completions = [sample.completion for sample in unit.results.samples]
+    return numpy.array(
+        [nan if each is None or each.seconds is None else each.seconds for each in completions], dtype=float
+    )
+
+
 def _seconds_curve(unit: UnitSamples) -> Floats:
     """Expected seconds of evaluating the distinct sources among K candidates, exact over K-subsets."""
     seconds: dict[str, list[float]] = {}
@@ -153,3 +199,93 @@ def _seconds_curve(unit: UnitSamples) -> Floats:
             seconds.setdefault(each.source_sha256, []).append(each.seconds.get("total", nan))
     curves = [any_success_curve(unit.n, len(found)) * found[0] for found in seconds.values()]
     return numpy.sum(curves, axis=0) if curves else numpy.zeros(unit.n)
+
+
+# Adaptation
+
+
+def _own_steps(records: RunRecords, strategy: StrategyOfRun) -> dict[str, list[AdaptationStep]]:
+    """The steps of every unit that was collected and trained on, where each has the same."""
+    found = {name: steps for name, steps in records.steps(strategy).items() if name in records.tasks}
+    counts = {len(steps) for steps in found.values()}
+    return found if len(counts) == 1 else {}
+
+
+def _trajectory(records: RunRecords, strategy: StrategyOfRun) -> Json:
+    """After each step, what was spent so far and the units that have a fast rollout of it or of one before."""
+    steps = _own_steps(records, strategy)
+    drawn = records.drawn(strategy)
+    lineages = records.lineages(strategy).values()
+    points = []
+    for number in range(len(next(iter(steps.values())))):
+        so_far = {name: _until(drawn.get(name, ()), steps[name][: number + 1]) for name in steps}
+        spent = _spent(so_far, [step for each in lineages for step in each[: number + 1]])
+        any_U = {reading: _any_fast(so_far, strategy.margin, reading) for reading in READINGS}
+        points.append(
+            {
+                "step": number,
+                **{name: finite(getattr(spent, name) / len(steps)) for name in COSTS},
+                **{f"any_{reading}": float(values_U.mean()) for reading, values_U in any_U.items()},
+            }
+        )
+    return {
+        "strategy": strategy.name,
+        "tasks": len({records.unit(name).task for name in steps}),
+        "points": points,
+    }
+
+
+def _until(samples: Sequence[Sample], steps: Sequence[AdaptationStep], *, held_out: bool = True) -> list[Sample]:
+    spans = [
+        range(step.first_index, step.first_index + step.rollouts + (step.holdout if held_out else 0)) for step in steps
+    ]
+    return [sample for sample in samples if any(sample.index in span for span in spans)]
+
+
+def _any_fast(samples_by_unit: Mapping[str, Sequence[Sample]], margin: float, reading: str) -> Floats:
+    def fast(sample: Sample) -> bool:
+        evaluation = sample.evaluation
+        if evaluation is None:
+            return False
+        return evaluation.fast(1.0, margin) if reading == "verified" else evaluation.fast_raw(1.0)
+
+    return numpy.array([any(map(fast, samples)) for samples in samples_by_unit.values()], dtype=float)
+
+
+def _equal_budget(study: Study, strategy: StrategyOfRun) -> Json:
+    """Any of the rollouts of the first steps against any of as many of the policy as loaded, task by task."""
+    records = study.records
+    steps = _own_steps(records, strategy)
+    group = next(each for each in study.groups if strategy.name in each.strategies)
+    units = {unit.results.unit: unit for unit in group.units}
+    searched = min((units[name].n for name in steps if name in units), default=0)
+    drawn = records.drawn(strategy)
+    (first, *_) = steps.values()
+    affordable = [
+        (number, rollouts)
+        for number in range(1, len(first))
+        if (rollouts := sum(step.rollouts + step.holdout for step in first[: number + 1])) <= searched
+    ]
+    if not affordable:
+        refusal = f"search drew {searched} a task, fewer than the rollouts of the first step after an update"
+        return {"strategy": strategy.name, "refusal": refusal}
+    step, rollouts = affordable[-1]
+    tasks_U = [records.unit(name).task for name in steps]
+    so_far = {name: _until(drawn.get(name, ()), steps[name][: step + 1]) for name in steps}
+
+    def both(reading: str) -> Json:
+        adapted_U = _any_fast(so_far, strategy.margin, reading)
+        searched_U = numpy.array([_success(units[name], reading=reading)[rollouts - 1] for name in steps])
+        return {
+            "adapted": rate_over_tasks(tasks_U, adapted_U),
+            "searched": rate_over_tasks(tasks_U, searched_U),
+            "difference": estimate_over_tasks(tasks_U, adapted_U - searched_U, seed=records.seed),
+        }
+
+    return {
+        "strategy": strategy.name,
+        "tasks": len(set(tasks_U)),
+        "step": step,
+        "rollouts": rollouts,
+        **{reading: both(reading) for reading in READINGS},
+    }

@@ -3,10 +3,12 @@
 ``analyses["floor"]`` is null where no evaluation knows its floor, else::
 
     {"strategies": {name: {"share": estimate, "tasks": {UNIT: {"floor_ms": x, "candidate_ms": x, "reference_ms": x,
-                                                            "share": x, "reference_share": x}}}}}
+                                                            "share": x, "reference_share": x}},
+                         "known": 5, "beyond": 0}}}
 
-``share`` is ``floor_ms / candidate_ms`` of the chosen candidate, 1.0 being the floor itself; the estimate is the mean
-over the tasks where it is known.
+``share`` is ``floor_ms / candidate_ms`` of the chosen candidate when it was timed again, 1.0 being the floor itself;
+the estimate is the mean over the tasks where it is known, and ``known`` counts them. ``beyond`` counts shares over 1,
+which the measured floor of a CPU allows: there the floor was none.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 from math import nan
 
 from pytest_kernelbench.analysis.base import Json, Study, estimate_over_tasks
-from pytest_kernelbench.metrics import StrategyResults, TaskResults, floor_share_of
+from pytest_kernelbench.metrics import StrategyResults, TaskResults, floor_share_of, timing_of_choice
 
 
 def floor(study: Study) -> Json | None:
@@ -26,19 +28,18 @@ def _of_strategy(results: StrategyResults) -> Json:
     rows = {task.unit: row for task in results.tasks if (row := _of_task(task)) is not None}
     share_U = [rows[task.unit]["share"] if task.unit in rows else nan for task in results.tasks]
     share = estimate_over_tasks([task.task for task in results.tasks], share_U, seed=results.seed)
-    return {"share": share, "tasks": rows}
+    beyond = sum(row["share"] > 1 for row in rows.values())
+    return {"share": share, "tasks": rows, "known": len(rows), "beyond": beyond}
 
 
 def _of_task(task: TaskResults) -> Json | None:
-    chosen = task.chosen
-    share = None if chosen is None else floor_share_of(chosen)
-    if chosen is None or share is None or chosen.candidate_ms is None:
+    timed, share = timing_of_choice(task), floor_share_of(task)
+    if timed is None or timed.floor_ms is None or share is None:
         return None
-    floor_ms = share * chosen.candidate_ms
     return {
-        "floor_ms": floor_ms,
-        "candidate_ms": chosen.candidate_ms,
-        "reference_ms": chosen.reference_ms,
+        "floor_ms": timed.floor_ms,
+        "candidate_ms": timed.candidate_ms,
+        "reference_ms": timed.reference_ms,
         "share": share,
-        "reference_share": floor_ms / chosen.reference_ms if chosen.reference_ms else None,
+        "reference_share": timed.floor_ms / timed.reference_ms if timed.reference_ms else None,
     }

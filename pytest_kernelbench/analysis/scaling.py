@@ -18,8 +18,10 @@ RULE says which of the correct candidates of the K is taken: ``any`` (one that i
 ``confidence-top3`` (by the mean). The two speed-up tables hold ``any``, ``random``, ``surprisal`` and
 ``confidence``. ``identity`` continues the rate at which the reference was fast against itself, ``1 - (1 - rate)^K``.
 ``saturation_k`` is the least K that reaches 95 % of what all n reach; null where that is 0.
-EQUIVALENT is ``{"k": x | null, "refusal": text | null}``: the K at which ``any`` is as successful as RULE is with all
-n. ``k`` is null where no K is, and where ``refusal`` says why the two may not be compared.
+EQUIVALENT is ``{"k": x | null, "low": x | null, "high": x | null, "open": bool, "refusal": text | null}``: the K at
+which ``any`` is as successful as RULE is with all n, and its interval. ``k`` is null where no K up to n is, and where
+``refusal`` says why: another metric, or a curve that is flat there. ``open``: the interval goes on beyond n, and
+``high`` is null.
 
 Source: the scaling curve of arXiv 2602.07670; pass@k of arXiv 2107.03374.
 """
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 
 import numpy
 
@@ -38,6 +41,7 @@ from pytest_kernelbench.analysis.base import (
     SampleGroup,
     Study,
     UnitSamples,
+    by_task,
     exponential,
     finite,
 )
@@ -46,12 +50,14 @@ from pytest_kernelbench.stats import (
     argmax_mean_curve,
     coin_flip_success,
     equivalent_k,
+    equivalent_k_interval,
     random_top_m_success_curve,
     top_m_success_curve,
     wilson,
 )
 
 SATURATED = 0.95
+ALIKE = 0.005
 TOP = 3
 
 Rule = Callable[..., Floats]  # of a unit and a reading of fast_1
@@ -89,9 +95,13 @@ def scaling(study: Study) -> list[Json]:
 def _of_group(group: SampleGroup, study: Study) -> Json:
     n = group.n
     rules = {name: rule for name, rule in RULES.items() if group.has_logprobs or not name.startswith(NEED_LOGPROBS)}
-    success = {
-        name: {reading: group.rate_curve(group.table(partial(rule, reading=reading))) for reading in READINGS}
+    tables = {
+        name: {reading: group.table(partial(rule, reading=reading)) for reading in READINGS}
         for name, rule in rules.items()
+    }
+    success = {
+        name: {reading: group.rate_curve(rates_UK) for reading, rates_UK in readings.items()}
+        for name, readings in tables.items()
     }
     orders = {name: order for name, order in ORDERS.items() if name in rules}
     return {
@@ -116,10 +126,10 @@ def _of_group(group: SampleGroup, study: Study) -> Json:
         },
         "equivalent_k": {
             name: {
-                reading: equivalent(group, reading, success[name][reading]["value"][-1], metric=ANY_OF_K)
-                for reading in READINGS
+                reading: equivalent(group, reading, rates_UK[:, -1], metric=ANY_OF_K)
+                for reading, rates_UK in readings.items()
             }
-            for name in rules
+            for name, readings in tables.items()
         },
     }
 
@@ -190,15 +200,37 @@ ANY_OF_K = "the share of tasks solved by what was taken of K candidates"
 PER_SAMPLE = "the share of single samples that are fast"
 
 
-def equivalent(group: SampleGroup, reading: str, score: float, *, metric: str) -> Json:
-    """The K at which any-of-K of ``group`` reaches ``score``, or a refusal where ``metric`` is not any-of-K's.
+def equivalent(group: SampleGroup, reading: str, scores_U: Floats, *, metric: str) -> Json:
+    """The K at which any-of-K of ``group`` reaches the mean of ``scores_U``, one for each of its units, or a refusal.
 
     Comparing a per-sample rate with any-of-K makes every adaptation look worth less than one sample.
     """
     if metric != ANY_OF_K:
-        return {"k": None, "refusal": f"{metric} cannot be read off a curve of {ANY_OF_K}: they are different metrics"}
+        return refused(f"{metric} cannot be read off a curve of {ANY_OF_K}: they are different metrics")
     if any(unit.n == 0 for unit in group.units):
-        return {"k": None, "refusal": "tasks without candidates have no curve"}
-    counts = [(unit.n, int(unit.fast_N[reading].sum())) for unit in group.units]
-    k = finite(equivalent_k(counts, score))
-    return {"k": k, "refusal": None}
+        return refused("tasks without candidates have no curve")
+    counts_U = [(unit.n, int(unit.fast_N[reading].sum())) for unit in group.units]
+    counts_by_task: dict[str, list[tuple[int, int]]] = {}
+    for task, counts in zip(group.tasks_U, counts_U, strict=True):
+        counts_by_task.setdefault(task, []).append(counts)
+    score, curve = float(scores_U.mean()), group.table(partial(_any, reading=reading)).mean(axis=0)
+    flat_from = 1 + int(numpy.argmax(curve >= score - ALIKE))
+    if score > ALIKE and curve[-1] - ALIKE < score <= curve[-1] + 1e-9 and flat_from < group.n:
+        return refused(
+            f"search is as successful, to half a point, from K = {flat_from} to the {group.n} drawn: "
+            "no one K can be read off"
+        )
+    scores_T = by_task(group.tasks_U, scores_U).tolist()
+    interval = equivalent_k_interval(list(counts_by_task.values()), scores_T, seed=group.results.seed)
+    return {
+        "k": finite(equivalent_k(counts_U, score)),
+        "low": None if interval is None else finite(interval.low),
+        "high": None if interval is None else finite(interval.high),
+        "open": interval is not None and interval.high == inf,
+        "refusal": None,
+    }
+
+
+def refused(why: str) -> Json:
+    """No equivalent K, in words."""
+    return {"k": None, "low": None, "high": None, "open": False, "refusal": why}

@@ -4,7 +4,7 @@ Replay uses first timings, the only ones that every candidate has; what a strate
 timed again is in ``strategies``. One entry of ``analyses["selection"]`` for each set of candidates::
 
     {"strategies": [name, ...], "tasks": 5, "seeds": 1,
-     "selectors": {SELECTOR: {"by": "surprisal", "top": 3, "logprob": "mean" | "sum" | null,
+     "selectors": {SELECTOR: {"by": "surprisal", "top": 3, "logprob": "mean" | "sum" | null, "of": OF | null,
                               "fast_1": estimate, "fast_1_raw": estimate,
                               "mean_speedup": estimate, "geomean_speedup": estimate,
                               "by_seed": {"0": {"fast_1": x, "fast_1_raw": x, "mean_speedup": x,
@@ -19,24 +19,41 @@ timed again is in ``strategies``. One entry of ``analyses["selection"]`` for eac
              "chance": {"successes": 4, "expected": 2.9, "p_one_sided": x, "p_two_sided": x} | null,
              "power": {"tasks": 5, "at_observed": 0.0, "least_p": 0.0625, "tasks_for_80_percent": 23 | null}}
 
-SELECTOR is ``oracle``, ``random``, ``random-top3``, ``confidence``, ``surprisal-top3``, ``surprisal-sum-top3``, ...
-Random ones are exact expectations. A task with no correct candidate counts as not fast and as 1.0. ``wilcoxon`` is
-two-sided and paired by task, on the logarithm of the ratio of speed-ups. Against a random control the test is
-``chance``: is the number of successes what random choices among the same candidates give? Each seed of a task counts.
-Against another control it is the sign test over tasks. ``power`` is that test's at 5 %, two-sided, for an effect as
-observed; ``least_p`` the smallest p-value that so many tasks can give at all.
+SELECTOR is ``oracle``, ``random``, ``random-top3``, ``confidence``, ``surprisal-top3``, ``surprisal-code-sum``, ...
+OF is ``whole``, ``code`` (the tokens that are code, where known) or ``tempered`` (at the temperature sampled at, where
+that was not 1). Random ones are exact expectations. A task with no correct candidate counts as not fast and as 1.0.
+
+``wilcoxon`` is two-sided and paired by task, on the logarithm of the ratio of speed-ups. Against a random control the
+test is ``chance``: is the number of successes what random choices among the same candidates give? Seeds of one task
+draw the same programs and are taken to succeed together. Against another control it is the sign test over tasks.
+``power`` is that test's at 5 %, two-sided, for an effect as observed; ``least_p`` the smallest p-value that so many
+tasks can give at all. No p-value is adjusted for there being many: the comparison to be believed is the one that was
+named before, surprisal-top3 against random-top3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import log
 from statistics import stdev
 
 import numpy
 
-from pytest_kernelbench.analysis.base import READINGS, Floats, Json, SampleGroup, UnitSamples, by_task, for_each_group
+from pytest_kernelbench.analysis.base import (
+    CODE,
+    READINGS,
+    SCORES,
+    TEMPERED,
+    WHOLE,
+    Floats,
+    Json,
+    SampleGroup,
+    UnitSamples,
+    by_task,
+    for_each_group,
+)
 from pytest_kernelbench.selection import RANKINGS, Sees, select
 from pytest_kernelbench.stats import (
     chance_power,
@@ -63,49 +80,54 @@ class Replay:
     """
 
     settings: SelectionSettings
+    of: str
     fast_U: Mapping[str, Floats]
     speedup_U: Floats
     log_speedup_U: Floats
 
 
-def settings_by_name(*, with_logprobs: bool) -> dict[str, SelectionSettings]:
-    """Every way to select that the rankings give: top 1 and top 3, mean and sum; the fastest under ``oracle``."""
-    found = {"oracle": SelectionSettings()}
+def settings_by_name(*, of: Sequence[str]) -> dict[str, tuple[str, SelectionSettings]]:
+    """Every way to select that the rankings give: top 1 and top 3, mean and sum ``of`` what has log-probabilities;
+    the fastest under ``oracle``."""
+    found = {"oracle": (WHOLE, SelectionSettings())}
     for by, ranking in RANKINGS.items():
-        if ranking.sees is Sees.TIMINGS or (ranking.sees is Sees.LOGPROBS and not with_logprobs):
+        if ranking.sees is Sees.TIMINGS:
             continue
-        scores = ("mean", "sum") if ranking.sees is Sees.LOGPROBS else ("mean",)
-        for score in scores:
-            for top in TOPS:
-                name = by + ("-sum" if score == "sum" else "") + (f"-top{top}" if top > 1 else "")
-                found[name] = SelectionSettings(by=by, top=top, logprob=score)
+        needs_logprobs = ranking.sees is Sees.LOGPROBS
+        for part, score, top in product(
+            of if needs_logprobs else (WHOLE,), SCORES if needs_logprobs else SCORES[:1], TOPS
+        ):
+            words = [by, part != WHOLE and part, score != "mean" and score, top > 1 and f"top{top}"]
+            found["-".join(filter(None, words))] = (part, SelectionSettings(by=by, top=top, logprob=score))
     return found
 
 
 def replays(group: SampleGroup) -> dict[str, Replay]:
     """Every selector on every unit of ``group``, on first timings."""
-    named = settings_by_name(with_logprobs=group.has_logprobs)
-    return {name: _replay(group, settings) for name, settings in named.items()}
+    of = [WHOLE] if group.has_logprobs else []
+    of += [part for part in (CODE, TEMPERED) if of and group.has_other_logprobs(part)]
+    return {name: _replay(group, part, settings) for name, (part, settings) in settings_by_name(of=of).items()}
 
 
-def _replay(group: SampleGroup, settings: SelectionSettings) -> Replay:
-    values = [_on_unit(unit, settings, group.results.seed) for unit in group.units]
+def _replay(group: SampleGroup, of: str, settings: SelectionSettings) -> Replay:
+    values = [_on_unit(unit, of, settings, group.results.seed) for unit in group.units]
     columns = numpy.array(values, dtype=float).reshape(len(group.units), 4)
     return Replay(
         settings=settings,
+        of=of,
         fast_U={"verified": columns[:, 0], "raw": columns[:, 1]},
         speedup_U=columns[:, 2],
         log_speedup_U=columns[:, 3],
     )
 
 
-def _on_unit(unit: UnitSamples, settings: SelectionSettings, seed: int) -> tuple[float, float, float, float]:
+def _on_unit(unit: UnitSamples, of: str, settings: SelectionSettings, seed: int) -> tuple[float, float, float, float]:
     """Verified, raw, speed-up and its logarithm of the choice on one unit."""
     if not unit.correct_N.any():
         return 0.0, 0.0, 1.0, 0.0
     if settings.by == "random":
         return _random_on_unit(unit, settings.top)
-    index = select(unit.judged, settings, seed=seed).index
+    index = select(unit.judged(of), settings, seed=seed).index
     places = [place for place, sample in enumerate(unit.results.samples) if sample.index == index]
     if not places:
         return 0.0, 0.0, 1.0, 0.0
@@ -166,6 +188,7 @@ def _summary(group: SampleGroup, replay: Replay) -> Json:
         "by": settings.by,
         "top": settings.top,
         "logprob": settings.logprob if needs_logprob else None,
+        "of": replay.of if needs_logprob else None,
         "fast_1": group.rate(replay.fast_U["verified"]),
         "fast_1_raw": group.rate(replay.fast_U["raw"]),
         "mean_speedup": group.estimate(replay.speedup_U),
@@ -215,22 +238,22 @@ def _rates(group: SampleGroup, tasks_U: list[str], fast_U: Floats, control_U: Fl
     return {
         "difference": group.estimate(fast_U - control_U),
         "cohens_h": cohens_h(min(rate, 1.0), min(control_rate, 1.0)),
-        **(_against_chance(fast_U, control_U) if chance else _by_sign(by_task(tasks_U, fast_U - control_U))),
+        **(_against_chance(tasks_U, fast_U, control_U) if chance else _by_sign(by_task(tasks_U, fast_U - control_U))),
     }
 
 
-def _against_chance(fast_U: Floats, rate_U: Floats) -> Json:
-    test = chance_test(fast_U.tolist(), rate_U.tolist())._asdict()
+def _against_chance(tasks_U: list[str], fast_U: Floats, rate_U: Floats) -> Json:
+    test = chance_test(fast_U.tolist(), rate_U.tolist(), tasks_U)._asdict()
     least_p = test.pop("least_p")
-    power = chance_power(fast_U.tolist(), rate_U.tolist())
+    power = chance_power(fast_U.tolist(), rate_U.tolist(), tasks_U)
     return {
         "sign": None,
         "chance": test,
         "power": {
-            "tasks": len(fast_U),
+            "tasks": len(set(tasks_U)),
             "at_observed": power.at_observed,
             "least_p": least_p,
-            "tasks_for_80_percent": power.trials_for_80_percent,
+            "tasks_for_80_percent": power.tasks_for_80_percent,
         },
     }
 

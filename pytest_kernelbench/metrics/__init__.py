@@ -24,7 +24,7 @@ from functools import partial
 
 from pytest_kernelbench.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
 from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, n_fast, sample_rates
-from pytest_kernelbench.metrics.floor import floor_share, floor_share_of
+from pytest_kernelbench.metrics.floor import floor_share, floor_share_of, timing_of_choice
 from pytest_kernelbench.metrics.gates import Gate, Metric, gate_from, gates_of
 from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean
 from pytest_kernelbench.metrics.speedup import (
@@ -72,6 +72,7 @@ __all__ = [
     "speedup_of",
     "speedups",
     "strategy_gates",
+    "timing_of_choice",
     "void_counts",
 ]
 

@@ -1,8 +1,12 @@
-"""How near the chosen kernels are to the physical floor: the least time in which the hardware could do the work."""
+"""How near the chosen kernels are to the physical floor: the least time in which the hardware could do the work.
+
+On a GPU a kernel beyond its floor is void. On a CPU the floor is one timed copy, which caches beat, and another process
+on the machine while it was timed: a share over 1 says that the floor was none.
+"""
 
 from __future__ import annotations
 
-from pytest_kernelbench.metrics.results import StrategyResults, mean
+from pytest_kernelbench.metrics.results import StrategyResults, TaskResults, mean
 from pytest_kernelbench.records import Evaluation
 
 
@@ -11,12 +15,17 @@ def floor_share(results: StrategyResults) -> float | None:
 
     Unlike a speed-up it cannot be raised by a slow reference.
     """
-    shares = [floor_share_of(task.chosen) for task in results.tasks if task.chosen is not None]
-    return mean(share for share in shares if share is not None)
+    return mean(share for share in map(floor_share_of, results.tasks) if share is not None)
 
 
-def floor_share_of(evaluation: Evaluation) -> float | None:
-    """1.0 is the floor itself; None where the floor or the timing is not known."""
-    if evaluation.floor_ms is None or not evaluation.candidate_ms:
+def floor_share_of(task: TaskResults) -> float | None:
+    """Of the chosen kernel when it was timed again, else at first; None where the floor or the timing is not known."""
+    timed = timing_of_choice(task)
+    if timed is None or timed.floor_ms is None or not timed.candidate_ms:
         return None
-    return evaluation.floor_ms / evaluation.candidate_ms
+    return timed.floor_ms / timed.candidate_ms
+
+
+def timing_of_choice(task: TaskResults) -> Evaluation | None:
+    """The second timing, which choosing has not biased, where there is one."""
+    return task.confirmation or task.chosen

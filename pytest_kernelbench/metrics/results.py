@@ -21,13 +21,15 @@ class Sample:
 class TaskResults:
     """The first ``k`` candidates drawn for a task, by index, and what the strategy chose among them.
 
-    ``selection`` is None where the run holds no choice: the harness failed, or the run is not over. ``seed`` is
-    given where a study ran the task with several.
+    ``selection`` is None where the run holds no choice: the harness failed, or the run is not over. ``confirmation`` is
+    the second evaluation of what was chosen, where there is one. ``seed`` is given where a study ran the task with
+    several.
     """
 
     task: str
     samples: tuple[Sample, ...] = ()
     selection: Selection | None = None
+    confirmation: Evaluation | None = None
     seed: int | None = None
 
     @property
@@ -42,8 +44,9 @@ class TaskResults:
     @property
     def chosen(self) -> Evaluation | None:
         """The first evaluation of the candidate that was chosen."""
-        index = None if self.selection is None else self.selection.index
-        return next((sample.evaluation for sample in self.samples if sample.index == index), None)
+        if self.selection is None or self.selection.index is None:
+            return None
+        return next((sample.evaluation for sample in self.samples if sample.index == self.selection.index), None)
 
     @property
     def verdict(self) -> str:

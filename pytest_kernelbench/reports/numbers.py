@@ -39,6 +39,25 @@ def as_digits(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
+def as_points(difference: Mapping[str, float | None]) -> str:
+    """``+12 [-3, 27]``: a difference of two rates, in percentage points, with its interval where there is one."""
+    value, low, high = (difference[end] for end in ("value", "low", "high"))
+    if value is None:
+        return "-"
+    interval = "" if low is None or high is None else f" [{_signed(low)}, {_signed(high)}]"
+    return _signed(value) + interval
+
+
+def _signed(difference: float) -> str:
+    shown = f"{100 * difference:+.0f}"
+    return "0" if shown in ("+0", "-0") else shown
+
+
+def as_amount(value: float | None) -> str:
+    """``5,120`` or ``3.42``."""
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def scope(report: Mapping[str, Any]) -> str:
     """``20 tasks``, or ``20 tasks, 3 seeds``."""
     tasks = counted(len({unit["task"] for unit in report["units"].values()}), "task")

@@ -16,6 +16,7 @@ from pytest_kernelbench.metrics import (
     StrategyResults,
     TaskResults,
     correct_rates,
+    floor_share_of,
     mean,
     n_fast,
     retained_speedup,
@@ -32,6 +33,7 @@ from pytest_kernelbench.stats import (
     clustered_bootstrap,
     clustered_rate,
     coin_flip_success,
+    median_interval,
     wilson,
 )
 
@@ -45,7 +47,7 @@ def report_json(records: RunRecords) -> dict[str, Any]:
     ``tasks`` names the units that all else is listed by: tasks, or tasks with a seed, which ``units`` takes apart.
     ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which several
     strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %, over tasks:
-    Wilson's for rates, at the effective number of tasks, others bootstrapped.
+    Wilson's for rates, at the effective number of tasks, order statistics for a median, others bootstrapped.
     """
     from pytest_kernelbench.analysis import analyses
 
@@ -113,6 +115,7 @@ def _task(task: TaskResults) -> dict[str, Any]:
         "index": None if chosen is None else chosen.index,
         "considered": [] if chosen is None else list(chosen.considered),
         "cost": {} if chosen is None else dict(chosen.cost),
+        "floor_share": floor_share_of(task),
     }
     if chosen is None or chosen.index is None:
         return {**row, "speedup": None, "low": None, "high": None, "first_speedup": None, "confirmed": False}
@@ -136,6 +139,9 @@ def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
     intervals["correct"] = clustered_rate(results.by_task(correct_rates(results)))
     logs = clustered_bootstrap(results.by_task([log(each) for each in speedups(results)]), seed=results.seed)
     intervals["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
+    intervals["mean_speedup"] = clustered_bootstrap(results.by_task(speedups(results)), seed=results.seed)
+    several = any(task.seed is not None for task in results.tasks)
+    intervals["median_speedup"] = None if several else median_interval(speedups(results))
     return {name: None if each is None else list(each) for name, each in intervals.items()}
 
 

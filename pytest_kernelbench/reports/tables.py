@@ -173,8 +173,9 @@ def _comparisons(report: Report) -> Table | None:
     caption = (
         "Selectors against their controls, by verified fast_1 in points, with Cohen's h. Against random choices: "
         "successes and how many chance expects, tested exactly; else tasks won / lost / tied, by the sign test. "
-        "Wilcoxon's signed ranks of log speed-ups. Both two-sided. Power in % of the exact test with these tasks, and "
-        f"tasks for 80 %. {_on(report)}"
+        "Wilcoxon's signed ranks of log speed-ups. Both two-sided, and no p adjusted for there being many: the one to "
+        "be believed is the one named before, surprisal-top3 - random-top3. Power in % of the exact test with these "
+        f"tasks, and tasks for 80 %. {_on(report)}"
     )
     head = ["selector - control", "difference [95 %]", "h", "successes", "exact p", "Wilcoxon p", "power", "for 80 %"]
     return Table(caption=caption, head=head, rows=rows)
@@ -223,9 +224,14 @@ def _correlation(report: Report) -> Table | None:
                     _interval(within["partial_rho"]),
                 ]
             )
+        for of in ("code", "tempered"):
+            for score, other in (group[of] or {}).items():
+                pooled_rho, within_rho = _rho(other["rho"], other["p"]), _interval(other["within_task_rho"])
+                rows.append([f"{score}, {of}", str(other["n"]), pooled_rho, "-", "-", within_rho, "-"])
     caption = (
         "Spearman's rank correlation of log-probability and speed-up among correct candidates (p), with length held "
-        f"fixed, and of length and speed-up; pooled and as the mean within tasks [95 %]. {_on(report)}"
+        "fixed, and of length and speed-up; pooled and as the mean within tasks [95 %]. Of the whole answer at "
+        f"temperature 1; code: of its code alone; tempered: at the temperature sampled at. {_on(report)}"
     )
     head = ["log-probability", "n", "pooled", "partial", "length", "within task", "within task, partial"]
     return Table(caption=caption, head=head, rows=rows)
@@ -288,18 +294,87 @@ def _adaptation(report: Report) -> Table | None:
     return Table(caption=caption, head=head, rows=rows)
 
 
+def _transfer(report: Report) -> Table | None:
+    found = report["analyses"]["transfer"] or {"sets": {}, "rows": []}
+    rows = []
+    for row in found["rows"]:
+        for name, cell in row["cells"].items():
+            for of in () if "refusal" in cell else ("per_sample", "any_of_k"):
+                sides = [cell[of][reading] for reading in ("verified", "raw")]
+                label = f"any of {row['rollouts']}" if of == "any_of_k" else "per sample"
+                rows.append(
+                    [
+                        f"{row['strategy']} on {name}{' (trained on)' if cell['trained'] else ''}, {label}",
+                        str(cell["tasks"]),
+                        *(_rate(sides[0][side]) for side in ("base", "adapted")),
+                        _points(sides[0]["difference"]["value"], sides[0]["difference"]),
+                        *(_rate(sides[1][side]) for side in ("base", "adapted")),
+                        _points(sides[1]["difference"]["value"], sides[1]["difference"]),
+                    ]
+                )
+    caption = (
+        "Before and after adaptation, on the tasks that were trained on and on others: the same tasks, as many answers "
+        f"each, one session, first timings; differences in points. {_on(report)}"
+    )
+    head = ["adapted, evaluated", "tasks", "base [95 %]", "adapted [95 %]", "difference [95 %]"]
+    return Table(caption=caption, head=[*head, "base, raw", "adapted, raw", "difference, raw"], rows=rows)
+
+
 def _cost(report: Report) -> Table | None:
     rows = [
         [
             name,
-            *(_number(each[cost]) for cost in ("rollouts", "generated_tokens", "update_tokens", "evaluation_seconds")),
+            *(_number(each[cost]) for cost in COSTS),
             _rate(each["fast_1"]),
             _times(each["geomean_speedup"]),
         ]
         for name, each in report["analyses"]["cost"]["strategies"].items()
     ]
-    head = ["strategy", "rollouts", "tokens", "update tokens", "evaluation s", "fast_1 [95 %]", "geometric mean"]
-    return Table(caption=f"What each strategy spent on a task, and got. {_on(report)}", head=head, rows=rows)
+    caption = (
+        "What each strategy spent on a task, what it held out or only trained on included, and got. Tokens: generated, "
+        f"read by a teacher, read by updates. Seconds: of sampling, of evaluation, of updates. {_on(report)}"
+    )
+    head = [
+        "strategy",
+        "rollouts",
+        "tokens",
+        "teacher's",
+        "updates'",
+        "timed",
+        "sampling s",
+        "evaluation s",
+        "update s",
+    ]
+    return Table(caption=caption, head=[*head, "fast_1 [95 %]", "geometric mean"], rows=rows)
+
+
+COSTS = (
+    *("rollouts", "generated_tokens", "teacher_tokens", "update_tokens", "timed"),
+    *("sampling_seconds", "evaluation_seconds", "adaptation_seconds"),
+)
+
+
+def _equal_budget(report: Report) -> Table | None:
+    rows = []
+    for each in report["analyses"]["cost"]["equal_budget"]:
+        for reading in () if "refusal" in each else ("verified", "raw"):
+            both = each[reading]
+            rows.append(
+                [
+                    f"{each['strategy']}, {reading}",
+                    str(each["rollouts"]),
+                    str(each["step"]),
+                    _rate(both["adapted"]),
+                    _rate(both["searched"]),
+                    _points(both["difference"]["value"], both["difference"]),
+                ]
+            )
+    caption = (
+        "Any fast among the rollouts of the first steps of adaptation, against any among as many answers of the policy "
+        f"as loaded, on first timings; the difference in points. {_on(report)}"
+    )
+    head = ["strategy", "rollouts", "to step", "adapted [95 %]", "searched [95 %]", "difference [95 %]"]
+    return Table(caption=caption, head=head, rows=rows)
 
 
 def _tasks(report: Report) -> Table | None:
@@ -326,7 +401,9 @@ TABLES: dict[str, Callable[[Report], Table | None]] = {
     "regimes": _regimes,
     "prefilter": _prefilter,
     "adaptation": _adaptation,
+    "transfer": _transfer,
     "cost": _cost,
+    "equal_budget": _equal_budget,
     "tasks": _tasks,
 }
 

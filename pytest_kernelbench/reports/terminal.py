@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports.numbers import as_digits, as_percent, as_rate, as_times
+from pytest_kernelbench.reports.numbers import as_amount, as_digits, as_percent, as_points, as_rate, as_times
 
 GAP = "  "
 LEAST_WIDTH = 80
@@ -22,8 +22,10 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
         _strategies(report),
         _fast_p(report),
+        _cost(report),
         *(_samples(report, each, width) for each in report["samples"]),
-        *(_adaptation(each, report["tasks"], width) for each in report["analyses"]["adaptation"] or ()),
+        *(_adaptation(each, report, width) for each in report["analyses"]["adaptation"] or ()),
+        _transfer(report, width),
         _remarks(report, width),
     ]
     lines = []
@@ -52,9 +54,9 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
     names = list(report["strategies"])
     if not names or not report["tasks"]:
         return []
-    rows: list[tuple[str, str, str, str, str, list[str]]] = []
+    rows: list[tuple[str, str, str, str, str, str, list[str]]] = []
     for task in report["tasks"]:
-        choices: dict[tuple[str, str, str, str], list[str]] = {}
+        choices: dict[tuple[str, str, str, str, str], list[str]] = {}
         for name in names:
             choices.setdefault(_choice(report["strategies"][name]["tasks"][task]), []).append(name)
         shown_task, shown_correct = task, ""
@@ -62,9 +64,16 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
             repeated = correct if correct != shown_correct else ""
             rows.append((shown_task, repeated, *choice, chosen_by))
             shown_task, shown_correct = "", correct
-    heads = ("correct", "chosen", "speed-up [95 %]", "verdict")
+    heads = ("correct", "chosen", "floor", "speed-up [95 %]", "verdict")
     widths = [max(len(head), *(len(row[i + 1]) for row in rows)) for i, head in enumerate(heads)]
     several = len(names) > 1
+    # Of the floor's column only where a floor is known and the names of the strategies leave it room.
+    room = width - sum(widths) - len(GAP) * (len(widths) + several) - (max(map(len, names)) if several else 0)
+    if all(row[3] == "-" for row in rows) or room < max(
+        len(Task(id=task, source="").short_id) for task in report["tasks"]
+    ):
+        heads, widths = heads[:2] + heads[3:], widths[:2] + widths[3:]
+        rows = [row[:3] + row[4:] for row in rows]
     fixed = sum(widths) + len(GAP) * (len(widths) + several)
     by_width = 0
     if several:
@@ -112,11 +121,12 @@ def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
     return f"all {len(names)}" if len(chosen_by) == len(names) > 2 else ", ".join(chosen_by)
 
 
-def _choice(row: dict[str, Any]) -> tuple[str, str, str, str]:
+def _choice(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
     correct = f"{row['correct']}/{row['drawn']}"
     if row["index"] is None:
-        return correct, "-", "-", row["verdict"]
-    return correct, f"#{row['index']}", _speedup(row) + ("*" if _first_only(row) else ""), row["verdict"]
+        return correct, "-", "-", "-", row["verdict"]
+    speedup = _speedup(row) + ("*" if _first_only(row) else "")
+    return correct, f"#{row['index']}", as_rate(row["floor_share"]), speedup, row["verdict"]
 
 
 def _first_only(row: dict[str, Any]) -> bool:
@@ -138,8 +148,9 @@ def _labels(tasks: Sequence[str], room: int) -> dict[str, str]:
 
 def _line(first: str, cells: Sequence[str], widths: Sequence[int], first_width: int) -> str:
     """Counts and indices to the right, text to the left."""
-    numbers = [cell.rjust(width) for cell, width in zip(cells[:2], widths, strict=False)]
-    words = [cell.ljust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    counts = len(cells) - 2
+    numbers = [cell.rjust(width) for cell, width in zip(cells[:counts], widths, strict=False)]
+    words = [cell.ljust(width) for cell, width in zip(cells[counts:], widths[counts:], strict=True)]
     return GAP.join([first.ljust(first_width), *numbers, *words])
 
 
@@ -171,6 +182,31 @@ def _fast_p(report: dict[str, Any]) -> list[str]:
         shown = [" / ".join("-" if rate is None else as_percent(rate) for rate in both) for both in rates]
         table.append([name, *shown])
     return _table(table) if len(table) > 1 else []
+
+
+def _cost(report: dict[str, Any]) -> list[str]:
+    """What a task cost, and how near the chosen kernels are to the floor, which cost nothing to know."""
+    found = report["analyses"]["cost"]["strategies"]
+    floors = (report["analyses"]["floor"] or {"strategies": {}})["strategies"]
+    columns = {name: key for name, key in COSTS.items() if any(each[key] is not None for each in found.values())}
+    table = [["a task took", *columns, *(["of the floor"] if floors else [])]]
+    for name, each in found.items():
+        floor = floors.get(name)
+        share = [] if floor is None else [as_rate(floor["share"] and floor["share"]["value"])]
+        if floor is not None and 0 < floor["known"] < len(report["tasks"]):
+            share = [f"{share[0]} ({floor['known']} of {len(report['tasks'])})"]
+        table.append([name, *(as_amount(each[key]) for key in columns.values()), *share])
+    if len(table) == 1 or len(table[0]) == 1:
+        return []
+    lines = _table(table)
+    if floors:
+        lines.append("floor: the least time in which this device could do the task's work, over the kernel's")
+    if any(each["beyond"] for each in floors.values()):
+        lines.append("over 100 %: a CPU's floor is one timed copy, and caches or a busy machine beat it")
+    return lines
+
+
+COSTS = {"answers": "rollouts", "tokens": "tokens", "timed": "timed", "seconds": "seconds"}
 
 
 def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> list[str]:
@@ -211,7 +247,8 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     return lines
 
 
-def _adaptation(each: dict[str, Any], collected: Sequence[str], width: int) -> list[str]:
+def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> list[str]:
+    collected: Sequence[str] = report["tasks"]
     stopped = [part for line in each["stopped"] for part in textwrap.wrap(f"stopped: {line}", width)]
     if set(each["per_task"]) != set(collected):
         others = len(set(each["per_task"]) - set(collected))
@@ -241,10 +278,56 @@ def _adaptation(each: dict[str, Any], collected: Sequence[str], width: int) -> l
     if chosen["held_out_step"] is not None:
         value = as_rate(chosen["held_out_value"])
         said.append(f"held-out rollouts choose step {chosen['held_out_step']}, {value}")
-    equivalent = each["equivalent_k"]["any_of_k"]["k"]
-    if equivalent is not None:
-        said.append(f"any of {k} there is worth {as_digits(equivalent)} samples of step 0")
+    equivalent = each["equivalent_k"]["any_of_k"]
+    if equivalent["k"] is not None:
+        interval = "" if equivalent["low"] is None else f" [{as_digits(equivalent['low'])}, {_end(equivalent)}]"
+        said.append(f"any of {k} there is worth {as_digits(equivalent['k'])}{interval} samples of step 0")
+    elif equivalent["refusal"]:
+        said.append(f"what any of {k} there is worth in samples of step 0: {equivalent['refusal']}")
+    for budget in report["analyses"]["cost"]["equal_budget"]:
+        if budget["strategy"] == each["strategy"]:
+            said.append(_equal_budget(budget))
     return [*_table(table), *textwrap.wrap("; ".join(said), width), *stopped]
+
+
+def _end(equivalent: dict[str, Any]) -> str:
+    return "more than were drawn" if equivalent["open"] else as_digits(equivalent["high"])
+
+
+def _equal_budget(budget: dict[str, Any]) -> str:
+    if "refusal" in budget:
+        return f"no comparison at equal answers: {budget['refusal']}"
+    both = budget["verified"]
+    return (
+        f"for {budget['rollouts']} answers a task, the steps to {budget['step']} have a fast one for "
+        f"{as_rate(both['adapted']['value'])} of tasks and as many of step 0 for {as_rate(both['searched']['value'])}, "
+        f"a difference of {as_points(both['difference'])} points"
+    )
+
+
+def _transfer(report: dict[str, Any], width: int) -> list[str]:
+    """Rows adapt, columns evaluate; per sample and any of K, each as it was before and is after."""
+    found = report["analyses"]["transfer"]
+    if found is None:
+        return []
+    lines, refused = [], []
+    for of, label in (("per_sample", "per sample"), ("any_of_k", "any of K")):
+        table = [[f"{label}, verified, %", *(f"on {name} ({len(tasks)})" for name, tasks in found["sets"].items())]]
+        for row in found["rows"]:
+            cells = []
+            for name, cell in row["cells"].items():
+                if "refusal" in cell:
+                    cells.append("-")
+                    refused.append(f"{row['strategy']} on {name}: {cell['refusal']}")
+                    continue
+                base, adapted = (as_percent(cell[of]["verified"][side]["value"]) for side in ("base", "adapted"))
+                mark = " trained" if cell["trained"] else ""
+                cells.append(f"{base} -> {adapted}, {as_points(cell[of]['verified']['difference'])}{mark}")
+            table.append([f"{row['strategy']}, step {row['step']}", *cells])
+        lines += _table(table)
+    told = "transfer: K answers of the policy as loaded -> as many of the step, and the difference in points"
+    refused = [part for line in dict.fromkeys(refused) for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+    return [*lines, *textwrap.wrap(told, width), *refused]
 
 
 def _remarks(report: dict[str, Any], width: int) -> list[str]:

@@ -147,20 +147,25 @@ class RunRecords:
         it did not train on, those of the step that it settled on.
         """
         samples = self._samples(strategy, held_out=False)
+        again = {
+            (name, evaluation.source_sha256): evaluation
+            for (_, judging, name, _), evaluation in self.confirmations.items()
+            if _same(judging, strategy.evaluation_sha256)
+        }
+
+        def of(name: str) -> TaskResults:
+            unit, selection = self.unit(name), self.selections.get((name, strategy.name))
+            found = TaskResults(task=unit.task, seed=unit.seed, samples=samples.get(name, ()), selection=selection)
+            # A source that was chosen several times was timed again once.
+            second = None if found.chosen is None else again.get((name, found.chosen.source_sha256))
+            return replace(found, confirmation=second)
+
         return StrategyResults(
             strategy=strategy.name,
             k=strategy.k,
             margin=strategy.margin,
             seed=self.seed,
-            tasks=tuple(
-                TaskResults(
-                    task=self.unit(name).task,
-                    seed=self.unit(name).seed,
-                    samples=samples.get(name, ()),
-                    selection=self.selections.get((name, strategy.name)),
-                )
-                for name in self.tasks
-            ),
+            tasks=tuple(map(of, self.tasks)),
         )
 
     def drawn(self, strategy: StrategyOfRun) -> dict[str, tuple[Sample, ...]]:

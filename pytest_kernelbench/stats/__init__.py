@@ -1,6 +1,7 @@
 """Estimators and intervals: numbers in, numbers out."""
 
 from pytest_kernelbench.stats.chance import ChanceTest, Power, chance_power, chance_test
+from pytest_kernelbench.stats.equivalence import equivalent_k, equivalent_k_interval
 from pytest_kernelbench.stats.homogeneity import Homogeneity, best_of_flat, homogeneity
 from pytest_kernelbench.stats.intervals import (
     Interval,
@@ -8,6 +9,7 @@ from pytest_kernelbench.stats.intervals import (
     clustered_bootstrap,
     clustered_rate,
     clustered_rate_band,
+    median_interval,
     wilson,
 )
 from pytest_kernelbench.stats.k_curves import (
@@ -23,7 +25,6 @@ from pytest_kernelbench.stats.k_subsets import (
     any_success,
     argmax_mean,
     coin_flip_success,
-    equivalent_k,
     expected_max,
     random_correct_success,
     random_top_m_success,
@@ -64,11 +65,13 @@ __all__ = [
     "coin_flip_success",
     "distinct_curve",
     "equivalent_k",
+    "equivalent_k_interval",
     "expected_max",
     "expected_max_curve",
     "first_of_subset_weights",
     "homogeneity",
     "least_sign_p",
+    "median_interval",
     "partial_spearman",
     "random_correct_success",
     "random_top_m_success",

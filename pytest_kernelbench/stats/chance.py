@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_kernelbench.stats.paired import LEVEL
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 
 class ChanceTest(NamedTuple):
@@ -21,24 +25,26 @@ class ChanceTest(NamedTuple):
 
 
 class Power(NamedTuple):
-    """Of the test at 5 %, two-sided: for the trials at hand, and how many would give 80 %; None for no effect."""
+    """Of the test at 5 %, two-sided: for the tasks at hand, and how many would give 80 %; None for no effect."""
 
     at_observed: float
-    trials_for_80_percent: int | None
+    tasks_for_80_percent: int | None
 
 
-def chance_test(successes: Sequence[bool], rates: Sequence[float]) -> ChanceTest:
-    """Exact test that each success has the probability ``rates`` says: the sum is then Poisson-binomial.
+def chance_test(successes: Sequence[bool], rates: Sequence[float], tasks: Sequence[str] | None = None) -> ChanceTest:
+    """Exact test that each success has the probability ``rates`` says: over tasks the sum is then Poisson-binomial.
 
     Where ``rates`` are those of a random choice among the same candidates, this is the randomisation test of a
     score that says nothing about them. A sign test against expectations would not be: a success with a rate of
-    0.3 is not an even bet. Source: Hodges and Le Cam, Annals of Mathematical Statistics 31 (1960).
+    0.3 is not an even bet. Of several trials of one task (its seeds, which draw the same programs) ``tasks`` says so:
+    they are taken to succeed together as far as their rates allow, which spreads their sum the most.
+    Source: Hodges and Le Cam, Annals of Mathematical Statistics 31 (1960).
     """
     import numpy
 
     chances = numpy.ones(1)
-    for rate in rates:
-        chances = numpy.convolve(chances, [1 - rate, rate])
+    for of_task in _by_task(rates, tasks):
+        chances = numpy.convolve(chances, _together(of_task))
     observed = sum(map(bool, successes))
     above, below = float(chances[observed:].sum()), float(chances[: observed + 1].sum())
     return ChanceTest(
@@ -50,18 +56,47 @@ def chance_test(successes: Sequence[bool], rates: Sequence[float]) -> ChanceTest
     )
 
 
-def chance_power(successes: Sequence[bool], rates: Sequence[float], power: float = 0.8) -> Power:
-    """By the normal approximation, for an effect and a spread of ``success - rate`` as observed."""
+def chance_power(
+    successes: Sequence[bool], rates: Sequence[float], tasks: Sequence[str] | None = None, power: float = 0.8
+) -> Power:
+    """By the normal approximation, for an effect and a spread of successes over rates, task by task, as observed."""
     import numpy
 
-    differences = numpy.asarray(successes, dtype=float) - numpy.asarray(rates, dtype=float)
-    n, effect = len(differences), abs(float(differences.mean()))
+    differences = [float(success) - rate for success, rate in zip(successes, rates, strict=True)]
+    differences_T = numpy.array([sum(each) for each in _by_task(differences, tasks)])
+    n, effect = len(differences_T), abs(float(differences_T.mean()))
     if effect < 1e-12:
-        return Power(at_observed=LEVEL, trials_for_80_percent=None)
+        return Power(at_observed=LEVEL, tasks_for_80_percent=None)
     normal = NormalDist()
-    needed_under_chance = normal.inv_cdf(1 - LEVEL / 2) * sqrt(float(numpy.mean([rate * (1 - rate) for rate in rates])))
-    spread = max(float(differences.std()), 1e-9)
+    variances = [_variance(_together(each)) for each in _by_task(rates, tasks)]
+    needed_under_chance = normal.inv_cdf(1 - LEVEL / 2) * sqrt(float(numpy.mean(variances)))
+    spread = max(float(differences_T.std()), 1e-9)
     return Power(
         at_observed=normal.cdf((effect * sqrt(n) - needed_under_chance) / spread),
-        trials_for_80_percent=int(numpy.ceil(((needed_under_chance + normal.inv_cdf(power) * spread) / effect) ** 2)),
+        tasks_for_80_percent=int(numpy.ceil(((needed_under_chance + normal.inv_cdf(power) * spread) / effect) ** 2)),
     )
+
+
+def _by_task(values: Sequence[float], tasks: Sequence[str] | None) -> list[list[float]]:
+    if tasks is None:
+        return [[value] for value in values]
+    found: dict[str, list[float]] = {}
+    for task, value in zip(tasks, values, strict=True):
+        found.setdefault(task, []).append(value)
+    return list(found.values())
+
+
+def _together(rates: Sequence[float]) -> NDArray[numpy.float64]:
+    """Chance of 0, 1, ... successes if one uniform number decides all: at least j as often as the j-th highest rate."""
+    import numpy
+
+    at_least = [1.0, *sorted(rates, reverse=True), 0.0]
+    return -numpy.diff(at_least)
+
+
+def _variance(chances: NDArray[numpy.float64]) -> float:
+    import numpy
+
+    counts = numpy.arange(len(chances))
+    mean = float(chances @ counts)
+    return float(chances @ (counts - mean) ** 2)

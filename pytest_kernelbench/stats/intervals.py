@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[numpy.float64]
 
 RESAMPLES = 4000
+NEXT_TO_NONE = 1e-9  # a rate that is as good as 0 or 1
 
 
 class Interval(NamedTuple):
@@ -49,7 +50,7 @@ def clustered_rate(
     """Interval of successes / trials where trials of one task are alike; without trials each task has one vote.
 
     A vote may be a rate within the task. None where nothing is known of the spread between tasks: for no task, and for
-    one that is neither 0 nor 1.
+    one that does not say yes or no.
     """
     import numpy
 
@@ -65,30 +66,48 @@ def clustered_rate_band(
     """``clustered_rate`` at every point X of a curve; NaN where there is none.
 
     Wilson's interval for as many independent trials as would give the variance found between tasks, with Student's t
-    for having found it from so few. Where all tasks agree they are that number themselves, and where each says yes or
-    no the interval is Wilson's own. Source: Korn and Graubard, Survey Methodology 24 (1998).
+    for having found it from so few (Korn and Graubard, Survey Methodology 24, 1998). So few tasks may agree by chance,
+    above all where next to none succeeds: the variance is moderated towards that of tasks that say yes or no, by a
+    prior of half a degree of freedom for each success and failure (as Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004).
+    Where each task does say yes or no, and where none or all succeed, the interval is Wilson's own.
     """
     import numpy
     from scipy.special import stdtrit
 
     successes_TX, trials_TX = numpy.broadcast_arrays(successes_TX, numpy.asarray(trials_TX, dtype=float))
-    tasks_X = (trials_TX > 0).sum(axis=0)
+    tasks_X, total_X = (trials_TX > 0).sum(axis=0), trials_TX.sum(axis=0)
+    votes_X = ((trials_TX <= 1) & numpy.isin(successes_TX, (0, 1))).all(axis=0)
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        total_X = trials_TX.sum(axis=0)
         rate_X = successes_TX.sum(axis=0) / total_X
-        spread_X = ((successes_TX - rate_X * trials_TX) ** 2).sum(axis=0)
-        variance_X = spread_X / total_X**2 * tasks_X / (tasks_X - 1)
-        agree_X = spread_X <= 1e-12 * total_X
-        votes_X = ((trials_TX <= 1) & numpy.isin(successes_TX, (0, 1))).all(axis=0)
-        n_X = numpy.where(agree_X | votes_X, tasks_X, rate_X * (1 - rate_X) / variance_X)
+        of_votes_X = rate_X * (1 - rate_X)
+        alike_X = total_X**2 / (trials_TX**2).sum(axis=0)  # as many tasks of equal weight
+        prior_X = 0.5 / (alike_X * numpy.maximum(of_votes_X, NEXT_TO_NONE))
+        squares_X = ((successes_TX - rate_X * trials_TX) ** 2).sum(axis=0) / total_X**2
+        degrees_X = tasks_X - 1 + prior_X
+        variance_X = (tasks_X * squares_X + prior_X * of_votes_X / alike_X) / degrees_X
+        as_votes_X = votes_X | (of_votes_X <= NEXT_TO_NONE)
+        n_X = numpy.where(as_votes_X, alike_X, of_votes_X / variance_X)
         z = NormalDist().inv_cdf((1 + confidence) / 2)
-        z_X = numpy.where(agree_X | votes_X, z, stdtrit(numpy.maximum(tasks_X - 1, 1), (1 + confidence) / 2))
+        z_X = numpy.where(as_votes_X, z, stdtrit(numpy.minimum(degrees_X, 1e6), (1 + confidence) / 2))
         centre_X = (rate_X + z_X**2 / (2 * n_X)) / (1 + z_X**2 / n_X)
-        half_X = z_X * numpy.sqrt(rate_X * (1 - rate_X) / n_X + (z_X / (2 * n_X)) ** 2) / (1 + z_X**2 / n_X)
+        half_X = z_X * numpy.sqrt(of_votes_X / n_X + (z_X / (2 * n_X)) ** 2) / (1 + z_X**2 / n_X)
     known_X = (tasks_X > 1) | ((tasks_X == 1) & votes_X)
     low_X = numpy.maximum(0.0, numpy.minimum(centre_X - half_X, rate_X))
     high_X = numpy.minimum(1.0, numpy.maximum(centre_X + half_X, rate_X))
     return numpy.where(known_X, low_X, numpy.nan), numpy.where(known_X, high_X, numpy.nan)
+
+
+def median_interval(values_by_task: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Between two of the values, whatever their distribution; None where not even all of them hold that much.
+
+    Source: Thompson, Annals of Mathematical Statistics 7 (1936).
+    """
+    from scipy.special import bdtr
+
+    ordered, n = sorted(values_by_task), len(values_by_task)
+    # The k-th value from either end leaves the median out where fewer than k of n even bets are won, or lost.
+    held = [k for k in range(1, n // 2 + 1) if 1 - 2 * bdtr(k - 1, n, 0.5) >= confidence]
+    return Interval(ordered[held[-1] - 1], ordered[-held[-1]]) if held else None
 
 
 def clustered_bootstrap(
@@ -111,27 +130,33 @@ def clustered_bootstrap(
 def clustered_band(
     values_TX: Array, *, seed: int, resamples: int = RESAMPLES, confidence: float = 0.95
 ) -> tuple[Array, Array]:
-    """``clustered_bootstrap`` at every point X of a curve, each resample drawing the same tasks for all of them.
-
-    Percentiles of few tasks are too narrow, by sqrt((T - 1) / T) and by taking normal quantiles for Student's; the
-    percentiles are moved out by as much. Source: Hesterberg, The American Statistician 69 (2015), section 5.3.
-    """
+    """``clustered_bootstrap`` at every point X of a curve, each resample drawing the same tasks for all of them."""
     import numpy
-    from scipy.special import ndtr, stdtrit
 
     tasks = len(values_TX)
     if tasks < 2:
         nothing_X = numpy.full(values_TX.shape[1], numpy.nan)
         return nothing_X, nothing_X
-    tail = float(ndtr(-sqrt(tasks / (tasks - 1)) * stdtrit(tasks - 1, (1 + confidence) / 2)))
-    means_RX = _weights_of_tasks(tasks, seed, resamples) @ values_TX
+    tail = bootstrap_tail(tasks, confidence)
+    means_RX = weights_of_tasks(tasks, seed, resamples) @ values_TX
     low_X, high_X = numpy.quantile(means_RX, [tail, 1 - tail], axis=0)
     agree_X = numpy.ptp(values_TX, axis=0) <= 1e-12 * numpy.abs(values_TX).max(axis=0)
     return numpy.where(agree_X, numpy.nan, low_X), numpy.where(agree_X, numpy.nan, high_X)
 
 
+def bootstrap_tail(tasks: int, confidence: float) -> float:
+    """What to cut off at either end of the resamples of so few tasks.
+
+    Their percentiles are too narrow, by sqrt((T - 1) / T) and by being normal quantiles where Student's are due, and
+    are moved out by as much. Source: Hesterberg, The American Statistician 69 (2015), section 5.3.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(-sqrt(tasks / (tasks - 1)) * stdtrit(tasks - 1, (1 + confidence) / 2)))
+
+
 @lru_cache(maxsize=8)
-def _weights_of_tasks(tasks: int, seed: int, resamples: int) -> Array:
+def weights_of_tasks(tasks: int, seed: int, resamples: int) -> Array:
     """(R, T): how often each resample draws each task, as a share. A report asks for the same ones very often."""
     import numpy
 

@@ -8,7 +8,7 @@ unless ``1 <= K <= n``. The pass@k form is from Chen et al., arXiv 2107.03374.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb, exp, inf, lgamma
+from math import comb
 
 
 def any_success(n: int, f: int, k: int) -> float:
@@ -70,38 +70,6 @@ def top_m_success(fast_ranked: Sequence[bool], n: int, k: int, m: int) -> float:
 def coin_flip_success(k: int) -> float:
     """What "any of K is faster" gives for a kernel identical to the reference under symmetric noise."""
     return 1 - 0.5**k
-
-
-def equivalent_k(n_and_f: Sequence[tuple[int, int]], score: float) -> float:
-    """The real K > 0 at which the mean of pass@K over tasks equals ``score``; ``inf`` where no K <= n does.
-
-    ``n_and_f`` has (drawn, good) for each task. Binomials are continued by the gamma function, so a score
-    under that of one sample has a K below 1. Only meaningful where ``score`` is the same metric as pass@K.
-    """
-    if not n_and_f:
-        raise ValueError("no task")
-    if score <= 0:
-        return 0.0
-    low, high = 0.0, float(min(n for n, _ in n_and_f))
-
-    def mean_success(k: float) -> float:
-        return sum(_continued_success(n, f, k) for n, f in n_and_f) / len(n_and_f)
-
-    # The gamma function rounds where the binomials of ``any_success`` do not.
-    if mean_success(high) < score - 1e-12:
-        return inf
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if mean_success(middle) < score else (low, middle)
-    return high
-
-
-def _continued_success(n: int, f: int, k: float) -> float:
-    if f == 0:
-        return 0.0
-    if k >= n - f + 1:
-        return 1.0
-    return 1 - exp(lgamma(n - f + 1) - lgamma(n - f - k + 1) + lgamma(n - k + 1) - lgamma(n + 1))
 
 
 def _check(n: int, k: int) -> None:

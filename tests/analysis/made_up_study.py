@@ -58,6 +58,7 @@ def records_of(
                 policy="made up",
                 sum_logprob=drawn.sum_logprob,
                 n_tokens=drawn.n_tokens,
+                seconds=2.0,
             )
             evaluations["s", "e", task, index] = evaluation_of(drawn, drawn.source or f"{task} {index}")
     return RunRecords(

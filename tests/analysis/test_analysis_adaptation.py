@@ -28,7 +28,6 @@ def records_of_steps(
     fast: dict[str, tuple[int, ...]],
     *,
     holdout: dict[str, tuple[int, ...]] | None = None,
-    trained_on: tuple[str, ...] | None = None,
     base: dict[str, list[Drawn]] | None = None,
     rollouts: int = 32,
 ) -> RunRecords:
@@ -51,7 +50,7 @@ def records_of_steps(
             sampling_sha256="s" if number == 0 else f"s{number}",
             first_index=rollouts * number,
             rollouts=rollouts,
-            trained_on=trained_on or tuple(fast),
+            trained_on=tuple(fast),
             tasks=of_tasks,
             kl=0.1 * number if number else None,
             update={"loss": -1.0, "seconds": 2.0, "update_tokens": 100} if number else None,
@@ -136,15 +135,6 @@ def test_coverage_says_where_the_base_policy_left_something_to_learn():
     assert found["coverage_regimes"]["saturated"] == {"units": 1, "base": 1.0, "at_best_step": 1.0}
 
 
-def test_tasks_that_were_not_trained_on_show_what_transfers():
-    fast = {"level1/1_x": (4, 16), "level1/2_x": (8, 6)}
-    found = adaptation_of(records_of_steps(fast, trained_on=("level1/1_x",)))["transfer"]
-    assert found["adapted_on"] == ["level1/1_x"]
-    rates = {(each["tasks"], each["step"]): each["verified"]["value"] for each in found["cells"]}
-    assert rates == {("trained", 0): 4 / 32, ("trained", 1): 0.5, ("other", 0): 0.25, ("other", 1): 6 / 32}
-    assert adaptation_of(records_of_steps(fast))["transfer"] is None
-
-
 def test_what_the_steps_say_of_themselves_is_passed_on():
     found = adaptation_of(records_of_steps({"level1/1_x": (4, 16)}))
     assert found["losses"] == [None, -1.0] and found["kl"] == [None, 0.1] and found["seconds"] == [None, 2.0]
@@ -155,7 +145,7 @@ BASE = {"level1/1_x": [Drawn(2.0, -3.0), Drawn(0.5, -2.0), Drawn(0.6, -1.0), Dra
 
 def test_any_of_k_after_adaptation_is_worth_the_samples_that_search_needs_for_it():
     found = adaptation_of(records_of_steps({"level1/1_x": (1, 0)}, base=BASE, rollouts=4))
-    assert found["equivalent_k"]["any_of_k"] == {"k": pytest.approx(4.0), "refusal": None}
+    assert found["equivalent_k"]["any_of_k"]["k"] == pytest.approx(4.0)
 
 
 def test_a_rate_of_single_samples_is_not_compared_with_best_of_n():

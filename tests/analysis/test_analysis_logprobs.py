@@ -72,7 +72,7 @@ def test_pooling_may_reverse_what_every_task_says():
     found = analysis_of("correlation", {"level1/1_slow": slow, "level1/2_fast": fast})
     assert found["pooled"]["sum"]["rho"] > 0.4
     assert found["within_task"]["sum"]["rho"]["value"] == pytest.approx(-1.0)
-    assert found["n"] == 10 and found["code_span"] is None
+    assert found["n"] == 10 and found["code"] is None
 
 
 def test_a_correlation_that_is_all_length_is_gone_once_length_is_held():
@@ -101,9 +101,21 @@ def test_code_is_told_from_talk_where_completions_say_which_tokens_it_is():
     }
     (found,) = ANALYSES["correlation"](Study.of(replace(records, completions=told)))
     assert found["pooled"]["sum"]["rho"] == pytest.approx(-1.0)
-    assert found["code_span"]["sum"]["rho"] == found["code_span"]["mean"]["rho"] == pytest.approx(1.0)
-    assert found["code_span"]["sum"]["n"] == 4
-    assert found["code_span"]["sum"]["whole_rho"]["value"] == pytest.approx(-1.0)
+    assert found["code"]["sum"]["rho"] == found["code"]["mean"]["rho"] == pytest.approx(1.0)
+    assert found["code"]["sum"]["n"] == 4
+    assert found["code"]["sum"]["whole_rho"]["value"] == pytest.approx(-1.0)
+
+
+def test_the_temperature_sampled_at_may_rank_otherwise_than_temperature_1():
+    records = records_of({"level1/1_x": [Drawn(1.0 + place, -1.0 - place) for place in range(4)]})
+    tempered = {
+        key: replace(each, sampling_logprobs=(-4.0 + each.index, -0.5)) for key, each in records.completions.items()
+    }
+    (found,) = ANALYSES["correlation"](Study.of(replace(records, completions=tempered)))
+    assert found["pooled"]["sum"]["rho"] == pytest.approx(-1.0) and found["code"] is None
+    assert found["tempered"]["sum"]["rho"] == pytest.approx(1.0)
+    (found,) = ANALYSES["correlation"](Study.of(records))
+    assert found["tempered"] is None
 
 
 def test_regimes_are_the_paper_s():

@@ -1,6 +1,7 @@
 from itertools import combinations
 from statistics import mean
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def test_every_curve_is_the_mean_over_all_subsets_of_what_the_selector_itself_ta
                     ),
                     None,
                 )
-                for subset in combinations(unit.judged, k)
+                for subset in combinations(unit.judged(), k)
             ]
             verified = mean(float(each is not None and each.fast(margin=MARGIN)) for each in taken)
             raw = mean(float(each is not None and each.fast_raw()) for each in taken)
@@ -96,15 +97,36 @@ def test_a_curve_is_saturated_where_it_reaches_95_percent_of_its_end():
 def test_a_selector_is_worth_the_k_at_which_search_succeeds_as_often():
     # One fast in four: random takes it in a quarter of the cases, as does one sample.
     found = scaling_of({"level1/1_x": [Drawn(2.0), Drawn(0.5), Drawn(0.6), Drawn(0.7)]})
-    assert found["equivalent_k"]["random"]["verified"] == {"k": pytest.approx(1.0), "refusal": None}
+    equal = {"k": pytest.approx(1.0), "low": None, "high": None, "open": False, "refusal": None}
+    assert found["equivalent_k"]["random"]["verified"] == equal
     assert found["equivalent_k"]["any"]["verified"]["k"] == pytest.approx(4.0)
+
+
+def test_what_search_is_worth_is_as_uncertain_as_the_tasks_differ():
+    one_of_four = [Drawn(2.0), Drawn(0.5), Drawn(0.6), Drawn(0.7)]
+    found = scaling_of({"level1/1_x": one_of_four, "level1/2_y": one_of_four})["equivalent_k"]["random"]["verified"]
+    assert (found["low"], found["high"], found["open"]) == (pytest.approx(1.0), pytest.approx(1.0), False)
+    solved, unsolved = [Drawn(2.0), Drawn(None)], [Drawn(None), Drawn(None)]
+    found = scaling_of({"level1/1_x": solved, "level1/2_y": unsolved})["equivalent_k"]["random"]["verified"]
+    assert found["k"] == pytest.approx(2.0) and found["low"] == 0.0 and not found["open"]
+
+
+def test_where_the_curve_is_flat_no_k_is_as_good_as_another():
+    many = [Drawn(2.0)] * 8 + [Drawn(None)] * 8
+    found = scaling_of({"level1/1_x": many, "level1/2_y": many})["equivalent_k"]["surprisal-top3"]["verified"]
+    assert found["k"] is None and found["refusal"] == (
+        "search is as successful, to half a point, from K = 6 to the 16 drawn: no one K can be read off"
+    )
 
 
 def test_a_rate_of_single_samples_is_not_read_off_a_curve_of_any_of_k():
     (group,) = study_of({"level1/1_x": [Drawn(2.0), Drawn(0.5)]}).groups
-    assert equivalent(group, "raw", 0.5, metric=ANY_OF_K)["k"] == pytest.approx(1.0)
-    assert equivalent(group, "raw", 0.5, metric=PER_SAMPLE) == {
+    assert equivalent(group, "raw", numpy.array([0.5]), metric=ANY_OF_K)["k"] == pytest.approx(1.0)
+    assert equivalent(group, "raw", numpy.array([0.5]), metric=PER_SAMPLE) == {
         "k": None,
+        "low": None,
+        "high": None,
+        "open": False,
         "refusal": "the share of single samples that are fast cannot be read off a curve of the share of tasks solved "
         "by what was taken of K candidates: they are different metrics",
     }

@@ -57,6 +57,31 @@ def test_every_selector_is_there_with_its_control_whatever_the_run_was_asked_for
     assert {("surprisal-top3", "random-top3"), ("surprisal-top3", "confidence-top3")} <= pairs
 
 
+def test_code_alone_and_the_temperature_sampled_at_choose_where_they_are_known():
+    """By the whole answer #0 is the least expected, by its code #1, and by the temperature sampled at #2."""
+    records = records_of({"level1/1_x": [Drawn(2.0), Drawn(3.0), Drawn(4.0)]})
+    logprobs = {0: (-9.0, -1.0), 1: (-1.0, -8.0), 2: (-1.0, -1.0)}
+    tempered = {0: (-1.0, -1.0), 1: (-1.0, -1.0), 2: (-5.0, -1.0)}
+
+    def told(each, **more):
+        return replace(each, logprobs=logprobs[each.index], sampling_logprobs=tempered[each.index], **more)
+
+    def chosen(completions):
+        (found,) = ANALYSES["selection"](Study.of(replace(records, completions=completions)))
+        return {name: each["mean_speedup"]["value"] for name, each in found["selectors"].items()}, found
+
+    known = {key: told(each, code_tokens=(1, 2)) for key, each in records.completions.items()}
+    speedups, found = chosen(known)
+    assert speedups["surprisal"] == speedups["surprisal-sum"] == 2.0
+    assert speedups["surprisal-code"] == speedups["surprisal-code-sum"] == 3.0
+    assert speedups["surprisal-tempered"] == speedups["surprisal-code-top3"] == 4.0
+    assert found["selectors"]["surprisal-code-sum"]["of"] == "code" and found["selectors"]["random"]["of"] is None
+    pairs = {(each["selector"], each["control"]) for each in found["comparisons"]}
+    assert ("surprisal-code-top3", "confidence-code-top3") in pairs
+    speedups, _ = chosen({key: told(each) for key, each in records.completions.items()})
+    assert "surprisal-code" not in speedups and "surprisal-tempered" in speedups
+
+
 def test_two_selectors_are_compared_by_the_tasks_that_only_one_of_them_wins():
     # As in the paper's table: surprisal wins three tasks that confidence loses, and they agree on two.
     tasks = {f"level1/{number}_x": group_of(2.0, 0.5) for number in (1, 2, 3)}

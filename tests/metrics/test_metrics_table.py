@@ -215,4 +215,7 @@ def test_the_share_of_the_floor_is_a_mean_over_the_tasks_that_know_theirs():
         TaskResults(task="lost"),
     )
     assert isclose(METRICS["floor_share"](known), (0.8 + 0.2) / 2)
+    near, *others = known.tasks
+    again = replace(known, tasks=(replace(near, confirmation=timed(0.8, 0.4)), *others))
+    assert isclose(METRICS["floor_share"](again), (0.5 + 0.2) / 2)
     assert METRICS["floor_share"](FOUR_TASKS) is None

@@ -14,11 +14,11 @@ def rows_of(path):
 
 
 def test_every_candidate_choice_and_step_has_a_row(tmp_path, capsys):
-    a, b = make_synthetic_run(tmp_path, tasks=2, k=8, seeds=(0, 1), strategies=("oracle", "random"), steps=1)
+    a, b = make_synthetic_run(tmp_path, tasks=2, k=16, seeds=(0, 1), strategies=("oracle", "random"), steps=1)
     assert main(["export", str(a), str(b), "--to", str(tmp_path / "flat")]) == 0
     samples = rows_of(tmp_path / "flat" / "samples.csv")
-    # 8 searched, and 4 + 1 of the adaptation's second step; two tasks and two seeds.
-    assert len(samples) == 4 * (8 + 5)
+    # 16 searched, and 4 + 1 of the adaptation's second step; two tasks and two seeds.
+    assert len(samples) == 4 * (16 + 5)
     assert {(row["task"], row["seed"]) for row in samples} == {
         (f"level1/{name}", seed)
         for name in ("4_Matrix_vector_multiplication_", "5_Matrix_scalar_multiplication")
@@ -26,7 +26,7 @@ def test_every_candidate_choice_and_step_has_a_row(tmp_path, capsys):
     }
     assert len(rows_of(tmp_path / "flat" / "choices.csv")) == 4 * 3
     assert len(rows_of(tmp_path / "flat" / "steps.csv")) == 4 * 2
-    assert f"wrote {tmp_path / 'flat' / 'samples.csv'}: 52 rows\n" in capsys.readouterr().out
+    assert f"wrote {tmp_path / 'flat' / 'samples.csv'}: 84 rows\n" in capsys.readouterr().out
 
 
 def test_a_value_survives_and_what_was_not_measured_is_empty(tmp_path):

@@ -46,18 +46,54 @@ def test_a_figure_is_svg_and_png_with_a_title_and_a_caption(figures, name):
     assert len(figure.title) > 20 and figure.caption.endswith(".")
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_what_is_written_in_a_figure_lies_within_it(study, name):
+@pytest.fixture(scope="module")
+def drawn(study) -> dict:
+    """The figures as matplotlib draws them for a screen, by name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    found = {}
     with house_style():
-        figure = FIGURES[name](study).figure
-        FigureCanvasAgg(figure).draw()
-        texts = [figure._suptitle, *(text for axis in figure.axes for text in (axis.xaxis.label, axis.yaxis.label))]
-        for text in (each for each in texts if each.get_text()):
-            box = text.get_window_extent()
-            assert box.x0 >= -1 and box.y0 >= -1, text
-            assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, text
+        for name, draw in FIGURES.items():
+            found[name] = draw(study).figure
+            FigureCanvasAgg(found[name]).draw()
+    return found
+
+
+def tick_labels(axis) -> list[list]:
+    """Of both axes those that are drawn: others stand ready beyond the limits."""
+    found = []
+    for ticks, labels, (low, high) in (
+        (axis.get_xticks(), axis.get_xticklabels(), sorted(axis.get_xlim())),
+        (axis.get_yticks(), axis.get_yticklabels(), sorted(axis.get_ylim())),
+    ):
+        shown = [label for tick, label in zip(ticks, labels, strict=True) if low <= tick <= high and label.get_text()]
+        found.append(shown)
+    return found
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_is_written_in_a_figure_lies_within_it(drawn, name):
+    figure = drawn[name]
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    texts = [
+        figure._suptitle,
+        *(text for legend in legends for text in legend.get_texts()),
+        *(text for axis in figure.axes for text in (axis.xaxis.label, axis.yaxis.label, *axis.texts)),
+        *(label for axis in figure.axes for labels in tick_labels(axis) for label in labels),
+    ]
+    for text in (each for each in texts if each.get_text() and each.get_visible()):
+        box = text.get_window_extent()
+        assert box.x0 >= -1 and box.y0 >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_labels_of_an_axis_do_not_run_into_each_other(drawn, name):
+    for axis in drawn[name].axes:
+        for labels in tick_labels(axis):
+            boxes = [label.get_window_extent() for label in labels]
+            for number, box in enumerate(boxes):
+                assert not any(box.overlaps(other) for other in boxes[number + 1 :]), labels[number]
 
 
 def test_the_same_numbers_make_the_same_file(study, figures):
@@ -147,8 +183,8 @@ def test_the_title_of_the_prefilter_figure_says_where_a_ranking_is_over_and_unde
     analyses = {**study["analyses"], "prefilter": [{**each, "against_random": against}]}
     with house_style():
         assert FIGURES["prefilter"]({**study, "analyses": analyses}).title == (
-            "Against random order: least expected first is over it at m = 1 to 3; "
-            f"most expected first is under it at m = {n}"
+            "Against random order, least expected first finds more at m = 1 to 3; "
+            f"most expected first finds fewer at m = {n}"
         )
 
 

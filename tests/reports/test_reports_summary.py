@@ -30,8 +30,9 @@ def test_the_report_holds_every_metric_of_every_strategy(tmp_path):
 def test_every_rate_lies_in_its_interval(tmp_path):
     report = report_of(write_run(tmp_path, "surprisal", "random"))
     for each in report["strategies"].values():
-        for name, (low, high) in each["intervals"].items():
+        for name, (low, high) in ((name, ends) for name, ends in each["intervals"].items() if ends):
             assert low <= each["metrics"][name] <= high, name
+        assert each["intervals"]["median_speedup"] is None  # of five values, none can be left out
 
 
 def test_strategies_that_share_candidates_have_one_entry_for_them(tmp_path):
@@ -119,7 +120,7 @@ def test_samples_are_counted_by_task_too(tmp_path):
 
 def test_rollouts_of_several_steps_are_no_k_subsets_of_one_another(tmp_path):
     searched, adapted = study_of(tmp_path, steps=2)["samples"]
-    assert adapted["strategies"] == ["batch-ttt"] and adapted["any_of_k"] == [] and adapted["k"] == 12
+    assert adapted["strategies"] == ["batch-ttt"] and adapted["any_of_k"] == [] and adapted["k"] == 6
     assert searched["any_of_k"]
 
 

@@ -129,7 +129,7 @@ def test_adaptation_is_told_step_by_step_with_what_choosing_a_step_is_worth(tmp_
     assert [line.split("  ")[0] for line in lines[start + 1 : start + 5]] == [
         "per sample",
         "per sample, raw",
-        "any of 8",
+        "any of 4",
         "correct",
     ]
     said = " ".join(lines[start + 5 :]).split("null:")[0]

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
-from pytest_kernelbench.stats import clustered_band, clustered_bootstrap, clustered_rate, clustered_rate_band, wilson
+from pytest_kernelbench.stats import (
+    clustered_band,
+    clustered_bootstrap,
+    clustered_rate,
+    clustered_rate_band,
+    median_interval,
+    wilson,
+)
 
 
 @given(st.integers(1, 200), st.data())
@@ -86,8 +93,9 @@ def test_one_task_says_nothing_about_the_spread_between_tasks():
 
 def test_tasks_that_agree_say_nothing_about_how_others_would_differ():
     assert clustered_bootstrap([0.2, 0.2, 0.2], seed=0) is None
-    assert clustered_rate([0.0] * 20) == wilson(0, 20)
-    assert clustered_rate([0.5] * 20) == wilson(10, 20)
+    assert clustered_rate([0.0] * 20) == pytest.approx(wilson(0, 20))
+    assert clustered_rate([1.0] * 20) == pytest.approx(wilson(20, 20))
+    assert clustered_rate([1e-6] * 20) == pytest.approx(wilson(0, 20), abs=1e-3)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
@@ -106,18 +114,36 @@ counts = st.lists(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n
 
 
 @given(counts)
-def test_trials_of_one_task_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(counts):
-    """Solved for the number of independent trials, the interval gives back the variance of a ratio over tasks."""
+def test_trials_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(counts):
+    """Both ends solve Wilson's equation for the moderated variance of a ratio over tasks."""
     successes, trials = zip(*counts, strict=True)
     rate, tasks = sum(successes) / sum(trials), len(counts)
-    spread = sum((good - rate * n) ** 2 for good, n in counts)
-    if spread < 1e-9:
+    if rate in (0, 1) or all(n == 1 for n in trials):
         return
-    variance = spread / sum(trials) ** 2 * tasks / (tasks - 1)
-    if any(n > 1 for n in trials):
-        n, quantile = rate * (1 - rate) / variance, t.ppf(0.975, tasks - 1)
-        for end in clustered_rate(successes, trials):
-            assert (end - rate) ** 2 == pytest.approx(quantile**2 * end * (1 - end) / n, abs=1e-9) or end in (0, 1)
+    alike = sum(trials) ** 2 / sum(n * n for n in trials)
+    found = tasks / (tasks - 1) * sum((good - rate * n) ** 2 for good, n in counts) / sum(trials) ** 2
+    prior = 0.5 / (alike * rate * (1 - rate))
+    variance = ((tasks - 1) * found + prior * rate * (1 - rate) / alike) / (tasks - 1 + prior)
+    n, quantile = rate * (1 - rate) / variance, t.ppf(0.975, tasks - 1 + prior)
+    for end in clustered_rate(successes, trials):
+        assert (end - rate) ** 2 == pytest.approx(quantile**2 * end * (1 - end) / n, abs=1e-9)
+
+
+@given(st.integers(1, 14))
+def test_the_interval_of_a_median_leaves_out_at_most_one_outcome_in_twenty(n):
+    """Every way in which n values may lie around their median is equally likely."""
+    found = median_interval(list(range(n)))
+    if found is None:
+        assert 2 / 2**n > 0.05
+        return
+    low, high = (int(end) for end in found)
+    outcomes = [sum(signs) for signs in product([0, 1], repeat=n)]  # how many values are below the median
+
+    def held(first: int, last: int) -> float:
+        return sum(first < below <= last for below in outcomes) / len(outcomes)
+
+    assert held(low, high) >= 0.95 and low == n - 1 - high
+    assert low + 1 >= n - 1 - low or held(low + 1, high - 1) < 0.95
 
 
 def test_samples_of_one_task_do_not_narrow_what_is_known_of_tasks():
@@ -133,6 +159,13 @@ def test_the_interval_of_a_rate_holds_it_as_often_as_it_says_where_few_tasks_are
     assert ((low_X <= truth) & (truth <= high_X)).mean() > 0.93
     low_X, high_X = clustered_band(rates_TX, seed=1)
     assert ((low_X <= truth) & (truth <= high_X)).mean() < 0.5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(0.0, 0.2), min_size=3, max_size=8))
+def test_rates_that_become_nothing_leave_an_interval_that_does_not_jump(rates):
+    near, at = clustered_rate([1e-7 * rate for rate in rates]), clustered_rate([0.0] * len(rates))
+    assert near == pytest.approx(at, abs=1e-3)
 
 
 def test_the_interval_of_five_log_speed_ups_holds_their_mean_nine_times_in_ten():

@@ -1,5 +1,5 @@
 from itertools import combinations
-from math import inf, isclose
+from math import isclose
 from statistics import mean
 
 import pytest
@@ -10,7 +10,6 @@ from pytest_kernelbench.stats import (
     any_success,
     argmax_mean,
     coin_flip_success,
-    equivalent_k,
     expected_max,
     random_correct_success,
     random_top_m_success,
@@ -94,24 +93,6 @@ def test_top_1_of_a_ranking_is_its_argmax_and_the_top_of_all_is_any(group_and_k)
     ranked = [fast for fast in group if fast is not None]
     assert close(top_m_success(ranked, len(group), k, 1), argmax_mean(list(map(float, ranked)), len(group), k))
     assert close(top_m_success(ranked, len(group), k, k), any_success(len(group), group.count(True), k))
-
-
-@given(st.lists(st.tuples(st.integers(8, 64), st.integers(1, 8)), min_size=1, max_size=5), st.integers(1, 8))
-def test_equivalent_k_finds_the_k_that_any_success_was_computed_at(n_and_f, k):
-    score = mean(any_success(n, f, k) for n, f in n_and_f)
-    found = equivalent_k(n_and_f, score)
-    assert found <= k + 1e-6
-    # Nearer to 1 the curve is flat, and many K fit equally well.
-    if score < 1 - 1e-6:
-        assert isclose(found, k, rel_tol=1e-6)
-
-
-def test_a_score_under_one_sample_s_is_worth_less_than_one_sample():
-    assert 0.4 < equivalent_k([(64, 16)], 0.125) < 0.5
-
-
-def test_a_score_that_no_k_reaches_is_worth_infinitely_many_samples():
-    assert equivalent_k([(64, 16), (64, 0)], 0.75) == inf
 
 
 def test_a_coin_flip_gives_the_published_best_of_n_curve_within_five_points():

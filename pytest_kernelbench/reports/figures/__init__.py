@@ -23,7 +23,7 @@ from pytest_kernelbench.reports.figures import (
     teaser,
     trajectory,
 )
-from pytest_kernelbench.reports.figures.style import NotDrawn, house_style
+from pytest_kernelbench.reports.figures.style import COLUMN_INCHES, NotDrawn, house_style
 
 FIGURES = {
     "teaser": teaser.draw,
@@ -40,13 +40,14 @@ FIGURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFigure:
-    """``svg`` is a whole file's text, ``png`` another's bytes."""
+    """``svg`` is a whole file's text, ``png`` another's bytes; ``wide``: of several panels side by side."""
 
     name: str
     title: str
     caption: str
     svg: str
     png: bytes
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def draw_figures(report: Mapping[str, Any]) -> Figures:
                     caption=drawing.caption,
                     svg=svg.getvalue(),
                     png=png.getvalue(),
+                    wide=drawing.figure.get_figwidth() > COLUMN_INCHES,
                 )
             )
     return Figures(drawn=tuple(drawn), absent=absent)

@@ -18,6 +18,7 @@ from pytest_kernelbench.reports.figures.style import (
 )
 from pytest_kernelbench.reports.numbers import scope
 
+LEAST_DIFFERENCE = 0.005  # of a rate: half a point
 LABELS = {"surprisal": "least expected first", "confidence": "most expected first"}
 
 
@@ -36,21 +37,26 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (
         f"Candidates ranked before any was built; {scope(report)}; success is one that is verified fast on its first "
-        "timing. Bands: 95 % bootstrap over tasks. Over and under: the interval of the difference at that m excludes 0."
+        "timing. Bands: 95 % over tasks, of each curve for itself. More and fewer: at that m the interval of the "
+        "difference excludes 0; of so many m some would by chance."
     )
     return finish(figure, _title(each), caption)
 
 
 def _title(each: Mapping[str, Any]) -> str:
+    """Where a ranking differs from random order, by more than the interval of the difference and than can be seen."""
     said = []
     for ranking, label in LABELS.items():
         against = each["against_random"][ranking]["verified"]
         bounds = list(zip(each["m"], against["low"] or (), against["high"] or (), strict=False))
-        over = [m for m, low, _ in bounds if low is not None and low > 1e-9]
-        under = [m for m, _, high in bounds if high is not None and high < -1e-9]
-        parts = [f"{word} it at m = {_span(ms)}" for word, ms in (("over", over), ("under", under)) if ms]
-        said.append(f"{label} is {' and '.join(parts) or 'nowhere apart from it'}")
-    return f"Against random order: {'; '.join(said)}"
+        more = [m for m, low, _ in bounds if low is not None and low > LEAST_DIFFERENCE]
+        fewer = [m for m, _, high in bounds if high is not None and high < -LEAST_DIFFERENCE]
+        parts = [f"{word} at m = {_span(ms)}" for word, ms in (("more", more), ("fewer", fewer)) if ms]
+        if parts:
+            said.append(f"{label} finds {' and '.join(parts)}")
+    if not said:
+        return "No ranking is told apart from random order, whatever is evaluated of it"
+    return f"Against random order, {'; '.join(said)}"
 
 
 def _span(numbers: list[int]) -> str:

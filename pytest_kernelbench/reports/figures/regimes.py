@@ -53,7 +53,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     log_axis(spread, "sd of the summed log-probability, nats")
     spread.set_yticks([])
     spread.set_ylabel(f"{len(spreads)} cases, by spread")
-    spread.legend(loc="upper left")
+    spread.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="white")
     present = [regime for regime in REGIMES if each["regimes"].get(regime, {}).get("tasks")]
     for number, (name, series) in enumerate(SELECTORS.items()):
         points = [

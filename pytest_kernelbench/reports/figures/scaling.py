@@ -28,10 +28,12 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     figure, axes = new_figure(len(sets), height=3.4)
     for axis, each in zip(axes, sets, strict=True):
         ks = each["k"]
-        curve(axis, ks, each["success"]["any"]["verified"], "any of K, verified", SERIES[0])
         curve(axis, ks, each["success"]["any"]["raw"], "any of K, raw", SERIES[1])
+        curve(axis, ks, each["success"]["any"]["verified"], "any of K, verified", SERIES[0])
         if "surprisal" in each["success"]:
-            curve(axis, ks, each["success"]["surprisal"]["verified"], "least expected of K, verified", SERIES[2])
+            curve(axis, ks, each["success"]["surprisal"]["verified"], "surprisal's of K, verified", SERIES[2])
+        random = {**each["success"]["random"]["verified"], "low": None, "high": None}
+        curve(axis, ks, random, "a random correct one of K, verified", SERIES[3])
         axis.plot(
             ks, [100 * value for value in each["coin_flip"]], color=NULL.color, ls=NULL.dash, label="coin flip, raw"
         )
@@ -44,7 +46,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
                 ls=IDENTITY.dash,
                 marker=IDENTITY.marker,
                 markevery=every_octave(ks),
-                label=f"the reference itself, raw (n = {each['identity']['n']})",
+                label=f"K times the reference, raw (n = {each['identity']['n']})",
             )
         count_axis(axis, "candidates K", ks[-1])
         if len(sets) > 1:
@@ -56,7 +58,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     first = sets[0]
     caption = (
         f"{scope(report)}; exact means over all choices of K among {first['k'][-1]} candidates, first timings; bands: "
-        "95 % bootstrap over tasks. The reference itself: its measured rate, continued as 1 - (1 - rate)^K."
+        "95 % over tasks. Coin flip and reference: any of K kernels that are the reference, by symmetric noise, and by "
+        "how often it was timed faster than itself, continued as 1 - (1 - rate)^K."
     )
     return finish(figure, _title(first), caption)
 

@@ -29,7 +29,11 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no candidate was judged")
     # Of several sets of candidates the largest; the others are in report.json.
     each = max(sets, key=lambda one: len(one["selectors"]))
-    selectors = {name: values for name, values in each["selectors"].items() if values["fast_1"]}
+    selectors = {
+        name: values
+        for name, values in each["selectors"].items()
+        if values["fast_1"] and values["of"] in (None, "whole")  # the others are in the table
+    }
     if not selectors:
         raise NotDrawn("no candidate was judged")
     ranked = sorted(
@@ -65,8 +69,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     success.set_xlabel("tasks whose choice is fast, %")
     speedup_axis(speedup, "speed-up of the choice")
     caption = (
-        f"Every selector replayed on the same candidates by their first timings; {scope(report)}; 95 % intervals, "
-        "bootstrapped over tasks. Random ones are exact expectations."
+        f"Every selector replayed on the same candidates by their first timings; {scope(report)}; 95 % intervals "
+        "over tasks. Random ones are exact expectations."
     )
     return finish(figure, _title(each), caption)
 

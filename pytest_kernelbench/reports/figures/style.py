@@ -88,13 +88,25 @@ def house_style() -> Iterator[None]:
         yield
 
 
+COLUMN_INCHES = 5.2
+
+
 def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with ``panels`` axes in a row; inches, one column of a page wide if there is one."""
+    """A figure with ``panels`` axes, at most three in a row; inches, ``height`` of one row.
+
+    One panel is as wide as a column of a page.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width or (5.2 if panels == 1 else 3.4 * panels), height), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    return figure, list(axes)
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width or (COLUMN_INCHES if panels == 1 else 3.4 * columns), height * rows))
+    # Wide enough at the edges for what text is wider in one file format than in the other.
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[panels:]:
+        axis.remove()
+    return figure, axes[:panels]
 
 
 def finish(figure: Figure, title: str, caption: str) -> Drawing:
@@ -158,10 +170,17 @@ def log_axis(axis: Axes, label: str, unit: str = "") -> None:
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     few = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
-    axis.xaxis.set_major_locator(LogLocator(subs=few) if high / low > 4 else MaxNLocator(6))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
+    axis.xaxis.set_major_locator(LogLocator(subs=few) if high / low > 4 else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value) + unit))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(label)
+
+
+def _short(value: float) -> str:
+    """``0.5``, ``2000``, ``20k``, ``2M``."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:.10g}"
 
 
 def speedup_axis(axis: Axes, label: str) -> None:
@@ -187,7 +206,7 @@ def legend_above(axis: Axes) -> None:
 
 def every_octave(xs: Sequence[float]) -> list[int]:
     """Places of 1, 2, 4, ... and of the last where ``xs`` are many; of all where they are few."""
-    if len(xs) <= 16:
+    if len(xs) <= 12:
         return list(range(len(xs)))
     powers = {2**power for power in range(64)}
     return [place for place, x in enumerate(xs) if x in powers or place == len(xs) - 1]

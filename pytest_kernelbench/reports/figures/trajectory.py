@@ -7,7 +7,6 @@ from math import nan
 from typing import Any
 
 from pytest_kernelbench.reports.figures.style import (
-    MARGIN_COLOR,
     SERIES,
     Drawing,
     NotDrawn,
@@ -18,6 +17,8 @@ from pytest_kernelbench.reports.figures.style import (
 )
 from pytest_kernelbench.reports.numbers import scope
 
+THIN = "#bbbbbb"
+
 
 def draw(report: Mapping[str, Any]) -> Drawing:
     runs = report["analyses"]["adaptation"]
@@ -25,13 +26,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no strategy adapted the policy")
     figure, axes = new_figure(len(runs), height=3.4)
     for axis, run in zip(axes, runs, strict=True):
-        for task in run["per_task"].values():
-            axis.plot(
-                run["steps"],
-                [nan if rate is None else 100 * rate for rate in task["verified"]],
-                color=MARGIN_COLOR,
-                lw=0.6,
-            )
+        for rates in _by_task(run["per_task"], report["units"]):
+            axis.plot(run["steps"], rates, color=THIN, linewidth=0.6)
         curve(axis, run["steps"], run["per_sample"]["verified"], "per sample, verified", SERIES[0])
         curve(axis, run["steps"], run["per_sample"]["raw"], "per sample, raw", SERIES[1])
         curve(axis, run["steps"], run["any_of_k"]["verified"], f"any of {run['samples_per_task']}, verified", SERIES[2])
@@ -50,11 +46,20 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             axis.set_title(run["strategy"], pad=12)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (
-        f"{scope(report)}, {runs[0]['samples_per_task']} samples a task and step. Bands: 95 % bootstrap over tasks; "
+        f"{scope(report)}, {runs[0]['samples_per_task']} samples a task and step. Bands: 95 % over tasks; "
         "thin lines: single tasks, per sample, verified. The best step is chosen by the very samples that it is shown "
         "for, which flatters it."
     )
     return finish(figure, "; ".join(_verdict(run) for run in runs), caption)
+
+
+def _by_task(per_unit: Mapping[str, Any], units: Mapping[str, Any]) -> list[list[float]]:
+    """In %, the mean over the seeds of each task; a step without rollouts is a gap."""
+    of_task: dict[str, list[list[float]]] = {}
+    for name, rates in per_unit.items():
+        task = units[name]["task"] if name in units else name
+        of_task.setdefault(task, []).append([nan if rate is None else 100 * rate for rate in rates["verified"]])
+    return [[sum(at) / len(at) for at in zip(*seeds, strict=True)] for seeds in of_task.values()]
 
 
 def _verdict(run: Mapping[str, Any]) -> str:

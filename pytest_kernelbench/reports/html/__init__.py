@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.reports.html.candidates import candidates_by_task
-from pytest_kernelbench.reports.numbers import as_percent, as_rate, as_times, scope
+from pytest_kernelbench.reports.numbers import as_amount, as_percent, as_rate, as_times, scope
 from pytest_kernelbench.reports.tables import tables_of
 from pytest_kernelbench.runs import RunRecords
 
@@ -58,7 +58,8 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         "rate": as_rate,
         "times": as_times,
         "short_id": lambda task: Task(id=task, source="").short_id,
-        "name_only": lambda task: task[len(Task(id=task, source="").short_id) :].strip("_").replace("_", " "),
+        "amount": as_amount,
+        "name_only": _name_only,
         "data_uri": _data_uri,
     }
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -67,6 +68,8 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         options=records.options,
         scope=scope(report),
         thresholds=THRESHOLDS,
+        costs={head: key for head, key in COSTS.items() if _known(report, key)},
+        floors=(report["analyses"]["floor"] or {"strategies": {}})["strategies"],
         tasks=candidates_by_task(records),
         figures=figures,
         tables={name: table for name, table in tables_of(report).items() if name not in SHOWN_ANYWAY},
@@ -76,6 +79,20 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
     )
     # A lone surrogate in a line of a candidate's log has no UTF-8; nothing of it is worth failing for.
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+COSTS = {"Answers": "rollouts", "Tokens": "tokens", "Seconds": "seconds"}
+
+
+def _known(report: Mapping[str, Any], cost: str) -> bool:
+    return any(each[cost] is not None for each in report["analyses"]["cost"]["strategies"].values())
+
+
+def _name_only(unit: str) -> str:
+    """``Matrix scalar multiplication, seed 1``."""
+    task, _, seed = unit.partition("[seed=")
+    name = task[len(Task(id=task, source="").short_id) :].strip("_").replace("_", " ")
+    return f"{name}, seed {seed.rstrip(']')}" if seed else name
 
 
 def _content_security_policy(style: str, script: str) -> str:

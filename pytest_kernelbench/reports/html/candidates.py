@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ NOT_JUDGED = "not judged"
 class TaskCandidates:
     """``packed`` is what the page unpacks when the task is opened: JSON, gzipped, in base64.
 
-    ``fast`` counts candidates that are verified on their first timing; ``distinct`` counts texts.
+    Candidates that several sets share are counted once. ``fast`` counts those that are verified on their first timing;
+    ``distinct`` counts texts. ``flagged`` has an entry for each piece of evidence, with the answers that it is about.
     """
 
     task: str
@@ -51,19 +52,35 @@ def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
             chosen = {user.strategy: user.tasks[place].selection for user in users}
             entries = _entries(results.tasks[place], results.margin, chosen, refuted.get(task, {}), texts)
             sets.append({"strategies": [user.strategy for user in users], "candidates": entries})
-        entries = [entry for each in sets for entry in each["candidates"]]
+        judged = _once((sample, results.margin) for results, _ in groups for sample in results.tasks[place].samples)
         tasks.append(
             TaskCandidates(
                 task=task,
-                drawn=sum(len(entry["indices"]) for entry in entries),
-                correct=sum(len(entry["indices"]) for entry in entries if entry["outcome"] == Outcome.CORRECT.value),
-                fast=sum(len(entry["indices"]) for entry in entries if entry["fast"]),
+                drawn=len(judged),
+                correct=sum(each.evaluation is not None and each.evaluation.correct for each, _ in judged),
+                fast=sum(each.evaluation is not None and each.evaluation.fast(1.0, margin) for each, margin in judged),
                 distinct=len(texts),
-                flagged=tuple(entry for entry in entries if entry["flags"]),
+                flagged=_flagged(entry for each in sets for entry in each["candidates"]),
                 packed=_packed({"sets": sets, "texts": texts}),
             )
         )
     return tasks
+
+
+def _once(samples: Iterable[tuple[Sample, float]]) -> list[tuple[Sample, float]]:
+    """Sets that share a candidate hold one and the same record of it."""
+    found = {(each.index, id(each.completion), id(each.evaluation)): (each, margin) for each, margin in samples}
+    return list(found.values())
+
+
+def _flagged(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    found: dict[tuple[Any, ...], Entry] = {}
+    for entry in entries:
+        if entry["flags"]:
+            evidence = {key: entry[key] for key in ("flags", "outcome", "detail")}
+            row = found.setdefault((*entry["flags"], entry["outcome"], entry["detail"]), {**evidence, "indices": []})
+            row["indices"] = sorted({*row["indices"], *entry["indices"]})
+    return tuple(found.values())
 
 
 def _groups(records: RunRecords) -> Iterator[tuple[StrategyResults, list[StrategyResults]]]:

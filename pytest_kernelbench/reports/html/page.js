@@ -165,7 +165,7 @@ function candidateList({ candidates, strategies }, texts) {
   const heading = element("div", "heading row");
   heading.setAttribute("aria-hidden", "true");
   const plot = element("span", "plot");
-  plot.append(axis(x));
+  if (candidates.some(({ speedup }) => speedup)) plot.append(axis(x));
   heading.append(element("span", "", "Answers"), element("span", "", "Outcome"), plot);
   heading.append(element("span", "", "Speed-up [95 %]"), element("span", "", "Flags; chosen by"));
   return [heading, ...candidates.map((candidate) => candidateDetails(candidate, strategies, x, texts))];
@@ -192,14 +192,14 @@ function candidateDetails(candidate, strategies, x, texts) {
 }
 
 function shortened(indices) {
-  const shown = indices.slice(0, 3).map((index) => `#${index}`).join(", ");
-  return indices.length > 3 ? `${shown} and ${indices.length - 3} more` : shown;
+  if (indices.length <= 4) return indices.map((index) => `#${index}`).join(", ");
+  return `${indices.slice(0, 3).map((index) => `#${index}`).join(", ")} and ${indices.length - 3} more`;
 }
 
 function fill(details, candidate, texts) {
   if (candidate.detail) details.append(element("p", "log", candidate.detail));
   const facts = element("dl", "facts");
-  const all = candidate.indices.length > 3 ? [["answers", candidate.indices.map((index) => `#${index}`).join(", ")]] : [];
+  const all = candidate.indices.length > 4 ? [["answers", candidate.indices.map((index) => `#${index}`).join(", ")]] : [];
   for (const [name, value] of [...all, ...candidate.facts]) facts.append(element("dt", "", name), element("dd", "", value));
   if (candidate.calls_ms.length) {
     facts.append(element("dt", "", `${candidate.calls_ms.length} single calls`), calls(candidate.calls_ms));
