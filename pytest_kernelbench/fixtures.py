@@ -36,6 +36,9 @@ class KernelPool:
         self._benchmark = benchmark
         self._item = item
 
+    def __repr__(self) -> str:
+        return f"KernelPool({self.task.id}, {self.strategy.name})"
+
     @cached_property
     def candidates(self) -> Sequence[Judged]:
         """Each with its evaluation, in order of index. Raises HarnessError."""

@@ -34,6 +34,10 @@ MARKER = (
     'kernelbench(level, task, strategy): a task under a strategy; -m "kernelbench(level=1)" selects. '
     'On a test of your own, kernelbench(tasks="level1/19", strategies="pinned") names what it runs with'
 )
+NOTHING_BELOW = (
+    "no task lies below the paths that were named; without a path, the tasks of --tasks or of kernels/ run, "
+    "and tests of your own where their file is named"
+)
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
 
 
@@ -275,7 +279,10 @@ class KernelBench:
         if self.missed_gates and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        nothing = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and "deselected" not in terminalreporter.stats
+        if nothing and self.paths_named:
+            terminalreporter.write_line(f"kernelbench: {NOTHING_BELOW}", yellow=True)
         if self.left_out:
             kernels = f"kernelbench: --tasks leaves out the kernels of {collection.shown(self.left_out)}"
             terminalreporter.write_line(kernels, yellow=True)

@@ -10,6 +10,7 @@ import pytest
 
 def test_own(kernel_task, kernel_strategy, kernel_pool, benchmark):
     assert kernel_pool.task is kernel_task and kernel_pool.strategy is kernel_strategy
+    assert repr(kernel_pool) == f"KernelPool({kernel_task.id}, {kernel_strategy.name})"
     assert kernel_pool.selection.index == 0
     assert kernel_pool.chosen.evaluation.correct
     assert [each.candidate.index for each in kernel_pool.candidates] == [0]
@@ -47,6 +48,19 @@ def test_tasks_and_strategies_are_parameters(project):
         "test_task[level1/10_Ten]",
         "test_none",
     }
+
+
+def test_a_folder_without_tasks_says_what_to_name(project):
+    project.pytester.mkdir("tests").joinpath("test_more.py").write_text(OWN)
+    said = project.run("--strategy=random", "tests")
+    assert said.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    said.stdout.fnmatch_lines(
+        [
+            "kernelbench: no task lies below the paths that were named; without a path, the tasks of --tasks or of "
+            "kernels/ run, and tests of your own where their file is named"
+        ]
+    )
+    assert "kernelbench: no task" not in project.run("--strategy=random", "problems", "-k", "none").stdout.str()
 
 
 def test_keywords_and_markers_select_them(project):
