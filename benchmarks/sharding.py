@@ -1,10 +1,14 @@
 """The same run with one worker and with several: throughput, and whether both say the same.
 
-    python benchmarks/sharding.py --workers 2 --tasks level1:eval --set sampling.k=16
+    python benchmarks/sharding.py --workers 2 --tasks level1:eval --candidates 4
 
-Three runs of one command: one that is not timed fills the build cache and notes how long each task takes, then one
-worker, then ``--workers``. On a GPU host each worker has a GPU of its own. Correctness must agree; speed-ups differ as
-two timings differ.
+The candidates are those of the tiny policy's corpus that need no compiler, replayed, so that nothing but evaluation is
+measured. Three runs of one command: a short one from which pytest learns which tasks take long, then one worker, then
+``--workers``. On a GPU host each worker has a GPU of its own. Correctness must agree; speed-ups differ as two timings
+differ.
+
+For both runs: the wall time of the whole command, and evaluations a second from the first to the last one, without the
+seconds in which pytest, torch and CUDA start.
 """
 
 from __future__ import annotations
@@ -14,20 +18,66 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from corpus_candidates import candidates_for
+
+from pytest_kernelbench.evaluation import resolve_device
+from pytest_kernelbench.tasks import load_tasks
+
+STRATEGY = "best-of-64"
 METRICS = ("correct", "any_correct", "solved", "fast_1_any", "fast_1")
+LOOK_EVERY_S = 0.05
 
 
-def run(folder: Path, name: str, arguments: list[str]) -> float:
-    """Wall seconds of one pytest run in ``folder``, its records in ``folder/name``."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``rate`` is evaluations a second between the first that was recorded and the last."""
+
+    wall_s: float
+    evaluations: int
+    rate: float
+
+
+def run(folder: Path, name: str, arguments: list[str]) -> Run:
+    """One pytest run in ``folder``, its records in ``folder/name``."""
+    seen: list[tuple[float, int]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        path = folder / name / "evaluations.jsonl"
+        while not over.wait(LOOK_EVERY_S):
+            rows = path.read_bytes().count(b"\n") if path.exists() else 0
+            if rows and (not seen or rows > seen[-1][1]):
+                seen.append((time.perf_counter(), rows))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     started = time.perf_counter()
     command = [sys.executable, "-m", "pytest", "-q", f"--kernelbench-run={name}", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    wall_s = time.perf_counter() - started
+    over.set()
+    watcher.join()
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
-    return time.perf_counter() - started
+    (first_s, first), (last_s, last) = seen[0], seen[-1]
+    return Run(wall_s, last, (last - first) / (last_s - first_s) if last > first else 0.0)
+
+
+def write_answers(path: Path, tasks: str, device: str, count: int, seed: int) -> None:
+    """A replay file with up to ``count`` candidates for each task."""
+    rows = []
+    for task in load_tasks(tasks):
+        candidates = candidates_for(
+            task, device=device, seed=seed, torch=count, kernels=count, wrong=1, languages=["triton"]
+        )
+        chosen = [candidates[0], *candidates[1:][::-1]][:count]
+        rows += [{"task": task.id, "text": f"```python\n{each.source}\n```"} for each in chosen]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def report_of(folder: Path) -> dict:
@@ -42,31 +92,32 @@ def verdicts(folder: Path) -> set[tuple[str, int, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", default="2", help="for pytest -n")
-    parser.add_argument("--strategy", default="best-of-64")
-    parser.add_argument("--policy", default="tiny")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--tasks", default="level1:eval")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as --kernelbench-set")
+    parser.add_argument("--candidates", type=int, default=4, help="a task")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    policy = options.policy
-    if policy.startswith("replay:"):
-        policy = f"replay:{Path(policy.removeprefix('replay:')).absolute()}"
-    own = [f"--strategy={options.strategy}", f"--policy={policy}", f"--tasks={options.tasks}"]
-    own += [f"--kernelbench-set={each}" for each in options.set]
+    device = resolve_device(options.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        answers = folder / "answers.jsonl"
+        write_answers(answers, options.tasks, device, options.candidates, options.seed)
+        own = [f"--strategy={STRATEGY}", f"--policy=replay:{answers}", f"--tasks={options.tasks}"]
+        own += [f"--kernelbench-device={device}"]
         several = ["-n", options.workers]
-        seconds = {
-            label: run(folder, label, [*own, *more])
-            for label, more in (("warm-up", several), ("one", []), ("several", several))
-        }
-        one, many = report_of(folder / "one"), report_of(folder / "several")
-        for label, report in (("one", one), ("several", many)):
-            metrics = report["strategies"][options.strategy]["metrics"]
-            shown = ", ".join(f"{each} {metrics[each]:.3f}" for each in METRICS)
-            print(f"{label:>8}: {seconds[label]:.1f} s, {len(report['tasks'])} tasks, {shown}")
+        run(folder, "short", [*own, *several, "--kernelbench-protocol=fast", "--kernelbench-set=sampling.k=1"])
+        runs = {label: run(folder, label, [*own, *more]) for label, more in (("one", []), ("several", several))}
+        for label, each in runs.items():
+            report = report_of(folder / label)
+            metrics = report["strategies"][STRATEGY]["metrics"]
+            shown = ", ".join(f"{metric} {metrics[metric]:.3f}" for metric in METRICS)
+            print(f"{label:>8}: {each.wall_s:.1f} s, {60 * each.rate:.1f} evaluations a minute; {shown}")
         differing = verdicts(folder / "one") ^ verdicts(folder / "several")
-        print(f"verdicts that differ: {len(differing) // 2}")
-        print(f"throughput with -n {options.workers}: {seconds['one'] / seconds['several']:.2f} times that of one")
+        print(f"verdicts that differ: {len(differing) // 2} of {runs['one'].evaluations}")
+        print(
+            f"with -n {options.workers}: {runs['several'].rate / runs['one'].rate:.2f} times the throughput of one, "
+            f"{runs['one'].wall_s / runs['several'].wall_s:.2f} times with the start of the command"
+        )
 
 
 if __name__ == "__main__":

@@ -75,6 +75,12 @@ def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
     assert [row["outcome"] for row in rows(tmp_path / "rows.jsonl")] == ["correct", "correct"]
 
 
+def test_sharding_replays_the_same_candidates_with_one_worker_and_with_two(tmp_path):
+    shown = run("sharding", "--device=cpu", "--tasks=level1/5,level1/12", "--candidates=2", folder=tmp_path)
+    assert "verdicts that differ: 0 of 4" in shown
+    assert "with -n 2: " in shown
+
+
 def test_adaptation_times_sampling_a_step_and_trl_s_and_goes_on_from_the_stages_it_has(tmp_path):
     command = ("--small", "--k=4", "--tokens=8", "--rollouts=5", "--json=rows.jsonl")
     assert run("adaptation", *command, "--limit-s=0", folder=tmp_path).count("not reached") == 11
