@@ -18,7 +18,11 @@ def exclusive(device_name: str, folder: Path | None = None) -> Iterator[None]:
     processes with other visible devices.
     """
     path = (folder or Path(tempfile.gettempdir())) / f"kernelbench-{device_name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

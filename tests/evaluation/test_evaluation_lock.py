@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,30 @@ def test_two_processes_never_hold_the_lock_together(tmp_path):
         for holder in holders:
             holder.kill()
             holder.communicate()
+
+
+ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from pytest_kernelbench.evaluation.lock import exclusive
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+with exclusive("made-up", Path(sys.argv[1])):
+    pass
+"""
+
+
+def test_users_of_one_machine_share_the_lock():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        with lock.exclusive("made-up", folder):
+            pass
+        (folder / "kernelbench-made-up.lock").chmod(0o444)
+        other = start(ANOTHER_USER, folder)
+        other.communicate(timeout=30)
+        assert other.returncode == 0
 
 
 def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path):
