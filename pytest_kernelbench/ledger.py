@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,27 @@ class Ledger:
         }
         self._tables[table].append({"task": task, "index": index, **evaluation.to_json(), **hashes})
 
+    def spent(self, drawn: Iterable[tuple[str, Strategy]]) -> dict[str, float | None]:
+        """What the candidates of tasks under strategies cost; a source that was drawn several times is judged once.
+
+        None where one of them does not say.
+        """
+        completions: list[Completion] = []
+        evaluation_seconds: dict[tuple[str, str], float | None] = {}
+        for task, strategy in drawn:
+            completions += self.completions(task, strategy).values()
+            hashes = (strategy.sampling_sha256, strategy.evaluation_sha256)
+            for row in self._tables["evaluations"].rows(task):
+                judged = (row["sampling_sha256"], row["evaluation_sha256"]) == hashes
+                if judged and row["index"] in strategy.indices and row["source_sha256"] is not None:
+                    evaluation_seconds[task, row["source_sha256"]] = row["seconds"].get("total")
+        return {
+            "rollouts": len(completions),
+            "sampled_tokens": _sum(each.n_tokens for each in completions),
+            "sampling_seconds": _sum(each.seconds for each in completions),
+            "evaluation_seconds": _sum(evaluation_seconds.values()),
+        }
+
     def selection(self, task: str, strategy: Strategy) -> Selection | None:
         for row in self._tables["selections"].rows(task):
             if row["strategy"] == strategy.name and row["strategy_sha256"] == strategy.sha256:
@@ -272,6 +293,11 @@ def read_run(folder: Path) -> Row | None:
     except ValueError as error:
         raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error
     return dict(run)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else round(sum(value for value in known if value is not None), 3)
 
 
 def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.prompting.extraction import extract_source
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
 from pytest_kernelbench.selection import select
@@ -16,6 +17,7 @@ from pytest_kernelbench.strategy import Strategy
 if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
 
+NO_TRAINING = {"steps": 0, "teacher_tokens": 0, "update_tokens": 0, "adaptation_seconds": 0.0}
 NO_SOURCE = Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
 
 
@@ -37,28 +39,20 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
 class Draws:
     """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.
 
-    ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all. ``spent`` is what making
-    them cost this task, the candidates ``paid`` for included.
+    ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all. ``others`` drew candidates
+    for the task on the way; ``training`` is its share of what making the versions cost beside these.
     """
 
     versions: Sequence[Strategy]
     checkpoint_step: int | None = None
-    spent: Mapping[str, float] = field(default_factory=dict)
-    paid: Set[int] = frozenset()
-
-    def cost(self, group: Sequence[Judged]) -> dict[str, float]:
-        """Of all that was drawn for the task, ``group`` and what only trained."""
-        more = [judged.candidate.completion for judged in group if judged.candidate.index not in self.paid]
-        drawn = {"rollouts": len(more), "sampled_tokens": sum(each.n_tokens or 0 for each in more)}
-        if not self.spent:
-            return {"rollouts": len(more)}
-        return {key: value + drawn.get(key, 0) for key, value in self.spent.items()}
+    others: Sequence[Strategy] = ()
+    training: Mapping[str, float] = field(default_factory=dict)
 
 
 def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
     """The back edge: rewards make the next version of the weights, once for all tasks that learn together."""
-    from pytest_kernelbench.adaptation.loop import lineage_of, take_steps
-    from pytest_kernelbench.selection.steps import candidates_of, cost_of
+    from pytest_kernelbench.adaptation.loop import lineage_of, take_steps, training_share
+    from pytest_kernelbench.selection.steps import candidates_of
 
     assert strategy.adaptation is not None
     lineage = lineage_of(task, strategy, bench)
@@ -69,8 +63,13 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
 
     steps = take_steps(lineage, bench, judge_alone)
     chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
-    paid = {index for step in steps if task.id in step.tasks for index in lineage.at(step.step).indices}
-    return Draws([lineage.at(step) for step in chosen], settled, cost_of(task.id, steps), paid)
+    drawn = [step.step for step in steps if task.id in step.tasks]
+    return Draws(
+        versions=[lineage.at(step) for step in chosen],
+        checkpoint_step=settled,
+        others=[lineage.at(step) for step in drawn if step not in chosen],
+        training=training_share(lineage, steps, bench),
+    )
 
 
 def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
@@ -90,7 +89,9 @@ def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]
             start = time.perf_counter()
             for completion in policy.sample(task, strategy.sampling, seed=bench.seed, indices=missing):
                 now = time.perf_counter()
-                drawn[completion.index] = replace(completion, seconds=round(now - start, 4))
+                # What was drawn elsewhere took as long as was recorded there.
+                seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
+                drawn[completion.index] = replace(completion, seconds=seconds)
                 start = now
                 bench.ledger.add_completion(drawn[completion.index], strategy)
                 bench.say(f"{task.short_id}: sampled {len(drawn)}/{len(strategy.indices)}")
@@ -145,7 +146,7 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         strategy=strategy.name,
         index=None,
         considered=choice.considered,
-        cost={**draws.cost(group), "timed": len(choice.considered)},
+        cost=cost_of(task, draws, timed=len(choice.considered), bench=bench),
         checkpoint_step=draws.checkpoint_step,
     )
     if choice.index is None:
@@ -169,6 +170,18 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         fast=again.fast(margin=bench.margin_of(strategy)),
         fast_raw=chosen.evaluation.fast_raw(),
     )
+
+
+def cost_of(task: Task, draws: Draws, *, timed: int, bench: Workbench) -> dict[str, float | None]:
+    """All that the choice took, whoever drew or judged it first; None where a part of it is not known.
+
+    ``device_seconds`` are those of sampling, evaluation and adaptation one after the other.
+    """
+    own = bench.ledger.spent((task.id, each) for each in (*draws.versions, *draws.others))
+    cost: dict[str, float | None] = {**NO_TRAINING, **own, "timed": timed}
+    cost = {key: value if value is None else value + draws.training.get(key, 0) for key, value in cost.items()}
+    seconds = [value for key, value in cost.items() if key.endswith("_seconds")]
+    return {**cost, "device_seconds": None if None in seconds else sum(each for each in seconds if each is not None)}
 
 
 def confirm(task: Task, strategy: Strategy, candidate: Candidate, bench: Workbench) -> Evaluation:

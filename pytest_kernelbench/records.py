@@ -202,7 +202,7 @@ class Selection:
     """What one strategy chose for one task: one line of ``selections.jsonl``.
 
     ``index`` is None when no candidate could be chosen. ``considered`` are the indices whose timing the
-    strategy was allowed to look at; ``cost`` counts rollouts and timed evaluations. ``confirmed_*`` come from
+    strategy was allowed to look at; ``cost`` is what the choice took, by kind. ``confirmed_*`` come from
     timing the chosen candidate again on fresh inputs, and ``fast`` is decided on them alone.
 
     Under adaptation ``policy_version`` and ``step`` are those of the chosen candidate, and ``checkpoint_step``
@@ -213,7 +213,7 @@ class Selection:
     strategy: str
     index: int | None
     considered: tuple[int, ...]
-    cost: Mapping[str, float]
+    cost: Mapping[str, float | None]
     speedup: float | None = None
     speedup_low: float | None = None
     speedup_high: float | None = None

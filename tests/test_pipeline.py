@@ -1,5 +1,6 @@
 """The story with a policy and an evaluator that are made up: what is asked of them, recorded, and not repeated."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Completion, Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SelectionSettings, Strategy
 
@@ -76,14 +78,16 @@ class Bench:
 
 
 def evaluation_of(source, speedup):
+    seconds = {"total": 0.5}
     if speedup is None:
-        return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
+        return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT, seconds=seconds)
     return Evaluation(
         source_sha256=sha256_of(source),
         outcome=Outcome.CORRECT,
         speedup=speedup,
         speedup_low=speedup - 0.02,
         speedup_high=speedup + 0.02,
+        seconds=seconds,
     )
 
 
@@ -102,8 +106,6 @@ SPEEDUPS = {"good": 1.2, "best": 2.0, "reference": 1.0}
 
 def rows(bench, name):
     path = bench.ledger.folder / f"{name}.jsonl"
-    import json
-
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -123,6 +125,27 @@ def test_the_choice_carries_both_timings_and_fast_is_decided_on_the_second(tmp_p
     assert chosen.fast
 
 
+def test_a_choice_says_what_it_took_and_a_source_that_was_drawn_twice_is_judged_once(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    cost = run_item(TASK, strategy(), bench).cost
+    sampling = sum(row["seconds"] for row in rows(bench, "completions"))
+    assert cost == {
+        **{"rollouts": 5, "timed": 3, "sampled_tokens": 5, "steps": 0, "teacher_tokens": 0, "update_tokens": 0},
+        **{"sampling_seconds": pytest.approx(sampling, abs=1e-3), "evaluation_seconds": 3 * 0.5},
+        **{"adaptation_seconds": 0.0, "device_seconds": pytest.approx(sampling + 1.5, abs=1e-3)},
+    }
+
+
+def test_of_recorded_answers_that_do_not_say_what_they_took_the_cost_is_not_known(tmp_path):
+    lines = [{"task": TASK.id, "text": f"```python\n{module('good')}```", **more} for more in ({}, {"seconds": 2.5})]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    bench = Bench(tmp_path / "run", WORDS, SPEEDUPS)
+    bench.policy_for = lambda strategy: ReplayPolicy(tmp_path / "answers.jsonl", name="replay")
+    cost = run_item(TASK, strategy(), bench).cost
+    assert (cost["sampled_tokens"], cost["sampling_seconds"], cost["device_seconds"]) == (None, None, None)
+    assert [row["seconds"] for row in rows(bench, "completions")] == [None, 2.5]
+
+
 def test_a_choice_that_is_wrong_the_second_time_is_no_choice(tmp_path):
     bench = Bench(tmp_path, WORDS, SPEEDUPS, again={"best": None})
     chosen = run_item(TASK, strategy(), bench)
@@ -134,7 +157,7 @@ def test_a_task_without_a_correct_candidate_is_unsolved_and_nothing_is_timed_aga
     bench = Bench(tmp_path, WORDS, {})
     chosen = run_item(TASK, strategy(), bench)
     assert (chosen.index, chosen.considered) == (None, ())
-    assert chosen.cost == {"rollouts": 5, "timed": 0}
+    assert (chosen.cost["rollouts"], chosen.cost["timed"]) == (5, 0)
     assert rows(bench, "confirmations") == []
 
 
@@ -173,8 +196,11 @@ def test_the_null_is_judged_once_a_task(tmp_path, asked, protocol, count):
     assert [row["index"] for row in rows(bench, "null")] == [None] * count
 
 
-def untimed(row):
-    return {key: value for key, value in row.items() if key != "seconds"}
+def untimed(value):
+    """Of a row, what two runs of the same have in common."""
+    if not isinstance(value, dict):
+        return value
+    return {key: untimed(each) for key, each in value.items() if key != "seconds" and not key.endswith("_seconds")}
 
 
 # 5 samples, 3 distinct sources, 1 confirmation, 1 null: dying before each of these, and not at all.
@@ -189,7 +215,7 @@ def test_killed_at_any_moment_a_run_repeats_nothing_and_misses_nothing(tmp_path,
     else:
         run_item(TASK, strategy(), first)
     second = Bench(tmp_path / "run", WORDS, SPEEDUPS, null=True)
-    assert run_item(TASK, strategy(), second) == expected
+    assert untimed(run_item(TASK, strategy(), second).to_json()) == untimed(expected.to_json())
     assert first.sampled + second.sampled == whole.sampled
     assert first.evaluated + second.evaluated == whole.evaluated
     for name in ("completions", "evaluations", "confirmations", "null", "selections"):

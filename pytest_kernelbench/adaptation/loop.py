@@ -107,6 +107,23 @@ def take_steps(lineage: Lineage, bench: Workbench, judge: Judge) -> list[Adaptat
     return counted(steps, lineage.settings)
 
 
+def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], bench: Workbench) -> dict[str, float]:
+    """What a task pays of the training: an equal share of what updates read and took, and of what was drawn for
+
+    tasks that were not collected. ``steps`` counts the updates, which are not shared.
+    """
+    collected = (read_run(bench.ledger.folder) or {})["tasks"]
+    elsewhere = [(task, lineage.at(step.step)) for step in steps for task in step.tasks if task not in collected]
+    updates = [step.update for step in steps if step.update]
+    spent = {
+        **bench.ledger.spent(elsewhere),
+        "teacher_tokens": sum(update["teacher_tokens"] for update in updates),
+        "update_tokens": sum(update["update_tokens"] for update in updates),
+        "adaptation_seconds": sum(update["seconds"] for update in updates),
+    }
+    return {"steps": len(updates), **{key: (value or 0) / len(collected) for key, value in spent.items()}}
+
+
 def _take_step(lineage: Lineage, steps: Sequence[AdaptationStep], bench: Workbench, judge: Judge) -> AdaptationStep:
     at = lineage.at(len(steps))
     row = AdaptationStep(

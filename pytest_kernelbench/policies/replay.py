@@ -86,6 +86,7 @@ class ReplayPolicy:
             stop_reason=_optional(row, "stop_reason", str, place),
             sum_logprob=_optional(row, "sum_logprob", float, place),
             n_tokens=_optional(row, "n_tokens", int, place),
+            seconds=_optional(row, "seconds", float, place),
         )
         if completion.mean_logprob is None and self.no_logprobs_at is None:
             self.no_logprobs_at = place

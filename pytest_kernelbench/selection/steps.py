@@ -63,23 +63,6 @@ def trained_on(steps: Sequence[AdaptationStep], step: int) -> frozenset[str]:
     return frozenset(task for before in steps if before.step < step for task in before.trained_on)
 
 
-def cost_of(task: str, steps: Sequence[AdaptationStep]) -> dict[str, float]:
-    """What the steps cost one task: its own rollouts and tokens, and its share of what the updates read."""
-    own = [step.tasks[task] for step in steps if task in step.tasks]
-    updates = [step.update for step in steps if step.update]
-    return {
-        "rollouts": sum(count["rollouts"] + (count["holdout"] or {}).get("rollouts", 0) for count in own),
-        "steps": len(updates),
-        "sampled_tokens": sum(
-            count["sampled_tokens"] + (count["holdout"] or {}).get("sampled_tokens", 0) for count in own
-        ),
-        **{
-            tokens: sum(update[tokens] for update in updates) / len(steps[0].group)
-            for tokens in ("teacher_tokens", "update_tokens")
-        },
-    }
-
-
 def best(steps: Sequence[AdaptationStep], tasks: Collection[str] | None = None) -> AdaptationStep:
     """Highest mean over ``tasks`` (None: all of the lineage) of per-sample fast_1, the earliest of equals.
 

@@ -70,7 +70,7 @@ def evaluation_of(source):
     token = int(source.split("# ")[1])
     outcome = Outcome.VOID if token == 3 else Outcome.INCORRECT if token % 2 else Outcome.CORRECT
     if outcome is not Outcome.CORRECT:
-        return Evaluation(source_sha256=sha256_of(source), outcome=outcome)
+        return Evaluation(source_sha256=sha256_of(source), outcome=outcome, seconds={"total": 0.5})
     speedup = 0.8 + token % 8 / 10
     return Evaluation(
         source_sha256=sha256_of(source),

@@ -25,9 +25,11 @@ def run(world, *strategies, tasks=None):
     return [run_item(task, each, world) for each in strategies for task in (tasks or world.tasks)]
 
 
-def untimed(row):
-    update = {key: value for key, value in (row.get("update") or {}).items() if key != "seconds"}
-    return {**{key: value for key, value in row.items() if key != "seconds"}, "update": update}
+def untimed(value):
+    """Of a row, what two runs of the same have in common."""
+    if not isinstance(value, dict):
+        return value
+    return {key: untimed(each) for key, each in value.items() if key != "seconds" and not key.endswith("_seconds")}
 
 
 def correct_rates(world):
@@ -70,11 +72,28 @@ def test_the_choice_names_step_version_and_checkpoint_and_counts_every_rollout(t
     for checkpoint in ("every", "best", "last", "best-per-task"):
         for selection in run(world, strategy(checkpoint, checkpoint=checkpoint)):
             assert selection.cost["rollouts"] == 24 and selection.cost["steps"] == 2
-            assert selection.cost["update_tokens"] > 0 == selection.cost["teacher_tokens"]
             assert selection.step == selection.index // 8
             assert selection.policy_version.endswith(f".{selection.step}" if selection.step else "made-up")
             assert selection.checkpoint_step == (None if checkpoint == "every" else selection.step)
     assert len(rows(world, "adaptation")) == 3  # one lineage for all four
+
+
+def test_what_strategies_cost_adds_up_to_what_was_drawn_judged_and_read(tmp_path):
+    world = World(tmp_path)
+    selections = run(world, strategy(method="sdpo"))
+    updates = [row["update"] for row in rows(world, "adaptation") if row["update"]]
+    for tokens in ("update_tokens", "teacher_tokens"):
+        spent = sum(selection.cost[tokens] for selection in selections)
+        assert spent == pytest.approx(sum(update[tokens] for update in updates)) and spent > 0
+    drawn = rows(world, "completions")
+    assert sum(selection.cost["sampled_tokens"] for selection in selections) == sum(row["n_tokens"] for row in drawn)
+    for selection in selections:
+        correct = {row["source_sha256"] for row in rows(world, "evaluations") if row["task"] == selection.task}
+        timed = [row for row in rows(world, "evaluations") if row["task"] == selection.task and row["speedup"]]
+        assert len({row["source_sha256"] for row in timed}) * 0.5 <= selection.cost["evaluation_seconds"]
+        assert selection.cost["evaluation_seconds"] <= len(correct) * 0.5
+        parts = [selection.cost[f"{stage}_seconds"] for stage in ("sampling", "evaluation", "adaptation")]
+        assert selection.cost["device_seconds"] == pytest.approx(sum(parts)) and min(parts) > 0
 
 
 def test_step_0_is_best_of_n_s_own_samples(tmp_path):
@@ -103,7 +122,9 @@ def test_killed_at_any_moment_adaptation_repeats_nothing_and_ends_the_same(tmp_p
         with pytest.raises(Killed):
             run(first, strategy())
         second = World(tmp_path / f"run{moment}")
-        assert run(second, strategy()) == expected
+        assert [untimed(each.to_json()) for each in run(second, strategy())] == [
+            untimed(each.to_json()) for each in expected
+        ]
         assert sorted(first.evaluated + second.evaluated) == sorted(whole.evaluated)
         for name in ("completions", "adaptation"):
             assert sorted(map(str, map(untimed, rows(second, name)))) == sorted(
@@ -182,7 +203,8 @@ def test_what_was_learnt_on_some_tasks_is_tried_on_others_beside_the_policy_as_l
     assert list(first["tasks"]) == first["group"] == list(second["tasks"])
     assert [task.split("_")[0] for task in first["group"]] == ["level1/1", "level1/2"]
     assert selection.checkpoint_step == 1
-    assert (selection.cost["rollouts"], selection.cost["sampled_tokens"] > 0) == (8, True)
+    # Its own eight, and two steps of eight for each of two tasks that were only trained on.
+    assert selection.cost["rollouts"] == 8 + 2 * 2 * 8
     versions = [row["policy_version"] for row in rows(world, "completions") if row["task"] == other.id]
     assert versions == [second["policy_version"]] * 8 + ["made-up"] * 8
 

@@ -56,10 +56,8 @@ def test_a_strategy_that_trains_elsewhere_is_counted_there_and_here(tmp_path):
     (trajectory,) = report["analyses"]["adaptation"]
     assert list(trajectory["per_task"]) == adapting["only_trained_on"]["units"]
     assert None not in trajectory["per_sample"]["verified"]["value"] and len(trajectory["steps"]) == 3
-    assert trajectory["equivalent_k"]["any_of_k"] == {
-        "k": None,
-        "refusal": "the tasks that were trained on are not those that search sampled",
-    }
+    refusal = "the tasks that were trained on are not those that search sampled"
+    assert trajectory["equivalent_k"]["any_of_k"]["refusal"] == refusal
 
 
 def test_the_terminal_says_what_was_drawn_to_train_on_other_tasks(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from pytest_kernelbench.adaptation.guardrails import broken
 from pytest_kernelbench.records import AdaptationStep
-from pytest_kernelbench.selection.steps import best, candidates_of, cost_of, counted, fast_1_per_sample, finished
+from pytest_kernelbench.selection.steps import best, candidates_of, counted, fast_1_per_sample, finished
 from pytest_kernelbench.strategy import Adaptation
 
 # arXiv 2602.07670, batch TTT at seed 42: fast rollouts of 32, by step, for tasks 4, 5, 12, 14 and 15.
@@ -104,13 +104,6 @@ def test_where_a_guardrail_broke_the_best_step_before_is_kept(checkpoint):
     steps = [*table()[:4], step(4, {}, policy_version=None, stopped="not finite")]
     assert candidates_of(TASKS[0], steps, Adaptation(checkpoint=checkpoint)) == ([2], 2)
     assert candidates_of(TASKS[0], steps, Adaptation(checkpoint="every")) == ([0, 1, 2, 3], None)
-
-
-def test_a_step_costs_a_task_its_own_rollouts_and_its_share_of_the_updates():
-    assert cost_of(TASKS[0], table()[:3]) == {
-        **{"rollouts": 96, "steps": 2, "sampled_tokens": 960},
-        **{"teacher_tokens": 8.0, "update_tokens": 40.0},
-    }
 
 
 def test_a_collapse_of_correctness_stops_and_says_on_what_measurement():
