@@ -20,7 +20,6 @@ from pytest_kernelbench.analysis.regimes import regimes
 from pytest_kernelbench.analysis.scaling import scaling
 from pytest_kernelbench.analysis.selection import selection
 from pytest_kernelbench.analysis.transfer import transfer
-from pytest_kernelbench.runs import RunRecords
 
 ANALYSES: dict[str, Analysis] = {
     "scaling": scaling,
@@ -39,7 +38,6 @@ ANALYSES: dict[str, Analysis] = {
 __all__ = ["ANALYSES", "Analysis", "Study", "analyses"]
 
 
-def analyses(records: RunRecords) -> dict[str, Any]:
-    """Every analysis of a run, by name; ``null`` or an empty list where it has nothing to say."""
-    study = Study.of(records)
+def analyses(study: Study) -> dict[str, Any]:
+    """Every analysis, by name; ``null`` or an empty list where it has nothing to say."""
     return {name: analyse(study) for name, analyse in ANALYSES.items()}

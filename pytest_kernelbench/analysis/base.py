@@ -91,9 +91,12 @@ class UnitSamples:
         return positions[numpy.argsort(keys, kind="stable")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SampleGroup:
-    """Candidates that several strategies share: drawn and judged in one way. A unit without any has n = 0."""
+    """Candidates that several strategies share: drawn and judged in one way. A unit without any has n = 0.
+
+    Two are equal if they are one, so that what is computed of one may be kept.
+    """
 
     strategies: tuple[str, ...]
     results: StrategyResults
@@ -123,7 +126,8 @@ class SampleGroup:
 
     def table(self, curve_of: Callable[[UnitSamples], Floats]) -> Floats:
         """(U, K): a curve of each unit, as far as all of them go; 0 throughout for one without candidates."""
-        return numpy.array([curve_of(unit)[: self.n] if unit.n else numpy.zeros(self.n) for unit in self.units])
+        n = self.n
+        return numpy.array([curve_of(unit)[:n] if unit.n else numpy.zeros(n) for unit in self.units])
 
     @property
     def tasks_U(self) -> list[str]:

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import log
 from statistics import stdev
@@ -102,7 +103,8 @@ def settings_by_name(*, of: Sequence[str]) -> dict[str, tuple[str, SelectionSett
     return found
 
 
-def replays(group: SampleGroup) -> dict[str, Replay]:
+@lru_cache(maxsize=4)
+def replays(group: SampleGroup) -> Mapping[str, Replay]:
     """Every selector on every unit of ``group``, on first timings."""
     of = [WHOLE] if group.has_logprobs else []
     of += [part for part in (CODE, TEMPERED) if of and group.has_other_logprobs(part)]

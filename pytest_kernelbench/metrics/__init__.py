@@ -23,7 +23,7 @@ from __future__ import annotations
 from functools import partial
 
 from pytest_kernelbench.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
-from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, n_fast, sample_rates
+from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, sample_rates
 from pytest_kernelbench.metrics.floor import floor_share, floor_share_of, timing_of_choice
 from pytest_kernelbench.metrics.gates import Gate, Metric, gate_from, gates_of
 from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean
@@ -65,7 +65,6 @@ __all__ = [
     "failed_gates",
     "floor_share_of",
     "mean",
-    "n_fast",
     "parse_gate",
     "retained_speedup",
     "sample_rates",

@@ -7,8 +7,8 @@ sample, and any of the K samples. One task is one vote; a task without a row cou
 
 from __future__ import annotations
 
-from pytest_kernelbench.metrics.results import StrategyResults, TaskResults, mean
-from pytest_kernelbench.records import Evaluation, Selection
+from pytest_kernelbench.metrics.results import StrategyResults, mean
+from pytest_kernelbench.records import Selection
 
 THRESHOLDS = (0.0, 0.5, 1.0, 1.5, 2.0)
 
@@ -25,26 +25,15 @@ def fast_p_per_sample(results: StrategyResults, p: float, *, verified: bool) -> 
 
 def fast_p_any(results: StrategyResults, p: float, *, verified: bool) -> float | None:
     """Fraction of tasks with at least one fast sample, on first timings: the literature's best-of-K."""
-    margin = results.margin
-    return mean(
-        float(any(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)) for task in results.tasks
-    )
+    return mean(float(task.n_fast(p, results.margin, verified=verified) > 0) for task in results.tasks)
 
 
 def sample_rates(results: StrategyResults, p: float, *, verified: bool) -> list[float]:
-    """For each task, the fraction of its samples that are fast."""
-    margin = results.margin
+    """For each task, the fraction of its samples that are fast; 0 where none was drawn."""
     return [
-        task.share(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations) for task in results.tasks
+        task.n_fast(p, results.margin, verified=verified) / len(task.samples) if task.samples else 0.0
+        for task in results.tasks
     ]
-
-
-def n_fast(task: TaskResults, p: float, margin: float, *, verified: bool) -> int:
-    return sum(evaluation_is_fast(each, p, margin, verified) for each in task.evaluations)
-
-
-def evaluation_is_fast(evaluation: Evaluation, p: float, margin: float, verified: bool) -> bool:
-    return evaluation.fast(p, margin) if verified else evaluation.fast_raw(p)
 
 
 def selection_is_fast(selection: Selection | None, p: float, margin: float, verified: bool) -> bool:

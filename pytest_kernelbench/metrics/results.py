@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from pytest_kernelbench.records import Completion, Evaluation, Selection
 
@@ -17,7 +19,7 @@ class Sample:
     evaluation: Evaluation | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is asked for again and again is kept
 class TaskResults:
     """The first ``k`` candidates drawn for a task, by index, and what the strategy chose among them.
 
@@ -37,11 +39,25 @@ class TaskResults:
         """``level1/4_x``, or ``level1/4_x[seed=1]`` in a study of several seeds."""
         return self.task if self.seed is None else f"{self.task}[seed={self.seed}]"
 
-    @property
+    @cached_property
     def evaluations(self) -> tuple[Evaluation, ...]:
         return tuple(sample.evaluation for sample in self.samples if sample.evaluation is not None)
 
-    @property
+    def n_fast(self, p: float, margin: float, *, verified: bool) -> int:
+        """Candidates that are correct and fast at ``p`` on their first timing."""
+        if verified:
+            return len(self._lows) - bisect_right(self._lows, p * (1 + margin))
+        return len(self._speedups) - bisect_right(self._speedups, p)
+
+    @cached_property
+    def _speedups(self) -> list[float]:
+        return sorted(each.speedup for each in self.evaluations if each.correct and each.speedup is not None)
+
+    @cached_property
+    def _lows(self) -> list[float]:
+        return sorted(each.speedup_low for each in self.evaluations if each.correct and each.speedup_low is not None)
+
+    @cached_property
     def chosen(self) -> Evaluation | None:
         """The first evaluation of the candidate that was chosen."""
         if self.selection is None or self.selection.index is None:

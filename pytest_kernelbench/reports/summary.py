@@ -18,7 +18,6 @@ from pytest_kernelbench.metrics import (
     correct_rates,
     floor_share_of,
     mean,
-    n_fast,
     retained_speedup,
     sample_rates,
     speedup_of,
@@ -49,9 +48,10 @@ def report_json(records: RunRecords) -> dict[str, Any]:
     strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %, over tasks:
     Wilson's for rates, at the effective number of tasks, order statistics for a median, others bootstrapped.
     """
-    from pytest_kernelbench.analysis import analyses
+    from pytest_kernelbench.analysis import Study, analyses
 
-    results = {strategy: records.results(strategy) for strategy in records.strategies}
+    study = Study.of(records)
+    results = {strategy: study.results[strategy.name] for strategy in records.strategies}
     return {
         "schema": SCHEMA,
         **{key: records.options.get(key) for key in OPTIONS},
@@ -61,7 +61,7 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         "strategies": {strategy.name: _strategy(strategy, results[strategy]) for strategy in results},
         "samples": [_samples(group, results, records) for group in _sharing(results)],
         "null": _null(records.nulls, records.options.get("margin") or 0.0),
-        "analyses": analyses(records),
+        "analyses": analyses(study),
         "notes": list(records.notes),
     }
 
@@ -196,8 +196,8 @@ def _samples_of_task(task: TaskResults, margin: float) -> dict[str, Any]:
         "judged": len(task.evaluations),
         "outcomes": {name: n for name, n in _outcomes(alone).items() if n},
         "void": void_counts(alone),
-        "fast_1": n_fast(task, 1.0, margin, verified=True),
-        "fast_1_raw": n_fast(task, 1.0, margin, verified=False),
+        "fast_1": task.n_fast(1.0, margin, verified=True),
+        "fast_1_raw": task.n_fast(1.0, margin, verified=False),
     }
 
 
@@ -217,7 +217,7 @@ def _any_of_k(results: StrategyResults) -> list[dict[str, Any]]:
 
     def success(k: int, verified: bool) -> float | None:
         margin = results.margin
-        counts = [(len(task.samples), n_fast(task, 1.0, margin, verified=verified)) for task in results.tasks]
+        counts = [(len(task.samples), task.n_fast(1.0, margin, verified=verified)) for task in results.tasks]
         return mean(any_success(n, f, k) if n else 0.0 for n, f in counts)
 
     return [

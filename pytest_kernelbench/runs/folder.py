@@ -88,6 +88,9 @@ class RunRecords:
     probes: Mapping[ProbeKey, Probed] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    _joined: dict[Any, dict[str, tuple[Sample, ...]]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def load(cls, folder: Path, *, tasks: Sequence[str] | None = None) -> RunRecords:
@@ -192,6 +195,13 @@ class RunRecords:
         return {name: found[name] for name in (*self.tasks, *self.only_trained_on) if name in found}
 
     def _samples(self, strategy: StrategyOfRun, *, held_out: bool) -> dict[str, tuple[Sample, ...]]:
+        """Strategies that share candidates share the very samples, which are joined once."""
+        key = (held_out, replace(strategy, name="", sha256=None, margin=0.0))
+        if key not in self._joined:
+            self._joined[key] = self._join(strategy, held_out)
+        return self._joined[key]
+
+    def _join(self, strategy: StrategyOfRun, held_out: bool) -> dict[str, tuple[Sample, ...]]:
         drawn = self._drawn_by(strategy, held_out)
         found: dict[str, dict[int, Sample]] = {}
         for (sampling, name, index), completion in self.completions.items():

@@ -5,10 +5,18 @@ Only meaningful where both sides are the same metric.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp, inf, lgamma
+from typing import TYPE_CHECKING
 
 from pytest_kernelbench.stats.intervals import RESAMPLES, Interval, bootstrap_tail, weights_of_tasks
+from pytest_kernelbench.stats.k_curves import any_success_curve
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 Counts = Sequence[tuple[int, int]]  # candidates drawn and good ones
 UNDER_ONE = 16  # points at which a curve is followed from K = 0 to 1
@@ -25,9 +33,10 @@ def equivalent_k(n_and_f: Counts, score: float) -> float:
     if score <= 0:
         return 0.0
     low, high = 0.0, float(min(n for n, _ in n_and_f))
+    alike = Counter(n_and_f)
 
     def mean_success(k: float) -> float:
-        return sum(_continued_success(n, f, k) for n, f in n_and_f) / len(n_and_f)
+        return sum(times * _continued_success(n, f, k) for (n, f), times in alike.items()) / len(n_and_f)
 
     # The gamma function rounds where the binomials of ``any_success`` do not.
     if mean_success(high) < score - 1e-12:
@@ -36,6 +45,15 @@ def equivalent_k(n_and_f: Counts, score: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if mean_success(middle) < score else (low, middle)
     return high
+
+
+@lru_cache(maxsize=1024)
+def _curve(n: int, f: int) -> NDArray[numpy.float64]:
+    """Success from K = 0 on, at ``UNDER_ONE`` points up to 1 and at every whole K."""
+    import numpy
+
+    under_one = [_continued_success(n, f, place / UNDER_ONE) for place in range(UNDER_ONE)]
+    return numpy.concatenate([under_one, any_success_curve(n, f)])
 
 
 def _continued_success(n: int, f: int, k: float) -> float:
@@ -65,9 +83,7 @@ def equivalent_k_interval(
         return None
     most = min(n for counts in counts_by_task for n, _ in counts)
     k_G = numpy.concatenate([numpy.linspace(0, 1, UNDER_ONE, endpoint=False), numpy.arange(1, most + 1)])
-    curves_TG = numpy.array(
-        [[sum(_continued_success(n, f, k) for n, f in counts) / len(counts) for k in k_G] for counts in counts_by_task]
-    )
+    curves_TG = numpy.array([numpy.mean([_curve(n, f)[: len(k_G)] for n, f in counts], 0) for counts in counts_by_task])
     weights_RT = weights_of_tasks(tasks, seed, resamples)
     curves_RG, scores_R = weights_RT @ curves_TG, weights_RT @ numpy.asarray(scores_by_task, dtype=float)
     reached_RG = curves_RG >= scores_R[:, None] - 1e-12
@@ -80,6 +96,15 @@ def equivalent_k_interval(
     tail = bootstrap_tail(tasks, confidence)
     low, high = numpy.quantile(found_R, [tail, 1 - tail], method="inverted_cdf")  # no mean of a number and infinity
     return Interval(float(low), float(high))
+
+
+@lru_cache(maxsize=1024)
+def _curve(n: int, f: int) -> NDArray[numpy.float64]:
+    """Success from K = 0 on, at ``UNDER_ONE`` points up to 1 and at every whole K."""
+    import numpy
+
+    under_one = [_continued_success(n, f, place / UNDER_ONE) for place in range(UNDER_ONE)]
+    return numpy.concatenate([under_one, any_success_curve(n, f)])
 
 
 def _continued_success(n: int, f: int, k: float) -> float:

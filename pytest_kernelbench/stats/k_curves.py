@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     Curve = NDArray[numpy.float64]
 
 
+@lru_cache(maxsize=1024)
 def any_success_curve(n: int, f: int) -> Curve:
     """``any_success`` for every K: pass@K."""
     import numpy
 
     log_comb, k = _tables(n)
     curve: Curve = 1 - numpy.exp(log_comb(n - f, k) - log_comb(n, k))
+    curve.flags.writeable = False
     return curve
 
 

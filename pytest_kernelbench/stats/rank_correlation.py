@@ -46,13 +46,22 @@ def partial_spearman(x: Column, y: Column, z: Column) -> Correlation | None:
     return Correlation(rho, _p_of(rho, len(x) - 3, len(x)))
 
 
+def mean_ranks(values: Column) -> NDArray[numpy.float64]:
+    """From 1 up, equal values the mean of the ranks that they take. (scipy.stats has it, and takes 0.5 s to import.)"""
+    import numpy
+
+    _, place, count = numpy.unique(numpy.asarray(values), return_inverse=True, return_counts=True)
+    last = numpy.cumsum(count)
+    ranks: NDArray[numpy.float64] = (last - (count - 1) / 2)[place]
+    return ranks
+
+
 def _rank_rho(x: Column, y: Column) -> float | None:
     import numpy
-    from scipy.stats import rankdata
 
     if len(x) < 3:
         return None
-    ranks_x, ranks_y = (rankdata(each) - (len(each) + 1) / 2 for each in (x, y))
+    ranks_x, ranks_y = (mean_ranks(each) - (len(each) + 1) / 2 for each in (x, y))
     norm = sqrt(float(ranks_x @ ranks_x) * float(ranks_y @ ranks_y))
     return float(numpy.clip(ranks_x @ ranks_y / norm, -1, 1)) if norm else None
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from made_up_study import Drawn, records_of
@@ -27,8 +28,7 @@ def run_of(speedups: dict[str, float | None], *, strategy: str = "s", half_width
             task=task, strategy=strategy, index=None if speedup is None else 0, considered=(), cost={}, **timed
         )
     records = records_of({task: [Drawn(2.0)] for task in speedups}, strategies=(strategy,), selections=selections)
-    values = {name: getattr(records, name) for name in type(records).__dataclass_fields__}
-    return type(records)(**{**values, "options": {**records.options, **options}})
+    return replace(records, options={**records.options, **options})
 
 
 def changes_of(before, after, **more):

@@ -1,9 +1,11 @@
 from itertools import product
 from math import isclose
+from statistics import mean
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 from pytest_kernelbench.stats import cohens_h, least_sign_p, sign_test, sign_test_power, signed_rank, tasks_needed
 
@@ -30,24 +32,32 @@ def test_the_sign_test_counts_the_sign_patterns_that_are_as_extreme(found):
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(-10, 10).map(lambda x: round(x, 3)), min_size=1, max_size=8, unique_by=abs))
-def test_the_signed_rank_test_counts_the_sign_patterns_that_are_as_extreme(ratios):
+@given(st.lists(st.sampled_from([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]) | st.floats(-10, 10), min_size=1, max_size=8))
+def test_the_signed_rank_test_counts_the_sign_patterns_that_are_as_extreme_ties_included(ratios):
     found = [each for each in ratios if each]
     if not found:
         assert signed_rank(ratios) is None
         return
-    ranks = {abs(each): rank for rank, each in enumerate(sorted(found, key=abs), 1)}
-    total = sum(ranks.values())
-    positive = sum(ranks[abs(each)] for each in found if each > 0)
+    sizes = sorted(map(abs, found))
+    ranks = [mean(place for place, size in enumerate(sizes, 1) if size == abs(each)) for each in found]
+    total = sum(ranks)
+    positive = sum(rank for rank, each in zip(ranks, found, strict=True) if each > 0)
     statistic = min(positive, total - positive)
     sums = [
-        sum(r for r, sign in zip(ranks.values(), signs, strict=True) if sign)
+        sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign)
         for signs in product([0, 1], repeat=len(found))
     ]
     extreme = sum(min(each, total - each) <= statistic for each in sums)
     test = signed_rank(ratios)
     assert test.statistic == statistic and test.n == len(found)
     assert isclose(test.p, min(1.0, extreme / len(sums)))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-10, 10).filter(bool), min_size=1, max_size=40, unique_by=abs))
+def test_without_ties_the_signed_rank_test_is_scipy_s(ratios):
+    expected = wilcoxon(ratios, method="exact")
+    assert signed_rank(ratios) == (len(ratios), expected.statistic, pytest.approx(expected.pvalue))
 
 
 @given(st.integers(1, 6), st.floats(0, 0.5), st.floats(0, 0.5))

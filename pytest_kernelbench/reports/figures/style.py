@@ -38,7 +38,6 @@ SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,  # a strategy may be called $x$
     "svg.fonttype": "path",
     "svg.hashsalt": "pytest-kernelbench",  # the same numbers make the same file
-    "savefig.dpi": 200,
 }
 
 
@@ -89,6 +88,7 @@ def house_style() -> Iterator[None]:
 
 
 COLUMN_INCHES = 5.2
+PNG_DPI = 200
 
 
 def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
