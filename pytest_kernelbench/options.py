@@ -30,7 +30,8 @@ class RunOptions:
 
     ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
     ``auto``; ``null`` is None where the protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
-    kernels kept for each strategy that evaluates such, by task id.
+    kernels kept for each strategy that evaluates such, by task id. ``gates`` are those of each strategy, its own and
+    the command line's.
     """
 
     strategies: tuple[Strategy, ...]
@@ -40,7 +41,7 @@ class RunOptions:
     device: str
     sizes: str
     run: Path
-    gates: tuple[Gate, ...] = ()
+    gates: Mapping[str, list[Gate]] = field(default_factory=dict)
     null: bool | None = None
     shard: tuple[int, int] = (1, 1)
     pins: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
@@ -115,7 +116,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             device=option.kernelbench_device,
             sizes=option.kernelbench_sizes,
             run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
-            gates=_gates(option.kernelbench_fail_under),
+            gates=_gates(option.kernelbench_fail_under, strategies),
             null=option.kernelbench_null,
             shard=parse_shard(option.kernelbench_shard),
             pins=_pins(strategies, option.policy),
@@ -178,9 +179,8 @@ def keep_out_of_git(run: Path) -> None:
         file.write_text("# Written by pytest-kernelbench.\n*\n", encoding="utf-8")
 
 
-def _gates(texts: Sequence[str]) -> tuple[Gate, ...]:
-    if not texts:
-        return ()
-    from pytest_kernelbench.metrics import parse_gate
+def _gates(texts: Sequence[str], strategies: Sequence[Strategy]) -> dict[str, list[Gate]]:
+    from pytest_kernelbench.metrics import parse_gate, strategy_gates
 
-    return tuple(parse_gate(text) for text in texts)
+    for_all = [parse_gate(text) for text in texts]
+    return {each.name: [*for_all, *strategy_gates(each)] for each in strategies}

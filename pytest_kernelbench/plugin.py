@@ -266,16 +266,15 @@ class KernelBench:
         self.close()
         if self.worker or self.config.option.collectonly or not (self.options.run / "run.json").exists():
             return
-        from pytest_kernelbench.metrics import failed_gates, strategy_gates
+        from pytest_kernelbench.metrics import failed_gates
         from pytest_kernelbench.reports import RunRecords, render, report_json, write_reports
 
         records = RunRecords.load(self.options.run)
         report = report_json(records)
         self.report = render(report, width=self.config.get_terminal_writer().fullwidth)
         write_reports(records, report, self.options.run)  # what it leaves out, and why, is said by ``report``
-        gates_of = {each.name: [*self.options.gates, *strategy_gates(each)] for each in self.options.strategies}
         for strategy in records.strategies:
-            self.missed_gates += failed_gates(records.results(strategy), gates_of.get(strategy.name, []))
+            self.missed_gates += failed_gates(records.results(strategy), self.options.gates.get(strategy.name, []))
         if self.missed_gates and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

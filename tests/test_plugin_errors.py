@@ -12,6 +12,7 @@ def project(tmp_path_factory):
     strategies = project.folder / "strategies"
     strategies.mkdir()
     (strategies / "mine.toml").write_text('[sampling]\ntemprature = 1.0\n[selection]\nby = "random"\n')
+    (strategies / "gated.toml").write_text("[gate]\nfast1 = 0.5\n")
     (project.folder / "broken.py").write_text("def get_inputs(:\n")
     (project.folder / "no_model.py").write_text("def get_inputs(): ...\ndef get_init_inputs(): ...\n")
     (project.folder / "torn.jsonl").write_text('{"task": "level1/1", "text": "x"}\nnot json\n')
@@ -24,6 +25,7 @@ def project(tmp_path_factory):
     [
         (["--strategy=surprisl"], '--strategy=surprisl: no such strategy; did you mean "surprisal"'),
         (["--strategy=mine"], 'mine.toml: [sampling] unknown key "temprature"; did you mean "temperature"?'),
+        (["--strategy=gated"], 'strategy gated: [gate] no such metric "fast1"; did you mean "fast_1"?'),
         (["--kernelbench-set=sampling.kk=3"], 'unknown key "kk"; did you mean "k"?'),
         (["--policy=tinny"], '--policy=tinny: no such policy; did you mean "tiny"'),
         (["--policy=replay:none.jsonl"], "none.jsonl"),
