@@ -159,7 +159,7 @@ class Learner:
                     batch_loss = self._loss(batch, divisor, total if number == 0 else None)
                     batch_loss.backward()  # type: ignore[no-untyped-call]
                     loss += float(batch_loss.detach())
-                    total.tokens += sum(len(row.prompt_ids) + len(row.token_ids) for row in batch)
+                    total.tokens += sum(len(row.prompt_ids) + len(row.token_ids) for row, *_ in batch)
                 norm = self._gradient_norm()
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     self._restore(before)
@@ -309,33 +309,42 @@ class Learner:
 
     # The loss
 
-    def _micro_batches(self, rows: Sequence[TrainingRow]) -> Iterator[list[TrainingRow]]:
-        """Rows of one prompt and of similar length, as many as fit: a prompt needs no padding then."""
+    def _micro_batches(self, rows: Sequence[TrainingRow]) -> Iterator[list[list[TrainingRow]]]:
+        """Rows of one prompt and of similar length, as many as fit: a prompt needs no padding then.
+
+        Rows of equal tokens come in one list, since the model reads them once.
+        """
         kind = self.device.type
         vocabulary = self.model.config.get_text_config().vocab_size
         logits_bytes = LOGITS_BYTES.get(kind, LOGITS_BYTES["cpu"])
         tokens_at_once = TOKENS_AT_ONCE.get(kind, TOKENS_AT_ONCE["cpu"])
-        batch: list[TrainingRow] = []
-        for row in sorted(rows, key=lambda row: (row.prompt_ids, -len(row.token_ids))):
-            longest = batch[0] if batch else row
+        equal: dict[tuple[tuple[int, ...], tuple[int, ...]], list[TrainingRow]] = {}
+        for row in rows:
+            equal.setdefault((row.prompt_ids, row.token_ids), []).append(row)
+        batch: list[list[TrainingRow]] = []
+        for (prompt_ids, _), same in sorted(equal.items(), key=lambda each: (each[0][0], -len(each[0][1]))):
+            longest = batch[0][0] if batch else same[0]
             n = len(batch) + 1
             full = (
                 n * (len(longest.prompt_ids) + len(longest.token_ids)) > tokens_at_once
                 or n * len(longest.token_ids) * vocabulary * self.model.dtype.itemsize > logits_bytes
             )
-            if batch and (full or row.prompt_ids != longest.prompt_ids):
+            if batch and (full or prompt_ids != longest.prompt_ids):
                 yield batch
                 batch = []
-            batch.append(row)
+            batch.append(same)
         if batch:
             yield batch
 
-    def _loss(self, batch: Sequence[TrainingRow], divisor: float, summary: _Summary | None) -> Tensor:
+    def _loss(self, equal: Sequence[Sequence[TrainingRow]], divisor: float, summary: _Summary | None) -> Tensor:
         settings = self.settings
         logprobs, entropies = token_logprobs(
-            self.model, batch, temperature=self.temperature, with_entropy=settings.entropy > 0
+            self.model, [same[0] for same in equal], temperature=self.temperature, with_entropy=settings.entropy > 0
         )
         device = logprobs.device
+        batch = [row for same in equal for row in same]
+        places = torch.tensor([place for place, same in enumerate(equal) for _ in same], device=device)
+        logprobs = logprobs[places]
         mask = _padded([[1.0] * len(row.token_ids) for row in batch], device)  # (B, T)
         advantages = _padded([row.advantages for row in batch], device)
         behaviour = _padded([row.behaviour for row in batch], device)
@@ -345,7 +354,7 @@ class Learner:
             reference = _padded([row.reference or () for row in batch], device)
             objective = objective - settings.kl * divergence(logprobs, reference)
         if entropies is not None:
-            objective = objective + settings.entropy * entropies
+            objective = objective + settings.entropy * entropies[places]
         if summary is not None:
             summary.add(ratios.detach()[mask == 1])
         return -(objective * mask).sum() / divisor

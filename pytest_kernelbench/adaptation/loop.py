@@ -186,7 +186,10 @@ def _update(lineage: Lineage, before: AdaptationStep, bench: Workbench, judge: J
 def training_rows(
     lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], learner: Learner
 ) -> tuple[list[TrainingRow], int]:
-    """What the update learns from, and how many tokens a teacher read; ``learner`` has the weights of ``at``."""
+    """What the update learns from, and how many tokens a teacher or the policy as loaded read for it.
+
+    ``learner`` has the weights of ``at``.
+    """
     from pytest_kernelbench.adaptation.learner import TrainingRow
 
     settings, answer = lineage.settings, at.sampling.answer
@@ -201,11 +204,12 @@ def training_rows(
         completions = [each.candidate.completion for each in group]
         token_ids = [each.token_ids or () for each in completions]
         behaviour = _logprobs(completions, task, at, learner)
+        prompt = tuple(learner.policy.prompt_ids(task, answer))
         reference: Sequence[tuple[float, ...] | None] = [None] * len(group)
         if settings.kl > 0:
             with learner.loaded_weights():
                 reference = learner.policy.score(task, answer, token_ids, temperature=learner.temperature)
-        prompt = tuple(learner.policy.prompt_ids(task, answer))
+            teacher_tokens += sum(len(prompt) + len(row) for row in set(token_ids))
         for place, completion in enumerate(completions):
             cut_off = settings.drop_truncated and completion.stop_reason == "length"
             advantages = by_token[name][place]

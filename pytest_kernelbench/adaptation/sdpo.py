@@ -20,7 +20,7 @@ DETAIL_LINES, DETAIL_CHARACTERS = 3, 300
 
 
 class Taught(NamedTuple):
-    """``advantages`` of each rollout's tokens, and how many tokens the teacher read."""
+    """``advantages`` of each rollout's tokens, and how many tokens the teacher read: equal rollouts once."""
 
     advantages: list[tuple[float, ...]]
     teacher_tokens: int
@@ -53,7 +53,7 @@ def teach(
         rows = [group[place].candidate.completion.token_ids or () for place in places]
         scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
         prompt = len(policy.prompt_ids(task, answer, advice=text))
-        teacher_tokens += sum(prompt + len(row) for row in rows)
+        teacher_tokens += sum(prompt + len(row) for row in set(rows))
         for place, taught in zip(places, scored, strict=True):
             advantages[place] = tuple(t - s for t, s in zip(taught, student[place], strict=True))
     return Taught([advantages[place] for place in range(len(group))], teacher_tokens)

@@ -92,17 +92,19 @@ class CausalLMPolicy(ABC):
         temperature: float = 1.0,
         advice: str = "",
     ) -> list[tuple[float, ...]]:
-        """Log-probabilities (nats) at ``temperature`` of each completion's tokens after the prompt of ``task``."""
+        """Log-probabilities (nats) at ``temperature`` of each completion's tokens after the prompt of ``task``.
+
+        Equal ones are computed once: at a low temperature a policy says the same thing again and again.
+        """
         prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
-        rows_at_once = batch_rows(self.model, len(prompt) + max(map(len, token_ids), default=0))
-        return [
-            logprobs
-            for start in range(0, len(token_ids), rows_at_once)
-            for logprobs in score_rows(
-                self.model, prompt, token_ids[start : start + rows_at_once], temperature=temperature
-            )
-        ]
+        distinct = list(dict.fromkeys(map(tuple, token_ids)))
+        rows_at_once = batch_rows(self.model, len(prompt) + max(map(len, distinct), default=0))
+        scores: dict[tuple[int, ...], tuple[float, ...]] = {}
+        for start in range(0, len(distinct), rows_at_once):
+            batch = distinct[start : start + rows_at_once]
+            scores |= zip(batch, score_rows(self.model, prompt, batch, temperature=temperature), strict=True)
+        return [scores[tuple(row)] for row in token_ids]
 
     def _room(self, prompt: Sequence[int], max_tokens: int, task: Task) -> int:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -191,6 +191,23 @@ def test_micro_batches_checkpointing_and_row_order_change_no_gradient(monkeypatc
     assert same(gradient_of(policy, rows), whole)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_rollout_that_was_drawn_twice_counts_twice_and_is_read_once(loss):
+    policy = WordPolicy(llama())
+    rows = rows_from(policy)
+    # Whose ratios differ, so that one of the two is clipped and the other is not.
+    twin = replace(
+        rows[0], behaviour=tuple(each - 1.0 for each in rows[0].behaviour), advantages=rows[1].advantages[:1] * 4
+    )
+    settings = {"loss": loss, "entropy": 0.1}
+    apart = gradient_of(policy, rows, **settings) + gradient_of(policy, [twin], **settings)
+    assert same(gradient_of(policy, [*rows, twin], **settings), apart)
+    with learner_on(policy, **settings) as training:
+        update = training.update([*rows, twin], step=1)
+    assert update["rollouts"] == len(rows) + 1
+    assert update["update_tokens"] == sum(len(row.prompt_ids) + len(row.token_ids) for row in rows)
+
+
 def test_the_gradient_is_that_of_the_loss_as_it_is_written():
     """Against -sum of exp(logp - logq) A, by finite differences along the gradient."""
     policy = WordPolicy(llama().double())
