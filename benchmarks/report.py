@@ -2,8 +2,8 @@
 
     python benchmarks/report.py [--tasks 20] [--k 64] [--seeds 3] [--steps 0]
 
-Each stage in one process, then the command in a new one. Where other programs compete for the cores, only its time on a core
-says what it takes.
+Each stage in one process, then the command in a new one. Where other programs compete for the cores, only its time on a
+core says what it takes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
         _strategies(report),
         _fast_p(report),
-        _cost(report),
+        _cost(report, width),
         *(_samples(report, each, width) for each in report["samples"]),
         *(_adaptation(each, report, width) for each in report["analyses"]["adaptation"] or ()),
         _transfer(report, width),
@@ -184,7 +184,7 @@ def _fast_p(report: dict[str, Any]) -> list[str]:
     return _table(table) if len(table) > 1 else []
 
 
-def _cost(report: dict[str, Any]) -> list[str]:
+def _cost(report: dict[str, Any], width: int) -> list[str]:
     """What a task cost, and how near the chosen kernels are to the floor, which cost nothing to know."""
     found = report["analyses"]["cost"]["strategies"]
     floors = (report["analyses"]["floor"] or {"strategies": {}})["strategies"]
@@ -200,9 +200,12 @@ def _cost(report: dict[str, Any]) -> list[str]:
         return []
     lines = _table(table)
     if floors:
-        lines.append("floor: the least time in which this device could do the task's work, over the kernel's")
-    if any(each["beyond"] for each in floors.values()):
-        lines.append("over 100 %: a CPU's floor is one timed copy, and caches or a busy machine beat it")
+        told = "floor: the least time in which this device could do the task's work, over the kernel's"
+        lines += textwrap.wrap(told, width)
+    beyond = sum(each["beyond"] for each in floors.values())
+    if beyond:
+        told = "beyond it: a CPU's floor is one timed copy, which caches or a busy machine beat"
+        lines += textwrap.wrap(f"{_counted(beyond, 'choice')} {told}", width)
     return lines
 
 
@@ -306,28 +309,37 @@ def _equal_budget(budget: dict[str, Any]) -> str:
 
 
 def _transfer(report: dict[str, Any], width: int) -> list[str]:
-    """Rows adapt, columns evaluate; per sample and any of K, each as it was before and is after."""
+    """A line for each strategy that adapts and set of tasks: before and after, and the difference."""
     found = report["analyses"]["transfer"]
     if found is None:
         return []
-    lines, refused = [], []
-    for of, label in (("per_sample", "per sample"), ("any_of_k", "any of K")):
-        table = [[f"{label}, verified, %", *(f"on {name} ({len(tasks)})" for name, tasks in found["sets"].items())]]
-        for row in found["rows"]:
-            cells = []
-            for name, cell in row["cells"].items():
-                if "refusal" in cell:
-                    cells.append("-")
-                    refused.append(f"{row['strategy']} on {name}: {cell['refusal']}")
-                    continue
-                base, adapted = (as_percent(cell[of]["verified"][side]["value"]) for side in ("base", "adapted"))
-                mark = " trained" if cell["trained"] else ""
-                cells.append(f"{base} -> {adapted}, {as_points(cell[of]['verified']['difference'])}{mark}")
-            table.append([f"{row['strategy']}, step {row['step']}", *cells])
-        lines += _table(table)
-    told = "transfer: K answers of the policy as loaded -> as many of the step, and the difference in points"
-    refused = [part for line in dict.fromkeys(refused) for part in textwrap.wrap(line, width, subsequent_indent="  ")]
-    return [*lines, *textwrap.wrap(told, width), *refused]
+    k = "K" if len({row["rollouts"] for row in found["rows"]}) > 1 else found["rows"][0]["rollouts"]
+    table, refused = [["transfer, verified, %", "per sample", f"any of {k}"]], []
+    for row in found["rows"]:
+        for name, cell in row["cells"].items():
+            label = f"{row['strategy']} on {name} ({len(found['sets'][name])})"
+            if "refusal" in cell:
+                refused.append(f"{label}: {cell['refusal']}")
+                continue
+            table.append([label + (" *" if cell["trained"] else "")])
+            for of in ("per_sample", "any_of_k"):
+                both = cell[of]["verified"]
+                base, adapted = (as_percent(both[side]["value"]) for side in ("base", "adapted"))
+                table[-1].append(f"{base} -> {adapted}, {as_points(both['difference'])}")
+    room = width - sum(len(GAP) + max(len(row[column]) for row in table) for column in (1, 2))
+    lines = _table([[_cut(row[0], room), *row[1:]] for row in table]) if len(table) > 1 else []
+    if lines:
+        told = "*: trained on. The policy as loaded -> the adapted one, with as many answers; differences in points"
+        lines += textwrap.wrap(told, width)
+    return lines + [part for line in refused for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+
+
+def _cut(text: str, room: int) -> str:
+    """In the middle, so that how a line begins and ends is kept."""
+    if len(text) <= room:
+        return text
+    kept = max(room - 1, 8)
+    return text[: kept // 2] + "…" + text[len(text) - (kept - kept // 2) :]
 
 
 def _remarks(report: dict[str, Any], width: int) -> list[str]:

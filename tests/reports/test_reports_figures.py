@@ -207,4 +207,4 @@ def test_the_report_of_a_run_is_a_folder_of_files(tmp_path):
     records = RunRecords.load(folder)
     left_out = write_reports(records, report_json(records), folder)
     assert (folder / "report.html").exists() and (folder / "figures" / "scaling.svg").exists()
-    assert "no trajectory: no strategy adapted the policy" in left_out
+    assert "no figure trajectory: no strategy adapted the policy" in left_out

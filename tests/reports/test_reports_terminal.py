@@ -139,6 +139,34 @@ def test_adaptation_is_told_step_by_step_with_what_choosing_a_step_is_worth(tmp_
     assert "samples of step 0" in said
 
 
+def test_adaptation_is_set_beside_search_for_as_many_answers_and_on_tasks_that_it_did_not_train_on(tmp_path):
+    content = study(tmp_path, tasks=5, steps=3)
+    (budget,) = content["analyses"]["cost"]["equal_budget"]
+    text = " ".join(render(content, width=100))
+    assert f"for {budget['rollouts']} answers a task, the steps to {budget['step']} have a fast one for" in text
+    lines = render(content, width=80)
+    start = next(number for number, line in enumerate(lines) if line.startswith("transfer, verified, %"))
+    assert lines[start].split("  ")[-1] == "any of 4"
+    assert lines[start + 1].startswith("batch-ttt on the …f batch-ttt (3) *  ")
+    assert lines[start + 2].startswith("batch-ttt on others (2)  ") and " -> " in lines[start + 2]
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_a_task_took_is_said_and_how_near_the_chosen_kernels_are_to_the_floor(tmp_path):
+    folder = write_run(tmp_path, "oracle", "random", k=8)
+    for name in ("evaluations", "confirmations"):
+        path = folder / f"{name}.jsonl"
+        if path.exists():
+            path.write_text(path.read_text().replace('"floor_ms": null', '"floor_ms": 0.2'))
+    lines = report(folder).splitlines()
+    assert lines[2].split() == ["task", "correct", "chosen", "floor", "speed-up", "[95", "%]", "verdict", "by"]
+    start = next(number for number, line in enumerate(lines) if line.startswith("a task took"))
+    assert lines[start].split() == ["a", "task", "took", "answers", "tokens", "timed", "of", "the", "floor"]
+    assert lines[start + 1].split()[:2] == ["oracle", "8"] and lines[start + 1].endswith("(4 of 5)")
+    assert "beyond it: a CPU's floor is one timed copy" in " ".join(lines)  # 20 times as fast as 1 ms
+    assert not any("floor" in line for line in report(write_run(tmp_path / "without", "oracle")).splitlines())
+
+
 def test_a_trajectory_without_a_fast_rollout_has_no_best_step(tmp_path):
     content = study(tmp_path, tasks=1, steps=2)  # no program of the first task is correct
     lines = render(content, width=100)

@@ -25,16 +25,17 @@ from pytest_kernelbench.reports.figures import (
 )
 from pytest_kernelbench.reports.figures.style import COLUMN_INCHES, PNG_DPI, Drawing, NotDrawn, house_style
 
+# Those of one panel first: two of them stand side by side.
 FIGURES = {
     "teaser": teaser.draw,
-    "selection": selection.draw,
     "scaling": scaling.draw,
     "prefilter": prefilter.draw,
-    "regimes": regimes.draw,
-    "cost": cost.draw,
+    "null": null.draw,
     "trajectory": trajectory.draw,
     "rho_trajectory": rho_trajectory.draw,
-    "null": null.draw,
+    "selection": selection.draw,
+    "regimes": regimes.draw,
+    "cost": cost.draw,
 }
 
 

@@ -24,12 +24,12 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("the reference was not timed against itself")
     ranked = sorted(null["speedups"], key=lambda each: each["value"])
     margin = report["margin"] or 0.0
-    figure, (axis,) = new_figure(height=min(1.5 + 0.16 * len(ranked), 6))
+    figure, (axis,) = new_figure(height=min(1.5 + 0.16 * len(ranked), 4.4))
     for place, each in enumerate(ranked):
         fast = each["low"] is not None and each["low"] > 1 + margin
         color = VERMILION if fast else BLUE
         whisker(axis, place, each, color)
-        axis.plot(each["value"], place, "s" if fast else "o", color=color)
+        axis.plot(each["value"], place, "s" if fast else "o", color=color, ms=4.5 if len(ranked) <= 20 else 3)
     axis.axvline(1 + margin, color=MARGIN_COLOR, linestyle="--", linewidth=1)
     axis.set_yticks([])
     axis.set_ylabel(f"{len(ranked)} timings, by speed-up")

@@ -36,7 +36,7 @@ def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list
 
         figures = draw_figures(content)
         write_figures(figures, folder / "figures")
-        lines = [f"no {' and no '.join(names)}: {reason}" for reason, names in figures.reasons.items()]
+        lines = [f"no figure {' and '.join(names)}: {reason}" for reason, names in figures.reasons.items()]
     (folder / "report.html").write_text(html_report(records, content, figures), encoding="utf-8")
     return lines
 
@@ -81,7 +81,12 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-COSTS = {"Answers": "rollouts", "Tokens": "tokens", "Seconds": "seconds"}
+COSTS = {
+    "Answers": "rollouts",
+    "Tokens": "tokens",
+    "Timed": "timed",
+    "Seconds": "seconds",
+}
 
 
 def _known(report: Mapping[str, Any], cost: str) -> bool:
