@@ -2,9 +2,10 @@ import csv
 import sys
 
 import pytest
-from made_up_run import make_synthetic_run, write_run
+from made_up_run import TASKS, make_synthetic_run, write_run
 
 from pytest_kernelbench.__main__ import main
+from pytest_kernelbench.reports.export import UNKNOWN
 from pytest_kernelbench.runs import RunRecords
 
 
@@ -39,6 +40,41 @@ def test_a_value_survives_and_what_was_not_measured_is_empty(tmp_path):
         assert row["outcome"] == evaluation.outcome.value
         assert row["speedup"] == ("" if evaluation.speedup is None else str(evaluation.speedup))
         assert row["flags"] == " ".join(evaluation.flags)
+
+
+def test_every_column_of_every_table_is_described(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=2, k=16, strategies=("oracle",), steps=1)
+    assert main(["export", str(run)]) == 0
+    described = {(row["table"], row["column"]): row["meaning"] for row in rows_of(run / "export" / "columns.csv")}
+    for table in ("samples", "choices", "nulls", "steps"):
+        for column in rows_of(run / "export" / f"{table}.csv")[0]:
+            assert described.pop((table, column)) not in ("", UNKNOWN), column
+    assert described == {}
+
+
+def test_fast_is_there_in_both_readings_for_samples_and_for_the_reference(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=8)
+    assert main(["export", str(folder)]) == 0
+    for row in rows_of(folder / "export" / "samples.csv"):
+        low, point = float(row["speedup_low"] or 0), float(row["speedup"] or 0)
+        assert row["fast"] == str(low > 1.01) and row["fast_raw"] == str(point > 1) and row["margin"] == "0.01"
+    nulls = rows_of(folder / "export" / "nulls.csv")
+    assert len(nulls) == len(TASKS) and {(row["fast"], row["fast_raw"]) for row in nulls} == {("False", "True")}
+
+
+def test_parquet_holds_the_same_values_and_says_what_each_column_means(tmp_path):
+    from pyarrow import parquet
+
+    folder = write_run(tmp_path, "oracle", k=8)
+    assert main(["export", str(folder), "--format", "parquet"]) == 0
+    assert main(["export", str(folder)]) == 0
+    table = parquet.read_table(folder / "export" / "samples.parquet")
+    assert table.schema.field("mean_logprob").metadata[b"meaning"] == b"nats a token"
+    flat = rows_of(folder / "export" / "samples.csv")
+    for column in ("task", "index", "speedup", "fast"):
+        assert ["" if value is None else str(value) for value in table[column].to_pylist()] == [
+            row[column] for row in flat
+        ]
 
 
 def test_nothing_that_a_candidate_wrote_gets_into_a_spreadsheet(tmp_path):
