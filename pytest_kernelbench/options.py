@@ -83,6 +83,18 @@ def one_line_errors() -> Iterator[None]:
         raise pytest.UsageError(str(error)) from error
 
 
+def refuse_without_strategy(config: pytest.Config) -> None:
+    """Raise pytest.UsageError for an option of ours on the command line, which does nothing without ``--strategy``.
+
+    In ``addopts`` it may stand for the runs that have one.
+    """
+    given = (str(each).partition("=")[0] for each in config.invocation_params.args)
+    ours = ("--policy", "--tasks", "--kernelbench-", "--no-kernelbench-")
+    name = next((each for each in given if each in ours[:2] or each.startswith(ours[2:])), None)
+    if name is not None:
+        raise pytest.UsageError(f"{name}: does nothing without --strategy, as in --strategy=surprisal-top3")
+
+
 def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOptions:
     """The options of a run with ``--strategy``; ``run`` is the folder that an xdist controller decided on.
 

@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.strategy:
         benchmarking.before_pytest_benchmark(config)
         config.pluginmanager.register(KernelBench(config), "kernelbench-session")
+    else:
+        options.refuse_without_strategy(config)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -7,6 +7,8 @@ import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as
 import pytest
 from project import PLUGIN, RELU
 
+DEVICE_AND_SIZES = ("--kernelbench-device=cpu", "--kernelbench-sizes=full")
+
 
 class BenchmarkProject:
     """A folder with a test of its own and three tasks in ``problems/level1``, and a pytest that has the plugin."""
@@ -24,7 +26,8 @@ class BenchmarkProject:
     def run(self, *arguments, apart=False):
         """``apart``: in a process of its own, for what numpy or a patched module would leave behind in this one."""
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
-        return run(*PLUGIN, "--kernelbench-device=cpu", "--kernelbench-sizes=full", *arguments)
+        has_strategy = any(each.startswith("--strategy") for each in arguments)
+        return run(*PLUGIN, *(DEVICE_AND_SIZES if has_strategy else ()), *arguments)
 
 
 @pytest.fixture

@@ -98,6 +98,19 @@ def test_what_is_said_outright_is_left_for_the_ledger_to_compare():
     assert resolve(run_options(device="cpu", sizes="small"), recorded) == ("cpu", "small")
 
 
+@pytest.mark.parametrize("option", ["--policy=tiny", "--tasks=level1", "--kernelbench-seed=1", "--no-kernelbench-null"])
+def test_an_option_that_does_nothing_is_refused(benchmark_project, option):
+    said = benchmark_project.run(option)
+    assert said.ret == pytest.ExitCode.USAGE_ERROR
+    name = option.partition("=")[0]
+    said.stderr.fnmatch_lines([f"ERROR: {name}: does nothing without --strategy, as in --strategy=surprisal-top3"])
+
+
+def test_options_for_the_runs_with_a_strategy_may_stand_in_addopts(benchmark_project):
+    benchmark_project.pytester.makeini("[pytest]\naddopts = --tasks=problems/level1 --kernelbench-device=cpu\n")
+    benchmark_project.run().assert_outcomes(passed=1)
+
+
 def test_an_empty_strategy_is_an_error_in_one_line(pytester):
     with pytest.raises(pytest.UsageError) as caught:
         options_of(pytester, "--strategy=,")
