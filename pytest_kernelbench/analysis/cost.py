@@ -79,7 +79,7 @@ class Spent(NamedTuple):
 def cost(study: Study) -> Json:
     strategies = {strategy.name: _of_strategy(study, strategy) for strategy in study.records.strategies}
     for name, row in strategies.items():
-        row["on_frontier"] = {each: _on_frontier(name, strategies, each) for each in COSTS}
+        row["on_frontier"] = {each: on_frontier(name, strategies, each) for each in COSTS}
     adapting = [each for each in study.records.strategies if _own_steps(study.records, each)]
     return {
         "strategies": strategies,
@@ -141,7 +141,7 @@ def _updates(records: RunRecords, strategy: StrategyOfRun) -> list[AdaptationSte
     return [step for steps in records.lineages(strategy).values() for step in steps]
 
 
-def _on_frontier(name: str, strategies: Mapping[str, Json], of: str) -> bool | None:
+def on_frontier(name: str, strategies: Mapping[str, Json], of: str) -> bool | None:
     """None where the cost is not known. A strategy that another equals in both stays on the frontier with it."""
     mine = strategies[name]
     if mine[of] is None or mine["fast_1"] is None:

@@ -50,30 +50,40 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table, label: str) -> str:
-    """Needs the package booktabs."""
-    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{_latex(table.caption)}}}",
-            rf"  \label{{tab:{label}}}",
-            rf"  \begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-            r"    \toprule",
-            "    " + " & ".join(map(_latex, table.head)) + r" \\",
-            r"    \midrule",
-            *(f"    {row}" for row in rows),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    """Needs the package booktabs, and longtable for one that is longer than a page."""
+    columns = f"{{l{'r' * (len(table.head) - 1)}}}"
+    caption = rf"\caption{{{_latex(table.caption)}}}\label{{tab:{label}}}"
+    head = [r"\toprule", _row(table.head), r"\midrule"]
+    rows = [_row(row) for row in table.rows]
+    if len(rows) > ROWS_OF_A_PAGE:
+        begin = [rf"\begin{{longtable}}{columns}", rf"{caption} \\", *head, r"\endhead", r"\bottomrule", r"\endfoot"]
+        return "\n".join([*begin, *rows, r"\end{longtable}", ""])
+    begin = [r"\begin{table}", r"\centering", r"\small", caption, rf"\begin{{tabular}}{columns}", *head]
+    return "\n".join([*begin, *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+ROWS_OF_A_PAGE = 45
+
+
+def _row(cells: Sequence[str]) -> str:
+    row = " & ".join(map(_latex, cells)) + r" \\"
+    # After the end of a row, a bracket would be taken for how much space to leave.
+    return "{}" + row if row.startswith("[") else row
 
 
 def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
-    return "".join(special.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+    return "".join(LATEX.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "<": "$<$",
+    ">": "$>$",
+    "\n": " ",
+}
 
 
 def _strategies(report: Report) -> Table | None:
@@ -124,13 +134,33 @@ def _scaling(report: Report) -> Table | None:
         for rule, readings in each["success"].items():
             for reading, curve in readings.items():
                 saturated = each["saturation_k"][rule][reading]
-                cells = _at(curve, each["k"], sizes)
-                rows.append([f"{rule}, {reading}", *cells, "-" if saturated is None else str(saturated)])
-        rows.append(["coin flip", *_at({"value": each["coin_flip"]}, each["k"], sizes), ""])
+                worth = "" if rule == "any" else _worth(each["equivalent_k"][rule][reading], each["k"][-1])
+                cells = [*_at(curve, each["k"], sizes), "-" if saturated is None else str(saturated), worth]
+                rows.append([f"{rule}, {reading}", *cells])
+        rows.append(["coin flip", *_at({"value": each["coin_flip"]}, each["k"], sizes), "", ""])
         if each["identity"] is not None:
-            rows.append(["reference against itself, raw", *_at(each["identity"]["raw"], each["k"], sizes), ""])
-    caption = f"Success by number of candidates K, in %, exact over subsets. {_on(report)}"
-    return Table(caption=caption, head=["of the correct among K", *map(str, sizes), "95 % of the last at"], rows=rows)
+            for reading in ("verified", "raw"):
+                cells = _at(each["identity"][reading], each["k"], sizes)
+                rows.append([f"reference against itself, {reading}", *cells, "", ""])
+    caption = (
+        "Success by number of candidates K, in %, exact over subsets; the K that reaches 95 % of the last; and for how "
+        f"large a K any of K is as good as the last, where a single K can be said. {_on(report)}"
+    )
+    head = ["of the correct among K", *map(str, sizes), "95 % of the last at", "worth any of [95 %]"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _worth(equivalent: Mapping[str, Any], n: int) -> str:
+    if equivalent["refusal"] is not None:
+        return "-"
+    if equivalent["k"] is None:
+        return f">{n}"
+    shown = as_digits(equivalent["k"])
+    if equivalent["low"] is None:
+        return shown
+    return (
+        f"{shown} [{as_digits(equivalent['low'])}, {f'>{n}' if equivalent['open'] else as_digits(equivalent['high'])}]"
+    )
 
 
 def _selection(report: Report) -> Table | None:

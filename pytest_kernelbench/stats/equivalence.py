@@ -74,12 +74,13 @@ def equivalent_k_interval(
 ) -> Interval | None:
     """Interval of ``equivalent_k`` over tasks, each drawn with its curve (the mean over its seeds) and its score.
 
-    The upper end is ``inf`` where the interval goes on beyond the candidates drawn. None with fewer than two tasks.
+    The upper end is ``inf`` where the interval goes on beyond the candidates drawn. None with fewer than two tasks, and
+    where all scores are 0.
     """
     import numpy
 
     tasks = len(scores_by_task)
-    if tasks < 2:
+    if tasks < 2 or max(scores_by_task) <= 0:
         return None
     most = min(n for counts in counts_by_task for n, _ in counts)
     k_G = numpy.concatenate([numpy.linspace(0, 1, UNDER_ONE, endpoint=False), numpy.arange(1, most + 1)])

@@ -2,6 +2,8 @@ from dataclasses import replace
 from statistics import mean
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up_study import MARGIN, Drawn, records_of
 from scipy.stats import spearmanr
 
@@ -119,6 +121,23 @@ def test_a_step_chosen_on_held_out_rollouts_is_judged_on_the_others():
 def test_early_stopping_ends_where_a_step_is_no_better():
     chosen = adaptation_of(records_of_steps({"level1/1_x": (4, 8, 8, 30)}))["checkpoint"]
     assert chosen["early_stop_step"] == 1 and chosen["best_step"] == 3
+
+
+trajectories = st.integers(2, 5).flatmap(
+    lambda steps: st.lists(st.tuples(*[st.integers(0, 32)] * steps), min_size=1, max_size=3)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(trajectories)
+def test_each_rule_takes_the_step_that_it_says(rows):
+    chosen = adaptation_of(records_of_steps({f"level1/{n}_x": row for n, row in enumerate(rows)}))["checkpoint"]
+    means = [sum(column) / (32 * len(rows)) for column in zip(*rows, strict=True)]
+    assert chosen["best_step"] == means.index(max(means)) and chosen["value"] == pytest.approx(max(means))
+    worse = [step for step in range(1, len(means)) if means[step] <= means[step - 1] + 1e-12]
+    assert chosen["early_stop_step"] == (worse[0] if worse else len(means)) - 1
+    assert chosen["early_stop_value"] == pytest.approx(means[chosen["early_stop_step"]])
+    assert chosen["oracle_per_task"] == pytest.approx(mean(max(row) / 32 for row in rows))
 
 
 def test_a_run_without_adaptation_has_no_such_analysis():

@@ -2,6 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up_study import Drawn, records_of
 
 from pytest_kernelbench.analysis.comparison import compare_runs
@@ -56,6 +58,23 @@ def test_the_interval_of_the_ratio_joins_those_of_both_runs():
     assert ratio["value"] == pytest.approx(1.1)
     assert ratio["low"] == pytest.approx(1.1 * (1 - 0.01 * 2**0.5), abs=1e-3)
     assert ratio["high"] == pytest.approx(1.1 * (1 + 0.01 * 2**0.5), abs=1e-3)
+
+
+sides = st.dictionaries(st.sampled_from(["t/1", "t/2", "t/3", "t/4"]), st.none() | st.floats(0.2, 5), min_size=4)
+
+
+@settings(deadline=None)
+@given(sides, sides)
+def test_the_other_way_round_everything_is_the_other_way_round(before, after):
+    there, found = changes_of(before, after)
+    back, mirrored = changes_of(after, before)
+    opposite = {"faster": "slower", "slower": "faster", "lost": "gained", "gained": "lost"}
+    assert back == {task: opposite.get(change, change) for task, change in there.items()}
+    assert mirrored["geomean_ratio"]["value"] == pytest.approx(1 / found["geomean_ratio"]["value"])
+    for task, row in found["tasks"].items():
+        if row["ratio"]:
+            other = mirrored["tasks"][task]["ratio"]
+            assert (other["low"], other["high"]) == pytest.approx((1 / row["ratio"]["high"], 1 / row["ratio"]["low"]))
 
 
 def test_a_run_compared_with_itself_has_no_change():

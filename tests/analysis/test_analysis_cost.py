@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from made_up_study import Drawn, records_of, study_of
 
 from pytest_kernelbench.analysis import ANALYSES, Study
+from pytest_kernelbench.analysis.cost import on_frontier
 from pytest_kernelbench.records import AdaptationStep, Selection
 from pytest_kernelbench.runs import RunRecords
 from pytest_kernelbench.strategy import Adaptation
@@ -89,6 +90,14 @@ def test_a_strategy_that_another_beats_at_the_same_price_is_not_on_the_frontier(
     found = cost_of(choice("level1/1_x", "good", 0, 2), choice("level1/1_x", "bad", None, 2))["strategies"]
     assert found["good"]["on_frontier"] == {"rollouts": True, "tokens": True, "seconds": True}
     assert found["bad"]["on_frontier"]["rollouts"] is False
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=6))
+def test_the_frontier_is_what_nothing_dominates(points):
+    rows = {str(place): {"tokens": cost, "fast_1": {"value": success}} for place, (cost, success) in enumerate(points)}
+    for name, (cost, success) in zip(rows, points, strict=True):
+        dominated = any(c <= cost and s >= success and (c, s) != (cost, success) for c, s in points)
+        assert on_frontier(name, rows, "tokens") is not dominated
 
 
 def adapted(*, holdout: int = 0, searched: int = 8) -> RunRecords:

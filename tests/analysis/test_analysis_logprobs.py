@@ -12,6 +12,7 @@ from made_up_study import MARGIN, Drawn, records_of, study_of
 from pytest_kernelbench.analysis import ANALYSES, Study
 from pytest_kernelbench.analysis.quartiles import quartile_of_rank
 from pytest_kernelbench.analysis.regimes import regime
+from pytest_kernelbench.stats import clustered_rate
 
 NAMES = ("quartiles", "correlation", "regimes", "prefilter")
 
@@ -55,6 +56,25 @@ def test_pooled_quartiles_compare_tasks_and_those_within_a_task_do_not():
     assert [each["fast_1"]["value"] for each in found["within_task"]["sum"]] == [1.0, 0.0, 0.0, 0.0]
     assert [each["fast_1"]["value"] for each in found["pooled"]["sum"]] == [0.5, 0.0, 0.5, 0.0]
     assert [each["n"] for each in found["pooled"]["sum"]] == [2, 2, 2, 2]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(candidates, min_size=1, max_size=5), min_size=2, max_size=3))
+def test_pooled_quartiles_are_cut_from_one_ranking_of_all_correct_candidates(groups):
+    tasks = {f"level1/{number}_x": group for number, group in enumerate(groups)}
+    found = analysis_of("quartiles", tasks)["pooled"]["sum"]
+    correct = [(task, each) for task, group in tasks.items() for each in group if each.speedup]
+    ranked = sorted(correct, key=lambda row: row[1].sum_logprob)
+    for number, each in enumerate(found):
+        members = [row for place, row in enumerate(ranked) if place * 4 // len(ranked) == number]
+        assert each["n"] == len(members)
+        if members:
+            fast = [row.speedup > 1 for _, row in members]
+            assert each["fast_1_raw"]["value"] == pytest.approx(mean(fast))
+            assert each["mean_speedup"] == pytest.approx(mean(row.speedup for _, row in members))
+            by_task = {task: [row.speedup > 1 for of, row in members if of == task] for task, _ in members}
+            expected = clustered_rate([sum(of) for of in by_task.values()], [len(of) for of in by_task.values()])
+            assert (each["fast_1_raw"]["low"], each["fast_1_raw"]["high"]) == pytest.approx(expected or (None, None))
 
 
 def test_quartiles_by_mean_and_by_sum_differ_where_lengths_do():

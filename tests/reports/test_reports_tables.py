@@ -44,5 +44,17 @@ def test_markdown_escapes_its_own_signs():
 
 def test_latex_escapes_its_own_signs():
     text = as_latex(TABLE, "some_name")
-    assert r"\caption{50 \% of a|b.}" in text and r"\label{tab:some_name}" in text
-    assert r"    name\_1 & x \\" in text and r"    a|b \& c & $>$99.9 \\" in text
+    assert r"\caption{50 \% of a\textbar{}b.}" in text and r"\label{tab:some_name}" in text
+    lines = text.splitlines()
+    assert r"name\_1 & x \\" in lines and r"a\textbar{}b \& c & $>$99.9 \\" in lines
+
+
+def test_a_bracket_after_the_end_of_a_row_is_no_argument_of_it():
+    text = as_latex(Table(caption="x", head=["a"], rows=[["one"], ["[two]"]]), "x")
+    assert "one \\\\\n{}[two] \\\\\n" in text
+
+
+def test_a_table_longer_than_a_page_is_broken_over_pages():
+    text = as_latex(Table(caption="x", head=["a", "b"], rows=[["one", "two"]] * 46), "x")
+    assert text.startswith("\\begin{longtable}{lr}\n") and text.endswith("\\end{longtable}\n")
+    assert text.index("\\endhead") < text.index("one & two")

@@ -1,7 +1,11 @@
+from itertools import product
+from math import comb, prod
+from statistics import mean
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2, chi2_contingency
 
 from pytest_kernelbench.stats import best_of_flat, homogeneity
 
@@ -37,6 +41,40 @@ def test_one_stratum_is_scipy_s_contingency_test(rows):
     expected = chi2_contingency(rows, correction=False)
     assert test.statistic == pytest.approx(expected.statistic, abs=1e-9)
     assert test.p == pytest.approx(expected.pvalue)
+
+
+tables = st.lists(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=3, max_size=3), min_size=1, max_size=4
+)
+
+
+@settings(deadline=None)
+@given(tables)
+def test_several_strata_are_the_sum_of_scipy_s_contingency_tests(strata):
+    each = [chi2_contingency(rows, correction=False) for rows in strata]
+    test = homogeneity([[(good, good + bad) for good, bad in rows] for rows in strata])
+    assert test.statistic == pytest.approx(sum(one.statistic for one in each), abs=1e-9)
+    assert test.degrees == sum(one.dof for one in each)
+    assert test.p == pytest.approx(chi2.sf(test.statistic, test.degrees))
+
+
+few = st.integers(1, 2).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(few, min_size=2, max_size=2), min_size=1, max_size=2))
+def test_the_best_of_flat_steps_is_the_mean_over_every_outcome(strata):
+    rates = [sum(good for good, _ in counts) / sum(n for _, n in counts) for counts in strata]
+    cells = [(rate, n) for rate, counts in zip(rates, strata, strict=True) for _, n in counts]
+    expected = 0.0
+    for outcome in product(*(range(n + 1) for _, n in cells)):
+        chance = prod(
+            comb(n, good) * rate**good * (1 - rate) ** (n - good)
+            for good, (rate, n) in zip(outcome, cells, strict=True)
+        )
+        shares = [good / n for good, (_, n) in zip(outcome, cells, strict=True)]
+        expected += chance * max(mean(shares[step::2]) for step in range(2))
+    assert best_of_flat(strata, seed=0) == pytest.approx(expected, abs=0.035)  # 4,000 resamples
 
 
 def test_strata_add_up_and_those_that_cannot_differ_say_nothing():
