@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports.numbers import as_percent, as_rate, as_times
+from pytest_kernelbench.reports.numbers import as_points, as_rate, as_times
 from pytest_kernelbench.runs import RunRecords
 
 WIDTH = 100
@@ -77,15 +77,9 @@ def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
     lines = [f"{name}: {counts}", *(table if len(rows) > 1 else [])]
     shown = f"fast_1 {as_rate(fast['values'][0])} -> {as_rate(fast['values'][1])}"
     if difference["low"] is not None:
-        points = [_points(difference[end]) for end in ("value", "low", "high")]
-        shown += f", a difference of {points[0]} [{points[1]}, {points[2]}] points"
+        shown += f", a difference of {as_points(difference)} points"
     interval = None if ratio["low"] is None else (ratio["low"], ratio["high"])
     shown += f"; geometric mean of B / A {as_times(ratio['value'], interval)}"
     if each["wilcoxon"] is not None and each["wilcoxon"]["n"] >= LEAST_TASKS:
         shown += f", Wilcoxon p = {each['wilcoxon']['p']:.2g} of {each['wilcoxon']['n']} tasks"
     return lines + textwrap.wrap(shown, WIDTH)
-
-
-def _points(difference: float) -> str:
-    sign = "-" if difference < 0 else "+"
-    return sign + as_percent(abs(difference))

@@ -17,7 +17,7 @@ from pytest_kernelbench.reports.figures.style import (
     speedup_axis,
     whisker,
 )
-from pytest_kernelbench.reports.numbers import as_rate, scope
+from pytest_kernelbench.reports.numbers import as_points, as_rate, scope
 
 CONTROLS = ("random", "random-top3")
 PRIMARY = ("surprisal-top3", "random-top3")
@@ -83,12 +83,5 @@ def _title(each: Mapping[str, Any]) -> str:
     for comparison in each["comparisons"]:
         difference = comparison["verified"]["difference"]
         if (comparison["selector"], comparison["control"]) == (selector, control) and difference:
-            said += f" (difference {_points(difference)})"
+            said += f" (difference {as_points(difference)} points)"
     return said
-
-
-def _points(difference: Mapping[str, Any]) -> str:
-    """``+12 points [-3, 27]``."""
-    value, low, high = (difference[end] for end in ("value", "low", "high"))
-    interval = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{100 * value:+.0f} points{interval}"
