@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--tasks", default="level1:eval")
     parser.add_argument("--sizes", choices=["full", "small"])
     parser.add_argument("--torch", type=int, default=4, help="PyTorch candidates a task")
-    parser.add_argument("--kernels", type=int, default=4, help="Triton and CUDA candidates a task (C on a CPU)")
+    parser.add_argument("--kernels", type=int, default=4, help="candidates a task in other languages")
+    parser.add_argument("--languages", help="comma-separated; default: triton,cuda (c on a CPU)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit-s", type=float, help="begin no task after so many seconds")
     parser.add_argument("--json", type=Path, help="store rows here, and go on from those that it holds")
@@ -142,7 +143,7 @@ def main() -> None:
             torch=options.torch,
             kernels=options.kernels,
             wrong=0,
-            languages=LANGUAGES[device],
+            languages=options.languages.split(",") if options.languages else LANGUAGES[device],
         )
         sources = [each.source for each in candidates]
         started = time.perf_counter()

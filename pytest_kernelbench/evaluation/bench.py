@@ -6,9 +6,8 @@ import copy
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,20 +51,13 @@ class Drawn:
         ]
 
 
+@dataclass(slots=True)
 class Check:
-    """Inputs of one check, and what a correct candidate returns for them.
+    """Inputs of one check, and once a candidate has been asked what a correct one returns for them."""
 
-    The answers are computed when they are first looked at, after the candidate's call: until then the memory is free
-    for that call, and holds nothing worth stealing.
-    """
-
-    def __init__(self, values: list[Any], answer: Callable[[], list[Expected]]) -> None:
-        self.values = values
-        self._answer = answer
-
-    @cached_property
-    def answers(self) -> list[Expected]:
-        return self._answer()
+    kind: str
+    values: list[Any]
+    answers: list[Expected] | None = None
 
 
 class Bench:
@@ -119,11 +111,19 @@ class Bench:
         """
         if number in self._checks:
             return self._checks[number]
-        values = self._draw(kind)
-        check = Check(values, lambda: self.answers(values, kind))
-        if _bytes(values) + 2 * _bytes(self.example_outputs) < devices.free_bytes(self.device) / 50:
+        check = Check(kind, self._draw(kind))
+        if _bytes(check.values) + 2 * _bytes(self.example_outputs) < devices.free_bytes(self.device) / 50:
             self._checks[number] = check
         return check
+
+    def answers_to(self, check: Check) -> list[Expected]:
+        """What a correct candidate returns for the inputs of a check.
+
+        To be asked for after the candidate's call: until then the memory is free for that, and holds no answer.
+        """
+        if check.answers is None:
+            check.answers = self.answers(check.values, check.kind)
+        return check.answers
 
     def refreshed(self) -> Drawn:
         """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""

@@ -137,7 +137,7 @@ class Dock:
 
     def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
-        self._bench = bench
+        self.bench = bench
         self.rack = rack
         self._watch = watch
         self._attached = 0
@@ -174,7 +174,7 @@ class Dock:
             answer = self._answer(timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
         except CandidateFailed as failure:
             raise HarnessError(
-                f"{self._bench.task_id}: a worker on {self._bench.device} does not start ({failure.detail}); "
+                f"{self.bench.task_id}: a worker on {self.bench.device} does not start ({failure.detail}); "
                 "check the task file, and that the device has memory left"
             ) from None
         assert answer.get("prepared") is True
@@ -204,16 +204,16 @@ class Dock:
         self._attached = count
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
-            raise HarnessError(f"{self._bench.task_id}: {len(descriptors)} tensors are too many to share at once")
+            raise HarnessError(f"{self.bench.task_id}: {len(descriptors)} tensors are too many to share at once")
         self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
         return slots
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
-        check = self._bench.check(number, kind)
+        check = self.bench.check(number, kind)
         slot.fill(check.values)
         slot.poison()
-        devices.settle(self._bench.device)
+        devices.settle(self.bench.device)
         started = time.perf_counter()
         answer = self._ask({"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs")
         seconds = time.perf_counter() - started
@@ -223,17 +223,17 @@ class Dock:
         self._wanted_bytes = max(self._wanted_bytes or 0, self._peak_bytes(answer))
         if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
-        self._judge_output(outputs, check.answers, f"{kind} inputs", flag=None)
+        self._judge_output(outputs, self.bench.answers_to(check), f"{kind} inputs", flag=None)
         return seconds
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Inputs that are new into each slot; returns them by slot number."""
-        drawn = {slot.number: self._bench.refreshed() for slot in slots}
+        drawn = {slot.number: self.bench.refreshed() for slot in slots}
         # The worker sees inputs as they are written; what it computes before it is asked, no clock would see.
         with self.idle():
             for slot in slots:
                 slot.refresh(drawn[slot.number])
-            devices.settle(self._bench.device)
+            devices.settle(self.bench.device)
         return drawn
 
     @contextmanager
@@ -257,7 +257,7 @@ class Dock:
             values = drawn[slot.number].values()
             if slot.differs_from(values):
                 raise CandidateFailed(Outcome.VOID, "changes its inputs when it is timed", ("mutated_input",))
-            self._judge_output(outputs, self._bench.answers(values), "a timed call", flag="wrong_when_timed")
+            self._judge_output(outputs, self.bench.answers(values), "a timed call", flag="wrong_when_timed")
 
     def _judge_output(
         self, outputs: Sequence[torch.Tensor], answers: Sequence[Expected], on: str, *, flag: str | None
@@ -342,7 +342,7 @@ class Dock:
         timeout_s: float = QUESTION_TIMEOUT_S,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> dict[str, Any]:
-        devices.leave_room(self._bench.device, self._wanted_bytes)
+        devices.leave_room(self.bench.device, self._wanted_bytes)
         # A worker that is gone cannot be written to; what it left to read says how it ended.
         with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)
@@ -382,7 +382,7 @@ class Dock:
 
     def _must_match(self, answer: dict[str, Any]) -> None:
         if "mismatch" in answer:
-            want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self._bench.example_outputs]
+            want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self.bench.example_outputs]
             got = self._text(answer, "mismatch")[:200]
             raise CandidateFailed(Outcome.INCORRECT, f"returns {got} where {want} is due")
 

@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "any"
-OUTCOMES = {"void"}
+OUTCOMES = {"void", "incorrect"}
 
 CHEAT = """
 import gc
@@ -38,7 +38,7 @@ class ModelNew(nn.Module):
 def spoil(slots):
     while True:
         time.sleep(0.02)
-        if time.monotonic() - ModelNew.called > 0.1:
+        if time.monotonic() - ModelNew.called > 0.3:
             for slot in slots:
                 slot._outputs[0][0, 0] = float("nan")
 """
