@@ -33,6 +33,8 @@ REWARDS = ("speedup", "normalised", "log", "fast", "correct")
 LOSSES = ("importance-sampling", "clipped")
 REDUCTIONS = ("sum", "token-mean", "constant")
 CHECKPOINTS = ("every", "last", "best", "best-per-task")
+TEACHERS = ("current", "start", "average")
+DISTILLATIONS = ("drawn", "distribution")
 
 Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings | Adaptation")
 
@@ -80,8 +82,12 @@ class Adaptation:
 
     ``method`` says where a token's advantage comes from: ``batch`` (rewards standardised over all tasks of a step),
     ``grpo`` (over each task's group), ``dr-grpo`` (group mean taken off), ``maxk`` (max@``max_of``), ``entropic``,
-    or ``sdpo`` (a teacher that reads ``feedback``, and with ``demonstrations`` another, correct answer; ``mask`` leaves
-    out rollouts with neither).
+    or ``sdpo``: from a teacher that reads ``feedback``, and with ``demonstrations`` another, correct answer;
+    ``feedback_beside_solution`` false: one or the other. ``mask`` leaves out rollouts with neither. The ``teacher`` has
+    the ``current`` weights, those of the ``start``, or an ``average`` of them all in which each step's weigh
+    ``teacher_rate``. ``distil`` compares teacher and student on the token that was ``drawn``, or their ``distribution``
+    over the ``top_k`` likeliest tokens and all others as one, by the Jensen-Shannon divergence in whose mixture
+    the teacher weighs ``teacher_share``.
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
     does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
@@ -125,8 +131,13 @@ class Adaptation:
     max_of: int = field(default=8, metadata={"minimum": 2})
     feedback: bool = True
     demonstrations: bool = False
+    feedback_beside_solution: bool = True
     mask: bool = False
-    teacher: str = field(default="current", metadata={"choices": ("current", "start")})
+    teacher: str = field(default="current", metadata={"choices": TEACHERS})
+    teacher_rate: float = field(default=0.05, metadata={"minimum": 0, "maximum": 1})
+    distil: str = field(default="drawn", metadata={"choices": DISTILLATIONS})
+    top_k: int = field(default=100, metadata={"minimum": 1})
+    teacher_share: float = field(default=0.5, metadata={"minimum": 0, "maximum": 1})
     shuffle_rewards: bool = False
     collapse: float = field(default=0.1, metadata={"minimum": 0})
     max_kl: float | None = field(default=None, metadata={"minimum": 0})
@@ -353,6 +364,8 @@ def _section(cls: type[Section], table: Mapping[str, Any], name: str, place: str
         if "minimum" in limits and value < limits["minimum"]:
             least = limits["minimum"]
             raise StrategyError(f"{place}: [{name}] {key} must be at least {least}, not {_quoted(value)}")
+        if "maximum" in limits and value > limits["maximum"]:
+            raise StrategyError(f"{place}: [{name}] {key} must be at most {limits['maximum']}, not {_quoted(value)}")
         if "choices" in limits and value not in limits["choices"]:
             choices = " or ".join(limits["choices"])
             raise StrategyError(f"{place}: [{name}] {key} must be {choices}, not {_quoted(value)}")

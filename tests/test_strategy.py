@@ -211,6 +211,7 @@ def test_adaptation_is_asked_for_by_its_section(load):
         ("mask = 1", "[adaptation] mask must be true or false, not 1"),
         ('max_kl = "much"', '[adaptation] max_kl must be a number, not "much"'),
         ("max_of = 1", "[adaptation] max_of must be at least 2, not 1"),
+        ("teacher_share = 1.5", "[adaptation] teacher_share must be at most 1, not 1.5"),
         ("learning_rat = 1", '[adaptation] unknown key "learning_rat"; did you mean "learning_rate"?'),
     ],
 )

@@ -38,8 +38,8 @@ share it.
 ``stopped``          null, or one line: which guardrail ended the lineage here, and on what measurement
 ==================== ===================================================================================================
 
-What else knows of versions: ``completions.jsonl`` has ``policy_version``; ``selections.jsonl`` has ``policy_version`` and
+What else knows of versions: ``completions.jsonl`` has ``policy_version``; ``selections.jsonl`` has ``policy_version``,
 ``step`` (of the chosen candidate), ``checkpoint_step`` (the step that the strategy settled on; null where every step's
-candidates counted) and ``cost``, with the task's share of what training took; ``run.json``'s strategy has ``adaptation``
-(its settings, or null) and ``adaptation_sha256``.
+candidates counted) and ``cost``, with the task's share of what training took; ``run.json``'s strategy has
+``adaptation`` (its settings, or null) and ``adaptation_sha256``.
 """

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -19,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from pytest_kernelbench.adaptation.checkpoints import Checkpoint
-from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS, divergence
+from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS, divergence, towards_teacher, with_others
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.base import random_seed
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
@@ -35,11 +36,20 @@ LOGITS_BYTES = {"cpu": 2**28, "cuda": 2**31}
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 16384}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """``tokens`` (T, k) ids in each place of a rollout, and what their teacher gives them: ``logprobs`` (T, k)."""
+
+    tokens: Tensor
+    logprobs: Tensor
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
     """One rollout to learn from. ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of
 
-    the policy as loaded (None: no penalty), both at the loss's temperature; ``advantages`` one a token.
+    the policy as loaded (None: no penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson``
+    a teacher's distribution in the place of each token takes their place in the loss.
     """
 
     prompt_ids: tuple[int, ...]
@@ -47,6 +57,7 @@ class TrainingRow:
     behaviour: tuple[float, ...]
     advantages: tuple[float, ...]
     reference: tuple[float, ...] | None = None
+    lesson: Lesson | None = None
 
 
 class Learner:
@@ -213,10 +224,7 @@ class Learner:
 
     def load(self, saved: Checkpoint | None, *, step: int) -> None:
         """Adapter and optimizer of a checkpoint; None: as at step 0. ``holds`` is ``step`` until the next update."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            adapter = dict(self._start if saved is None else saved.adapter)
-            set_peft_model_state_dict(self.model, adapter, adapter_name=ADAPTER)
+        self._put(self._start if saved is None else saved.adapter)
         self._optimizer = self._new_optimizer()
         for name, each in self._parameters.items():
             if saved is not None and f"step.{name}" in saved.optimizer:
@@ -227,6 +235,31 @@ class Learner:
                 }
         self.holds = step
 
+    @contextmanager
+    def borrowed(self, adapter: Mapping[str, Tensor]) -> Iterator[None]:
+        """For the duration of a block, other weights of the adapter: a teacher's."""
+        version, own = self.policy.version, {name: each.clone() for name, each in self._adapter_state().items()}
+        try:
+            self._put(adapter)
+            self._adapter_on()
+            yield
+        finally:
+            self._put(own)
+            if version == self.loaded_version:
+                self.use_loaded()
+
+    def average(self, later: Iterable[Mapping[str, Tensor]], *, rate: float) -> dict[str, Tensor]:
+        """From the adapter at the start, ``rate`` of the way towards each of the ``later`` ones in turn."""
+        average = {name: each.float().cpu() for name, each in self._start.items()}
+        for adapter in later:
+            average = {name: each.lerp(adapter[name].float().cpu(), rate) for name, each in average.items()}
+        return average
+
+    def _put(self, adapter: Mapping[str, Tensor]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            set_peft_model_state_dict(self.model, dict(adapter), adapter_name=ADAPTER)
+
     def _adapter_state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = get_peft_model_state_dict(
             self.model, adapter_name=ADAPTER, save_embedding_layers=False
@@ -236,8 +269,7 @@ class Learner:
     @torch.no_grad()
     def _sound(self, row: TrainingRow) -> bool:
         """Whether the weights still make probabilities of a row; finite weights may be too large for that."""
-        logprobs, _ = token_logprobs(self.model, [row], temperature=self.temperature)
-        return bool(logprobs.isfinite().all())
+        return bool(token_logprobs(self.model, [row], temperature=self.temperature).chosen.isfinite().all())
 
     def _gradient_norm(self) -> float:
         """Over all parameters, before it is clipped to ``max_grad_norm``."""
@@ -338,26 +370,33 @@ class Learner:
 
     def _loss(self, equal: Sequence[Sequence[TrainingRow]], divisor: float, summary: _Summary | None) -> Tensor:
         settings = self.settings
-        logprobs, entropies = token_logprobs(
-            self.model, [same[0] for same in equal], temperature=self.temperature, with_entropy=settings.entropy > 0
+        read = [next((row for row in same if row.lesson), same[0]) for same in equal]
+        taught = any(row.lesson for row in read)
+        scored = token_logprobs(
+            self.model, read, temperature=self.temperature, with_entropy=settings.entropy > 0, with_lessons=taught
         )
-        device = logprobs.device
+        device = scored.chosen.device
         batch = [row for same in equal for row in same]
         places = torch.tensor([place for place, same in enumerate(equal) for _ in same], device=device)
-        logprobs = logprobs[places]
+        logprobs = scored.chosen[places]
         mask = _padded([[1.0] * len(row.token_ids) for row in batch], device)  # (B, T)
-        advantages = _padded([row.advantages for row in batch], device)
         behaviour = _padded([row.behaviour for row in batch], device)
         ratios = (logprobs - behaviour).masked_fill(mask == 0, 0.0).exp()
-        objective = LOSSES[settings.loss](ratios, advantages, settings)
+        if scored.lessons is None:
+            advantages = _padded([row.advantages for row in batch], device)
+            objective = LOSSES[settings.loss](ratios, advantages, settings)
+        else:
+            teacher, is_taught = _lessons(batch, device)
+            student = with_others(scored.lessons[places])
+            objective = towards_teacher(ratios, student, with_others(teacher), settings) * is_taught
         if settings.kl > 0:
             reference = _padded([row.reference or () for row in batch], device)
             objective = objective - settings.kl * divergence(logprobs, reference)
-        if entropies is not None:
-            objective = objective + settings.entropy * entropies[places]
+        if scored.entropies is not None:
+            objective = objective + settings.entropy * scored.entropies[places]
         if summary is not None:
             summary.add(ratios.detach()[mask == 1])
-        return -(objective * mask).sum() / divisor
+        return -objective.masked_fill(mask == 0, 0.0).sum() / divisor
 
 
 class _Summary:
@@ -381,10 +420,23 @@ class _Summary:
         return {"ratio_mean": self.sum / self.n, "ratio_min": self.least, "ratio_max": self.most}
 
 
+class Scored(NamedTuple):
+    """Log-probabilities of the ``chosen`` tokens (B, T) and of ``lessons``' (B, T, k); ``entropies`` (B, T)."""
+
+    chosen: Tensor
+    entropies: Tensor | None
+    lessons: Tensor | None
+
+
 def token_logprobs(
-    model: Model, rows: Sequence[TrainingRow], *, temperature: float, with_entropy: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities (B, T) at ``temperature`` of rows of one prompt, with gradients, and entropies if wanted.
+    model: Model,
+    rows: Sequence[TrainingRow],
+    *,
+    temperature: float,
+    with_entropy: bool = False,
+    with_lessons: bool = False,
+) -> Scored:
+    """At ``temperature``, of rows of one prompt, with gradients.
 
     T is the longest row; past a row's end the numbers mean nothing. The float32 distributions over the vocabulary
     are made a chunk of tokens at a time, and again in the backward pass: only the model's own logits are held.
@@ -397,26 +449,47 @@ def token_logprobs(
     last_only = {"logits_to_keep": length} if keeps_last_logits(model) else {}
     tokens = torch.cat([prompt, answers[:, :-1]], dim=1)
     logits = model(input_ids=tokens, use_cache=False, **last_only).logits[:, -length:]
+    wanted = answers[..., None].to(logits.device)  # (B, T, 1 + k)
+    if with_lessons:
+        k = max(row.lesson.tokens.shape[1] for row in rows if row.lesson)
+        nothing = torch.zeros(0, k, dtype=torch.long)
+        lessons = pad_sequence([row.lesson.tokens if row.lesson else nothing for row in rows], batch_first=True)
+        padding = (0, 0, 0, length - lessons.shape[1])
+        wanted = torch.cat([wanted, torch.nn.functional.pad(lessons, padding).to(logits.device)], dim=-1)
     chunk = max(1, LOGITS_CHUNK_BYTES // (len(rows) * logits.shape[-1] * 4))
     pieces = [
         checkpoint(
             _gather,
             logits[:, start : start + chunk],
-            answers[:, start : start + chunk].to(logits.device),
+            wanted[:, start : start + chunk],
             temperature,
             with_entropy,
             use_reentrant=False,
         )
         for start in range(0, length, chunk)
     ]
-    logprobs = torch.cat([piece[0] for piece in pieces], dim=1)
-    return logprobs, torch.cat([piece[1] for piece in pieces], dim=1) if with_entropy else None
+    gathered = torch.cat([piece[0] for piece in pieces], dim=1)
+    return Scored(
+        chosen=gathered[..., 0],
+        entropies=torch.cat([piece[1] for piece in pieces], dim=1) if with_entropy else None,
+        lessons=gathered[..., 1:] if with_lessons else None,
+    )
 
 
 def _gather(logits: Tensor, token_ids: Tensor, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
     logprobs = (logits.float() / temperature).log_softmax(-1)
-    chosen = logprobs.gather(-1, token_ids[..., None]).squeeze(-1)
-    return chosen, -(logprobs.exp() * logprobs).sum(-1) if with_entropy else chosen
+    gathered = logprobs.gather(-1, token_ids)
+    return gathered, -(logprobs.exp() * logprobs).sum(-1) if with_entropy else gathered
+
+
+def _lessons(rows: Sequence[TrainingRow], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Teachers' log-probabilities (B, T, k), and 1 for each row (B, 1) that has a teacher."""
+    k = max(row.lesson.tokens.shape[1] for row in rows if row.lesson)
+    # Of a token that no teacher speaks of, any distribution will do.
+    even = [torch.full((len(row.token_ids), k), -math.log(k + 1)) for row in rows]
+    taught = [row.lesson.logprobs if row.lesson else each for row, each in zip(rows, even, strict=True)]
+    padded = pad_sequence(taught, batch_first=True, padding_value=-math.log(k + 1)).to(device)
+    return padded, torch.tensor([[float(row.lesson is not None)] for row in rows], device=device)
 
 
 def _padded(rows: Sequence[Sequence[float]], device: torch.device) -> Tensor:

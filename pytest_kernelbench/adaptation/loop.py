@@ -9,8 +9,9 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from pytest_kernelbench.strategy import Adaptation, Strategy
 from pytest_kernelbench.tasks import load_tasks
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.adaptation.learner import Learner, TrainingRow
+    from pytest_kernelbench.adaptation.learner import Learner, Lesson, TrainingRow
+    from pytest_kernelbench.adaptation.sdpo import Taught
     from pytest_kernelbench.workbench import Workbench
 
+# A block within which the learner has other weights than its own.
+Weights = Callable[[], AbstractContextManager[None]]
 # Candidates of a task under a strategy at a version, sampled and evaluated, in order of index.
 Judge = Callable[[Task, Strategy], list[Judged]]
 
@@ -172,7 +176,8 @@ def _update(lineage: Lineage, before: AdaptationStep, bench: Workbench, judge: J
     learner = bench.learner_for(at)
     bench.say(f"{lineage.strategy.name}: update {next_step}/{lineage.settings.steps}")
     with bench.spending("adapting"):
-        rows, teacher_tokens = training_rows(lineage, at, rollouts, learner)
+        teacher = _teacher(lineage, before.step, learner, bench)
+        rows, teacher_tokens = training_rows(lineage, at, rollouts, learner, teacher)
         summary = learner.update(rows, step=next_step)
     if summary is None:
         return False
@@ -183,21 +188,44 @@ def _update(lineage: Lineage, before: AdaptationStep, bench: Workbench, judge: J
     return True
 
 
+def _teacher(lineage: Lineage, step: int, learner: Learner, bench: Workbench) -> Weights:
+    """Those of the teacher of ``learner``, which has the weights of ``step``."""
+    from pytest_kernelbench.adaptation.checkpoints import Checkpoint
+
+    settings = lineage.settings
+    if settings.teacher == "start":
+        return learner.loaded_weights
+    if settings.teacher == "average":
+        folders = [bench.checkpoint_folder(lineage.at(number)) for number in range(1, step + 1)]
+        average = learner.average((Checkpoint.read(each).adapter for each in folders), rate=settings.teacher_rate)
+        return partial(learner.borrowed, average)
+    return nullcontext
+
+
 def training_rows(
-    lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], learner: Learner
+    lineage: Lineage,
+    at: Strategy,
+    rollouts: Mapping[str, Sequence[Judged]],
+    learner: Learner,
+    teacher: Weights,
 ) -> tuple[list[TrainingRow], int]:
     """What the update learns from, and how many tokens a teacher or the policy as loaded read for it.
 
-    ``learner`` has the weights of ``at``.
+    ``learner`` has the weights of ``at``, and within ``teacher()`` the teacher's.
     """
     from pytest_kernelbench.adaptation.learner import TrainingRow
 
     settings, answer = lineage.settings, at.sampling.answer
     kept = {name: list(group) for name, group in rollouts.items() if group}
+    lessons: dict[str, list[Lesson | None]] = {}
+    teacher_tokens = 0
     if settings.method == "sdpo":
-        by_token, teacher_tokens = _taught(lineage, at, kept, learner)
+        taught = _taught(lineage, at, kept, learner, teacher)
+        by_token = {name: each.advantages for name, each in taught.items()}
+        lessons = {name: each.lessons for name, each in taught.items()}
+        teacher_tokens = sum(each.teacher_tokens for each in taught.values())
     else:
-        by_token, teacher_tokens = _credited(kept, settings, seed=f"{lineage.seed}\0{at.indices.start}"), 0
+        by_token = _credited(kept, settings, seed=f"{lineage.seed}\0{at.indices.start}")
     rows = []
     for name, group in kept.items():
         task = lineage.task(name)
@@ -220,6 +248,7 @@ def training_rows(
                     behaviour=behaviour[place],
                     advantages=(0.0,) * len(advantages) if cut_off else advantages,
                     reference=reference[place],
+                    lesson=lessons[name][place] if name in lessons and not cut_off else None,
                 )
             )
     return rows, teacher_tokens
@@ -249,21 +278,23 @@ def _credited(
 
 
 def _taught(
-    lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], learner: Learner
-) -> tuple[dict[str, list[tuple[float, ...]]], int]:
-    from pytest_kernelbench.adaptation.sdpo import teach
+    lineage: Lineage,
+    at: Strategy,
+    rollouts: Mapping[str, Sequence[Judged]],
+    learner: Learner,
+    teacher: Weights,
+) -> dict[str, Taught]:
+    from pytest_kernelbench.adaptation.sdpo import student_of, teach
 
     settings, answer, temperature = lineage.settings, at.sampling.answer, learner.temperature
-    by_token, teacher_tokens = {}, 0
+    taught = {}
     for name, group in rollouts.items():
         task = lineage.task(name)
         token_ids = [each.candidate.completion.token_ids or () for each in group]
-        student = learner.policy.score(task, answer, token_ids, temperature=temperature)
-        with learner.loaded_weights() if settings.teacher == "start" else nullcontext():
-            taught = teach(learner.policy, task, answer, group, student, settings, temperature=temperature)
-        by_token[name] = taught.advantages
-        teacher_tokens += taught.teacher_tokens
-    return by_token, teacher_tokens
+        student = student_of(learner.policy, task, answer, token_ids, settings, temperature=temperature)
+        with teacher():
+            taught[name] = teach(learner.policy, task, answer, group, student, settings, temperature=temperature)
+    return taught
 
 
 def _logprobs(

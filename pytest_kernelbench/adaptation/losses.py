@@ -5,11 +5,16 @@ To add a loss or a reduction: write its function, add its line to the table and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from pytest_kernelbench.strategy import Adaptation
+
+MOST_RATIO = 2.0
+LEAST_OTHERS = 1e-7
 
 
 def importance_sampling(ratios: Tensor, advantages: Tensor, settings: Adaptation) -> Tensor:
@@ -21,6 +26,33 @@ def clipped(ratios: Tensor, advantages: Tensor, settings: Adaptation) -> Tensor:
     """min(ratio * A, clip(ratio, 1 - low, 1 + high) * A): PPO, with DAPO's two bounds (arXiv 2503.14476)."""
     within = ratios.clamp(1 - settings.clip_low, 1 + settings.clip_high)
     return (ratios * advantages).minimum(within * advantages)
+
+
+def towards_teacher(ratios: Tensor, student: Tensor, teacher: Tensor, settings: Adaptation) -> Tensor:
+    """-min(ratio, 2) * Jensen-Shannon divergence, in nats, of distributions (..., k) given as log-probabilities.
+
+    (1 - share) KL(student || m) + share KL(teacher || m), where m = (1 - share) student + share teacher; for a share of
+    0 KL(teacher || student), for 1 KL(student || teacher). No gradient goes through the ratio, which is a weight.
+    Source: SDPO, arXiv 2601.20802, and its code.
+    """
+    share = settings.teacher_share
+    if share in (0, 1):
+        distance = _kl(teacher, student) if share == 0 else _kl(student, teacher)
+    else:
+        mixture = (student + math.log(1 - share)).logaddexp(teacher + math.log(share))
+        distance = (1 - share) * _kl(student, mixture) + share * _kl(teacher, mixture)
+    return -ratios.detach().clamp(max=MOST_RATIO) * distance
+
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def with_others(logprobs: Tensor) -> Tensor:
+    """Log-probabilities (..., k) of some tokens, and as one more that of all others together."""
+    # Where they hold everything, rounding may take their sum beyond 1.
+    held = logprobs.logsumexp(-1, keepdim=True).clamp(max=-LEAST_OTHERS)
+    return torch.cat([logprobs, (-held.expm1()).log()], dim=-1)
 
 
 def divergence(logprobs: Tensor, reference: Tensor) -> Tensor:

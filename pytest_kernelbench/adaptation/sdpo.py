@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
+from pytest_kernelbench.adaptation.learner import Lesson
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
 from pytest_kernelbench.records import Evaluation, Judged, Task
 from pytest_kernelbench.strategy import Adaptation
@@ -20,9 +23,13 @@ DETAIL_LINES, DETAIL_CHARACTERS = 3, 300
 
 
 class Taught(NamedTuple):
-    """``advantages`` of each rollout's tokens, and how many tokens the teacher read: equal rollouts once."""
+    """``advantages`` of each rollout's tokens, and its lesson where distributions are compared.
+
+    ``teacher_tokens`` is how many tokens the teacher read: those of equal rollouts once.
+    """
 
     advantages: list[tuple[float, ...]]
+    lessons: list[Lesson | None]
     teacher_tokens: int
 
 
@@ -31,32 +38,63 @@ def teach(
     task: Task,
     answer: str,
     group: Sequence[Judged],
-    student: Sequence[tuple[float, ...]],
+    student: Student,
     settings: Adaptation,
     *,
     temperature: float,
 ) -> Taught:
     """Advantage of each token: teacher's log-probability - student's, both by the same code at one temperature.
 
-    ``policy`` has the teacher's weights; ``student`` are log-probabilities of ``CausalLMPolicy.score``. So where the
-    teacher reads and is what the student does, every advantage is exactly 0. With ``mask``, a rollout for which there
-    is neither feedback nor a demonstration gets 0: prompt-only SDPO then trains nothing, as in the official code.
+    ``policy`` has the teacher's weights. So where the teacher reads and is what the student does, every advantage is
+    exactly 0. With ``mask``, a rollout for which there is neither feedback nor a demonstration gets 0 and no lesson:
+    prompt-only SDPO then trains nothing, as in the official code.
     """
     advice = [advice_for(group, place, settings) for place in range(len(group))]
-    advantages: dict[int, tuple[float, ...]] = {}
+    advantages: list[tuple[float, ...]] = [(0.0,) * len(logprobs) for logprobs in student.logprobs]
+    lessons: list[Lesson | None] = [None] * len(group)
     teacher_tokens = 0
     for text in dict.fromkeys(advice):
-        places = [place for place, each in enumerate(advice) if each == text]
         if settings.mask and text == ASK_AGAIN:
-            advantages |= {place: (0.0,) * len(student[place]) for place in places}
             continue
+        places = [place for place, each in enumerate(advice) if each == text]
         rows = [group[place].candidate.completion.token_ids or () for place in places]
-        scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
         prompt = len(policy.prompt_ids(task, answer, advice=text))
         teacher_tokens += sum(prompt + len(row) for row in set(rows))
+        scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
         for place, taught in zip(places, scored, strict=True):
-            advantages[place] = tuple(t - s for t, s in zip(taught, student[place], strict=True))
-    return Taught([advantages[place] for place in range(len(group))], teacher_tokens)
+            advantages[place] = tuple(t - s for t, s in zip(taught, student.logprobs[place], strict=True))
+        if student.likeliest is not None:
+            wanted = [student.likeliest[place] for place in places]
+            each = policy.score_each(task, answer, rows, wanted, temperature=temperature, advice=text)
+            for place, tokens, logprobs in zip(places, wanted, each, strict=True):
+                lessons[place] = Lesson(tokens, logprobs)
+    return Taught(advantages, lessons, teacher_tokens)
+
+
+class Student(NamedTuple):
+    """What the student makes of its own rollouts: ``logprobs`` of each token, and in its place the ``likeliest`` ones.
+
+    ``likeliest`` is None where only the drawn token counts.
+    """
+
+    logprobs: Sequence[tuple[float, ...]]
+    likeliest: Sequence[Tensor] | None = None
+
+
+def student_of(
+    policy: CausalLMPolicy,
+    task: Task,
+    answer: str,
+    token_ids: Sequence[tuple[int, ...]],
+    settings: Adaptation,
+    *,
+    temperature: float,
+) -> Student:
+    """``policy`` has the student's weights."""
+    logprobs = policy.score(task, answer, token_ids, temperature=temperature)
+    if settings.distil == "drawn":
+        return Student(logprobs)
+    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.top_k))
 
 
 def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str:
@@ -64,7 +102,7 @@ def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str
     parts = []
     if settings.demonstrations and (solution := _another_correct(group, place)):
         parts.append(f"{SOLUTION}\n{solution}")
-    if settings.feedback:
+    if settings.feedback and (settings.feedback_beside_solution or not parts):
         parts.append(f"{FEEDBACK}\n{feedback_on(group[place].evaluation)}")
     return "\n\n".join([*parts, ASK_AGAIN])
 

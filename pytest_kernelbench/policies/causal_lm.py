@@ -96,15 +96,54 @@ class CausalLMPolicy(ABC):
 
         Equal ones are computed once: at a low temperature a policy says the same thing again and again.
         """
+        found: dict[tuple[int, ...], tuple[float, ...]] = {}
+        for prompt, batch in self._distinct(task, answer, token_ids, advice):
+            found |= zip(batch, score_rows(self.model, prompt, batch, temperature=temperature), strict=True)
+        return [found[tuple(row)] for row in token_ids]
+
+    def likeliest(
+        self, task: Task, answer: str, token_ids: Sequence[Sequence[int]], k: int, *, temperature: float = 1.0
+    ) -> list[Tensor]:
+        """The ``k`` likeliest tokens in the place of each of a completion's: (tokens, k) ids, on the CPU."""
+        found: dict[tuple[int, ...], Tensor] = {}
+        for prompt, batch in self._distinct(task, answer, token_ids, ""):
+            places = [each.topk(min(k, each.shape[-1])).indices for each in distributions(self.model, prompt, batch)]
+            found |= zip(batch, _rows_of(places, batch), strict=True)
+        return [found[tuple(row)] for row in token_ids]
+
+    def score_each(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        wanted: Sequence[Tensor],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[Tensor]:
+        """Log-probabilities of ``wanted`` tokens, (tokens, k) ids for each completion, in the place of its own."""
+        places = dict(zip(map(tuple, token_ids), wanted, strict=True))
+        found: dict[tuple[int, ...], Tensor] = {}
+        for prompt, batch in self._distinct(task, answer, token_ids, advice):
+            ids = torch.nn.utils.rnn.pad_sequence([places[row] for row in batch], batch_first=True)
+            start, scores = 0, []
+            for each in distributions(self.model, prompt, batch, temperature=temperature):
+                end = start + each.shape[1]
+                scores.append(each.gather(-1, ids[:, start:end].to(each.device)))
+                start = end
+            found |= zip(batch, _rows_of(scores, batch), strict=True)
+        return [found[tuple(row)] for row in token_ids]
+
+    def _distinct(
+        self, task: Task, answer: str, token_ids: Sequence[Sequence[int]], advice: str
+    ) -> Iterator[tuple[list[int], list[tuple[int, ...]]]]:
+        """The prompt, and of the completions each distinct one that has a token, as many at once as fit."""
         prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
         distinct = list(dict.fromkeys(map(tuple, token_ids)))
         rows_at_once = batch_rows(self.model, len(prompt) + max(map(len, distinct), default=0))
-        scores: dict[tuple[int, ...], tuple[float, ...]] = {}
         for start in range(0, len(distinct), rows_at_once):
-            batch = distinct[start : start + rows_at_once]
-            scores |= zip(batch, score_rows(self.model, prompt, batch, temperature=temperature), strict=True)
-        return [scores[tuple(row)] for row in token_ids]
+            yield prompt, distinct[start : start + rows_at_once]
 
     def _room(self, prompt: Sequence[int], max_tokens: int, task: Task) -> int:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
@@ -249,29 +288,48 @@ def _at(logprobs: Tensor, token_ids: Tensor) -> Tensor:
 def score_rows(
     model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]], *, temperature: float = 1.0
 ) -> list[tuple[float, ...]]:
-    """Teacher-forced log-probabilities (nats, float32) at ``temperature`` of each row's tokens after the prompt.
+    """Teacher-forced log-probabilities (nats, float32) at ``temperature`` of each row's tokens after the prompt."""
+    scores, start = [], 0
+    for logprobs in distributions(model, prompt_ids, rows, temperature=temperature):
+        end = start + logprobs.shape[1]
+        scores.append(_at(logprobs, _padded(rows)[:, start:end].to(logprobs.device)))
+        start = end
+    scored = torch.cat(scores, dim=1).tolist() if scores else [()] * len(rows)
+    return [tuple(row[: len(own)]) for row, own in zip(scored, rows, strict=True)]
 
-    The prompt is computed once; the rows follow in chunks of tokens, so that the logits of one chunk are all
-    that is ever held.
+
+@torch.inference_mode()
+def distributions(
+    model: Model, prompt_ids: Sequence[int], rows: Sequence[Sequence[int]], *, temperature: float = 1.0
+) -> Iterator[Tensor]:
+    """Log-probabilities (rows, n, vocabulary), float32, in the place of each token of the rows, n places at a time.
+
+    The prompt is computed once. Nothing is yielded where no row has a token.
     """
-    lengths = [len(row) for row in rows]
-    if max(lengths, default=0) == 0:
-        return [() for _ in rows]
-    decoder = Decoder(model, prompt_ids, rows=len(rows), room=max(lengths))
+    length = max(map(len, rows), default=0)
+    if length == 0:
+        return
+    decoder = Decoder(model, prompt_ids, rows=len(rows), room=length)
     logits, device = decoder.logits, decoder.logits.device
+    yield _tempered(logits, temperature)[:, None]
     # Padding lies to the right of every token that is scored: under a causal mask it changes none.
-    tokens = torch.nn.utils.rnn.pad_sequence(
-        [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True
-    ).to(device)
-    scores = [_at(_tempered(logits, temperature), tokens[:, 0])[:, None]]
+    tokens = _padded(rows).to(device)
     chunk_bytes = SCORE_CHUNK_BYTES.get(device.type, SCORE_CHUNK_BYTES["cpu"])
     chunk = max(1, chunk_bytes // (len(rows) * logits.shape[-1] * 4))
-    for start in range(0, tokens.shape[1] - 1, chunk):
-        known = tokens[:, start : min(start + chunk, tokens.shape[1] - 1)]
-        logits = decoder.step(known)
-        scores.append(_at(_tempered(logits, temperature), tokens[:, start + 1 : start + 1 + known.shape[1]]))
-    scored = torch.cat(scores, dim=1).tolist()
-    return [tuple(row[:length]) for row, length in zip(scored, lengths, strict=True)]
+    for start in range(0, length - 1, chunk):
+        yield _tempered(decoder.step(tokens[:, start : min(start + chunk, length - 1)]), temperature)
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
+
+
+def _rows_of(chunks: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    """(rows, n, k) chunks along n to what belongs to each row, on the CPU."""
+    if not chunks:
+        return [torch.empty(0, 0) for _ in rows]
+    whole = torch.cat(list(chunks), dim=1).cpu()
+    return [each[: len(row)] for each, row in zip(whole, rows, strict=True)]
 
 
 def end_ids(model: Model, *more: int | None) -> frozenset[int]:

@@ -224,7 +224,7 @@ def test_the_gradient_is_that_of_the_loss_as_it_is_written():
                     each.add_(gradient[name] * (distance / norm))
             total = 0.0
             for row in rows:
-                logprobs, _ = token_logprobs(policy.model, [row], temperature=TEMPERATURE)
+                logprobs = token_logprobs(policy.model, [row], temperature=TEMPERATURE).chosen
                 ratios = (logprobs[0] - torch.tensor(row.behaviour)).exp()
                 total -= float((ratios * torch.tensor(row.advantages)).sum().detach())
             with torch.no_grad():
@@ -283,12 +283,12 @@ def test_a_penalty_on_divergence_pulls_back_and_an_entropy_bonus_flattens():
             )
     assert kept["moved"] < free["moved"]
 
+    def entropies(policy, row):
+        return token_logprobs(policy.model, [row], temperature=TEMPERATURE, with_entropy=True).entropies.detach()
+
     def mean_entropy():
         rows = rows_from(policy)
-        return sum(
-            float(token_logprobs(policy.model, [row], temperature=TEMPERATURE, with_entropy=True)[1].mean().detach())
-            for row in rows
-        )
+        return sum(float(entropies(policy, row).mean()) for row in rows)
 
     with learner_on(policy, entropy=10.0, learning_rate=1e-3) as training:
         before = mean_entropy()
@@ -334,6 +334,29 @@ def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
     first, again, other = adapted(1), adapted(1), adapted(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_an_average_leans_towards_each_step_in_turn_and_is_borrowed_without_a_trace():
+    policy = WordPolicy(llama())
+    with learner_on(policy) as training:
+        start = training.checkpoint({}).adapter
+        steps = []
+        for step in (1, 2):
+            training.update(rows_from(policy), step=step)
+            steps.append(training.checkpoint({}).adapter)
+        average = training.average(steps, rate=0.25)
+        for name, weight in average.items():
+            expected = 0.75 * (0.75 * start[name] + 0.25 * steps[0][name]) + 0.25 * steps[1][name]
+            assert torch.allclose(weight, expected, atol=1e-6)
+        training.use_adapted("2")
+        before = scores(policy)
+        with training.borrowed(average):
+            assert scores(policy) not in (before, scores(WordPolicy(llama())))
+        assert scores(policy) == before and policy.version == "2"
+        training.use_loaded()
+        with training.borrowed(average):
+            pass
+        assert scores(policy) == scores(WordPolicy(llama()))
 
 
 def test_targets_that_match_nothing_are_an_error_in_one_line():

@@ -269,6 +269,22 @@ def test_self_distillation_counts_what_the_teacher_read(tmp_path):
     assert (masked["teacher_tokens"], masked["rollouts"], masked["update_tokens"]) == (0, 0, 0)
 
 
+def test_a_teacher_of_average_weights_is_the_student_at_first_and_then_lags_behind_killed_or_not(tmp_path):
+    updates = {}
+    for teacher in ("current", "average", "start"):
+        world = World(tmp_path / teacher)
+        run(world, strategy(method="sdpo", teacher=teacher, teacher_rate=0.5, distil="distribution", top_k=4))
+        updates[teacher] = [row["update"] for row in rows(world, "adaptation") if row["update"]]
+    assert len({each[0]["loss"] for each in updates.values()}) == 1
+    assert len({each[1]["loss"] for each in updates.values()}) == 3
+    settings = {"method": "sdpo", "teacher": "average", "teacher_rate": 0.5, "distil": "distribution", "top_k": 4}
+    run(World(tmp_path / "killed"), strategy("one", **{**settings, "steps": 1}))
+    world = World(tmp_path / "killed")
+    run(world, strategy(**settings))
+    again = [untimed(row["update"]) for row in rows(world, "adaptation") if row["update"]]
+    assert again == [untimed(each) for each in updates["average"]]
+
+
 def test_filters_leave_out_groups_of_equal_rewards_and_answers_that_were_cut_off(tmp_path):
     world = World(tmp_path)
     run(world, strategy(steps=1, drop_truncated=True), tasks=TASKS[:1])
