@@ -260,8 +260,9 @@ def _correlation(report: Report) -> Table | None:
                 rows.append([f"{score}, {of}", str(other["n"]), pooled_rho, "-", "-", within_rho, "-"])
     caption = (
         "Spearman's rank correlation of log-probability and speed-up among correct candidates (p), with length held "
-        "fixed, and of length and speed-up; pooled and as the mean within tasks [95 %]. Of the whole answer at "
-        f"temperature 1; code: of its code alone; tempered: at the temperature sampled at. {_on(report)}"
+        "fixed, and of length and speed-up; pooled, where p takes candidates of one task for independent, and as the "
+        "mean within tasks [95 %]. Of the whole answer at temperature 1; code: of its code alone; tempered: at the "
+        f"temperature sampled at. {_on(report)}"
     )
     head = ["log-probability", "n", "pooled", "partial", "length", "within task", "within task, partial"]
     return Table(caption=caption, head=head, rows=rows)
