@@ -6,21 +6,23 @@ Does training sharpen the policy on what it already preferred? The text stays; o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.adaptation.checkpoints import Checkpoint
+from pytest_kernelbench.analysis.adaptation import adaptation
+from pytest_kernelbench.analysis.base import Study
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.policies import load_policy, require_trainable
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation
+from pytest_kernelbench.runs import RunRecords
 from pytest_kernelbench.strategy import Adaptation
 from pytest_kernelbench.tasks import load_tasks
 
 FILE = "probes.jsonl"
-TAIL_SHARE = 0.25
 
 Key = tuple[str | None, str, int]  # sampling hash, task, index
 
@@ -41,35 +43,22 @@ class Probe:
     speedup: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Of one step: Spearman's rho of NLL and speed-up over correct rollouts, None where one of them does not vary.
-
-    ``rho_within_tasks`` is the mean over tasks, which is what no difference between tasks can make. ``rho_tail`` is
-    over the quarter of rollouts that were least likely at step 0, whatever they are now.
-    """
-
-    step: int
-    n: int
-    mean_nll: float
-    rho: float | None
-    p: float | None
-    rho_within_tasks: float | None
-    rho_tail: float | None
-    p_tail: float | None
-
-
 def probe_folder(folder: Path, *, device: str) -> Iterator[str]:
-    """Write ``probes.jsonl`` beside the run's records; yields a table of how likelihood and speed-up go together."""
+    """Write ``probes.jsonl`` beside the run's records; yields tables of how likelihood and speed-up go together.
+
+    ``tail`` is the quarter of rollouts that was least likely at step 0, whatever it is now; ``within tasks`` is the
+    mean over tasks, which no difference between tasks can make.
+    """
     probes = list(probe_run(folder, device=device))
     (folder / FILE).write_text("".join(json.dumps(asdict(each)) + "\n" for each in probes), encoding="utf-8")
-    for lineage in dict.fromkeys(each.lineage for each in probes):
-        yield f"lineage {lineage}"
-        yield "  step    n  mean NLL     rho        p  within tasks  tail quarter        p"
-        for row in summarise([each for each in probes if each.lineage == lineage]):
+    for found in adaptation(Study.of(RunRecords.load(folder))) or ():
+        yield f"{found['strategy']}: rho of NLL (nats, temperature 1) and speed-up of correct rollouts of step 0"
+        yield "  step    n  mean NLL     rho        p  within tasks     tail        p"
+        for row in found["probe"] or ():
+            within = (row["within_task_rho"] or {}).get("value")
             yield (
-                f"  {row.step:4} {row.n:4} {row.mean_nll:9.3f}  {_shown(row.rho)}  {_shown(row.p)}"
-                f"       {_shown(row.rho_within_tasks)}       {_shown(row.rho_tail)}  {_shown(row.p_tail)}"
+                f"  {row['step']:4} {row['n']:4} {row['mean_nll']:9.3f}  {_shown(row['rho'])}  {_shown(row['p'])}"
+                f"       {_shown(within)}  {_shown(row['tail_rho'])}  {_shown(row['tail_p'])}"
             )
     yield f"wrote {FILE} in {folder}"
 
@@ -121,48 +110,6 @@ def probe_run(folder: Path, *, device: str) -> Iterator[Probe]:
                             n_tokens=len(logprobs),
                             speedup=speedups.get((first.sampling_sha256, task, completion.index)),
                         )
-
-
-def summarise(probes: Sequence[Probe]) -> list[Summary]:
-    """One row a step of a lineage; NLL is the sum over tokens, as the paper's probe has it."""
-    at_start = sorted((each for each in probes if each.step == 0), key=lambda each: -each.nll)
-    correct = [each for each in at_start if each.speedup is not None]
-    tail = {(each.task, each.index) for each in correct[: round(TAIL_SHARE * len(correct))]}
-    rows = []
-    for step in sorted({each.step for each in probes}):
-        own = [each for each in probes if each.step == step]
-        judged = [each for each in own if each.speedup is not None]
-        within = [
-            rho
-            for task in dict.fromkeys(each.task for each in judged)
-            if (rho := _spearman([each for each in judged if each.task == task])[0]) is not None
-        ]
-        rho, p = _spearman(judged)
-        rho_tail, p_tail = _spearman([each for each in judged if (each.task, each.index) in tail])
-        rows.append(
-            Summary(
-                step=step,
-                n=len(judged),
-                mean_nll=sum(each.nll for each in own) / len(own),
-                rho=rho,
-                p=p,
-                rho_within_tasks=sum(within) / len(within) if within else None,
-                rho_tail=rho_tail,
-                p_tail=p_tail,
-            )
-        )
-    return rows
-
-
-def _spearman(probes: Sequence[Probe]) -> tuple[float | None, float | None]:
-    from scipy.stats import spearmanr
-
-    nll = [each.nll for each in probes]
-    speedup = [each.speedup for each in probes]
-    if len(probes) < 3 or len(set(nll)) == 1 or len(set(speedup)) == 1:
-        return None, None
-    result = spearmanr(nll, speedup)
-    return float(result.statistic), float(result.pvalue)
 
 
 def _drawn(folder: Path) -> dict[Key, Completion]:

@@ -1,34 +1,50 @@
-"""Probes: correlations worked by hand, and the same text scored under every checkpoint of a real run."""
+"""Probes: the same text scored under every checkpoint of a run."""
 
 import json
 
 import pytest
+from made_up_world import FirstTokenPolicy, World, strategy
+from policies.random_models import llama
+from scipy.stats import spearmanr
 
 from pytest_kernelbench.__main__ import main
-from pytest_kernelbench.adaptation.probes import Probe, summarise
+from pytest_kernelbench.adaptation import probes
+from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.records import Task
+
+OTHER = Task(id="level1/901_Other", source="class Model: 901\n")
 
 
-def probe(step, task, index, nll, speedup):
-    return Probe(lineage="a", step=step, task=task, index=index, nll=nll, n_tokens=4, speedup=speedup)
+def lines(folder, name):
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
-def test_rho_is_over_correct_rollouts_within_tasks_and_in_the_tail_of_step_0():
-    start = [probe(0, "one", i, float(i), 1.0 + i) for i in range(8)]
-    start += [probe(0, "two", i, 10.0 + i, 1.0 - i / 10) for i in range(8)]
-    start.append(probe(0, "two", 9, 100.0, None))
-    later = [probe(1, each.task, each.index, -each.nll, each.speedup) for each in start]
-    first, second = summarise(start + later)
-    assert (first.step, first.n, second.step) == (0, 16, 1)
-    assert first.mean_nll == pytest.approx(sum(each.nll for each in start) / 17)
-    assert first.rho_within_tasks == pytest.approx(0.0)
-    assert first.rho_tail == pytest.approx(-1.0)  # the four least likely at step 0, all of task two
-    assert second.rho_tail == pytest.approx(1.0)
-    assert second.rho == pytest.approx(-first.rho)
-
-
-def test_where_nothing_varies_there_is_no_rho():
-    (row,) = summarise([probe(0, "one", i, float(i), 1.0) for i in range(8)])
-    assert (row.rho, row.p, row.rho_within_tasks) == (None, None, None)
+def test_rollouts_of_step_0_are_scored_under_the_weights_of_every_step(tmp_path, monkeypatch, capsys):
+    trains = strategy(train_on="level1/1,level1/2", k=12)
+    run_item(OTHER, trains, World(tmp_path, tasks=[OTHER], strategies=[trains]))
+    monkeypatch.setattr(probes, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    assert main(["probe", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    steps = lines(tmp_path, "adaptation")
+    drawn = {
+        (row["task"], row["index"]): row
+        for row in lines(tmp_path, "completions")
+        if row["policy_version"] == "made-up" and row["task"] in steps[0]["tasks"]
+    }
+    found = lines(tmp_path, "probes")
+    assert len(drawn) == 2 * 12 and len(found) == 3 * len(drawn)
+    at_start = {(row["task"], row["index"]): row for row in found if row["step"] == 0}
+    for key, row in at_start.items():
+        assert row["nll"] == pytest.approx(-drawn[key]["sum_logprob"], abs=1e-4)
+        assert row["n_tokens"] == drawn[key]["n_tokens"]
+    moved = [row for row in found if abs(row["nll"] - at_start[row["task"], row["index"]]["nll"]) > 1e-6]
+    assert {row["step"] for row in moved} == {1, 2}
+    for step in range(3):
+        correct = [row for row in found if row["step"] == step and row["speedup"] is not None]
+        rho = spearmanr([row["nll"] for row in correct], [row["speedup"] for row in correct]).statistic
+        (line,) = (line.split() for line in shown.splitlines() if line.split()[:1] == [str(step)])
+        assert int(line[1]) == len(correct) > 3 and float(line[3]) == pytest.approx(rho, rel=1e-2)
+    assert shown.startswith("adapting: rho of NLL") and f"wrote probes.jsonl in {tmp_path}" in shown
 
 
 def test_a_run_without_adaptation_is_told_what_to_run(tmp_path, capsys):
