@@ -15,7 +15,8 @@ from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
-from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
+from pytest_kernelbench.policies.prompt_tokens import prompt_tokens
+from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Task
 
 if TYPE_CHECKING:
@@ -91,13 +92,7 @@ class HFPolicy(CausalLMPolicy):
 
     def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
         messages = build_messages(task, answer, self.target, advice=advice)
-        if self.chat_template:
-            # As text first: the template writes the special tokens itself, and they must not come twice.
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            ids = self.tokenizer(as_plain_text(messages))["input_ids"]
-        return ids
+        return prompt_tokens(self.tokenizer, messages, chat_template=self.chat_template)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

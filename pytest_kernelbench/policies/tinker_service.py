@@ -20,7 +20,8 @@ from pytest_kernelbench.policies.background import all_at_once, in_background
 from pytest_kernelbench.policies.base import random_seed, version_of
 from pytest_kernelbench.policies.code_span import code_tokens
 from pytest_kernelbench.policies.keys import first_line, keep_keys_from_logs
-from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
+from pytest_kernelbench.policies.prompt_tokens import prompt_tokens
+from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
@@ -111,14 +112,7 @@ class TinkerPolicy:
     def prompt_ids(self, task: Task, answer: str) -> list[int]:
         """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body")."""
         messages = build_messages(task, answer, self.target)
-        if self.tokenizer.chat_template is None:
-            return list(self.tokenizer(as_plain_text(messages))["input_ids"])
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        # The template has written the special tokens already.
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _decode(self, token_ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        return prompt_tokens(self.tokenizer, messages, chat_template=self.tokenizer.chat_template is not None)
 
     async def _draw(
         self, prompt: list[int], sampling: Sampling, seed: int
