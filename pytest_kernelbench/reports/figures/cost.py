@@ -106,5 +106,7 @@ def _title(strategies: Mapping[str, Any], key: str) -> str:
     best = [name for name, each in strategies.items() if each["on_frontier"].get(key)]
     if not best:
         return "Success against what it cost"
+    if not any(each["fast_1"]["value"] for each in strategies.values()):
+        return "No strategy finds a verified fast kernel, whatever it cost"
     named = " and ".join(sorted(best)) if len(best) <= 2 else f"{len(best)} strategies"
     return f"On the frontier of success and {'answers' if key == 'rollouts' else key}: {named}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_kernelbench.reports.figures.style import SERIES, Drawing, NotDrawn, curve, finish, new_figure
+from pytest_kernelbench.reports.figures.style import SERIES, Drawing, NotDrawn, curve, finish, new_figure, step_axis
+from pytest_kernelbench.reports.numbers import counted
 
 PROBE_OF = {
     "fixed": "the correct rollouts of step 0 under the weights of each step",
@@ -31,7 +32,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             values = {"value": [point[key] for point in probe], "low": None, "high": None}
             curve(axis, steps, values, label, series, scale=1)
         axis.axhline(0, color="black", linewidth=0.8)
-        axis.set_xlabel("step")
+        step_axis(axis, steps)
         if len(runs) > 1:
             axis.set_title(run["strategy"])
     axes[0].set_ylabel("rank correlation with speed-up")
@@ -40,12 +41,12 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     caption = (
         f"Spearman's rho of negative log-probability and speed-up among {PROBE_OF[runs[0]['probe_of']]} "
         f"(n = {min(point['n'] for point in first)} to {max(point['n'] for point in first)}); below 0 the expected "
-        "ones are faster. Within task: mean over tasks, 95 % bootstrap. Pooled coefficients have no interval: rollouts "
-        "of one task are not independent."
+        "ones are faster. Within task: mean, and 95 % over tasks. Pooled coefficients have no interval: rollouts of one "
+        "task are not independent."
     )
-    start, end = first[0]["rho"], first[-1]["rho"]
+    start, end, steps = first[0]["rho"], first[-1]["rho"], counted(first[-1]["step"], "step")
     title = (
-        f"{runs[0]['strategy']}: pooled rho goes from {start:+.2f} to {end:+.2f} in {first[-1]['step']} steps"
+        f"{runs[0]['strategy']}: pooled rho goes from {start:+.2f} to {end:+.2f} in {steps}"
         if start is not None and end is not None
         else f"{runs[0]['strategy']}: rho by step"
     )

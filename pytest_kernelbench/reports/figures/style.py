@@ -132,6 +132,12 @@ def count_axis(axis: Axes, label: str, largest: float) -> None:
     axis.set_xlabel(label)
 
 
+def step_axis(axis: Axes, steps: Sequence[int]) -> None:
+    """The horizontal axis of steps of adaptation, whole ones, about a dozen labelled."""
+    axis.set_xticks(list(steps) if len(steps) <= 12 else list(steps[:: len(steps) // 8]))
+    axis.set_xlabel("step")
+
+
 def curve(
     axis: Axes, xs: Sequence[float], values: Mapping[str, Any], label: str, series: Series, *, scale: float = 100
 ) -> None:

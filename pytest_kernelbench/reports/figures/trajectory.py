@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -14,6 +14,7 @@ from pytest_kernelbench.reports.figures.style import (
     finish,
     new_figure,
     percent_axis,
+    step_axis,
 )
 from pytest_kernelbench.reports.numbers import scope
 
@@ -32,15 +33,14 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         curve(axis, run["steps"], run["per_sample"]["raw"], "per sample, raw", SERIES[1])
         curve(axis, run["steps"], run["any_of_k"]["verified"], f"any of {run['samples_per_task']}, verified", SERIES[2])
         best = run["checkpoint"]["best_step"]
-        if best is not None:
+        if run["checkpoint"]["value"] > 0:
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
             axis.annotate("best step", (best, 103), ha="center", va="bottom", fontsize=7.5, annotation_clip=False)
         held_out = run["checkpoint"]["held_out_step"]
         if held_out is not None and run["checkpoint"]["held_out_value"] is not None:
             value = 100 * run["checkpoint"]["held_out_value"]
             axis.plot(held_out, value, "D", color="black", mfc="none", ms=7, label="chosen by held-out rollouts")
-        axis.set_xticks(run["steps"] if len(run["steps"]) <= 12 else run["steps"][:: len(run["steps"]) // 8])
-        axis.set_xlabel("step")
+        step_axis(axis, run["steps"])
         percent_axis(axis, "fast, %" if axis is axes[0] else "")
         if len(runs) > 1:
             axis.set_title(run["strategy"], pad=12)
@@ -50,7 +50,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         "thin lines: single tasks, per sample, verified. The best step is chosen by the very samples that it is shown "
         "for, which flatters it."
     )
-    return finish(figure, "; ".join(_verdict(run) for run in runs), caption)
+    return finish(figure, _title(runs), caption)
 
 
 def _by_task(per_unit: Mapping[str, Any], units: Mapping[str, Any]) -> list[list[float]]:
@@ -62,9 +62,19 @@ def _by_task(per_unit: Mapping[str, Any], units: Mapping[str, Any]) -> list[list
     return [[sum(at) / len(at) for at in zip(*seeds, strict=True)] for seeds in of_task.values()]
 
 
+def _title(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Strategies of which the same is to be said, said once."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        names.setdefault(_verdict(run), []).append(run["strategy"])
+    return "; ".join(f"{' and '.join(of)}: {verdict}" for verdict, of in names.items())
+
+
 def _verdict(run: Mapping[str, Any]) -> str:
+    if run["checkpoint"]["value"] == 0:
+        return "no rollout of any step is verified fast"
     test = run["flat_test"]["verified"]
     if test is None:
-        return f"{run['strategy']}: whether the steps differ cannot be tested"
+        return "whether the steps differ cannot be tested"
     words = "differ from flat" if test["p"] < 0.05 else "do not differ from flat"
-    return f"{run['strategy']}: the steps {words} (chi-square p = {test['p']:.2g})"
+    return f"the steps {words} (chi-square p = {test['p']:.2g})"
