@@ -67,9 +67,10 @@ def clustered_rate_band(
 
     Wilson's interval for as many independent trials as would give the variance found between tasks, with Student's t
     for having found it from so few (Korn and Graubard, Survey Methodology 24, 1998). So few tasks may agree by chance,
-    above all where next to none succeeds: the variance is moderated towards that of tasks that say yes or no, by a
-    prior of half a degree of freedom for each success and failure (as Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004).
-    Where each task does say yes or no, and where none or all succeed, the interval is Wilson's own.
+    above all where next to none or next to all succeed: the variance is moderated towards that of T tasks that say yes
+    or no, by a prior of 0.5 / (T p (1 - p)) degrees of freedom at the rate p (as Smyth, Stat. Appl. Genet. Mol. Biol.
+    3, 2004; the 0.5 by benchmarks/intervals.py). Where each task does say yes or no, and where none or all succeed, the
+    interval is Wilson's own.
     """
     import numpy
     from scipy.special import stdtrit
@@ -148,7 +149,7 @@ def bootstrap_tail(tasks: int, confidence: float) -> float:
     """What to cut off at either end of the resamples of so few tasks.
 
     Their percentiles are too narrow, by sqrt((T - 1) / T) and by being normal quantiles where Student's are due, and
-    are moved out by as much. Source: Hesterberg, The American Statistician 69 (2015), section 5.3.
+    are moved out by as much. Source: Hesterberg, The American Statistician 69 (2015).
     """
     from scipy.special import ndtr, stdtrit
 

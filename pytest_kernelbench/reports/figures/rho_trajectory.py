@@ -41,7 +41,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     caption = (
         f"Spearman's rho of negative log-probability and speed-up among {PROBE_OF[runs[0]['probe_of']]} "
         f"(n = {min(point['n'] for point in first)} to {max(point['n'] for point in first)}); below 0 the expected "
-        "ones are faster. Within task: mean, and 95 % over tasks. Pooled coefficients have no interval: rollouts of one "
+        "ones are faster. Within task: mean and 95 % over tasks. Pooled coefficients have no interval: rollouts of one "
         "task are not independent."
     )
     start, end, steps = first[0]["rho"], first[-1]["rho"], counted(first[-1]["step"], "step")
