@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "any"
-OUTCOMES = {"void", "incorrect"}
+OUTCOMES = {"void", "incorrect", "not_fast"}  # on a busy machine, its thread is seldom ahead
 
 CHEAT = """
 import gc
