@@ -36,7 +36,7 @@ from pytest_kernelbench.stats import (
     wilson,
 )
 
-SCHEMA = 2
+SCHEMA = 3
 OPTIONS = ("policy", "policy_label", "device", "protocol", "sizes", "margin", "seed")
 
 

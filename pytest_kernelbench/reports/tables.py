@@ -332,10 +332,11 @@ def _transfer(report: Report) -> Table | None:
         for name, cell in row["cells"].items():
             for of in () if "refusal" in cell else ("per_sample", "any_of_k"):
                 sides = [cell[of][reading] for reading in ("verified", "raw")]
+                on = f"{name} (trained on{', step chosen by it' if row['chosen_on_itself'] else ''})"
                 label = f"any of {row['rollouts']}" if of == "any_of_k" else "per sample"
                 rows.append(
                     [
-                        f"{row['strategy']} on {name}{' (trained on)' if cell['trained'] else ''}, {label}",
+                        f"{row['strategy']} on {on if cell['trained'] else name}, {label}",
                         str(cell["tasks"]),
                         *(_rate(sides[0][side]) for side in ("base", "adapted")),
                         _points(sides[0]["difference"]["value"], sides[0]["difference"]),

@@ -321,7 +321,8 @@ def _transfer(report: dict[str, Any], width: int) -> list[str]:
             if "refusal" in cell:
                 refused.append(f"{label}: {cell['refusal']}")
                 continue
-            table.append([label + (" *" if cell["trained"] else "")])
+            flattered = cell["trained"] and row["chosen_on_itself"]
+            table.append([label + (" *!" if flattered else " *" if cell["trained"] else "")])
             for of in ("per_sample", "any_of_k"):
                 both = cell[of]["verified"]
                 base, adapted = (as_percent(both[side]["value"]) for side in ("base", "adapted"))
@@ -331,6 +332,8 @@ def _transfer(report: dict[str, Any], width: int) -> list[str]:
     if lines:
         told = "*: trained on. The policy as loaded -> the adapted one, with as many answers; differences in points"
         lines += textwrap.wrap(told, width)
+        if any(row[0].endswith("!") for row in table):
+            lines.append("!: the step was chosen by these very rollouts, which flatters it")
     return lines + [part for line in refused for part in textwrap.wrap(line, width, subsequent_indent="  ")]
 
 

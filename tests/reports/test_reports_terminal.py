@@ -152,6 +152,13 @@ def test_adaptation_is_set_beside_search_for_as_many_answers_and_on_tasks_that_i
     assert max(map(len, lines)) <= 80
 
 
+def test_a_step_that_was_chosen_by_the_rollouts_shown_is_marked(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=5, k=8, steps=2, strategies=("oracle",))  # too few to hold any out
+    text = report(run)
+    assert " (3) *!  " in text and "!: the step was chosen by these very rollouts, which flatters it\n" in text
+    assert "*!" not in "\n".join(render(study(tmp_path / "held out", tasks=5, steps=2), width=100))
+
+
 def test_what_a_task_took_is_said_and_how_near_the_chosen_kernels_are_to_the_floor(tmp_path):
     folder = write_run(tmp_path, "oracle", "random", k=8)
     for name in ("evaluations", "confirmations"):
