@@ -114,6 +114,9 @@ class TinkerPolicy:
         messages = build_messages(task, answer, self.target)
         return prompt_tokens(self.tokenizer, messages, chat_template=self.tokenizer.chat_template is not None)
 
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
     async def _draw(
         self, prompt: list[int], sampling: Sampling, seed: int
     ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], str]:
