@@ -14,6 +14,7 @@ from made_up_run import STUDY_STRATEGIES, TASKS, make_synthetic_run, write_run
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.reports import RunRecords, report_json
 from pytest_kernelbench.reports.html import html_report
+from pytest_kernelbench.reports.html.candidates import candidates_by_task
 
 HOSTILE = '</script></textarea></style><script>document.title = "ran"</script><img src=x onerror=alert(1)>\ud800\u202e'
 
@@ -144,6 +145,36 @@ def test_every_flag_stands_beside_its_evidence(tmp_path):
     shown = Page(page_of(folder)).shown
     assert "side_stream" in shown and "work on stream 7 after the event" in shown
     assert "None: the judge caught nothing." in Page(page_of(write_run(tmp_path / "none", "oracle", tasks=()))).shown
+
+
+def test_one_piece_of_evidence_is_one_row_however_many_sets_of_candidates_share_it(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=8, k=16, steps=2, strategies=("oracle",))
+    records = RunRecords.load(run)
+    flagged = [row for task in candidates_by_task(records) for row in task.flagged]
+    assert flagged
+    for task in candidates_by_task(records):
+        evidence = [(tuple(row["flags"]), row["outcome"], row["detail"]) for row in task.flagged]
+        assert len(evidence) == len(set(evidence))
+        assert all(row["indices"] == sorted(set(row["indices"])) for row in task.flagged)
+
+
+def test_a_candidate_that_search_and_adaptation_share_is_counted_once(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=3, k=16, steps=2, strategies=("oracle",))
+    records = RunRecords.load(run)
+    for task in candidates_by_task(records):
+        mine = {key: each for key, each in records.evaluations.items() if key[2] == task.task}
+        held_out = [key for key in mine if key[0] != records.strategies[0].sampling_sha256 and key[3] % 5 == 4]
+        counted = [each for key, each in mine.items() if key not in held_out]
+        assert (task.drawn, task.correct) == (len(counted), sum(each.correct for each in counted))
+
+
+def test_the_floor_is_a_column_where_it_is_known_and_a_kernel_beyond_it_is_said_to_be(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=8)
+    assert "Of the floor" not in Page(page_of(folder)).shown.split("How every number was made")[0]
+    edit(folder / "evaluations.jsonl", lambda row: {"floor_ms": 0.2})
+    shown = Page(page_of(folder)).shown
+    assert "Of the floor" in shown and "(4 of 5)" in shown and "Floor" in shown
+    assert "1 choice took less than the floor (over 100 % in the tasks' table)." in shown
 
 
 def test_a_compiler_s_words_lie_beside_the_source_that_it_refused(tmp_path):
