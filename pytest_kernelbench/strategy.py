@@ -88,6 +88,8 @@ class Adaptation:
     ``teacher_rate``. ``distil`` compares teacher and student on the token that was ``drawn``, or their ``distribution``
     over the ``top_k`` likeliest tokens and all others as one, by the Jensen-Shannon divergence in whose mixture
     the teacher weighs ``teacher_share``.
+    ``reward`` is the ``speedup``, that ``normalised`` by the median of the task's correct rollouts, its ``log``, or 1
+    for what is ``fast`` (its interval above ``threshold``) or ``correct``; what is correct earns ``correct_bonus`` more.
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
     does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
@@ -104,6 +106,7 @@ class Adaptation:
 
     method: str = field(default="batch", metadata={"choices": METHODS})
     reward: str = field(default="normalised", metadata={"choices": REWARDS})
+    threshold: float = field(default=1.0, metadata={"minimum": 0})
     correct_bonus: float = field(default=0.0, metadata={"minimum": 0})
     steps: int = field(default=5, metadata={"minimum": 1})
     scope: str = field(default="batch", metadata={"choices": ("batch", "task")})

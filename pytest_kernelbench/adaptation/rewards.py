@@ -19,17 +19,17 @@ from pytest_kernelbench.strategy import Adaptation
 
 def rewards_of(evaluations: Sequence[Evaluation], settings: Adaptation) -> Array:
     """Rewards of one task's group, shape (rollouts,)."""
-    earned = REWARDS[settings.reward](evaluations)
+    earned = REWARDS[settings.reward](evaluations, settings)
     pairs = zip(evaluations, earned, strict=True)
     return np.array([reward + settings.correct_bonus if each.correct else 0.0 for each, reward in pairs])
 
 
-def speedup(evaluations: Sequence[Evaluation]) -> list[float]:
+def speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """The speed-up itself."""
     return [each.speedup or 0.0 for each in evaluations]
 
 
-def normalised(evaluations: Sequence[Evaluation]) -> list[float]:
+def normalised(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """Speed-up over the median speed-up of the group's correct rollouts.
 
     So tasks with large speed-ups do not drown the others. The original takes the median of the last 32 correct
@@ -40,22 +40,22 @@ def normalised(evaluations: Sequence[Evaluation]) -> list[float]:
     return [(each.speedup or 0.0) / baseline for each in evaluations]
 
 
-def log_speedup(evaluations: Sequence[Evaluation]) -> list[float]:
+def log_speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """ln(1 + speed-up): an outlier of 860x earns ten times a parity, not 860 times."""
     return [log1p(each.speedup or 0.0) for each in evaluations]
 
 
-def verified_fast(evaluations: Sequence[Evaluation]) -> list[float]:
-    """1 where the interval of the speed-up lies above 1: the sparse reward."""
-    return [float(each.fast()) for each in evaluations]
+def verified_fast(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
+    """1 where the interval of the speed-up lies above ``threshold``: the sparse reward."""
+    return [float(each.fast(settings.threshold)) for each in evaluations]
 
 
-def correct(evaluations: Sequence[Evaluation]) -> list[float]:
+def correct(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """1 where it is correct, however slow."""
     return [float(each.correct) for each in evaluations]
 
 
-REWARDS: dict[str, Callable[[Sequence[Evaluation]], list[float]]] = {
+REWARDS: dict[str, Callable[[Sequence[Evaluation], Adaptation], list[float]]] = {
     "speedup": speedup,
     "normalised": normalised,
     "log": log_speedup,

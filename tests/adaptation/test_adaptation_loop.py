@@ -14,6 +14,7 @@ from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies import require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Task
+from pytest_kernelbench.tasks import load_tasks
 
 
 def rows(world, name):
@@ -207,6 +208,24 @@ def test_what_was_learnt_on_some_tasks_is_tried_on_others_beside_the_policy_as_l
     assert selection.cost["rollouts"] == 8 + 2 * 2 * 8
     versions = [row["policy_version"] for row in rows(world, "completions") if row["task"] == other.id]
     assert versions == [second["policy_version"]] * 8 + ["made-up"] * 8
+
+
+def test_transfer_both_ways_and_the_policy_as_loaded_share_one_session_s_step_0(tmp_path):
+    here, there = (strategy(name, train_on=name, checkpoint="last") for name in ("level1/1", "level1/2"))
+    world = World(tmp_path, tasks=load_tasks(["level1/1", "level1/2"]))
+    selections = run(world, search(k=8), here, there)
+    drawn = rows(world, "completions")
+    assert len({(row["policy_version"], row["task"], row["index"]) for row in drawn}) == len(drawn)
+    base = [row for row in drawn if row["policy_version"] == "made-up"]
+    assert len(base) == 2 * 8  # search's, and step 0 of both ways
+    groups = {row["lineage"]: row["group"] for row in rows(world, "adaptation")}
+    assert len(groups) == 2 and all(len(group) == 1 for group in groups.values())
+    for task in world.tasks:
+        last = {
+            row["policy_version"] for row in drawn if row["task"] == task.id and row["policy_version"].endswith(".2")
+        }
+        assert len(last) == 2  # of the way that trained on it, and of the other
+    assert [each.checkpoint_step for each in selections] == [None] * 2 + [2] * 4
 
 
 def test_rlvr_ends_with_an_adapter_and_every_task_s_rollouts_of_it(tmp_path):

@@ -56,6 +56,10 @@ def test_correct_candidates_earn_by_their_speedup(reward, expected):
     assert earned == pytest.approx([expected[0], 0.0, *expected[1:]])
 
 
+def test_the_sparse_reward_s_threshold_is_declared():
+    assert rewards("fast", correct(1.2), correct(2.1), correct(8.0), threshold=2.0) == [0, 0, 1]
+
+
 @given(speedups=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=9), seed=st.randoms())
 @pytest.mark.parametrize("reward", REWARDS)
 def test_the_order_of_the_samples_changes_no_reward(reward, speedups, seed):
