@@ -89,7 +89,7 @@ class Adaptation:
     over the ``top_k`` likeliest tokens and all others as one, by the Jensen-Shannon divergence in whose mixture
     the teacher weighs ``teacher_share``.
     ``reward`` is the ``speedup``, that ``normalised`` by the median of the task's correct rollouts, its ``log``, or 1
-    for what is ``fast`` (its interval above ``threshold``) or ``correct``; what is correct earns ``correct_bonus`` more.
+    for what is ``fast`` (its interval above ``threshold``) or ``correct``; all that is correct gets ``correct_bonus``.
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
     does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
