@@ -169,7 +169,8 @@ class GraphDecoder(Decoder):
             self._run()
         torch.cuda.current_stream(self.device).wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # What another thread asks of the device is no part of this.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._logits = self._run()
 
     def _run(self) -> Tensor:
@@ -195,9 +196,11 @@ def serves_for_graphs(model: Model) -> bool:
     """Whether a step on one token is the same launches every time, all of them on one GPU."""
     config = bare(model).config
     rope = getattr(config, "rope_parameters", None) or {}
+    devices = {parameter.device for parameter in model.parameters()}
     return (
-        {parameter.device.type for parameter in model.parameters()} <= GRAPH_DEVICES
-        and len({parameter.device for parameter in model.parameters()}) == 1
+        len(devices) == 1
+        and {device.type for device in devices} <= GRAPH_DEVICES
+        and getattr(config, "quantization_config", None) is None
         and config.model_type in GRAPH_MODELS
         and rope.get("rope_type", "default") in GRAPH_ROPES
         and getattr(config, "sliding_window", None) is None
