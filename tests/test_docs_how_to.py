@@ -27,6 +27,7 @@ def blocks(page, language):
 
 
 def test_the_test_of_one_s_own_holds_for_a_kernel_that_is_kept(benchmark_project):
+    pytest.importorskip("pytest_benchmark.plugin", reason="the test uses its fixture")
     (code,) = blocks("kernel_engineer.md", "python")
     benchmark_project.pytester.makepyfile(test_ours=code)
     kernel = benchmark_project.path / "kernels" / "level1" / "19_ReLU.py"

@@ -10,7 +10,7 @@ from ci_project import GATE, KERNEL, CIProject
 from pytest_kernelbench.benchmarking import Check
 from pytest_kernelbench.regressions import Baseline
 
-pytest.importorskip("pytest_benchmark", reason="that is what is tested")
+pytest.importorskip("pytest_benchmark.plugin", reason="that is what is tested")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from ci_project import GATE, KERNEL, SAVE, CIProject
 
 from pytest_kernelbench.__main__ import main
 
-pytest.importorskip("pytest_benchmark", reason="that is what is tested")
+pytest.importorskip("pytest_benchmark.plugin", reason="that is what is tested")
 
 
 def test_a_kernel_is_pinned_slowed_broken_and_restored(tmp_path, monkeypatch, capsys):
