@@ -98,6 +98,11 @@ class Bench:
         self._arithmetic_ms = self._least_arithmetic_ms()
         self.floor_ms = max(copy_ms(self._bytes_moved, device), self._arithmetic_ms)
 
+    @property
+    def bytes_to_answer(self) -> int:
+        """Memory to have for one answer and its comparison: inputs, and outputs with what is computed on the way."""
+        return _bytes(self.example_inputs) + 3 * _bytes(self.example_outputs) + AT_ONCE_BYTES
+
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: finite, as it is on the task's own."""
         if kind not in self._usable:

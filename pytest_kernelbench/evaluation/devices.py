@@ -68,6 +68,12 @@ def free_bytes(device: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
+def obtainable_bytes(device: str) -> int:
+    """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated() if device == "cuda" else 0
+    return free_bytes(device) + kept
+
+
 def memory_bytes(device: str) -> int:
     """All that the device has."""
     return (

@@ -145,6 +145,7 @@ class Dock:
         self._closed = False
         # What the worker needs beside the slots; not known before its first call.
         self._wanted_bytes: int | None = None
+        self._gave_room = False
         question = {
             "ask": "prepare",
             "task_source": bench.source,
@@ -228,6 +229,9 @@ class Dock:
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Inputs that are new into each slot; returns them by slot number."""
+        if self._gave_room:
+            # Allocating anew is not to be timed; and not with the new inputs, or their answer were known before.
+            self.warm(slots[0], slots[-1], times=1)
         drawn = {slot.number: self.bench.refreshed() for slot in slots}
         # The worker sees inputs as they are written; what it computes before it is asked, no clock would see.
         with self.idle():
@@ -253,6 +257,8 @@ class Dock:
         """The answers that timed calls left in ``slots``: a wrong one, after right ones when untimed, is a cheat."""
         # Copied at once: what arrives after the clock has stopped does not count.
         left = [[place.tensor.clone() for place in slot.outputs] for slot in slots]
+        if slots:
+            self.give_room()
         for slot, outputs in zip(slots, left, strict=True):
             values = drawn[slot.number].values()
             if slot.differs_from(values):
@@ -268,7 +274,14 @@ class Dock:
                 outcome = Outcome.INCORRECT if flag is None else Outcome.VOID
                 raise CandidateFailed(outcome, f"{on}: {objection}", () if flag is None else (flag,))
 
+    def give_room(self) -> None:
+        """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""
+        if devices.obtainable_bytes(self.bench.device) < self.bench.bytes_to_answer:
+            self._ask({"ask": "leave_room"}, doing="giving back memory")
+            self._gave_room = True
+
     def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
+        self._gave_room = False
         self._ask(
             {
                 "ask": "warm",

@@ -107,11 +107,13 @@ class Verifier:
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
 
             def time_control() -> None:
+                dock.give_room()
                 with dock.idle(), of_control():
                     warm.append(block(control_dock, slots))
                     cold.append(block(control_dock, slots, cold=True))
 
             def sweep_control() -> None:
+                dock.give_room()
                 with dock.idle(), of_control():
                     control_wall_ms.append(sweep(control_dock))
 
@@ -131,6 +133,7 @@ class Verifier:
         """
         try:
             with ExitStack() as stack:
+                dock.give_room()
                 with of_control():
                     control_dock = stack.enter_context(self._control_dock())
                 yield control_dock

@@ -1,0 +1,101 @@
+"""What the judge asks of a worker, and when, where memory is short."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from made_up_tasks import task
+
+from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.dock import Dock, Rack
+
+MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
+
+
+class Worker:
+    """Answers whatever it is asked, in this process, and keeps the questions and what its inputs were then."""
+
+    def __init__(self):
+        self.connection, self._own = socket.socketpair()
+        self.asked = []
+        self.dock = None
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                question, descriptors = messages.receive(self._own)
+            except messages.ConnectionEnded:
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
+            slots = self.dock.slots if self.dock and not descriptors else []
+            self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
+            messages.send(self._own, {"attach": {}, "prepare": {"prepared": True}}.get(question["ask"], {"done": True}))
+
+    def cpu_seconds(self):
+        return 0.0
+
+    def kill(self):
+        self.connection.close()
+        self._thread.join()
+        self._own.close()
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+@pytest.fixture
+def dock(worker):
+    bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
+    owner, judge = socket.socketpair()
+    with owner, judge:
+        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
+        dock.wait_until_ready()
+        worker.dock = dock
+        dock.have_slots(2)
+        worker.asked.clear()
+        yield dock
+        dock.close()
+        dock.rack.close()
+
+
+def answer_rightly(dock, slots):
+    for slot in slots:
+        slot.outputs[0].tensor.copy_(torch.relu(slot.inputs[0].tensor))
+
+
+def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(dock, worker, monkeypatch):
+    drawn = dock.refresh(dock.slots)
+    answer_rightly(dock, dock.slots)
+    dock.check_timed(dock.slots, drawn)
+    assert worker.asked == []
+    monkeypatch.setattr(devices, "obtainable_bytes", lambda device: dock.bench.bytes_to_answer - 1)
+    dock.check_timed(dock.slots, drawn)
+    assert [ask for ask, _ in worker.asked] == ["leave_room"]
+
+
+def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_is_timed_on(dock, worker):
+    drawn = dock.refresh(dock.slots)
+    before = [slot.inputs[0].tensor.clone() for slot in dock.slots]
+    dock._gave_room = True
+    dock.refresh(dock.slots)
+    ((ask, seen),) = worker.asked
+    assert ask == "warm"
+    assert all(torch.equal(one, other) for one, other in zip(seen, before, strict=True))
+    assert not any(torch.equal(slot.inputs[0].tensor, old) for slot, old in zip(dock.slots, before, strict=True))
+    dock.refresh(dock.slots)
+    assert len(worker.asked) == 1
+    assert len(drawn) == 2
+
+
+def test_a_dock_is_closed_once(dock):
+    dock.close()
+    dock.close()
