@@ -33,6 +33,7 @@ from pathlib import Path
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
+from pytest_kernelbench.evaluation.devices import cores
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
 
@@ -342,7 +343,7 @@ def main() -> None:
         tasks = {kind: load_tasks(kind.task, sizes=sizes)[0] for kind in kinds}
         shared = shares(options.candidates + 1, kinds)
         alone = shared[kinds[0]].pop()
-        print(f"{hardware}, {os.cpu_count()} cores, {options.candidates} candidates: {', '.join(names)}", flush=True)
+        print(f"{hardware}, {cores()} cores, {options.candidates} candidates: {', '.join(names)}", flush=True)
 
         peers_s = []
         for number in range(options.peer_builds):
@@ -353,7 +354,7 @@ def main() -> None:
         evaluations, wall_s = evaluate_together(evaluator, shared, tasks, results, limit)
 
     outcomes = Counter(each.outcome.value for each in evaluations)
-    print(f"\n{len(evaluations)} of {options.candidates} evaluations in {wall_s:.0f} s on {os.cpu_count()} cores")
+    print(f"\n{len(evaluations)} of {options.candidates} evaluations in {wall_s:.0f} s on {cores()} cores")
     print(", ".join(f"{count} {name}" for name, count in outcomes.most_common()))
     print(f"device in use: {sum(map(in_use_s, evaluations)) / wall_s:.0%} of that time")
     if peers_s:
