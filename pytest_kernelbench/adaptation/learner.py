@@ -296,20 +296,20 @@ class Learner:
             set_peft_model_state_dict(model, dict(state), adapter_name=ADAPTER)
             model.set_adapter(ADAPTER)
             return model
-        named = settings.lora_targets
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=settings.lora_rank,
             lora_alpha=settings.lora_alpha,
             lora_dropout=settings.lora_dropout,
-            target_modules=named if named == "all-linear" else [each.strip() for each in named.split(",")],
+            target_modules="all-linear" if settings.lora_targets == "all-linear" else _names(settings.lora_targets),
+            target_parameters=_names(settings.lora_parameters) or None,
         )
         try:
             adapted: PeftModel = get_peft_model(model, config, adapter_name=ADAPTER)
         except ValueError as error:
             raise UsageError(
-                f'--policy={self.policy.name}: [adaptation] lora_targets = "{named}" fits no layer of this model; '
-                'write "all-linear", or names such as "q_proj,v_proj"'
+                f'--policy={self.policy.name}: [adaptation] lora_targets = "{settings.lora_targets}" fits no layer of '
+                'this model; write "all-linear", or names such as "q_proj,v_proj"'
             ) from error
         return adapted
 
@@ -397,6 +397,10 @@ class Learner:
         if summary is not None:
             summary.add(ratios.detach()[mask == 1])
         return -objective.masked_fill(mask == 0, 0.0).sum() / divisor
+
+
+def _names(listed: str) -> list[str]:
+    return [each.strip() for each in listed.split(",") if each.strip()]
 
 
 class _Summary:

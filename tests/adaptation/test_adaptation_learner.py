@@ -139,6 +139,33 @@ def test_a_policy_with_an_adapter_goes_on_from_a_copy_of_it_and_keeps_its_own(tm
     assert list(policy.model.peft_config) == ["default"]
 
 
+EXPERTS = "mlp.experts.gate_up_proj, mlp.experts.down_proj"
+
+
+@pytest.mark.parametrize("model", [moe, gpt_oss])
+def test_experts_that_are_no_layers_are_adapted_where_they_are_named(model, tmp_path):
+    policy = WordPolicy(model())
+    before, rows = scores(policy), rows_from(policy)
+    with learner_on(policy, lora_targets="q_proj", lora_parameters=EXPERTS) as training:
+        assert any("experts" in name for name in training.checkpoint({}).adapter)
+        update = training.update(rows, step=1)
+        assert (update["ratio_min"], update["ratio_max"]) == pytest.approx((1, 1), abs=1e-5)
+        training.checkpoint({}).write(tmp_path / "adapter")
+        training.use_adapted("1")
+        adapted = scores(policy)
+        training.use_loaded()
+        assert scores(policy) == before != adapted
+    assert scores(policy) == before
+    policy = WordPolicy(with_adapter(model(), tmp_path / "adapter", "made-up"))
+    assert scores(policy) == adapted
+    with learner_on(policy) as training:
+        training.update(rows_from(policy), step=1)
+        training.use_adapted("2")
+        assert scores(policy) != adapted
+        training.use_loaded()
+        assert scores(policy) == adapted
+
+
 def test_an_update_makes_what_was_rewarded_likelier_and_what_was_punished_less_likely():
     policy = WordPolicy(llama())
     before = scores(policy)
@@ -206,6 +233,15 @@ def test_a_rollout_that_was_drawn_twice_counts_twice_and_is_read_once(loss):
         update = training.update([*rows, twin], step=1)
     assert update["rollouts"] == len(rows) + 1
     assert update["update_tokens"] == sum(len(row.prompt_ids) + len(row.token_ids) for row in rows)
+
+
+@pytest.mark.parametrize("model", [moe, gpt_oss])
+def test_checkpointing_changes_no_gradient_of_a_mixture_of_experts(model):
+    policy = WordPolicy(model())
+    whole, again = (
+        gradient_of(policy, rows_from(policy), lora_parameters=EXPERTS, checkpointing=each) for each in (False, True)
+    )
+    assert whole.norm() > 0 and same(again, whole)
 
 
 def test_the_gradient_is_that_of_the_loss_as_it_is_written():
