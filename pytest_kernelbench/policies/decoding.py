@@ -1,4 +1,4 @@
-"""Continuing one prompt in many rows: its keys and values are computed once and repeated.
+"""Continuing one prompt in many rows: it is computed once, and its keys and values are repeated.
 
 ``Decoder`` calls the model at every step. A GPU waits for that: a token of an 8 B model is some 600 kernels, more than
 twice as many with an adapter, and Python launches them slower than they run. ``GraphDecoder`` launches them once for
@@ -86,6 +86,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     @staticmethod
     def _with_room(held: Tensor, rows: int, room: int) -> Tensor:
         _, heads, tokens, size = held.shape
+        # Zeros, since what is masked is multiplied by a weight of 0.
         store = held.new_zeros(rows, heads, tokens + room, size)
         store[:, :, :tokens] = held
         return store
@@ -124,10 +125,10 @@ class GraphDecoder(Decoder):
 
     def __init__(self, model: Model, prompt_ids: Sequence[int], *, rows: int, room: int) -> None:
         self._written = len(prompt_ids)
-        # Attention wants a mask whose length is a multiple of 16 bytes.
+        # Attention copies a mask whose length is no multiple of 8.
         length = -(-(self._written + room) // 16) * 16
         super().__init__(model, prompt_ids, rows=rows, room=length - self._written)
-        dtype = self.logits.dtype
+        dtype = self._cache.layers[0].keys.dtype
         self._mask = torch.full((1, 1, 1, length), -torch.inf, dtype=dtype, device=self.device)
         self._mask[..., : self._written] = 0
         self._place = torch.zeros(1, dtype=torch.long, device=self.device)
