@@ -15,7 +15,7 @@ import torch
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors, differ_by_rounding
-from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.modules import ReferenceModule, compute_in_float32, instantiate
 from pytest_kernelbench.evaluation.physics import (
     bytes_that_must_move,
     copy_ms,
@@ -70,6 +70,7 @@ class Bench:
         self.device = device
         torch.set_grad_enabled(False)
         torch.set_num_threads(devices.threads())
+        compute_in_float32()
         try:
             self._module = ReferenceModule(source)
             self._model = instantiate(self._module.model_class, self._module, seed, device)

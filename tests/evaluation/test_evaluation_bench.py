@@ -98,6 +98,13 @@ def test_without_a_float64_kernel_kernelbench_s_tolerance_holds():
     assert (expected.tolerance.kernelbench, expected.tolerance.rounding) == (1e-4, float("inf"))
 
 
+def test_the_reference_is_not_computed_in_tf32():
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    bench_of("torch.relu(x)")
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_a_task_s_tensors_go_with_its_last_trial():
     # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
     request = {

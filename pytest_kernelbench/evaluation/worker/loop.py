@@ -16,7 +16,12 @@ import torch
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.modules import (
+    CandidateModule,
+    ReferenceModule,
+    compute_in_float32,
+    instantiate,
+)
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
@@ -73,9 +78,7 @@ class _Bench:
         inline.use_cache(self._cache)
         torch.set_num_threads(question["threads"])
         torch.set_grad_enabled(False)
-        if self._device == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = False
+        compute_in_float32()
         self._seed = question["seed"]
         self._task = ReferenceModule(question["task_source"])
         self._reference = instantiate(self._task.model_class, self._task, self._seed, self._device)
