@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
@@ -29,6 +30,9 @@ from pytest_kernelbench.strategy import Adaptation
 
 ADAPTER = "adaptation"
 BETAS, EPSILON = (0.9, 0.95), 1e-12  # Tinker's Adam, as the paper used it: no decay, no clipping
+# Beside weights of this precision an adapter computes in it too, and stays float32 itself. Else every layer would hold
+# its input once more, twice as large.
+MIXED = torch.bfloat16
 LOGITS_CHUNK_BYTES = 256 * 2**20
 # Largest logits, in their own precision, that one micro-batch may hold.
 LOGITS_BYTES = {"cpu": 2**28, "cuda": 2**31}
@@ -325,6 +329,7 @@ class Learner:
         """
         self.model.eval()
         modules = dict(self.model.named_modules())
+        mixed = disable_input_dtype_casting(self.model, active=self.model.dtype is MIXED)
         layers = [each for each in modules.values() if self._checkpointing and hasattr(each, "gradient_checkpointing")]
         for layer in layers:
             # What transformers' own switch does; that one was renamed in 5.23, and leaves a hook on the embeddings.
@@ -333,7 +338,8 @@ class Learner:
         for each in (*layers, *(module for name, module in modules.items() if "lora_dropout" in name)):
             each.training = True
         try:
-            yield
+            with mixed:
+                yield
         finally:
             for layer in layers:
                 layer.gradient_checkpointing = False
@@ -452,7 +458,8 @@ def token_logprobs(
     # Padding is on the right, where no token that counts can see it: no attention mask is needed.
     last_only = {"logits_to_keep": length} if keeps_last_logits(model) else {}
     tokens = torch.cat([prompt, answers[:, :-1]], dim=1)
-    logits = model(input_ids=tokens, use_cache=False, **last_only).logits[:, -length:]
+    with torch.autocast(device.type, dtype=MIXED, enabled=model.dtype is MIXED):
+        logits = model(input_ids=tokens, use_cache=False, **last_only).logits[:, -length:]
     wanted = answers[..., None].to(logits.device)  # (B, T, 1 + k)
     if with_lessons:
         k = max(row.lesson.tokens.shape[1] for row in rows if row.lesson)

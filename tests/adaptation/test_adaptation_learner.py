@@ -358,6 +358,18 @@ def test_bfloat16_weights_carry_a_float32_adapter():
     assert policy.model.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gradient_beside_bfloat16_weights_is_about_that_beside_the_same_in_float32(model):
+    half, single = MODELS[model]().bfloat16(), MODELS[model]().bfloat16().float()
+    rows = rows_from(WordPolicy(single))
+    with_half, with_single = (
+        gradient_of(WordPolicy(each), rows, checkpointing=checkpointing)
+        for each, checkpointing in ((half, True), (single, False))
+    )
+    assert with_half.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(with_half, with_single, dim=0) > 0.97
+
+
 def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
     def adapted(seed):
         policy = WordPolicy(llama())
