@@ -115,9 +115,12 @@ class BenchmarkBridge:
         # These checks are made here, so that a missed one is a line and not a traceback.
         self.session.compare_fail = None
         if self.checks and not self.session.compared_mapping:
+            named = self.session.compare
+            missing = f"--benchmark-compare={named} names no saved run"
+            nothing = missing if isinstance(named, str) else "needs a baseline"
             raise UsageError(
-                f"--benchmark-compare-fail={self.checks[0]}: there is nothing to compare with; save a run with "
-                "--benchmark-save=NAME, then name it with --benchmark-compare=NUMBER"
+                f"--benchmark-compare-fail={self.checks[0]}: {nothing}; save one with --benchmark-json=FILE, then name "
+                "it with --benchmark-compare=FILE (or with --benchmark-save=NAME, and its number)"
             )
 
     @property

@@ -164,13 +164,23 @@ def test_seconds_of_another_device_are_not_compared(first, project):
     assert "Traceback" not in done.stdout
 
 
-def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project):
-    said = benchmark_project.run("--strategy=random", "--tasks=problems/level1", "--benchmark-compare-fail=median:5%")
+@pytest.mark.parametrize(
+    ("compare", "nothing"),
+    [
+        ([], "needs a baseline"),
+        (["--benchmark-compare=base.json"], "--benchmark-compare=base.json names no saved run"),
+    ],
+)
+def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project, compare, nothing):
+    own = ("--strategy=random", "--tasks=problems/level1", "--benchmark-compare-fail=median:5%")
+    said = benchmark_project.run(*own, *compare, apart=True)
     assert said.ret == pytest.ExitCode.USAGE_ERROR
-    assert (
-        "--benchmark-compare-fail=median:5%: there is nothing to compare with; save a run with "
-        "--benchmark-save=NAME, then name it with --benchmark-compare=NUMBER"
-    ) in said.stdout.str() + said.stderr.str()
+    said.stderr.fnmatch_lines(
+        [
+            f"ERROR: --benchmark-compare-fail=median:5%: {nothing}; save one with --benchmark-json=FILE, then name it "
+            "with --benchmark-compare=FILE (or with --benchmark-save=NAME, and its number)"
+        ]
+    )
 
 
 def test_a_second_gate_is_refused_because_the_first_would_be_dropped(benchmark_project):
