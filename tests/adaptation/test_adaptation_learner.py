@@ -15,9 +15,10 @@ from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
 from pytest_kernelbench.policies.causal_lm import score_rows
+from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import LOSSES as LOSS_NAMES
 from pytest_kernelbench.strategy import REDUCTIONS as REDUCTION_NAMES
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Sampling
 
 MODELS = {"tied": llama, "untied": lambda: llama(tie_word_embeddings=False), "moe": moe, "gpt-oss": gpt_oss}
 TEMPERATURE = 0.5
@@ -368,6 +369,38 @@ def test_the_gradient_beside_bfloat16_weights_is_about_that_beside_the_same_in_f
     )
     assert with_half.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(with_half, with_single, dim=0) > 0.97
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.2)])
+def test_on_a_gpu_a_step_is_taken_sampled_from_and_loaded_again(model, dtype, tolerance, tmp_path):
+    policy = WordPolicy(MODELS[model]().to("cuda", dtype))
+    task, sampling = Task(id="level1/1_A", source="relu"), Sampling(k=6, temperature=TEMPERATURE, max_tokens=12)
+
+    def check_samples():
+        drawn = list(policy.sample(task, sampling, seed=0, indices=range(sampling.k)))
+        scored = policy.score(task, "module", [each.token_ids for each in drawn])
+        for each, logprobs in zip(drawn, scored, strict=True):
+            assert logprobs == pytest.approx(each.logprobs, abs=5 * tolerance)
+
+    def flat():
+        return torch.tensor([value for group in scores(policy) for row in group for value in row])
+
+    check_samples()
+    before = flat()
+    with learner_on(policy) as training:
+        update = training.update(rows_from(policy), step=1)
+        assert update["ratio_mean"] == pytest.approx(1, abs=tolerance)
+        training.checkpoint({}).write(tmp_path / "adapter")
+        training.use_adapted("1")
+        check_samples()
+        adapted = flat()
+        training.load(None, step=0)
+        training.load(Checkpoint.read(tmp_path / "adapter"), step=1)
+        # Experts add up in any order on a GPU.
+        assert torch.allclose(flat(), adapted, atol=tolerance) and not torch.allclose(adapted, before, atol=tolerance)
+    assert torch.allclose(flat(), before, atol=tolerance)
 
 
 def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
