@@ -15,9 +15,9 @@ Covered everywhere: time limits kept by the judge; output goes nowhere; one proc
 Not covered: reading files that the user can read (nothing can leave: no network, and output is only ever
 compared); hardware side channels; exploits of the kernel or of a driver; slowing the machine while it runs
 (the judge measures the reference itself to notice: from 1.5 times on a CPU, from 1.04 on a GPU); durations forged by
-less than 1.5 times on a CPU, and on a GPU by less than 0.02 ms and half of what they claim to save; a kernel left
-running on a GPU that reads inputs before it is asked. Without namespaces also: writing to the user's files, killing
-the user's processes, talking to the network.
+less than 1.5 times on a CPU, on a GPU by less than 0.02 ms and half of what they claim to save, and on both by so
+little that a candidate does not count as fast; a kernel left running on a GPU that reads inputs before it is asked.
+Without namespaces also: writing to the user's files, killing the user's processes, talking to the network.
 """
 
 from __future__ import annotations
