@@ -219,19 +219,25 @@ class Ledger:
 
         None where one of them does not say.
         """
-        completions: list[Completion] = []
-        evaluation_seconds: dict[tuple[str, str], float | None] = {}
+        strategies_of: dict[str, list[Strategy]] = defaultdict(list)
         for task, strategy in drawn:
-            completions += self.completions(task, strategy).values()
-            hashes = (strategy.sampling_sha256, strategy.evaluation_sha256)
+            strategies_of[task].append(strategy)
+        candidates: dict[tuple[str, str, int], Row] = {}
+        evaluation_seconds: dict[tuple[str, str], float | None] = {}
+        for task, strategies in strategies_of.items():
+            indices = {strategy.sampling_sha256: strategy.indices for strategy in strategies}
+            judged_as = {strategy.evaluation_sha256 for strategy in strategies}
+            for row in self._tables["completions"].rows(task):
+                if row["index"] in indices.get(row["sampling_sha256"], ()):
+                    candidates[task, row["sampling_sha256"], row["index"]] = row
             for row in self._tables["evaluations"].rows(task):
-                judged = (row["sampling_sha256"], row["evaluation_sha256"]) == hashes
-                if judged and row["index"] in strategy.indices and row["source_sha256"] is not None:
+                theirs = row["index"] in indices.get(row["sampling_sha256"], ())
+                if theirs and row["evaluation_sha256"] in judged_as and row["source_sha256"] is not None:
                     evaluation_seconds[task, row["source_sha256"]] = row["seconds"].get("total")
         return {
-            "rollouts": len(completions),
-            "sampled_tokens": _sum(each.n_tokens for each in completions),
-            "sampling_seconds": _sum(each.seconds for each in completions),
+            "rollouts": len(candidates),
+            "sampled_tokens": _sum(row["n_tokens"] for row in candidates.values()),
+            "sampling_seconds": _sum(row["seconds"] for row in candidates.values()),
             "evaluation_seconds": _sum(evaluation_seconds.values()),
         }
 
