@@ -4,7 +4,8 @@ Start-up on 2 CPU cores: 2 s for torch, 5 s for transformers' Llama, 0.1 s for t
 run to 200 tokens take 7 s on one thread.
 
 With two they take 6 s where nothing else runs. Where something does, the threads wait for each other: 32 completions
-of 85 tokens on average took 7 s with one thread and 65 s with two, beside six other processes on 2 cores.
+of 85 tokens on average took 7 s with one thread and 65 s with two, beside six other processes on 2 cores. So whoever
+loads it computes on one thread from then on.
 """
 
 from __future__ import annotations
