@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,8 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def parts_imported(path: Path) -> set[str]:
-    """Parts of this package that a module imports, in functions too, but not for type checking only."""
+def names_imported(path: Path) -> set[tuple[str, ...]]:
+    """Dotted names of this package that a module imports, in functions too, but not for type checking only."""
     package = ("pytest_kernelbench", *path.relative_to(ROOT).parts[:-1])
     tree = ast.parse(path.read_text())
     typing_only = {
@@ -53,14 +54,29 @@ def parts_imported(path: Path) -> set[str]:
             continue
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
-            names = (*above, *(node.module.split(".") if node.module else ()))
-            names = [names] if len(names) > 1 else [(*names, alias.name) for alias in node.names]
+            module = (*above, *(node.module.split(".") if node.module else ()))
+            names = [(*module, alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [tuple(alias.name.split(".")) for alias in node.names]
         else:
             continue
-        found |= {name[1] for name in names if name[0] == "pytest_kernelbench" and len(name) > 1}
+        found |= {name[1:] for name in names if name[0] == "pytest_kernelbench"}
     return found
+
+
+def parts_imported(path: Path) -> set[str]:
+    """What stands first in them; the package's own names are those of the parts below it."""
+    return {name[0] for name in names_imported(path) if len(name) > 1 or (ROOT / f"{name[0]}.py").exists()}
+
+
+def file_of(name: tuple[str, ...]) -> Path | None:
+    """The module that a dotted name is, or is found in; None for the package itself."""
+    if not name:
+        return None
+    for candidate in (ROOT.joinpath(*name).with_suffix(".py"), ROOT.joinpath(*name, "__init__.py")):
+        if candidate.exists():
+            return candidate
+    return file_of(name[:-1])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -70,6 +86,14 @@ def test_imports_point_down(path):
         return
     for imported in parts_imported(path) - {part}:
         assert HEIGHT[imported] < HEIGHT[part], f"{part} imports {imported}, which is not below it"
+
+
+def test_no_module_imports_what_imports_it():
+    imports = {path: {file for name in names_imported(path) if (file := file_of(name))} - {path} for path in MODULES}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(str(path.relative_to(ROOT)) for path in error.args[1]))
 
 
 def test_only_the_worker_s_own_folder_runs_beside_a_candidate():

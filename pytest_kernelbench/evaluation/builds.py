@@ -22,8 +22,8 @@ from pathlib import Path
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
-from pytest_kernelbench.evaluation.service import WorkerProcess
 from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
+from pytest_kernelbench.evaluation.workers import WorkerProcess
 
 EXTENSION_TIMEOUT_S = 180.0
 MAX_EXTENSION_BYTES = 256 << 20

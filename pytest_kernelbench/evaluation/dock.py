@@ -18,9 +18,9 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.comparison import Expected
-from pytest_kernelbench.evaluation.service import WorkerProcess
 from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
+from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0

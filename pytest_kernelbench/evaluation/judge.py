@@ -26,9 +26,9 @@ from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
-from pytest_kernelbench.evaluation.service import WorkerServer
 from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_to_time
 from pytest_kernelbench.evaluation.verification import Verifier
+from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.

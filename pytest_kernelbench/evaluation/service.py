@@ -8,83 +8,18 @@ where a new Python that imports torch takes 2 to 6. When a socket ends, everythi
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import select
 import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import messages, sandbox
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerProcess:
-    """The judge's end of a worker: its socket, the pipe on which its end is told, and its warden."""
-
-    connection: socket.socket
-    ending: int
-    warden: int
-
-    def cpu_seconds(self) -> float:
-        """CPU time used so far by the worker and all it started."""
-        return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.warden)[1:])
-
-    def kill(self, *, timeout_s: float = 10.0) -> None:
-        """End the worker and all it started; returns when its socket is closed everywhere.
-
-        Raises HarnessError when that cannot be done: its processes would disturb the next candidate.
-        """
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.warden, signal.SIGTERM)
-        self.connection.settimeout(timeout_s)
-        try:
-            while self.connection.recv(1 << 16):
-                pass
-        except ConnectionResetError:
-            pass
-        except TimeoutError:
-            raise HarnessError(
-                f"processes of a candidate, under warden {self.warden}, do not end; end them and run again to resume"
-            ) from None
-        self.close()
-
-    def close(self) -> None:
-        self.connection.close()
-        os.close(self.ending)
-
-    def wait(self, *, timeout_s: float) -> int | None:
-        """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time."""
-        ready, _, _ = select.select([self.ending], [], [], timeout_s)
-        told = os.read(self.ending, 16) if ready else b""
-        return int(told) if told else None
-
-
-class WorkerServer:
-    """The judge's handle on the service: asks it to fork, from any thread."""
-
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-        self._turn = threading.Lock()
-
-    def fork(self, *, builder: bool = False) -> WorkerProcess:
-        """A new worker, waiting for its first message; a ``builder`` sees no GPU."""
-        ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        with self._turn:
-            messages.send(self._control, {"builder": builder}, [theirs.fileno(), writing])
-            theirs.close()
-            os.close(writing)
-            answer, _ = messages.receive(self._control, timeout_s=60)
-        return WorkerProcess(ours, reading, int(answer["warden"]))
+from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
 def main(owner_descriptor: int, device: str) -> None:
