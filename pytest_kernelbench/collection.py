@@ -135,7 +135,7 @@ class KernelItem(pytest.Function):
     def run(self) -> None:
         result = self.config.stash[BENCHMARK].run_item(self.task, self.strategy)
         self.selection, self.entry = result.selection, result.entry
-        self.user_properties += properties_of(result.selection)
+        self.user_properties += properties_of(result)
         if result.failure is not None:
             pytest.fail(result.failure, pytrace=False)
 
@@ -148,15 +148,18 @@ class KernelItem(pytest.Function):
         return super().repr_failure(excinfo, **settings)
 
 
-def properties_of(selection: Selection) -> list[tuple[str, object]]:
+def properties_of(result: ItemResult) -> list[tuple[str, object]]:
     """For JUnit's XML; nothing but the verdict where nothing was chosen."""
+    selection = result.selection
     if selection.index is None:
         return [("verdict", "unsolved")]
+    timed = result.entry["extra_info"] if result.entry else {}
     measured = {
         "index": selection.index,
         "speedup": selection.confirmed_speedup,
         "speedup_low": selection.confirmed_low,
         "speedup_high": selection.confirmed_high,
+        **{name: timed.get(name) for name in ("candidate_ms", "reference_ms", "device")},
     }
     known = [(name, value) for name, value in measured.items() if value is not None]
     return [("verdict", "fast" if selection.fast else "correct"), *known]

@@ -103,6 +103,7 @@ def entry_of(
         "times_ms": list(again.candidate_times_ms),
         "extra_info": {
             "index": selection.index,
+            "candidate_ms": again.candidate_ms,
             "reference_ms": again.reference_ms,
             "speedup": selection.confirmed_speedup,
             "speedup_low": selection.confirmed_low,

@@ -48,7 +48,7 @@ def test_junit_has_what_was_measured_and_where_the_task_lies(first, project):
     entry, _ = first["benchmarks"]
     properties = {each.get("name"): each.get("value") for each in cases["problems.level1.1_Relu"].iter("property")}
     assert properties.pop("verdict") in ("fast", "correct")
-    measured = ("index", "speedup", "speedup_low", "speedup_high")
+    measured = ("index", "speedup", "speedup_low", "speedup_high", "candidate_ms", "reference_ms", "device")
     assert properties == {name: str(entry["extra_info"][name]) for name in measured}
 
 
