@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_kernelbench.errors import KernelBenchError, TaskError, UsageError
+from pytest_kernelbench.errors import KernelBenchError, TaskError
 from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult
 from pytest_kernelbench.strategy import Strategy
@@ -206,24 +206,6 @@ def _task_at(path: Path) -> Task | None:
         if path.stem[0].isdigit():
             raise
         return None
-
-
-def packaged(task: str) -> str:
-    """``task``, which a kernel is kept for. Raises UsageError where no task of the package is called exactly so."""
-    try:
-        (found,) = load_tasks(task)
-    except TaskError as error:
-        raise UsageError(
-            f"{task}: has a kernel, and no packaged task is called so; name the task's file with --tasks"
-        ) from error
-    if found.id != task:
-        raise UsageError(f"{task}: has a kernel, and the task is called {found.id}; rename the kernel's file")
-    return task
-
-
-def shown(tasks: Sequence[str], most: int = 5) -> str:
-    """``level1/1_One, level1/2_Two and 7 more``."""
-    return ", ".join(tasks[:most]) + (f" and {len(tasks) - most} more" if len(tasks) > most else "")
 
 
 def items_named(arguments: Sequence[str], root: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
@@ -19,8 +19,9 @@ import pytest
 from pytest_kernelbench import benchmarking, collection, fixtures, options
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.gpus import visible_gpus
+from pytest_kernelbench.kept import KeptKernels
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
-from pytest_kernelbench.policies.pinned import folder_of, version_of
+from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.progress import Progress
 from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult, judged, result_of
@@ -91,6 +92,12 @@ class KernelBench:
             self.resumed = read_run(self.options.run)
             if self.resumed:
                 check_settings(self.options.run, self.resumed, self.settings)
+        self.bridge: benchmarking.BenchmarkBridge | None = None
+        self.kept = KeptKernels(
+            self.options,
+            config.invocation_params.dir,
+            due=lambda strategy: self.bridge.baseline_tasks(strategy) if self.bridge else [],
+        )
         config.stash[collection.BENCHMARK] = collection.Benchmark(
             strategies=self.options.strategies,
             find_tasks=lambda: [] if self.paths_named and not self.options.tasks else self.default_tasks(),
@@ -99,11 +106,10 @@ class KernelBench:
             run_item=self.run_item,
             judge=self.judge,
             only_tasks=not self.paths_named,
-            belongs=lambda task, strategy: task.id in self.pinned_tasks.get(strategy.name, (task.id,)),
+            belongs=self.kept.belongs,
         )
-        self.bridge: benchmarking.BenchmarkBridge | None = None
         self.ordered = False
-        self.left_out: list[str] = []
+        self.left_out: str | None = None
         self.bench: Workbench | None = None
         self.report: list[str] = []
         self.missed_gates: list[str] = []
@@ -114,46 +120,9 @@ class KernelBench:
             return "auto", "full"  # nothing will run: asking for the device would take seconds
         return options.resolve(self.options, self.resumed)
 
-    @cached_property
-    def pinned_tasks(self) -> dict[str, list[str]]:
-        """By strategy: tasks of the kernels that are kept, and of those that a gate looks for."""
-        due = self.bridge.baseline_tasks if self.bridge else lambda strategy: []
-        return {name: list(dict.fromkeys([*pins, *due(name)])) for name, pins in self.options.pins.items()}
-
     def default_tasks(self) -> list[Task]:
-        """What ``--tasks`` names; without it, the tasks of pinned kernels, or the default ones. Raises UsageError."""
-        sizes = self.device_and_sizes[1]
-        if self.options.tasks:
-            return load_tasks(self.options.tasks, sizes=sizes)
-        pinned = list(dict.fromkeys(task for tasks in self.pinned_tasks.values() for task in tasks))
-        own = [options.DEFAULT_TASKS] if len(self.options.pins) < len(self.options.strategies) else []
-        if not pinned and not own:
-            raise UsageError(f"--strategy={self.options.strategies[0].name}: {self._no_kernel}")
-        return load_tasks([*own, *map(collection.packaged, pinned)], sizes=sizes)
-
-    @property
-    def _no_kernel(self) -> str:
-        folder = folder_of(self.options.strategies[0].sampling.policy or self.options.policy)
-        assert folder is not None
-        return (
-            f"no kernel is in {self.config.invocation_params.dir / folder}; write one, as in "
-            f"{folder}/level1/19_ReLU.py with a class ModelNew, "
-            "or keep what a run chose: python -m pytest_kernelbench pin RUN"
-        )
-
-    def kernels_left_out(self, tasks: Sequence[Task]) -> list[str]:
-        """Of which tasks kernels are kept that are not among ``tasks``. Raises UsageError where nothing is left."""
-        named = {task.id for task in tasks}
-        kept = list(dict.fromkeys(task for pins in self.options.pins.values() for task in pins))
-        due = {task for tasks in self.pinned_tasks.values() for task in tasks}
-        if len(self.options.pins) == len(self.options.strategies) and not named & due:
-            asked = f"--tasks={','.join(self.options.tasks)}"
-            raise UsageError(
-                f"{asked}: no kernel is kept for these, but for {collection.shown(kept)}; name its task"
-                if kept
-                else f"{asked}: {self._no_kernel}"
-            )
-        return [task for task in kept if task not in named]
+        """What ``--tasks`` names; without it, the tasks of kept kernels, or the default ones. Raises UsageError."""
+        return load_tasks(self.options.tasks or self.kept.selectors(), sizes=self.device_and_sizes[1])
 
     # Collection
 
@@ -171,8 +140,8 @@ class KernelBench:
         with options.one_line_errors():
             # A selector that names nothing ends it here.
             tasks = self.config.stash[collection.BENCHMARK].tasks
-            left_out = self.kernels_left_out(tasks) if self.options.tasks else []
-            self.left_out = [] if self.items_named else left_out
+            left_out = self.kept.left_out(tasks) if self.options.tasks else None
+            self.left_out = None if self.items_named else left_out
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -285,8 +254,7 @@ class KernelBench:
         if nothing and self.paths_named:
             terminalreporter.write_line(f"kernelbench: {NOTHING_BELOW}", yellow=True)
         if self.left_out:
-            kernels = f"kernelbench: --tasks leaves out the kernels of {collection.shown(self.left_out)}"
-            terminalreporter.write_line(kernels, yellow=True)
+            terminalreporter.write_line(f"kernelbench: {self.left_out}", yellow=True)
         if not self.report:
             return
         terminalreporter.section("kernelbench")
