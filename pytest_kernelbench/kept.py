@@ -40,7 +40,7 @@ class KeptKernels:
         return len(self._options.pins) == len(self._options.strategies)
 
     def selectors(self) -> list[str]:
-        """Of the tasks, where ``--tasks`` names none. Raises UsageError for a kernel without a task, and for no kernel."""
+        """Of the tasks, where ``--tasks`` names none. Raises UsageError for no kernel, and for one without a task."""
         kept = list(dict.fromkeys(task for tasks in self.tasks.values() for task in tasks))
         if self.is_all and not kept:
             raise UsageError(f"--strategy={self._options.strategies[0].name}: {self._none}")
