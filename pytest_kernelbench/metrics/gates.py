@@ -40,7 +40,7 @@ def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:
     if not colon:
         raise UsageError(f"{place}: write METRIC:VALUE, as in fast_1:0.8")
     if name not in metrics:
-        raise UsageError(f'{place}: no such metric "{name}"{did_you_mean(name, metrics)}')
+        raise UsageError(f"{place}: {_no_such(name, metrics)}")
     try:
         minimum = float(number)
     except ValueError:
@@ -53,6 +53,9 @@ def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:
 def gates_of(strategy: Strategy, metrics: Mapping[str, Metric]) -> list[Gate]:
     for name in strategy.gate:
         if name not in metrics:
-            near = did_you_mean(name, metrics)
-            raise StrategyError(f'strategy {strategy.name}: [gate] no such metric "{name}"{near}')
+            raise StrategyError(f"strategy {strategy.name}: [gate] {_no_such(name, metrics)}")
     return [Gate(metric=name, minimum=minimum) for name, minimum in strategy.gate.items()]
+
+
+def _no_such(name: str, metrics: Mapping[str, Metric]) -> str:
+    return f'no such metric "{name}"{did_you_mean(name, metrics) or "; there are " + ", ".join(metrics)}'

@@ -166,7 +166,7 @@ def test_a_gate_is_read_from_metric_and_value():
     ("text", "message"),
     [
         ("fast1:0.8", 'no such metric "fast1"; did you mean "fast_1"?'),
-        ("zzz:1", 'no such metric "zzz"'),
+        ("zzz:1", f'no such metric "zzz"; there are {", ".join(METRICS)}'),
         ("fast_1", "write METRIC:VALUE, as in fast_1:0.8"),
         ("fast_1:high", '"high" is not a number'),
         ("fast_1:nan", '"nan" is not a finite number'),
