@@ -28,6 +28,7 @@ class Sharding:
         self.spent: dict[str, float] = {}
         self.retried: set[str] = set()
         self.not_run: dict[str, None] | None = None
+        self.died = False
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
         if config.option.kernelbench_device == "cpu":
@@ -48,6 +49,9 @@ class Sharding:
         if self.not_run is None:
             self.not_run = dict.fromkeys(ids)
 
+    def pytest_testnodedown(self, error: object | None) -> None:
+        self.died = self.died or error is not None
+
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         # What the worker had done of it is recorded; another goes on from there. Twice is no accident.
         if crashitem not in self.retried and isinstance(sched, LongestFirst):
@@ -66,7 +70,7 @@ class Sharding:
             self.spent[task] = self.spent.get(task, 0.0) + report.duration
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.not_run and session.exitstatus == pytest.ExitCode.OK:
+        if self.died and self.not_run and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         cache = getattr(self.config, "cache", None)
         if self.record and self.spent and cache:
@@ -75,7 +79,7 @@ class Sharding:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.not_run and self.retried:
+        if self.died and self.not_run:
             died = f"kernelbench: not run, because a worker died and none took its place: {', '.join(self.not_run)}"
             terminalreporter.write_line(died, red=True)
 
