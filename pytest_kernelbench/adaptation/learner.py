@@ -50,10 +50,11 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """One rollout to learn from. ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of
+    """One rollout to learn from.
 
-    the policy as loaded (None: no penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson``
-    a teacher's distribution in the place of each token takes their place in the loss.
+    ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of the policy as loaded (None: no
+    penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson`` a teacher's distribution in the
+    place of each token takes their place in the loss.
     """
 
     prompt_ids: tuple[int, ...]

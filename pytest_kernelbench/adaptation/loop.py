@@ -112,9 +112,9 @@ def take_steps(lineage: Lineage, bench: Workbench, judge: Judge) -> list[Adaptat
 
 
 def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], bench: Workbench) -> dict[str, float]:
-    """What a task pays of the training: an equal share of what updates read and took, and of what was drawn for
+    """A task's equal share of what updates read and took, and of what was drawn for tasks that were not collected.
 
-    tasks that were not collected. ``steps`` counts the updates, which are not shared.
+    ``steps`` counts the updates, which are not shared.
     """
     collected = (read_run(bench.ledger.folder) or {})["tasks"]
     elsewhere = [(task, lineage.at(step.step)) for step in steps for task in step.tasks if task not in collected]

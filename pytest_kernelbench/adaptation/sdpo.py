@@ -22,6 +22,32 @@ SOLUTION = "Correct solution:"
 DETAIL_LINES, DETAIL_CHARACTERS = 3, 300
 
 
+class Student(NamedTuple):
+    """What the student makes of its own rollouts: ``logprobs`` of each token, and in its place the ``likeliest`` ones.
+
+    ``likeliest`` is None where only the drawn token counts.
+    """
+
+    logprobs: Sequence[tuple[float, ...]]
+    likeliest: Sequence[Tensor] | None = None
+
+
+def student_of(
+    policy: CausalLMPolicy,
+    task: Task,
+    answer: str,
+    token_ids: Sequence[tuple[int, ...]],
+    settings: Adaptation,
+    *,
+    temperature: float,
+) -> Student:
+    """``policy`` has the student's weights."""
+    logprobs = policy.score(task, answer, token_ids, temperature=temperature)
+    if settings.distil == "drawn":
+        return Student(logprobs)
+    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.top_k))
+
+
 class Taught(NamedTuple):
     """``advantages`` of each rollout's tokens, and its lesson where distributions are compared.
 
@@ -69,32 +95,6 @@ def teach(
             for place, tokens, logprobs in zip(places, wanted, each, strict=True):
                 lessons[place] = Lesson(tokens, logprobs)
     return Taught(advantages, lessons, teacher_tokens)
-
-
-class Student(NamedTuple):
-    """What the student makes of its own rollouts: ``logprobs`` of each token, and in its place the ``likeliest`` ones.
-
-    ``likeliest`` is None where only the drawn token counts.
-    """
-
-    logprobs: Sequence[tuple[float, ...]]
-    likeliest: Sequence[Tensor] | None = None
-
-
-def student_of(
-    policy: CausalLMPolicy,
-    task: Task,
-    answer: str,
-    token_ids: Sequence[tuple[int, ...]],
-    settings: Adaptation,
-    *,
-    temperature: float,
-) -> Student:
-    """``policy`` has the student's weights."""
-    logprobs = policy.score(task, answer, token_ids, temperature=temperature)
-    if settings.distil == "drawn":
-        return Student(logprobs)
-    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.top_k))
 
 
 def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str:
