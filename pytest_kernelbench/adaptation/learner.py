@@ -53,8 +53,8 @@ class TrainingRow:
     """One rollout to learn from.
 
     ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of the policy as loaded (None: no
-    penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson`` a teacher's distribution in the
-    place of each token takes their place in the loss.
+    penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson`` a teacher's distributions take
+    the advantages' place in the loss.
     """
 
     prompt_ids: tuple[int, ...]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from pytest_kernelbench.adaptation.learner import Lesson
@@ -86,14 +87,20 @@ def teach(
         rows = [group[place].candidate.completion.token_ids or () for place in places]
         prompt = len(policy.prompt_ids(task, answer, advice=text))
         teacher_tokens += sum(prompt + len(row) for row in set(rows))
-        scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
+        if student.likeliest is None:
+            scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
+        else:
+            # The drawn token, and then the likeliest ones.
+            wanted = [
+                torch.cat([torch.tensor(row, dtype=torch.long)[:, None], student.likeliest[place]], dim=1)
+                for place, row in zip(places, rows, strict=True)
+            ]
+            each = policy.score_each(task, answer, rows, wanted, temperature=temperature, advice=text)
+            scored = [tuple(logprobs[:, 0].tolist()) for logprobs in each]
+            for place, logprobs in zip(places, each, strict=True):
+                lessons[place] = Lesson(student.likeliest[place], logprobs[:, 1:])
         for place, taught in zip(places, scored, strict=True):
             advantages[place] = tuple(t - s for t, s in zip(taught, student.logprobs[place], strict=True))
-        if student.likeliest is not None:
-            wanted = [student.likeliest[place] for place in places]
-            each = policy.score_each(task, answer, rows, wanted, temperature=temperature, advice=text)
-            for place, tokens, logprobs in zip(places, wanted, each, strict=True):
-                lessons[place] = Lesson(tokens, logprobs)
     return Taught(advantages, lessons, teacher_tokens)
 
 
