@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import DynamicLayer
 
 # A PreTrainedModel of transformers or a PeftModel around one, which share no type that says what is used here.
 Model = Any
@@ -45,7 +45,7 @@ class Decoder:
         last_only = {"logits_to_keep": 1} if keeps_last_logits(model) else {}
         output = model(input_ids=torch.tensor([list(prompt_ids)], device=self.device), use_cache=True, **last_only)
         self.logits: Tensor = output.logits[:, -1].expand(rows, -1)
-        self._cache: Cache = output[self._cache_name]
+        self._cache: Any = output[self._cache_name]  # a Cache, whose layers are of many kinds
         # One layer after the other, so that only one is held twice. Sliding windows and linear attention hold a
         # bounded state; their own layers serve them.
         for place, layer in enumerate(self._cache.layers):
@@ -74,7 +74,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     shown whatever was written: then no shape changes from step to step.
     """
 
-    def __init__(self, layer: DynamicLayer, rows: int, room: int) -> None:
+    def __init__(self, layer: Any, rows: int, room: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         vars(self).update(vars(layer))
         self.fixed: tuple[Tensor, int] | None = None
@@ -111,7 +111,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def batch_select_indices(self, indices: Tensor) -> None:
         self._key_store = self._key_store[indices]
         self._value_store = self._value_store[indices]
-        self._show(self.keys.shape[-2])
+        self._show(self._tokens if self.fixed is None else self.fixed[1])
 
 
 class GraphDecoder(Decoder):
@@ -122,6 +122,9 @@ class GraphDecoder(Decoder):
     """
 
     drop_share = 0.5  # a graph has to be recorded again as well
+    _graph: torch.cuda.CUDAGraph | None
+    _token_ids: Tensor
+    _shown: int
 
     def __init__(self, model: Model, prompt_ids: Sequence[int], *, rows: int, room: int) -> None:
         self._written = len(prompt_ids)
@@ -154,8 +157,7 @@ class GraphDecoder(Decoder):
         self._start_over(len(rows))
 
     def _start_over(self, rows: int) -> None:
-        self._shown = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._shown, self._graph = 0, None
         self._token_ids = torch.zeros(rows, 1, dtype=torch.long, device=self.device)
 
     def _record(self) -> None:
@@ -164,7 +166,7 @@ class GraphDecoder(Decoder):
         if self.device.type != "cuda":
             return
         # What a first call sets up must not be recorded. It writes the same keys to the same place as the replay will.
-        beside = torch.cuda.Stream(self.device)
+        beside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(beside):
             self._run()

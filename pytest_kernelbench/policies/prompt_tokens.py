@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.prompting.prompts import as_plain_text
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def prompt_tokens(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], *, chat_template: bool
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, chat_template: bool
 ) -> list[int]:
     """Through the tokenizer's chat template, or as plain text."""
     if not chat_template:
