@@ -269,16 +269,16 @@ def main() -> None:
     stages = Stages(Results(options.json, hardware=hardware), limit, work, on_gpu=device == "cuda")
     task = Task(id="level0/0", source="")
 
-    def sample(n: int, max_tokens: int) -> None:
+    def sample_step_by_step(n: int, max_tokens: int) -> None:
         sampling = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
         assert all(each.n_tokens == max_tokens for each in policy.sample(task, sampling, seed=0, indices=range(n)))
 
-    def sample_step_by_step(n: int, max_tokens: int) -> None:
-        graphs, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset()
+    def sample(n: int, max_tokens: int) -> None:
+        default, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset({"cuda"})
         try:
-            sample(n, max_tokens)
+            sample_step_by_step(n, max_tokens)
         finally:
-            decoding.GRAPH_DEVICES = graphs
+            decoding.GRAPH_DEVICES = default
 
     few, prompt = max(1, tokens // 8), policy.prompt_ids(task, "module")
     if not limit.over:
