@@ -17,10 +17,10 @@ from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors, differ_by_rounding
 from pytest_kernelbench.evaluation.modules import ReferenceModule, compute_in_float32, instantiate
 from pytest_kernelbench.evaluation.physics import (
-    bytes_that_must_move,
-    copy_ms,
+    moving_ms,
     products_per_ms,
     products_that_must_be_formed,
+    traffic,
 )
 
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
@@ -95,9 +95,9 @@ class Bench:
         self._tolerances: dict[str, list[Tolerance | None]] = {}
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
         self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
-        self._bytes_moved = bytes_that_must_move(self.example_inputs, self.example_outputs)
+        self._traffic = traffic(self.example_inputs, self.example_outputs)
         self._arithmetic_ms = self._least_arithmetic_ms()
-        self.floor_ms = max(copy_ms(self._bytes_moved, device), self._arithmetic_ms)
+        self.floor_ms = max(moving_ms(self._traffic, device), self._arithmetic_ms)
 
     @property
     def bytes_to_answer(self) -> int:
@@ -163,7 +163,7 @@ class Bench:
 
     def lower_floor(self) -> None:
         """Measure the floor again, before it convicts anybody: the machine may have been busy the first time."""
-        self.floor_ms = max(min(self.floor_ms, copy_ms(self._bytes_moved, self.device)), self._arithmetic_ms)
+        self.floor_ms = max(min(self.floor_ms, moving_ms(self._traffic, self.device)), self._arithmetic_ms)
 
     def _draw(self, kind: str) -> list[Any]:
         seed = secrets.randbits(63)  # known to nobody

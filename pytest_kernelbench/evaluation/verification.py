@@ -119,6 +119,7 @@ class Verifier:
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
             wall_ms = shortest_sweep(dock, 0.0, sweep_control)
+            self._busy_ms = self._busy(dock)
             with of_control():
                 control_busy_ms = self._busy(control_dock)
         self._known_control = Control.measured(warm, cold, min(control_wall_ms), control_busy_ms)
