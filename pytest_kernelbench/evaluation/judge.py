@@ -183,6 +183,9 @@ class Trials:
                     with stage(seconds, "verify"):
                         suspicion = self._verifier.suspicion(dock, measured)
                         if suspicion is not None and self._protocol.sequential_trials is None:
+                            dock.close()
+                            dock = self._summon()
+                            dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                             measured, suspicion = self._verifier.retrial(dock, self._seconds_per_call)
                 except torch.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from None

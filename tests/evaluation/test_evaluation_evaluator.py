@@ -231,6 +231,30 @@ def test_the_reference_itself_is_correct_and_not_fast(evaluator):
         assert not evaluation.fast(margin=evaluator.margin), evaluation
 
 
+SLOW_IN_ITS_FIRST_PROCESS = """
+import time
+
+in_time = time.time() < {deadline}
+time.sleep(max(0.0, {deadline} - time.time()))
+
+def dawdle(module, arguments):
+    if type(module).__name__ == "Model":
+        time.sleep(0.02)
+
+if in_time:
+    torch.nn.modules.module.register_module_forward_pre_hook(dawdle)
+"""
+
+
+def test_one_slow_process_convicts_nobody(evaluator):
+    slowing = SLOW_IN_ITS_FIRST_PROCESS.format(deadline=time.time() + 3)
+    evaluation = one(evaluator, HONEST_RELU.replace("class ", f"{slowing}\nclass ", 1))
+    assert (evaluation.outcome, evaluation.flags) == (Outcome.CORRECT, ()), evaluation
+    assert evaluation.reference_ms < 20
+    always = slowing.replace("if in_time", "if True")
+    assert one(evaluator, HONEST_RELU.replace("class ", f"{always}\nclass ", 1)).flags == ("slowed_reference",)
+
+
 def test_a_kernel_twice_as_fast_is_fast(evaluator):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
     wasteful = task("5_wasteful", model, inputs="torch.rand(n)")
