@@ -269,14 +269,14 @@ def main() -> None:
     stages = Stages(Results(options.json, hardware=hardware), limit, work, on_gpu=device == "cuda")
     task = Task(id="level0/0", source="")
 
-    def sample_step_by_step(n: int, max_tokens: int) -> None:
+    def sample(n: int, max_tokens: int) -> None:
         sampling = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
         assert all(each.n_tokens == max_tokens for each in policy.sample(task, sampling, seed=0, indices=range(n)))
 
-    def sample(n: int, max_tokens: int) -> None:
-        default, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset({"cuda"})
+    def sample_step_by_step(n: int, max_tokens: int) -> None:
+        default, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset()
         try:
-            sample_step_by_step(n, max_tokens)
+            sample(n, max_tokens)
         finally:
             decoding.GRAPH_DEVICES = default
 

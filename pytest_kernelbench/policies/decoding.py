@@ -21,8 +21,8 @@ from transformers.cache_utils import DynamicLayer
 # A PreTrainedModel of transformers or a PeftModel around one, which share no type that says what is used here.
 Model = Any
 
-# None until graphs have run on a GPU (tests/policies/test_policies_decoding.py, benchmarks/adaptation.py): then "cuda".
-GRAPH_DEVICES: frozenset[str] = frozenset()
+# On an H100, 64 rows of an 8 B model: 1.6 times as many tokens a second, with an adapter 4.8 times.
+GRAPH_DEVICES = frozenset({"cuda"})
 # Models whose step on one token never waits for the GPU, and whose attention is the plain one.
 GRAPH_MODELS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 GRAPH_ROPES = frozenset({"default", "linear", "llama3", "yarn"})

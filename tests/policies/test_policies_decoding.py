@@ -112,7 +112,6 @@ def test_a_cache_with_room_copies_the_prompt_into_every_row_and_keeps_what_is_as
 def test_graphs_draw_what_is_scored(
     name: str, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "GRAPH_DEVICES", frozenset({"cuda"}))
     monkeypatch.setattr(decoding, "GRAPH_TOKENS", 8)
     model = MODELS[name]().to("cuda", dtype)
     with torch.inference_mode():
