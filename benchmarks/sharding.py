@@ -7,8 +7,9 @@ measured. Three runs of one command: a short one from which pytest learns which 
 ``--workers``. On a GPU host each worker has a GPU of its own. Correctness must agree; speed-ups differ as two timings
 differ.
 
-For both runs: the wall time of the whole command, and evaluations a second from the first to the last one, without the
-seconds in which pytest, torch and CUDA start.
+For both runs: the wall time of the whole command, evaluations a second from the first to the last one, without the
+seconds in which pytest, torch and CUDA start, and the seconds of all trials together: where several workers hinder each
+other these grow, and where one waits for the other they do not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +37,12 @@ LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``rate`` is evaluations a second between the first that was recorded and the last."""
+    """``rate`` is evaluations a second between the first that was recorded and the last; ``trials_s`` are added up."""
 
     wall_s: float
     evaluations: int
     rate: float
+    trials_s: float
 
 
 def run(folder: Path, name: str, arguments: list[str]) -> Run:
@@ -65,7 +68,18 @@ def run(folder: Path, name: str, arguments: list[str]) -> Run:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
     (first_s, first), (last_s, last) = seen[0], seen[-1]
-    return Run(wall_s, last, (last - first) / (last_s - first_s) if last > first else 0.0)
+    rate = (last - first) / (last_s - first_s) if last > first else 0.0
+    return Run(wall_s, last, rate, sum(trial_seconds(folder / name)))
+
+
+def trial_seconds(folder: Path) -> Iterator[float]:
+    """Of each distinct trial in a run folder."""
+    trials = {}
+    for name in ("evaluations", "confirmations", "null"):
+        path = folder / f"{name}.jsonl"
+        for row in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+            trials[name, row["task"], row["source_sha256"]] = row["seconds"]["total"]
+    yield from trials.values()
 
 
 def write_answers(path: Path, tasks: str, device: str, count: int, seed: int) -> None:
@@ -111,7 +125,10 @@ def main() -> None:
             report = report_of(folder / label)
             metrics = report["strategies"][STRATEGY]["metrics"]
             shown = ", ".join(f"{metric} {metrics[metric]:.3f}" for metric in METRICS)
-            print(f"{label:>8}: {each.wall_s:.1f} s, {60 * each.rate:.1f} evaluations a minute; {shown}")
+            print(
+                f"{label:>8}: {each.wall_s:.1f} s, of trials {each.trials_s:.1f} s, "
+                f"{60 * each.rate:.1f} evaluations a minute; {shown}"
+            )
         differing = verdicts(folder / "one") ^ verdicts(folder / "several")
         print(f"verdicts that differ: {len(differing) // 2} of {runs['one'].evaluations}")
         print(

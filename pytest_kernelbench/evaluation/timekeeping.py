@@ -50,12 +50,14 @@ class Timekeeper:
         self.margin = margin
 
     def measure(self, dock: Dock, seconds_per_call: float, between: Callable[[], None] = lambda: None) -> Measured:
-        """Pairs in blocks, ``between`` after each, until more could not change what is said.
+        """Pairs in blocks, ``between`` after each, until more could not change what is said; or one series of calls.
 
         Raises CandidateFailed when the device works on after the candidate's calls.
         """
         if self._protocol.sequential_trials is not None:
-            return Measured(_sequentially(dock, self._protocol.sequential_trials), 0.0)
+            timing = _sequentially(dock, self._protocol.sequential_trials)
+            between()
+            return Measured(timing, 0.0)
         slots = slots_to_time(dock, seconds_per_call)
         around_pair_ms = float("inf")
         ms: dict[str, list[float]] = {}

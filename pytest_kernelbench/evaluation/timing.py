@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from pytest_kernelbench.evaluation.protocols import Protocol
@@ -31,6 +31,17 @@ class Timing:
     speedup_high: float | None
     pairs: int
     candidate_times_ms: tuple[float, ...]
+
+    def against(self, reference_ms: float) -> Timing:
+        """What is left of the speed-up against a reference that takes ``reference_ms``, where that is less."""
+        share = min(1.0, reference_ms / self.reference_ms)
+        return replace(
+            self,
+            reference_ms=share * self.reference_ms,
+            speedup=share * self.speedup,
+            speedup_low=None if self.speedup_low is None else share * self.speedup_low,
+            speedup_high=None if self.speedup_high is None else share * self.speedup_high,
+        )
 
 
 def median_interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:

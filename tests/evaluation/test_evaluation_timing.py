@@ -152,3 +152,15 @@ def test_protocols_stop(name):
     protocol = PROTOCOLS[name]
     assert 6 <= protocol.pairs_min <= protocol.pairs_max
     assert math.isfinite(protocol.half_width)
+
+
+@given(pairs, durations_ms)
+def test_against_a_faster_reference_a_speedup_shrinks_and_never_grows(pairs, reference_ms):
+    timing = paired_timing(*zip(*pairs, strict=True))
+    against = timing.against(reference_ms)
+    share = min(1.0, reference_ms / timing.reference_ms)
+    assert against.reference_ms == pytest.approx(min(reference_ms, timing.reference_ms))
+    assert (against.candidate_ms, against.pairs) == (timing.candidate_ms, timing.pairs)
+    for bound in ("speedup_low", "speedup", "speedup_high"):
+        whole = getattr(timing, bound)
+        assert getattr(against, bound) == (None if whole is None else pytest.approx(share * whole))

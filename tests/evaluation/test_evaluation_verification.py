@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.timekeeping import Measured, Timekeeper
+from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
-from pytest_kernelbench.evaluation.verification import Verifier
+from pytest_kernelbench.evaluation.verification import Verifier, beside_control, lesser
 
 
 @dataclass
@@ -22,9 +22,23 @@ class Floor:
         self.floor_ms = min(self.floor_ms, self.measured_again_ms)
 
 
-@pytest.mark.parametrize(("again_ms", "flag"), [(1.0, None), (2.2, "beyond_physics")])
-def test_a_floor_that_a_busy_machine_gave_convicts_nobody(again_ms, flag):
+@pytest.mark.parametrize(("again_ms", "suspect"), [(1.0, False), (2.2, True)])
+def test_a_floor_that_a_busy_machine_gave_makes_nobody_suspect(again_ms, suspect):
     bench = Floor(floor_ms=2.2, measured_again_ms=again_ms)
     measured = Measured(paired_timing([1.0] * 12, [1.0] * 12), 0.0)
-    suspicion = Verifier(bench, Timekeeper(PROTOCOLS["paper"], margin=0.0), None).suspicion(None, measured)
-    assert (suspicion and suspicion.flag) == flag
+    assert Verifier(bench, Timekeeper(PROTOCOLS["paper"], margin=0.0), None).is_suspect(None, measured) is suspect
+
+
+def test_on_a_cpu_who_claims_to_be_fast_is_timed_again_beside_the_control():
+    bench = Floor(floor_ms=0.1, measured_again_ms=0.1)
+    verifier = Verifier(bench, Timekeeper(PROTOCOLS["full"], margin=0.05), None)
+    assert verifier.is_suspect(None, Measured(paired_timing([1.1] * 12, [1.0] * 12), 0.0))
+    assert not verifier.is_suspect(None, Measured(paired_timing([1.04] * 12, [1.0] * 12), 0.0))
+
+
+def test_a_slowed_reference_leaves_no_more_than_the_control_says():
+    own = paired_timing([1.5] * 12, [1.0] * 12)
+    control = beside_control(own, [Block({"reference_ms": [0.5] * 6, "candidate_ms": [2.0] * 6}, 0.0)] * 2)
+    assert (own.speedup_low, control.speedup_low, control.reference_ms) == (1.5, 1.0, 1.0)
+    assert lesser(own, control) is control
+    assert lesser(paired_timing([0.9] * 12, [1.0] * 12), control).speedup == pytest.approx(0.9)
