@@ -87,9 +87,7 @@ class Verifier:
             # One core's reference took 0.75 to 1.33 ms within a minute: a control of another moment says nothing.
             return True
         self._busy_ms = self._busy(dock)
-        # On a GPU the clock must see the saving itself.
-        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
-        wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
+        wall_ms = shortest_sweep(dock, self._agreeable_ms(timing))
         if self._known_control is None:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
@@ -130,7 +128,7 @@ class Verifier:
                     control_wall_ms.append(sweep(control_dock))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            wall_ms = shortest_sweep(dock, 0.0, sweep_control)
+            wall_ms = shortest_sweep(dock, self._agreeable_ms(measured.timing), sweep_control)
             self._busy_ms = self._busy(dock)
             with of_control():
                 control_busy_ms = self._busy(control_dock)
@@ -181,6 +179,11 @@ class Verifier:
         """Whether a claim holds beside the control as well."""
         # A series of calls is beside nothing: what its mean is worth is what a protocol that asks for it is to show.
         return timing.speedup_low is None or self._claims_to_be_fast(timing.against(control.least_ms))
+
+    def _agreeable_ms(self, timing: Timing) -> float:
+        """What the judge's clock may see of a call without any objection."""
+        # On a GPU the clock must see the saving itself.
+        return (CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0) * timing.candidate_ms
 
     def _busy(self, dock: Dock) -> float | None:
         # On a CPU the profiler tells no kernels, and its start takes as long as some trials.
