@@ -33,8 +33,8 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
-# Convicted is who is suspect in each of them.
-RETRIALS = 2
+# Convicted is who is suspect twice; who is once must be found innocent twice.
+SUSPECT_TO_CONVICT = 2
 SHARE_OF_MEMORY_TO_BLAME = 0.2
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
@@ -183,15 +183,15 @@ class Trials:
                         measured = self._timekeeper.measure(dock, self._seconds_per_call)
                         self._clocks.read()
                     with stage(seconds, "verify"):
-                        suspicion = None
+                        suspicion, suspect, innocent = None, 0, 0
                         if self._verifier.is_suspect(dock, measured):
-                            for _ in range(RETRIALS):
+                            while suspect < SUSPECT_TO_CONVICT and innocent < 1 + suspect:
                                 dock.close()
                                 dock = self._summon()
                                 dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                                 measured, suspicion = self._verifier.retrial(dock, self._seconds_per_call)
-                                if suspicion is None:
-                                    break
+                                suspect += suspicion is not None
+                                innocent += suspicion is None
                 except torch.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from None
                 finally:

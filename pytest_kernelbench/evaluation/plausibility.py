@@ -13,10 +13,11 @@ from pytest_kernelbench.evaluation.timing import Timing
 
 # Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
 CLOCKS_AGREE_WITHIN = 1.5
-# A GPU that repeats calls works without a pause, so the judge's clock must see half of what a candidate claims to save,
-# unless that is less than the clock can tell.
+# The judge's clock must see half of what a candidate claims to save, unless that is less than the clock can tell. On a
+# busy CPU it saw 0.9 of what an honest kernel saved, or more, and up to 0.3 of what another had only forged.
 SEEN_SAVING = 0.5
 CLOCK_TELLS_MS = 0.02
+CLOCK_TELLS_SHARE = {"cpu": 0.05, "cuda": 0.0}
 # Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule.
 BUSY_AGREES_WITHIN = 1.03
 BUSY_ROUNDING_MS = 0.003
@@ -79,10 +80,12 @@ def clock_disagreement(timing: Timing, wall_ms_per_call: float) -> Suspicion | N
     )
 
 
-def unseen_saving(timing: Timing, wall_ms_per_call: float, control_ms: float) -> Suspicion | None:
-    """On a GPU: calls one after the other do not get shorter by what the candidate claims to save."""
-    allowed_ms = timing.candidate_ms + max(CLOCK_TELLS_MS, SEEN_SAVING * (control_ms - timing.candidate_ms))
-    if wall_ms_per_call <= allowed_ms:
+def unseen_saving(timing: Timing, wall_ms_per_call: float, control_ms: float, device: str) -> Suspicion | None:
+    """Calls one after the other do not get shorter by what the candidate claims to save."""
+    seen_ms = max(
+        SEEN_SAVING * (control_ms - timing.candidate_ms), CLOCK_TELLS_MS, CLOCK_TELLS_SHARE[device] * control_ms
+    )
+    if wall_ms_per_call <= timing.candidate_ms + seen_ms:
         return None
     return Suspicion(
         "clock_disagreement",

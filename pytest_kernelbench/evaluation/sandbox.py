@@ -15,9 +15,9 @@ Covered everywhere: time limits kept by the judge; output goes nowhere; one proc
 Not covered: reading files that the user can read (nothing can leave: no network, and output is only ever
 compared); hardware side channels; exploits of the kernel or of a driver; slowing the reference beside a candidate that
 is fast in truth, by less than 1.04 times on a GPU (nobody becomes fast by it: a claim must hold against the judge's own
-reference, and on a CPU it is counted against that); durations forged by less than 1.5 times on a CPU, on a GPU by less
-than 0.02 ms and half of what they claim to save, and on both by so little that a candidate does not count as fast; a
-kernel left running on a GPU that reads inputs before it is asked.
+reference, and on a CPU it is counted against that); forged durations where the judge's clock sees half of what they
+claim to save, or where that is less than 0.02 ms, on a CPU less than 5 % as well, or so little that a candidate does
+not count as fast; a kernel left running on a GPU that reads inputs before it is asked.
 Without namespaces also: writing to the user's files, killing the user's processes, talking to the network.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -131,13 +131,21 @@ def sweep(dock: Dock) -> float:
     return wall_ms
 
 
-def shortest_sweep(dock: Dock, good_enough_ms: float, between: Callable[[], None] = lambda: None) -> float:
-    """The shortest of some sweeps, ``between`` after each; no more are made once one is ``good_enough_ms``."""
-    shortest, started = float("inf"), time.perf_counter()
+def sweeps(dock: Dock) -> Iterator[float]:
+    """Some sweeps, one after the other."""
+    started = time.perf_counter()
     for _ in range(SWEEPS):
-        shortest = min(shortest, sweep(dock))
-        between()
-        if shortest <= good_enough_ms or time.perf_counter() - started > SECONDS_PER_BLOCK:
+        yield sweep(dock)
+        if time.perf_counter() - started > SECONDS_PER_BLOCK:
+            break
+
+
+def shortest_sweep(dock: Dock, good_enough_ms: float) -> float:
+    """The shortest of some sweeps; no more are made once one is ``good_enough_ms``."""
+    shortest = float("inf")
+    for ms in sweeps(dock):
+        shortest = min(shortest, ms)
+        if shortest <= good_enough_ms:
             break
     return shortest
 

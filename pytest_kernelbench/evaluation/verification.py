@@ -29,9 +29,13 @@ from pytest_kernelbench.evaluation.timekeeping import (
     shortest_sweep,
     slots_to_time,
     sweep,
+    sweeps,
 )
 from pytest_kernelbench.evaluation.timing import Timing, paired_timing
 from pytest_kernelbench.records import Outcome
+
+# After three, 1 forged saving in 20 was still taken for one that was seen, on a busy CPU; after five, none.
+LEAST_SWEEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Control:
         return cls(
             least_ms=min(warm_ms, cold_ms),
             most_ms=max(warm_ms, cold_ms),
-            around_call_ms=max(0.0, wall_ms - warm_ms),
+            around_call_ms=wall_ms - warm_ms,
             around_pair_ms=median(each.around_pair_ms for each in warm),
             busy_ms=busy_ms,
         )
@@ -87,7 +91,9 @@ class Verifier:
             # One core's reference took 0.75 to 1.33 ms within a minute: a control of another moment says nothing.
             return True
         self._busy_ms = self._busy(dock)
-        wall_ms = shortest_sweep(dock, self._agreeable_ms(timing))
+        # On a GPU the clock must see the saving itself.
+        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
+        wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
         if self._known_control is None:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
@@ -109,7 +115,6 @@ class Verifier:
         """
         warm: list[Block] = []
         cold: list[Block] = []
-        control_wall_ms: list[float] = []
         # As many pairs in a block of one as in a block of the other.
         seconds_per_call = max(seconds_per_call, self._bench.seconds_per_call)
         with self._control_beside(dock) as control_dock:
@@ -122,18 +127,20 @@ class Verifier:
                     warm.append(block(control_dock, slots))
                     cold.append(block(control_dock, slots, cold=True))
 
-            def sweep_control() -> None:
-                dock.give_room()
-                with dock.idle(), of_control():
-                    control_wall_ms.append(sweep(control_dock))
-
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            wall_ms = shortest_sweep(dock, self._agreeable_ms(measured.timing), sweep_control)
             self._busy_ms = self._busy(dock)
             with of_control():
                 control_busy_ms = self._busy(control_dock)
-        control = self._known_control = Control.measured(warm, cold, min(control_wall_ms), control_busy_ms)
-        objection = self._objection(measured, wall_ms, control)
+            wall_ms = control_wall_ms = float("inf")
+            for number, ms in enumerate(sweeps(dock), start=1):
+                wall_ms = min(wall_ms, ms)
+                dock.give_room()
+                with dock.idle(), of_control():
+                    control_wall_ms = min(control_wall_ms, sweep(control_dock))
+                self._known_control = Control.measured(warm, cold, control_wall_ms, control_busy_ms)
+                objection = self._objection(measured, wall_ms, self._known_control)
+                if objection is None and number >= LEAST_SWEEPS:
+                    break
         if measured.timing.speedup_low is not None:
             measured = measured._replace(timing=lesser(measured.timing, beside_control(measured.timing, warm)))
         return measured, objection
@@ -180,11 +187,6 @@ class Verifier:
         # A series of calls is beside nothing: what its mean is worth is what a protocol that asks for it is to show.
         return timing.speedup_low is None or self._claims_to_be_fast(timing.against(control.least_ms))
 
-    def _agreeable_ms(self, timing: Timing) -> float:
-        """What the judge's clock may see of a call without any objection."""
-        # On a GPU the clock must see the saving itself.
-        return (CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0) * timing.candidate_ms
-
     def _busy(self, dock: Dock) -> float | None:
         # On a CPU the profiler tells no kernels, and its start takes as long as some trials.
         return None if self._bench.device == "cpu" else dock.profile(random.choice(dock.slots)).busy_ms
@@ -194,11 +196,14 @@ class Verifier:
         found = self._beyond_physics(timing)
         if found is not None or not self._claims_to_be_fast(timing):
             return found
-        own_ms = wall_ms - control.around_call_ms
+        # Less than nothing is around a call where a CPU ran faster in the sweep; and on a GPU, where calls overlap.
+        own_ms = wall_ms - (control.around_call_ms if device == "cpu" else max(0.0, control.around_call_ms))
+        # A series of calls on a CPU may be of another moment.
+        clock_sees = device == "cuda" or timing.speedup_low is not None
         return (
             hidden_work(timing, self._busy_ms, control.busy_ms)
             or clock_disagreement(timing, own_ms)
-            or (unseen_saving(timing, own_ms, control.most_ms) if device == "cuda" else None)
+            or (unseen_saving(timing, own_ms, control.least_ms, device) if clock_sees else None)
             # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
             or clock_disagreement(timing, timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms)
             or slowed_reference(timing, control.most_ms, device)

@@ -50,12 +50,14 @@ def test_kernels_without_a_record_convict_where_the_reference_has_one(control_bu
 
 
 def test_the_judge_s_clock_must_see_half_of_what_is_saved():
-    assert unseen_saving(timing(0.5), 0.74, 1.0) is None
-    assert unseen_saving(timing(0.5), 0.76, 1.0).flag == "clock_disagreement"
+    assert unseen_saving(timing(0.5), 0.74, 1.0, "cuda") is None
+    assert unseen_saving(timing(0.5), 0.76, 1.0, "cuda").flag == "clock_disagreement"
 
 
 def test_a_saving_that_no_clock_can_see_is_not_asked_for():
-    assert unseen_saving(timing(0.095, 0.1), 0.11, 0.1) is None
+    assert unseen_saving(timing(0.095, 0.1), 0.11, 0.1, "cuda") is None
+    assert unseen_saving(timing(0.94), 0.98, 1.0, "cpu") is None
+    assert unseen_saving(timing(0.94), 0.98, 1.0, "cuda").flag == "clock_disagreement"
 
 
 def test_a_worker_s_clock_that_tells_two_thirds_of_the_judge_s_convicts():
