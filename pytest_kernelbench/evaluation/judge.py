@@ -24,17 +24,16 @@ from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
+from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
-from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_to_time
+from pytest_kernelbench.evaluation.timekeeping import Measured, Timekeeper, block, slots_to_time
 from pytest_kernelbench.evaluation.verification import Verifier
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
-# Convicted is who is suspect twice; who is once must be found innocent twice.
-SUSPECT_TO_CONVICT = 2
 SHARE_OF_MEMORY_TO_BLAME = 0.2
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
@@ -183,15 +182,10 @@ class Trials:
                         measured = self._timekeeper.measure(dock, self._seconds_per_call)
                         self._clocks.read()
                     with stage(seconds, "verify"):
-                        suspicion, suspect, innocent = None, 0, 0
+                        suspicion = None
                         if self._verifier.is_suspect(dock, measured):
-                            while suspect < SUSPECT_TO_CONVICT and innocent < 1 + suspect:
-                                dock.close()
-                                dock = self._summon()
-                                dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-                                measured, suspicion = self._verifier.retrial(dock, self._seconds_per_call)
-                                suspect += suspicion is not None
-                                innocent += suspicion is None
+                            dock.close()
+                            measured, suspicion = self._retrials(source)
                 except torch.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from None
                 finally:
@@ -233,6 +227,21 @@ class Trials:
             candidate_times_ms=tuple(float(f"{ms:.6g}") for ms in timing.candidate_times_ms),
             seconds=_rounded(seconds),
         )
+
+    def _retrials(self, source: str) -> tuple[Measured, Suspicion | None]:
+        """Time a suspect again, each time in a new worker.
+
+        Convicted is who is suspect twice, and who is so once must be found innocent twice: on a busy machine one
+        retrial in thirty is mistaken, either way.
+        """
+        suspect = innocent = 0
+        while suspect < 2 and innocent < 1 + suspect:
+            with closing(self._summon()) as dock:
+                dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+                measured, suspicion = self._verifier.retrial(dock, self._seconds_per_call)
+            suspect += suspicion is not None
+            innocent += suspicion is None
+        return measured, suspicion
 
     def _settle_spare(self) -> None:
         """Wait until the next worker is ready; where this candidate leaves it no memory, it is summoned again later."""
