@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from pytest_kernelbench.errors import HarnessError
@@ -196,16 +197,19 @@ class Verifier:
         found = self._beyond_physics(timing)
         if found is not None or not self._claims_to_be_fast(timing):
             return found
-        # Less than nothing is around a call where a CPU ran faster in the sweep; and on a GPU, where calls overlap.
-        own_ms = wall_ms - (control.around_call_ms if device == "cpu" else max(0.0, control.around_call_ms))
+        own_ms = wall_ms - max(0.0, control.around_call_ms)
+        # Less than nothing is around a call where a CPU ran faster in the sweeps than in the blocks.
+        saving_ms = wall_ms - control.around_call_ms if device == "cpu" else own_ms
+        # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
+        in_pairs_ms = timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms
+        unseen = partial(unseen_saving, timing, control_ms=control.least_ms, device=device)
         # A series of calls on a CPU may be of another moment.
-        clock_sees = device == "cuda" or timing.speedup_low is not None
+        sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
             hidden_work(timing, self._busy_ms, control.busy_ms)
             or clock_disagreement(timing, own_ms)
-            or (unseen_saving(timing, own_ms, control.least_ms, device) if clock_sees else None)
-            # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
-            or clock_disagreement(timing, timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms)
+            or (unseen(saving_ms) if sees_savings else None)
+            or (clock_disagreement(timing, in_pairs_ms) and unseen(in_pairs_ms))
             or slowed_reference(timing, control.most_ms, device)
         )
 
