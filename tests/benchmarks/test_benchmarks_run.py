@@ -91,3 +91,15 @@ def test_adaptation_times_sampling_a_step_and_trl_s_and_goes_on_from_the_stages_
     assert by_stage["TRL: one step on 4 rollouts"]["n_tokens"] == 4 * (24 + 8)
     assert all(row["seconds"] > 0 for row in by_stage.values())
     assert run("adaptation", *command, folder=tmp_path).count("stored") == 11
+
+
+def test_claims_are_made_by_honest_kernels_and_by_cheats(tmp_path):
+    header, *lines = run("claims", "--device=cpu", "--protocol=fast", "--runs=1", folder=tmp_path).splitlines()
+    assert header.endswith("protocol fast, margin 0.05")
+    assert [line.split("  ")[0] for line in lines] == [
+        "1.33 times faster",
+        "4 times faster",
+        "slow_reference_by_a_third",
+        "forged_durations_by_three_tenths",
+    ]
+    assert all(" of 1 fast [" in line for line in lines)
