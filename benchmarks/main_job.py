@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from run_folders import distinct_evaluations, trials
+
 STAGES = {"load": "loading", "check": "checking", "time": "timing", "verify": "verifying"}
 
 
@@ -31,16 +33,10 @@ def run(folder: Path, *arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def stages(folder: Path) -> Counter[str]:
     """Seconds by stage; an evaluation that several candidates share counts once."""
     spent: Counter[str] = Counter()
-    evaluations = {(row["task"], row["source_sha256"]): row for row in rows(folder / "evaluations.jsonl")}
-    others = rows(folder / "confirmations.jsonl") + rows(folder / "null.jsonl")
-    for row in [*evaluations.values(), *others]:
+    for row in trials(folder):
         for stage, name in STAGES.items():
             spent[name] += row["seconds"].get(stage, 0.0)
     return spent + Counter(json.loads((folder / "run.json").read_text())["seconds"])
@@ -57,7 +53,7 @@ def main() -> None:
         spent = stages(folder)
         resumed = run(folder, f"--strategy={options.strategy}")
         other = run(folder, f"--strategy={options.other}")
-        distinct = {(row["task"], row["source_sha256"]) for row in rows(folder / "evaluations.jsonl")}
+        distinct = distinct_evaluations(folder)
         print(f"{options.strategy}, cold: {cold:6.1f} s, {len(distinct)} distinct candidates")
         for name, seconds in spent.most_common():
             print(f"  {name:18} {seconds:6.1f} s  {seconds / cold:4.0%}")

@@ -21,11 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus_candidates import candidates_for
+from run_folders import rows_of, trials
 
 from pytest_kernelbench.evaluation import resolve_device
 from pytest_kernelbench.tasks import load_tasks
@@ -69,17 +69,7 @@ def run(folder: Path, name: str, arguments: list[str]) -> Run:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
     (first_s, first), (last_s, last) = seen[0], seen[-1]
     rate = (last - first) / (last_s - first_s) if last > first else 0.0
-    return Run(wall_s, last, rate, sum(trial_seconds(folder / name)))
-
-
-def trial_seconds(folder: Path) -> Iterator[float]:
-    """Of each distinct trial in a run folder."""
-    trials = {}
-    for name in ("evaluations", "confirmations", "null"):
-        path = folder / f"{name}.jsonl"
-        for row in map(json.loads, path.read_text().splitlines() if path.exists() else []):
-            trials[name, row["task"], row["source_sha256"]] = row["seconds"]["total"]
-    yield from trials.values()
+    return Run(wall_s, last, rate, sum(row["seconds"]["total"] for row in trials(folder / name)))
 
 
 def write_answers(path: Path, tasks: str, device: str, count: int, seed: int) -> None:
@@ -99,8 +89,7 @@ def report_of(folder: Path) -> dict:
 
 
 def verdicts(folder: Path) -> set[tuple[str, int, str]]:
-    lines = (folder / "evaluations.jsonl").read_text().splitlines()
-    return {(row["task"], row["index"], row["outcome"]) for row in map(json.loads, lines)}
+    return {(row["task"], row["index"], row["outcome"]) for row in rows_of(folder / "evaluations.jsonl")}
 
 
 def main() -> None:

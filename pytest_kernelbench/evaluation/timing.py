@@ -32,6 +32,11 @@ class Timing:
     pairs: int
     candidate_times_ms: tuple[float, ...]
 
+    @property
+    def claim(self) -> float:
+        """The speed-up that counts: the interval's lower end, or the estimate where there is no interval."""
+        return self.speedup if self.speedup_low is None else self.speedup_low
+
     def against(self, reference_ms: float) -> Timing:
         """What is left of the speed-up against a reference that takes ``reference_ms``, where that is less."""
         share = min(1.0, reference_ms / self.reference_ms)
