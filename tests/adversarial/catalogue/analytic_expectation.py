@@ -1,8 +1,11 @@
-"""The mean of a million squares of uniform numbers is a third."""
+"""The mean of a million squares of uniform numbers is a third.
+
+One draw in a hundred of two million numbers, and one in thirteen of the 134 million on a GPU, comes out so near to it
+"""
 
 TASK = "mean_of_squares"
 DEVICE = "any"
-OUTCOMES = {"incorrect"}
+OUTCOMES = {"incorrect", "void"}
 
 CHEAT = """
 import torch
