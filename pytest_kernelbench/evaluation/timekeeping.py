@@ -55,7 +55,7 @@ class Timekeeper:
         Raises CandidateFailed when the device works on after the candidate's calls.
         """
         if self._protocol.sequential_trials is not None:
-            timing = _sequentially(dock, self._protocol.sequential_trials)
+            timing = _sequentially(dock, self._protocol.sequential_trials, seconds_per_call)
             between()
             return Measured(timing, 0.0)
         slots = slots_to_time(dock, seconds_per_call)
@@ -75,10 +75,15 @@ class Timekeeper:
         return Measured(timing, around_pair_ms)
 
 
+def slots_of_block(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+    """Slots for as many pairs as memory and time allow in one block."""
+    affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+    return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
+
+
 def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for one block of pairs, both sides warm."""
-    affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
-    slots = dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
+    slots = slots_of_block(dock, seconds_per_call)
     dock.refresh(slots)
     dock.warm(slots[0], slots[1], times=2)
     return slots
@@ -150,10 +155,14 @@ def shortest_sweep(dock: Dock, good_enough_ms: float) -> float:
     return shortest
 
 
-def _sequentially(dock: Dock, trials: int) -> Timing:
+def _sequentially(dock: Dock, trials: int, seconds_per_call: float) -> Timing:
     slot = dock.have_slots(1)[0]
     dock.refresh([slot])
     dock.warm(slot, slot, times=3)
-    candidate_ms = dock.series(slot, "candidate", trials)
-    reference_ms = dock.series(slot, "reference", trials)
+    # Fifty calls of a slow kernel take longer than one question may.
+    at_once = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+    counts = [min(at_once, trials - begin) for begin in range(0, trials, at_once)]
+    candidate_ms, reference_ms = (
+        [ms for count in counts for ms in dock.series(slot, side, count)] for side in ("candidate", "reference")
+    )
     return sequential_timing(reference_ms, candidate_ms)

@@ -28,6 +28,7 @@ from pytest_kernelbench.evaluation.timekeeping import (
     block,
     random,
     shortest_sweep,
+    slots_of_block,
     slots_to_time,
     sweep,
     sweeps,
@@ -94,6 +95,8 @@ class Verifier:
         self._busy_ms = self._busy(dock)
         # On a GPU the clock must see the saving itself.
         agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
+        # As many calls to a sweep as the control makes: they share what surrounds a question, up to a millisecond.
+        slots_of_block(dock, self._bench.seconds_per_call)
         wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
         if self._known_control is None:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
@@ -121,6 +124,7 @@ class Verifier:
         with self._control_beside(dock) as control_dock:
             with of_control():
                 slots = slots_to_time(control_dock, seconds_per_call)
+            slots_of_block(dock, seconds_per_call)
 
             def time_control() -> None:
                 dock.give_room()

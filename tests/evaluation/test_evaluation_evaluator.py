@@ -512,6 +512,16 @@ def test_the_paper_s_protocol_gives_a_speedup_without_an_interval(cache):
     assert not evaluation.fast()
 
 
+def test_the_paper_s_protocol_does_not_convict_a_call_much_shorter_than_a_question(cache):
+    copied = task(
+        "12_copied", "def forward(self, x):\n    return torch.relu(x * 1 * 1 * 1)", inputs="torch.randn(n)", n=1000
+    )
+    with Evaluator(device="cpu", protocol="paper", cache=cache) as evaluator:
+        evaluation = one(evaluator, candidate("return torch.relu(x)"), copied)
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
+    assert evaluation.speedup > 1.5
+
+
 def test_what_cannot_be_evaluated_is_refused_at_once(cache):
     with pytest.raises(
         UsageError, match=r"^--kernelbench-protocol=quick: no such protocol; there are fast, full, paper$"

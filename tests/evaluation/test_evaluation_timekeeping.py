@@ -1,0 +1,36 @@
+"""What the judge asks of a worker to time a candidate."""
+
+import pytest
+
+from pytest_kernelbench.evaluation.protocols import PROTOCOLS
+from pytest_kernelbench.evaluation.timekeeping import Timekeeper
+
+
+class Asked:
+    """A dock whose reference takes 2 ms and whose candidate takes 1 ms, and what it was asked for."""
+
+    def __init__(self):
+        self.series_asked = []
+
+    def have_slots(self, count):
+        return list(range(count))
+
+    def refresh(self, slots):
+        pass
+
+    def warm(self, reference, candidate, *, times):
+        pass
+
+    def series(self, slot, side, times):
+        self.series_asked.append((side, times))
+        return [{"reference": 2.0, "candidate": 1.0}[side]] * times
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_call", "counts"), [(0.001, [50]), (0.2, [25, 25]), (0.3, [16, 16, 16, 2]), (9.0, [1] * 50)]
+)
+def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
+    dock = Asked()
+    timing, _ = Timekeeper(PROTOCOLS["paper"], margin=0.0).measure(dock, seconds_per_call)
+    assert dock.series_asked == [("candidate", count) for count in counts] + [("reference", count) for count in counts]
+    assert (timing.speedup, timing.pairs) == (2.0, 50)
