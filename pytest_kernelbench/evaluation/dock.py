@@ -320,11 +320,12 @@ class Dock:
             )
         return block, unaccounted_ms / len(pairs)
 
-    def series(self, slot: JudgeSlot, side: str, times: int) -> list[float]:
-        """Milliseconds of one side alone, ``times`` times."""
-        answer = self._ask({"ask": "series", "slot": slot.number, "side": side, "times": times}, doing="being timed")
+    def series(self, slots: Sequence[JudgeSlot], side: str) -> list[float]:
+        """Milliseconds of one side alone, one call for each slot."""
+        question = {"ask": "series", "slots": [slot.number for slot in slots], "side": side}
+        answer = self._ask(question, doing="being timed", timeout_s=60.0)
         try:
-            return messages.durations_ms(answer, "ms", times)
+            return messages.durations_ms(answer, "ms", len(slots))
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
 

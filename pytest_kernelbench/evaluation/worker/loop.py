@@ -180,10 +180,9 @@ class _Bench:
         return told
 
     def series(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Time one side alone, ``times`` times on one slot: the sequential protocol."""
-        slot = self._slots[question["slot"]]
+        """Time one side alone, once on each slot: the sequential protocol."""
         module = self._candidate if question["side"] == "candidate" else self._reference
-        return {"ms": [self._stopwatch.time(module, slot.inputs).ms for _ in range(question["times"])]}
+        return {"ms": [self._stopwatch.time(module, self._slots[number].inputs).ms for number in question["slots"]]}
 
     def sweep(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run the candidate once on each slot and deliver its answers: the judge holds the clock."""

@@ -1,9 +1,8 @@
-"""Honest for the ten calls that the full protocol's checks and warm-up make, then uninitialised memory."""
+"""Honest for the ten calls that the checks and the warm-up make at most, then uninitialised memory."""
 
 TASK = "relu"
 DEVICE = "any"
 OUTCOMES = {"void"}
-PROTOCOL = "full"
 
 CHEAT = """
 import torch
