@@ -24,6 +24,7 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
+TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
 MAX_LOG = 4000
 # A library may need more for a timed call than for the first ones.
@@ -302,7 +303,9 @@ class Dock:
         """
         question = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
         started = time.perf_counter()
-        answer = self._ask({"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=60.0)
+        answer = self._ask(
+            {"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=TIMING_TIMEOUT_S
+        )
         wall_ms = (time.perf_counter() - started) * 1e3
         self._must_match(answer)
         try:
@@ -323,7 +326,7 @@ class Dock:
     def series(self, slots: Sequence[JudgeSlot], side: str) -> list[float]:
         """Milliseconds of one side alone, one call for each slot."""
         question = {"ask": "series", "slots": [slot.number for slot in slots], "side": side}
-        answer = self._ask(question, doing="being timed", timeout_s=60.0)
+        answer = self._ask(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
         try:
             return messages.durations_ms(answer, "ms", len(slots))
         except messages.MalformedFrame as error:
@@ -332,12 +335,14 @@ class Dock:
     def sweep(self, slots: Sequence[JudgeSlot]) -> float:
         """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
         started = time.perf_counter()
-        self._ask({"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=60.0)
+        self._ask(
+            {"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=TIMING_TIMEOUT_S
+        )
         return (time.perf_counter() - started) * 1e3
 
     def profile(self, slot: JudgeSlot) -> Profile:
         """What torch's profiler records of one call, as the worker tells."""
-        answer = self._ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=60.0)
+        answer = self._ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
         names = answer.get("operators"), answer.get("kernels")
         if not all(isinstance(each, list) for each in names):
             raise self._forged("profile")

@@ -75,10 +75,14 @@ class Timekeeper:
         return Measured(timing, around_pair_ms)
 
 
+def affordable_calls(seconds_per_call: float) -> int:
+    """How many calls of the candidate one question may ask for; at least one."""
+    return max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+
+
 def slots_of_block(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for as many pairs as memory and time allow in one block."""
-    affordable = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
-    return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable))
+    return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable_calls(seconds_per_call)))
 
 
 def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
@@ -160,7 +164,7 @@ def _sequentially(dock: Dock, trials: int, seconds_per_call: float) -> Timing:
     slots = slots_to_time(dock, seconds_per_call)
     turns = [slots[trial % len(slots)] for trial in range(trials)]
     # Fifty calls of a slow kernel take longer than one question may.
-    at_once = max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+    at_once = affordable_calls(seconds_per_call)
     parts = [turns[begin : begin + at_once] for begin in range(0, trials, at_once)]
     candidate_ms, reference_ms = (
         [ms for part in parts for ms in dock.series(part, side)] for side in ("candidate", "reference")

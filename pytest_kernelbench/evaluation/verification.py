@@ -124,7 +124,6 @@ class Verifier:
         with self._control_beside(dock) as control_dock:
             with of_control():
                 slots = slots_to_time(control_dock, seconds_per_call)
-            slots_of_block(dock, seconds_per_call)
 
             def time_control() -> None:
                 dock.give_room()
