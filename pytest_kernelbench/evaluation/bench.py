@@ -92,6 +92,7 @@ class Bench:
         self._usable: dict[str, bool] = {"task": True}
         self._checks: dict[int, Check] = {}
         self._originals: list[list[Any]] = [self.example_inputs]
+        self._n_originals: int | None = None
         self._tolerances: dict[str, list[Tolerance | None]] = {}
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
         self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
@@ -133,10 +134,11 @@ class Bench:
 
     def refreshed(self) -> Drawn:
         """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""
-        if len(self._originals) < ORIGINALS:
+        if self._n_originals is None:
             room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_ORIGINALS
-            if room > _bytes(self.example_inputs) * ORIGINALS:
-                self._originals.append(self._draw("task"))
+            self._n_originals = ORIGINALS if room > _bytes(self.example_inputs) * ORIGINALS else 1
+        if len(self._originals) < self._n_originals:
+            self._originals.append(self._draw("task"))
         original = secrets.choice(self._originals)
         return Drawn(
             original,

@@ -68,6 +68,11 @@ def free_bytes(device: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
+def held_bytes(device: str) -> int:
+    """What torch holds in this process, in use or not."""
+    return torch.cuda.memory_reserved() if device == "cuda" else 0
+
+
 def obtainable_bytes(device: str) -> int:
     """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
     kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated() if device == "cuda" else 0
@@ -76,15 +81,15 @@ def obtainable_bytes(device: str) -> int:
 
 def memory_bytes(device: str) -> int:
     """All that the device has."""
-    return (
-        torch.cuda.mem_get_info()[1] if device == "cuda" else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    )
+    if device == "cuda":
+        # torch knows this; the driver, asked for what is free, makes others wait.
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def bytes_of_others(device: str) -> int:
     """Memory in use that is not torch's in this process."""
-    own = torch.cuda.memory_reserved() if device == "cuda" else 0
-    return memory_bytes(device) - free_bytes(device) - own
+    return memory_bytes(device) - free_bytes(device) - held_bytes(device)
 
 
 def leave_room(device: str, wanted_bytes: int | None = None) -> None:

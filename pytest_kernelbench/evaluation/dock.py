@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -132,11 +131,10 @@ class Rack:
 class Dock:
     """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails.
 
-    The worker makes itself ready while the judge does other things: it loads the reference, and on a GPU it
-    needs 0.4 s to start CUDA. Until the candidate is loaded, what fails is the harness.
+    The worker was told to make itself ready. Until the candidate is loaded, what fails is the harness.
     """
 
-    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
+    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, watch: socket.socket) -> None:
         self._worker = worker
         self.bench = bench
         self.rack = rack
@@ -144,18 +142,11 @@ class Dock:
         self._attached = 0
         self._ready = False
         self._closed = False
-        # What the worker needs beside the slots; not known before its first call.
-        self._wanted_bytes: int | None = None
+        # What the worker's torch had at most, beside the slots; not known before its first call.
+        self._peak_bytes: int | None = None
         self._gave_room = False
-        question = {
-            "ask": "prepare",
-            "task_source": bench.source,
-            "seed": bench.seed,
-            "cache": str(cache),
-            "architecture": devices.architecture(bench.device),
-            "threads": devices.threads(),
-        }
-        messages.send(worker.connection, question)
+        # What torch held here when the worker was known to have room; None where it must be looked at anew.
+        self._left_room_at: int | None = None
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:
@@ -203,7 +194,7 @@ class Dock:
         made = slots[self._attached :]
         if not made:
             return slots
-        self._attached = count
+        self._attached, self._left_room_at = count, None
         descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
         if len(descriptors) > messages.MAX_DESCRIPTORS:
             raise HarnessError(f"{self.bench.task_id}: {len(descriptors)} tensors are too many to share at once")
@@ -216,15 +207,18 @@ class Dock:
         slot.fill(check.values)
         slot.poison()
         devices.settle(self.bench.device)
-        started = time.perf_counter()
-        answer = self._ask({"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs")
-        seconds = time.perf_counter() - started
+        answer, seconds = self._ask_by_the_clock(
+            {"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs", timeout_s=QUESTION_TIMEOUT_S
+        )
         # Copied at once: what arrives after the answer was due does not count.
         outputs = [place.tensor.clone() for place in slot.outputs]
         self._must_match(answer)
-        self._wanted_bytes = max(self._wanted_bytes or 0, self._peak_bytes(answer))
+        told_bytes = self._told_peak_bytes(answer)
+        if self._peak_bytes is None or told_bytes > self._peak_bytes:
+            self._peak_bytes, self._left_room_at = told_bytes, None
         if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
+        self.give_room()
         self._judge_output(outputs, self.bench.answers_to(check), f"{kind} inputs", flag=None)
         return seconds
 
@@ -279,19 +273,17 @@ class Dock:
         """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""
         if devices.obtainable_bytes(self.bench.device) < self.bench.bytes_to_answer:
             self._ask({"ask": "leave_room"}, doing="giving back memory")
-            self._gave_room = True
+            self._gave_room, self._left_room_at = True, None
 
     def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
+        question = {
+            "ask": "warm",
+            "reference_slot": reference.number,
+            "candidate_slot": candidate.number,
+            "times": times,
+        }
+        self._ask(question, doing="warming up")
         self._gave_room = False
-        self._ask(
-            {
-                "ask": "warm",
-                "reference_slot": reference.number,
-                "candidate_slot": candidate.number,
-                "times": times,
-            },
-            doing="warming up",
-        )
 
     def pairs(
         self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]], *, cold: bool = False
@@ -301,12 +293,10 @@ class Dock:
         With them, the milliseconds of a pair that were in neither side, by this process's clock.
         ``cold``: with nothing in a CPU's caches, as a candidate that uses much memory would leave them.
         """
-        question = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
-        started = time.perf_counter()
-        answer = self._ask(
-            {"ask": "pairs", "pairs": question, "cold": cold}, doing="being timed", timeout_s=TIMING_TIMEOUT_S
-        )
-        wall_ms = (time.perf_counter() - started) * 1e3
+        numbers = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
+        question = {"ask": "pairs", "pairs": numbers, "cold": cold}
+        answer, seconds = self._ask_by_the_clock(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
+        wall_ms = seconds * 1e3
         self._must_match(answer)
         try:
             block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
@@ -334,11 +324,9 @@ class Dock:
 
     def sweep(self, slots: Sequence[JudgeSlot]) -> float:
         """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
-        started = time.perf_counter()
-        self._ask(
-            {"ask": "sweep", "slots": [slot.number for slot in slots]}, doing="being timed", timeout_s=TIMING_TIMEOUT_S
-        )
-        return (time.perf_counter() - started) * 1e3
+        question = {"ask": "sweep", "slots": [slot.number for slot in slots]}
+        _, seconds = self._ask_by_the_clock(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
+        return seconds * 1e3
 
     def profile(self, slot: JudgeSlot) -> Profile:
         """What torch's profiler records of one call, as the worker tells."""
@@ -361,7 +349,21 @@ class Dock:
         timeout_s: float = QUESTION_TIMEOUT_S,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> dict[str, Any]:
-        devices.leave_room(self.bench.device, self._wanted_bytes)
+        self._leave_room()
+        return self._put(question, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
+
+    def _ask_by_the_clock(
+        self, question: dict[str, Any], *, doing: str, timeout_s: float
+    ) -> tuple[dict[str, Any], float]:
+        """An answer, and the seconds that it took, without the judge's own tidying before the question."""
+        self._leave_room()
+        started = time.perf_counter()
+        answer = self._put(question, (), doing=doing, timeout_s=timeout_s, on_error=Outcome.RUNTIME_ERROR)
+        return answer, time.perf_counter() - started
+
+    def _put(
+        self, question: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
+    ) -> dict[str, Any]:
         # A worker that is gone cannot be written to; what it left to read says how it ended.
         with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)
@@ -392,12 +394,26 @@ class Dock:
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
 
-    def _peak_bytes(self, answer: dict[str, Any]) -> int:
+    def _leave_room(self) -> None:
+        """Give back what this process keeps where the worker would lack it; looked at only when it holds more."""
+        held_bytes = devices.held_bytes(self.bench.device)
+        if self._left_room_at is None or held_bytes > self._left_room_at:
+            devices.leave_room(self.bench.device, self._missing_bytes)
+            self._left_room_at = devices.held_bytes(self.bench.device)
+
+    def _told_peak_bytes(self, answer: dict[str, Any]) -> int:
         """What the worker says it took; one that says too little fails for lack of memory."""
         told = answer.get("peak_bytes")
         if type(told) is not int or told < 0:
             raise self._forged("run")
-        return round(SPARE_MEMORY * told)
+        return told
+
+    @property
+    def _missing_bytes(self) -> int | None:
+        """What the worker may still take; None where nobody knows."""
+        if self._peak_bytes is None:
+            return None
+        return round((SPARE_MEMORY if self._gave_room else SPARE_MEMORY - 1) * self._peak_bytes)
 
     def _must_match(self, answer: dict[str, Any]) -> None:
         if "mismatch" in answer:

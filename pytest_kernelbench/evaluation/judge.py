@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import as_completed, wait
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.timekeeping import Measured, Timekeeper, block, slots_to_time
 from pytest_kernelbench.evaluation.verification import Verifier
-from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
@@ -101,13 +101,20 @@ class Trials:
         self._protocol: Protocol = PROTOCOLS[request["protocol"]]
         self._torch_forbidden = request["torch_operators"] == "forbidden"
         self._cache = Path(request["cache"])
-        self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
-        self._held_by_others = devices.bytes_of_others(device)
-        self._rack = Rack(self._bench)
+        recruit = partial(recruited, workers, request, device)
+        # What follows uses the device, so nobody else may be timed.
+        with lock.exclusive(hardware_id), ExitStack() as unless_ready:
+            # While the first worker starts, the bench is made.
+            unless_ready.callback((first := recruit()).kill)
+            self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
+            self._held_by_others = devices.bytes_of_others(device)
+            self._rack = Rack(self._bench)
+            self._spare: Dock | None = Dock(first, self._bench, self._rack, watch=owner)
+            self._spare.wait_until_ready()
+            unless_ready.pop_all()
         self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
-        self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
+        self._summon = partial(summon, recruit, self._bench, self._rack, watch=owner)
         self._verifier = Verifier(self._bench, self._timekeeper, partial(control_dock, self._summon))
-        self._spare: Dock | None = None
 
     def close(self) -> None:
         """End the worker that waits for a candidate, and free the memory of all slots."""
@@ -150,7 +157,7 @@ class Trials:
 
     def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
-        with closing(self._summon()) as dock:
+        with closing(self._next_dock()) as dock:
             dock.load(second, timeout_s=LOAD_TIMEOUT_S)
             dock.load_baseline(first, timeout_s=LOAD_TIMEOUT_S)
             self._check(dock)
@@ -167,7 +174,7 @@ class Trials:
                 raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
-                    dock, self._spare = self._spare or self._summon(), None
+                    dock = self._next_dock()
                 try:
                     with stage(seconds, "load"):
                         dock.wait_until_ready()
@@ -243,6 +250,10 @@ class Trials:
             innocent += suspicion is None
         return measured, suspicion
 
+    def _next_dock(self) -> Dock:
+        dock, self._spare = self._spare or self._summon(), None
+        return dock
+
     def _settle_spare(self) -> None:
         """Wait until the next worker is ready; where this candidate leaves it no memory, it is summoned again later."""
         if self._spare is not None:
@@ -280,9 +291,24 @@ class Trials:
                 )
 
 
-def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> Dock:
+def recruited(workers: WorkerServer, request: Mapping[str, Any], device: str) -> WorkerProcess:
+    """A new worker that makes itself ready for the task of a request: on a GPU it needs 0.3 s to start CUDA."""
+    worker = workers.fork()
+    question = {
+        "ask": "prepare",
+        "task_source": request["source"],
+        "seed": request["seed"],
+        "cache": request["cache"],
+        "architecture": devices.architecture(device),
+        "threads": devices.threads(),
+    }
+    messages.send(worker.connection, question)
+    return worker
+
+
+def summon(recruit: Callable[[], WorkerProcess], bench: Bench, rack: Rack, *, watch: socket.socket) -> Dock:
     """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return Dock(workers.fork(), bench, rack, cache=cache, watch=watch)
+    return Dock(recruit(), bench, rack, watch=watch)
 
 
 @contextmanager

@@ -23,13 +23,13 @@ Without namespaces also: writing to the user's files, killing the user's process
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -127,13 +127,19 @@ def _keep_signals_inside(libc: ctypes.CDLL) -> None:
 def descendants(process: int) -> list[int]:
     """All that ``process`` started and that still runs, parents before children."""
     found: list[int] = []
-    for listing in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            children = [int(number) for number in listing.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
+    for child in _children(process):
+        found += [child, *descendants(child)]
+    return found
+
+
+def _children(process: int) -> list[int]:
+    # Any thread may have started some. Asked for 50 times a trial, of 40 threads: pathlib took three times as long.
+    threads = f"/proc/{process}/task"
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(threads):
+            with suppress(OSError), open(f"{threads}/{thread}/children") as listing:
+                found += map(int, listing.read().split())
     return found
 
 
@@ -211,7 +217,7 @@ def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
             tree = _process_tree(isolation) if guarded else []
             if tree and (_too_large(tree, limits) or _memory_is_short()):
                 for process in [-1] if isolation.processes else tree:
-                    with contextlib.suppress(ProcessLookupError):
+                    with suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)
             time.sleep(WATCH_INTERVAL_S)
 
@@ -259,9 +265,9 @@ def end_descendants() -> None:
     """Kill every process below this one; it must have adopted their orphans."""
     while below := descendants(os.getpid()):
         for process in below:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             os.waitpid(-1, 0)
 
 

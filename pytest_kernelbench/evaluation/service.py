@@ -28,7 +28,8 @@ def main(owner_descriptor: int, device: str) -> None:
     owner = socket.socket(fileno=owner_descriptor)
     import torch  # noqa: F401  (before the fork: this is what makes it warm)
 
-    if device == "cuda" and importlib.util.find_spec("triton"):
+    has_triton = device == "cuda" and importlib.util.find_spec("triton") is not None
+    if has_triton:
         import triton.language  # noqa: F401
 
     from pytest_kernelbench.evaluation import judge, worker
@@ -41,8 +42,13 @@ def main(owner_descriptor: int, device: str) -> None:
         _exit_after(lambda: judge.serve(owner, WorkerServer(theirs), device=device, isolation=isolation_of[device]))
     owner.close()
     theirs.close()
-    signal.signal(signal.SIGCHLD, _reap)
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
+        if has_triton:
+            # Beside the judge, which starts CUDA and makes its inputs.
+            from pytest_kernelbench.evaluation import triton_ready
+
+            triton_ready.make_ready(Path(folder, "triton"))
+        signal.signal(signal.SIGCHLD, _reap)
         while True:
             try:
                 question, descriptors = messages.receive(ours)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from random import SystemRandom
 from typing import NamedTuple
 
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot
-from pytest_kernelbench.evaluation.plausibility import late_work
+from pytest_kernelbench.evaluation.dock import Dock, JudgeSlot
+from pytest_kernelbench.evaluation.plausibility import Suspicion, late_work
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.timing import Timing, enough, paired_timing, sequential_timing
-from pytest_kernelbench.records import Outcome
 
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
@@ -36,10 +35,11 @@ class Block(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A timing, and the least that surrounded a pair."""
+    """A timing, the least that surrounded a pair, and what the device was seen doing after the candidate's calls."""
 
     timing: Timing
     around_pair_ms: float
+    late: Suspicion | None = None
 
 
 class Timekeeper:
@@ -50,10 +50,7 @@ class Timekeeper:
         self.margin = margin
 
     def measure(self, dock: Dock, seconds_per_call: float, between: Callable[[], None] = lambda: None) -> Measured:
-        """Pairs in blocks, ``between`` after each, until more could not change what is said; or one series of calls.
-
-        Raises CandidateFailed when the device works on after the candidate's calls.
-        """
+        """Pairs in blocks, ``between`` after each, until more could not change what is said; or one series of calls."""
         if self._protocol.sequential_trials is not None:
             timing = _sequentially(dock, self._protocol.sequential_trials, seconds_per_call)
             between()
@@ -69,10 +66,7 @@ class Timekeeper:
             between()
             timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
             if enough(timing, self._protocol, self.margin):
-                break
-        if (late := late_work(ms["candidate_late_ms"], ms["reference_late_ms"])) is not None:
-            raise CandidateFailed(Outcome.VOID, late.evidence, (late.flag,))
-        return Measured(timing, around_pair_ms)
+                return Measured(timing, around_pair_ms, late_work(ms["candidate_late_ms"], ms["reference_late_ms"]))
 
 
 def affordable_calls(seconds_per_call: float) -> int:

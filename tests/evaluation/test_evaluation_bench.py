@@ -1,12 +1,13 @@
 """What the judge knows of a task: answers in float64, of a batch in parts."""
 
 import gc
+import socket
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
 from made_up_tasks import task
+from made_up_workers import Worker
 
 from pytest_kernelbench.evaluation import bench as bench_module
 from pytest_kernelbench.evaluation.bench import Bench
@@ -14,6 +15,13 @@ from pytest_kernelbench.evaluation.devices import NoClocks
 from pytest_kernelbench.evaluation.judge import Trials
 
 BATCH = "torch.rand(30, n)"
+
+
+class Workers:
+    """Gives workers without a process."""
+
+    def fork(self):
+        return Worker()
 
 
 def bench_of(forward, inputs=BATCH, n=500):
@@ -109,11 +117,12 @@ def test_a_task_s_tensors_go_with_its_last_trial():
     # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
     request = {
         **{"task": "made_up/9", "source": bench_of("torch.relu(x)").source, "sources": [], "seed": 0},
-        **{"protocol": "fast", "torch_operators": "allowed", "cache": Path("builds")},
+        **{"protocol": "fast", "torch_operators": "allowed", "cache": "builds"},
     }
+    owner, judge = socket.socketpair()
     gc.disable()
     try:
-        trials = Trials(request, None, None, device="cpu", hardware_id="cpu", clocks=NoClocks())
+        trials = Trials(request, judge, Workers(), device="cpu", hardware_id="cpu", clocks=NoClocks())
         trials._bench.answers_to(trials._bench.check(0, "task"))
         kept = [weakref.ref(each) for each in (trials._bench, trials._bench.example_inputs[0])]
         trials.close()
@@ -121,3 +130,5 @@ def test_a_task_s_tensors_go_with_its_last_trial():
         assert [each() for each in kept] == [None, None]
     finally:
         gc.enable()
+        owner.close()
+        judge.close()

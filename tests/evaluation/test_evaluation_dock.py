@@ -1,50 +1,18 @@
 """What the judge asks of a worker, and when, where memory is short."""
 
-import os
 import socket
-import threading
-from pathlib import Path
+import time
 
 import pytest
 import torch
 from made_up_tasks import task
+from made_up_workers import Worker
 
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import Dock, Rack
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
-
-
-class Worker:
-    """Answers whatever it is asked, in this process, and keeps the questions and what its inputs were then."""
-
-    def __init__(self):
-        self.connection, self._own = socket.socketpair()
-        self.asked = []
-        self.dock = None
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                question, descriptors = messages.receive(self._own)
-            except messages.ConnectionEnded:
-                return
-            for descriptor in descriptors:
-                os.close(descriptor)
-            slots = self.dock.slots if self.dock and not descriptors else []
-            self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
-            messages.send(self._own, {"attach": {}, "prepare": {"prepared": True}}.get(question["ask"], {"done": True}))
-
-    def cpu_seconds(self):
-        return 0.0
-
-    def kill(self):
-        self.connection.close()
-        self._thread.join()
-        self._own.close()
 
 
 @pytest.fixture
@@ -57,7 +25,8 @@ def dock(worker):
     bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
     owner, judge = socket.socketpair()
     with owner, judge:
-        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
+        dock = Dock(worker, bench, Rack(bench), watch=judge)
+        messages.send(worker.connection, {"ask": "prepare"})
         dock.wait_until_ready()
         worker.dock = dock
         dock.have_slots(2)
@@ -94,6 +63,26 @@ def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_i
     dock.refresh(dock.slots)
     assert len(worker.asked) == 1
     assert len(drawn) == 2
+
+
+def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, monkeypatch):
+    held, looks = [5], []
+    monkeypatch.setattr(devices, "held_bytes", lambda device: held[0])
+    monkeypatch.setattr(devices, "leave_room", lambda device, wanted: looks.append(held[0]))
+    for more in (0, 0, 2, 0, -3, 3):
+        held[0] += more
+        dock.warm(*dock.slots, times=1)
+    assert looks == [5, 7]
+    # Whoever gave its memory back needs it anew.
+    monkeypatch.setattr(devices, "obtainable_bytes", lambda device: dock.bench.bytes_to_answer - 1)
+    dock.give_room()
+    dock.warm(*dock.slots, times=1)
+    assert looks == [5, 7, 7]
+
+
+def test_what_the_judge_tidies_up_before_a_sweep_is_not_in_its_time(dock, monkeypatch):
+    monkeypatch.setattr(devices, "leave_room", lambda device, wanted: time.sleep(0.2))
+    assert dock.sweep(dock.slots) < 150
 
 
 def test_a_dock_is_closed_once(dock):

@@ -35,6 +35,6 @@ class Asked:
 )
 def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
     dock = Asked()
-    timing, _ = Timekeeper(PROTOCOLS["paper"], margin=0.0).measure(dock, seconds_per_call)
+    timing = Timekeeper(PROTOCOLS["paper"], margin=0.0).measure(dock, seconds_per_call).timing
     assert dock.series_asked == [("candidate", count) for count in counts] + [("reference", count) for count in counts]
     assert (timing.speedup, timing.pairs) == (2.0, 50)

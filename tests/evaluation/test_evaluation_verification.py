@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
@@ -34,6 +35,13 @@ def test_on_a_cpu_who_claims_to_be_fast_is_timed_again_beside_the_control():
     verifier = Verifier(bench, Timekeeper(PROTOCOLS["full"], margin=0.05), None)
     assert verifier.is_suspect(None, Measured(paired_timing([1.1] * 12, [1.0] * 12), 0.0))
     assert not verifier.is_suspect(None, Measured(paired_timing([1.04] * 12, [1.0] * 12), 0.0))
+
+
+def test_a_device_that_worked_on_after_the_calls_is_watched_again_before_it_convicts():
+    late = Suspicion("side_stream", "works for 0.04 ms after its own stream has ended")
+    verifier = Verifier(Floor(0.1, 0.1, "cuda"), Timekeeper(PROTOCOLS["full"], margin=0.01), None)
+    assert verifier.is_suspect(None, Measured(paired_timing([0.9] * 12, [1.0] * 12), 0.0, late))
+    assert not verifier.is_suspect(None, Measured(paired_timing([0.9] * 12, [1.0] * 12), 0.0))
 
 
 def test_a_slowed_reference_leaves_no_more_than_the_control_says():

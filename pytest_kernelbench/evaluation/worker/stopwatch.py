@@ -112,10 +112,11 @@ class Stopwatch:
         if self._cuda:
             self._synchronize()
 
-    def leave_room(self) -> int:
-        """Give back the device memory that torch keeps for later; returns the most that it ever had, in bytes."""
-        if not self._cuda:
-            return 0
-        peak_bytes = self._peak_bytes()
-        self._empty_cache()
-        return peak_bytes
+    def peak_bytes(self) -> int:
+        """The most device memory that torch ever had."""
+        return self._peak_bytes() if self._cuda else 0
+
+    def leave_room(self) -> None:
+        """Give back the device memory that torch keeps for later."""
+        if self._cuda:
+            self._empty_cache()
