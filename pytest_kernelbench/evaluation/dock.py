@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -131,10 +132,10 @@ class Rack:
 class Dock:
     """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails.
 
-    The worker was told to make itself ready. Until the candidate is loaded, what fails is the harness.
+    Until the candidate is loaded, what fails is the harness.
     """
 
-    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, watch: socket.socket) -> None:
+    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
         self.bench = bench
         self.rack = rack
@@ -147,6 +148,15 @@ class Dock:
         self._gave_room = False
         # What torch held here when the worker was known to have room; None where it must be looked at anew.
         self._left_room_at: int | None = None
+        question = {
+            "ask": "prepare",
+            "task_source": bench.source,
+            "seed": bench.seed,
+            "cache": str(cache),
+            "architecture": devices.architecture(bench.device),
+            "threads": devices.threads(),
+        }
+        messages.send(worker.connection, question)
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import as_completed, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.timekeeping import Measured, Timekeeper, block, slots_to_time
 from pytest_kernelbench.evaluation.verification import Verifier
-from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
+from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
@@ -101,25 +101,20 @@ class Trials:
         self._protocol: Protocol = PROTOCOLS[request["protocol"]]
         self._torch_forbidden = request["torch_operators"] == "forbidden"
         self._cache = Path(request["cache"])
-        recruit = partial(recruited, workers, request, device)
-        # What follows uses the device, so nobody else may be timed.
-        with lock.exclusive(hardware_id), ExitStack() as unless_ready:
-            # While the first worker starts, the bench is made.
-            unless_ready.callback((first := recruit()).kill)
+        # What this does is done on the device, so nobody else may be timed.
+        with lock.exclusive(hardware_id):
+            # While a worker starts, the bench is made.
+            workers.call_up()
             self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
-            self._held_by_others = devices.bytes_of_others(device)
-            self._rack = Rack(self._bench)
-            self._spare: Dock | None = Dock(first, self._bench, self._rack, watch=owner)
-            self._spare.wait_until_ready()
-            unless_ready.pop_all()
+            workers.settle()
+        self._held_by_others = devices.bytes_of_others(device)
+        self._rack = Rack(self._bench)
         self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
-        self._summon = partial(summon, recruit, self._bench, self._rack, watch=owner)
+        self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
         self._verifier = Verifier(self._bench, self._timekeeper, partial(control_dock, self._summon))
 
     def close(self) -> None:
-        """End the worker that waits for a candidate, and free the memory of all slots."""
-        if self._spare is not None:
-            self._spare.close()
+        """Free the memory of all slots."""
         self._rack.close()
 
     def _build_ahead(self) -> builds.BuildAhead:
@@ -138,8 +133,8 @@ class Trials:
                 with lock.exclusive(self._hardware_id):
                     # Compilers would be timed along with the candidates.
                     wait(built)
-            for number, build in enumerate(built if self._device == "cpu" else as_completed(built), start=1):
-                yield self._evaluate(built[build], build.result(), more=number < len(built))
+            for build in built if self._device == "cpu" else as_completed(built):
+                yield self._evaluate(built[build], build.result())
 
     def comparison(self, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
@@ -157,7 +152,7 @@ class Trials:
 
     def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
-        with closing(self._next_dock()) as dock:
+        with closing(self._summon()) as dock:
             dock.load(second, timeout_s=LOAD_TIMEOUT_S)
             dock.load_baseline(first, timeout_s=LOAD_TIMEOUT_S)
             self._check(dock)
@@ -165,8 +160,8 @@ class Trials:
             while True:
                 yield block(dock, slots).ms
 
-    def _evaluate(self, source: str, build_complaint: str | None, *, more: bool) -> Evaluation:
-        """One trial; with ``more`` to come, the next worker makes itself ready while this one is checked."""
+    def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
+        """One trial; the next worker, of this task or of another, starts while this one is checked."""
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         try:
@@ -174,17 +169,16 @@ class Trials:
                 raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
-                    dock = self._next_dock()
+                    dock = self._summon()
                 try:
                     with stage(seconds, "load"):
-                        dock.wait_until_ready()
-                        self._spare = self._summon() if more else None
+                        self._workers.call_up()
                         dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                     with stage(seconds, "check"):
                         self._check(dock)
                     with stage(seconds, "load"):
                         # From now on, nobody else may use the device.
-                        self._settle_spare()
+                        self._workers.settle()
                     with stage(seconds, "time"):
                         measured = self._timekeeper.measure(dock, self._seconds_per_call)
                         self._clocks.read()
@@ -250,19 +244,6 @@ class Trials:
             innocent += suspicion is None
         return measured, suspicion
 
-    def _next_dock(self) -> Dock:
-        dock, self._spare = self._spare or self._summon(), None
-        return dock
-
-    def _settle_spare(self) -> None:
-        """Wait until the next worker is ready; where this candidate leaves it no memory, it is summoned again later."""
-        if self._spare is not None:
-            try:
-                self._spare.wait_until_ready()
-            except HarnessError:
-                self._spare.close()
-                self._spare = None
-
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
         """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
         held = devices.bytes_of_others(self._device) - self._rack.n_bytes
@@ -291,24 +272,9 @@ class Trials:
                 )
 
 
-def recruited(workers: WorkerServer, request: Mapping[str, Any], device: str) -> WorkerProcess:
-    """A new worker that makes itself ready for the task of a request: on a GPU it needs 0.3 s to start CUDA."""
-    worker = workers.fork()
-    question = {
-        "ask": "prepare",
-        "task_source": request["source"],
-        "seed": request["seed"],
-        "cache": request["cache"],
-        "architecture": devices.architecture(device),
-        "threads": devices.threads(),
-    }
-    messages.send(worker.connection, question)
-    return worker
-
-
-def summon(recruit: Callable[[], WorkerProcess], bench: Bench, rack: Rack, *, watch: socket.socket) -> Dock:
+def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> Dock:
     """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return Dock(recruit(), bench, rack, watch=watch)
+    return Dock(workers.take(), bench, rack, cache=cache, watch=watch)
 
 
 @contextmanager

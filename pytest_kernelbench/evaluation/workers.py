@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import messages, sandbox
 
+START_TIMEOUT_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
@@ -57,11 +59,49 @@ class WorkerProcess:
 
 
 class WorkerServer:
-    """The judge's handle on the service: asks it to fork, from any thread."""
+    """The judge's handle on the service: asks it to fork, from any thread.
+
+    At most one worker is called up before anybody needs it: on a GPU it starts CUDA for 0.3 s, in which nobody may be
+    timed.
+    """
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._turn = threading.Lock()
+        self._next: WorkerProcess | None = None
+        self._has_started = False
+        self._complaint = ""
+
+    def call_up(self) -> None:
+        """Have a worker start, beside what the judge does."""
+        if self._next is None:
+            self._next, self._has_started = self.fork(), False
+            messages.send(self._next.connection, {"ask": "start"})
+
+    def settle(self) -> None:
+        """Wait until the worker that was called up has started; one that cannot is given up."""
+        if self._next is None or self._has_started:
+            return
+        try:
+            answer, _ = messages.receive(self._next.connection, timeout_s=START_TIMEOUT_S)
+            self._complaint = answer.get("raised", "")
+        except messages.ConnectionEnded:
+            self._complaint = "its process ended"
+        except messages.DeadlinePassed:
+            self._complaint = f"no word within {START_TIMEOUT_S:.0f} s"
+        self._has_started = not self._complaint
+        if self._complaint:
+            self._next.kill()
+            self._next = None
+
+    def take(self) -> WorkerProcess:
+        """A worker that has started. Raises HarnessError where none can."""
+        self.call_up()
+        self.settle()
+        worker, self._next = self._next, None
+        if worker is None:
+            raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
+        return worker
 
     def fork(self, *, builder: bool = False) -> WorkerProcess:
         """A new worker, waiting for its first message; a ``builder`` sees no GPU."""

@@ -2,13 +2,14 @@
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from made_up_tasks import task
 from made_up_workers import Worker
 
-from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation import devices
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import Dock, Rack
 
@@ -25,8 +26,7 @@ def dock(worker):
     bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
     owner, judge = socket.socketpair()
     with owner, judge:
-        dock = Dock(worker, bench, Rack(bench), watch=judge)
-        messages.send(worker.connection, {"ask": "prepare"})
+        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
         dock.wait_until_ready()
         worker.dock = dock
         dock.have_slots(2)

@@ -71,6 +71,12 @@ class _Bench:
         self._device = device
         self._folder = folder
 
+    def start(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
+        """Start the device."""
+        self._stopwatch = Stopwatch(self._device)
+        self._stopwatch.settle()
+        return {"started": True}
+
     def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Load the reference, while the process is pristine."""
         self._cache = Path(question["cache"])
@@ -83,7 +89,6 @@ class _Bench:
         self._task = ReferenceModule(question["task_source"])
         self._reference = instantiate(self._task.model_class, self._task, self._seed, self._device)
         self._slots = Slots(self._device)
-        self._stopwatch = Stopwatch(self._device)
         self._stopwatch.settle()
         return {"prepared": True}
 

@@ -1,0 +1,89 @@
+"""Workers that are started before they are needed, over sockets without processes."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.workers import WorkerServer
+
+
+class Service:
+    """Gives the judge socket ends as the real service does; each worker answers its first question with ``answers``."""
+
+    def __init__(self, *answers):
+        self.judge, self._ours = socket.socketpair()
+        self._answers = iter(answers)
+        self.forked = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                _, (connection, ending) = messages.receive(self._ours)
+            except messages.ConnectionEnded:
+                return
+            self.forked += 1
+            messages.send(self._ours, {"warden": os.getpid()})
+            with socket.socket(fileno=connection) as worker:
+                os.close(ending)
+                question, _ = messages.receive(worker)
+                assert question == {"ask": "start"}
+                answer = next(self._answers)
+                if answer is not None:
+                    messages.send(worker, answer)
+
+    def close(self):
+        self.judge.close()
+        self._thread.join()
+        self._ours.close()
+
+
+@pytest.fixture
+def served(monkeypatch):
+    # The warden that would be ended is this process.
+    monkeypatch.setattr(os, "kill", lambda process, number: None)
+    made = []
+
+    def serve(*answers):
+        made.append(Service(*answers))
+        return made[-1], WorkerServer(made[-1].judge)
+
+    yield serve
+    for service in made:
+        service.close()
+
+
+def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
+    service, workers = served({"started": True}, {"started": True})
+    workers.call_up()
+    workers.call_up()
+    workers.settle()
+    assert service.forked == 1
+    workers.take().close()
+    assert service.forked == 1
+    workers.take().close()
+    assert service.forked == 2
+
+
+def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
+    service, workers = served({"raised": "OutOfMemoryError: no room"}, {"started": True})
+    workers.call_up()
+    workers.settle()
+    workers.take().close()
+    assert service.forked == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [({"raised": "RuntimeError: no driver"}, "RuntimeError: no driver"), (None, "its process ended")],
+)
+def test_where_none_starts_the_harness_says_so(served, answer, said):
+    _, workers = served(answer)
+    with pytest.raises(HarnessError) as error:
+        workers.take()
+    assert str(error.value) == f"a worker does not start ({said}); check that the device has memory left"
