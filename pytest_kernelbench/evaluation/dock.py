@@ -54,12 +54,10 @@ def _shortened(line: str, ends: int = 250) -> str:
 class JudgeSlot:
     """The judge's side of a slot: memory that the worker sees too."""
 
-    def __init__(self, number: int, bench: Bench) -> None:
+    def __init__(self, number: int, bench: Bench, memory: Iterator[Shared]) -> None:
         self.number = number
-        self.inputs: list[Any] = [
-            create(v.shape, v.dtype, bench.device) if isinstance(v, torch.Tensor) else v for v in bench.example_inputs
-        ]
-        self.outputs: list[Shared] = [create(t.shape, t.dtype, bench.device) for t in bench.example_outputs]
+        self.inputs = [next(memory) if isinstance(value, torch.Tensor) else value for value in bench.example_inputs]
+        self.outputs = [next(memory) for _ in bench.example_outputs]
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -112,8 +110,13 @@ class Rack:
 
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; those that are not there yet are made."""
-        while len(self._slots) < count:
-            self._slots.append(JudgeSlot(len(self._slots), self._bench))
+        missing = range(len(self._slots), count)
+        if missing:
+            of_one = (*self._bench.example_inputs, *self._bench.example_outputs)
+            tensors = [value for value in of_one if isinstance(value, torch.Tensor)]
+            # All at once: on a GPU that is one allocation.
+            memory = iter(create(tensors * len(missing), self._bench.device))
+            self._slots += [JudgeSlot(number, self._bench, memory) for number in missing]
         return self._slots[:count]
 
     @property

@@ -6,7 +6,7 @@ import fcntl
 import math
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -84,10 +84,10 @@ def release_persisting_l2() -> None:
     runtime().cudaCtxResetPersistingL2Cache()
 
 
-def create(shape: Any, dtype: torch.dtype, device: str) -> Shared:
-    """Memory for one tensor that a worker will see."""
+def create(like: Sequence[torch.Tensor], device: str) -> Sequence[Shared]:
+    """Memory, for tensors of these shapes and types, that a worker will see."""
     if device == "cuda":
         from pytest_kernelbench.evaluation.shared_cuda import CudaSharedTensor
 
-        return CudaSharedTensor.create(tuple(shape), dtype)
-    return SharedTensor.create(tuple(shape), dtype)
+        return CudaSharedTensor.create(like)
+    return [SharedTensor.create(tuple(each.shape), each.dtype) for each in like]
