@@ -272,18 +272,20 @@ class Trials:
                 )
 
 
-def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> Dock:
+def summon(
+    workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket, trusted: bool = False
+) -> Dock:
     """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return Dock(workers.take(), bench, rack, cache=cache, watch=watch)
+    return Dock(workers.take(), bench, rack, cache=cache, watch=watch, trusted=trusted)
 
 
 @contextmanager
-def control_dock(summon: Callable[[], Dock]) -> Iterator[Dock]:
+def control_dock(summon: Callable[..., Dock]) -> Iterator[Dock]:
     """The reference on trial against itself, in a worker that no candidate was ever in.
 
     It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
     """
-    with closing(summon()) as dock:
+    with closing(summon(trusted=True)) as dock:
         dock.load(f"{dock.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
         yield dock
 

@@ -2,6 +2,8 @@
 
 import socket
 import time
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from made_up_workers import Worker
 
 from pytest_kernelbench.evaluation import devices
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import Dock, Rack
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
 
@@ -21,12 +24,12 @@ def worker():
     return Worker()
 
 
-@pytest.fixture
-def dock(worker):
+@contextmanager
+def dock_of(worker, **options):
     bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
     owner, judge = socket.socketpair()
     with owner, judge:
-        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
+        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge, **options)
         dock.wait_until_ready()
         worker.dock = dock
         dock.have_slots(2)
@@ -34,6 +37,12 @@ def dock(worker):
         yield dock
         dock.close()
         dock.rack.close()
+
+
+@pytest.fixture
+def dock(worker):
+    with dock_of(worker) as dock:
+        yield dock
 
 
 def answer_rightly(dock, slots):
@@ -83,6 +92,20 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, m
 def test_what_the_judge_tidies_up_before_a_sweep_is_not_in_its_time(dock, monkeypatch):
     monkeypatch.setattr(devices, "leave_room", lambda device, wanted: time.sleep(0.2))
     assert dock.sweep(dock.slots) < 150
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_who_computes_unasked_is_void_unless_only_the_reference_is_in_there(worker, monkeypatch, trusted):
+    ticks = count(step=1.0)
+    monkeypatch.setattr(worker, "cpu_seconds", lambda: next(ticks))
+    with dock_of(worker, trusted=trusted) as dock:
+        if trusted:
+            dock.refresh(dock.slots)
+            return
+        with pytest.raises(CandidateFailed) as failure:
+            dock.refresh(dock.slots)
+    assert failure.value.detail == "computed for 1000 ms while nothing was asked of it"
+    assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
 
 
 def test_a_dock_is_closed_once(dock):
