@@ -167,7 +167,6 @@ class Dock:
             "seed": bench.seed,
             "cache": str(cache),
             "architecture": devices.architecture(bench.device),
-            "threads": devices.threads(),
         }
         messages.send(worker.connection, question)
 

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation import devices, messages, sandbox
 
 START_TIMEOUT_S = 60.0
 
@@ -76,7 +76,7 @@ class WorkerServer:
         """Have a worker start, beside what the judge does."""
         if self._next is None:
             self._next, self._has_started = self.fork(), False
-            messages.send(self._next.connection, {"ask": "start"})
+            messages.send(self._next.connection, {"ask": "start", "threads": devices.threads()})
 
     def settle(self) -> None:
         """Wait until the worker that was called up has started; one that cannot is given up."""

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
@@ -32,7 +32,7 @@ class Service:
             with socket.socket(fileno=connection) as worker:
                 os.close(ending)
                 question, _ = messages.receive(worker)
-                assert question == {"ask": "start"}
+                assert question == {"ask": "start", "threads": devices.threads()}
                 answer = next(self._answers)
                 if answer is not None:
                     messages.send(worker, answer)

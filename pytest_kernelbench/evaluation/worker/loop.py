@@ -71,8 +71,9 @@ class _Bench:
         self._device = device
         self._folder = folder
 
-    def start(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
-        """Start the device."""
+    def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Start the threads and the device."""
+        torch.set_num_threads(question["threads"])
         self._stopwatch = Stopwatch(self._device)
         self._stopwatch.settle()
         return {"started": True}
@@ -82,7 +83,6 @@ class _Bench:
         self._cache = Path(question["cache"])
         self._architecture = question["architecture"]
         inline.use_cache(self._cache)
-        torch.set_num_threads(question["threads"])
         torch.set_grad_enabled(False)
         compute_in_float32()
         self._seed = question["seed"]
