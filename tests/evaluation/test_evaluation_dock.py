@@ -94,6 +94,17 @@ def test_what_the_judge_tidies_up_before_a_sweep_is_not_in_its_time(dock, monkey
     assert dock.sweep(dock.slots) < 150
 
 
+def test_who_computed_unasked_once_gets_other_inputs(dock, worker, monkeypatch):
+    readings = iter([0.0, 1.0, 1.0, 1.0])
+    monkeypatch.setattr(worker, "cpu_seconds", lambda: next(readings))
+    seen = []
+    monkeypatch.setattr(devices, "settle", lambda device: seen.append(dock.slots[0].inputs[0].tensor.clone()))
+    drawn = dock.refresh(dock.slots)
+    first, second = seen
+    assert not torch.equal(first, second)
+    assert torch.equal(second, drawn[0].values()[0])
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_who_computes_unasked_is_void_unless_only_the_reference_is_in_there(worker, monkeypatch, trusted):
     ticks = count(step=1.0)
