@@ -170,7 +170,8 @@ class Dock:
             "cache": str(cache),
             "architecture": devices.architecture(bench.device),
         }
-        messages.send(worker.connection, question)
+        with suppress(messages.ConnectionEnded):
+            messages.send(worker.connection, question)
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:

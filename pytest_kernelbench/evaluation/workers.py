@@ -79,8 +79,8 @@ class WorkerServer:
             messages.send(self._next.connection, {"ask": "start", "threads": devices.threads()})
 
     def settle(self) -> None:
-        """Wait until the worker that was called up has started; one that cannot is given up."""
-        if self._next is None or self._has_started:
+        """Wait until the worker that was called up has started; one that cannot, or has ended since, is given up."""
+        if self._next is None or (self._has_started and not select.select([self._next.connection], [], [], 0)[0]):
             return
         try:
             answer, _ = messages.receive(self._next.connection, timeout_s=START_TIMEOUT_S)
@@ -96,8 +96,11 @@ class WorkerServer:
 
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
-        self.call_up()
-        self.settle()
+        for _ in range(2):
+            self.call_up()
+            self.settle()
+            if self._next is not None:
+                break
         worker, self._next = self._next, None
         if worker is None:
             raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")

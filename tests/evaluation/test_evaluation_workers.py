@@ -10,6 +10,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
+STARTED = {"started": True}
+
 
 class Service:
     """Gives the judge socket ends as the real service does; each worker answers its first question with ``answers``."""
@@ -18,6 +20,7 @@ class Service:
         self.judge, self._ours = socket.socketpair()
         self._answers = iter(answers)
         self.forked = 0
+        self.workers = []
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -29,18 +32,22 @@ class Service:
                 return
             self.forked += 1
             messages.send(self._ours, {"warden": os.getpid()})
-            with socket.socket(fileno=connection) as worker:
-                os.close(ending)
-                question, _ = messages.receive(worker)
-                assert question == {"ask": "start", "threads": devices.threads()}
-                answer = next(self._answers)
-                if answer is not None:
-                    messages.send(worker, answer)
+            os.close(ending)
+            self.workers.append(socket.socket(fileno=connection))
+            question, _ = messages.receive(self.workers[-1])
+            assert question == {"ask": "start", "threads": devices.threads()}
+            answer = next(self._answers)
+            if answer is not None:
+                messages.send(self.workers[-1], answer)
+            if answer != STARTED:
+                self.workers[-1].close()
 
     def close(self):
         self.judge.close()
         self._thread.join()
         self._ours.close()
+        for worker in self.workers:
+            worker.close()
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def served(monkeypatch):
 
 
 def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
-    service, workers = served({"started": True}, {"started": True})
+    service, workers = served(STARTED, STARTED)
     workers.call_up()
     workers.call_up()
     workers.settle()
@@ -71,9 +78,18 @@ def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
 
 
 def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
-    service, workers = served({"raised": "OutOfMemoryError: no room"}, {"started": True})
+    service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED)
     workers.call_up()
     workers.settle()
+    workers.take().close()
+    assert service.forked == 2
+
+
+def test_one_that_ended_while_it_waited_is_replaced(served):
+    service, workers = served(STARTED, STARTED)
+    workers.call_up()
+    workers.settle()
+    service.workers[0].close()
     workers.take().close()
     assert service.forked == 2
 
@@ -83,7 +99,7 @@ def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
     [({"raised": "RuntimeError: no driver"}, "RuntimeError: no driver"), (None, "its process ended")],
 )
 def test_where_none_starts_the_harness_says_so(served, answer, said):
-    _, workers = served(answer)
+    _, workers = served(answer, answer)
     with pytest.raises(HarnessError) as error:
         workers.take()
     assert str(error.value) == f"a worker does not start ({said}); check that the device has memory left"
