@@ -73,10 +73,13 @@ def held_bytes(device: str) -> int:
     return torch.cuda.memory_reserved() if device == "cuda" else 0
 
 
+def _unused_bytes(device: str) -> int:
+    return held_bytes(device) - torch.cuda.memory_allocated() if device == "cuda" else 0
+
+
 def obtainable_bytes(device: str) -> int:
     """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
-    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated() if device == "cuda" else 0
-    return free_bytes(device) + kept
+    return free_bytes(device) + _unused_bytes(device)
 
 
 def memory_bytes(device: str) -> int:
@@ -98,7 +101,7 @@ def leave_room(device: str, wanted_bytes: int | None = None) -> None:
     Nothing is given back where ``wanted_bytes`` are free (None: it is not known how much is wanted).
     """
     if device == "cuda":
-        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        unused = _unused_bytes(device)
         if unused > SPARED * memory_bytes(device) and (wanted_bytes is None or free_bytes(device) < wanted_bytes):
             torch.cuda.empty_cache()
 

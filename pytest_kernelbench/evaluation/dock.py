@@ -170,8 +170,7 @@ class Dock:
             "cache": str(cache),
             "architecture": devices.architecture(bench.device),
         }
-        with suppress(messages.ConnectionEnded):
-            messages.send(worker.connection, question)
+        self._send(question)
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:
@@ -401,10 +400,13 @@ class Dock:
     def _put(
         self, question: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
     ) -> dict[str, Any]:
+        self._send(question, descriptors)
+        return self._answer(timeout_s=timeout_s, doing=doing, on_error=on_error)
+
+    def _send(self, question: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         # A worker that is gone cannot be written to; what it left to read says how it ended.
         with suppress(messages.ConnectionEnded):
             messages.send(self._worker.connection, question, descriptors)
-        return self._answer(timeout_s=timeout_s, doing=doing, on_error=on_error)
 
     def _answer(self, *, timeout_s: float, doing: str, on_error: Outcome) -> dict[str, Any]:
         try:

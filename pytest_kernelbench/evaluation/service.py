@@ -28,10 +28,6 @@ def main(owner_descriptor: int, device: str) -> None:
     owner = socket.socket(fileno=owner_descriptor)
     import torch  # noqa: F401  (before the fork: this is what makes it warm)
 
-    has_triton = device == "cuda" and importlib.util.find_spec("triton") is not None
-    if has_triton:
-        import triton.language  # noqa: F401
-
     from pytest_kernelbench.evaluation import judge, worker
 
     isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
@@ -43,7 +39,7 @@ def main(owner_descriptor: int, device: str) -> None:
     owner.close()
     theirs.close()
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
-        if has_triton:
+        if device == "cuda" and importlib.util.find_spec("triton"):
             # Beside the judge, which starts CUDA and makes its inputs.
             from pytest_kernelbench.evaluation import triton_ready
 
