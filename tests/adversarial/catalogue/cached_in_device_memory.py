@@ -2,7 +2,7 @@
 
 TASK = "relu"
 DEVICE = "cuda"
-OUTCOMES = {"void", "not_fast"}
+OUTCOMES = {"incorrect", "void", "not_fast"}
 
 CHEAT = """
 import torch

@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "cuda"
-OUTCOMES = {"void"}
+OUTCOMES = {"incorrect", "void"}
 
 CHEAT = """
 import torch
