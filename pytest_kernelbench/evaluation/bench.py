@@ -30,6 +30,9 @@ ORIGINALS = 3
 AT_ONCE_BYTES = 2 << 30
 REFRESHED = "refreshed"
 
+# Of each output, by kind of inputs; None for integers, which must be equal.
+Tolerances = dict[str, list[Tolerance | None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -61,9 +64,20 @@ class Check:
 
 
 class Bench:
-    """One task, ready to judge by. Raises HarnessError when the reference itself does not run."""
+    """One task, ready to judge by. Raises HarnessError when the reference itself does not run.
 
-    def __init__(self, task_id: str, source: str, *, seed: int, device: str) -> None:
+    ``tolerances`` by kind of inputs, where they were measured for this task before; measured ones are added.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        source: str,
+        *,
+        seed: int,
+        device: str,
+        tolerances: Tolerances | None = None,
+    ) -> None:
         self.task_id = task_id
         self.source = source
         self.seed = seed
@@ -93,7 +107,7 @@ class Bench:
         self._checks: dict[int, Check] = {}
         self._originals: list[list[Any]] = [self.example_inputs]
         self._n_originals: int | None = None
-        self._tolerances: dict[str, list[Tolerance | None]] = {}
+        self._tolerances = {} if tolerances is None else tolerances
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
         self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
         self._traffic = traffic(self.example_inputs, self.example_outputs)

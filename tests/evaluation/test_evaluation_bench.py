@@ -25,9 +25,9 @@ class Workers:
     settle = call_up
 
 
-def bench_of(forward, inputs=BATCH, n=500):
+def bench_of(forward, inputs=BATCH, n=500, **known):
     made = task("9_batch", f"def forward(self, x, *more):\n    return {forward}", inputs=inputs, n=n)
-    return Bench(made.id, made.source, seed=0, device="cpu")
+    return Bench(made.id, made.source, seed=0, device="cpu", **known)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,18 @@ def test_float64_is_asked_once_for_each_kind_of_inputs():
     assert len(asked) == 3
 
 
+def test_tolerances_of_an_earlier_request_are_not_measured_again():
+    tolerances = {}
+    bench_of("torch.relu(x)", tolerances=tolerances).measure_tolerances(["task"])
+    again = bench_of("torch.relu(x)", tolerances=tolerances)
+    asked = []
+    again._exact_model.register_forward_pre_hook(lambda *_: asked.append(1))
+    again.measure_tolerances(["task"])
+    assert not asked
+    (expected,) = again.answers_to(again.check(0, "task"))
+    assert [expected.tolerance] == tolerances["task"]
+
+
 def test_without_a_float64_kernel_kernelbench_s_tolerance_holds():
     bench = bench_of("torch.relu(x)")
 
@@ -123,7 +135,7 @@ def test_a_task_s_tensors_go_with_its_last_trial():
     owner, judge = socket.socketpair()
     gc.disable()
     try:
-        trials = Trials(request, judge, Workers(), device="cpu", hardware_id="cpu", clocks=NoClocks())
+        trials = Trials(request, judge, Workers(), device="cpu", hardware_id="cpu", clocks=NoClocks(), tolerances={})
         trials._bench.answers_to(trials._bench.check(0, "task"))
         kept = [weakref.ref(each) for each in (trials._bench, trials._bench.example_inputs[0])]
         trials.close()
