@@ -6,7 +6,9 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from itertools import takewhile
+from pathlib import Path
 
+GPU_FACT = re.compile(r"^([^:\n]+):[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$")
 
 
@@ -36,6 +38,15 @@ def uuids_in(listing: str) -> list[str]:
             found.pop()
         found.append(row["uuid"])
     return found
+
+
+def device_file(uuid: str, facts: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
+    """Path of the device file of a GPU; None where the driver does not tell: of a part of one (MIG), or in WSL."""
+    for path in facts.glob("*/information"):
+        of = dict(GPU_FACT.findall(path.read_text()))
+        if of.get("GPU UUID") == uuid:
+            return f"/dev/nvidia{of['Device Minor']}"
+    return None
 
 
 def _nvidia_smi() -> str:

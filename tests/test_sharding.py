@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from project import Project
 
-from pytest_kernelbench.gpus import uuids_in, visible_gpus
+from pytest_kernelbench.gpus import device_file, uuids_in, visible_gpus
 from pytest_kernelbench.sharding import SECONDS, LongestFirst, Sharding
 
 LISTING = """\
@@ -24,6 +24,18 @@ def test_gpus_are_those_that_the_caller_sees():
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,-1,2"}, lambda: LISTING) == ["1"]
     assert visible_gpus({}, lambda: LISTING) == ["GPU-aaaa", "MIG-cccc", "MIG-dddd"]
     assert uuids_in("No devices found.\n") == []
+
+
+def test_a_gpu_has_a_device_file(tmp_path):
+    for bus, minor, uuid in (("0000:00:06.0", 1, "GPU-aaaa"), ("0000:00:07.0", 0, "GPU-bbbb")):
+        (tmp_path / bus).mkdir()
+        (tmp_path / bus / "information").write_text(
+            f"Model: \t\t NVIDIA H200\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}\nGPU Excluded:\t No\n"
+        )
+    assert device_file("GPU-aaaa", tmp_path) == "/dev/nvidia1"
+    assert device_file("GPU-bbbb", tmp_path) == "/dev/nvidia0"
+    assert device_file("MIG-cccc", tmp_path) is None
+    assert device_file("GPU-aaaa", tmp_path / "missing") is None
 
 
 def config_with(**options):

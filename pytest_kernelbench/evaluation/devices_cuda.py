@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.gpus import device_file
+
 # NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
 HOLDS_BACK = {
     "software power cap": 0x4,
@@ -34,6 +36,12 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
     }
+
+
+@cache
+def gpu_file() -> str | None:
+    """Path of the current GPU's device file, None where that is not known."""
+    return device_file(_uuid())
 
 
 class Clocks:

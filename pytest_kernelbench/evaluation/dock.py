@@ -137,7 +137,7 @@ class Rack:
 class Dock:
     """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails.
 
-    Until the candidate is loaded, what fails is the harness. ``trusted``: nothing but the reference will be in it.
+    Until the candidate is loaded, what fails is the harness.
     """
 
     def __init__(
@@ -148,13 +148,11 @@ class Dock:
         *,
         cache: Path,
         watch: socket.socket,
-        trusted: bool = False,
     ) -> None:
         self._worker = worker
         self.bench = bench
         self.rack = rack
         self._watch = watch
-        self._trusted = trusted
         self._attached = 0
         self._ready = False
         self._closed = False
@@ -270,10 +268,6 @@ class Dock:
     @contextmanager
     def idle(self) -> Iterator[None]:
         """A time in which nothing is asked of the worker, so that it must not compute."""
-        if self._trusted:
-            # After its start it may: 8 to 40 ms of a new process, on an H200.
-            yield
-            return
         started, cpu_before = time.perf_counter(), self._worker.cpu_seconds()
         yield
         worked = self._worker.cpu_seconds() - cpu_before

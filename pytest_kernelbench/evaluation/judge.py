@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import as_completed, wait
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, devices, lock, messages
-from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.bench import Bench, Tolerances
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.plausibility import Suspicion
@@ -52,10 +53,20 @@ KERNEL_OF_A_LIBRARY = re.compile(
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends."""
     hardware, clocks = devices.describe(device), devices.clocks(device)
+    tolerances: defaultdict[str, Tolerances] = defaultdict(dict)
 
     def answer(request: dict[str, Any]) -> None:
         with closing(
-            Trials(request, owner, workers, device=device, hardware_id=hardware["id"], clocks=clocks)
+            Trials(
+                request,
+                owner,
+                workers,
+                device=device,
+                hardware_id=hardware["id"],
+                clocks=clocks,
+                # Computing in float64 what they rest on was a fifth of all work on an H200.
+                tolerances=tolerances[request["source"]],
+            )
         ) as trials:
             if "max_slowdown" in request:
                 messages.send(owner, {"comparison": trials.comparison(request["max_slowdown"]).to_json()})
@@ -92,6 +103,7 @@ class Trials:
         device: str,
         hardware_id: str,
         clocks: devices.Clocks,
+        tolerances: Tolerances,
     ) -> None:
         self._workers = workers
         self._device = device
@@ -105,7 +117,9 @@ class Trials:
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
             workers.call_up()
-            self._bench = Bench(request["task"], request["source"], seed=request["seed"], device=device)
+            self._bench = Bench(
+                request["task"], request["source"], seed=request["seed"], device=device, tolerances=tolerances
+            )
             workers.settle()
         self._held_by_others = devices.bytes_of_others(device)
         self._rack = Rack(self._bench)
@@ -272,20 +286,18 @@ class Trials:
                 )
 
 
-def summon(
-    workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket, trusted: bool = False
-) -> Dock:
+def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> Dock:
     """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return Dock(workers.take(), bench, rack, cache=cache, watch=watch, trusted=trusted)
+    return Dock(workers.take(), bench, rack, cache=cache, watch=watch)
 
 
 @contextmanager
-def control_dock(summon: Callable[..., Dock]) -> Iterator[Dock]:
+def control_dock(summon: Callable[[], Dock]) -> Iterator[Dock]:
     """The reference on trial against itself, in a worker that no candidate was ever in.
 
     It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
     """
-    with closing(summon(trusted=True)) as dock:
+    with closing(summon()) as dock:
         dock.load(f"{dock.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
         yield dock
 

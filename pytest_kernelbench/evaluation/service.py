@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from pytest_kernelbench.evaluation import messages, sandbox
 from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.gpus import device_file
 
 
 def main(owner_descriptor: int, device: str) -> None:
@@ -35,7 +36,9 @@ def main(owner_descriptor: int, device: str) -> None:
     if os.fork() == 0:
         sandbox.end_with_parent()
         ours.close()
-        _exit_after(lambda: judge.serve(owner, WorkerServer(theirs), device=device, isolation=isolation_of[device]))
+        sandbox.reach_one_gpu(isolation_of[device], device_file(os.environ.get("CUDA_VISIBLE_DEVICES", "")))
+        workers = WorkerServer(theirs, device)
+        _exit_after(lambda: judge.serve(owner, workers, device=device, isolation=isolation_of[device]))
     owner.close()
     theirs.close()
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
@@ -51,12 +54,11 @@ def main(owner_descriptor: int, device: str) -> None:
             except messages.ConnectionEnded:
                 return
             connection, ending = descriptors
-            sees = "cpu" if question["builder"] else device
             warden = os.fork()
             if warden == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 ours.close()
-                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation_of[sees], sees))
+                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation_of, **question))
             os.close(connection)
             os.close(ending)
             messages.send(ours, {"warden": warden})
@@ -84,17 +86,19 @@ def _guard(
     connection: int,
     ending: int,
     folder: Path,
-    isolation: sandbox.Isolation,
+    isolation_of: Mapping[str, sandbox.Isolation],
     device: str,
+    gpu: str | None,
 ) -> None:
     """Warden: enters the sandbox, runs the worker below it, and tells how it ended."""
+    isolation = isolation_of[device]
     sandbox.end_with_parent()
     os.setsid()
     sandbox.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
     limits = sandbox.limits_for(device)
     private = Path(tempfile.mkdtemp(dir=folder))
-    sandbox.enter(isolation, private, limits, device=device)
+    sandbox.enter(isolation, private, limits, device=device, gpu=gpu)
     first = os.fork()
     if first == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -65,8 +65,9 @@ class WorkerServer:
     timed.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
+        self._device = device
         self._turn = threading.Lock()
         self._next: WorkerProcess | None = None
         self._has_started = False
@@ -111,7 +112,9 @@ class WorkerServer:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         with self._turn:
-            messages.send(self._control, {"builder": builder}, [theirs.fileno(), writing])
+            device = "cpu" if builder else self._device
+            what = {"device": device, "gpu": devices.gpu_file(device)}
+            messages.send(self._control, what, [theirs.fileno(), writing])
             theirs.close()
             os.close(writing)
             answer, _ = messages.receive(self._control, timeout_s=60)

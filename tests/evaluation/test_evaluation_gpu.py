@@ -260,3 +260,14 @@ def test_a_daemon_that_a_candidate_leaves_ends_with_it_and_files_are_read_only(e
     assert bad.outcome is Outcome.RUNTIME_ERROR
     assert "errno 30" in bad.detail
     assert good.outcome is Outcome.CORRECT, good.detail
+
+
+def test_a_candidate_reaches_no_other_gpu_of_the_host(evaluator):
+    counting = TORCH.format(
+        body="""import glob, os
+        ours = [each for each in glob.glob("/dev/nvidia[0-9]*") if os.major(os.stat(each).st_rdev) == 195]
+        raise RuntimeError(f"reaches {len(ours)}")"""
+    )
+    evaluation = one(evaluator, counting)
+    assert evaluation.outcome is Outcome.RUNTIME_ERROR
+    assert evaluation.detail.startswith("RuntimeError: reaches 1 ")

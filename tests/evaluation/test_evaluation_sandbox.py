@@ -311,6 +311,13 @@ def test_limits_leave_the_machine_some_memory():
     assert sandbox.limits_for("cuda").address_space_bytes is None
 
 
+def test_a_worker_reaches_its_own_gpu_only_and_a_builder_none():
+    files = [f"/dev/nvidia{name}" for name in ("0", "1", "10", "ctl", "-uvm")]
+    assert sandbox.files_to_hide(files, "cuda", "/dev/nvidia1") == ["/dev/nvidia0", "/dev/nvidia10"]
+    assert sandbox.files_to_hide(files, "cuda", None) == []
+    assert sandbox.files_to_hide(files, "cpu", None) == files
+
+
 def test_orphans_are_adopted_and_ended_where_there_is_no_process_namespace():
     code = """
 import subprocess, time

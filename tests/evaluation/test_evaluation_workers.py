@@ -56,7 +56,7 @@ def served(monkeypatch):
 
     def serve(*answers):
         made.append(Service(*answers))
-        return made[-1], WorkerServer(made[-1].judge)
+        return made[-1], WorkerServer(made[-1].judge, "cpu")
 
     yield serve
     for service in made:
