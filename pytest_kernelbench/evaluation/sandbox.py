@@ -204,13 +204,6 @@ def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str, gp
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
-def reach_one_gpu(isolation: Isolation, gpu: str | None) -> None:
-    """Hide all GPUs but this one from this process and from all it forks; nothing is hidden where it is not known."""
-    if isolation.files and gpu is not None:
-        _unshare(_CLONE_NEWNS)
-        _hide_gpus("cuda", gpu)
-
-
 def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
     """Wait for ``worker`` and return its wait status, ending its tree when it grows beyond the limits.
 
@@ -292,8 +285,7 @@ def _unshare(flags: int) -> None:
 
 
 def _hide_gpus(device: str, own: str | None) -> None:
-    # Who builds while another is timed must not reach the device; and CUDA, which opens each GPU that it can reach,
-    # starts in 0.36 s in place of 0.55 where a process beside it does the same on another GPU (two H200).
+    # Who builds while another is timed must not reach the device, and who has one of his own must not reach another's.
     for node in map(Path, files_to_hide(map(str, Path("/dev").glob("nvidia*")), device, own)):
         if node.is_char_device() and ctypes.CDLL(None).mount(b"/dev/null", bytes(node), None, _MS_BIND, None) != 0:
             raise OSError(f"cannot hide {node}")

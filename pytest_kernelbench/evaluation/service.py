@@ -20,7 +20,6 @@ from pathlib import Path
 
 from pytest_kernelbench.evaluation import messages, sandbox
 from pytest_kernelbench.evaluation.workers import WorkerServer
-from pytest_kernelbench.gpus import device_file
 
 
 def main(owner_descriptor: int, device: str) -> None:
@@ -36,7 +35,6 @@ def main(owner_descriptor: int, device: str) -> None:
     if os.fork() == 0:
         sandbox.end_with_parent()
         ours.close()
-        sandbox.reach_one_gpu(isolation_of[device], device_file(os.environ.get("CUDA_VISIBLE_DEVICES", "")))
         workers = WorkerServer(theirs, device)
         _exit_after(lambda: judge.serve(owner, workers, device=device, isolation=isolation_of[device]))
     owner.close()
