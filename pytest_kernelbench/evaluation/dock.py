@@ -361,6 +361,7 @@ class Dock:
     def profile(self, slot: JudgeSlot) -> Profile:
         """What torch's profiler records of one call, as the worker tells."""
         answer = self._ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
+        self._must_match(answer)
         names = answer.get("operators"), answer.get("kernels")
         if not all(isinstance(each, list) for each in names):
             raise self._forged("profile")

@@ -58,11 +58,16 @@ def late_work(late_ms: Sequence[float], reference_late_ms: Sequence[float]) -> S
     return Suspicion("side_stream", f"works for {median(late_ms):.4g} ms after its own stream has ended")
 
 
+def longest_busy_ms(timing: Timing) -> float:
+    """For how long a call's kernels may keep a GPU busy."""
+    return BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS
+
+
 def hidden_work(timing: Timing, busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
     """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last."""
     if busy_ms is None and control_busy_ms is not None:
         return Suspicion("hidden_work", "its kernels leave no record, and those of the reference do")
-    if busy_ms is None or busy_ms <= BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS:
+    if busy_ms is None or busy_ms <= longest_busy_ms(timing):
         return None
     return Suspicion(
         "hidden_work",

@@ -82,12 +82,15 @@ class Stopwatch:
         self._synchronize()
         return (self._clock() - ended) / 1e6
 
-    def profile(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Profile:
-        """What torch's profiler records of one call: operators, and on a GPU kernels on any stream (by CUPTI)."""
+    def profile(self, module: torch.nn.Module, inputs: Sequence[Any]) -> tuple[Profile, Any]:
+        """What torch's profiler records of one call: operators, and on a GPU kernels on any stream (by CUPTI).
+
+        With it, the call's output.
+        """
         device = {"use_device": "cuda"} if self._cuda else {}
         self.settle()
         with self._profile(use_cpu=True, use_kineto=True, **device) as profile:
-            module(*inputs)
+            output = module(*inputs)
             self.settle()
         events = list(profile.kineto_results.events())
         on_device = [event for event in events if event.device_type() == self._device_type]
@@ -96,11 +99,12 @@ class Stopwatch:
         for start, end in spans_ns:
             busy_ns += max(0, end - max(start, until))
             until = max(until, end)
-        return Profile(
+        profiled = Profile(
             busy_ms=busy_ns / 1e6 if busy_ns else None,
             operators=sorted({event.name().replace("::", ".") for event in events if "aten::" in event.name()}),
             kernels=sorted({event.name() for event in on_device}),
         )
+        return profiled, output
 
     def chill(self) -> None:
         """Leave nothing of use in a CPU's caches; a GPU's are flushed before every call."""
