@@ -181,6 +181,10 @@ class Dock:
             self._closed = True
             self._worker.kill()
 
+    def spent_seconds(self) -> float:
+        """CPU time of the worker so far, and of all that it started."""
+        return self._worker.spent_seconds()
+
     def wait_until_ready(self) -> None:
         """Raises HarnessError when the worker cannot load the reference."""
         if self._ready:

@@ -25,11 +25,10 @@ from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench, Tolerances
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
-from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
-from pytest_kernelbench.evaluation.timekeeping import Measured, Timekeeper, block, slots_of_block, slots_to_time
-from pytest_kernelbench.evaluation.verification import Verifier
+from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_of_block, slots_to_time
+from pytest_kernelbench.evaluation.verification import Retrial, Verifier, decide
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -200,7 +199,7 @@ class Trials:
                         suspicion = None
                         if self._verifier.is_suspect(dock, measured):
                             dock.close()
-                            measured, suspicion = self._retrials(source)
+                            measured, suspicion = decide(self._retrials(source))
                 except torch.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from None
                 finally:
@@ -232,6 +231,7 @@ class Trials:
         return Evaluation(
             source_sha256=sha256_of(source),
             outcome=Outcome.CORRECT,
+            detail=measured.remark,
             reference_ms=timing.reference_ms,
             candidate_ms=timing.candidate_ms,
             floor_ms=self._bench.floor_ms,
@@ -243,20 +243,13 @@ class Trials:
             seconds=_rounded(seconds),
         )
 
-    def _retrials(self, source: str) -> tuple[Measured, Suspicion | None]:
-        """Time a suspect again, each time in a new worker.
-
-        Convicted is who is suspect twice, and who is so once must be found innocent twice: on a busy machine one
-        retrial in thirty is mistaken, either way.
-        """
-        suspect = innocent = 0
-        while suspect < 2 and innocent < 1 + suspect:
+    def _retrials(self, source: str) -> Iterator[Retrial]:
+        """A suspect timed again, each time in a new worker."""
+        while True:
             with closing(self._summon()) as dock:
                 dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-                measured, suspicion = self._verifier.retrial(dock, self._seconds_per_call)
-            suspect += suspicion is not None
-            innocent += suspicion is None
-        return measured, suspicion
+                again = self._verifier.retrial(dock, self._seconds_per_call)
+            yield again
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
         """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""

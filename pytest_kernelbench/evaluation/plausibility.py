@@ -30,6 +30,10 @@ REFERENCE_ROUNDING_MS = {"cpu": 0.0, "cuda": 0.005}
 FLOOR_COUNTS = {"cpu": 0.5, "cuda": 0.9}
 
 
+# What a clock says, other processes that want the same cores may say.
+BY_THE_CLOCK = frozenset({"clock_disagreement", "slowed_reference"})
+
+
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """A flag of the catalogue and its evidence."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -35,11 +36,21 @@ class Block(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A timing, the least that surrounded a pair, and what the device was seen doing after the candidate's calls."""
+    """A timing, the least that surrounded a pair, and what the device was seen doing after the candidate's calls.
+
+    ``remark`` says what else there is to know of it.
+    """
 
     timing: Timing
     around_pair_ms: float
     late: Suspicion | None = None
+    remark: str = ""
+
+    def without_claim(self, why: str) -> Measured:
+        """The same, against a reference that takes no longer: not faster."""
+        equal = self.timing.against(self.timing.reference_ms / self.timing.speedup)
+        timing = replace(equal, speedup=min(1.0, equal.speedup))
+        return self._replace(timing=timing, remark=f"not counted as faster: {why}")
 
 
 class Timekeeper:

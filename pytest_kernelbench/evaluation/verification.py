@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.plausibility import (
+    BY_THE_CLOCK,
     CLOCKS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
@@ -72,6 +76,41 @@ class Control:
         )
 
 
+class Retrial(NamedTuple):
+    """What a suspect's second timing says, and what disturbed it, if anything did."""
+
+    measured: Measured
+    suspicion: Suspicion | None
+    disturbance: str | None
+
+    @property
+    def excuse(self) -> str | None:
+        """Why the suspicion convicts nobody."""
+        by_the_clock = self.suspicion is not None and self.suspicion.flag in BY_THE_CLOCK
+        return self.disturbance if by_the_clock else None
+
+
+def decide(retrials: Iterator[Retrial]) -> tuple[Measured, Suspicion | None]:
+    """The timing that counts, and what convicts the candidate; as many retrials are made as that needs.
+
+    Convicted is who is suspect twice, and who is so once must be found innocent twice: on a busy machine one retrial in
+    thirty is mistaken, either way. So must who is timed while others use the cores; there, who is suspect twice by the
+    clock alone is not convicted, and has nothing from his claim.
+    """
+    suspect = innocent = excused = 0
+    doubtful = False
+    for again in retrials:
+        doubtful = doubtful or again.suspicion is not None or again.disturbance is not None
+        innocent += again.suspicion is None
+        excused += again.excuse is not None
+        suspect += again.suspicion is not None and again.excuse is None
+        if suspect == 2 or innocent == 1 + doubtful:
+            return again.measured, again.suspicion
+        if excused == 2:
+            return again.measured.without_claim(again.excuse), None
+    raise AssertionError("retrials never end")
+
+
 class Verifier:
     """Verifies the timings of one task's candidates; the control is measured when it is first needed.
 
@@ -115,7 +154,7 @@ class Verifier:
         control = self._known_control
         return self._objection(measured, wall_ms, control) is not None or not self._is_supported(timing, control)
 
-    def retrial(self, dock: Dock, seconds_per_call: float) -> tuple[Measured, Suspicion | None]:
+    def retrial(self, dock: Dock, seconds_per_call: float) -> Retrial:
         """Time a suspect again, in a new worker and taking turns with the control.
 
         Neither one slow moment of the machine must convict, nor one slow process: of 20 processes on an H100, one's
@@ -129,6 +168,7 @@ class Verifier:
         with self._control_beside(dock) as control_dock:
             with of_control():
                 slots = slots_to_time(control_dock, seconds_per_call)
+            neighbours = Neighbours(lambda: time.process_time() + dock.spent_seconds() + control_dock.spent_seconds())
 
             def time_control() -> None:
                 dock.give_room()
@@ -152,9 +192,10 @@ class Verifier:
                 objection = self._objection(measured, min(own_ms), control, seen_ms)
                 if objection is None and len(own_ms) >= LEAST_SWEEPS:
                     break
+            disturbance = neighbours.disturbance()
         if measured.timing.speedup_low is not None:
             measured = measured._replace(timing=lesser(measured.timing, beside_control(measured.timing, warm)))
-        return measured, objection
+        return Retrial(measured, objection, disturbance)
 
     @contextmanager
     def _control_beside(self, dock: Dock) -> Iterator[Dock]:

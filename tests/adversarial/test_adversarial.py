@@ -117,7 +117,11 @@ def test_a_cheat_gains_nothing(court, device, protocol, name):
     evaluation, margin = court.verdict(device, protocol, name, "CHEAT")
     assert not evaluation.fast(margin=margin), evaluation
     ended = "not_fast" if evaluation.correct else evaluation.outcome.value
-    assert ended in ROWS[name]["OUTCOMES"] | ALSO_UNDER.get(protocol, set()), evaluation
+    allowed = ROWS[name]["OUTCOMES"] | ALSO_UNDER.get(protocol, set())
+    if evaluation.detail.startswith("not counted as faster: other processes "):
+        # Where others use the cores, the clock alone convicts nobody.
+        allowed = allowed | {"not_fast"}
+    assert ended in allowed, evaluation
     assert evaluation.detail.isprintable()
 
 

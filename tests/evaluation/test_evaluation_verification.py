@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
-from pytest_kernelbench.evaluation.verification import Verifier, beside_control, lesser
+from pytest_kernelbench.evaluation.verification import Retrial, Verifier, beside_control, decide, lesser
 
 
 @dataclass
@@ -78,6 +80,52 @@ def test_one_long_record_of_a_call_is_made_again_on_new_inputs_and_every_answer_
     assert verifier._busy(dock, 1.03) == least_ms
     assert dock.asked == ["refresh", "profile", "check"] * calls
     assert verifier._busy(Profiled(7.0), math.inf) == 7.0
+
+
+BUSY = "other processes used 60% of the cores while it was timed"
+CLOCK, HIDDEN = Suspicion("clock_disagreement", "two clocks"), Suspicion("hidden_work", "its kernels")
+
+
+def retrials(*found):
+    """One for each pair of a suspicion and a disturbance; the speed-up says which one it is."""
+    for number, (suspicion, disturbance) in enumerate(found, start=1):
+        timing = paired_timing([1.0 + number] * 12, [1.0] * 12)
+        yield Retrial(Measured(timing, 0.0), suspicion, disturbance)
+    raise AssertionError("one retrial too many")
+
+
+@pytest.mark.parametrize(
+    ("found", "convicted"),
+    [
+        ([(None, None)], False),
+        ([(CLOCK, None), (CLOCK, None)], True),
+        ([(CLOCK, None), (None, None), (None, None)], False),
+        ([(None, BUSY), (None, None)], False),
+        ([(None, BUSY), (CLOCK, BUSY), (None, BUSY)], False),
+        ([(HIDDEN, BUSY), (HIDDEN, BUSY)], True),
+        ([(CLOCK, BUSY), (CLOCK, None), (HIDDEN, BUSY)], True),
+    ],
+)
+def test_a_suspect_is_tried_until_two_agree_on_a_machine_that_others_use_too(found, convicted):
+    measured, suspicion = decide(retrials(*found))
+    assert measured.timing.speedup == pytest.approx(len(found) + 1)
+    assert suspicion is (found[-1][0] if convicted else None)
+    assert measured.remark == ""
+
+
+def test_whom_only_the_clock_of_a_busy_machine_accuses_is_correct_and_not_fast():
+    measured, suspicion = decide(retrials((CLOCK, BUSY), (None, BUSY), (CLOCK, BUSY)))
+    assert suspicion is None
+    assert measured.remark == f"not counted as faster: {BUSY}"
+    assert measured.timing.speedup == 1.0
+
+
+@given(st.lists(st.tuples(*[st.floats(1e-3, 1e4)] * 2), min_size=1, max_size=20))
+def test_without_its_claim_nothing_is_fast(pairs):
+    timing = paired_timing(*zip(*pairs, strict=True))
+    less = Measured(timing, 0.0).without_claim("so it is").timing
+    assert less.speedup <= min(1.0, timing.speedup)
+    assert less.candidate_ms == timing.candidate_ms
 
 
 def test_a_slowed_reference_leaves_no_more_than_the_control_says():

@@ -1,0 +1,62 @@
+"""Others on the same cores are counted, and what is ours is not."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pytest_kernelbench.evaluation.neighbours import Neighbours, busy_seconds, spent_seconds
+
+STAT = """\
+cpu  300 0 300 9000 0 0 0 0 0 0
+cpu0 100 10 100 4000 50 1 2 3 0 0
+cpu1 200 0 200 5000 0 0 0 0 0 0
+cpu10 7 0 0 0 0 0 0 0 0 0
+intr 5 0
+"""
+BURN = "import time\nuntil = time.process_time() + {seconds}\nwhile time.process_time() < until: pass\n"
+
+
+def loop():
+    return subprocess.Popen([sys.executable, "-c", BURN.format(seconds=60)])
+
+
+def test_a_core_works_when_it_neither_idles_nor_waits():
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert busy_seconds(STAT, {0}) == 216 / ticks
+    assert busy_seconds(STAT, {0, 1}) == 616 / ticks
+    assert busy_seconds(STAT, {10, 11}) == 7 / ticks
+
+
+def test_time_of_children_that_ended_counts_as_their_parent_s():
+    burn = BURN.format(seconds=0.3)
+    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\nprint(flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        parent.stdout.readline()
+        assert spent_seconds(parent.pid) >= 0.25
+        parent.communicate(b"\n")
+    assert spent_seconds(parent.pid) == 0
+
+
+def test_neighbours_are_all_that_is_not_ours():
+    others = [loop() for _ in os.sched_getaffinity(0)]
+    try:
+        everybody = Neighbours(time.process_time)
+        nobody = Neighbours(lambda: time.process_time() + sum(spent_seconds(each.pid) for each in others))
+        started = time.perf_counter()
+        time.sleep(1.5)
+        spent = sum(spent_seconds(each.pid) for each in others) / (time.perf_counter() - started) / len(others)
+        assert everybody.share() - nobody.share() == pytest.approx(spent, abs=0.1)
+        said = everybody.disturbance()
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
+    assert said.startswith("other processes used ")
+    assert said.endswith("% of the cores while it was timed")
+
+
+def test_who_is_alone_is_not_disturbed():
+    assert Neighbours(lambda: 1e6).disturbance() is None
