@@ -99,9 +99,24 @@ def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name in KEPT_ENVIRONMENT}
 
 
-def end_with_parent() -> None:
-    """Have the kernel kill this process when the one that forked it ends, however that happens."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def fork_bound() -> int:
+    """As ``os.fork``, but the kernel kills the child when this process ends, however that happens."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        try:
+            os.write(writing, b"bound")
+        except BrokenPipeError:
+            # On a busy machine the parent may have ended by now, and then nobody sends the signal.
+            os._exit(1)
+        os.close(writing)
+        return 0
+    os.close(writing)
+    os.read(reading, 5)
+    os.close(reading)
+    return child
 
 
 def give_up_privileges() -> None:

@@ -32,8 +32,7 @@ def main(owner_descriptor: int, device: str) -> None:
 
     isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
     ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        sandbox.end_with_parent()
+    if sandbox.fork_bound() == 0:
         ours.close()
         workers = WorkerServer(theirs, device)
         _exit_after(lambda: judge.serve(owner, workers, device=device, isolation=isolation_of[device]))
@@ -52,7 +51,7 @@ def main(owner_descriptor: int, device: str) -> None:
             except messages.ConnectionEnded:
                 return
             connection, ending = descriptors
-            warden = os.fork()
+            warden = sandbox.fork_bound()
             if warden == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 ours.close()
@@ -90,24 +89,21 @@ def _guard(
 ) -> None:
     """Warden: enters the sandbox, runs the worker below it, and tells how it ended."""
     isolation = isolation_of[device]
-    sandbox.end_with_parent()
     os.setsid()
     sandbox.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
     limits = sandbox.limits_for(device)
     private = Path(tempfile.mkdtemp(dir=folder))
     sandbox.enter(isolation, private, limits, device=device, gpu=gpu)
-    first = os.fork()
+    first = sandbox.fork_bound()
     if first == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        sandbox.end_with_parent()
-        process = os.fork()
+        process = sandbox.fork_bound()
         if process == 0:
             os.close(ending)
             # A group of its own: kill(0) and killpg reach nobody else.
             os.setsid()
             sandbox.give_up_privileges()
-            sandbox.end_with_parent()
             _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
         os.close(connection)
         status = sandbox.watch(process, isolation, limits)

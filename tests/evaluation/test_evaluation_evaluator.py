@@ -259,7 +259,9 @@ def test_a_slow_process_convicts_nobody(evaluator, deadlines_s):
 def test_who_is_suspect_in_every_process_is_convicted(evaluator):
     slowing = SLOW_IN_ITS_FIRST_PROCESSES.format(deadlines=[]).replace("if to_wait_for", "if True")
     evaluation = one(evaluator, HONEST_RELU.replace("class ", f"{slowing}\nclass ", 1))
-    assert evaluation.outcome is Outcome.VOID, evaluation
+    assert not evaluation.fast(margin=evaluator.margin), evaluation
+    if not evaluation.detail.startswith("not counted as faster: other processes used "):
+        assert evaluation.outcome is Outcome.VOID, evaluation
 
 
 def test_a_kernel_twice_as_fast_is_fast(evaluator):

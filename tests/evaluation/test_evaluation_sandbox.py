@@ -318,6 +318,32 @@ def test_a_worker_reaches_its_own_gpu_only_and_a_builder_none():
     assert sandbox.files_to_hide(files, "cpu", None) == files
 
 
+@pytest.mark.parametrize("own_processes", [False, True])
+def test_a_child_that_is_scheduled_after_its_parent_has_ended_does_nothing(own_processes):
+    if own_processes and not sandbox.probe_isolation(device="cpu").processes:
+        pytest.skip("this machine grants no processes namespace")
+    code = f"""
+import os, time
+from pytest_kernelbench.evaluation import sandbox
+
+def fork_late(fork=os.fork):
+    child = fork()
+    if child:
+        os._exit(0)
+    time.sleep(0.5)
+    return child
+
+if {own_processes}:
+    sandbox._unshare(sandbox._CLONE_NEWPID)
+os.fork = fork_late
+print("parent", flush=True)
+if sandbox.fork_bound() == 0:
+    print("child", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "parent\n", done.stderr
+
+
 def test_orphans_are_adopted_and_ended_where_there_is_no_process_namespace():
     code = """
 import subprocess, time
