@@ -140,15 +140,7 @@ class Dock:
     Until the candidate is loaded, what fails is the harness.
     """
 
-    def __init__(
-        self,
-        worker: WorkerProcess,
-        bench: Bench,
-        rack: Rack,
-        *,
-        cache: Path,
-        watch: socket.socket,
-    ) -> None:
+    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
         self.bench = bench
         self.rack = rack

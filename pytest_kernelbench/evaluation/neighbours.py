@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pytest_kernelbench.evaluation.sandbox import TICKS_PER_SECOND
+
 # Of /proc/stat, a core's seconds without those that it idled or waited for a disk: user, nice, system, irq, softirq,
 # and what another machine on the same host stole.
 BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
 # With two endless loops on two cores it is 0.5 to 0.6, and every second honest kernel was void.
 DISTURBING_SHARE = 0.25
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Neighbours:
@@ -20,12 +21,13 @@ class Neighbours:
 
     def __init__(self, own_seconds: Callable[[], float]) -> None:
         self._own_seconds = own_seconds
+        self._cores = os.sched_getaffinity(0)
         self._started = time.perf_counter(), self._seconds()
 
     def share(self) -> float:
         """Of the cores that this process may use, what others used."""
         started, seconds = self._started
-        return (self._seconds() - seconds) / (time.perf_counter() - started) / len(os.sched_getaffinity(0))
+        return (self._seconds() - seconds) / (time.perf_counter() - started) / len(self._cores)
 
     def disturbance(self) -> str | None:
         """The share in one line; None where it is small."""
@@ -33,7 +35,7 @@ class Neighbours:
         return f"other processes used {share:.0%} of the cores while it was timed" if share > DISTURBING_SHARE else None
 
     def _seconds(self) -> float:
-        return busy_seconds(Path("/proc/stat").read_text(), os.sched_getaffinity(0)) - self._own_seconds()
+        return busy_seconds(Path("/proc/stat").read_text(), self._cores) - self._own_seconds()
 
 
 def busy_seconds(stat: str, cores: set[int]) -> float:
@@ -41,13 +43,3 @@ def busy_seconds(stat: str, cores: set[int]) -> float:
     rows = (line.split() for line in stat.splitlines())
     names = {f"cpu{core}" for core in cores}
     return sum(int(row[field]) for row in rows if row[0] in names for field in BUSY_FIELDS) / TICKS_PER_SECOND
-
-
-def spent_seconds(process: int) -> float:
-    """CPU time so far of a process and of all its children that have ended, in steps of 10 ms; 0 when it is gone."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return 0.0
-    # The name of a process, the second field, may hold anything.
-    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICKS_PER_SECOND

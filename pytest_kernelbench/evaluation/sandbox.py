@@ -33,6 +33,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from glob import glob
 from pathlib import Path
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -46,6 +47,7 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 1, 2, 4, 8, 1 << 12
 
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 MAX_PROCESSES = 256
 WATCH_INTERVAL_S = 0.1
 LEAST_SHARE_OF_MEMORY = 0.03
@@ -167,6 +169,16 @@ def cpu_seconds_of(process: int) -> float:
         return time.clock_gettime(~process << 3 | 2)
     except OSError:
         return 0.0
+
+
+def spent_seconds_of(process: int) -> float:
+    """CPU time so far of a process and of all its children that have ended, in steps of 10 ms; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return 0.0
+    # The name of a process, the second field, may hold anything.
+    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICKS_PER_SECOND
 
 
 def probe_isolation(*, device: str) -> Isolation:
@@ -301,7 +313,7 @@ def _unshare(flags: int) -> None:
 
 def _hide_gpus(device: str, own: str | None) -> None:
     # Who builds while another is timed must not reach the device, and who has one of his own must not reach another's.
-    for node in map(Path, files_to_hide(map(str, Path("/dev").glob("nvidia*")), device, own)):
+    for node in map(Path, files_to_hide(glob("/dev/nvidia*"), device, own)):
         if node.is_char_device() and ctypes.CDLL(None).mount(b"/dev/null", bytes(node), None, _MS_BIND, None) != 0:
             raise OSError(f"cannot hide {node}")
     if own is not None and os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():

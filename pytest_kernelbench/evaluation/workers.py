@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, messages, neighbours, sandbox
+from pytest_kernelbench.evaluation import devices, messages, sandbox
 
 START_TIMEOUT_S = 60.0
 
@@ -30,7 +30,7 @@ class WorkerProcess:
 
     def spent_seconds(self) -> float:
         """CPU time used so far by all under the warden and itself, children that have ended included."""
-        return sum(neighbours.spent_seconds(each) for each in (self.warden, *sandbox.descendants(self.warden)))
+        return sum(sandbox.spent_seconds_of(each) for each in (self.warden, *sandbox.descendants(self.warden)))
 
     def kill(self, *, timeout_s: float = 10.0) -> None:
         """End the worker and all it started; returns when its socket is closed everywhere.

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from pytest_kernelbench.evaluation.neighbours import Neighbours, busy_seconds, spent_seconds
+from pytest_kernelbench.evaluation.neighbours import Neighbours, busy_seconds
+from pytest_kernelbench.evaluation.sandbox import spent_seconds_of
 
 STAT = """\
 cpu  300 0 300 9000 0 0 0 0 0 0
@@ -35,19 +36,19 @@ def test_time_of_children_that_ended_counts_as_their_parent_s():
     code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\nprint(flush=True)\ninput()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         parent.stdout.readline()
-        assert spent_seconds(parent.pid) >= 0.25
+        assert spent_seconds_of(parent.pid) >= 0.25
         parent.communicate(b"\n")
-    assert spent_seconds(parent.pid) == 0
+    assert spent_seconds_of(parent.pid) == 0
 
 
 def test_neighbours_are_all_that_is_not_ours():
     others = [loop() for _ in os.sched_getaffinity(0)]
     try:
         everybody = Neighbours(time.process_time)
-        nobody = Neighbours(lambda: time.process_time() + sum(spent_seconds(each.pid) for each in others))
+        nobody = Neighbours(lambda: time.process_time() + sum(spent_seconds_of(each.pid) for each in others))
         started = time.perf_counter()
         time.sleep(1.5)
-        spent = sum(spent_seconds(each.pid) for each in others) / (time.perf_counter() - started) / len(others)
+        spent = sum(spent_seconds_of(each.pid) for each in others) / (time.perf_counter() - started) / len(others)
         assert everybody.share() - nobody.share() == pytest.approx(spent, abs=0.1)
         said = everybody.disturbance()
     finally:
