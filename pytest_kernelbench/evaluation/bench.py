@@ -108,11 +108,18 @@ class Bench:
         self._originals: list[list[Any]] = [self.example_inputs]
         self._n_originals: int | None = None
         self._tolerances = {} if tolerances is None else tolerances
-        # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
-        self._factors = inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=device)
+        self._factors = self._new_factors()
         self._traffic = traffic(self.example_inputs, self.example_outputs)
         self._arithmetic_ms = self._least_arithmetic_ms()
         self.floor_ms = max(moving_ms(self._traffic, device), self._arithmetic_ms)
+
+    def renew(self) -> None:
+        """Have new inputs for all that comes from now on."""
+        self._checks.clear()
+        self._originals.clear()
+        self.example_inputs = self._draw("task")
+        self._originals.append(self.example_inputs)
+        self._factors = self._new_factors()
 
     @property
     def bytes_to_answer(self) -> int:
@@ -180,6 +187,10 @@ class Bench:
     def lower_floor(self) -> None:
         """Measure the floor again, before it convicts anybody: the machine may have been busy the first time."""
         self.floor_ms = max(min(self.floor_ms, moving_ms(self._traffic, self.device)), self._arithmetic_ms)
+
+    def _new_factors(self) -> torch.Tensor:
+        # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
+        return inputs.factors(seed=secrets.randbits(63), signed=self.usable("signed"), device=self.device)
 
     def _draw(self, kind: str) -> list[Any]:
         seed = secrets.randbits(63)  # known to nobody

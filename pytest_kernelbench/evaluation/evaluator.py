@@ -207,15 +207,15 @@ class Evaluator:
         self._hello, _ = self._receive(START_TIMEOUT_S)
 
     def _request(self, task: Task, sources: Sequence[str]) -> dict[str, Any]:
-        return {
+        case = {
             "task": task.id,
             "source": with_sizes(task.source, task.sizes),
-            "sources": list(sources),
             "protocol": self.protocol.name,
             "torch_operators": self._torch_operators,
             "seed": self._seed,
             "cache": str(self._cache),
         }
+        return {"case": case, "sources": list(sources)}
 
     def _answer(self) -> dict[str, Any]:
         answer, _ = self._receive(None)

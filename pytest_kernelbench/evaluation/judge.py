@@ -8,10 +8,11 @@ One trial, cheapest step first, each of which ends a hopeless candidate:
 from __future__ import annotations
 
 import re
+import select
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed, wait
 from contextlib import closing, contextmanager
 from functools import partial
@@ -35,6 +36,8 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
 SHARE_OF_MEMORY_TO_BLAME = 0.2
+# The choice among a task's candidates is judged next, and then the null: what is known of the task is kept until then.
+KEPT_S = 1.0
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
@@ -52,108 +55,137 @@ KERNEL_OF_A_LIBRARY = re.compile(
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends."""
     hardware, clocks = devices.describe(device), devices.clocks(device)
-    tolerances: defaultdict[str, Tolerances] = defaultdict(dict)
+    trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
+    last = LastTask(trials_of, device)
 
     def answer(request: dict[str, Any]) -> None:
-        with closing(
-            Trials(
-                request,
-                owner,
-                workers,
-                device=device,
-                hardware_id=hardware["id"],
-                clocks=clocks,
-                # Computing in float64 what they rest on was a fifth of all work on an H200.
-                tolerances=tolerances[request["source"]],
-            )
-        ) as trials:
-            if "max_slowdown" in request:
-                messages.send(owner, {"comparison": trials.comparison(request["max_slowdown"]).to_json()})
-                return
-            for evaluation in trials.evaluations():
-                messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
+        trials = last.trials(request["case"])
+        if "max_slowdown" in request:
+            comparison = trials.comparison(*request["sources"], request["max_slowdown"])
+            messages.send(owner, {"comparison": comparison.to_json()})
+            return
+        for evaluation in trials.evaluations(request["sources"]):
+            messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
 
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
+            if not select.select([owner], [], [], KEPT_S)[0]:
+                last.forget()
             request, _ = messages.receive(owner)
+            complaint = None
             try:
                 answer(request)
             except (HarnessError, torch.OutOfMemoryError) as error:
-                messages.send(owner, {"fault": " ".join(str(error).split())})
-            devices.leave_room(device)
+                complaint = " ".join(str(error).split())
+            if complaint is not None:
+                last.forget()
+                messages.send(owner, {"fault": complaint})
     except messages.ConnectionEnded:
         return
 
 
-class Trials:
-    """The trials of several candidates for one task.
+class LastTask:
+    """The trials of the task that was asked about last: whoever is chosen there is judged once more, and the null."""
 
-    Nothing below refers back to it: when a request has been answered, a task's tensors go at once, not when Python
-    looks for cycles.
+    def __init__(self, trials_of: Callable[..., Trials], device: str) -> None:
+        self._trials_of = trials_of
+        self._device = device
+        self._trials: Trials | None = None
+        # Computing in float64 what they rest on was a fifth of all work on an H200.
+        self._tolerances: defaultdict[str, Tolerances] = defaultdict(dict)
+
+    def trials(self, case: dict[str, Any]) -> Trials:
+        """On inputs that no request before had."""
+        if self._trials is not None and self._trials.case == case:
+            self._trials.renew()
+            return self._trials
+        self.forget()
+        self._trials = self._trials_of(case, tolerances=self._tolerances[case["source"]])
+        return self._trials
+
+    def forget(self) -> None:
+        """Free all memory of the task."""
+        if self._trials is not None:
+            self._trials.close()
+            self._trials = None
+        devices.leave_room(self._device)
+
+
+class Trials:
+    """The trials of candidates for one task under one protocol: of one request's, and of those that follow at once.
+
+    Nothing below refers back to it: when the next task comes, this one's tensors go at once, not when Python looks for
+    cycles.
     """
 
     def __init__(
         self,
-        request: dict[str, Any],
+        case: dict[str, Any],
+        *,
         owner: socket.socket,
         workers: WorkerServer,
-        *,
         device: str,
         hardware_id: str,
         clocks: devices.Clocks,
         tolerances: Tolerances,
     ) -> None:
+        self.case = case
+        self.device = device
         self._workers = workers
-        self._device = device
         self._hardware_id = hardware_id
         self._clocks = clocks
-        self._sources: list[str] = request["sources"]
-        self._protocol: Protocol = PROTOCOLS[request["protocol"]]
-        self._torch_forbidden = request["torch_operators"] == "forbidden"
-        self._cache = Path(request["cache"])
+        self._protocol: Protocol = PROTOCOLS[case["protocol"]]
+        self._torch_forbidden = case["torch_operators"] == "forbidden"
+        self._cache = Path(case["cache"])
         # What this does is done on the device, so nobody else may be timed.
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
             workers.call_up()
-            self._bench = Bench(
-                request["task"], request["source"], seed=request["seed"], device=device, tolerances=tolerances
-            )
+            self._bench = Bench(case["task"], case["source"], seed=case["seed"], device=device, tolerances=tolerances)
             workers.settle()
-        self._held_by_others = devices.bytes_of_others(device)
         self._rack = Rack(self._bench)
+        self._held_by_others = self._bytes_of_others()
         self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
         self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
         self._verifier = Verifier(self._bench, self._timekeeper, partial(control_dock, self._summon))
+
+    def renew(self) -> None:
+        """Have inputs for another request that nobody saw: who was chosen by his timing is timed again."""
+        with lock.exclusive(self._hardware_id):
+            self._bench.renew()
+        self._held_by_others = self._bytes_of_others()
 
     def close(self) -> None:
         """Free the memory of all slots."""
         self._rack.close()
 
+    def _bytes_of_others(self) -> int:
+        return devices.bytes_of_others(self.device) - self._rack.n_bytes
+
     def _build_ahead(self) -> builds.BuildAhead:
         return builds.BuildAhead(
             self._cache,
             devices.cores(),
-            device=self._device,
+            device=self.device,
             fork_builder=partial(self._workers.fork, builder=True),
         )
 
-    def evaluations(self) -> Iterator[Evaluation]:
+    def evaluations(self, sources: Sequence[str]) -> Iterator[Evaluation]:
         """One for each source, as each is ready: what is built first is judged first."""
         with self._build_ahead() as ahead:
-            built = dict(zip(ahead.start(self._sources), self._sources, strict=True))
-            if self._device == "cpu":
+            built = dict(zip(ahead.start(sources), sources, strict=True))
+            if self.device == "cpu":
                 with lock.exclusive(self._hardware_id):
                     # Compilers would be timed along with the candidates.
                     wait(built)
-            for build in built if self._device == "cpu" else as_completed(built):
+            for build in built if self.device == "cpu" else as_completed(built):
                 yield self._evaluate(built[build], build.result())
 
-    def comparison(self, max_slowdown: float) -> Comparison:
+    def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
-        baseline, current = self._sources
         with self._build_ahead() as ahead:
-            wait(built := ahead.start(self._sources))
+            wait(built := ahead.start([baseline, current]))
         for whose, build in zip(("the baseline", "the kernel"), built, strict=True):
             if (complaint := build.result()) is not None:
                 return Comparison(detail=f"{whose} does not build: {complaint}")
@@ -174,7 +206,7 @@ class Trials:
                 yield block(dock, slots).ms
 
     def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
-        """One trial; the next worker, of this task or of another, starts while this one is checked."""
+        """One trial; the next workers, of this task or of another, start while this one is checked."""
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         try:
@@ -204,6 +236,7 @@ class Trials:
                     raise self._out_of_memory(error) from None
                 finally:
                     dock.close()
+                    self._workers.settle()
         except CandidateFailed as failure:
             seconds["total"] = time.perf_counter() - started
             return Evaluation(
@@ -253,8 +286,8 @@ class Trials:
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
         """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
-        held = devices.bytes_of_others(self._device) - self._rack.n_bytes
-        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
+        held = self._bytes_of_others()
+        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self.device):
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"

@@ -8,12 +8,16 @@ import select
 import signal
 import socket
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages, sandbox
 
 START_TIMEOUT_S = 60.0
+RESERVE = 3
+# With one in reserve, a check that is over by then is not to wait for the start of another.
+PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,51 +69,68 @@ class WorkerProcess:
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
-    At most one worker is called up before anybody needs it: on a GPU it starts CUDA for 0.3 s, in which nobody may be
-    timed.
+    Some workers are started before anybody needs them. On a GPU that starts CUDA, which holds up for 0.2 s (H200)
+    whoever else asks the driver, and nobody may be timed beside it: so it is done where a check takes long.
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
         self._turn = threading.Lock()
-        self._next: WorkerProcess | None = None
-        self._has_started = False
+        self._reserve: deque[WorkerProcess] = deque()
+        self._starter: threading.Thread | None = None
+        self._enough = threading.Event()
         self._complaint = ""
 
     def call_up(self) -> None:
-        """Have a worker start, beside what the judge does."""
-        if self._next is None:
-            self._next, self._has_started = self.fork(), False
-            messages.send(self._next.connection, {"ask": "start", "threads": devices.threads()})
+        """Have workers start, one after another and beside what the judge does, until it calls ``settle``."""
+        if self._starter is None:
+            self._enough.clear()
+            self._starter = threading.Thread(target=self._fill_reserve, daemon=True)
+            self._starter.start()
 
     def settle(self) -> None:
-        """Wait until the worker that was called up has started; one that cannot, or has ended since, is given up."""
-        if self._next is None or (self._has_started and not select.select([self._next.connection], [], [], 0)[0]):
-            return
+        """Let no more workers start, and wait for the one that does."""
+        if self._starter is not None:
+            self._enough.set()
+            self._starter.join()
+            self._starter = None
+
+    def take(self) -> WorkerProcess:
+        """A worker that has started. Raises HarnessError where none can."""
+        if not self._reserve:
+            self.settle()
+        for _ in range(len(self._reserve) + 2):
+            if self._reserve or self._start():
+                worker = self._reserve.popleft()
+                if not select.select([worker.connection], [], [], 0)[0]:
+                    return worker
+                # Nobody has asked it for anything: it has ended.
+                worker.kill()
+                self._complaint = "its process ended"
+        raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
+
+    def _fill_reserve(self) -> None:
+        while len(self._reserve) < RESERVE:
+            if self._enough.wait(PATIENCE_S if self._reserve else 0) or not self._start():
+                return
+
+    def _start(self) -> bool:
+        """Whether one more worker has started."""
+        worker = self.fork()
         try:
-            answer, _ = messages.receive(self._next.connection, timeout_s=START_TIMEOUT_S)
+            messages.send(worker.connection, {"ask": "start", "threads": devices.threads()})
+            answer, _ = messages.receive(worker.connection, timeout_s=START_TIMEOUT_S)
             self._complaint = answer.get("raised", "")
         except messages.ConnectionEnded:
             self._complaint = "its process ended"
         except messages.DeadlinePassed:
             self._complaint = f"no word within {START_TIMEOUT_S:.0f} s"
-        self._has_started = not self._complaint
         if self._complaint:
-            self._next.kill()
-            self._next = None
-
-    def take(self) -> WorkerProcess:
-        """A worker that has started. Raises HarnessError where none can."""
-        for _ in range(2):
-            self.call_up()
-            self.settle()
-            if self._next is not None:
-                break
-        worker, self._next = self._next, None
-        if worker is None:
-            raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
-        return worker
+            worker.kill()
+        else:
+            self._reserve.append(worker)
+        return not self._complaint
 
     def fork(self, *, builder: bool = False) -> WorkerProcess:
         """A new worker, waiting for its first message; a ``builder`` sees no GPU."""

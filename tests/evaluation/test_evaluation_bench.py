@@ -126,16 +126,35 @@ def test_the_reference_is_not_computed_in_tf32():
     assert not torch.backends.cudnn.allow_tf32
 
 
+def test_a_bench_that_is_renewed_has_other_inputs_and_is_as_strict():
+    bench = bench_of("torch.relu(x)")
+    before = [bench.example_inputs[0], *bench.check(0, "signed").values, bench._factors]
+    bench.measure_tolerances(["task"])
+    tolerances = dict(bench._tolerances)
+    bench.renew()
+    after = [bench.example_inputs[0], *bench.check(0, "signed").values, bench._factors]
+    assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert bench._tolerances == tolerances
+
+
 def test_a_task_s_tensors_go_with_its_last_trial():
     # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
-    request = {
-        **{"task": "made_up/9", "source": bench_of("torch.relu(x)").source, "sources": [], "seed": 0},
+    case = {
+        **{"task": "made_up/9", "source": bench_of("torch.relu(x)").source, "seed": 0},
         **{"protocol": "fast", "torch_operators": "allowed", "cache": "builds"},
     }
     owner, judge = socket.socketpair()
     gc.disable()
     try:
-        trials = Trials(request, judge, Workers(), device="cpu", hardware_id="cpu", clocks=NoClocks(), tolerances={})
+        trials = Trials(
+            case,
+            owner=judge,
+            workers=Workers(),
+            device="cpu",
+            hardware_id="cpu",
+            clocks=NoClocks(),
+            tolerances={},
+        )
         trials._bench.answers_to(trials._bench.check(0, "task"))
         kept = [weakref.ref(each) for each in (trials._bench, trials._bench.example_inputs[0])]
         trials.close()

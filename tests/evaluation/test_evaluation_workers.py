@@ -3,12 +3,14 @@
 import os
 import socket
 import threading
+import time
 
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
-from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.evaluation import workers as workers_module
+from pytest_kernelbench.evaluation.workers import RESERVE, WorkerServer
 
 STARTED = {"started": True}
 
@@ -63,30 +65,56 @@ def served(monkeypatch):
         service.close()
 
 
+def call_up(workers, service, count):
+    """A check that lasts until the service has been asked for ``count`` workers in all."""
+    workers.call_up()
+    deadline = time.monotonic() + 10
+    while len(service.workers) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    workers.settle()
+
+
 def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
     service, workers = served(STARTED, STARTED)
-    workers.call_up()
-    workers.call_up()
-    workers.settle()
-    assert len(service.workers) == 1
+    call_up(workers, service, 1)
     workers.take().close()
     assert len(service.workers) == 1
     workers.take().close()
     assert len(service.workers) == 2
 
 
-def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
-    service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED)
+def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
+    monkeypatch.setattr(workers_module, "PATIENCE_S", 0.001)
+    service, workers = served(*[STARTED] * RESERVE)
+    call_up(workers, service, RESERVE)
+    workers.call_up()
+    time.sleep(0.05)
+    workers.settle()
+    for _ in range(RESERVE):
+        workers.take().close()
+    assert len(service.workers) == RESERVE
+
+
+def test_a_short_check_does_not_wait_for_a_worker_while_there_is_one(served):
+    service, workers = served(STARTED)
+    call_up(workers, service, 1)
     workers.call_up()
     workers.settle()
+    workers.take().close()
+    assert len(service.workers) == 1
+
+
+def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
+    service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED)
+    call_up(workers, service, 1)
     workers.take().close()
     assert len(service.workers) == 2
 
 
 def test_one_that_ended_while_it_waited_is_replaced(served):
     service, workers = served(STARTED, STARTED)
-    workers.call_up()
-    workers.settle()
+    call_up(workers, service, 1)
     service.workers[0].close()
     workers.take().close()
     assert len(service.workers) == 2
