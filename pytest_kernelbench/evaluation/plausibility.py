@@ -18,8 +18,9 @@ CLOCKS_AGREE_WITHIN = 1.5
 SEEN_SAVING = 0.5
 CLOCK_TELLS_MS = 0.02
 CLOCK_TELLS_SHARE = {"cpu": 0.05, "cuda": 0.0}
-# Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule.
-BUSY_AGREES_WITHIN = 1.03
+# Kernels of a call cannot run longer than the call; under the profiler their caches are warm, so less is the rule. A
+# kernel of 13 GB takes 3.7 % longer in pairs with another than in a series of its own (H200).
+BUSY_AGREES_WITHIN = 1.05
 BUSY_ROUNDING_MS = 0.003
 # What is late counts as time in any case; so much more than the reference's, in half of the calls, is no hiccup.
 LATE_MS = 0.03
@@ -62,16 +63,20 @@ def late_work(late_ms: Sequence[float], reference_late_ms: Sequence[float]) -> S
     return Suspicion("side_stream", f"works for {median(late_ms):.4g} ms after its own stream has ended")
 
 
-def longest_busy_ms(timing: Timing) -> float:
-    """For how long a call's kernels may keep a GPU busy."""
-    return BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS
+def hidden_work(
+    timing: Timing, busy_ms: float | None, control_busy_ms: float | None, wall_ms_per_call: float
+) -> Suspicion | None:
+    """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last.
 
-
-def hidden_work(timing: Timing, busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
-    """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last."""
+    The profiler records them with instructions of its own in every block: an honest kernel of 6.3 million blocks ran
+    for 5.53 ms with them and for 5.10 without (H200). So no more counts than the judge's clock saw a call take.
+    """
     if busy_ms is None and control_busy_ms is not None:
         return Suspicion("hidden_work", "its kernels leave no record, and those of the reference do")
-    if busy_ms is None or busy_ms <= longest_busy_ms(timing):
+    if busy_ms is None:
+        return None
+    busy_ms = min(busy_ms, wall_ms_per_call + CLOCK_TELLS_MS)
+    if busy_ms <= BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS:
         return None
     return Suspicion(
         "hidden_work",
