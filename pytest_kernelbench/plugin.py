@@ -202,12 +202,16 @@ class KernelBench:
                 kept=self.options.pins.get(strategy.name, {}).get(task.id),
             )
         finally:
+            self.bench.release()
             self.progress.clear()
 
     def judge(self, task: Task, strategy: Strategy) -> list[Judged]:
         assert self.bench is not None
-        with self.bench.ledger.sole_owner(task.id):
-            return judged(task, strategy, self.bench)
+        try:
+            with self.bench.ledger.sole_owner(task.id):
+                return judged(task, strategy, self.bench)
+        finally:
+            self.bench.release()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -62,6 +62,7 @@ class Workbench:
 
     def policy_for(self, strategy: Strategy) -> Policy:
         """With the weights of the strategy's version. Raises PolicyError where it cannot give what is needed."""
+        self.release()
         if strategy.needs_logprobs:
             require_logprobs(self._loaded(strategy.sampling.policy or self._policy_spec), strategy.name)
         if strategy.sampling.policy:
@@ -76,6 +77,7 @@ class Workbench:
 
     def learner_for(self, strategy: Strategy) -> Learner:
         """The policy and its adapter, both at the strategy's version: one lineage at a time."""
+        self.release()
         from pytest_kernelbench.adaptation.checkpoints import Checkpoint
         from pytest_kernelbench.adaptation.learner import Learner
         from pytest_kernelbench.policies.base import random_seed
@@ -121,6 +123,7 @@ class Workbench:
                 precision=settings.precision,
                 torch_operators=settings.torch_operators,
                 seed=self.seed,
+                keep_task=True,
             )
             self._evaluators[strategy.evaluation_sha256] = evaluator
             described = evaluator.describe()
@@ -140,6 +143,11 @@ class Workbench:
     def margin_of(self, strategy: Strategy) -> float:
         """Of the strategy's protocol, on top of 1."""
         return margin_of(strategy, self.device)
+
+    def release(self) -> None:
+        """Have the judges give back the device's memory: a policy needs it, or another process."""
+        for evaluator in self._evaluators.values():
+            evaluator.release()
 
     def close(self) -> None:
         """End every process that was started."""

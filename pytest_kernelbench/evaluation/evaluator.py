@@ -55,7 +55,9 @@ class Evaluator:
     """Judges candidates on one device; safe to call from several threads, one evaluation at a time.
 
     ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
-    nobody. Raises HarnessError when the harness fails; a candidate never does that.
+    nobody. With ``keep_task`` the judge keeps what it knows of a task, device memory included, until it is asked about
+    another or told to ``release`` it: who asks about one task several times waits less. Raises HarnessError when the
+    harness fails; a candidate never does that.
 
         with Evaluator(device="cpu", protocol="fast") as evaluator:
             for evaluation in evaluator.evaluate(task, sources): ...
@@ -70,6 +72,7 @@ class Evaluator:
         torch_operators: str = "allowed",
         seed: int = 0,
         cache: Path | None = None,
+        keep_task: bool = False,
     ) -> None:
         if precision != "float32":
             raise UsageError(f'precision = "{precision}": only "float32" is evaluated')
@@ -79,6 +82,7 @@ class Evaluator:
         self._seed = seed
         self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
+        self._keep_task = keep_task
         self._lock = threading.Lock()
         self._turn_of: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -151,6 +155,13 @@ class Evaluator:
             self._send({**self._request(task, [baseline_source, source]), "max_slowdown": max_slowdown})
             return Comparison.from_json(self._answer()["comparison"])
 
+    def release(self) -> None:
+        """Have the judge give back the device memory that it keeps for a task."""
+        if self._keep_task and self._process is not None:
+            with self._turn():
+                self._send({"keep": False})
+                self._answer()
+
     def close(self) -> None:
         """End the judge and every worker; whoever still waits for an evaluation gets a HarnessError."""
         if self._lock.acquire(blocking=False):
@@ -215,7 +226,7 @@ class Evaluator:
             "seed": self._seed,
             "cache": str(self._cache),
         }
-        return {"case": case, "sources": list(sources)}
+        return {"case": case, "sources": list(sources), "keep": self._keep_task}
 
     def _answer(self) -> dict[str, Any]:
         answer, _ = self._receive(None)

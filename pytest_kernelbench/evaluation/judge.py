@@ -8,7 +8,6 @@ One trial, cheapest step first, each of which ends a hopeless candidate:
 from __future__ import annotations
 
 import re
-import select
 import socket
 import time
 from collections import defaultdict
@@ -36,8 +35,6 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
 SHARE_OF_MEMORY_TO_BLAME = 0.2
-# The choice among a task's candidates is judged next, and then the null: what is known of the task is kept until then.
-KEPT_S = 1.0
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
@@ -59,6 +56,10 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     last = LastTask(trials_of, device)
 
     def answer(request: dict[str, Any]) -> None:
+        if "case" not in request:
+            last.forget()
+            messages.send(owner, {"released": True})
+            return
         trials = last.trials(request["case"])
         if "max_slowdown" in request:
             comparison = trials.comparison(*request["sources"], request["max_slowdown"])
@@ -70,23 +71,22 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
-            if not select.select([owner], [], [], KEPT_S)[0]:
-                last.forget()
             request, _ = messages.receive(owner)
             complaint = None
             try:
                 answer(request)
             except (HarnessError, torch.OutOfMemoryError) as error:
                 complaint = " ".join(str(error).split())
-            if complaint is not None:
+            if complaint is not None or not request["keep"]:
                 last.forget()
+            if complaint is not None:
                 messages.send(owner, {"fault": complaint})
     except messages.ConnectionEnded:
         return
 
 
 class LastTask:
-    """The trials of the task that was asked about last: whoever is chosen there is judged once more, and the null."""
+    """The trials of the task that was asked about last."""
 
     def __init__(self, trials_of: Callable[..., Trials], device: str) -> None:
         self._trials_of = trials_of

@@ -470,6 +470,33 @@ def test_closing_ends_all_processes_and_the_next_evaluation_starts_anew(cache):
     evaluator.close()
 
 
+def shared_pieces() -> int:
+    """How many pieces of memory the processes below this one map as inputs and outputs of a task."""
+    maps = (Path(f"/proc/{process}/maps") for process in children_of(os.getpid()))
+    return sum(path.read_text().count("/memfd:kernelbench") for path in maps if path.exists())
+
+
+def test_what_is_known_of_a_task_goes_with_the_last_answer(cache):
+    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
+        assert one(evaluator, HONEST_RELU).outcome is Outcome.CORRECT
+        evaluator.release()
+        deadline = time.monotonic() + 10
+        while shared_pieces():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_judge_that_keeps_its_task_has_its_memory_until_it_is_told_to_release_it(cache):
+    with Evaluator(device="cpu", protocol="fast", cache=cache, keep_task=True) as evaluator:
+        evaluator.release()
+        for source, outcome in ((HONEST_RELU, Outcome.CORRECT), (candidate("return x"), Outcome.INCORRECT)):
+            assert one(evaluator, source).outcome is outcome
+            assert shared_pieces() > 0
+        evaluator.release()
+        assert shared_pieces() == 0
+        assert one(evaluator, HONEST_RELU).outcome is Outcome.CORRECT
+
+
 def test_all_processes_end_when_the_owner_is_killed(cache):
     owner = f"""
 import sys
