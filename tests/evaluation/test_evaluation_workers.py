@@ -86,14 +86,15 @@ def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
 
 def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
     monkeypatch.setattr(workers_module, "PATIENCE_S", 0.001)
-    service, workers = served(*[STARTED] * RESERVE)
-    call_up(workers, service, RESERVE)
+    monkeypatch.setitem(RESERVE, "cpu", 3)
+    service, workers = served(*[STARTED] * 3)
+    call_up(workers, service, 3)
     workers.call_up()
     time.sleep(0.05)
     workers.settle()
-    for _ in range(RESERVE):
+    for _ in range(3):
         workers.take().close()
-    assert len(service.workers) == RESERVE
+    assert len(service.workers) == 3
 
 
 def test_a_short_check_does_not_wait_for_a_worker_while_there_is_one(served):
