@@ -63,20 +63,27 @@ def late_work(late_ms: Sequence[float], reference_late_ms: Sequence[float]) -> S
     return Suspicion("side_stream", f"works for {median(late_ms):.4g} ms after its own stream has ended")
 
 
+def longest_busy_ms(timing: Timing) -> float:
+    """For how long a call's kernels may keep a GPU busy."""
+    return BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS
+
+
 def hidden_work(
-    timing: Timing, busy_ms: float | None, control_busy_ms: float | None, wall_ms_per_call: float
+    timing: Timing, busy_ms: float | None, control_busy_ms: float | None, wall_ms_per_call: float | None
 ) -> Suspicion | None:
     """Kernels that a call started, on any stream, kept the GPU busy for longer than the call is said to last.
 
     The profiler records them with instructions of its own in every block: an honest kernel of 6.3 million blocks ran
-    for 5.53 ms with them and for 5.10 without (H200). So no more counts than the judge's clock saw a call take.
+    for 5.53 ms with them and for 5.10 without (H200). So no more counts than ``wall_ms_per_call``, of calls all of
+    which gave right answers by the judge's clock; None where that was not measured.
     """
     if busy_ms is None and control_busy_ms is not None:
         return Suspicion("hidden_work", "its kernels leave no record, and those of the reference do")
     if busy_ms is None:
         return None
-    busy_ms = min(busy_ms, wall_ms_per_call + CLOCK_TELLS_MS)
-    if busy_ms <= BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS:
+    if wall_ms_per_call is not None:
+        busy_ms = min(busy_ms, wall_ms_per_call + CLOCK_TELLS_MS)
+    if busy_ms <= longest_busy_ms(timing):
         return None
     return Suspicion(
         "hidden_work",

@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.plausibility import (
     beyond_physics,
     clock_disagreement,
     hidden_work,
+    longest_busy_ms,
     slowed_reference,
     unseen_saving,
 )
@@ -42,6 +43,7 @@ from pytest_kernelbench.records import Outcome
 
 # After three, 1 forged saving in 20 was still taken for one that was seen, on a busy CPU.
 LEAST_SWEEPS = 5
+CHECKED_SWEEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ class Control:
             around_pair_ms=median(each.around_pair_ms for each in warm),
             busy_ms=busy_ms,
         )
+
+
+class Record(NamedTuple):
+    """Of one call, what the profiler saw; ``wall_ms`` is the judge's time of one, and of what surrounds it."""
+
+    busy_ms: float | None
+    wall_ms: float | None
 
 
 class Retrial(NamedTuple):
@@ -134,11 +143,11 @@ class Verifier:
         if self._bench.device == "cpu" and timing.speedup_low is not None:
             # One core's reference took 0.75 to 1.33 ms within a minute: a control of another moment says nothing.
             return True
-        self._busy_ms = self._busy(dock)
-        # On a GPU the clock must see the saving itself.
-        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
         # As many calls to a sweep as the control makes: they share what surrounds a question, up to a millisecond.
         slots_of_block(dock, self._bench.seconds_per_call)
+        self._record = self._recorded(dock, timing)
+        # On a GPU the clock must see the saving itself.
+        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
         wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
         if self._known_control is None:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
@@ -175,7 +184,7 @@ class Verifier:
                     cold.append(block(control_dock, slots, cold=True))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            self._busy_ms = self._busy(dock)
+            self._record = self._recorded(dock, measured.timing)
             with of_control():
                 control_busy_ms = self._busy(control_dock)
             own_ms: list[float] = []
@@ -237,6 +246,13 @@ class Verifier:
         # A series of calls is beside nothing: what its mean is worth is what a protocol that asks for it is to show.
         return timing.speedup_low is None or self._claims_to_be_fast(timing.against(control.least_ms))
 
+    def _recorded(self, dock: Dock, timing: Timing) -> Record:
+        """What the profiler records of a call, and where that is too much, what the judge's clock sees of others."""
+        busy_ms = self._busy(dock)
+        if busy_ms is None or busy_ms <= longest_busy_ms(timing):
+            return Record(busy_ms, None)
+        return Record(busy_ms, min(sweep(dock, every_answer=True) for _ in range(CHECKED_SWEEPS)))
+
     def _busy(self, dock: Dock) -> float | None:
         """The profiler's record of a call on new inputs; its answer is checked, so that nothing can be left out."""
         if self._bench.device == "cpu":
@@ -256,7 +272,9 @@ class Verifier:
         found = measured.late or self._beyond_physics(timing)
         if found is not None or not self._claims_to_be_fast(timing):
             return found
-        own_ms = wall_ms - max(0.0, control.around_call_ms)
+        around_ms = max(0.0, control.around_call_ms)
+        own_ms = wall_ms - around_ms
+        checked_ms = None if self._record.wall_ms is None else self._record.wall_ms - around_ms
         # A CPU that runs faster for a moment would make the shortest sweep look like a saving.
         by_saving_ms = own_ms if device == "cuda" or seen_ms is None else control.least_ms - seen_ms
         # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
@@ -265,7 +283,7 @@ class Verifier:
         # A series of calls on a CPU may be of another moment.
         sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
-            hidden_work(timing, self._busy_ms, control.busy_ms, own_ms)
+            hidden_work(timing, self._record.busy_ms, control.busy_ms, checked_ms)
             or clock_disagreement(timing, own_ms)
             or (unseen(by_saving_ms) if sees_savings else None)
             or (clock_disagreement(timing, in_pairs_ms) and unseen(in_pairs_ms))
