@@ -129,4 +129,13 @@ TASKS = {
         result="nn.functional.conv2d(x, weight)",
         inputs="torch.rand(IMAGES, CHANNELS, WIDTH, WIDTH), torch.rand(CHANNELS, CHANNELS, 3, 3)",
     ),
+    "softsign": _task(
+        10,
+        "softsign",
+        sizes={"ROWS": 1024, "COLUMNS": 1024},
+        on_cuda={"ROWS": 16384, "COLUMNS": 8192},
+        arguments="x",
+        result="x / (1 + torch.abs(x))",
+        inputs="torch.rand(ROWS, COLUMNS)",
+    ),
 }
