@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+from run_folders import rows_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from made_up_run import make_synthetic_run
@@ -58,10 +59,6 @@ def make_every_source_its_own(run: Path) -> None:
         row["source_sha256"] = sources[row["task"], row["index"]]
     for name, rows in (("completions", completions), ("evaluations", evaluations)):
         (run / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def rows_of(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def seconds_in_browser(path: Path) -> tuple[float, float]:

@@ -140,6 +140,8 @@ class Evaluator:
 
     clocks = None
 
+    def release(self): ...
+
     def close(self): ...
 
     def evaluate(self, task, sources):

@@ -27,6 +27,8 @@ class Evaluator:
     def describe(self):
         return {}
 
+    def release(self): ...
+
     def close(self): ...
 
     def evaluate(self, task, sources):
