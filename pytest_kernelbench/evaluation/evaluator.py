@@ -159,7 +159,7 @@ class Evaluator:
         """Have the judge give back the device memory that it keeps for a task."""
         if self._keep_task and self._process is not None:
             with self._turn():
-                self._send({"keep": False})
+                self._send({"release": True})
                 self._answer()
 
     def close(self) -> None:

@@ -55,32 +55,31 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
     last = LastTask(trials_of, device)
 
-    def answer(request: dict[str, Any]) -> None:
-        if "case" not in request:
-            last.forget()
-            messages.send(owner, {"released": True})
-            return
-        trials = last.trials(request["case"])
-        if "max_slowdown" in request:
-            comparison = trials.comparison(*request["sources"], request["max_slowdown"])
-            messages.send(owner, {"comparison": comparison.to_json()})
-            return
-        for evaluation in trials.evaluations(request["sources"]):
-            messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
+    def answer(request: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns what is to be said once the task's memory is free, if anything is."""
+        if "release" in request:
+            return {"released": True}
+        try:
+            trials = last.trials(request["case"])
+            if "max_slowdown" in request:
+                comparison = trials.comparison(*request["sources"], request["max_slowdown"])
+                messages.send(owner, {"comparison": comparison.to_json()})
+            else:
+                for evaluation in trials.evaluations(request["sources"]):
+                    messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
+        except (HarnessError, torch.OutOfMemoryError) as error:
+            return {"fault": " ".join(str(error).split())}
+        return None
 
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
             request, _ = messages.receive(owner)
-            complaint = None
-            try:
-                answer(request)
-            except (HarnessError, torch.OutOfMemoryError) as error:
-                complaint = " ".join(str(error).split())
-            if complaint is not None or not request["keep"]:
+            last_word = answer(request)
+            if last_word is not None or not request["keep"]:
                 last.forget()
-            if complaint is not None:
-                messages.send(owner, {"fault": complaint})
+            if last_word is not None:
+                messages.send(owner, last_word)
     except messages.ConnectionEnded:
         return
 
@@ -131,7 +130,7 @@ class Trials:
         tolerances: Tolerances,
     ) -> None:
         self.case = case
-        self.device = device
+        self._device = device
         self._workers = workers
         self._hardware_id = hardware_id
         self._clocks = clocks
@@ -161,13 +160,13 @@ class Trials:
         self._rack.close()
 
     def _bytes_of_others(self) -> int:
-        return devices.bytes_of_others(self.device) - self._rack.n_bytes
+        return devices.bytes_of_others(self._device) - self._rack.n_bytes
 
     def _build_ahead(self) -> builds.BuildAhead:
         return builds.BuildAhead(
             self._cache,
             devices.cores(),
-            device=self.device,
+            device=self._device,
             fork_builder=partial(self._workers.fork, builder=True),
         )
 
@@ -175,11 +174,11 @@ class Trials:
         """One for each source, as each is ready: what is built first is judged first."""
         with self._build_ahead() as ahead:
             built = dict(zip(ahead.start(sources), sources, strict=True))
-            if self.device == "cpu":
+            if self._device == "cpu":
                 with lock.exclusive(self._hardware_id):
                     # Compilers would be timed along with the candidates.
                     wait(built)
-            for build in built if self.device == "cpu" else as_completed(built):
+            for build in built if self._device == "cpu" else as_completed(built):
                 yield self._evaluate(built[build], build.result())
 
     def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
@@ -287,7 +286,7 @@ class Trials:
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
         """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
         held = self._bytes_of_others()
-        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self.device):
+        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"

@@ -145,7 +145,7 @@ class Verifier:
             return True
         # As many calls to a sweep as the control makes: they share what surrounds a question, up to a millisecond.
         slots_of_block(dock, self._bench.seconds_per_call)
-        self._record = self._recorded(dock, timing)
+        record = self._recorded(dock, timing)
         # On a GPU the clock must see the saving itself.
         agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
         wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
@@ -159,7 +159,8 @@ class Verifier:
                     self._busy(control_dock),
                 )
         control = self._known_control
-        return self._objection(measured, wall_ms, control) is not None or not self._is_supported(timing, control)
+        objection = self._objection(measured, record, wall_ms, control)
+        return objection is not None or not self._is_supported(timing, control)
 
     def retrial(self, dock: Dock, seconds_per_call: float) -> Retrial:
         """Time a suspect again, in a new worker and taking turns with the control.
@@ -184,7 +185,7 @@ class Verifier:
                     cold.append(block(control_dock, slots, cold=True))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            self._record = self._recorded(dock, measured.timing)
+            record = self._recorded(dock, measured.timing)
             with of_control():
                 control_busy_ms = self._busy(control_dock)
             own_ms: list[float] = []
@@ -196,7 +197,7 @@ class Verifier:
                     control_ms.append(sweep(control_dock))
                 control = self._known_control = Control.measured(warm, cold, min(control_ms), control_busy_ms)
                 seen_ms = median(theirs - ours for theirs, ours in zip(control_ms, own_ms, strict=True))
-                objection = self._objection(measured, min(own_ms), control, seen_ms)
+                objection = self._objection(measured, record, min(own_ms), control, seen_ms)
                 if objection is None and len(own_ms) >= LEAST_SWEEPS:
                     break
             disturbance = neighbours.disturbance()
@@ -265,7 +266,7 @@ class Verifier:
         return busy_ms
 
     def _objection(
-        self, measured: Measured, wall_ms: float, control: Control, seen_ms: float | None = None
+        self, measured: Measured, record: Record, wall_ms: float, control: Control, seen_ms: float | None = None
     ) -> Suspicion | None:
         """``seen_ms``: by how much a sweep was shorter than the control's, where the two took turns."""
         timing, device = measured.timing, self._bench.device
@@ -274,7 +275,7 @@ class Verifier:
             return found
         around_ms = max(0.0, control.around_call_ms)
         own_ms = wall_ms - around_ms
-        checked_ms = None if self._record.wall_ms is None else self._record.wall_ms - around_ms
+        checked_ms = None if record.wall_ms is None else record.wall_ms - around_ms
         # A CPU that runs faster for a moment would make the shortest sweep look like a saving.
         by_saving_ms = own_ms if device == "cuda" or seen_ms is None else control.least_ms - seen_ms
         # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
@@ -283,7 +284,7 @@ class Verifier:
         # A series of calls on a CPU may be of another moment.
         sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
-            hidden_work(timing, self._record.busy_ms, control.busy_ms, checked_ms)
+            hidden_work(timing, record.busy_ms, control.busy_ms, checked_ms)
             or clock_disagreement(timing, own_ms)
             or (unseen(by_saving_ms) if sees_savings else None)
             or (clock_disagreement(timing, in_pairs_ms) and unseen(in_pairs_ms))
