@@ -1,5 +1,7 @@
 """Evaluation on a GPU. Run on a machine that has one: ``pytest -m gpu``."""
 
+import subprocess
+
 import pytest
 
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
@@ -204,6 +206,22 @@ def test_crashes_are_told_apart_and_cost_their_own_candidate_only(evaluator):
         assert evaluation.outcome is outcome, (name, evaluation.detail)
         assert said in evaluation.detail, (name, evaluation.detail)
     assert good.outcome is Outcome.CORRECT, good.detail
+
+
+def mib_in_use(gpu):
+    query = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(query, check=True, capture_output=True, text=True).stdout)
+
+
+def test_a_judge_that_keeps_its_task_gives_its_memory_back_when_it_is_told_to():
+    with Evaluator(device="cuda", protocol="fast", keep_task=True) as evaluator:
+        gpu = evaluator.describe()["hardware"]["id"]
+        assert one(evaluator, GOOD).outcome is Outcome.CORRECT
+        kept_mib = mib_in_use(gpu)
+        evaluator.release()
+        # Twelve slots of 0.5 GB.
+        assert mib_in_use(gpu) < kept_mib - 5000
+        assert one(evaluator, GOOD).outcome is Outcome.CORRECT
 
 
 def test_less_than_the_declared_precision_is_incorrect(evaluator):
