@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kernelbench import benchmarking, collection, fixtures, options
+from pytest_kernelbench.durations import Durations
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.kept import KeptKernels
@@ -133,7 +134,10 @@ class KernelBench:
         if self.config.pluginmanager.has_plugin("dsession"):
             from pytest_kernelbench.sharding import Sharding
 
-            self.config.pluginmanager.register(Sharding(self.config, record=self.resumed is None))
+            self.config.pluginmanager.register(Sharding())
+        if not self.worker and self.resumed is None:
+            # Of a resumed run, most is read and not computed.
+            self.config.pluginmanager.register(Durations(self.config))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:

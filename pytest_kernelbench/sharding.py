@@ -13,19 +13,14 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScheduling
 
+from pytest_kernelbench.durations import seconds_by_task, task_part
 from pytest_kernelbench.gpus import visible_gpus
-
-SECONDS = "kernelbench/seconds"
 
 
 class Sharding:
     """Hooks of the process that owns an xdist session with ``--strategy``."""
 
-    def __init__(self, config: pytest.Config, *, record: bool) -> None:
-        """``record``: what each task takes is worth keeping, because it is not read from a resumed run."""
-        self.config = config
-        self.record = record
-        self.spent: dict[str, float] = {}
+    def __init__(self) -> None:
         self.retried: set[str] = set()
         self.not_run: dict[str, None] | None = None
         self.died = False
@@ -42,8 +37,7 @@ class Sharding:
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         if config.option.dist != "load":
             return None
-        cache = getattr(config, "cache", None)
-        return LongestFirst(config, log, seconds=cache.get(SECONDS, {}) if cache else {})
+        return LongestFirst(config, log, seconds=seconds_by_task(config))
 
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         if self.not_run is None:
@@ -65,17 +59,10 @@ class Sharding:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.not_run and (report.when == "call" or report.outcome in ("failed", "skipped")):
             self.not_run.pop(report.nodeid, None)
-        if report.when == "call" and hasattr(report, "kernelbench"):
-            task = task_part(report.nodeid)
-            self.spent[task] = self.spent.get(task, 0.0) + report.duration
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.died and self.not_run and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        cache = getattr(self.config, "cache", None)
-        if self.record and self.spent and cache:
-            rounded = {task: round(seconds, 2) for task, seconds in self.spent.items()}
-            cache.set(SECONDS, {**cache.get(SECONDS, {}), **rounded})
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -127,8 +114,3 @@ class LongestFirst(LoadScheduling):
         tasks = [task_part(self.collection[index]) for index in self.pending]
         count = next((number for number, task in enumerate(tasks) if task != tasks[0]), len(tasks))
         self._send_tests(node, count)
-
-
-def task_part(nodeid: str) -> str:
-    """``tasks/level1/19_ReLU.py`` of that task's items, which share their samples; any other item is its own."""
-    return nodeid.partition("::kernel[")[0]

@@ -29,7 +29,7 @@ LAYERS = (
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline"},
-    {"records", "errors", "resources", "gpus"},
+    {"records", "errors", "resources", "gpus", "durations"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 

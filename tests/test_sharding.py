@@ -7,7 +7,7 @@ import pytest
 from project import Project
 
 from pytest_kernelbench.gpus import device_file, uuids_in, visible_gpus
-from pytest_kernelbench.sharding import SECONDS, LongestFirst, Sharding
+from pytest_kernelbench.sharding import LongestFirst, Sharding
 
 LISTING = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
@@ -46,7 +46,7 @@ def test_workers_take_gpus_in_turns_and_one_that_was_given_keeps_its_own(monkeyp
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     specs = [SimpleNamespace(popen=True, env={}) for _ in range(4)]
     specs[1].env["CUDA_VISIBLE_DEVICES"] = "9"
-    Sharding(None, record=False).pytest_xdist_setupnodes(config_with(kernelbench_device="auto"), specs)
+    Sharding().pytest_xdist_setupnodes(config_with(kernelbench_device="auto"), specs)
     assert [spec.env["CUDA_VISIBLE_DEVICES"] for spec in specs] == ["4", "9", "4", "6"]
 
 
@@ -121,22 +121,6 @@ def test_what_a_dead_worker_left_goes_to_the_others():
         done.append(index)
         scheduler.mark_test_complete(two, index)
     assert sorted(set(done)) == list(range(8))
-
-
-class Cache(dict):
-    """pytest's, in memory."""
-
-    set = dict.__setitem__
-
-
-def test_what_a_task_took_is_known_the_next_time():
-    cache = Cache({SECONDS: {"level1/a.py": 9.0, "level1/b.py": 2.0}})
-    sharding = Sharding(SimpleNamespace(cache=cache), record=True)
-    for item in ITEMS[:2]:
-        report = SimpleNamespace(when="call", nodeid=item, duration=1.25, kernelbench="fast 1.2x")
-        sharding.pytest_runtest_logreport(report)
-    sharding.pytest_sessionfinish(SimpleNamespace(exitstatus=0))
-    assert cache[SECONDS] == {"level1/a.py": 2.5, "level1/b.py": 2.0}
 
 
 def report_of(project, run="run"):
