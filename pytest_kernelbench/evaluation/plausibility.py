@@ -11,9 +11,11 @@ from statistics import median
 
 from pytest_kernelbench.evaluation.timing import Timing
 
-# Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise. Of 20 honest
-# kernels on an H200 that were 1.1 to 3.3 times as fast, the judge's clock saw 0.82 to 1.06 of what the worker told.
-CLOCKS_AGREE_WITHIN = {"cpu": 1.5, "cuda": 1.15}
+# Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
+CLOCKS_AGREE_WITHIN = 1.5
+# In the shortest of some sweeps, of 20 honest kernels on an H200 that were 1.1 to 3.3 times as fast, the judge's clock
+# saw 0.82 to 1.06 of what the worker told.
+SWEEPS_AGREE_WITHIN = {"cpu": CLOCKS_AGREE_WITHIN, "cuda": 1.15}
 # The judge's clock must see half of what a candidate claims to save, unless that is less than the clock can tell. On a
 # busy CPU it saw 0.9 of what an honest kernel saved, or more, and up to 0.3 of what another had only forged.
 SEEN_SAVING = 0.5
@@ -92,9 +94,9 @@ def hidden_work(
     )
 
 
-def clock_disagreement(timing: Timing, wall_ms_per_call: float, device: str) -> Suspicion | None:
-    """The judge's wall clock saw calls that are longer than the durations the worker told."""
-    if wall_ms_per_call <= CLOCKS_AGREE_WITHIN[device] * timing.candidate_ms + CLOCK_TELLS_MS:
+def clock_disagreement(timing: Timing, wall_ms_per_call: float, agree_within: float) -> Suspicion | None:
+    """The judge's wall clock saw calls that are longer, by that factor, than the durations the worker told."""
+    if wall_ms_per_call <= agree_within * timing.candidate_ms + CLOCK_TELLS_MS:
         return None
     return Suspicion(
         "clock_disagreement",

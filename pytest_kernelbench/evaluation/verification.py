@@ -18,6 +18,7 @@ from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.plausibility import (
     BY_THE_CLOCK,
     CLOCKS_AGREE_WITHIN,
+    SWEEPS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
     clock_disagreement,
@@ -147,7 +148,7 @@ class Verifier:
         slots_of_block(dock, self._bench.seconds_per_call)
         record = self._recorded(dock, timing)
         # On a GPU the clock must see the saving itself.
-        agreeing = CLOCKS_AGREE_WITHIN["cpu"] if self._bench.device == "cpu" else 1.0
+        agreeing = CLOCKS_AGREE_WITHIN if self._bench.device == "cpu" else 1.0
         wall_ms = shortest_sweep(dock, agreeing * timing.candidate_ms)
         if self._known_control is None:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
@@ -285,9 +286,9 @@ class Verifier:
         sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
             hidden_work(timing, record.busy_ms, control.busy_ms, checked_ms)
-            or clock_disagreement(timing, own_ms, device)
+            or clock_disagreement(timing, own_ms, SWEEPS_AGREE_WITHIN[device])
             or (unseen(by_saving_ms) if sees_savings else None)
-            or (clock_disagreement(timing, in_pairs_ms, device) and unseen(in_pairs_ms))
+            or (clock_disagreement(timing, in_pairs_ms, CLOCKS_AGREE_WITHIN) and unseen(in_pairs_ms))
             or slowed_reference(timing, control.most_ms, device)
         )
 
