@@ -14,8 +14,9 @@ from pytest_kernelbench.evaluation.timing import Timing
 # Two clocks of one machine that disagree by more than this, both times that they are asked, are not noise.
 CLOCKS_AGREE_WITHIN = 1.5
 # In the shortest of some sweeps, of 20 honest kernels on an H200 that were 1.1 to 3.3 times as fast, the judge's clock
-# saw 0.82 to 1.06 of what the worker told.
-SWEEPS_AGREE_WITHIN = {"cpu": CLOCKS_AGREE_WITHIN, "cuda": 1.15}
+# saw 0.82 to 1.06 of what the worker told. Of a call that is shorter than its launch, a slow host shows more.
+SWEEPS_OF_A_GPU_AGREE_WITHIN = 1.15
+SWEEPS_OF_A_GPU_ROUNDING_MS = 0.05
 # The judge's clock must see half of what a candidate claims to save, unless that is less than the clock can tell. On a
 # busy CPU it saw 0.9 of what an honest kernel saved, or more, and up to 0.3 of what another had only forged.
 SEEN_SAVING = 0.5
@@ -71,6 +72,14 @@ def longest_busy_ms(timing: Timing) -> float:
     return BUSY_AGREES_WITHIN * timing.candidate_ms + BUSY_ROUNDING_MS
 
 
+def longest_sweep_ms(timing: Timing, device: str) -> float:
+    """How long a call may take in a sweep, by the judge's clock."""
+    longest_ms = CLOCKS_AGREE_WITHIN * timing.candidate_ms
+    if device == "cpu":
+        return longest_ms
+    return min(longest_ms, SWEEPS_OF_A_GPU_AGREE_WITHIN * timing.candidate_ms + SWEEPS_OF_A_GPU_ROUNDING_MS)
+
+
 def hidden_work(
     timing: Timing, busy_ms: float | None, control_busy_ms: float | None, wall_ms_per_call: float | None
 ) -> Suspicion | None:
@@ -94,9 +103,9 @@ def hidden_work(
     )
 
 
-def clock_disagreement(timing: Timing, wall_ms_per_call: float, agree_within: float) -> Suspicion | None:
-    """The judge's wall clock saw calls that are longer, by that factor, than the durations the worker told."""
-    if wall_ms_per_call <= agree_within * timing.candidate_ms + CLOCK_TELLS_MS:
+def clock_disagreement(timing: Timing, wall_ms_per_call: float, longest_ms: float) -> Suspicion | None:
+    """The judge's wall clock saw calls that are longer than the durations the worker told."""
+    if wall_ms_per_call <= longest_ms:
         return None
     return Suspicion(
         "clock_disagreement",

@@ -18,12 +18,12 @@ from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.plausibility import (
     BY_THE_CLOCK,
     CLOCKS_AGREE_WITHIN,
-    SWEEPS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
     clock_disagreement,
     hidden_work,
     longest_busy_ms,
+    longest_sweep_ms,
     slowed_reference,
     unseen_saving,
 )
@@ -281,14 +281,15 @@ class Verifier:
         by_saving_ms = own_ms if device == "cuda" or seen_ms is None else control.least_ms - seen_ms
         # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
         in_pairs_ms = timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms
+        longest_in_pairs_ms = CLOCKS_AGREE_WITHIN * timing.candidate_ms
         unseen = partial(unseen_saving, timing, control_ms=control.least_ms, device=device)
         # A series of calls on a CPU may be of another moment.
         sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
             hidden_work(timing, record.busy_ms, control.busy_ms, checked_ms)
-            or clock_disagreement(timing, own_ms, SWEEPS_AGREE_WITHIN[device])
+            or clock_disagreement(timing, own_ms, longest_sweep_ms(timing, device))
             or (unseen(by_saving_ms) if sees_savings else None)
-            or (clock_disagreement(timing, in_pairs_ms, CLOCKS_AGREE_WITHIN) and unseen(in_pairs_ms))
+            or (clock_disagreement(timing, in_pairs_ms, longest_in_pairs_ms) and unseen(in_pairs_ms))
             or slowed_reference(timing, control.most_ms, device)
         )
 

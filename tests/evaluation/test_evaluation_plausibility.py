@@ -7,6 +7,7 @@ from pytest_kernelbench.evaluation.plausibility import (
     clock_disagreement,
     hidden_work,
     late_work,
+    longest_sweep_ms,
     slowed_reference,
     unseen_saving,
 )
@@ -77,10 +78,16 @@ def test_a_saving_that_no_clock_can_see_is_not_asked_for():
     assert unseen_saving(timing(0.94), 0.98, 1.0, "cuda").flag == "clock_disagreement"
 
 
-@pytest.mark.parametrize(("agree_within", "most_ms"), [(1.5, 0.77), (1.15, 0.595)])
-def test_a_worker_s_clock_that_tells_too_little_of_the_judge_s_convicts(agree_within, most_ms):
-    assert clock_disagreement(timing(0.5), most_ms - 0.001, agree_within) is None
-    assert clock_disagreement(timing(0.5), most_ms + 0.001, agree_within).flag == "clock_disagreement"
+@pytest.mark.parametrize(
+    ("device", "told_ms", "longest_ms"), [("cpu", 0.5, 0.75), ("cuda", 0.5, 0.625), ("cuda", 0.05, 0.075)]
+)
+def test_a_sweep_that_takes_longer_than_the_worker_tells_convicts(device, told_ms, longest_ms):
+    told = timing(told_ms)
+    assert longest_sweep_ms(told, device) == pytest.approx(longest_ms)
+    assert clock_disagreement(told, longest_ms - 0.001, longest_ms) is None
+    found = clock_disagreement(told, 1.0, longest_ms)
+    assert found.flag == "clock_disagreement"
+    assert found.evidence == f"the worker says {told_ms} ms a call, the judge's clock 1 ms"
 
 
 @pytest.mark.parametrize(("device", "most_ms"), [("cpu", 1.5), ("cuda", 1.045)])
