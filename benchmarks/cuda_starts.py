@@ -114,7 +114,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=8)
     options = parser.parse_args()
-    gpu, *others = visible_gpus(os.environ)
+    gpus = visible_gpus(os.environ)
+    if not gpus:
+        parser.error("no GPU is visible; run it where `nvidia-smi -L` names one, or two")
+    gpu, *others = gpus
 
     columns = {"alone": medians(gpu, options.repeats)}
     if others:
