@@ -31,7 +31,6 @@ class Durations:
             self.spent[task] = self.spent.get(task, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        cache = getattr(self.config, "cache", None)
-        if self.spent and cache:
+        if self.spent and (cache := getattr(self.config, "cache", None)):
             rounded = {task: round(seconds, 2) for task, seconds in self.spent.items()}
-            cache.set(KEY, {**seconds_by_task(self.config), **rounded})
+            cache.set(KEY, {**cache.get(KEY, {}), **rounded})
