@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from pytest_kernelbench.evaluation.timing import median_interval_ranks
+from pytest_kernelbench.evaluation.timing import median_interval
 
 LOOKS = (24, 48, 96, 192, 384)
 CONFIDENCE = 0.99
@@ -67,13 +67,13 @@ def compare(rounds: Rounds, baseline: str, current: str, max_slowdown: float) ->
             slower = _one_round(blocks, sides, max_slowdown, times)
         if not slower:
             break
-    logs = sorted(_logs(times["baseline"], times["current"]))
-    ranks = median_interval_ranks(len(logs), CONFIDENCE)
+    logs = _logs(times["baseline"], times["current"])
+    interval = median_interval(logs, CONFIDENCE)
     return Comparison(
         slower=slower,
         slowdown=math.exp(median(logs)),
-        low=math.exp(logs[ranks[0]]) if ranks else None,
-        high=math.exp(logs[ranks[1]]) if ranks else None,
+        low=math.exp(interval[0]) if interval else None,
+        high=math.exp(interval[1]) if interval else None,
         baseline_ms=median(times["baseline"]),
         current_ms=median(times["current"]),
         pairs=len(logs),
@@ -86,16 +86,15 @@ def verdict(log_slowdowns: Sequence[float], max_slowdown: float, *, last: bool) 
     At the ``last`` look, which the close calls come to, it is slower if the interval excludes 1 and the estimate
     exceeds ``max_slowdown``.
     """
-    logs, limit = sorted(log_slowdowns), math.log(max_slowdown)
-    ranks = median_interval_ranks(len(logs), CONFIDENCE)
-    if ranks is None:
+    interval, limit = median_interval(log_slowdowns, CONFIDENCE), math.log(max_slowdown)
+    if interval is None:
         return False if last else None
-    low, high = logs[ranks[0]], logs[ranks[1]]
+    low, high = interval
     if low > limit:
         return True
     if high < limit:
         return False
-    return (low > 0 and median(logs) > limit) if last else None
+    return (low > 0 and median(log_slowdowns) > limit) if last else None
 
 
 def _one_round(

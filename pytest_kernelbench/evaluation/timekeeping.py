@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from random import SystemRandom
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from pytest_kernelbench.evaluation.timing import Timing, enough, paired_timing, 
 
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
+SECONDS_PER_SWEEP = 0.5
 # To pass for fast, half of all calls must be skipped: one check in three finds that in nearly every block.
 CHECKED_SHARE = 1 / 3
 # The shortest counts, and a busy machine lengthens most.
@@ -85,6 +86,11 @@ def affordable_calls(seconds_per_call: float) -> int:
     return max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
 
 
+def calls_of_sweep(seconds_per_call: float) -> int:
+    """How many calls belong in one sweep where many are made; at least one."""
+    return max(1, int(SECONDS_PER_SWEEP / seconds_per_call))
+
+
 def slots_of_block(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for as many pairs as memory and time allow in one block."""
     return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable_calls(seconds_per_call)))
@@ -136,31 +142,31 @@ def _half_block(
     return Block(ms, around_pair_ms)
 
 
-def sweep(dock: Dock, *, every_answer: bool = False) -> float:
+def sweep(dock: Dock, slots: Sequence[JudgeSlot], *, every_answer: bool = False) -> float:
     """Milliseconds of one call on inputs of its own and of all that surrounds it, by the judge's clock.
 
     Two answers are checked; where the time is to be held against other evidence, ``every_answer``.
     """
-    drawn = dock.refresh(dock.slots)
-    wall_ms = dock.sweep(dock.slots) / len(dock.slots)
+    drawn = dock.refresh(slots)
+    wall_ms = dock.sweep(slots) / len(slots)
     # The last call is the one that may still be running when the clock stops.
-    dock.check_timed(dock.slots if every_answer else [random.choice(dock.slots), dock.slots[-1]], drawn)
+    dock.check_timed(slots if every_answer else [random.choice(slots), slots[-1]], drawn)
     return wall_ms
 
 
-def sweeps(dock: Dock) -> Iterator[float]:
-    """Some sweeps, one after the other."""
+def sweeps(dock: Dock, slots: Sequence[JudgeSlot], *, least: int = 1, most: int = SWEEPS) -> Iterator[float]:
+    """Some sweeps, one after the other: ``least``, and up to ``most`` while there is time."""
     started = time.perf_counter()
-    for _ in range(SWEEPS):
-        yield sweep(dock)
-        if time.perf_counter() - started > SECONDS_PER_BLOCK:
+    for number in range(most):
+        if number >= least and time.perf_counter() - started > SECONDS_PER_BLOCK:
             break
+        yield sweep(dock, slots)
 
 
 def shortest_sweep(dock: Dock, good_enough_ms: float) -> float:
     """The shortest of some sweeps; no more are made once one is ``good_enough_ms``."""
     shortest = float("inf")
-    for ms in sweeps(dock):
+    for ms in sweeps(dock, dock.slots):
         shortest = min(shortest, ms)
         if shortest <= good_enough_ms:
             break

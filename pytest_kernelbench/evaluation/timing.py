@@ -63,18 +63,27 @@ def median_interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, 
     return None if rank < 0 else (rank, n - 1 - rank)
 
 
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Bounds of the median of what ``values`` are drawn from; None if they are too few."""
+    ranks = median_interval_ranks(len(values), confidence)
+    if ranks is None:
+        return None
+    ordered = sorted(values)
+    return ordered[ranks[0]], ordered[ranks[1]]
+
+
 def paired_timing(reference_ms: Sequence[float], candidate_ms: Sequence[float]) -> Timing:
     """Timing from pairs taken next to each other; with fewer than 6 pairs the interval is unknown."""
     if len(reference_ms) != len(candidate_ms) or not reference_ms:
         raise ValueError("one reference duration is needed for each candidate duration, and at least one pair")
-    log_ratios = sorted(math.log(r / c) for r, c in zip(reference_ms, candidate_ms, strict=True))
-    ranks = median_interval_ranks(len(log_ratios))
+    log_ratios = [math.log(r / c) for r, c in zip(reference_ms, candidate_ms, strict=True)]
+    interval = median_interval(log_ratios)
     return Timing(
         reference_ms=median(reference_ms),
         candidate_ms=median(candidate_ms),
         speedup=math.exp(median(log_ratios)),
-        speedup_low=math.exp(log_ratios[ranks[0]]) if ranks else None,
-        speedup_high=math.exp(log_ratios[ranks[1]]) if ranks else None,
+        speedup_low=math.exp(interval[0]) if interval else None,
+        speedup_high=math.exp(interval[1]) if interval else None,
         pairs=len(log_ratios),
         candidate_times_ms=tuple(candidate_ms),
     )

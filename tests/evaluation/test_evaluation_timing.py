@@ -12,6 +12,7 @@ from pytest_kernelbench.evaluation.timing import (
     CONFIDENCE,
     Timing,
     enough,
+    median_interval,
     median_interval_ranks,
     paired_timing,
     sequential_timing,
@@ -37,6 +38,12 @@ def test_the_ranks_are_the_narrowest_that_cover_the_median(n):
     assert low + high == n - 1
     assert coverage_by_enumeration(n, low) >= CONFIDENCE
     assert low + 1 > n // 2 or coverage_by_enumeration(n, low + 1) < CONFIDENCE
+
+
+def test_a_median_is_bounded_by_order_statistics_whatever_the_order():
+    assert median_interval([5.0, 1.0, 4.0, 2.0, 3.0, 6.0]) == (1.0, 6.0)
+    assert median_interval([1.0] * 7, confidence=0.99) is None
+    assert median_interval(range(8), confidence=0.99) == (0, 7)
 
 
 def test_fewer_than_six_pairs_have_no_interval():

@@ -1,6 +1,9 @@
 """What convicts a timing, and what is looked at twice before it does."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +14,19 @@ from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
-from pytest_kernelbench.evaluation.verification import Retrial, Verifier, beside_control, decide, lesser
+from pytest_kernelbench.evaluation.verification import (
+    LEAST_SWEEPS,
+    MOST_SWEEPS,
+    SWEEPS,
+    Retrial,
+    TurnsTaken,
+    Verifier,
+    beside_control,
+    decide,
+    lesser,
+    taking_turns,
+    weigh,
+)
 
 
 @dataclass
@@ -133,6 +148,87 @@ def test_without_its_claim_nothing_is_fast(pairs):
     less = Measured(timing, 0.0).without_claim("so it is").timing
     assert less.speedup <= min(1.0, timing.speedup)
     assert less.candidate_ms == timing.candidate_ms
+
+
+class Swept:
+    """A dock of twelve slots whose sweeps take one millisecond more each time; it keeps which slots were asked for."""
+
+    slots = tuple(range(12))
+
+    def __init__(self):
+        self._walls_ms = count(1.0)
+        self.asked = []
+
+    def refresh(self, slots):
+        return dict.fromkeys(slots, "drawn")
+
+    def sweep(self, slots):
+        self.asked.append(slots)
+        return next(self._walls_ms) * len(slots)
+
+    def check_timed(self, slots, drawn):
+        assert set(slots) <= set(drawn)
+
+    def give_room(self):
+        self.asked.append("room")
+
+    idle = nullcontext
+
+
+def test_a_candidate_and_the_control_sweep_the_same_slots_in_turns():
+    dock, control_dock = Swept(), Swept()
+    turns = list(taking_turns(dock, control_dock, calls=3))
+    assert len(turns) == 1 + MOST_SWEEPS - LEAST_SWEEPS
+    assert turns[-1].own_ms == turns[-1].control_ms == [float(ms) for ms in range(1, MOST_SWEEPS + 1)]
+    assert dock.asked == [(0, 1, 2), "room"] * MOST_SWEEPS
+    assert control_dock.asked == [(0, 1, 2)] * MOST_SWEEPS
+
+
+def turns(rng, noise_ms, saving_ms):
+    """Of a control of 1 ms a call and a candidate that saves so much, on a machine with so much noise."""
+    taken = TurnsTaken([], [])
+    while len(taken.own_ms) < MOST_SWEEPS:
+        taken.own_ms.append(rng.gauss(1.0 - saving_ms, noise_ms))
+        taken.control_ms.append(rng.gauss(1.0, noise_ms))
+        if len(taken.own_ms) >= LEAST_SWEEPS:
+            yield taken
+
+
+def a_tenth_must_be_seen(taken, seen_ms):
+    return None if seen_ms >= 0.1 else CLOCK
+
+
+@pytest.mark.parametrize("noise_ms", [0.05, 0.3, 10.0])
+def test_noise_is_not_taken_for_a_saving(noise_ms):
+    rng = Random(7)
+    believed = [weigh(turns(rng, noise_ms, 0.0), a_tenth_must_be_seen)[0] is None for _ in range(400)]
+    # With noise a hundred times what must be seen, and a look after each of 73 sweeps, it is 3 in 100.
+    assert sum(believed) <= (20 if noise_ms > 1 else 2)
+
+
+@pytest.mark.parametrize("noise_ms", [0.05, 0.3, 10.0])
+def test_noise_hides_a_saving_and_convicts_nobody_for_it(noise_ms):
+    rng = Random(7)
+    found = [weigh(turns(rng, noise_ms, 0.2), a_tenth_must_be_seen) for _ in range(400)]
+    believed = sum(suspicion is None for suspicion, _ in found)
+    uncertain = sum(suspicion is not None and why is not None for suspicion, why in found)
+    assert believed + uncertain >= 380
+    assert believed == 400 if noise_ms < 0.1 else uncertain > 200
+
+
+def test_a_clear_case_is_not_looked_at_for_longer_than_it_takes():
+    for saving_ms, looks in ((0.2, LEAST_SWEEPS), (0.0, SWEEPS)):
+        taken = turns(Random(7), 0.0, saving_ms)
+        assert weigh(taken, a_tenth_must_be_seen) == (None if saving_ms else CLOCK, None)
+        assert len(next(taken).own_ms) == looks + 1
+
+
+def test_who_saves_less_or_more_than_must_be_seen_is_told_how_much_was_seen():
+    rough = [TurnsTaken([0.5, 1.5] * 4, [1.0] * 8)]
+    assert weigh(iter(rough), a_tenth_must_be_seen) == (
+        CLOCK,
+        "the judge's clock saw it save -0.5 to 0.5 ms a call, too rough to tell",
+    )
 
 
 def test_a_slowed_reference_leaves_no_more_than_the_control_says():
