@@ -15,9 +15,10 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
 from pytest_kernelbench.evaluation.verification import (
-    LEAST_SWEEPS,
     MOST_SWEEPS,
     SWEEPS,
+    SWEEPS_TO_ACQUIT,
+    SWEEPS_TO_BE_SURE,
     Retrial,
     TurnsTaken,
     Verifier,
@@ -178,7 +179,7 @@ class Swept:
 def test_a_candidate_and_the_control_sweep_the_same_slots_in_turns():
     dock, control_dock = Swept(), Swept()
     turns = list(taking_turns(dock, control_dock, calls=3))
-    assert len(turns) == 1 + MOST_SWEEPS - LEAST_SWEEPS
+    assert len(turns) == MOST_SWEEPS
     assert turns[-1].own_ms == turns[-1].control_ms == [float(ms) for ms in range(1, MOST_SWEEPS + 1)]
     assert dock.asked == [(0, 1, 2), "room"] * MOST_SWEEPS
     assert control_dock.asked == [(0, 1, 2)] * MOST_SWEEPS
@@ -190,8 +191,7 @@ def turns(rng, noise_ms, saving_ms):
     while len(taken.own_ms) < MOST_SWEEPS:
         taken.own_ms.append(rng.gauss(1.0 - saving_ms, noise_ms))
         taken.control_ms.append(rng.gauss(1.0, noise_ms))
-        if len(taken.own_ms) >= LEAST_SWEEPS:
-            yield taken
+        yield taken
 
 
 def a_tenth_must_be_seen(taken, seen_ms):
@@ -202,7 +202,7 @@ def a_tenth_must_be_seen(taken, seen_ms):
 def test_noise_is_not_taken_for_a_saving(noise_ms):
     rng = Random(7)
     believed = [weigh(turns(rng, noise_ms, 0.0), a_tenth_must_be_seen)[0] is None for _ in range(400)]
-    # With noise a hundred times what must be seen, and a look after each of 73 sweeps, it is 3 in 100.
+    # With noise a hundred times what must be seen, and a look after each of 80 sweeps, it is 3 in 100.
     assert sum(believed) <= (20 if noise_ms > 1 else 2)
 
 
@@ -217,10 +217,16 @@ def test_noise_hides_a_saving_and_convicts_nobody_for_it(noise_ms):
 
 
 def test_a_clear_case_is_not_looked_at_for_longer_than_it_takes():
-    for saving_ms, looks in ((0.2, LEAST_SWEEPS), (0.0, SWEEPS)):
+    for saving_ms, sweeps_made in ((0.2, SWEEPS_TO_BE_SURE), (0.0, SWEEPS)):
         taken = turns(Random(7), 0.0, saving_ms)
         assert weigh(taken, a_tenth_must_be_seen) == (None if saving_ms else CLOCK, None)
-        assert len(next(taken).own_ms) == looks + 1
+        assert len(next(taken).own_ms) == sweeps_made + 1
+
+
+def test_what_does_not_depend_on_the_saving_is_decided_before_that_is_sure():
+    taken = turns(Random(7), 0.0, 0.0)
+    assert weigh(taken, lambda taken, seen_ms: None) == (None, None)
+    assert len(next(taken).own_ms) == SWEEPS_TO_ACQUIT + 1
 
 
 def test_who_saves_less_or_more_than_must_be_seen_is_told_how_much_was_seen():
