@@ -2,9 +2,9 @@
 
 The sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, compiled side by
 side by trusted processes, and kept in a cache keyed by content and target. What a candidate builds with
-``load_inline`` is found by importing it in a sandboxed process that sees no GPU, and kept for that candidate alone:
-it could have put anything there. A candidate sees the cache read-only, so nobody can leave a poisoned build for
-the next one.
+``load_inline`` is found by importing it in a sandboxed process that sees no GPU, what it compiles with Triton by
+calling it there, and both are kept for that candidate alone: it could have put anything there. A candidate sees the
+cache read-only, so nobody can leave a poisoned build for the next one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
+from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
 
 EXTENSION_TIMEOUT_S = 180.0
-MAX_EXTENSION_BYTES = 256 << 20
+KERNELS_TIMEOUT_S = 40.0
+MAX_BUILD_BYTES = 256 << 20
 NAME = re.compile(r"[0-9a-f]{32}-\w{1,200}\.so")
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
@@ -67,9 +70,11 @@ class BuildAhead:
         jobs: int,
         *,
         device: str = "cpu",
+        task_source: str = "",
         fork_builder: Callable[[], WorkerProcess] | None = None,
     ) -> None:
         self._cache = cache
+        self._task_source = task_source
         self._device = device
         self._fork_builder = fork_builder
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
@@ -98,6 +103,8 @@ class BuildAhead:
                 return str(error)
         if uses_extensions(module_source) and self._fork_builder is not None:
             return self._build_extensions(module_source, self._fork_builder)
+        if uses_triton(module_source) and self._fork_builder is not None and self._device == "cuda":
+            self._compile_kernels(module_source, self._fork_builder)
         return None
 
     def _build_extensions(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> str | None:
@@ -109,16 +116,12 @@ class BuildAhead:
             "candidate_source": module_source,
             "architecture": devices.architecture(self._device),
         }
-        builder = fork_builder()
         try:
-            messages.send(builder.connection, question)
-            answer, files = messages.receive(builder.connection, timeout_s=EXTENSION_TIMEOUT_S)
+            answer, files = _ask(fork_builder(), question, EXTENSION_TIMEOUT_S)
         except messages.DeadlinePassed:
             return f"its extensions were not built within {EXTENSION_TIMEOUT_S:.0f} s"
         except (messages.ConnectionEnded, messages.MalformedFrame):
             return None  # its trial will say how it ends a process
-        finally:
-            builder.kill()
         try:
             if "complaint" in answer:
                 return messages.text(answer, "complaint")
@@ -127,7 +130,7 @@ class BuildAhead:
                 return None
             scratch = Path(tempfile.mkdtemp(dir=self._cache))
             for name, descriptor in zip(names, files, strict=True):
-                (scratch / name).write_bytes(os.pread(descriptor, MAX_EXTENSION_BYTES, 0))
+                (scratch / name).write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
             try:
                 scratch.rename(folder)
             except OSError:  # another run was first
@@ -136,3 +139,33 @@ class BuildAhead:
             for descriptor in files:
                 os.close(descriptor)
         return None
+
+    def _compile_kernels(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> None:
+        question = {
+            "ask": "compile_kernels",
+            "candidate_source": module_source,
+            "task_source": self._task_source,
+            "architecture": devices.architecture(self._device),
+        }
+        archive = self._cache / kernels_archive(module_source, self._task_source, question["architecture"])
+        if archive.exists():
+            return
+        try:
+            _, files = _ask(fork_builder(), question, KERNELS_TIMEOUT_S)
+        except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
+            return  # its trial will say how it ends a process
+        for descriptor in files:
+            scratch = Path(tempfile.mkdtemp(dir=self._cache), archive.name)
+            scratch.write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
+            scratch.replace(archive)
+            scratch.parent.rmdir()
+            os.close(descriptor)
+
+
+def _ask(builder: WorkerProcess, question: dict[str, str], timeout_s: float) -> tuple[dict[str, Any], list[int]]:
+    """The only answer of a builder, which ends with it."""
+    try:
+        messages.send(builder.connection, question)
+        return messages.receive(builder.connection, timeout_s=timeout_s)
+    finally:
+        builder.kill()

@@ -167,6 +167,7 @@ class Trials:
             self._cache,
             devices.cores(),
             device=self._device,
+            task_source=self.case["source"],
             fork_builder=partial(self._workers.fork, builder=True),
         )
 

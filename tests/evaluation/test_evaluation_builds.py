@@ -1,6 +1,9 @@
 """Compiling ahead what a candidate will ask for."""
 
 import ctypes
+import socket
+import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench import inline
+from pytest_kernelbench.evaluation import builds, devices, messages
 from pytest_kernelbench.evaluation.builds import BuildAhead, literal_sources
+from pytest_kernelbench.evaluation.worker.kernels import kernels_archive
 
 RETURNS = "int kernel(void) {{ return {}; }}"
 
@@ -126,3 +131,72 @@ def test_the_same_source_built_twice_at_once_leaves_one_good_file(tmp_path):
     assert build(tmp_path, *[candidate(source)] * 4) == [None] * 4
     (library,) = tmp_path.iterdir()
     assert ctypes.CDLL(str(library)).kernel() == 7
+
+
+class Builder:
+    """A builder that answers one question with one file, or with its end where that is None."""
+
+    def __init__(self, packed):
+        self.connection, self._theirs = socket.socketpair()
+        self._packed = packed
+        self.question = None
+        self._thread = threading.Thread(target=self._answer)
+        self._thread.start()
+
+    def _answer(self):
+        self.question, _ = messages.receive(self._theirs)
+        if self._packed is not None:
+            with tempfile.TemporaryFile() as file:
+                file.write(self._packed)
+                file.flush()
+                messages.send(self._theirs, {}, [file.fileno()])
+        self._theirs.close()
+
+    def kill(self):
+        self._thread.join()
+        self.connection.close()
+
+
+USES_TRITON = "import triton"
+
+
+@pytest.fixture
+def with_triton(monkeypatch):
+    monkeypatch.setattr(builds, "uses_triton", lambda source: source == USES_TRITON)
+    monkeypatch.setattr(devices, "architecture", lambda device: "9.0")
+
+
+def compile_ahead(cache, builder, device="cuda"):
+    asked = []
+
+    def fork():
+        asked.append(builder)
+        return builder
+
+    with BuildAhead(cache, 1, device=device, task_source="the task", fork_builder=fork) as ahead:
+        assert [future.result() for future in ahead.start([USES_TRITON, "import torch"])] == [None, None]
+    return asked
+
+
+def test_kernels_compiled_ahead_are_kept_for_their_candidate_and_task(tmp_path, with_triton):
+    builder = Builder(b"kernels")
+    assert compile_ahead(tmp_path, builder) == [builder]
+    (archive,) = tmp_path.iterdir()
+    assert archive.name == kernels_archive(USES_TRITON, "the task", "9.0")
+    assert archive.read_bytes() == b"kernels"
+    assert builder.question == {
+        "ask": "compile_kernels",
+        "candidate_source": USES_TRITON,
+        "task_source": "the task",
+        "architecture": "9.0",
+    }
+    assert compile_ahead(tmp_path, None) == []
+
+
+def test_a_builder_that_ends_leaves_its_kernels_to_the_trial(tmp_path, with_triton):
+    compile_ahead(tmp_path, Builder(None))
+    assert not list(tmp_path.iterdir())
+
+
+def test_on_a_cpu_no_kernel_is_compiled_ahead(tmp_path, with_triton):
+    assert compile_ahead(tmp_path, None, device="cpu") == []

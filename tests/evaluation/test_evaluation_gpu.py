@@ -152,6 +152,30 @@ def test_a_kernel_that_does_not_build_is_told_from_one_that_fails(evaluator, sou
     assert said in evaluation.detail
 
 
+COUNTS_KERNELS = """
+import glob
+import os
+
+def kernels():
+    return len(glob.glob(os.environ["TRITON_CACHE_DIR"] + "/*/*.cubin"))
+
+had = kernels()
+""" + TRITON.format(body="tl.store(y + i, tl.maximum(tl.load(x + i, i < n), 0.0), i < n)")
+CALLED, RETURNED = "        y = torch.empty_like(x)", "        return y"
+
+
+def test_a_triton_kernel_is_compiled_before_its_trial_and_not_again(evaluator):
+    source = COUNTS_KERNELS.replace(RETURNED, f"        assert x.is_meta or had == kernels() == 1\n{RETURNED}")
+    evaluation = one(evaluator, source)
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
+
+
+def test_a_kernel_that_depends_on_a_value_is_compiled_in_its_trial(evaluator):
+    source = COUNTS_KERNELS.replace(CALLED, f"        assert x.sum().item() and not had\n{CALLED}")
+    evaluation = one(evaluator, source)
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
+
+
 FAILURES = {
     "index out of range in torch": (
         TORCH.format(body="return x[torch.tensor([x.numel()], device=x.device)]"),

@@ -22,9 +22,12 @@ from pytest_kernelbench.evaluation.modules import (
     compute_in_float32,
     instantiate,
 )
+from pytest_kernelbench.evaluation.worker import kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
+
+TRITON_CACHE = "triton"
 
 
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
@@ -49,7 +52,7 @@ def _settle(folder: Path) -> None:
     tempfile.tempdir = str(folder)
     # Third-party caches have no other setting; they must not outlive the candidate that filled them.
     os.environ["TMPDIR"] = str(folder)
-    os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+    os.environ["TRITON_CACHE_DIR"] = str(folder / TRITON_CACHE)
     os.environ["TORCH_EXTENSIONS_DIR"] = str(folder / "torch_extensions")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -70,6 +73,7 @@ class _Bench:
     def __init__(self, device: str, folder: Path) -> None:
         self._device = device
         self._folder = folder
+        self._triton_cache = folder / TRITON_CACHE
 
     def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Start the threads and the device."""
@@ -86,7 +90,8 @@ class _Bench:
         torch.set_grad_enabled(False)
         compute_in_float32()
         self._seed = question["seed"]
-        self._task = ReferenceModule(question["task_source"])
+        self._task_source = question["task_source"]
+        self._task = ReferenceModule(self._task_source)
         self._reference = instantiate(self._task.model_class, self._task, self._seed, self._device)
         self._slots = Slots(self._device)
         self._stopwatch.settle()
@@ -103,6 +108,21 @@ class _Bench:
         if extensions.complaint is not None:
             return {"complaint": extensions.complaint[-2000:]}
         return {"built": list(extensions.built), "files": list(extensions.built.values())}
+
+    def compile_kernels(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Call a candidate for the Triton kernels that it launches; how else it fails is for its trial to say."""
+
+        def call() -> None:
+            with kernels.on_nothing():
+                task = ReferenceModule(question["task_source"])
+                candidate = self._import(question["candidate_source"], "candidate.py")
+                instantiate(candidate.model_class, task, 0, "meta")(*task.get_inputs())
+
+        with contextlib.suppress(Exception):
+            kernels.compile_launched(question["architecture"], call)
+        archive = self._folder / "kernels.zip"
+        kernels.pack(self._triton_cache, archive)
+        return {"files": [archive]}
 
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Load the candidate, with the weights that the reference has now."""
@@ -122,6 +142,9 @@ class _Bench:
         weights = {name: value.clone() for name, value in self._reference.state_dict().items()}
         if uses_extensions(source):
             Extensions(self._cache / extensions_folder(source, self._architecture), self._folder).install()
+        if kernels.uses_triton(source):
+            archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
+            kernels.unpack(archive, self._triton_cache)
         module = instantiate(self._import(source, name).model_class, self._task, self._seed, self._device)
         own = module.state_dict()
         if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
