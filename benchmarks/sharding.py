@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ class Run:
 
 
 def run(folder: Path, name: str, arguments: list[str]) -> Run:
-    """One pytest run in ``folder``, its records in ``folder/name``."""
+    """One pytest run in ``folder``, its records in ``folder/name``; nothing was built for it before."""
     seen: list[tuple[float, int]] = []
     over = threading.Event()
 
@@ -63,7 +64,9 @@ def run(folder: Path, name: str, arguments: list[str]) -> Run:
     watcher.start()
     started = time.perf_counter()
     command = [sys.executable, "-m", "pytest", "-q", f"--kernelbench-run={name}", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    home = folder / f"home-{name}"
+    home.mkdir()
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True)
     wall_s = time.perf_counter() - started
     over.set()
     watcher.join()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -57,8 +58,12 @@ def rows_of_peer(task: Task, candidates: Sequence[Labelled], checkout: Path) -> 
     return rows
 
 
-def rows_of(evaluator: Evaluator, task: Task, candidates: Sequence[Labelled], among: str) -> list[dict[str, Any]]:
-    """One request with all of ``candidates``, whose wall time they share evenly."""
+def rows_of(
+    evaluator: Evaluator, cache: Path, task: Task, candidates: Sequence[Labelled], among: str
+) -> list[dict[str, Any]]:
+    """One request with all of ``candidates``, whose wall time they share evenly; none is built in ``cache``."""
+    shutil.rmtree(cache)
+    cache.mkdir()
     started = time.perf_counter()
     try:
         evaluations = list(evaluator.evaluate(task, [each.source for each in candidates]))
@@ -201,10 +206,11 @@ def main() -> None:
             parser.error(f"--peer {peer}: {error}; give a KernelBench checkout and install what it needs")
         replaced = ", ".join(kernelbench_peer.absent_clients()) or "nothing"
         print(f"peer: a process loads torch and it in {seconds:.1f} s; replaced by empty modules: {replaced}")
-    evaluators = []
+    evaluators: list[Evaluator] = []
+    cache = Path(tempfile.mkdtemp(prefix="cache-"))
     for name in protocols:
         started = time.perf_counter()
-        evaluators.append(Evaluator(device=options.device, protocol=name))
+        evaluators.append(Evaluator(device=options.device, protocol=name, cache=cache))
         hardware = evaluators[-1].describe()["hardware"]["name"]
         print(f"{name}: started on {hardware} in {time.perf_counter() - started:.1f} s", flush=True)
     device = evaluators[0].device
@@ -232,12 +238,13 @@ def main() -> None:
         same = random.Random(f"{options.seed} {task.id}").sample(candidates, count)
         rows = rows_of_peer(task, same, peer) if peer is not None else []
         for evaluator in evaluators:
-            rows += rows_of(evaluator, task, same, SAME)
-            rows += rows_of(evaluator, task, candidates, ALL) if len(same) < len(candidates) else []
+            rows += rows_of(evaluator, cache, task, same, SAME)
+            rows += rows_of(evaluator, cache, task, candidates, ALL) if len(same) < len(candidates) else []
         results.add(rows)
         print(line(task.id, rows, protocols), flush=True)
     for evaluator in evaluators:
         evaluator.close()
+    shutil.rmtree(cache)
 
     reached = {row["task"] for row in results.rows}
     print(f"\n{len(reached)} of {len(tasks)} tasks reached, {limit.spent_s:.0f} s")
