@@ -80,10 +80,12 @@ def compile_launched(architecture: str, call: Callable[[], object]) -> None:
     compile_or_launch = triton.runtime.JITFunction.run
     until = time.monotonic() + SECONDS
 
-    def compile_one(kernel: Any, *arguments: Any, grid: Any, warmup: bool = False, **named: Any) -> None:
+    def compile_one(kernel: Any, *arguments: Any, grid: Any, warmup: bool = False, **named: Any) -> Any:
         if time.monotonic() > until:
             raise TimeoutError
-        _make_launcher(compile_or_launch(kernel, *arguments, grid=grid, warmup=True, **named))
+        compiled = compile_or_launch(kernel, *arguments, grid=grid, warmup=True, **named)
+        _make_launcher(compiled)
+        return compiled
 
     def compile_choices(tuner: Any, *arguments: Any, **named: Any) -> None:
         tuner.nargs = dict(zip(tuner.arg_names, arguments, strict=False))
