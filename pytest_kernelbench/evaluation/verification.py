@@ -65,6 +65,7 @@ class Control:
     most_ms: float
     around_call_ms: float
     around_pair_ms: float
+    most_around_pair_ms: float
     busy_ms: float | None
 
     @classmethod
@@ -79,6 +80,7 @@ class Control:
             most_ms=max(warm_ms, cold_ms),
             around_call_ms=wall_ms - warm_ms,
             around_pair_ms=median(each.around_pair_ms for each in warm),
+            most_around_pair_ms=max(each.around_pair_ms for each in warm),
             busy_ms=busy_ms,
         )
 
@@ -114,25 +116,26 @@ def taking_turns(dock: Dock, control_dock: Dock, calls: int) -> Iterator[TurnsTa
 
 
 def weigh(
-    turns: Iterator[TurnsTaken], objection: Callable[[TurnsTaken, float], Suspicion | None]
+    turns: Iterator[TurnsTaken], objection: Callable[[TurnsTaken, bool], Suspicion | None]
 ) -> tuple[Suspicion | None, str | None]:
     """What a candidate is suspected of, and where that is not certain, why.
 
-    ``objection`` says what speaks against one of whom so many milliseconds were seen to be saved. Who claims to be
-    fast has to show it: the least that may have been seen acquits, and the most convicts.
+    ``objection`` says what speaks against the candidate, and whether anything does if each doubt is in favour of it.
+    Who claims to be fast has to show it: nothing without that acquits, and something in spite of it convicts.
     """
     for taken in turns:
         if len(taken.own_ms) < SWEEPS_TO_ACQUIT:
             continue
-        least_ms, most_ms = taken.saving_ms()
-        if (doubt := objection(taken, least_ms)) is None:
+        if (doubt := objection(taken, False)) is None:
             return None, None
-        proof = objection(taken, most_ms)
+        proof = objection(taken, True)
         if proof is not None and len(taken.own_ms) >= SWEEPS:
             break
     if proof is not None:
         return proof, None
-    return doubt, f"the judge's clock saw it save {least_ms:.3g} to {most_ms:.3g} ms a call, too rough to tell"
+    return doubt, "the judge's clock saw it save {:.3g} to {:.3g} ms a call, too rough to tell".format(
+        *taken.saving_ms()
+    )
 
 
 class Retrial(NamedTuple):
@@ -241,9 +244,10 @@ class Verifier:
             with of_control():
                 control_busy_ms = self._busy(control_dock)
 
-            def objection(taken: TurnsTaken, seen_ms: float) -> Suspicion | None:
+            def objection(taken: TurnsTaken, in_favour: bool) -> Suspicion | None:
                 control = self._known_control = Control.measured(warm, cold, min(taken.control_ms), control_busy_ms)
-                return self._objection(measured, record, min(taken.own_ms), control, seen_ms)
+                seen_ms = taken.saving_ms()[in_favour]
+                return self._objection(measured, record, min(taken.own_ms), control, seen_ms, in_favour=in_favour)
 
             suspicion, uncertainty = weigh(
                 taking_turns(dock, control_dock, calls_of_sweep(seconds_per_call)), objection
@@ -314,9 +318,19 @@ class Verifier:
         return busy_ms
 
     def _objection(
-        self, measured: Measured, record: Record, wall_ms: float, control: Control, seen_ms: float | None = None
+        self,
+        measured: Measured,
+        record: Record,
+        wall_ms: float,
+        control: Control,
+        seen_ms: float | None = None,
+        *,
+        in_favour: bool = False,
     ) -> Suspicion | None:
-        """``seen_ms``: by how much sweeps are taken to be shorter than the control's, where the two took turns."""
+        """``seen_ms``: by how much sweeps are taken to be shorter than the control's, where the two took turns.
+
+        ``in_favour``: what was around the control's pairs at most may have been around the candidate's as well.
+        """
         timing, device = measured.timing, self._bench.device
         found = measured.late or self._beyond_physics(timing)
         if found is not None or not self._claims_to_be_fast(timing):
@@ -327,14 +341,15 @@ class Verifier:
         # A CPU that runs faster for a moment would make the shortest sweep look like a saving.
         by_saving_ms = own_ms if device == "cuda" or seen_ms is None else control.least_ms - seen_ms
         # A call repeated finds warmer caches than a call among pairs, so that the first clock alone is lenient.
-        in_pairs_ms = timing.candidate_ms + measured.around_pair_ms - control.around_pair_ms
+        around_pair_ms = control.most_around_pair_ms if in_favour else control.around_pair_ms
+        in_pairs_ms = timing.candidate_ms + measured.around_pair_ms - around_pair_ms
         longest_in_pairs_ms = CLOCKS_AGREE_WITHIN * timing.candidate_ms
         unseen = partial(unseen_saving, timing, control_ms=control.least_ms, device=device)
         # A series of calls on a CPU may be of another moment.
         sees_savings = device == "cuda" or timing.speedup_low is not None
         return (
             hidden_work(timing, record.busy_ms, control.busy_ms, checked_ms)
-            or clock_disagreement(timing, own_ms, longest_sweep_ms(timing, device))
+            or clock_disagreement(timing, min(own_ms, by_saving_ms), longest_sweep_ms(timing, device))
             or (unseen(by_saving_ms) if sees_savings else None)
             or (clock_disagreement(timing, in_pairs_ms, longest_in_pairs_ms) and unseen(in_pairs_ms))
             or slowed_reference(timing, control.most_ms, device)

@@ -194,8 +194,8 @@ def turns(rng, noise_ms, saving_ms):
         yield taken
 
 
-def a_tenth_must_be_seen(taken, seen_ms):
-    return None if seen_ms >= 0.1 else CLOCK
+def a_tenth_must_be_seen(taken, in_favour):
+    return None if taken.saving_ms()[in_favour] >= 0.1 else CLOCK
 
 
 @pytest.mark.parametrize("noise_ms", [0.05, 0.3, 10.0])
@@ -225,7 +225,7 @@ def test_a_clear_case_is_not_looked_at_for_longer_than_it_takes():
 
 def test_what_does_not_depend_on_the_saving_is_decided_before_that_is_sure():
     taken = turns(Random(7), 0.0, 0.0)
-    assert weigh(taken, lambda taken, seen_ms: None) == (None, None)
+    assert weigh(taken, lambda taken, in_favour: None) == (None, None)
     assert len(next(taken).own_ms) == SWEEPS_TO_ACQUIT + 1
 
 
