@@ -120,8 +120,9 @@ def weigh(
 ) -> tuple[Suspicion | None, str | None]:
     """What a candidate is suspected of, and where that is not certain, why.
 
-    ``objection`` says what speaks against the candidate, and whether anything does if each doubt is in favour of it.
-    Who claims to be fast has to show it: nothing without that acquits, and something in spite of it convicts.
+    ``objection(taken, in_favour)`` says what speaks against the candidate, with each doubt counted against it or in its
+    favour. Who claims to be fast has to show it: no objection with the doubts against it acquits, and one that stands
+    with the doubts in its favour convicts.
     """
     for taken in turns:
         if len(taken.own_ms) < SWEEPS_TO_ACQUIT:
