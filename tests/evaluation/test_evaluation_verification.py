@@ -202,7 +202,7 @@ def a_tenth_must_be_seen(taken, in_favour):
 def test_noise_is_not_taken_for_a_saving(noise_ms):
     rng = Random(7)
     believed = [weigh(turns(rng, noise_ms, 0.0), a_tenth_must_be_seen)[0] is None for _ in range(400)]
-    # With noise a hundred times what must be seen, and a look after each of 80 sweeps, it is 3 in 100.
+    # With noise a hundred times what must be seen, and a look after each of 40 sweeps, it is 3 in 100.
     assert sum(believed) <= (20 if noise_ms > 1 else 2)
 
 
