@@ -17,12 +17,12 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus_candidates import candidates_for
 
-from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
 from pytest_kernelbench.evaluation.worker import kernels
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks
@@ -43,14 +43,8 @@ def compiled(folder: Path, task_source: str, candidate: Path, architecture: str,
     os.environ["TRITON_CACHE_DIR"] = str(folder)
     kernels.unpack(archive, folder)
     before = len(list(folder.glob("*/*.cubin")))
-
-    def call() -> None:
-        with kernels.on_nothing():
-            task = ReferenceModule(task_source)
-            instantiate(CandidateModule(candidate).model_class, task, 0, "meta")(*task.get_inputs())
-
     started = time.perf_counter()
-    kernels.compile_launched(architecture, call)
+    kernels.compile_launched(architecture, partial(kernels.call_on_nothing, task_source, candidate))
     seconds = time.perf_counter() - started
     kernels.pack(folder, archive)
     return Compiled(seconds, before, len(list(folder.glob("*/*.cubin"))))

@@ -90,9 +90,6 @@ def test_only_where_there_is_triton_a_candidate_uses_it(monkeypatch):
 
 
 SCALE = """
-import os
-from pathlib import Path
-
 import torch
 import triton
 import triton.language as tl

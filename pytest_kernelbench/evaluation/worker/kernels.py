@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
 from pytest_kernelbench.records import sha256_of
 
 # After so long no other kernel is begun: an autotuner may have hundreds of them.
@@ -64,6 +65,13 @@ def on_nothing() -> Iterator[None]:
             yield
     finally:
         del torch.Tensor.is_cuda  # type: ignore[misc]
+
+
+def call_on_nothing(task_source: str, candidate: Path) -> None:
+    """One call of the candidate in this file, on inputs of the task's shapes. Raises what the candidate raises."""
+    with on_nothing():
+        task = ReferenceModule(task_source)
+        instantiate(CandidateModule(candidate).model_class, task, 0, "meta")(*task.get_inputs())
 
 
 def compile_launched(architecture: str, call: Callable[[], object]) -> None:
