@@ -29,7 +29,7 @@ LAYERS = (
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline"},
-    {"records", "errors", "resources", "gpus", "durations"},
+    {"records", "errors", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 

@@ -2,8 +2,8 @@
 
     owner (pytest) <-> judge <-> service -> warden -> [first process of a namespace] -> worker
 
-It never computes, so that no thread pool and no CUDA context exists before a fork: a child is ready in 0.02 s,
-where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
+It computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is ready in
+0.02 s, where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def main(owner_descriptor: int, device: str) -> None:
     """Body of the service process; ``owner_descriptor`` is the socket that the judge shares with the owner."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner = socket.socket(fileno=owner_descriptor)
-    import torch  # noqa: F401  (before the fork: this is what makes it warm)
-
+    # Before the fork, torch and what else takes long: this is what makes it warm.
+    from pytest_kernelbench import vector_math
     from pytest_kernelbench.evaluation import judge, worker
 
+    vector_math.make_ready()
     isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
     ours, theirs = socket.socketpair()
     if sandbox.fork_bound() == 0:

@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pytest_kernelbench import vector_math
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
@@ -46,6 +47,7 @@ class HFPolicy(CausalLMPolicy):
         chat_template: bool | None = None,
     ) -> None:
         """Load from ``folder``; raises PolicyError where transformers or peft cannot."""
+        vector_math.make_ready()
         self.name = name
         self.target = "cuda" if device.startswith("cuda") else "cpu"
         dtype = dtype or ("bfloat16" if self.target == "cuda" else "auto")

@@ -128,7 +128,7 @@ def test_a_cheat_gains_nothing(court, device, protocol, name):
 @pytest.mark.parametrize(("device", "protocol", "name"), TRIALS)
 def test_its_honest_look_alike_is_acquitted(court, device, protocol, name):
     evaluation, _ = court.verdict(device, protocol, name, "HONEST")
-    assert evaluation.outcome is Outcome.CORRECT, evaluation
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
     assert not evaluation.flags
 
 
