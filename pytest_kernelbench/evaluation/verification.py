@@ -51,6 +51,7 @@ SWEEPS_TO_ACQUIT = 5
 SWEEPS_TO_BE_SURE = 8
 MOST_SWEEPS = 40
 CHECKED_SWEEPS = 3
+COLD_BLOCKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,8 @@ class Control:
     @classmethod
     def measured(cls, warm: Sequence[Block], cold: Sequence[Block], wall_ms: float, busy_ms: float | None) -> Control:
         """From blocks of pairs, the wall time of a call and its surroundings, and the profiler's record of a call."""
-        warm_ms, cold_ms = (
-            median(ms for each in blocks for ms in each.ms["reference_ms"] + each.ms["candidate_ms"])
-            for blocks in (warm, cold)
-        )
+        warm_ms = _median_ms(warm)
+        cold_ms = _median_ms(cold) if cold else warm_ms
         return cls(
             least_ms=min(warm_ms, cold_ms),
             most_ms=max(warm_ms, cold_ms),
@@ -83,6 +82,10 @@ class Control:
             most_around_pair_ms=max(each.around_pair_ms for each in warm),
             busy_ms=busy_ms,
         )
+
+
+def _median_ms(control: Sequence[Block]) -> float:
+    return median(ms for each in control for ms in each.ms["reference_ms"] + each.ms["candidate_ms"])
 
 
 class Record(NamedTuple):
@@ -209,10 +212,10 @@ class Verifier:
             with self._control_beside(dock) as control_dock, dock.idle(), of_control():
                 slots = slots_to_time(control_dock, self._bench.seconds_per_call)
                 self._known_control = Control.measured(
-                    [block(control_dock, slots) for _ in range(2)],
-                    [block(control_dock, slots, cold=True)],
-                    shortest_sweep(control_dock, 0.0),
-                    self._busy(control_dock),
+                    warm=[block(control_dock, slots) for _ in range(2)],
+                    cold=(),
+                    wall_ms=shortest_sweep(control_dock, 0.0),
+                    busy_ms=self._busy(control_dock),
                 )
         control = self._known_control
         objection = self._objection(measured, record, wall_ms, control)
@@ -226,7 +229,6 @@ class Verifier:
         from it: what counts is this timing, against its own reference or the control, whichever says less.
         """
         warm: list[Block] = []
-        cold: list[Block] = []
         # As many pairs in a block of one as in a block of the other.
         seconds_per_call = max(seconds_per_call, self._bench.seconds_per_call)
         with self._control_beside(dock) as control_dock:
@@ -238,25 +240,37 @@ class Verifier:
                 dock.give_room()
                 with dock.idle(), of_control():
                     warm.append(block(control_dock, slots))
-                    cold.append(block(control_dock, slots, cold=True))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            record = self._recorded(dock, measured.timing)
-            with of_control():
-                control_busy_ms = self._busy(control_dock)
-
-            def objection(taken: TurnsTaken, in_favour: bool) -> Suspicion | None:
-                control = self._known_control = Control.measured(warm, cold, min(taken.control_ms), control_busy_ms)
-                seen_ms = taken.saving_ms()[in_favour]
-                return self._objection(measured, record, min(taken.own_ms), control, seen_ms, in_favour=in_favour)
-
-            suspicion, uncertainty = weigh(
-                taking_turns(dock, control_dock, calls_of_sweep(seconds_per_call)), objection
-            )
-            disturbance = neighbours.disturbance() or uncertainty
+            suspicion, disturbance = measured.late or self._beyond_physics(measured.timing), None
+            if suspicion is None and self._claims_to_be_fast(measured.timing):
+                calls = calls_of_sweep(seconds_per_call)
+                suspicion, uncertainty = self._confront(dock, control_dock, measured, warm, calls)
+                disturbance = neighbours.disturbance() or uncertainty
         if measured.timing.speedup_low is not None:
             measured = measured._replace(timing=lesser(measured.timing, beside_control(measured.timing, warm)))
         return Retrial(measured, suspicion, disturbance)
+
+    def _confront(
+        self, dock: Dock, control_dock: Dock, measured: Measured, warm: Sequence[Block], calls: int
+    ) -> tuple[Suspicion | None, str | None]:
+        """What ``weigh`` says of a timing, beside ``warm`` blocks of the control and in sweeps of so many calls."""
+        cold: list[Block] = []
+        if slowed_reference(measured.timing, _median_ms(warm), self._bench.device) is not None:
+            # Only where they may acquit: one takes as long as four warm ones.
+            dock.give_room()
+            with dock.idle(), of_control():
+                cold = [block(control_dock, list(control_dock.slots), cold=True) for _ in range(COLD_BLOCKS)]
+        record = self._recorded(dock, measured.timing)
+        with of_control():
+            control_busy_ms = self._busy(control_dock)
+
+        def objection(taken: TurnsTaken, in_favour: bool) -> Suspicion | None:
+            control = self._known_control = Control.measured(warm, cold, min(taken.control_ms), control_busy_ms)
+            seen_ms = taken.saving_ms()[in_favour]
+            return self._objection(measured, record, min(taken.own_ms), control, seen_ms, in_favour=in_favour)
+
+        return weigh(taking_turns(dock, control_dock, calls), objection)
 
     @contextmanager
     def _control_beside(self, dock: Dock) -> Iterator[Dock]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
 from pytest_kernelbench.evaluation.verification import (
+    COLD_BLOCKS,
     MOST_SWEEPS,
     SWEEPS,
     SWEEPS_TO_ACQUIT,
@@ -37,6 +39,7 @@ class Floor:
     floor_ms: float
     measured_again_ms: float
     device: str = "cpu"
+    seconds_per_call: float = 1e-3
 
     def lower_floor(self):
         self.floor_ms = min(self.floor_ms, self.measured_again_ms)
@@ -243,3 +246,82 @@ def test_a_slowed_reference_leaves_no_more_than_the_control_says():
     assert (own.speedup_low, control.speedup_low, control.reference_ms) == (1.5, 1.0, 1.0)
     assert lesser(own, control) is control
     assert lesser(paired_timing([0.9] * 12, [1.0] * 12), control).speedup == pytest.approx(0.9)
+
+
+class Place(NamedTuple):
+    """A slot that holds nothing."""
+
+    number: int
+
+
+class Steady:
+    """A dock whose calls take the same time whenever they are made, or ``cold_ms``; it keeps what was asked."""
+
+    def __init__(self, reference_ms, candidate_ms, cold_ms=None):
+        self._ms = {"reference_ms": reference_ms, "candidate_ms": candidate_ms}
+        self._cold_ms = cold_ms
+        self.rack = SimpleNamespace(pairs_in_memory=lambda wanted: wanted)
+        self.slots = []
+        self.asked = []
+
+    def have_slots(self, count):
+        self.slots = [Place(number) for number in range(count)]
+        return list(self.slots)
+
+    def refresh(self, slots):
+        return {slot.number: "drawn" for slot in slots}
+
+    def warm(self, reference, candidate, *, times):
+        assert reference.number != candidate.number
+
+    def pairs(self, pairs, *, cold=False):
+        self.asked.append("cold pairs" if cold else "pairs")
+        took_ms = dict.fromkeys(self._ms, self._cold_ms) if cold else self._ms
+        block = {side: [ms] * len(pairs) for side, ms in took_ms.items()}
+        return block | {"reference_late_ms": [0.0] * len(pairs), "candidate_late_ms": [0.0] * len(pairs)}, 0.1
+
+    def sweep(self, slots):
+        self.asked.append("sweep")
+        return self._ms["candidate_ms"] * len(slots)
+
+    def check_timed(self, slots, drawn):
+        assert {slot.number for slot in slots} <= set(drawn)
+
+    def give_room(self):
+        pass
+
+    def spent_seconds(self):
+        return 0.0
+
+    idle = nullcontext
+
+
+def tried_again(dock, control_dock):
+    verifier = Verifier(Floor(0.1, 0.1), Timekeeper(PROTOCOLS["full"], margin=0.05), lambda: nullcontext(control_dock))
+    return verifier.retrial(dock, 1e-3)
+
+
+def test_who_claims_nothing_when_timed_again_is_asked_for_no_sweeps():
+    dock, control_dock = Steady(1.0, 1.04), Steady(1.0, 1.0, cold_ms=2.0)
+    again = tried_again(dock, control_dock)
+    assert (again.suspicion, again.disturbance) == (None, None)
+    assert set(dock.asked) == set(control_dock.asked) == {"pairs"}
+
+
+def test_a_saving_is_looked_for_in_sweeps_until_it_is_sure():
+    dock, control_dock = Steady(1.0, 0.5), Steady(1.0, 1.0, cold_ms=2.0)
+    again = tried_again(dock, control_dock)
+    assert again.suspicion is None
+    assert again.measured.timing.speedup == pytest.approx(2.0)
+    assert dock.asked.count("sweep") == control_dock.asked.count("sweep") == SWEEPS_TO_BE_SURE
+    assert "cold pairs" not in control_dock.asked
+
+
+@pytest.mark.parametrize(("cold_ms", "flag"), [(2.0, None), (1.2, "slowed_reference")])
+def test_a_slow_reference_convicts_nobody_if_it_is_as_slow_with_nothing_in_the_caches(cold_ms, flag):
+    dock, control_dock = Steady(2.0, 0.8), Steady(1.0, 1.0, cold_ms=cold_ms)
+    again = tried_again(dock, control_dock)
+    assert control_dock.asked.count("cold pairs") == 2 * COLD_BLOCKS
+    assert (again.suspicion and again.suspicion.flag) == flag
+    # Against the control, as always: what the reference took too long is nobody's gain.
+    assert again.measured.timing.speedup == pytest.approx(1.25)
