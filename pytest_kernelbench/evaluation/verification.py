@@ -143,10 +143,11 @@ def weigh(
 
 
 class Retrial(NamedTuple):
-    """What a suspect's second timing says, and what disturbed it, if anything did."""
+    """What a suspect's second timing says, whether it claims to be fast again, and what disturbed it, if anything did."""
 
     measured: Measured
     suspicion: Suspicion | None
+    claims: bool
     disturbance: str | None
 
     @property
@@ -161,11 +162,14 @@ def decide(retrials: Iterator[Retrial]) -> tuple[Measured, Suspicion | None]:
 
     Convicted is who is suspect twice, and who is so once must be found innocent twice: on a busy machine one retrial in
     thirty is mistaken, either way. So must who is timed while others use the cores; there, who is suspect twice by the
-    clock alone is not convicted, and has nothing from his claim.
+    clock alone is not convicted, and has nothing from his claim. Who drops it has nothing from it either, whatever was
+    found before.
     """
     suspect = innocent = excused = 0
     doubtful = False
     for again in retrials:
+        if again.suspicion is None and not again.claims:
+            return again.measured, None
         doubtful = doubtful or again.suspicion is not None or again.disturbance is not None
         innocent += again.suspicion is None
         excused += again.excuse is not None
@@ -242,14 +246,15 @@ class Verifier:
                     warm.append(block(control_dock, slots))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
-            suspicion, disturbance = measured.late or self._beyond_physics(measured.timing), None
-            if suspicion is None and self._claims_to_be_fast(measured.timing):
+            claims, disturbance = self._claims_to_be_fast(measured.timing), None
+            suspicion = measured.late or self._beyond_physics(measured.timing)
+            if suspicion is None and claims:
                 calls = calls_of_sweep(seconds_per_call)
                 suspicion, uncertainty = self._confront(dock, control_dock, measured, warm, calls)
                 disturbance = neighbours.disturbance() or uncertainty
         if measured.timing.speedup_low is not None:
             measured = measured._replace(timing=lesser(measured.timing, beside_control(measured.timing, warm)))
-        return Retrial(measured, suspicion, disturbance)
+        return Retrial(measured, suspicion, claims, disturbance)
 
     def _confront(
         self, dock: Dock, control_dock: Dock, measured: Measured, warm: Sequence[Block], calls: int

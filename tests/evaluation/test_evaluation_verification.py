@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 from random import Random
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -116,7 +116,7 @@ def retrials(*found):
     """One for each pair of a suspicion and a disturbance; the speed-up says which one it is."""
     for number, (suspicion, disturbance) in enumerate(found, start=1):
         timing = paired_timing([1.0 + number] * 12, [1.0] * 12)
-        yield Retrial(Measured(timing, 0.0), suspicion, disturbance)
+        yield Retrial(Measured(timing, 0.0), suspicion, True, disturbance)
     raise AssertionError("one retrial too many")
 
 
@@ -137,6 +137,18 @@ def test_a_suspect_is_tried_until_two_agree_on_a_machine_that_others_use_too(fou
     assert measured.timing.speedup == pytest.approx(len(found) + 1)
     assert suspicion is (found[-1][0] if convicted else None)
     assert measured.remark == ""
+
+
+@pytest.mark.parametrize("before", [[], [(CLOCK, BUSY)], [(HIDDEN, None)], [(None, BUSY)]])
+def test_who_drops_the_claim_is_tried_no_more(before):
+    dropped = Retrial(Measured(paired_timing([1.0] * 12, [1.0] * 12), 0.0), None, False, None)
+    tried = islice(retrials(*before), len(before))
+    assert decide(chain(tried, [dropped])) == (dropped.measured, None)
+
+
+def test_who_claims_nothing_and_works_on_after_his_calls_is_tried_until_two_agree():
+    timing = Measured(paired_timing([1.0] * 12, [1.0] * 12), 0.0)
+    assert decide(iter([Retrial(timing, HIDDEN, False, None)] * 2)) == (timing, HIDDEN)
 
 
 def test_whom_only_the_clock_of_a_busy_machine_accuses_is_correct_and_not_fast():
