@@ -143,7 +143,7 @@ def weigh(
 
 
 class Retrial(NamedTuple):
-    """What a suspect's second timing says, whether it claims to be fast again, and what disturbed it, if anything did."""
+    """What a suspect's second timing says, if it claims to be fast again, and what disturbed it, if anything did."""
 
     measured: Measured
     suspicion: Suspicion | None
