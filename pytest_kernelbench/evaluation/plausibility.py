@@ -127,6 +127,19 @@ def unseen_saving(timing: Timing, wall_ms_per_call: float, control_ms: float, de
     )
 
 
+def hidden_in_pairs(
+    timing: Timing, around_pair_ms: float, control_around_pair_ms: float, control_ms: float, device: str
+) -> Suspicion | None:
+    """More surrounds the candidate's pairs than the control's: so much of its call was not counted.
+
+    A call repeated, as in a sweep, finds warmer caches than a call among pairs: here one clock alone convicts nobody.
+    """
+    wall_ms = timing.candidate_ms + around_pair_ms - control_around_pair_ms
+    if clock_disagreement(timing, wall_ms, CLOCKS_AGREE_WITHIN * timing.candidate_ms) is None:
+        return None
+    return unseen_saving(timing, wall_ms, control_ms, device)
+
+
 def slowed_reference(timing: Timing, reference_ms: float, device: str) -> Suspicion | None:
     """The reference ran slower beside the candidate than it does in the judge's own process."""
     if timing.reference_ms <= REFERENCES_AGREE_WITHIN[device] * reference_ms + REFERENCE_ROUNDING_MS[device]:

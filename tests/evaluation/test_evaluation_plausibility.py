@@ -5,6 +5,7 @@ import pytest
 from pytest_kernelbench.evaluation.plausibility import (
     beyond_physics,
     clock_disagreement,
+    hidden_in_pairs,
     hidden_work,
     late_work,
     longest_sweep_ms,
@@ -94,3 +95,14 @@ def test_a_sweep_that_takes_longer_than_the_worker_tells_convicts(device, told_m
 def test_a_reference_that_is_slower_beside_the_candidate_than_alone_convicts(device, most_ms):
     assert slowed_reference(timing(0.5, most_ms - 0.001), 1.0, device) is None
     assert slowed_reference(timing(0.5, most_ms + 0.001), 1.0, device).flag == "slowed_reference"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_surrounds_a_pair_and_not_the_control_s_is_the_candidate_s_call(device):
+    claimed = timing(0.4)
+    assert hidden_in_pairs(claimed, 0.5, 0.3, 1.0, device) is None
+    # Half of what it claims to save is seen: it may be that it finds the caches colder than it says.
+    assert hidden_in_pairs(claimed, 0.59, 0.3, 1.0, device) is None
+    found = hidden_in_pairs(claimed, 0.7, 0.3, 1.0, device)
+    assert found.flag == "clock_disagreement"
+    assert found.evidence.endswith("the judge's clock 0.8 ms")

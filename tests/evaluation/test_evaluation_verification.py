@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, count, islice, repeat
 from random import Random
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -16,11 +16,13 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
 from pytest_kernelbench.evaluation.timing import paired_timing
 from pytest_kernelbench.evaluation.verification import (
+    BLOCKS_TO_CONVICT,
     COLD_BLOCKS,
     MOST_SWEEPS,
     SWEEPS,
     SWEEPS_TO_ACQUIT,
     SWEEPS_TO_BE_SURE,
+    Control,
     Retrial,
     TurnsTaken,
     Verifier,
@@ -267,11 +269,15 @@ class Place(NamedTuple):
 
 
 class Steady:
-    """A dock whose calls take the same time whenever they are made, or ``cold_ms``; it keeps what was asked."""
+    """A dock whose calls take the same time whenever they are made, or ``cold_ms``; it keeps what was asked.
 
-    def __init__(self, reference_ms, candidate_ms, cold_ms=None):
+    ``around_ms`` is what is around a pair of one half block after the other, the last one for good.
+    """
+
+    def __init__(self, reference_ms, candidate_ms, cold_ms=None, around_ms=(0.1,)):
         self._ms = {"reference_ms": reference_ms, "candidate_ms": candidate_ms}
         self._cold_ms = cold_ms
+        self._around_ms = chain(around_ms, repeat(around_ms[-1]))
         self.rack = SimpleNamespace(pairs_in_memory=lambda wanted: wanted)
         self.slots = []
         self.asked = []
@@ -290,7 +296,9 @@ class Steady:
         self.asked.append("cold pairs" if cold else "pairs")
         took_ms = dict.fromkeys(self._ms, self._cold_ms) if cold else self._ms
         block = {side: [ms] * len(pairs) for side, ms in took_ms.items()}
-        return block | {"reference_late_ms": [0.0] * len(pairs), "candidate_late_ms": [0.0] * len(pairs)}, 0.1
+        return block | {"reference_late_ms": [0.0] * len(pairs), "candidate_late_ms": [0.0] * len(pairs)}, next(
+            self._around_ms
+        )
 
     def sweep(self, slots):
         self.asked.append("sweep")
@@ -337,3 +345,21 @@ def test_a_slow_reference_convicts_nobody_if_it_is_as_slow_with_nothing_in_the_c
     assert (again.suspicion and again.suspicion.flag) == flag
     # Against the control, as always: what the reference took too long is nobody's gain.
     assert again.measured.timing.speedup == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("around_ms", "blocks", "flag"), [([2.1] * 8 + [1.2], 5, None), ([2.1], BLOCKS_TO_CONVICT, "clock_disagreement")]
+)
+def test_a_burst_around_the_candidate_s_pairs_is_told_from_hidden_work(around_ms, blocks, flag):
+    dock, control_dock = Steady(1.0, 0.25, around_ms=around_ms), Steady(1.0, 1.0, around_ms=[1.1])
+    again = tried_again(dock, control_dock)
+    assert dock.asked.count("pairs") == control_dock.asked.count("pairs") == 2 * blocks
+    assert (again.suspicion and again.suspicion.flag) == flag
+    assert again.measured.timing.pairs == 12
+
+
+def test_in_favour_of_the_candidate_the_control_is_short_and_much_surrounds_it():
+    warm = [Block({"reference_ms": [1.0, 1.1], "candidate_ms": [1.2, 0.9]}, ms) for ms in (0.5, 0.7, 0.6)]
+    cold = [Block({"reference_ms": [2.0, 2.0], "candidate_ms": [2.0, 2.0]}, 9.0)]
+    assert Control.measured(warm, cold, 1.25, 0.8) == Control(1.05, 2.0, pytest.approx(0.2), 0.6, 0.8)
+    assert Control.measured(warm, (), 1.0, None, in_favour=True) == Control(0.9, 1.05, pytest.approx(0.1), 0.7, None)
