@@ -266,7 +266,8 @@ def test_who_is_suspect_in_every_process_is_convicted(evaluator):
 
 def test_a_kernel_twice_as_fast_is_fast(evaluator):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
-    wasteful = task("5_wasteful", model, inputs="torch.rand(n)")
+    # Calls of 2 ms: of 0.25 ms, one in six is too short for the judge's clock beside bursts of somebody else's work.
+    wasteful = task("5_wasteful", model, inputs="torch.rand(n)", n=3_000_000)
     evaluation = one(evaluator, candidate("x.exp()\nreturn x.exp()"), wasteful)
     assert evaluation.outcome is Outcome.CORRECT, evaluation
     assert evaluation.fast(margin=evaluator.margin), evaluation
