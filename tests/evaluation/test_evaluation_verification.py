@@ -1,5 +1,6 @@
 """What convicts a timing, and what is looked at twice before it does."""
 
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, count, islice, repeat
@@ -203,12 +204,12 @@ def test_a_candidate_and_the_control_sweep_the_same_slots_in_turns():
 
 
 def turns(rng, noise_ms, saving_ms):
-    """Of a control of 1 ms a call and a candidate that saves so much, on a machine with so much noise."""
-    taken = TurnsTaken([], [])
-    while len(taken.own_ms) < MOST_SWEEPS:
-        taken.own_ms.append(rng.gauss(1.0 - saving_ms, noise_ms))
-        taken.control_ms.append(rng.gauss(1.0, noise_ms))
-        yield taken
+    """Of a control of 1 ms a call and a candidate that saves so much, on a machine with so much noise; 20 ms each."""
+    own_ms, control_ms = [], []
+    while len(own_ms) < 250:
+        own_ms.append(rng.gauss(1.0 - saving_ms, noise_ms))
+        control_ms.append(rng.gauss(1.0, noise_ms))
+        yield TurnsTaken(own_ms, control_ms, 0.02 * len(own_ms))
 
 
 def a_tenth_must_be_seen(taken, in_favour):
@@ -219,8 +220,7 @@ def a_tenth_must_be_seen(taken, in_favour):
 def test_noise_is_not_taken_for_a_saving(noise_ms):
     rng = Random(7)
     believed = [weigh(turns(rng, noise_ms, 0.0), a_tenth_must_be_seen)[0] is None for _ in range(400)]
-    # With noise a hundred times what must be seen, and up to 22 looks, it is 3 in 2000.
-    assert sum(believed) <= 2
+    assert sum(believed) == 0
 
 
 @pytest.mark.parametrize("noise_ms", [0.05, 0.3, 10.0])
@@ -237,7 +237,7 @@ def test_a_clear_case_is_not_looked_at_for_longer_than_it_takes():
     for saving_ms in (0.2, 0.0):
         taken = turns(Random(7), 0.0, saving_ms)
         assert weigh(taken, a_tenth_must_be_seen) == (None if saving_ms else CLOCK, None)
-        assert len(next(taken).own_ms) == SWEEPS_TO_BE_SURE + 1
+        assert next(taken).seconds == pytest.approx(1.06)
 
 
 @pytest.mark.parametrize(("objection", "sweeps_made"), [(None, SWEEPS_TO_ACQUIT), (CLOCK, SWEEPS)])
@@ -253,11 +253,36 @@ def test_one_who_is_not_sure_yet_is_looked_at_after_a_fifth_more_sweeps():
         turns(Random(7), 0.0, 0.0),
         lambda taken, in_favour: looked.append(len(taken.own_ms)) or (None if in_favour else CLOCK),
     )
-    assert looked[::2] == [5, 6, 7, 8, 9, 10, 12, 14, 16, 19, 22, 26, 31, 37, 44, 52, 62, 74, 88, 105, 126, 151]
+    assert looked[::2] == [
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        12,
+        14,
+        16,
+        19,
+        22,
+        26,
+        31,
+        37,
+        44,
+        52,
+        62,
+        74,
+        88,
+        105,
+        126,
+        151,
+        181,
+        217,
+    ]
 
 
 def test_who_saves_less_or_more_than_must_be_seen_is_told_how_much_was_seen():
-    rough = [TurnsTaken([0.5, 1.5] * 6, [1.0] * 12)]
+    rough = [TurnsTaken([0.5, 1.5] * 8, [1.0] * 16, 1.0)]
     assert weigh(iter(rough), a_tenth_must_be_seen) == (
         CLOCK,
         "the judge's clock saw it save -0.5 to 0.5 ms a call, too rough to tell",
@@ -310,6 +335,7 @@ class Steady:
 
     def sweep(self, slots):
         self.asked.append("sweep")
+        time.sleep(0.01)
         return self._ms["candidate_ms"] * len(slots)
 
     def check_timed(self, slots, drawn):
@@ -341,7 +367,7 @@ def test_a_saving_is_looked_for_in_sweeps_until_it_is_sure():
     again = tried_again(dock, control_dock)
     assert again.suspicion is None
     assert again.measured.timing.speedup == pytest.approx(2.0)
-    assert dock.asked.count("sweep") == control_dock.asked.count("sweep") == SWEEPS_TO_BE_SURE
+    assert SWEEPS_TO_BE_SURE < dock.asked.count("sweep") == control_dock.asked.count("sweep") < 100
     assert "cold pairs" not in control_dock.asked
 
 
