@@ -46,9 +46,9 @@ from pytest_kernelbench.evaluation.timekeeping import (
 from pytest_kernelbench.evaluation.timing import Timing, median_interval, paired_timing
 from pytest_kernelbench.records import Outcome
 
-# A saving is seen for sure when this interval of the median says so, and the sweeps took this long. Of 247 times 160
-# sweeps on a CPU, a fifth of it used by others in bursts, that took a forged saving for one never; without waiting for
-# a second once, and at 99 % six times. Of an honest kernel it was sure in 50 of 54.
+# A saving is seen for sure when this interval of the median says so, and the sweeps took this long. On a CPU, a fifth
+# of it used by others in bursts, so a forged saving was seen in none of 247 series of 160 sweeps, without waiting for
+# a second in one, and at 99 % in six; that of an honest kernel in 50 of 54.
 SURE = 0.9999
 SECONDS_TO_BE_SURE = 1.0
 SWEEPS_TO_BE_SURE = 15
@@ -87,8 +87,8 @@ class Control:
     ) -> Control:
         """From blocks of pairs, the wall time of a call and its surroundings, and the profiler's record of a call.
 
-        ``in_favour``: with each doubt in favour of who is held against it. Its calls are as short as the shortest was,
-        and around its pairs is what ever was.
+        ``in_favour``: with each doubt in favour of who is held against it. Its calls count for as short as the shortest
+        was, and what surrounds its pairs for as much as it ever was.
         """
         call_ms = (min if in_favour else median)(_calls_ms(warm))
         return cls(
