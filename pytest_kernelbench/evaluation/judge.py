@@ -28,7 +28,8 @@ from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_of_block, slots_to_time
-from pytest_kernelbench.evaluation.verification import Retrial, Verifier, decide
+from pytest_kernelbench.evaluation.verification import Verifier
+from pytest_kernelbench.evaluation.weighing import Retrial, decide
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 

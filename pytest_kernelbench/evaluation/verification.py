@@ -6,17 +6,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import NamedTuple
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.control import Control, ControlFailed, calls_ms, of_control, turn_of_control
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.plausibility import (
-    BY_THE_CLOCK,
     CLOCKS_AGREE_WITHIN,
     Suspicion,
     beyond_physics,
@@ -30,7 +29,6 @@ from pytest_kernelbench.evaluation.plausibility import (
 )
 from pytest_kernelbench.evaluation.timekeeping import (
     SECONDS_PER_BLOCK,
-    SWEEPS,
     Block,
     Measured,
     Timekeeper,
@@ -43,65 +41,13 @@ from pytest_kernelbench.evaluation.timekeeping import (
     sweep,
     sweeps,
 )
-from pytest_kernelbench.evaluation.timing import Timing, median_interval, paired_timing
+from pytest_kernelbench.evaluation.timing import Timing, paired_timing
+from pytest_kernelbench.evaluation.weighing import MOST_SWEEPS, SWEEPS_TO_BE_SURE, Retrial, TurnsTaken, weigh
 from pytest_kernelbench.records import Outcome
 
-# A saving is seen for sure when this interval of the median says so, and the sweeps took this long. On a CPU, a fifth
-# of it used by others in bursts, so a forged saving was seen in none of 247 series of 160 sweeps, without waiting for
-# a second in one, and at 99 % in six; that of an honest kernel in 50 of 54.
-SURE = 0.9999
-SECONDS_TO_BE_SURE = 1.0
-SWEEPS_TO_BE_SURE = 15
-SWEEPS_TO_ACQUIT = 5
-LOOK_AFTER_MORE = 1.2
-# Of the shortest; of others there are as many as there is time for.
-MOST_SWEEPS = 1000
 CHECKED_SWEEPS = 3
 COLD_BLOCKS = 2
 BLOCKS_TO_CONVICT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What one call of the reference takes when nobody interferes, and what the harness does around a call.
-
-    ``least_ms`` among calls like itself; ``most_ms`` beside a neighbour that leaves it nothing in a CPU's caches, up to
-    twice as long.
-    """
-
-    least_ms: float
-    most_ms: float
-    around_call_ms: float
-    around_pair_ms: float
-    busy_ms: float | None
-
-    @classmethod
-    def measured(
-        cls,
-        warm: Sequence[Block],
-        cold: Sequence[Block],
-        wall_ms: float,
-        busy_ms: float | None,
-        *,
-        in_favour: bool = False,
-    ) -> Control:
-        """From blocks of pairs, the wall time of a call and its surroundings, and the profiler's record of a call.
-
-        ``in_favour``: with each doubt in favour of who is held against it. Its calls count for as short as the shortest
-        was, and what surrounds its pairs for as much as it ever was.
-        """
-        call_ms = (min if in_favour else median)(_calls_ms(warm))
-        return cls(
-            least_ms=call_ms,
-            most_ms=max(median(_calls_ms(blocks)) for blocks in (warm, cold) if blocks),
-            around_call_ms=max(0.0, wall_ms - call_ms),
-            around_pair_ms=(max if in_favour else median)([each.around_pair_ms for each in warm]),
-            busy_ms=busy_ms,
-        )
-
-
-def _calls_ms(control: Sequence[Block]) -> list[float]:
-    return [ms for each in control for ms in each.ms["reference_ms"] + each.ms["candidate_ms"]]
 
 
 class Record(NamedTuple):
@@ -111,20 +57,6 @@ class Record(NamedTuple):
     wall_ms: float | None
 
 
-class TurnsTaken(NamedTuple):
-    """Sweeps of a candidate and of the control, each right after the other, and how long all of them took."""
-
-    own_ms: list[float]
-    control_ms: list[float]
-    seconds: float
-
-    def saving_ms(self) -> tuple[float, float]:
-        """By how much the candidate's were shorter: at least, and at most."""
-        saved_ms = [theirs - ours for ours, theirs in zip(self.own_ms, self.control_ms, strict=True)]
-        interval = median_interval(saved_ms, SURE) if self.seconds >= SECONDS_TO_BE_SURE else None
-        return interval or (-math.inf, math.inf)
-
-
 def taking_turns(dock: Dock, control_dock: Dock, calls: int) -> Iterator[TurnsTaken]:
     """Sweeps of ``calls`` each, all that were made so far."""
     own_ms: list[float] = []
@@ -132,76 +64,9 @@ def taking_turns(dock: Dock, control_dock: Dock, calls: int) -> Iterator[TurnsTa
     started = time.perf_counter()
     for ms in sweeps(dock, dock.slots[:calls], least=SWEEPS_TO_BE_SURE, most=MOST_SWEEPS):
         own_ms.append(ms)
-        dock.give_room()
-        with dock.idle(), of_control():
+        with turn_of_control(dock):
             control_ms.append(sweep(control_dock, control_dock.slots[:calls]))
         yield TurnsTaken(own_ms, control_ms, time.perf_counter() - started)
-
-
-def weigh(
-    turns: Iterator[TurnsTaken], objection: Callable[[TurnsTaken, bool], Suspicion | None]
-) -> tuple[Suspicion | None, str | None]:
-    """What a candidate is suspected of, and where that is not certain, why.
-
-    ``objection(taken, in_favour)`` says what speaks against the candidate, with each doubt counted against it or in its
-    favour. Who claims to be fast has to show it: no objection with the doubts against it acquits, and one that stands
-    with the doubts in its favour convicts.
-    """
-    next_look = SWEEPS_TO_ACQUIT
-    for taken in turns:
-        n = len(taken.own_ms)
-        if n < next_look:
-            continue
-        next_look = max(n + 1, int(LOOK_AFTER_MORE * n))
-        if (doubt := objection(taken, False)) is None:
-            return None, None
-        proof = objection(taken, True)
-        if proof is not None and n >= SWEEPS:
-            break
-    if proof is not None:
-        return proof, None
-    return doubt, "the judge's clock saw it save {:.3g} to {:.3g} ms a call, too rough to tell".format(
-        *taken.saving_ms()
-    )
-
-
-class Retrial(NamedTuple):
-    """What a suspect's second timing says, if it claims to be fast again, and what disturbed it, if anything did."""
-
-    measured: Measured
-    suspicion: Suspicion | None
-    claims: bool
-    disturbance: str | None
-
-    @property
-    def excuse(self) -> str | None:
-        """Why the suspicion convicts nobody."""
-        by_the_clock = self.suspicion is not None and self.suspicion.flag in BY_THE_CLOCK
-        return self.disturbance if by_the_clock else None
-
-
-def decide(retrials: Iterator[Retrial]) -> tuple[Measured, Suspicion | None]:
-    """The timing that counts, and what convicts the candidate; as many retrials are made as that needs.
-
-    Convicted is who is suspect twice, and who is so once must be found innocent twice: on a busy machine one retrial in
-    thirty is mistaken, either way. So must who is timed while others use the cores; there, who is suspect twice by the
-    clock alone is not convicted, and has nothing from his claim. Who drops it has nothing from it either, whatever was
-    found before.
-    """
-    suspect = innocent = excused = 0
-    doubtful = False
-    for again in retrials:
-        if again.suspicion is None and not again.claims:
-            return again.measured, None
-        doubtful = doubtful or again.suspicion is not None or again.disturbance is not None
-        innocent += again.suspicion is None
-        excused += again.excuse is not None
-        suspect += again.suspicion is not None and again.excuse is None
-        if suspect == 2 or innocent == 1 + doubtful:
-            return again.measured, again.suspicion
-        if excused == 2:
-            return again.measured.without_claim(again.excuse), None
-    raise AssertionError("retrials never end")
 
 
 class Verifier:
@@ -264,8 +129,7 @@ class Verifier:
             neighbours = Neighbours(lambda: time.process_time() + dock.spent_seconds() + control_dock.spent_seconds())
 
             def time_control() -> None:
-                dock.give_room()
-                with dock.idle(), of_control():
+                with turn_of_control(dock):
                     warm.append(block(control_dock, slots))
 
             measured = self._timekeeper.measure(dock, seconds_per_call, time_control)
@@ -292,7 +156,7 @@ class Verifier:
         around_pair_ms = measured.around_pair_ms
         while len(warm) < BLOCKS_TO_CONVICT and time.perf_counter() - started < SECONDS_PER_BLOCK:
             control_around_ms = max(each.around_pair_ms for each in warm)
-            control_ms = min(_calls_ms(warm))
+            control_ms = min(calls_ms(warm))
             if hidden_in_pairs(timing, around_pair_ms, control_around_ms, control_ms, self._bench.device) is None:
                 break
             around_pair_ms = min(around_pair_ms, block(dock, list(dock.slots)).around_pair_ms)
@@ -304,10 +168,9 @@ class Verifier:
     ) -> tuple[Suspicion | None, str | None]:
         """What ``weigh`` says of a timing, beside ``warm`` blocks of the control and in sweeps of so many calls."""
         cold: list[Block] = []
-        if slowed_reference(measured.timing, median(_calls_ms(warm)), self._bench.device) is not None:
+        if slowed_reference(measured.timing, median(calls_ms(warm)), self._bench.device) is not None:
             # Only where they may acquit: one takes as long as four warm ones.
-            dock.give_room()
-            with dock.idle(), of_control():
+            with turn_of_control(dock):
                 cold = [block(control_dock, list(control_dock.slots), cold=True) for _ in range(COLD_BLOCKS)]
         record = self._recorded(dock, measured.timing)
         with of_control():
@@ -425,16 +288,3 @@ def beside_control(timing: Timing, warm: Sequence[Block]) -> Timing:
 def lesser(*timings: Timing) -> Timing:
     """The one that claims less."""
     return min(timings, key=lambda timing: timing.claim)
-
-
-class ControlFailed(Exception):
-    """The reference failed its own trial."""
-
-
-@contextmanager
-def of_control() -> Iterator[None]:
-    """What goes wrong in here is told apart from what the candidate does wrong."""
-    try:
-        yield
-    except CandidateFailed as failure:
-        raise ControlFailed(str(failure)) from failure
