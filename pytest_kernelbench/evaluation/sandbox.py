@@ -172,13 +172,13 @@ def cpu_seconds_of(process: int) -> float:
 
 
 def spent_seconds_of(process: int) -> float:
-    """CPU time so far of a process and of all its children that have ended, in steps of 10 ms; 0 when it is gone."""
+    """CPU time so far of a process, and of all its children that have ended in steps of 10 ms; 0 when it is gone."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return 0.0
     # The name of a process, the second field, may hold anything.
-    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICKS_PER_SECOND
+    return cpu_seconds_of(process) + sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS_PER_SECOND
 
 
 def probe_isolation(*, device: str) -> Isolation:

@@ -59,14 +59,18 @@ class Record(NamedTuple):
 
 def taking_turns(dock: Dock, control_dock: Dock, calls: int) -> Iterator[TurnsTaken]:
     """Sweeps of ``calls`` each, all that were made so far."""
-    own_ms: list[float] = []
-    control_ms: list[float] = []
     started = time.perf_counter()
+    taken = TurnsTaken([], [], [], [], 0.0)
+    used_s, control_used_s = dock.spent_seconds(), control_dock.spent_seconds()
     for ms in sweeps(dock, dock.slots[:calls], least=SWEEPS_TO_BE_SURE, most=MOST_SWEEPS):
-        own_ms.append(ms)
+        taken.own_ms.append(ms)
         with turn_of_control(dock):
-            control_ms.append(sweep(control_dock, control_dock.slots[:calls]))
-        yield TurnsTaken(own_ms, control_ms, time.perf_counter() - started)
+            taken.control_ms.append(sweep(control_dock, control_dock.slots[:calls]))
+        before_s, control_before_s = used_s, control_used_s
+        used_s, control_used_s = dock.spent_seconds(), control_dock.spent_seconds()
+        taken.own_cpu_ms.append(1e3 * (used_s - before_s) / calls)
+        taken.control_cpu_ms.append(1e3 * (control_used_s - control_before_s) / calls)
+        yield taken._replace(seconds=time.perf_counter() - started)
 
 
 class Verifier:
@@ -141,7 +145,7 @@ class Verifier:
             if suspicion is None and claims:
                 measured = self._seen_among_pairs(dock, measured, warm, time_control)
                 calls = calls_of_sweep(seconds_per_call, self._bench.device)
-                suspicion, uncertainty = self._confront(dock, control_dock, measured, warm, calls)
+                suspicion, uncertainty = self._confront(dock, control_dock, measured, warm, calls, neighbours)
                 disturbance = neighbours.disturbance() or uncertainty
         return Retrial(measured._replace(timing=counted), suspicion, claims, disturbance)
 
@@ -164,7 +168,13 @@ class Verifier:
         return measured._replace(around_pair_ms=around_pair_ms)
 
     def _confront(
-        self, dock: Dock, control_dock: Dock, measured: Measured, warm: Sequence[Block], calls: int
+        self,
+        dock: Dock,
+        control_dock: Dock,
+        measured: Measured,
+        warm: Sequence[Block],
+        calls: int,
+        neighbours: Neighbours,
     ) -> tuple[Suspicion | None, str | None]:
         """What ``weigh`` says of a timing, beside ``warm`` blocks of the control and in sweeps of so many calls."""
         cold: list[Block] = []
@@ -179,8 +189,11 @@ class Verifier:
         def objection(taken: TurnsTaken, in_favour: bool) -> Suspicion | None:
             measure = partial(Control.measured, warm, cold, min(taken.control_ms), control_busy_ms)
             self._known_control = measure()
-            seen_ms = taken.saving_ms()[in_favour]
-            return self._objection(measured, record, min(taken.own_ms), measure(in_favour=in_favour), seen_ms)
+            control = measure(in_favour=in_favour)
+            saving_ms = taken.saving_ms()
+            if self._bench.device == "cpu" and neighbours.disturbance() is not None:
+                saving_ms = taken.saving_beside_others_ms(lesser_reference_ms(measured.timing, control))
+            return self._objection(measured, record, min(taken.own_ms), control, saving_ms[in_favour])
 
         return weigh(taking_turns(dock, control_dock, calls), objection)
 
@@ -262,7 +275,7 @@ class Verifier:
         control_ms, by_saving_ms = control.least_ms, own_ms
         if device == "cpu" and seen_ms is not None:
             # A CPU that runs faster for a moment would make the shortest sweep look like a saving.
-            control_ms = min(control.least_ms, timing.reference_ms)
+            control_ms = lesser_reference_ms(timing, control)
             by_saving_ms = control_ms - seen_ms
         # A series of calls on a CPU may be of another moment.
         sees_savings = device == "cuda" or timing.speedup_low is not None
@@ -283,6 +296,11 @@ def beside_control(timing: Timing, warm: Sequence[Block]) -> Timing:
         for one, other in zip(each.ms["reference_ms"], each.ms["candidate_ms"], strict=True)
     ]
     return paired_timing(control_ms, timing.candidate_times_ms)
+
+
+def lesser_reference_ms(timing: Timing, control: Control) -> float:
+    """What a call of the reference takes, by what says less."""
+    return min(control.least_ms, timing.reference_ms)
 
 
 def lesser(*timings: Timing) -> Timing:

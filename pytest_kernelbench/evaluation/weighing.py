@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.plausibility import BY_THE_CLOCK, Suspicion
@@ -23,16 +24,33 @@ MOST_SWEEPS = 1000
 
 
 class TurnsTaken(NamedTuple):
-    """Sweeps of a candidate and of the control, each right after the other, and how long all of them took."""
+    """Sweeps of a candidate and of the control, each right after the other, and how long all of them took.
+
+    Of each, the milliseconds of a call by the judge's clock, and of the CPU's time that a call used.
+    """
 
     own_ms: list[float]
     control_ms: list[float]
+    own_cpu_ms: list[float]
+    control_cpu_ms: list[float]
     seconds: float
 
     def saving_ms(self) -> tuple[float, float]:
         """By how much the candidate's were shorter: at least, and at most."""
-        saved_ms = [theirs - ours for ours, theirs in zip(self.own_ms, self.control_ms, strict=True)]
-        interval = median_interval(saved_ms, SURE) if self.seconds >= SECONDS_TO_BE_SURE else None
+        return self._saved(self.own_ms, self.control_ms)
+
+    def saving_beside_others_ms(self, control_ms: float) -> tuple[float, float]:
+        """The same of a control that takes so long alone, by the CPU's time: others' work does not lengthen it.
+
+        At least no more than by the judge's clock, in the median: work is also what a candidate has others do.
+        """
+        least, most = self._saved(self.own_cpu_ms, self.control_cpu_ms)
+        scale = control_ms / median(self.control_cpu_ms)
+        return min(least * scale, median(self.control_ms) - median(self.own_ms)), most * scale
+
+    def _saved(self, own: list[float], control: list[float]) -> tuple[float, float]:
+        saved = [theirs - ours for ours, theirs in zip(own, control, strict=True)]
+        interval = median_interval(saved, SURE) if self.seconds >= SECONDS_TO_BE_SURE else None
         return interval or (-math.inf, math.inf)
 
 

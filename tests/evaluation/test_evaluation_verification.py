@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.plausibility import Suspicion
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.timekeeping import Block, Measured, Timekeeper
@@ -105,15 +106,21 @@ class Swept:
 
     slots = tuple(range(12))
 
-    def __init__(self):
+    def __init__(self, cpu_ms):
         self._walls_ms = count(1.0)
+        self._cpu_ms = cpu_ms
+        self._spent_ms = 70.0
         self.asked = []
+
+    def spent_seconds(self):
+        return self._spent_ms / 1e3
 
     def refresh(self, slots):
         return dict.fromkeys(slots, "drawn")
 
     def sweep(self, slots):
         self.asked.append(slots)
+        self._spent_ms += self._cpu_ms * len(slots)
         return next(self._walls_ms) * len(slots)
 
     def check_timed(self, slots, drawn):
@@ -126,9 +133,11 @@ class Swept:
 
 
 def test_a_candidate_and_the_control_sweep_the_same_slots_in_turns():
-    dock, control_dock = Swept(), Swept()
+    dock, control_dock = Swept(cpu_ms=1.5), Swept(cpu_ms=2.0)
     turns = list(taking_turns(dock, control_dock, calls=3))
     assert len(turns) == MOST_SWEEPS
+    assert turns[-1].own_cpu_ms == pytest.approx([1.5] * MOST_SWEEPS)
+    assert turns[-1].control_cpu_ms == pytest.approx([2.0] * MOST_SWEEPS)
     assert turns[-1].own_ms == turns[-1].control_ms == [float(ms) for ms in range(1, MOST_SWEEPS + 1)]
     assert dock.asked == [(0, 1, 2), "room"] * MOST_SWEEPS
     assert control_dock.asked == [(0, 1, 2)] * MOST_SWEEPS
@@ -151,10 +160,13 @@ class Place(NamedTuple):
 class Steady:
     """A dock whose calls take the same time whenever they are made, or ``cold_ms``; it keeps what was asked.
 
-    ``around_ms`` is what is around a pair of one half block after the other, the last one for good.
+    ``around_ms`` is what is around a pair of one half block after the other, the last one for good; ``cpu_ms`` what a
+    call in a sweep uses of the CPU, if it is not what it lasts.
     """
 
-    def __init__(self, reference_ms, candidate_ms, cold_ms=None, around_ms=(0.1,)):
+    def __init__(self, reference_ms, candidate_ms, cold_ms=None, around_ms=(0.1,), cpu_ms=None):
+        self._cpu_ms = candidate_ms if cpu_ms is None else cpu_ms
+        self._spent_ms = 0.0
         self._ms = {"reference_ms": reference_ms, "candidate_ms": candidate_ms}
         self._cold_ms = cold_ms
         self._around_ms = chain(around_ms, repeat(around_ms[-1]))
@@ -181,6 +193,7 @@ class Steady:
     def sweep(self, slots):
         self.asked.append("sweep")
         time.sleep(0.01)
+        self._spent_ms += self._cpu_ms * len(slots)
         return self._ms["candidate_ms"] * len(slots)
 
     def check_timed(self, slots, drawn):
@@ -190,7 +203,7 @@ class Steady:
         pass
 
     def spent_seconds(self):
-        return 0.0
+        return self._spent_ms / 1e3
 
     idle = nullcontext
 
@@ -214,6 +227,14 @@ def test_a_saving_is_looked_for_in_sweeps_until_it_is_sure():
     assert again.measured.timing.speedup == pytest.approx(2.0)
     assert SWEEPS_TO_BE_SURE < dock.asked.count("sweep") == control_dock.asked.count("sweep") < 100
     assert "cold pairs" not in control_dock.asked
+
+
+@pytest.mark.parametrize(("cpu_ms", "flag"), [(0.5, None), (1.0, "clock_disagreement")])
+def test_beside_others_a_saving_is_looked_for_in_the_cpu_s_time(monkeypatch, cpu_ms, flag):
+    monkeypatch.setattr(Neighbours, "disturbance", lambda self: "others were there")
+    again = tried_again(Steady(1.0, 0.5, cpu_ms=cpu_ms), Steady(1.0, 1.0))
+    assert (again.suspicion and again.suspicion.flag) == flag
+    assert again.excuse == (flag and "others were there")
 
 
 @pytest.mark.parametrize(("cold_ms", "flag"), [(2.0, None), (1.2, "slowed_reference")])

@@ -1,5 +1,6 @@
 """How often a claim is looked at before it counts, and a suspicion before it convicts."""
 
+import math
 from itertools import chain, islice
 from random import Random
 
@@ -76,7 +77,7 @@ def turns(rng, noise_ms, saving_ms):
     while len(own_ms) < 250:
         own_ms.append(rng.gauss(1.0 - saving_ms, noise_ms))
         control_ms.append(rng.gauss(1.0, noise_ms))
-        yield TurnsTaken(own_ms, control_ms, 0.02 * len(own_ms))
+        yield TurnsTaken(own_ms, control_ms, [], [], 0.02 * len(own_ms))
 
 
 def a_tenth_must_be_seen(taken, in_favour):
@@ -125,8 +126,23 @@ def test_one_who_is_not_sure_yet_is_looked_at_after_a_fifth_more_sweeps():
 
 
 def test_who_saves_less_or_more_than_must_be_seen_is_told_how_much_was_seen():
-    rough = [TurnsTaken([0.5, 1.5] * 8, [1.0] * 16, 1.0)]
+    rough = [TurnsTaken([0.5, 1.5] * 8, [1.0] * 16, [], [], 1.0)]
     assert weigh(iter(rough), a_tenth_must_be_seen) == (
         CLOCK,
         "the judge's clock saw it save -0.5 to 0.5 ms a call, too rough to tell",
     )
+
+
+def test_beside_others_a_saving_is_of_the_cpu_s_time():
+    # Of two threads, and others' work makes a call last twice as long, or three times.
+    taken = TurnsTaken([1.5, 3.0] * 10, [3.0, 2.0] * 10, [1.5] * 20, [2.0] * 20, 1.0)
+    assert taken.saving_ms() == (-1.0, 1.5)
+    assert taken.saving_beside_others_ms(1.2) == (0.25, pytest.approx(0.3))
+    assert taken._replace(seconds=0.9).saving_beside_others_ms(1.2) == (-math.inf, math.inf)
+
+
+def test_beside_others_nobody_saves_what_the_clock_does_not_see():
+    has_others_work = TurnsTaken([1.0] * 20, [1.0] * 20, [0.1] * 20, [1.0] * 20, 1.0)
+    assert has_others_work.saving_beside_others_ms(1.0) == (0.0, pytest.approx(0.9))
+    is_lucky = TurnsTaken([1.0] * 20, [2.0] * 20, [1.0] * 20, [1.0] * 20, 1.0)
+    assert is_lucky.saving_beside_others_ms(1.0) == (0.0, 0.0)
