@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -57,19 +56,19 @@ class Record(NamedTuple):
     wall_ms: float | None
 
 
-def taking_turns(dock: Dock, control_dock: Dock, calls: int) -> Iterator[TurnsTaken]:
-    """Sweeps of ``calls`` each, all that were made so far."""
+def taking_turns(dock: Dock, control_dock: Dock, calls: int, *, cpu_time: bool) -> Iterator[TurnsTaken]:
+    """Sweeps of ``calls`` each, all that were made so far; ``cpu_time``: what they used of it is asked as well."""
     started = time.perf_counter()
     taken = TurnsTaken([], [], [], [], 0.0)
-    used_s, control_used_s = dock.spent_seconds(), control_dock.spent_seconds()
+    asked = ((dock, taken.own_cpu_ms), (control_dock, taken.control_cpu_ms)) if cpu_time else ()
+    used_s = [each.spent_seconds() for each, _ in asked]
     for ms in sweeps(dock, dock.slots[:calls], least=SWEEPS_TO_BE_SURE, most=MOST_SWEEPS):
         taken.own_ms.append(ms)
         with turn_of_control(dock):
             taken.control_ms.append(sweep(control_dock, control_dock.slots[:calls]))
-        before_s, control_before_s = used_s, control_used_s
-        used_s, control_used_s = dock.spent_seconds(), control_dock.spent_seconds()
-        taken.own_cpu_ms.append(1e3 * (used_s - before_s) / calls)
-        taken.control_cpu_ms.append(1e3 * (control_used_s - control_before_s) / calls)
+        before_s, used_s = used_s, [each.spent_seconds() for each, _ in asked]
+        for (_, cpu_ms), before, used in zip(asked, before_s, used_s, strict=True):
+            cpu_ms.append(1e3 * (used - before) / calls)
         yield taken._replace(seconds=time.perf_counter() - started)
 
 
@@ -177,6 +176,7 @@ class Verifier:
         neighbours: Neighbours,
     ) -> tuple[Suspicion | None, str | None]:
         """What ``weigh`` says of a timing, beside ``warm`` blocks of the control and in sweeps of so many calls."""
+        on_cpu = self._bench.device == "cpu"
         cold: list[Block] = []
         if slowed_reference(measured.timing, median(calls_ms(warm)), self._bench.device) is not None:
             # Only where they may acquit: one takes as long as four warm ones.
@@ -187,15 +187,17 @@ class Verifier:
             control_busy_ms = self._busy(control_dock)
 
         def objection(taken: TurnsTaken, in_favour: bool) -> Suspicion | None:
-            measure = partial(Control.measured, warm, cold, min(taken.control_ms), control_busy_ms)
-            self._known_control = measure()
-            control = measure(in_favour=in_favour)
-            saving_ms = taken.saving_ms()
-            if self._bench.device == "cpu" and neighbours.disturbance() is not None:
+            wall_ms = min(taken.control_ms)
+            control = Control.measured(warm, cold, wall_ms, control_busy_ms, in_favour=in_favour)
+            if not in_favour:
+                self._known_control = control
+            if on_cpu and neighbours.disturbance() is not None:
                 saving_ms = taken.saving_beside_others_ms(lesser_reference_ms(measured.timing, control))
+            else:
+                saving_ms = taken.saving_ms()
             return self._objection(measured, record, min(taken.own_ms), control, saving_ms[in_favour])
 
-        return weigh(taking_turns(dock, control_dock, calls), objection)
+        return weigh(taking_turns(dock, control_dock, calls, cpu_time=on_cpu), objection)
 
     @contextmanager
     def _control_beside(self, dock: Dock) -> Iterator[Dock]:

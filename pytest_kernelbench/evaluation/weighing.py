@@ -26,7 +26,8 @@ MOST_SWEEPS = 1000
 class TurnsTaken(NamedTuple):
     """Sweeps of a candidate and of the control, each right after the other, and how long all of them took.
 
-    Of each, the milliseconds of a call by the judge's clock, and of the CPU's time that a call used.
+    Of each, the milliseconds of a call by the judge's clock, and of the CPU's time that a call used; of these
+    none where nobody asked.
     """
 
     own_ms: list[float]

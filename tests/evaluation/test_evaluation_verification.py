@@ -134,7 +134,7 @@ class Swept:
 
 def test_a_candidate_and_the_control_sweep_the_same_slots_in_turns():
     dock, control_dock = Swept(cpu_ms=1.5), Swept(cpu_ms=2.0)
-    turns = list(taking_turns(dock, control_dock, calls=3))
+    turns = list(taking_turns(dock, control_dock, calls=3, cpu_time=True))
     assert len(turns) == MOST_SWEEPS
     assert turns[-1].own_cpu_ms == pytest.approx([1.5] * MOST_SWEEPS)
     assert turns[-1].control_cpu_ms == pytest.approx([2.0] * MOST_SWEEPS)
@@ -149,6 +149,12 @@ def test_a_slowed_reference_leaves_no_more_than_the_control_says():
     assert (own.speedup_low, control.speedup_low, control.reference_ms) == (1.5, 1.0, 1.0)
     assert lesser(own, control) is control
     assert lesser(paired_timing([0.9] * 12, [1.0] * 12), control).speedup == pytest.approx(0.9)
+
+
+def test_where_cpu_time_decides_nothing_nobody_asks_for_it(monkeypatch):
+    monkeypatch.delattr(Swept, "spent_seconds")
+    taken = next(taking_turns(Swept(cpu_ms=1.5), Swept(cpu_ms=2.0), calls=3, cpu_time=False))
+    assert (taken.own_ms, taken.control_ms, taken.own_cpu_ms, taken.control_cpu_ms) == ([1.0], [1.0], [], [])
 
 
 class Place(NamedTuple):
