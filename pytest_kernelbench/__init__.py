@@ -13,7 +13,7 @@ stage is recorded before the next begins, so a run that dies goes on where it wa
 
     with Evaluator(device="cuda", protocol="fast") as evaluator:
         for evaluation in evaluator.evaluate(load_tasks("level1/12")[0], sources):
-            print(evaluation.outcome, evaluation.speedup)
+            print(evaluation.outcome, evaluation.counted_speedup)
 """
 
 from __future__ import annotations

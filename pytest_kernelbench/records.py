@@ -140,14 +140,23 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Verdict on one source, and its timing if it is correct.
+    """Verdict on one source, and its timings if it is correct.
 
-    ``speedup`` is the median over pairs of reference time / candidate time; ``speedup_low`` and
-    ``speedup_high`` bound its 95 % interval. ``candidate_times_ms`` are the candidate's times in each pair, of which
-    ``candidate_ms`` is the median. ``floor_ms`` is the least time that the device needs for this task. ``flags``
-    names rows of the cheat catalogue. ``detail`` is one line for people, ``log`` all that a compiler said of a source
-    that does not build (at most 4,000 characters, its end). ``seconds`` maps stage (``load``, ``check``,
-    ``time``, ``verify``, ``total``) to wall time.
+    Two clocks measured it. ``speedup`` is the worker's own timing, the median over pairs of reference time / candidate
+    time; ``speedup_low`` and ``speedup_high`` bound its 95 % interval. The candidate shares a process with that clock,
+    so this timing only ranks candidates and decides which of them are measured by the judge. ``attested``, between
+    ``attested_low`` and ``attested_high``, is the judge's measurement; None where none was made. ``counted`` says
+    whether the candidate's claim to be fast counts: True if it was attested, False if it was not (``uncounted_because``
+    says why), None if it claims nothing that would have to be attested. ``counted_speedup`` and its bounds are the
+    numbers that tables, rewards and ``fast`` use.
+
+    ``candidate_times_ms`` are the candidate's times in each pair, of which ``candidate_ms`` is the median.
+    ``floor_ms`` is the least time that the device needs for this task. ``flags`` names rows of the cheat catalogue.
+    ``detail`` is one line for people; ``draw`` names the kind of inputs on which an incorrect candidate failed.
+    ``log`` is what a compiler said of a source that does not build (at most 4,000 characters). ``seconds`` maps stage
+    (``build``, ``load``, ``check``, ``time``, ``attest``, ``total``) to wall time. ``precision`` is the declared one,
+    ``baseline`` what the candidate was timed against (``eager``, ``compile``), and ``weights`` whether it was judged
+    with the weights that its own constructor drew (``seeded``) or with the reference's (``reference``).
     """
 
     source_sha256: str | None
@@ -163,19 +172,52 @@ class Evaluation:
     speedup_high: float | None = None
     pairs: int | None = None
     candidate_times_ms: tuple[float, ...] | None = None
+    attested: float | None = None
+    attested_low: float | None = None
+    attested_high: float | None = None
+    counted: bool | None = None
+    uncounted_because: str = ""
+    precision: str | None = None
+    baseline: str | None = None
+    weights: str | None = None
+    draw: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.speedup is not None and self.outcome is not Outcome.CORRECT:
             raise ValueError(f"an evaluation that is {self.outcome.value} cannot have a speed-up")
+        if self.counted and self.attested is None:
+            raise ValueError("an evaluation whose claim counts must have an attested speed-up")
 
     @property
     def correct(self) -> bool:
         return self.outcome is Outcome.CORRECT
 
+    @property
+    def counted_speedup(self) -> float | None:
+        """The speed-up that counts: the attested one; of a claim that does not count, no more than 1."""
+        if self.counted is None or self.speedup is None:
+            return self.speedup
+        measured = self.speedup if self.attested is None else self.attested
+        return measured if self.counted else min(1.0, measured)
+
+    @property
+    def counted_low(self) -> float | None:
+        """Lower end of the 95 % interval of ``counted_speedup``; None where it is not known."""
+        if self.counted is None:
+            return self.speedup_low
+        return self.attested_low if self.counted else None
+
+    @property
+    def counted_high(self) -> float | None:
+        """Upper end of the 95 % interval of ``counted_speedup``; None where it is not known."""
+        if self.counted is None:
+            return self.speedup_high
+        return self.attested_high if self.counted else None
+
     def fast(self, p: float = 1.0, margin: float = 0.0) -> bool:
-        """Verified: correct, and the lower end of the interval is above ``p * (1 + margin)``."""
-        return self.correct and self.speedup_low is not None and self.speedup_low > p * (1 + margin)
+        """Verified: correct, and the lower end of the interval that counts is above ``p * (1 + margin)``."""
+        return self.correct and self.counted_low is not None and self.counted_low > p * (1 + margin)
 
     def fast_raw(self, p: float = 1.0) -> bool:
         """As the literature counts: correct, and the point estimate is above ``p``."""

@@ -121,7 +121,7 @@ def _confirmation(
     if source is not None:
         return confirmations.get(sha256_of(source))
     speedup = selection.confirmed_speedup
-    return next((each for each in confirmations.values() if each.speedup == speedup), None)
+    return next((each for each in confirmations.values() if each.counted_speedup == speedup), None)
 
 
 def judged(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:

@@ -119,7 +119,9 @@ def _drawn(folder: Path) -> dict[Key, Completion]:
 
 def _speedups(folder: Path) -> dict[Key, float | None]:
     rows = _rows(folder / "evaluations.jsonl")
-    return {(row["sampling_sha256"], row["task"], row["index"]): Evaluation.from_json(row).speedup for row in rows}
+    return {
+        (row["sampling_sha256"], row["task"], row["index"]): Evaluation.from_json(row).counted_speedup for row in rows
+    }
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:

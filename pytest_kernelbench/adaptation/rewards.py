@@ -26,7 +26,7 @@ def rewards_of(evaluations: Sequence[Evaluation], settings: Adaptation) -> Array
 
 def speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """The speed-up itself."""
-    return [each.speedup or 0.0 for each in evaluations]
+    return [each.counted_speedup or 0.0 for each in evaluations]
 
 
 def normalised(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
@@ -35,14 +35,14 @@ def normalised(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[
     So tasks with large speed-ups do not drown the others. The original takes the median of the last 32 correct
     ones as they come, so that a reward depends on the order of the samples; this one is frozen for the step.
     """
-    known = [each.speedup for each in evaluations if each.speedup]
+    known = [each.counted_speedup for each in evaluations if each.counted_speedup]
     baseline = max(median(known), 1e-6) if known else 1.0
-    return [(each.speedup or 0.0) / baseline for each in evaluations]
+    return [(each.counted_speedup or 0.0) / baseline for each in evaluations]
 
 
 def log_speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """ln(1 + speed-up): an outlier of 860x earns ten times a parity, not 860 times."""
-    return [log1p(each.speedup or 0.0) for each in evaluations]
+    return [log1p(each.counted_speedup or 0.0) for each in evaluations]
 
 
 def verified_fast(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:

@@ -117,8 +117,8 @@ def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str
 def feedback_on(evaluation: Evaluation) -> str:
     """One fact a line; the detail is cut to 3 lines and 300 characters."""
     lines = [f"outcome: {evaluation.outcome.value}"]
-    if evaluation.speedup is not None:
-        lines.append(f"speed-up: {evaluation.speedup:.3g}x")
+    if evaluation.counted_speedup is not None:
+        lines.append(f"speed-up: {evaluation.counted_speedup:.3g}x")
     if evaluation.candidate_ms is not None and evaluation.reference_ms is not None:
         lines.append(f"time: {evaluation.candidate_ms:.3g} ms; reference: {evaluation.reference_ms:.3g} ms")
     if evaluation.detail and not evaluation.correct:

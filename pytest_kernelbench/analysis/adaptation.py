@@ -190,7 +190,11 @@ def _best_log_speedups(
     for place, (name, of_unit) in enumerate(steps.items()):
         for step in of_unit:
             samples = _rollouts(samples_by_unit.get(name, ()), step)
-            speedups = [each.evaluation.speedup for each in samples if each.evaluation and each.evaluation.speedup]
+            speedups = [
+                each.evaluation.counted_speedup
+                for each in samples
+                if each.evaluation and each.evaluation.counted_speedup
+            ]
             if samples:
                 logs[place, step.step] = log(max(speedups, default=1.0))
     return logs
@@ -331,7 +335,7 @@ def _own_rollouts(
         for step in of_unit:
             for sample in _rollouts(samples.get(name, ()), step):
                 logprob = sample.completion.sum_logprob if sample.completion else None
-                speedup = sample.evaluation.speedup if sample.evaluation else None
+                speedup = sample.evaluation.counted_speedup if sample.evaluation else None
                 if logprob is not None and speedup is not None:
                     found.setdefault(step.step, []).append(Scored(name, sample.index, -logprob, speedup))
     return found

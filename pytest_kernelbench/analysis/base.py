@@ -213,7 +213,8 @@ def unit_samples(task: TaskResults, margin: float) -> UnitSamples:
             "raw": numpy.array([each is not None and each.fast_raw(1.0) for each in evaluations], dtype=bool),
         },
         speedup_N=numpy.array(
-            [nan if each is None or each.speedup is None else each.speedup for each in evaluations], dtype=float
+            [nan if each is None or each.counted_speedup is None else each.counted_speedup for each in evaluations],
+            dtype=float,
         ),
         tokens_N=numpy.array(
             [nan if each is None or each.n_tokens is None else each.n_tokens for each in completions], dtype=float

@@ -51,11 +51,13 @@ class TaskResults:
 
     @cached_property
     def _speedups(self) -> list[float]:
-        return sorted(each.speedup for each in self.evaluations if each.correct and each.speedup is not None)
+        return sorted(
+            each.counted_speedup for each in self.evaluations if each.correct and each.counted_speedup is not None
+        )
 
     @cached_property
     def _lows(self) -> list[float]:
-        return sorted(each.speedup_low for each in self.evaluations if each.correct and each.speedup_low is not None)
+        return sorted(each.counted_low for each in self.evaluations if each.correct and each.counted_low is not None)
 
     @cached_property
     def chosen(self) -> Evaluation | None:

@@ -246,8 +246,8 @@ def _null(nulls: Sequence[Evaluation] | None, margin: float) -> dict[str, Any] |
         "false_positive_rate": verified / n if n else None,
         "interval": None if interval is None else list(interval),
         "speedups": [
-            {"value": each.speedup, "low": each.speedup_low, "high": each.speedup_high}
+            {"value": each.counted_speedup, "low": each.counted_low, "high": each.counted_high}
             for each in nulls
-            if each.speedup is not None
+            if each.counted_speedup is not None
         ],
     }

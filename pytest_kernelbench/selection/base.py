@@ -51,7 +51,7 @@ def visible(judged: Judged, sees: Sees, settings: SelectionSettings) -> Visible:
         task=judged.candidate.task,
         index=judged.candidate.index,
         logprob=_logprob(judged, settings) if sees is Sees.LOGPROBS else None,
-        speedup=judged.evaluation.speedup if sees is Sees.TIMINGS else None,
+        speedup=judged.evaluation.counted_speedup if sees is Sees.TIMINGS else None,
     )
 
 

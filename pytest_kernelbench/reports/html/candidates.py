@@ -154,8 +154,9 @@ def _entry(
         entry |= {
             "outcome": evaluation.outcome.value,
             "fast": evaluation.fast(1.0, margin),
-            "speedup": evaluation.speedup and [evaluation.speedup, evaluation.speedup_low, evaluation.speedup_high],
-            "shown": as_times(evaluation.speedup, _interval(evaluation)) if evaluation.speedup else "",
+            "speedup": evaluation.counted_speedup
+            and [evaluation.counted_speedup, evaluation.counted_low, evaluation.counted_high],
+            "shown": as_times(evaluation.counted_speedup, _interval(evaluation)) if evaluation.counted_speedup else "",
             "detail": evaluation.detail,
             "log": evaluation.log or "",
             "flags": list(evaluation.flags),
@@ -202,7 +203,7 @@ def _span(ordered: Sequence[str]) -> str:
 
 
 def _interval(evaluation: Evaluation) -> tuple[float, float] | None:
-    return _bounds(evaluation.speedup_low, evaluation.speedup_high)
+    return _bounds(evaluation.counted_low, evaluation.counted_high)
 
 
 def _bounds(low: float | None, high: float | None) -> tuple[float, float] | None:
