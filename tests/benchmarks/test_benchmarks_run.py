@@ -103,3 +103,50 @@ def test_claims_are_made_by_honest_kernels_and_by_cheats(tmp_path):
         "forged_durations_by_three_tenths",
     ]
     assert all(" of 1 fast [" in line for line in lines)
+
+
+PLAIN = """
+import torch
+
+class ModelNew(torch.nn.Module):
+    def forward(self, *inputs):
+        return {returns}
+"""
+
+
+def test_real_kernels_are_read_from_checkouts_and_held_against_what_was_published(tmp_path):
+    published = tmp_path / "published" / "optimized_cuda_code" / "h100.json"
+    published.parent.mkdir(parents=True)
+    right, wrong = (PLAIN.format(returns=text) for text in ("torch.clamp(inputs[0], min=0)", "inputs[0]"))
+    published.write_text(
+        "".join(
+            json.dumps(
+                {"level_id": 1, "task_id": number, "ref_code": RELU, "custom_code": source, "score_default": "2.0"}
+            )
+            + "\n"
+            for number, source in enumerate((right, wrong), start=1)
+        )
+    )
+    samples = tmp_path / "samples" / "results"
+    samples.mkdir(parents=True)
+    (samples / "level_1_problem_5_sample_0_kernel.py").write_text(PLAIN.format(returns="inputs[0] * inputs[1]"))
+    (samples / "level_1_problem_5_sample_3_kernel.py").write_text(PLAIN.format(returns="inputs[0]"))
+    shown = run("real_kernels", "published", "--device=cpu", "--json=rows.jsonl", folder=tmp_path)
+    assert "published as faster: 2; correct here 1" in shown
+    assert "published, of the correct: of fewer than two" in shown
+    command = ("samples", "--device=cpu", "--sizes=small", "--tasks=level1/5", "--json=rows.jsonl")
+    assert "judged 2 in " in run("real_kernels", *command, folder=tmp_path)
+    found = [(row["outcome"], row["published"]) for row in rows(tmp_path / "rows.jsonl")]
+    assert sorted(found[:2]) == [("correct", 2.0), ("incorrect", 2.0)]
+    assert sorted(found[2:], key=str) == [("correct", None), ("incorrect", None)]
+
+
+def test_real_kernels_says_what_it_can_read(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "real_kernels.py"), "."]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert (
+        "ValueError: .: neither optimized_cuda_code/h100.json nor results/ is there; "
+        "give a checkout of one of the two corpora"
+    ) in done.stderr
