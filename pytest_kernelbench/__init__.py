@@ -22,12 +22,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.evaluation import Evaluator
+    from pytest_kernelbench.evaluation import Evaluator, EvaluatorPool
     from pytest_kernelbench.tasks import load_tasks
 
-__all__ = ["Evaluator", "load_tasks"]
+__all__ = ["Evaluator", "EvaluatorPool", "load_tasks"]
 
-_HOMES = {"Evaluator": "pytest_kernelbench.evaluation", "load_tasks": "pytest_kernelbench.tasks"}
+_HOMES = {
+    "Evaluator": "pytest_kernelbench.evaluation",
+    "EvaluatorPool": "pytest_kernelbench.evaluation",
+    "load_tasks": "pytest_kernelbench.tasks",
+}
 
 
 def __getattr__(name: str) -> Any:

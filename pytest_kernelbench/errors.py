@@ -6,6 +6,8 @@ KernelBenchError
 │   ├── TaskError         a task selector or a task file
 │   └── PolicyError       a policy name, its files, or what it cannot give (log-probabilities)
 └── HarnessError          this software or the machine failed; never a verdict on a candidate
+    ├── JudgeEnded        the judge's process died; another one can be asked
+    └── TooLate           no verdict before the deadline that the caller set
 """
 
 
@@ -31,3 +33,11 @@ class PolicyError(UsageError):
 
 class HarnessError(KernelBenchError):
     """The evaluator, its processes or the device failed: the candidate is not to blame and can be tried again."""
+
+
+class JudgeEnded(HarnessError):
+    """The judge's process ended while it was asked: the next request starts another one."""
+
+
+class TooLate(HarnessError):
+    """A request had no verdict when its deadline passed."""

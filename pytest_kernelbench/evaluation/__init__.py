@@ -7,5 +7,6 @@ code that shares a process with one.
 """
 
 from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate, resolve_device
+from pytest_kernelbench.evaluation.pool import EvaluatorPool
 
-__all__ = ["Evaluator", "reference_as_candidate", "resolve_device"]
+__all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_device"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.errors import HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.head_to_head import Comparison
 from pytest_kernelbench.evaluation.protocols import protocol_named
@@ -46,6 +46,17 @@ def resolve_device(wanted: str) -> str:
     return "cuda" if available else "cpu"
 
 
+def check_request(task: Task, sources: Sequence[str | None]) -> None:
+    """Raises UsageError for what is no task, and for one text where a list of texts is due."""
+    if not isinstance(task, Task):
+        raise UsageError(f"evaluate: task is {task!r}; give a Task, such as load_tasks('level1/12')[0]")
+    if isinstance(sources, str):
+        raise UsageError("evaluate: sources is one text; give a list of texts, such as [source]")
+    for number, source in enumerate(sources):
+        if source is not None and not isinstance(source, str):
+            raise UsageError(f"evaluate: sources[{number}] is of type {type(source).__name__}; give a text or None")
+
+
 def reference_as_candidate(task: Task) -> str:
     """The task's reference under the candidate's name: the identity control."""
     return f"{task.source}\n\n\nModelNew = Model\n"
@@ -56,8 +67,9 @@ class Evaluator:
 
     ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
     nobody. With ``keep_task`` the judge keeps what it knows of a task, device memory included, until it is asked about
-    another or told to ``release`` it: who asks about one task several times waits less. Raises HarnessError when the
-    harness fails; a candidate never does that.
+    another or told to ``release`` it: who asks about one task several times waits less. ``gpu`` names it as
+    ``CUDA_VISIBLE_DEVICES`` does; by default it is the first visible one. Raises HarnessError when the harness fails;
+    a candidate never does that.
 
         with Evaluator(device="cpu", protocol="fast") as evaluator:
             for evaluation in evaluator.evaluate(task, sources): ...
@@ -73,6 +85,7 @@ class Evaluator:
         seed: int = 0,
         cache: Path | None = None,
         keep_task: bool = False,
+        gpu: str | None = None,
     ) -> None:
         if precision != "float32":
             raise UsageError(f'precision = "{precision}": only "float32" is evaluated')
@@ -83,6 +96,7 @@ class Evaluator:
         self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._keep_task = keep_task
+        self._gpu = gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         self._lock = threading.Lock()
         self._turn_of: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,6 +127,7 @@ class Evaluator:
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are tried once."""
+        check_request(task, sources)
         distinct = list(dict.fromkeys(source for source in sources if source is not None))
         if not distinct:
             # Nothing to ask: a fault of the task would be read as the answer to the next question.
@@ -211,7 +226,7 @@ class Evaluator:
                     # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
                     "OMP_WAIT_POLICY": "passive",
                     # A candidate must not find another GPU to work on unseen.
-                    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+                    "CUDA_VISIBLE_DEVICES": self._gpu,
                 },
             )
         self._connection = ours
@@ -246,12 +261,12 @@ class Evaluator:
         except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
             raise self._how_it_ended(error) from None
 
-    def _how_it_ended(self, error: Exception) -> HarnessError:
+    def _how_it_ended(self, error: Exception) -> JudgeEnded:
         self._log.seek(0)
         last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
         self._stop()
         said = f": {last[0]}" if last else ""
-        return HarnessError(f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume")
+        return JudgeEnded(f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume")
 
     def _stop(self) -> None:
         if self._process is None:

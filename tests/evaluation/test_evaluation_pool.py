@@ -1,0 +1,179 @@
+"""The pool of judges: order, deadlines, back-pressure and judges that die."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+
+import pytest
+from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
+
+from pytest_kernelbench import EvaluatorPool
+from pytest_kernelbench.errors import HarnessError, JudgeEnded, TooLate, UsageError
+from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+
+WRONG = candidate("return x")
+
+
+class MadeUpJudge:
+    """Says of each source that it is incorrect, and notes what it was asked; sources can have it die or wait."""
+
+    asked: list[tuple[str, tuple[str, ...]]]
+    wait: threading.Event
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def evaluate(self, task, sources):
+        self.asked.append((task.name, tuple(sources)))
+        for source in sources:
+            if source == "wait":
+                assert self.wait.wait(10)
+            if source == "die" or (source == "die once" and len(self.asked) == 1):
+                raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+            if source == "refuse":
+                raise HarnessError(f"{task.id}: the reference does not run on cpu (made up)")
+            yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
+
+    def close(self):
+        self.wait.set()
+
+
+@pytest.fixture
+def pool_of():
+    made = []
+
+    def make(judges=1, **settings):
+        kind = type("Judge", (MadeUpJudge,), {"asked": [], "wait": threading.Event()})
+        pool = EvaluatorPool(devices=["cpu"] * judges, evaluator=kind, **settings)
+        made.append((pool, kind))
+        return pool, kind
+
+    yield make
+    for pool, kind in made:
+        kind.wait.set()
+        pool.close()
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    with EvaluatorPool(devices=["cpu", "cpu"], protocol="fast", cache=tmp_path_factory.mktemp("builds")) as pool:
+        yield pool
+
+
+def test_two_judges_give_the_verdicts_of_one_in_order(pool):
+    sources = [WRONG, None, HONEST_RELU, WRONG]
+    outcomes = [evaluation.outcome for evaluation in pool.evaluate(RELU, sources)]
+    assert outcomes == [Outcome.INCORRECT, Outcome.NO_SOURCE, Outcome.CORRECT, Outcome.INCORRECT]
+    by_index = dict(pool.as_completed(RELU, sources))
+    assert [by_index[index].outcome for index in range(4)] == outcomes
+    assert len(pool) == 2
+
+
+def test_an_event_loop_gets_verdicts_too(pool):
+    async def ask():
+        return {index: each.outcome async for index, each in pool.evaluate_async(RELU, [WRONG, HONEST_RELU])}
+
+    assert asyncio.run(ask()) == {0: Outcome.INCORRECT, 1: Outcome.CORRECT}
+
+
+def test_a_judge_that_is_killed_is_replaced_and_its_candidate_tried_again(pool):
+    dozing = candidate("time.sleep(1)\nreturn x")
+    future = pool.submit(RELU, dozing)
+    deadline = time.monotonic() + 30
+    while not future.done() and time.monotonic() < deadline:
+        processes = [judge._process for judge in pool._judges if judge._lock.locked() and judge._process]
+        if processes:
+            time.sleep(0.5)
+            os.kill(processes[0].pid, signal.SIGKILL)
+            break
+    assert future.result(timeout=60).outcome is Outcome.INCORRECT
+
+
+def test_a_candidate_whose_judge_dies_twice_is_a_harness_error_and_its_neighbours_are_judged(pool_of):
+    pool, kind = pool_of()
+    kind.asked.clear()
+    futures = [pool.submit(RELU, source) for source in ("wait", "a", "die", "b")]
+    kind.wait.set()
+    assert [future.result(10).outcome for future in (futures[0], futures[1], futures[3])] == [Outcome.INCORRECT] * 3
+    with pytest.raises(JudgeEnded, match=r"the judge on cpu ended \(made up\)"):
+        futures[2].result(10)
+    # The second time, each is asked for alone.
+    assert [sources for _, sources in kind.asked][-2:] == [("die",), ("b",)]
+
+
+def test_a_task_that_cannot_be_judged_is_not_tried_again(pool_of):
+    pool, kind = pool_of()
+    with pytest.raises(HarnessError, match="the reference does not run on cpu"):
+        pool.submit(RELU, "refuse").result(10)
+    assert kind.asked == [("1_relu", ("refuse",))]
+
+
+def test_a_judge_stays_with_its_task(pool_of):
+    pool, kind = pool_of()
+    first = pool.submit(RELU, "wait")
+    while not kind.asked:
+        time.sleep(0.01)
+    others = [pool.submit(task, source) for task, source in ((MATMUL, "a"), (RELU, "b"), (MATMUL, "c"))]
+    kind.wait.set()
+    for future in (first, *others):
+        future.result(10)
+    assert [name for name, _ in kind.asked] == ["1_relu", "1_relu", "3_matmul"]
+
+
+def test_a_deadline_passes_while_a_request_waits_and_while_it_is_judged(pool_of):
+    pool, _ = pool_of()
+    begun = pool.submit(RELU, "wait", within_s=0.2)
+    waiting = pool.submit(RELU, "a", within_s=0.2)
+    for future in (begun, waiting):
+        with pytest.raises(TooLate, match=r"made_up/1_relu: no verdict within 0\.2 s; allow more or ask for less"):
+            future.result(10)
+
+
+def test_submit_waits_for_room(pool_of):
+    pool, kind = pool_of(most_waiting=1)
+    pool.submit(RELU, "wait")
+    while not kind.asked:
+        time.sleep(0.01)
+    pool.submit(RELU, "a")
+    message = (
+        "1 requests wait already and none was taken within 0 s; ask for less at once or give the pool more devices"
+    )
+    with pytest.raises(TooLate, match=message):
+        pool.submit(RELU, "b", within_s=0.1)
+
+
+def test_what_was_not_judged_when_the_pool_closes_says_so(pool_of):
+    pool, kind = pool_of()
+    pool.submit(RELU, "wait")
+    while not kind.asked:
+        time.sleep(0.01)
+    left = pool.submit(RELU, "a")
+    pool.close()
+    with pytest.raises(HarnessError, match="made_up/1_relu: the pool was closed before this candidate was judged"):
+        left.result(10)
+    with pytest.raises(UsageError, match=r"made_up/1_relu: the pool is closed; submit before close\(\)"):
+        pool.submit(RELU, "a")
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda *a: list(EvaluatorPool.evaluate(None, *a)), lambda *a: list(Evaluator.evaluate(None, *a))]
+)
+def test_what_is_no_request_is_refused_in_one_line(asked):
+    for task, sources, message in (
+        ("level1/12", ["x"], r"evaluate: task is 'level1/12'; give a Task, such as load_tasks\('level1/12'\)\[0\]"),
+        (RELU, "x", r"evaluate: sources is one text; give a list of texts, such as \[source\]"),
+        (RELU, ["x", 3], r"evaluate: sources\[1\] is of type int; give a text or None"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            asked(task, sources)
+
+
+def test_devices_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UsageError, match="devices: cuda:3 is not there; visible are cpu and 0 GPUs, cuda:0 the first"):
+        EvaluatorPool(devices=["cuda:3"])
+    with pytest.raises(UsageError, match=r'devices: none is named; give "auto", or a list such as'):
+        EvaluatorPool(devices=[])
