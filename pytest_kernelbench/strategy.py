@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import StrategyError
 from pytest_kernelbench.records import sha256_of
+from pytest_kernelbench.strategy_rules import nothing_to_learn, nothing_to_read
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -296,12 +297,13 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
     except UnicodeDecodeError as error:
         raise StrategyError(f"{place}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     _check(table, place)
+    _sampling_and_adaptation(table, place)
     for override in overrides:
         _apply(override, table)
     # The file was checked before, so whatever is wrong now came from an override, whose place _apply names.
-    sampling = _section(Sampling, table, "sampling", place)
-    if "adaptation" in table and sampling.temperature == 0:
-        raise StrategyError(f"{place}: [adaptation] learns from samples that differ; set sampling.temperature above 0")
+    sampling, adaptation = _sampling_and_adaptation(
+        table, " ".join([place, *(f"--kernelbench-set {each}" for each in overrides)])
+    )
     return Strategy(
         name=path.stem,
         description=table.get("description", ""),
@@ -309,10 +311,19 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         sampling=sampling,
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
-        adaptation=_section(Adaptation, table, "adaptation", place) if "adaptation" in table else None,
+        adaptation=adaptation,
         gate=_gate(table, place),
         overrides=tuple(overrides),
     )
+
+
+def _sampling_and_adaptation(table: Mapping[str, Any], place: str) -> tuple[Sampling, Adaptation | None]:
+    """Both sections; raises StrategyError where one setting makes another do nothing."""
+    sampling = _section(Sampling, table, "sampling", place)
+    adaptation = _section(Adaptation, table, "adaptation", place) if "adaptation" in table else None
+    if adaptation and (refusal := nothing_to_read(adaptation) or nothing_to_learn(adaptation, sampling)):
+        raise StrategyError(f"{place}: {refusal}")
+    return sampling, adaptation
 
 
 def _apply(override: str, table: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ LAYERS = (
     {"policies", "evaluation", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
-    {"inline"},
+    {"inline", "strategy_rules"},
     {"records", "errors", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}

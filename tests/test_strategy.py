@@ -200,8 +200,8 @@ def test_any_text_after_an_override_s_equals_sign_loads_or_is_a_strategy_error(t
 
 def test_adaptation_is_asked_for_by_its_section(load):
     assert load("").adaptation is None and load("").adaptation_sha256 is None
-    adaptation = load("[adaptation]\nsteps = 2\ntasks_per_step = 8\nmask = true\n").adaptation
-    assert (adaptation.steps, adaptation.tasks_per_step, adaptation.mask) == (2, 8, True)
+    adaptation = load("[adaptation]\nsteps = 2\ntasks_per_step = 8\ndrop_truncated = true\n").adaptation
+    assert (adaptation.steps, adaptation.tasks_per_step, adaptation.drop_truncated) == (2, 8, True)
     assert (adaptation.max_kl, adaptation.temperature, adaptation.train_on) == (None, None, None)
 
 
@@ -223,6 +223,65 @@ def test_adaptation_needs_samples_that_differ(load):
     text = "[adaptation]\n[sampling]\ntemperature = 0\n"
     assert error_of(load, text) == (
         "strategies/x.toml: [adaptation] learns from samples that differ; set sampling.temperature above 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        ("max_of = 4", 'max_of is read with method = "maxk" only'),
+        ("threshold = 1.5", 'threshold is read with reward = "fast" only'),
+        ("mask = true", 'mask is read with method = "sdpo" only'),
+        ('method = "sdpo"\ndrop_equal = true', 'drop_equal is about rewards, and method = "sdpo" learns from none'),
+        (
+            'method = "sdpo"\nshuffle_rewards = true',
+            'shuffle_rewards is about rewards, and method = "sdpo" learns from none',
+        ),
+        ('method = "sdpo"\nteacher_rate = 0.1', 'teacher_rate is read with teacher = "average" only'),
+        ('method = "sdpo"\ntop_k = 9', 'top_k is read with distil = "distribution" only'),
+        (
+            'method = "sdpo"\ndistil = "distribution"\nloss = "clipped"',
+            'loss is not read with distil = "distribution", which has a loss of its own',
+        ),
+        (
+            'method = "sdpo"\nfeedback_beside_solution = false',
+            "feedback_beside_solution is read with both feedback and demonstrations only",
+        ),
+        ("clip_low = 0.1", 'clip_low is read with loss = "clipped" only'),
+        (
+            'scope = "task"\ntrain_on = "level1:eval"',
+            'train_on is read with scope = "batch" only: with "task" each task learns from itself alone',
+        ),
+        (
+            'scope = "task"\ntasks_per_step = 2',
+            'tasks_per_step is read with scope = "batch" only: with "task" each task learns from itself alone',
+        ),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused_and_its_default_is_not(load, lines, refusal):
+    assert error_of(load, f"[adaptation]\n{lines}\n") == f"strategies/x.toml: [adaptation] {refusal}; leave it out"
+
+
+@pytest.mark.parametrize("method", ["grpo", "dr-grpo", "maxk", "entropic"])
+def test_a_group_of_one_has_nothing_to_compare(load, method):
+    assert error_of(load, f'[sampling]\nk = 1\n[adaptation]\nmethod = "{method}"\n') == (
+        f'strategies/x.toml: [adaptation] method = "{method}" compares the rollouts of a task; '
+        "set sampling.k to 2 or more"
+    )
+
+
+def test_an_override_that_would_do_nothing_is_named(load):
+    assert error_of(load, "[adaptation]\n", "adaptation.max_of=4") == (
+        "strategies/x.toml --kernelbench-set adaptation.max_of=4: [adaptation] max_of is read "
+        'with method = "maxk" only; leave it out'
+    )
+
+
+def test_a_mask_that_leaves_nothing_is_refused(load):
+    text = '[adaptation]\nmethod = "sdpo"\nmask = true\nfeedback = false\n'
+    assert error_of(load, text) == (
+        "strategies/x.toml: [adaptation] mask leaves out every rollout without advice, and there is none; "
+        "set feedback = true"
     )
 
 
