@@ -6,6 +6,7 @@ step is credited with its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from pytest_kernelbench.records import AdaptationStep
@@ -23,14 +24,35 @@ def counted(steps: Sequence[AdaptationStep], settings: Adaptation) -> list[Adapt
 
 
 def finished(steps: Sequence[AdaptationStep], settings: Adaptation) -> bool:
-    """Whether no further step is to be taken: enough were, a guardrail broke, or patience is exhausted."""
+    """Whether no further step is to be taken: enough were, a guardrail broke, or patience is exhausted.
+
+    Patience counts steps after the best one. Where steps take turns over the tasks (``tasks_per_step``), it counts
+    whole passes over them: a step then measures a part of the tasks only, and says nothing about the others.
+    """
     if not steps:
         return False
     if len(steps) > settings.steps or steps[-1].stopped:
         return True
     if settings.patience is None:
         return False
-    return len(steps) - 1 - best(steps).step >= settings.patience
+    scores = latest_fast_1(steps)
+    since_best = len(steps) - 1 - scores.index(max(scores))
+    return since_best >= settings.patience * steps_a_pass(len(steps[0].group), settings)
+
+
+def steps_a_pass(tasks: int, settings: Adaptation) -> int:
+    """How many steps it takes until each of ``tasks`` tasks was trained on once."""
+    return math.ceil(tasks / min(settings.tasks_per_step or tasks, tasks))
+
+
+def latest_fast_1(steps: Sequence[AdaptationStep]) -> list[float]:
+    """After each step, the mean over all tasks of per-sample fast_1 at the latest step that measured the task."""
+    latest: dict[str, float] = {}
+    scores = []
+    for step in steps:
+        latest |= {task: fast_1_per_sample(step, [task]) for task in step.tasks}
+        scores.append(sum(latest.values()) / len(latest))
+    return scores
 
 
 def candidates_of(task: str, steps: Sequence[AdaptationStep], settings: Adaptation) -> tuple[list[int], int | None]:

@@ -4,7 +4,15 @@ import pytest
 
 from pytest_kernelbench.adaptation.guardrails import broken
 from pytest_kernelbench.records import AdaptationStep
-from pytest_kernelbench.selection.steps import best, candidates_of, counted, fast_1_per_sample, finished
+from pytest_kernelbench.selection.steps import (
+    best,
+    candidates_of,
+    counted,
+    fast_1_per_sample,
+    finished,
+    latest_fast_1,
+    steps_a_pass,
+)
 from pytest_kernelbench.strategy import Adaptation
 
 # arXiv 2602.07670, batch TTT at seed 42: fast rollouts of 32, by step, for tasks 4, 5, 12, 14 and 15.
@@ -51,6 +59,31 @@ def test_with_patience_1_the_paper_stops_at_step_3_and_keeps_step_2():
     taken = counted(table(), settings)
     assert [each.step for each in taken] == [0, 1, 2, 3]
     assert candidates_of(TASKS[0], taken, settings) == ([2], 2)
+
+
+def in_turns(*fast_of_32):
+    """Step 0 on both tasks, then one task a step, in turns."""
+    first, *later = fast_of_32
+    pair = TASKS[:2]
+    steps = [step(0, dict(zip(pair, map(counts, first), strict=True)), group=pair)]
+    for number, fast in enumerate(later, 1):
+        steps.append(step(number, {pair[(number - 1) % 2]: counts(fast)}, group=pair))
+    return steps
+
+
+def test_where_steps_take_turns_patience_goes_by_the_latest_measurement_of_each_task():
+    settings = Adaptation(steps=9, tasks_per_step=1, patience=1)
+    improving = in_turns((4, 4), 8, 8, 12, 12)
+    assert latest_fast_1(improving) == [4 / 32, 6 / 32, 8 / 32, 10 / 32, 12 / 32]
+    assert not any(finished(improving[:n], settings) for n in range(1, 6))
+
+
+def test_where_steps_take_turns_patience_counts_whole_passes_over_the_tasks():
+    settings = Adaptation(steps=9, tasks_per_step=1, patience=1)
+    falling = in_turns((4, 4), 3, 3, 2)
+    assert steps_a_pass(2, settings) == 2
+    assert [finished(falling[:n], settings) for n in (1, 2, 3)] == [False, False, True]
+    assert [each.step for each in counted(falling, settings)] == [0, 1, 2]
 
 
 def test_another_strategy_s_further_steps_are_not_counted():
