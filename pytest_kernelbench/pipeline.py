@@ -35,6 +35,16 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
     return selection
 
 
+def pool(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
+    """The candidates that the strategy chooses among, each with its evaluation, in order of index.
+
+    Those of a strategy that adapts come from every step that counts. Drawn and judged now, or read from the records.
+    """
+    draws = adapt(task, strategy, bench) if strategy.adaptation else Draws([strategy])
+    with bench.ledger.sole_owner(task.id):
+        return [judged for each in draws.versions for judged in judge(task, each, bench)]
+
+
 @dataclass(frozen=True, slots=True)
 class Draws:
     """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.

@@ -25,7 +25,7 @@ from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.progress import Progress
 from pytest_kernelbench.records import Judged, Selection, Task
-from pytest_kernelbench.regressions import ItemResult, judged, result_of
+from pytest_kernelbench.regressions import ItemResult, result_of
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import load_tasks
 
@@ -210,10 +210,11 @@ class KernelBench:
             self.progress.clear()
 
     def judge(self, task: Task, strategy: Strategy) -> list[Judged]:
+        from pytest_kernelbench.pipeline import pool
+
         assert self.bench is not None
         try:
-            with self.bench.ledger.sole_owner(task.id):
-                return judged(task, strategy, self.bench)
+            return pool(task, strategy, self.bench)
         finally:
             self.bench.release()
 

@@ -64,8 +64,9 @@ def result_of(
     A kernel that is in the baseline and was not chosen now is lost, and so is any under ``[gate] solved = 1``.
     """
     name = id_of(task.id, strategy.name)
-    # Of adapted weights the candidates are the adaptation's own: they have times, and no source here.
-    group = judged(task, strategy, bench) if strategy.adaptation is None else []
+    from pytest_kernelbench.pipeline import pool
+
+    group = pool(task, strategy, bench)
     if selection.index is None:
         if baseline is None and strategy.gate.get("solved", 0.0) < 1:
             return ItemResult(selection=selection)
@@ -122,15 +123,6 @@ def _confirmation(
         return confirmations.get(sha256_of(source))
     speedup = selection.confirmed_speedup
     return next((each for each in confirmations.values() if each.counted_speedup == speedup), None)
-
-
-def judged(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
-    """The candidates of an item, in order of index: drawn and judged now, or read from the records."""
-    from pytest_kernelbench.pipeline import evaluate, extract, hash_of, sample
-
-    candidates = [extract(completion, task, strategy) for completion in sample(task, strategy, bench)]
-    evaluations = evaluate(task, strategy, candidates, bench)
-    return [Judged(candidate=each, evaluation=evaluations[hash_of(each)]) for each in candidates]
 
 
 def why_unsolved(group: list[Judged], kept: Path | None = None) -> str:

@@ -47,9 +47,9 @@ class Workbench:
         self._evaluators: dict[str, Evaluator] = {}
         self._learner: tuple[str, Learner] | None = None
 
-    @property
-    def _policy(self) -> Policy:
-        return self._loaded(self._policy_spec)
+    def _policy_of(self, strategy: Strategy) -> Policy:
+        """The policy that answers under ``strategy``, and that it trains if it adapts."""
+        return self._loaded(strategy.sampling.policy or self._policy_spec)
 
     def _loaded(self, spec: str) -> Policy:
         if spec not in self._policies:
@@ -63,17 +63,16 @@ class Workbench:
     def policy_for(self, strategy: Strategy) -> Policy:
         """With the weights of the strategy's version. Raises PolicyError where it cannot give what is needed."""
         self.release()
+        policy = self._policy_of(strategy)
         if strategy.needs_logprobs:
-            require_logprobs(self._loaded(strategy.sampling.policy or self._policy_spec), strategy.name)
-        if strategy.sampling.policy:
-            return self._loaded(strategy.sampling.policy)
+            require_logprobs(policy, strategy.name)
         if strategy.adaptation:
-            require_trainable(self._policy, strategy.name)
+            require_trainable(policy, strategy.name)
         if strategy.version and strategy.version.step > 0:
             return self.learner_for(strategy).policy
         if self._learner:
             self._learner[1].use_loaded()
-        return self._policy
+        return policy
 
     def learner_for(self, strategy: Strategy) -> Learner:
         """The policy and its adapter, both at the strategy's version: one lineage at a time."""
@@ -84,7 +83,7 @@ class Workbench:
 
         version = strategy.version
         assert version is not None and strategy.adaptation is not None
-        policy = require_trainable(self._policy, strategy.name)
+        policy = require_trainable(self._policy_of(strategy), strategy.name)
         if self._learner and self._learner[0] != version.lineage:
             self._learner[1].close()
             self._learner = None

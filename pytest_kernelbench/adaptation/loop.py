@@ -48,7 +48,8 @@ class Lineage:
 
     @property
     def id(self) -> str:
-        return sha256_of(json.dumps([self.strategy.adaptation_sha256, *self.group]))[:12]
+        # With the seed: runs that differ in nothing else make other weights, which need another name.
+        return sha256_of(json.dumps([self.strategy.adaptation_sha256, self.seed, *self.group]))[:12]
 
     @property
     def settings(self) -> Adaptation:
@@ -226,6 +227,7 @@ def training_rows(
         teacher_tokens = sum(each.teacher_tokens for each in taught.values())
     else:
         by_token = _credited(kept, settings, seed=f"{lineage.seed}\0{at.indices.start}")
+        kept = {name: kept[name] for name in by_token}
     rows = []
     for name, group in kept.items():
         task = lineage.task(name)
@@ -239,16 +241,16 @@ def training_rows(
                 reference = learner.policy.score(task, answer, token_ids, temperature=learner.temperature)
             teacher_tokens += sum(len(prompt) + len(row) for row in set(token_ids))
         for place, completion in enumerate(completions):
-            cut_off = settings.drop_truncated and completion.stop_reason == "length"
-            advantages = by_token[name][place]
+            if settings.drop_truncated and completion.stop_reason == "length":
+                continue  # no row at all: the divisor of the loss counts rows and their tokens
             rows.append(
                 TrainingRow(
                     prompt_ids=prompt,
                     token_ids=token_ids[place],
                     behaviour=behaviour[place],
-                    advantages=(0.0,) * len(advantages) if cut_off else advantages,
+                    advantages=by_token[name][place],
                     reference=reference[place],
-                    lesson=lessons[name][place] if name in lessons and not cut_off else None,
+                    lesson=lessons[name][place] if name in lessons else None,
                 )
             )
     return rows, teacher_tokens
@@ -257,7 +259,7 @@ def training_rows(
 def _credited(
     rollouts: Mapping[str, Sequence[Judged]], settings: Adaptation, *, seed: str
 ) -> dict[str, list[tuple[float, ...]]]:
-    """Every token of a rollout gets the rollout's advantage."""
+    """Every token of a rollout gets the rollout's advantage; groups that ``drop_equal`` drops are not in the result."""
     rewards = {name: rewards_of([each.evaluation for each in group], settings) for name, group in rollouts.items()}
     if settings.shuffle_rewards:
         every = np.concatenate(list(rewards.values())).tolist()
@@ -267,13 +269,12 @@ def _credited(
     if settings.drop_equal:
         rewards = {name: group for name, group in rewards.items() if np.ptp(group) > 0}
     advantages = ADVANTAGES[settings.method](list(rewards.values()), settings) if rewards else []
-    values = dict(zip(rewards, advantages, strict=True))
     return {
         name: [
-            (float(values[name][place]) if name in values else 0.0,) * (each.candidate.completion.n_tokens or 0)
-            for place, each in enumerate(group)
+            (float(advantage),) * (each.candidate.completion.n_tokens or 0)
+            for advantage, each in zip(values, rollouts[name], strict=True)
         ]
-        for name, group in rollouts.items()
+        for name, values in zip(rewards, advantages, strict=True)
     }
 
 

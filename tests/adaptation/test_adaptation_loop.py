@@ -4,13 +4,14 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from made_up_world import TASKS, Killed, World, search, strategy
+from made_up_world import TASKS, FirstTokenPolicy, Killed, World, search, strategy
+from policies.random_models import llama
 
 from pytest_kernelbench.adaptation.advantages import ADVANTAGES
 from pytest_kernelbench.adaptation.guardrails import NOT_FINITE
 from pytest_kernelbench.adaptation.loop import Lineage
 from pytest_kernelbench.errors import PolicyError, UsageError
-from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.pipeline import pool, run_item
 from pytest_kernelbench.policies import require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Task
@@ -311,6 +312,86 @@ def test_filters_leave_out_groups_of_equal_rewards_and_answers_that_were_cut_off
     ended = sum(row["stop_reason"] == "stop" for row in drawn)
     (update,) = (row["update"] for row in rows(world, "adaptation") if row["update"])
     assert update["rollouts"] <= ended < len(drawn)
+
+
+@pytest.mark.parametrize("method", ["grpo", "batch"])
+def test_a_group_that_is_dropped_leaves_nothing_behind_not_even_in_the_divisor(tmp_path, method):
+    settings = {"method": method, "reward": "correct", "reduction": "token-mean", "steps": 1, "k": 2, "entropy": 0.1}
+    seed, telling = next(found for seed in range(20) if 0 < len((found := groups_that_tell(tmp_path, seed))[1]) < 3)
+    dropping, alone, keeping = (World(tmp_path / name, seed=seed) for name in ("dropping", "alone", "keeping"))
+    alone.tasks = telling
+    run(dropping, strategy(drop_equal=True, **settings))
+    run(alone, strategy(**settings))
+    run(keeping, strategy(**settings))
+    dropped, of_few, of_all = (rows(each, "adaptation")[1]["update"] for each in (dropping, alone, keeping))
+    same = ("loss", "grad_norm", "rollouts", "update_tokens", "advantage_mean", "advantage_sd")
+    assert [dropped[key] for key in same] == [pytest.approx(of_few[key], rel=1e-5) for key in same]
+    assert dropped["loss"] != pytest.approx(of_all["loss"], rel=1e-3)
+
+
+def groups_that_tell(tmp_path, seed):
+    """The seed, and those tasks of two rollouts each of which one is correct and the other not."""
+    world = World(tmp_path / f"seed{seed}", seed=seed)
+    run(world, search(k=2))
+    right = {
+        task.id: {row["outcome"] == "correct" for row in rows(world, "evaluations") if row["task"] == task.id}
+        for task in TASKS
+    }
+    return seed, [task for task in TASKS if len(right[task.id]) == 2]
+
+
+def test_what_was_cut_off_is_not_in_the_divisor(tmp_path):
+    world, kept = World(tmp_path / "dropping"), World(tmp_path / "keeping")
+    settings = {"reduction": "token-mean", "steps": 1, "entropy": 0.1, "learning_rate": 0.0}
+    run(world, strategy(drop_truncated=True, **settings), tasks=TASKS[:1])
+    run(kept, strategy(**settings), tasks=TASKS[:1])
+    drawn = [row for row in rows(world, "completions") if row["policy_version"] == "made-up"]
+    ended = [row for row in drawn if row["stop_reason"] == "stop"]
+    update, of_all = (rows(each, "adaptation")[1]["update"] for each in (world, kept))
+    assert (update["rollouts"], of_all["rollouts"]) == (len(ended), len(drawn))
+
+
+def test_the_policy_that_a_strategy_names_for_its_answers_is_the_one_it_trains(tmp_path):
+    named = strategy(steps=2)
+    named = replace(named, sampling=replace(named.sampling, policy="other"))
+    world = World(tmp_path)
+    other = FirstTokenPolicy(llama(vocab_size=16, intermediate_size=40))
+    other.name = other.version = "other"
+    world._policies["other"] = other
+    run(world, named, strategy(steps=1))
+    drawn = {row["policy_version"].partition("+")[0]: row for row in rows(world, "completions")}
+    assert set(drawn) == {"other", "made-up"}
+    for row in rows(world, "adaptation"):
+        whose = "other" if row["step"] and row["policy_version"].startswith("other") else None
+        if row["update"]:
+            # Of another policy's answers the ratios would be anything.
+            assert row["update"]["ratio_max"] == pytest.approx(1, abs=1e-5)
+            assert row["update"]["ratio_min"] == pytest.approx(1, abs=1e-5)
+            assert whose == "other" or row["policy_version"].startswith("made-up+")
+    assert [row["policy_version"].partition("+")[0] for row in rows(world, "adaptation")] == [
+        *["other"] * 3,
+        *["made-up"] * 2,
+    ]
+
+
+def test_the_pool_of_an_adapting_strategy_holds_the_candidates_of_every_step_that_counts(tmp_path):
+    world = World(tmp_path)
+    every, last = strategy(), strategy("last", checkpoint="last")
+    assert [each.candidate.index for each in pool(TASKS[0], every, world)] == [*range(24)]
+    assert [each.candidate.index for each in pool(TASKS[0], last, world)] == [*range(16, 24)]
+    drawn = len(rows(world, "completions"))
+    (selection,) = run(world, every, tasks=TASKS[:1])
+    assert selection.index in range(24) and len(rows(world, "completions")) == drawn
+
+
+def test_weights_of_another_seed_have_another_name(tmp_path):
+    for seed in (0, 1):
+        run(World(tmp_path / str(seed), seed=seed), strategy(steps=1))
+    versions = [
+        {row["policy_version"] for row in rows(World(tmp_path / str(seed), seed=seed), "completions")} - {"made-up"}
+        for seed in (0, 1)
+    ]
+    assert versions[0] and versions[1] and not versions[0] & versions[1]
 
 
 def test_a_policy_whose_weights_are_elsewhere_cannot_adapt(tmp_path):
