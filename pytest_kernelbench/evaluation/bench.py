@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors, differ_by_rounding
-from pytest_kernelbench.evaluation.modules import ReferenceModule, compute_in_float32, instantiate
+from pytest_kernelbench.evaluation.modules import ReferenceModule, compute_in_float32, instantiate, seed_all
 from pytest_kernelbench.evaluation.physics import (
     moving_ms,
     products_per_ms,
@@ -91,9 +92,13 @@ class Bench:
             self.example_inputs: list[Any] = []
             self.example_inputs = self._draw("task")
             started = time.perf_counter()
-            outputs = as_tensors(self._run(self.example_inputs))
+            called = copy.deepcopy(self._model)
+            outputs = as_tensors(self._call(called, self.example_inputs))
             devices.settle(device)
             self.seconds_per_call = time.perf_counter() - started
+            if _is_lazy(self._model, called):
+                # Made anew in every call, they would be others in float64.
+                self._model = called
             self._n_parts = self._parts(outputs)
         except Exception as error:
             raise HarnessError(
@@ -214,12 +219,18 @@ class Bench:
 
     def _run(self, values: Sequence[Any]) -> Any:
         # A model with running statistics changes when it runs; every answer starts from the same state.
-        return copy.deepcopy(self._model)(*values)
+        return self._call(copy.deepcopy(self._model), values)
+
+    def _call(self, model: torch.nn.Module, values: Sequence[Any]) -> Any:
+        # A candidate is called under the same seed: what draws at random draws the same.
+        seed_all(self.seed)
+        return model(*values)
 
     def _in_parts(self, model: torch.nn.Module, values: Sequence[Any], *, widened: bool = False) -> list[torch.Tensor]:
         """The outputs of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
         if self._n_parts == 1:
-            return as_tensors(copy.deepcopy(model)(*(_widened(value) if widened else value for value in values)))
+            given = [_widened(value) if widened else value for value in values]
+            return as_tensors(self._call(copy.deepcopy(model), given))
         wholes = [
             torch.empty_like(
                 t, dtype=torch.float64 if widened and t.is_floating_point() else t.dtype, device=self.device
@@ -230,7 +241,8 @@ class Bench:
         for part in range(self._n_parts):
             begin, end = (rows * bound // self._n_parts for bound in (part, part + 1))
             some = _rows(values, begin, end)
-            outputs = as_tensors(copy.deepcopy(model)(*map(_widened, some) if widened else some))
+            given = [_widened(value) for value in some] if widened else some
+            outputs = as_tensors(self._call(copy.deepcopy(model), given))
             for whole, piece in zip(wholes, outputs, strict=True):
                 whole[begin:end] = piece
         return wholes
@@ -260,6 +272,12 @@ class Bench:
         if per_ms is None:
             return 0.0
         return products_that_must_be_formed(lambda: self._run(self.example_inputs)) / per_ms
+
+
+def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:
+    """Whether a model makes parameters in its first call; ``called`` is a copy that was called."""
+    made, before = called.state_dict(), model.state_dict()
+    return made.keys() != before.keys() or any(is_lazy(value) for value in before.values())
 
 
 def _widened(value: Any) -> Any:

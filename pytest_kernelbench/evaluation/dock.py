@@ -34,6 +34,8 @@ IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
+# ``Evaluation.weights``.
+SEEDED, REFERENCE = "seeded", "reference"
 
 
 class CandidateFailed(Exception):
@@ -46,6 +48,10 @@ class CandidateFailed(Exception):
         self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
         self.log = messages.printable(detail, MAX_LOG) if outcome is Outcome.BUILD_ERROR else None
         self.flags = flags
+
+
+class WrongValues(CandidateFailed):
+    """An answer of the right structure, types and shapes has wrong values."""
 
 
 def _shortened(line: str, ends: int = 250) -> str:
@@ -191,13 +197,23 @@ class Dock:
         assert answer.get("prepared") is True
         self._ready = True
 
-    def load(self, source: str, *, timeout_s: float) -> None:
-        """The candidate is loaded and gets the reference's weights."""
+    def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
+        """The candidate is loaded, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
         self.wait_until_ready()
-        question = {"ask": "load", "candidate_source": source}
+        question = {"ask": "load", "candidate_source": source, "weights": weights}
         answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
         if answer.get("loaded") is not True:
             raise self._forged("load")
+
+    def adopt_weights(self, *, timeout_s: float) -> bool:
+        """Have a new instance of the candidate with the reference's weights.
+
+        Returns whether there is one that differs: the states must have the same names and shapes, and other values.
+        """
+        answer = self._ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
+        if not isinstance(answer.get("adopted"), bool):
+            raise self._forged("adopt_weights")
+        return bool(answer["adopted"])
 
     def load_baseline(self, source: str, *, timeout_s: float) -> None:
         """A kernel of the user's takes the reference's place; after ``load``."""
@@ -293,7 +309,7 @@ class Dock:
             objection = expected.objection(output)
             if objection is not None:
                 outcome = Outcome.INCORRECT if flag is None else Outcome.VOID
-                raise CandidateFailed(outcome, f"{on}: {objection}", () if flag is None else (flag,))
+                raise WrongValues(outcome, f"{on}: {objection}", () if flag is None else (flag,))
 
     def give_room(self) -> None:
         """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""

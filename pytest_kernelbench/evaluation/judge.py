@@ -23,7 +23,7 @@ import torch
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench, Tolerances
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
@@ -201,7 +201,7 @@ class Trials:
         with closing(self._summon()) as dock:
             dock.load(second, timeout_s=LOAD_TIMEOUT_S)
             dock.load_baseline(first, timeout_s=LOAD_TIMEOUT_S)
-            self._check(dock)
+            self._check_weights(dock)
             slots = slots_to_time(dock, self._seconds_per_call)
             while True:
                 yield block(dock, slots).ms
@@ -221,7 +221,7 @@ class Trials:
                         self._workers.call_up()
                         dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                     with stage(seconds, "check"):
-                        self._check(dock)
+                        weights = self._check_weights(dock)
                     with stage(seconds, "load"):
                         # From now on, nobody else may use the device.
                         self._workers.settle()
@@ -232,7 +232,7 @@ class Trials:
                         suspicion = None
                         if self._verifier.is_suspect(dock, measured):
                             dock.close()
-                            measured, suspicion = decide(self._retrials(source))
+                            measured, suspicion = decide(self._retrials(source, weights))
                 except torch.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from None
                 finally:
@@ -260,6 +260,7 @@ class Trials:
                 candidate_ms=timing.candidate_ms,
                 floor_ms=self._bench.floor_ms,
                 pairs=timing.pairs,
+                weights=weights,
                 seconds=_rounded(seconds),
             )
         return Evaluation(
@@ -274,14 +275,15 @@ class Trials:
             speedup_high=timing.speedup_high,
             pairs=timing.pairs,
             candidate_times_ms=tuple(float(f"{ms:.6g}") for ms in timing.candidate_times_ms),
+            weights=weights,
             seconds=_rounded(seconds),
         )
 
-    def _retrials(self, source: str) -> Iterator[Retrial]:
+    def _retrials(self, source: str, weights: str) -> Iterator[Retrial]:
         """A suspect timed again, each time in a new worker."""
         while True:
             with closing(self._summon()) as dock:
-                dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+                dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
                 again = self._verifier.retrial(dock, self._seconds_per_call)
             yield again
 
@@ -293,6 +295,24 @@ class Trials:
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
         )
+
+    def _check_weights(self, dock: Dock) -> str:
+        """Check the candidate with the weights that it made, and where those are wrong, with the reference's.
+
+        Returns which of the two it is right with. A constructor that folds a constant into its weights is right with
+        its own, and one that makes its parameters in another order, and so draws others, with the reference's.
+        """
+        try:
+            self._check(dock)
+        except WrongValues as own:
+            try:
+                if not dock.adopt_weights(timeout_s=LOAD_TIMEOUT_S):
+                    raise own
+                self._check(dock)
+            except CandidateFailed:
+                raise own from None
+            return REFERENCE
+        return SEEDED
 
     def _check(self, dock: Dock) -> None:
         # A logarithm is not defined on every signed input; the task's own draw always is usable.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import linecache
+import random
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 
 def compute_in_float32() -> None:
@@ -28,7 +30,10 @@ class ReferenceModule:
     def __init__(self, source: str) -> None:
         module = types.ModuleType("reference")
         linecache.cache["<reference>"] = (len(source), None, source.splitlines(True), "<reference>")
-        exec(compile(source, "<reference>", "exec"), module.__dict__)
+        # A dataclass looks up the module of its annotations there, when it is defined.
+        sys.modules["reference"] = module
+        # Without this module's own ``from __future__ import annotations``, which would make them text.
+        exec(compile(source, "<reference>", "exec", dont_inherit=True), module.__dict__)
         self.model_class: Callable[..., torch.nn.Module] = module.Model
         self.get_inputs: Callable[[], list[Any]] = module.get_inputs
         self.get_init_inputs: Callable[[], Any] = module.get_init_inputs
@@ -48,15 +53,58 @@ class CandidateModule:
         self.model_class: Callable[..., torch.nn.Module] = module.ModelNew
 
 
+def seed_all(seed: int) -> None:
+    """Seed whatever a task or a candidate may draw from: torch on every device, Python and NumPy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
 def instantiate(
     model_class: Callable[..., torch.nn.Module], task: ReferenceModule, seed: int, device: str
 ) -> torch.nn.Module:
-    """The model on ``device``; the same seed gives the same weights wherever it is made.
+    """The model on ``device``, made as KernelBench's ``eval.py`` makes both sides.
 
-    ``get_init_inputs`` returns positional arguments, or (as some of KernelBench's tasks do) a dict of named ones.
+    The arguments are drawn under ``seed``, and the seed is set again right before the constructor, which runs with the
+    CPU as default device: wherever it is called, it draws the same weights. The model is moved to ``device``
+    afterwards, and its state is left as the constructor made it. ``get_init_inputs`` returns positional arguments, or
+    (as some of KernelBench's tasks do) a dict of named ones; tensors among them are on ``device``.
     """
-    torch.manual_seed(seed)
+    seed_all(seed)
     arguments = task.get_init_inputs()
-    torch.manual_seed(seed)
-    model = model_class(**arguments) if isinstance(arguments, dict) else model_class(*arguments)
+    if isinstance(arguments, dict):
+        positional, named = [], {name: _moved(value, device) for name, value in arguments.items()}
+    else:
+        positional, named = [_moved(value, device) for value in arguments], {}
+    seed_all(seed)
+    model = model_class(*positional, **named)
     return model.to(device)
+
+
+def _moved(argument: Any, device: str) -> Any:
+    return argument.to(device) if isinstance(argument, torch.Tensor) else argument
+
+
+def give_weights(candidate: torch.nn.Module, reference: torch.nn.Module) -> bool:
+    """Load the reference's state into a candidate whose state has the same names and shapes.
+
+    Returns False, and changes nothing, where names or shapes differ or where the candidate has these values already:
+    then its answers would be no others.
+    """
+    own, weights = candidate.state_dict(), reference.state_dict()
+    shapes = _shapes(weights)
+    if _shapes(own) != shapes or None in shapes.values():
+        return False
+    if all(torch.equal(own[name], value.to(own[name].dtype)) for name, value in weights.items()):
+        return False
+    candidate.load_state_dict(weights)
+    return True
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Shape by name; None for a parameter that is not made yet (``LazyLinear``) and for what is no tensor."""
+    return {
+        name: value.shape if isinstance(value, torch.Tensor) and not is_lazy(value) else None
+        for name, value in state.items()
+    }

@@ -8,7 +8,7 @@ import random
 import socket
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from pytest_kernelbench.evaluation.modules import (
     CandidateModule,
     ReferenceModule,
     compute_in_float32,
+    give_weights,
     instantiate,
+    seed_all,
 )
 from pytest_kernelbench.evaluation.worker import kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
@@ -122,31 +124,40 @@ class _Bench:
         return {"files": [archive]}
 
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Load the candidate, with the weights that the reference has now."""
+        """Load the candidate: with the weights that its constructor makes, or with the reference's."""
         threads = torch.get_num_threads()
-        self._candidate = self._instance(question["candidate_source"], "candidate.py")
+        self._candidate_class = self._class_of(question["candidate_source"], "candidate.py")
+        self._candidate = self._instance(self._candidate_class)
+        if question["weights"] == "reference":
+            give_weights(self._candidate, self._reference)
         self._threads = {"reference": threads, "candidate": torch.get_num_threads()}
         return {"loaded": True}
 
+    def adopt_weights(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
+        """Put a new instance in the candidate's place that has the reference's weights, where that can differ."""
+        fresh = self._instance(self._candidate_class)
+        adopted = give_weights(fresh, self._reference)
+        if adopted:
+            self._candidate = fresh
+        return {"adopted": adopted}
+
     def load_baseline(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Another kernel takes the reference's place, with its weights: the candidate is compared with that."""
+        """Another kernel takes the reference's place: the candidate is compared with that."""
         torch.set_num_threads(self._threads["reference"])
-        self._reference = self._instance(question["baseline_source"], "baseline.py")
+        self._reference = self._instance(self._class_of(question["baseline_source"], "baseline.py"))
         self._threads["reference"] = torch.get_num_threads()
         return {"loaded": True}
 
-    def _instance(self, source: str, name: str) -> torch.nn.Module:
-        weights = {name: value.clone() for name, value in self._reference.state_dict().items()}
+    def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
             Extensions(self._cache / extensions_folder(source, self._architecture), self._folder).install()
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
-        module = instantiate(self._import(source, name).model_class, self._task, self._seed, self._device)
-        own = module.state_dict()
-        if {n: v.shape for n, v in own.items()} == {n: v.shape for n, v in weights.items()}:
-            module.load_state_dict(weights)
-        return module
+        return self._import(source, name).model_class
+
+    def _instance(self, model_class: Callable[..., torch.nn.Module]) -> torch.nn.Module:
+        return instantiate(model_class, self._task, self._seed, self._device)
 
     def _import(self, source: str, name: str) -> CandidateModule:
         path = self._folder / name
@@ -161,6 +172,10 @@ class _Bench:
     def run(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run the candidate on a slot's inputs; its answer goes into the slot's outputs."""
         slot = self._slots[question["slot"]]
+        # Elements that are never written must not hold an old answer by luck.
+        slot.spoil()
+        # As the judge's own call: what draws at random, or makes weights in its first call, draws the same.
+        seed_all(self._seed)
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
         return {**answer, "peak_bytes": self._stopwatch.peak_bytes()}
