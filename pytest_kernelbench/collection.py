@@ -36,9 +36,12 @@ class Benchmark:
         run_item: RunItem,
         judge: Callable[[Task, Strategy], list[Judged]],
         only_tasks: bool,
+        beside_tests: bool = False,
         belongs: Callable[[Task, Strategy], bool] = lambda task, strategy: True,
     ) -> None:
-        """``find_tasks`` finds none: every task below the command line's paths. ``only_tasks``: no paths.
+        """``find_tasks`` returns the tasks that ``--tasks`` names; if it returns none, every task file below the
+        paths on the command line is collected. ``only_tasks``: no path was named, and nothing but tasks is collected.
+        ``beside_tests``: the strategy comes from a configuration file, and the repository's tests are collected too.
 
         ``default_tasks`` are those of tests that name none. ``belongs`` says whether a task is an item of a strategy.
         """
@@ -48,6 +51,7 @@ class Benchmark:
         self.run_item = run_item
         self.judge = judge
         self.only_tasks = only_tasks
+        self.beside_tests = beside_tests
         self.belongs = belongs
         self._find_tasks = find_tasks
 
@@ -72,6 +76,13 @@ class TaskSet(pytest.Directory):
     def collect(self) -> Iterator[pytest.File]:
         for task in self.config.stash[BENCHMARK].tasks:
             yield TaskFile.of_task(self, task)
+
+
+def items_beside_tests(session: pytest.Session) -> Iterator[pytest.Item]:
+    """The items of all tasks of the run, for a session that collects the repository's own tests."""
+    tasks = TaskSet.from_parent(session, path=session.config.rootpath)
+    for file in tasks.collect():
+        yield from session.genitems(file)
 
 
 class TaskFile(pytest.Module):
@@ -190,7 +201,9 @@ def files_at(path: Path, parent: pytest.Collector, others: list[pytest.Collector
     try:
         task = _task_at(path)
         if task is None:
-            return others if named or benchmark is None else []
+            return others if named or benchmark is None or benchmark.beside_tests else []
+        if benchmark and benchmark.beside_tests and not named:
+            return []  # ``items_beside_tests`` has the tasks of the run
         task = benchmark.sized(task) if benchmark else task
     except KernelBenchError as error:
         raise parent.CollectError(str(error)) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,31 +47,97 @@ class RunOptions:
     pins: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """An option of the command line and its twin in pytest's configuration file.
+
+    ``default`` holds where neither names a value; ``many``: the option is repeatable and the twin is a list.
+    """
+
+    name: str
+    help: str
+    default: Any = None
+    many: bool = False
+    kind: Callable[[str], Any] = str
+    choices: Sequence[str] | None = None
+    metavar: str | None = None
+
+    @property
+    def destination(self) -> str:
+        """Its name in ``config.option``."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def ini(self) -> str:
+        """``kernelbench_tasks`` for ``--tasks``, ``kernelbench_seed`` for ``--kernelbench-seed``."""
+        return f"kernelbench_{self.destination.removeprefix('kernelbench_')}"
+
+    def read(self, text: str) -> Any:
+        """The value of ``text`` in the configuration file. Raises pytest.UsageError."""
+        if self.choices and text not in self.choices:
+            raise pytest.UsageError(f"{self.ini} = {text}: no such choice; there are {', '.join(self.choices)}")
+        try:
+            return self.kind(text)
+        except (KeyError, ValueError):
+            raise pytest.UsageError(f"{self.ini} = {text}: write it as {self.name} takes it") from None
+
+
+CONFIGURED = "kernelbench_configured"
+BOOLEANS = {"true": True, "false": False}
+OPTIONS = (
+    Option(name="--strategy", help="strategies by name or TOML file", many=True, metavar="NAME,..."),
+    Option(name="--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ..."),
+    Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, metavar="SELECTOR,..."),
+    Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
+    Option(name="--kernelbench-seed", help="seed of everything that draws", default=0, kind=int, metavar="N"),
+    Option(name="--kernelbench-device", help="default: auto", default="auto", choices=("auto", "cpu", "cuda")),
+    Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
+    Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
+    Option(name="--kernelbench-run", help="run folder; one that exists is resumed", metavar="DIR"),
+    Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
+    Option(name="--kernelbench-shard", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts", metavar="I/N"),
+)
+NULL = Option(
+    name="--kernelbench-null",
+    help="also judge the reference against itself (default: in protocol full)",
+    kind=BOOLEANS.__getitem__,
+    choices=tuple(BOOLEANS),
+)
+
+
 def add_options(parser: pytest.Parser) -> None:
-    """Declare every option of this plugin."""
+    """Declare every option of this plugin, and its twin in ``[tool.pytest.ini_options]``."""
     group = parser.getgroup("kernelbench", "GPU kernels: sample, check, time and select")
+    for each in OPTIONS:
+        # No defaults here: what the command line does not name, the configuration file may.
+        kind = {} if each.many else {"type": each.kind, "choices": each.choices}
+        action = "append" if each.many else "store"
+        group.addoption(each.name, action=action, default=None, help=each.help, metavar=each.metavar, **kind)
+    group.addoption(NULL.name, action="store_true", default=None, help=NULL.help)
+    group.addoption("--no-kernelbench-null", action="store_false", dest=NULL.destination, help="do not")
+    for each in (*OPTIONS, NULL):
+        kind = "linelist" if each.many else "string"
+        parser.addini(each.ini, f"as {each.name}, which goes before it", type=kind, default=None)
 
-    def add(name: str, **settings: Any) -> None:
-        group.addoption(name, **settings)
 
-    add("--strategy", action="append", default=[], metavar="NAME,...", help="strategies by name or TOML file")
-    add("--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ...")
-    add("--tasks", action="append", default=[], metavar="SELECTOR,...", help=f"default: {DEFAULT_TASKS}")
-    add("--kernelbench-set", action="append", default=[], metavar="KEY=VALUE", help="override: sampling.k=16")
-    add("--kernelbench-seed", type=int, default=0, metavar="N", help="seed of everything that draws")
-    add("--kernelbench-device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--kernelbench-sizes", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
-    add("--kernelbench-protocol", choices=PROTOCOLS, help="default: the strategy's")
-    add("--kernelbench-run", metavar="DIR", help="run folder; one that exists is resumed")
-    add("--kernelbench-fail-under", action="append", default=[], metavar="METRIC:VALUE", help="repeatable")
-    add(
-        "--kernelbench-null",
-        action="store_true",
-        default=None,
-        help="also judge the reference against itself (default: in protocol full)",
-    )
-    add("--no-kernelbench-null", action="store_false", dest="kernelbench_null", help="do not")
-    add("--kernelbench-shard", metavar="I/N", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts")
+def fill_in(config: pytest.Config) -> None:
+    """Give each option that the command line does not name the configuration file's value, or its default.
+
+    ``config.option.kernelbench_configured`` then says whether the strategy comes from the configuration file (or
+    ``addopts``) and not from the command line. xdist hands all of it to its workers.
+    """
+    if not hasattr(config.option, CONFIGURED):
+        named = any(str(each).partition("=")[0] == "--strategy" for each in config.invocation_params.args)
+        setattr(config.option, CONFIGURED, not named)
+    for each in (*OPTIONS, NULL):
+        if getattr(config.option, each.destination, None) is not None:
+            continue
+        told = config.getini(each.ini)
+        if each.many:
+            value: Any = [each.read(text) for text in told or ()]
+        else:
+            value = each.default if told in (None, "") else each.read(told)
+        setattr(config.option, each.destination, value)
 
 
 @contextmanager
@@ -100,6 +166,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
 
     Raises pytest.UsageError.
     """
+    fill_in(config)
     option = config.option
     here = config.invocation_params.dir
     overrides = list(option.kernelbench_set)

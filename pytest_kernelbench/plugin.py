@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     config.pluginmanager.register(fixtures, "kernelbench-fixtures")
+    options.fill_in(config)
     if config.option.strategy:
         benchmarking.before_pytest_benchmark(config)
         config.pluginmanager.register(KernelBench(config), "kernelbench-session")
@@ -61,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     # Here, not in the session's own plugin: xdist asks before that is there. None: what xdist says.
+    options.fill_in(config)
     if not config.option.strategy or config.option.kernelbench_device == "cpu":
         return None
     return len(visible_gpus(os.environ)) or None
@@ -87,7 +89,8 @@ class KernelBench:
             self.paths_named = False
             tasks = self.options.tasks or tuple(dict.fromkeys(self.items_named.values()))
             self.options = replace(self.options, tasks=tasks)
-        if not self.paths_named:
+        self.beside_tests = config.option.kernelbench_configured and not self.items_named
+        if not (self.paths_named or self.beside_tests):
             config.args = [str(config.rootpath)]
         with options.one_line_errors():
             self.resumed = read_run(self.options.run)
@@ -106,7 +109,8 @@ class KernelBench:
             sizes=lambda: self.device_and_sizes[1],
             run_item=self.run_item,
             judge=self.judge,
-            only_tasks=not self.paths_named,
+            only_tasks=not (self.paths_named or self.beside_tests),
+            beside_tests=self.beside_tests,
             belongs=self.kept.belongs,
         )
         self.ordered = False
@@ -154,7 +158,9 @@ class KernelBench:
         return None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        if self.beside_tests and not self.paths_named:
+            items[:0] = collection.items_beside_tests(session)
         names = [strategy.name for strategy in self.options.strategies]
         items[:], left_out = collection.in_order(items, names, self.options.shard, named=list(self.items_named))
         if left_out:
@@ -260,7 +266,7 @@ class KernelBench:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         nothing = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and "deselected" not in terminalreporter.stats
-        if nothing and self.paths_named:
+        if nothing and self.paths_named and not self.beside_tests:
             terminalreporter.write_line(f"kernelbench: {NOTHING_BELOW}", yellow=True)
         if self.left_out:
             terminalreporter.write_line(f"kernelbench: {self.left_out}", yellow=True)

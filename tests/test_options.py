@@ -1,10 +1,11 @@
 """Options to RunOptions, and what `auto` means where a run is resumed."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from project import PLUGIN
+from project import PLUGIN, Project
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
@@ -115,3 +116,59 @@ def test_an_empty_strategy_is_an_error_in_one_line(pytester):
     with pytest.raises(pytest.UsageError) as caught:
         options_of(pytester, "--strategy=,")
     assert str(caught.value) == "--strategy: no strategy named; give one, as in --strategy=surprisal-top3"
+
+
+def test_every_option_has_a_twin_in_the_configuration_file(pytester):
+    pytester.makepyprojecttoml(
+        """
+        [tool.pytest.ini_options]
+        kernelbench_strategy = ["random,oracle"]
+        kernelbench_policy = "replay:answers.jsonl"
+        kernelbench_tasks = ["level1/19", "level1/20"]
+        kernelbench_seed = "7"
+        kernelbench_device = "cpu"
+        kernelbench_null = "false"
+        kernelbench_set = ["sampling.k=3"]
+        """
+    )
+    pytester.path.joinpath("answers.jsonl").write_text('{"task": "level1/19", "text": "none"}\n')
+    options = options_of(pytester)
+    assert [strategy.name for strategy in options.strategies] == ["random", "oracle"]
+    assert (options.tasks, options.seed, options.device, options.null) == (("level1/19", "level1/20"), 7, "cpu", False)
+    assert (options.policy, options.strategies[0].sampling.k) == ("replay:answers.jsonl", 3)
+    assert options_of(pytester, "--strategy=random", "--kernelbench-seed=1").seed == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('kernelbench_seed = "x"', "kernelbench_seed = x: write it as --kernelbench-seed takes it"),
+        ('kernelbench_device = "tpu"', "kernelbench_device = tpu: no such choice; there are auto, cpu, cuda"),
+        ('kernelbench_null = "no"', "kernelbench_null = no: no such choice; there are true, false"),
+    ],
+)
+def test_a_configured_value_that_is_none_is_an_error_in_one_line(pytester, line, message):
+    pytester.makepyprojecttoml(f"[tool.pytest.ini_options]\n{line}\n")
+    result = pytester.runpytest_subprocess(*PLUGIN)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_with_a_configured_strategy_the_repository_s_tests_run_as_well(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    project = Project(pytester.path)
+    (project.folder / "pyproject.toml").write_text(
+        "[tool.pytest.ini_options]\nkernelbench_strategy = ['random']\nkernelbench_policy = 'replay:answers.jsonl'\n"
+        "kernelbench_tasks = ['problems/level1']\nkernelbench_sizes = 'full'\ntestpaths = ['tests']\n"
+    )
+    (project.folder / "tests").mkdir()
+    (project.folder / "tests" / "test_own.py").write_text("def test_of_its_own():\n    assert True\n")
+    relu, own = "problems/level1/1_Relu.py::kernel[[]random[]]", "tests/test_own.py::test_of_its_own"
+    listed = pytester.runpytest_subprocess(*PLUGIN, "--collect-only", "-q")
+    listed.stdout.fnmatch_lines([relu, "problems/level1/2_Sum.py::kernel[[]random[]]", own])
+    alone = pytester.runpytest_subprocess(*PLUGIN, "tests/test_own.py")
+    alone.assert_outcomes(passed=1)
+    alone.stdout.no_fnmatch_line("kernelbench: *")
+    named = pytester.runpytest_subprocess(*PLUGIN, "problems/level1/1_Relu.py", "--collect-only", "-q")
+    named.stdout.fnmatch_lines([relu])
+    named.stdout.no_fnmatch_line("*test_own*")
