@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_kernelbench.evaluation import Evaluator, EvaluatorPool
     from pytest_kernelbench.tasks import load_tasks
 
+__version__ = "0.2.0"
 __all__ = ["Evaluator", "EvaluatorPool", "load_tasks"]
 
 _HOMES = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kernelbench import pins
+from pytest_kernelbench import check, pins
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.reports import compare, export
 
@@ -55,6 +55,7 @@ def probe(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
+    "check": Command("say whether this machine can do what will be asked of it", check.add_arguments, check.run),
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kernelbench import benchmarking, collection, fixtures, options
+from pytest_kernelbench import __version__, benchmarking, collection, fixtures, options
 from pytest_kernelbench.durations import Durations
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.gpus import visible_gpus
@@ -57,6 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(KernelBench(config), "kernelbench-session")
     else:
         options.refuse_without_strategy(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return f"kernelbench: {__version__}" if config.option.strategy else None
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -17,7 +17,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.relat
 # A module may import from its own part, and from parts on lines below.
 LAYERS = (
     {"plugin", "__main__"},
-    {"benchmarking", "fixtures", "kept", "sharding"},
+    {"benchmarking", "check", "fixtures", "kept", "sharding"},
     {"options", "collection", "progress"},
     {"regressions", "pins"},
     {"pipeline", "workbench"},

@@ -1,0 +1,155 @@
+"""``python -m pytest_kernelbench check``: can this machine do what will be asked of it? One line for each question."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pytest_kernelbench.errors import KernelBenchError, UsageError
+from pytest_kernelbench.tasks import load_tasks
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.policies import Policy
+    from pytest_kernelbench.records import Task
+
+SMALL_MODEL_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An answer. ``remedy`` says what to do about it; empty where nothing is amiss."""
+
+    about: str
+    answer: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        return f"{'ok ' if not self.remedy else 'NO '} {self.about:12} {self.answer}" + (
+            f"; {self.remedy}" if self.remedy else ""
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--policy", default="tiny", help="as --policy of pytest")
+    parser.add_argument("--tasks", default="level1:subset1", help="as --tasks of pytest")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print one line for each question. Raises UsageError, naming how many are amiss."""
+    amiss = 0
+    for finding in findings(options):
+        print(finding.line(), flush=True)
+        amiss += bool(finding.remedy)
+    if amiss:
+        raise UsageError(f"{amiss} of these are amiss; the lines that begin with NO say what to do")
+
+
+def findings(options: argparse.Namespace) -> list[Finding]:
+    """All answers, in the order in which a run would meet them."""
+    if not sys.platform.startswith("linux"):
+        system = Finding(
+            about="system",
+            answer=sys.platform,
+            remedy="candidates are judged on Linux only; replay, report, compare and export work here",
+        )
+        return [system, *guarded("tasks", lambda: tasks_found(options.tasks))]
+    return [
+        *compilers(),
+        *guarded("device", lambda: device_and_sandbox(options.device)),
+        *guarded("tasks", lambda: tasks_found(options.tasks)),
+        *guarded("policy", lambda: policy_answers(options.policy, options.device, options.tasks)),
+    ]
+
+
+def guarded(about: str, ask: Callable[[], list[Finding]]) -> list[Finding]:
+    """What ``ask`` finds; an error of ours becomes a finding, since its message names the remedy."""
+    try:
+        return ask()
+    except KernelBenchError as error:
+        return [Finding(about=about, answer="fails", remedy=str(error))]
+
+
+def compilers() -> list[Finding]:
+    """A C compiler is needed wherever candidates bring C, nvcc where they bring CUDA."""
+    c = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+    triton = find_spec("triton") is not None
+    return [
+        Finding(about="C compiler", answer=c or "none", remedy="" if c else "install cc, gcc or clang"),
+        Finding(about="CUDA", answer=f"nvcc {nvcc or 'none'}, triton {'installed' if triton else 'none'}"),
+    ]
+
+
+def device_and_sandbox(device: str) -> list[Finding]:
+    """What an evaluator says of the machine once its processes have started."""
+    from pytest_kernelbench.evaluation import Evaluator
+
+    started = time.monotonic()
+    with Evaluator(device=device, protocol="fast") as evaluator:
+        told = evaluator.describe()
+    hardware, isolation = told["hardware"], told["isolation"]
+    missing = [name for name, held in isolation.items() if not held and name != "signals"]
+    memory = f", {hardware['memory_bytes'] / 2**30:.0f} GiB" if hardware.get("memory_bytes") else ""
+    return [
+        Finding(
+            about="device",
+            answer=f"{told['device']}: {hardware['name']}{memory}, torch {hardware['torch']}, "
+            f"judge ready in {time.monotonic() - started:.0f} s",
+        ),
+        Finding(
+            about="sandbox",
+            answer="network, files and processes are kept apart"
+            if not missing
+            else f"not kept apart: {', '.join(missing)}",
+            # On a GPU the process space is shared, because CUDA does not start otherwise.
+            remedy="allow unprivileged user namespaces, or run in a container that does"
+            if [name for name in missing if (told["device"], name) != ("cuda", "processes")]
+            else "",
+        ),
+    ]
+
+
+def tasks_found(selector: str) -> list[Finding]:
+    """How many tasks the selector names."""
+    tasks = load_tasks(selector)
+    return [
+        Finding(about="tasks", answer=f"{len(tasks)} named by {selector}: {tasks[0].short_id} to {tasks[-1].short_id}")
+    ]
+
+
+def policy_answers(spec: str, device: str, tasks: str) -> list[Finding]:
+    """Whether the policy can be loaded, answers a task, and gives log-probabilities."""
+    from pytest_kernelbench.evaluation import resolve_device
+    from pytest_kernelbench.policies import load_policy
+
+    started = time.monotonic()
+    policy = load_policy(spec, device=resolve_device(device))
+    loaded = time.monotonic() - started
+    return [
+        Finding(
+            about="policy", answer=f"{spec}, loaded in {loaded:.0f} s" + (f" ({policy.label})" if policy.label else "")
+        ),
+        _first_answer(policy, load_tasks(tasks)[0]),
+    ]
+
+
+def _first_answer(policy: Policy, task: Task) -> Finding:
+    from pytest_kernelbench.strategy import Sampling
+
+    sampling = Sampling(k=1, max_tokens=SMALL_MODEL_TOKENS)
+    answers = list(policy.sample(task, sampling, seed=0, indices=[0]))
+    if not answers:
+        return Finding(about="answers", answer=f"none for {task.short_id}", remedy="record answers for this task")
+    known = answers[0].sum_logprob is not None
+    return Finding(
+        about="answers",
+        answer=f"{answers[0].n_tokens or 'some'} tokens, log-probabilities {'given' if known else 'not given'}",
+        remedy="" if known else "strategies that rank by surprisal need them; random, best-of-64 and fastest do not",
+    )
