@@ -55,6 +55,7 @@ class CausalLMPolicy(ABC):
     version: str
     label: str | None = None
     gives_logprobs = True
+    trained_by: str | None = "peft"
     model: Model
     eos_ids: frozenset[int]
 
