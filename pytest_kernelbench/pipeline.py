@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pytest_kernelbench.policies import require_given_logprobs
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.prompting.extraction import extract_source
+from pytest_kernelbench.prompting.candidates import candidate_of
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
 from pytest_kernelbench.selection import select
 from pytest_kernelbench.strategy import Strategy
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
 
 NO_TRAINING = {"steps": 0, "teacher_tokens": 0, "update_tokens": 0, "adaptation_seconds": 0.0}
-NO_SOURCE = Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
 
 
 def run_item(task: Task, strategy: Strategy, bench: Workbench) -> Selection:
@@ -61,25 +61,24 @@ class Draws:
 
 def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
     """The back edge: rewards make the next version of the weights, once for all tasks that learn together."""
-    from pytest_kernelbench.adaptation.lineage import lineage_of
-    from pytest_kernelbench.adaptation.loop import take_steps, training_share
+    from pytest_kernelbench.adaptation.loop import lineage_of, take_steps, training_share
     from pytest_kernelbench.selection.steps import candidates_of
 
     assert strategy.adaptation is not None
-    lineage = lineage_of(task, strategy, bench.ledger, tasks=bench.tasks, seed=bench.seed)
+    lineage = lineage_of(task, strategy, bench)
 
     def judge_alone(task: Task, at: Strategy) -> list[Judged]:
         with bench.ledger.sole_owner(task.id):
             return judge(task, at, bench)
 
-    steps = take_steps(lineage, bench.around(strategy, judge_alone))
+    steps = take_steps(lineage, bench, judge_alone)
     chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
     drawn = [step.step for step in steps if task.id in step.tasks]
     return Draws(
         versions=[lineage.at(step) for step in chosen],
         checkpoint_step=settled,
         others=[lineage.at(step) for step in drawn if step not in chosen],
-        training=training_share(lineage, steps, bench.ledger),
+        training=training_share(lineage, steps, bench),
     )
 
 
@@ -87,7 +86,10 @@ def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
     """The candidates of one version of the policy, each with its evaluation, in order of index."""
     candidates = [extract(completion, task, strategy) for completion in sample(task, strategy, bench)]
     evaluations = evaluate(task, strategy, candidates, bench)
-    return [Judged(candidate=candidate, evaluation=evaluations[hash_of(candidate)]) for candidate in candidates]
+    return [
+        Judged(candidate=candidate, evaluation=evaluations.get(hash_of(candidate)) or no_source(candidate))
+        for candidate in candidates
+    ]
 
 
 def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]:
@@ -102,7 +104,10 @@ def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]
                 now = time.perf_counter()
                 # What was drawn elsewhere took as long as was recorded there.
                 seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
-                drawn[completion.index] = replace(completion, seconds=seconds)
+                if strategy.needs_logprobs and not drawn and not isinstance(policy, ReplayPolicy):
+                    require_given_logprobs(completion, strategy.name)
+                part = extract(completion, task, strategy).completion.answer_part
+                drawn[completion.index] = replace(completion, seconds=seconds, answer_part=part)
                 start = now
                 bench.ledger.add_completion(drawn[completion.index], strategy)
                 bench.say(f"{task.short_id}: sampled {len(drawn)}/{len(strategy.indices)}")
@@ -110,20 +115,30 @@ def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]
 
 
 def extract(completion: Completion, task: Task, strategy: Strategy) -> Candidate:
-    """The module in an answer, if there is one."""
-    source = extract_source(completion.text, answer=strategy.sampling.answer, task=task)
-    return Candidate(completion=completion, source=source)
+    """The module in an answer, or why there is none."""
+    settings = strategy.sampling
+    return candidate_of(completion, task, answer=settings.answer, max_tokens=settings.max_tokens)
+
+
+def no_source(candidate: Candidate) -> Evaluation:
+    """The verdict on an answer that holds no module, with the reason."""
+    return Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail=f"the answer {candidate.missing}")
 
 
 def evaluate(
     task: Task, strategy: Strategy, candidates: Sequence[Candidate], bench: Workbench
 ) -> dict[str | None, Evaluation]:
     """A verdict on each distinct source, by its hash, and a row of evaluations.jsonl for each candidate."""
-    known = {**bench.ledger.evaluations(task.id, strategy), None: NO_SOURCE}
+    known = bench.ledger.evaluations(task.id, strategy)
+    known.pop(None, None)
     recorded = bench.ledger.judged_indices(task.id, strategy)
     waiting: dict[str | None, list[int]] = {}
     for candidate in candidates:
-        if candidate.index not in recorded:
+        if candidate.index in recorded:
+            continue
+        if candidate.source is None:
+            bench.ledger.add_evaluation(task.id, candidate.index, strategy, no_source(candidate))
+        else:
             waiting.setdefault(hash_of(candidate), []).append(candidate.index)
     sources = {hash_of(candidate): candidate.source for candidate in candidates}
 
@@ -157,6 +172,7 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         strategy=strategy.name,
         index=None,
         considered=choice.considered,
+        unranked=choice.unranked,
         cost=cost_of(task, draws, timed=len(choice.considered), bench=bench),
         checkpoint_step=draws.checkpoint_step,
     )

@@ -196,7 +196,6 @@ class KernelBench:
             tasks=tasks,
             null=self.options.null,
             say=self.progress,
-            tell=self.progress.tell,
         )
 
     # Running

@@ -68,11 +68,19 @@ class Task:
 class Completion:
     """What a policy answered: one line of ``completions.jsonl``.
 
+    ``text`` is the answer, and ``reasoning`` what the model thought before it: None where it did not, "" where the
+    server keeps it to itself. ``cut_off`` says whether it ends because its tokens ran out, or inside its reasoning,
+    which leaves no answer. ``answer_part`` is the part of ``text`` that was taken for its code ("block 2 of 3").
+
     ``logprobs`` are the log-probabilities in nats of ``token_ids`` (end token included) at temperature 1 with
     no truncation, under the policy version that sampled them. ``sampling_logprobs`` are those of the
     distribution drawn from, where the two differ. A replayed completion may know only ``sum_logprob`` and
-    ``n_tokens``. ``code_tokens`` are the first token of its code and the one after the last. ``seconds`` is the
-    wall time that drawing it took; rows drawn together share theirs.
+    ``n_tokens``. ``logprobs_missing`` says why there are none. ``answer_tokens`` and ``code_tokens`` are the first
+    token of the answer without its reasoning, or of its code, and the one after the last, counted in ``logprobs``.
+
+    ``prompt_sha256`` is the hash of what was asked: the messages to a server, the prompt's text to a model here.
+    ``prompt_tokens`` is its number of tokens.
+    ``seconds`` is the wall time that drawing it took; rows drawn together share theirs.
     """
 
     task: str
@@ -87,8 +95,15 @@ class Completion:
     stop_reason: str | None = None
     sum_logprob: float | None = None
     n_tokens: int | None = None
+    answer_tokens: tuple[int, int] | None = None
     code_tokens: tuple[int, int] | None = None
     seconds: float | None = None
+    reasoning: str | None = None
+    answer_part: str | None = None
+    cut_off: bool | None = None
+    prompt_sha256: str | None = None
+    prompt_tokens: int | None = None
+    logprobs_missing: str | None = None
 
     def __post_init__(self) -> None:
         if self.logprobs is not None:
@@ -102,6 +117,29 @@ class Completion:
             return None
         return self.sum_logprob / self.n_tokens
 
+    def summed(self, span: str) -> tuple[float, int] | None:
+        """Sum of log-probabilities and number of tokens of a ``span``; None where they are not known, or it is empty.
+
+        ``all``: reasoning, answer and whatever is between them. ``answer``: without the reasoning, end token included.
+        ``code``: the part that became the candidate.
+        """
+        whole = self.sum_logprob is not None and bool(self.n_tokens)
+        if span == "all":
+            hidden = self.reasoning is not None and self.answer_tokens is not None and self.answer_tokens[0] == 0
+            return (float(self.sum_logprob or 0), self.n_tokens or 0) if whole and not hidden else None
+        tokens = self.answer_tokens if span == "answer" else self.code_tokens
+        if tokens is None or self.logprobs is None:
+            return self.summed("all") if span == "answer" and self.reasoning is None else None
+        of_span = self.logprobs[slice(*tokens)]
+        return (float(sum(of_span)), len(of_span)) if of_span else None
+
+    def score(self, span: str, kind: str) -> float | None:
+        """Log-probability of a span: the ``sum`` in nats, or the ``mean`` in nats a token; None where not known."""
+        found = self.summed(span)
+        if found is None:
+            return None
+        return found[0] if kind == "sum" else found[0] / found[1]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -112,10 +150,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A completion and the Python module extracted from it; ``source`` is None when there was none."""
+    """A completion and the Python module extracted from it.
+
+    ``source`` is None where there was none, and ``missing`` says why ("defines no ModelNew").
+    """
 
     completion: Completion
     source: str | None
+    missing: str | None = None
 
     @property
     def task(self) -> str:
@@ -244,7 +286,8 @@ class Selection:
     """What one strategy chose for one task: one line of ``selections.jsonl``.
 
     ``index`` is None when no candidate could be chosen. ``considered`` are the indices whose timing the
-    strategy was allowed to look at; ``cost`` is what the choice took, by kind. ``confirmed_*`` come from
+    strategy was allowed to look at, ``unranked`` those of correct candidates without a log-probability, where the
+    strategy goes by it; ``cost`` is what the choice took, by kind. ``confirmed_*`` come from
     timing the chosen candidate again on fresh inputs, and ``fast`` is decided on them alone.
 
     Under adaptation ``policy_version`` and ``step`` are those of the chosen candidate, and ``checkpoint_step``
@@ -255,6 +298,7 @@ class Selection:
     strategy: str
     index: int | None
     considered: tuple[int, ...]
+    unranked: tuple[int, ...] = ()
     cost: Mapping[str, float | None]
     speedup: float | None = None
     speedup_low: float | None = None

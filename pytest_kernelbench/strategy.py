@@ -27,6 +27,7 @@ else:
 
 PROTOCOLS = ("fast", "full", "paper")
 RANKINGS = ("fastest", "random", "confidence", "surprisal")
+SPANS = ("answer", "code", "all")
 NEEDS_LOGPROBS = ("confidence", "surprisal")
 ADVANTAGES = ("batch", "grpo", "dr-grpo", "maxk", "entropic")
 METHODS = (*ADVANTAGES, "sdpo")
@@ -68,11 +69,14 @@ class EvaluationSettings:
 class SelectionSettings:
     """Which correct candidate is taken: of the first ``top`` ranked ``by``, the one that ``then`` names.
 
-    ``logprob`` says whether a candidate's log-probability is the ``mean`` over its tokens or the ``sum``.
+    ``logprob`` says whether a candidate's log-probability is the ``mean`` over the tokens of a ``span`` or their
+    ``sum``: of its ``answer`` without the reasoning before it, of its ``code`` alone, or of ``all`` tokens. A candidate
+    for which it is not known is not ranked.
     """
 
     by: str = field(default="fastest", metadata={"choices": RANKINGS})
     logprob: str = field(default="mean", metadata={"choices": ("mean", "sum")})
+    span: str = field(default="answer", metadata={"choices": SPANS})
     top: int = field(default=1, metadata={"minimum": 1})
     then: str = field(default="fastest", metadata={"choices": ("fastest",)})
 
@@ -91,9 +95,8 @@ class Adaptation:
     the teacher weighs ``teacher_share``.
     ``reward`` is the ``speedup``, that ``normalised`` by the median of the task's correct rollouts, its ``log``, or 1
     for what is ``fast`` (its interval above ``threshold``) or ``correct``; all that is correct gets ``correct_bonus``.
-    ``lora_targets`` are layers: ``all-linear`` or names such as "q_proj,v_proj". All are those of attention, state
-    space and MLP, without the output layer and routers. ``lora_experts`` adds the experts of a mixture, and
-    ``lora_parameters`` other weights that are no layers, by name.
+    ``lora_targets`` are layers, ``lora_parameters`` weights that are none, such as the experts of a mixture in
+    transformers 5 ("mlp.experts.gate_up_proj,mlp.experts.down_proj").
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
     does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
@@ -125,7 +128,6 @@ class Adaptation:
     lora_dropout: float = field(default=0.0, metadata={"minimum": 0})
     lora_targets: str = "all-linear"
     lora_parameters: str = ""
-    lora_experts: bool = False
     loss: str = field(default="importance-sampling", metadata={"choices": LOSSES})
     clip_low: float = field(default=0.2, metadata={"minimum": 0})
     clip_high: float = field(default=0.28, metadata={"minimum": 0})

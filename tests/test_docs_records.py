@@ -13,7 +13,7 @@ from pytest_kernelbench.ledger import TABLES
 from pytest_kernelbench.records import AdaptationStep
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "records.md"
-ONLY_WITH = {"adaptation_groups"}
+ONLY_WITH = {"adaptation_groups", "remarks"}
 
 
 def documented() -> dict[str, list[str]]:

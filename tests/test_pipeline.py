@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.errors import HarnessError, PolicyError
 from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies.replay import ReplayPolicy
@@ -242,3 +242,63 @@ def test_progress_counts_distinct_sources(tmp_path):
     run_item(TASK, strategy(), bench)
     assert "level1/1: sampled 3/5" in bench.lines
     assert "level1/1: sampled 5, evaluated 3/3 distinct, 2 correct" in bench.lines
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"text": "def ModelNew(x): ..."}, "defines a function ModelNew"),
+        ({"text": "I cannot."}, "defines no ModelNew"),
+        ({"text": ""}, "is empty"),
+        ({"text": "", "cut_off": True, "reasoning": "Hm.", "n_tokens": 7}, "is cut off at 7 tokens in its reasoning"),
+        ({"text": "Sure: ", "cut_off": True}, "is cut off at 1024 tokens"),
+        ({"text": "", "reasoning": "Hm.", "cut_off": False}, "ends in its reasoning"),
+        ({"text": "I won't.", "stop_reason": "refusal"}, "is a refusal"),
+        ({"text": "", "stop_reason": "tool_calls"}, "calls a tool"),
+    ],
+)
+def test_why_an_answer_holds_no_module_is_recorded(tmp_path, answer, reason):
+    bench = Bench(tmp_path, [None], {})
+    bench.sample = lambda task, sampling, *, seed, indices: (
+        Completion(task=task.id, index=index, policy="fake", **answer) for index in indices
+    )
+    run_item(TASK, strategy(k=1), bench)
+    (row,) = rows(bench, "evaluations")
+    assert (row["outcome"], row["detail"]) == ("no_source", f"the answer {reason}")
+
+
+def test_the_part_of_the_answer_that_was_taken_is_recorded(tmp_path):
+    bench = Bench(tmp_path, ["a"], {"a": 1.0})
+    run_item(TASK, strategy(k=1), bench)
+    assert [row["answer_part"] for row in rows(bench, "completions")] == ["block 1 of 1"]
+
+
+def test_a_policy_that_gives_no_logprobs_fails_at_its_first_answer(tmp_path):
+    bench, asked = Bench(tmp_path, ["a", "b"], {}), []
+
+    def sample(task, sampling, *, seed, indices):
+        for index in indices:
+            asked.append(index)
+            yield Completion(task=task.id, index=index, text="x", policy="mute")
+
+    bench.sample = sample
+    with pytest.raises(PolicyError) as error:
+        run_item(TASK, strategy(k=2, by="surprisal"), bench)
+    assert str(error.value) == (
+        '--policy=mute: gave no logprobs with its first answer, which strategy "fastest" needs; '
+        "choose another policy, or a strategy that needs none (random, best-of-64)"
+    )
+    assert asked == [0] and rows(bench, "completions") == []
+
+
+def test_an_answer_with_logprobs_of_a_part_is_left_out_of_the_ranking_and_counted(tmp_path):
+    bench = Bench(tmp_path, ["a", "b"], {"a": 2.0, "b": 1.0})
+
+    def sample(task, sampling, *, seed, indices):
+        for index in indices:
+            known = {"logprobs": (-1.0,)} if index else {"logprobs_missing": "they cover 1 of 9 tokens"}
+            yield Completion(task=task.id, index=index, text=module("ab"[index]), policy="half", **known)
+
+    bench.sample = sample
+    selection = run_item(TASK, strategy(k=2, by="surprisal"), bench)
+    assert (selection.index, selection.unranked) == (1, (0,))

@@ -19,18 +19,32 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import Policy
+from pytest_kernelbench.policies.reading import NONE_GIVEN
 from pytest_kernelbench.policies.replay import ReplayPolicy
+from pytest_kernelbench.records import Completion
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["POLICIES", "Policy", "PolicySpec", "check_policy", "load_policy", "require_logprobs", "require_trainable"]
+if TYPE_CHECKING:
+    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "PolicySpec",
+    "check_policy",
+    "load_policy",
+    "require_given_logprobs",
+    "require_logprobs",
+    "require_trainable",
+]
 
 
 class _Row(NamedTuple):
@@ -46,19 +60,27 @@ class _Row(NamedTuple):
 POLICIES: dict[str, _Row] = {
     "tiny": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny"),
     "tiny-common-fast": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny-common-fast"),
-    "hf": _Row("pytest_kernelbench.policies.hf", "HFPolicy", "hf:ID_OR_PATH", ("dtype", "chat_template", "adapter")),
+    "hf": _Row(
+        "pytest_kernelbench.policies.hf",
+        "HFPolicy",
+        "hf:ID_OR_PATH",
+        ("dtype", "chat_template", "adapter", "chat_template_kwargs", "max_tokens", "stop"),
+    ),
     "openai": _Row(
         "pytest_kernelbench.policies.openai_server",
         "OpenAIPolicy",
         "openai:MODEL@BASE_URL",
-        ("endpoint", "logprobs", "concurrency", "timeout_s", "body"),
+        (
+            *("endpoint", "logprobs", "concurrency", "timeout_s", "body", "chat_template_kwargs", "max_tokens"),
+            *("stop", "context", "rename", "omit", "n", "opens_reasoning"),
+        ),
         extra="openai",
     ),
     "tinker": _Row(
         "pytest_kernelbench.policies.tinker_service",
         "TinkerPolicy",
         "tinker:MODEL",
-        ("tokenizer", "base_url"),
+        ("tokenizer", "base_url", "chat_template_kwargs", "max_tokens", "stop"),
         extra="tinker",
     ),
     "replay": _Row("pytest_kernelbench.policies.replay", "ReplayPolicy", "replay:FILE.jsonl"),
@@ -99,11 +121,13 @@ def check_policy(spec: str) -> PolicySpec:
     extra = POLICIES[parsed.kind].extra
     if extra and find_spec(extra) is None:
         raise PolicyError(f"--policy={spec}: needs the package {extra}; pip install 'pytest-kernelbench[{extra}]'")
+    if parsed.kind == "replay":
+        ReplayPolicy.load(parsed, device="cpu")  # a broken row is met before anything runs
     return parsed
 
 
 def require_logprobs(policy: Policy, strategy: str) -> None:
-    """Raise PolicyError unless every completion of ``policy`` carries log-probabilities."""
+    """Raise PolicyError unless completions of ``policy`` carry log-probabilities."""
     if policy.gives_logprobs:
         return
     if isinstance(policy, ReplayPolicy):
@@ -118,13 +142,28 @@ def require_logprobs(policy: Policy, strategy: str) -> None:
     )
 
 
-def require_trainable(policy: Policy, strategy: str) -> None:
-    """Raise PolicyError unless something here can train ``policy``: it says what, in ``trained_by``."""
-    if getattr(policy, "trained_by", None) is None:
+def require_given_logprobs(completion: Completion, strategy: str) -> None:
+    """Raise PolicyError where a policy's first answer came without any log-probability: the others will too.
+
+    An answer whose log-probabilities cover a part of it only is one that selection leaves out.
+    """
+    if completion.sum_logprob is None and completion.text.strip() and completion.logprobs_missing in (None, NONE_GIVEN):
+        raise PolicyError(
+            f"--policy={completion.policy}: gave no logprobs with its first answer, which strategy "
+            f'"{strategy}" needs; choose another policy, or {NO_LOGPROBS_NEEDED}'
+        )
+
+
+def require_trainable(policy: Policy, strategy: str) -> CausalLMPolicy:
+    """``policy``, if its weights are here to be trained; raises PolicyError otherwise."""
+    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+
+    if not isinstance(policy, CausalLMPolicy):
         raise PolicyError(
             f'--policy={policy.name}: has no weights here to train, which strategy "{strategy}" needs; '
             "use tiny or hf:ID_OR_PATH"
         )
+    return policy
 
 
 def parse_policy(spec: str) -> PolicySpec:
@@ -189,6 +228,22 @@ def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
     return lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
 def _is_body(value: Any) -> bool:
     return isinstance(value, dict) and not value.keys() & SET_BY_THE_STRATEGY
 
@@ -206,6 +261,14 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "concurrency": (lambda value: type(value) is int and value > 0, "a whole number from 1"),
     "timeout_s": (lambda value: type(value) in (int, float) and value > 0, "a number of seconds above 0"),
     "body": (_is_body, f"a table without {', '.join(sorted(SET_BY_THE_STRATEGY))}, which the strategy sets"),
+    "chat_template_kwargs": (_is_table, "a table, such as {enable_thinking = false}"),
+    "max_tokens": (_is_whole, "a whole number from 1"),
+    "stop": (_are_words, "a list of texts"),
+    "context": (_is_whole, "a whole number of tokens from 1"),
+    "rename": (_are_names, 'a table of names, such as {max_tokens = "max_completion_tokens"}'),
+    "omit": (_are_words, "a list of the names of parameters"),
+    "n": (_is_whole, "a whole number from 1"),
+    "opens_reasoning": (lambda value: isinstance(value, bool), "true or false"),
     "tokenizer": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
     "base_url": (lambda value: isinstance(value, str), "an address in quotes"),
 }

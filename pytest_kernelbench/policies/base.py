@@ -18,7 +18,8 @@ class Policy(Protocol):
 
     ``name`` is the text given to ``--policy``. ``version`` identifies the weights that sample (or the replayed
     file), so that a surprisal always names the distribution it was taken under. ``gives_logprobs`` says
-    whether *every* completion carries log-probabilities. ``label`` is printed beside every result, or None.
+    whether completions carry log-probabilities; one that does not is left out of a ranking. ``label`` is printed
+    beside every result, or None.
     """
 
     name: str

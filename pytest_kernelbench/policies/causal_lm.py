@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from pytest_kernelbench.errors import HarnessError, PolicyError
 from pytest_kernelbench.policies.base import random_seed
-from pytest_kernelbench.policies.code_span import code_tokens
 from pytest_kernelbench.policies.decoding import Decoder, Model, decoder_for
-from pytest_kernelbench.records import Completion, Task
+from pytest_kernelbench.policies.reading import read_tokens
+from pytest_kernelbench.prompting.reasoning import opens_reasoning
+from pytest_kernelbench.records import Completion, Task, sha256_of
 
 if TYPE_CHECKING:
     from pytest_kernelbench.strategy import Sampling
@@ -30,6 +31,8 @@ STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 8}
 CPU_BATCH_BYTES = 2 * 2**30
 GPU_BATCH_SHARE = 0.6
 # Float32 logits of one chunk: a GPU wants thousands of tokens at once.
+# Tokens of the longest mark with which a prompt may open the reasoning, and some.
+LONGEST_TAG = 24
 SCORE_CHUNK_BYTES = {"cpu": 2**28, "cuda": 2**31}
 
 
@@ -47,15 +50,16 @@ class Sampled:
 class CausalLMPolicy(ABC):
     """Samples and scores with ``model``; a subclass says how a task becomes a prompt and tokens become text.
 
-    ``model`` may be replaced or trained between calls; whoever changes its weights sets ``version`` too.
-    ``sample`` and ``score`` put it into evaluation mode and leave it there.
+    ``max_tokens``, where the policy sets it, replaces the strategy's. ``model`` may be replaced or trained between
+    calls; whoever changes its weights sets ``version`` too. ``sample`` and ``score`` put it into evaluation mode and
+    leave it there.
     """
 
     name: str
     version: str
     label: str | None = None
     gives_logprobs = True
-    trained_by: str | None = "peft"
+    max_tokens: int | None = None
     model: Model
     eos_ids: frozenset[int]
 
@@ -70,10 +74,16 @@ class CausalLMPolicy(ABC):
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of sampled tokens, the end token not among them."""
 
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """The same with special tokens, in which a model may mark its reasoning."""
+        return self.decode(token_ids)
+
     def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the model's log-probabilities are not finite."""
         prompt = self.prompt_ids(task, sampling.answer)
-        tokens = self._room(prompt, sampling.max_tokens, task)
+        opened = opens_reasoning(self.spell(prompt[-LONGEST_TAG:]))
+        asked = sha256_of(self.spell(prompt))
+        tokens = self._room(prompt, self.max_tokens or sampling.max_tokens, task)
         self.model.eval()
         rows_at_once = batch_rows(self.model, len(prompt) + tokens)
         for start in range(0, len(indices), rows_at_once):
@@ -82,7 +92,8 @@ class CausalLMPolicy(ABC):
             for done in sample_rows(
                 self.model, prompt, uniforms, temperature=sampling.temperature, eos_ids=self.eos_ids
             ):
-                yield self._completion(done, task, batch[done.row], seed, sampling.answer)
+                completion = self._completion(done, task, batch[done.row], opened, sampling.answer)
+                yield replace(completion, seed=seed, prompt_sha256=asked, prompt_tokens=len(prompt))
 
     def score(
         self,
@@ -156,27 +167,30 @@ class CausalLMPolicy(ABC):
             )
         return room
 
-    def _completion(self, done: Sampled, task: Task, index: int, seed: int, answer: str) -> Completion:
+    def _completion(self, done: Sampled, task: Task, index: int, opened: bool, answer: str) -> Completion:
         # Each probability is a sum of finite terms unless the weights or the precision are broken.
         if not all(map(_finite, done.logprobs)):
             raise HarnessError(
                 f"--policy={self.name}: a log-probability for {task.short_id} #{index} is not finite; "
                 "the weights are damaged or the precision too low, try dtype float32"
             )
-        spelled = done.token_ids[:-1] if done.stop_reason == "stop" else done.token_ids
-        text = self.decode(spelled)
+        read = read_tokens(
+            done.token_ids, done.stop_reason, decode=self.decode, spell=self.spell, opened=opened, answer=answer
+        )
         return Completion(
             task=task.id,
             index=index,
-            text=text,
+            text=read.text,
+            reasoning=read.reasoning,
+            cut_off=read.cut_off,
             policy=self.name,
             policy_version=self.version,
-            seed=seed,
             token_ids=done.token_ids,
             logprobs=done.logprobs,
             sampling_logprobs=done.sampling_logprobs,
             stop_reason=done.stop_reason,
-            code_tokens=code_tokens(text, spelled, self.decode, answer=answer),
+            answer_tokens=read.answer_tokens,
+            code_tokens=read.code_tokens,
         )
 
 

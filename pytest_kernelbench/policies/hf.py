@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -33,7 +33,8 @@ class HFPolicy(CausalLMPolicy):
     """``model`` in ``folder``, prompted through its chat template where its tokenizer has one.
 
     On a GPU bfloat16, spread over the visible GPUs for ``cuda`` and on one for ``cuda:1``; on a CPU the
-    checkpoint's own precision, float32 where it names none. A TOML file's ``dtype`` overrides both.
+    checkpoint's own precision, float32 where it names none. A TOML file's ``dtype`` overrides both; its ``settings``
+    are ``chat_template_kwargs``, ``max_tokens`` in place of the strategy's, and ``stop``: tokens that end an answer.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class HFPolicy(CausalLMPolicy):
         adapter: Path | None = None,
         dtype: str | None = None,
         chat_template: bool | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Load from ``folder``; raises PolicyError where transformers or peft cannot."""
         vector_math.make_ready()
@@ -68,11 +70,16 @@ class HFPolicy(CausalLMPolicy):
             self.model = with_adapter(self.model, adapter, name)
         self.model.eval()
         self.chat_template = self._use_chat_template(chat_template)
-        self.eos_ids = end_ids(self.model, self.tokenizer.eos_token_id)
+        settings = settings or {}
+        self.template_kwargs = settings.get("chat_template_kwargs")
+        self.max_tokens = settings.get("max_tokens")
+        stops = [self._token_of(word) for word in settings.get("stop", ())]
+        self.eos_ids = end_ids(self.model, self.tokenizer.eos_token_id, *stops)
         self.version = version_of(
             _identifying_files(folder) + (adapter_files(adapter) if adapter else []),
             dtype,
             self.chat_template,
+            *([sorted(settings.items())] if settings else []),
         )
 
     @classmethod
@@ -90,14 +97,34 @@ class HFPolicy(CausalLMPolicy):
             adapter=None if adapter is None else folder_of(adapter),
             dtype=spec.dtype,
             chat_template=spec.chat_template,
+            settings=spec.settings,
         )
 
     def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
         messages = build_messages(task, answer, self.target, advice=advice)
-        return prompt_tokens(self.tokenizer, messages, chat_template=self.chat_template)
+        return prompt_tokens(
+            self.tokenizer, messages, chat_template=self.chat_template, template_kwargs=self.template_kwargs
+        )
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._text(token_ids, skip_special_tokens=True)
+
+    def spell(self, token_ids: Sequence[int]) -> str:
+        return self._text(token_ids, skip_special_tokens=False)
+
+    def _text(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        decode = self.tokenizer.decode
+        ids = list(token_ids)
+        return str(decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False))
+
+    def _token_of(self, word: str) -> int:
+        """The one token that ends an answer; raises PolicyError where the tokenizer spells ``word`` otherwise."""
+        ids = self.tokenizer(word, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            raise PolicyError(
+                f'{self.name}: stop = "{word}" is {len(ids)} tokens of this tokenizer; name one of its special tokens'
+            )
+        return int(ids[0])
 
     def _use_chat_template(self, wanted: bool | None) -> bool:
         there = self.tokenizer.chat_template is not None

@@ -2,7 +2,9 @@
 
 Log-probabilities come as ``content`` (OpenAI's chat, and llama.cpp for both) or as ``token_logprobs`` (OpenAI's
 completions, vLLM, SGLang); token ids, where there are any, beside the text (vLLM) or in ``content`` (llama.cpp); what a
-token spells as text, and in ``content`` as bytes too, which alone tell halves of a character apart.
+token spells as text, and in ``content`` as bytes too, which alone tell halves of a character apart. The reasoning comes
+in the text, beside it (``reasoning_content``, ``reasoning``), as a part of a content in parts, or not at all; and the
+log-probabilities may cover it or not.
 """
 
 from __future__ import annotations
@@ -12,41 +14,84 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pytest_kernelbench.policies.code_span import code_tokens
+from pytest_kernelbench.policies.reading import NONE_GIVEN, Reading, Span, read_text, tokens_of
+from pytest_kernelbench.prompting.extraction import code_place
 
 # OpenAI and vLLM write -9999 for a log-probability that JSON cannot hold.
 LEAST_LOGPROB = -9998.0
+REASONING_KEYS = ("reasoning_content", "reasoning")
+TEXT_PARTS = ("text", "output_text")
+REASONING_PARTS = ("thinking", "reasoning")
+# A server's words in an error for people.
+MOST_WORDS = 160
+
+
+class ServerError(Exception):
+    """An answer that is an error in spite of its status. ``passing``: whether asking again may help."""
+
+    def __init__(self, said: str, *, passing: bool = True) -> None:
+        super().__init__(said)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The first choice of an answer. ``logprobs`` are the server's own, whatever temperature they are for.
+    """One choice of an answer. ``logprobs`` are the server's own, whatever temperature they are for.
 
-    They are None where the server gave none, and where it gave them for a part of the tokens only.
-    ``pieces`` are what each token that has one spells, in UTF-8; None where the server does not say.
-    ``first_top`` are the likeliest first tokens, as the server spells them, with their log-probabilities.
+    ``text`` is what the model said, and ``reasoning`` what came beside it; "" where the server says that there was
+    some and keeps it. ``logprobs`` are None where the server gave none, and where they cover neither all tokens nor
+    the text: ``missing`` says which. ``whole``: whether they cover the reasoning too. ``pieces`` are what each token
+    that has one spells, in UTF-8; None where the server does not say. ``first_top`` are the likeliest first tokens, as
+    the server spells them, with their log-probabilities.
     """
 
     text: str
     model: str
+    reasoning: str | None = None
     stop_reason: str | None = None
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    missing: str | None = None
+    whole: bool = True
     pieces: tuple[bytes, ...] | None = None
     first_top: Mapping[str, float] = field(default_factory=dict)
+    prompt_tokens: int | None = None
 
-    def code_tokens(self, *, answer: str) -> tuple[int, int] | None:
-        """As of ``Completion``; None where the tokens do not spell ``text``, such as halves of a character."""
-        if self.pieces is None:
-            return None
+    def read(self, *, answer: str, opened: bool = False) -> Reading:
+        """Reasoning, answer, and which tokens spell it; see ``read_text``."""
+        parts, read = read_text(self.text, self.stop_reason, opened=opened, reasoning=self.reasoning)
+        reasoning = read.reasoning if read.reasoning is not None else self.reasoning
+        answer_tokens, code_tokens = self._spans(parts.answer, parts.start, reasoning is not None, answer)
+        return Reading(
+            text=read.text,
+            reasoning=reasoning,
+            cut_off=read.cut_off,
+            answer_tokens=answer_tokens,
+            code_tokens=code_tokens,
+        )
+
+    def _spans(self, said: str, start: int | None, reasoned: bool, answer: str) -> tuple[Span | None, Span | None]:
+        """Of the answer and of its code; None where the tokens do not spell it, such as halves of a character."""
+        if self.logprobs is None:
+            return None, None
+        n = len(self.logprobs)
+        everything = None if reasoned and self.whole else (0, n)
+        if self.pieces is None or start is None or not said:
+            return everything, None
         pieces = self.pieces
-        # Hidden reasoning may come before the text, and an end token after it.
+        # Reasoning may come before the text, and an end token after it.
         before = _spelt(pieces).rfind(self.text)
         if before < 0:
-            return None
-        return code_tokens(
-            self.text, range(len(pieces)), lambda some: _spelt(pieces[: len(some)])[before:], answer=answer
-        )
+            return everything, None
+
+        def decode(some: Sequence[int]) -> str:
+            return _spelt(pieces[: len(some)])
+
+        first, _ = tokens_of((before + start, before + start), range(n), decode)
+        place = code_place(said, answer=answer)
+        shifted = None if place is None else (before + start + place[0], before + start + place[1])
+        code = None if shifted is None else tokens_of(shifted, range(n), decode)
+        return (first if reasoned else 0, n), code
 
 
 class _Table(NamedTuple):
@@ -58,34 +103,135 @@ class _Table(NamedTuple):
     first_top: Mapping[str, float] = {}
 
 
-def read_answer(body: str) -> Answer:
-    """Raises ValueError, with what is wrong, for anything but an answer with one choice or more."""
+def read_answers(body: str) -> list[Answer]:
+    """The choices, in the order of their own numbers.
+
+    Raises ServerError for an error and for a body that ends early, ValueError, with what is wrong, for anything else
+    that is no answer with a choice.
+    """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
+        if body.lstrip().startswith("{"):
+            raise ServerError(f"a body that is cut off: {_words(body)}") from None
         raise ValueError("no JSON") from None
     choices = answer.get("choices") if isinstance(answer, dict) else None
-    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+    rows = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+    for place in [answer, *rows] if isinstance(answer, dict) else []:
+        if place.get("error"):
+            raise _server_error(place["error"])
+    if not rows:
         raise ValueError('no "choices"')
-    choice = choices[0]
+    rows.sort(key=lambda row: row.get("index") if isinstance(row.get("index"), int) else 0)
+    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
+    return [
+        _answer(row, str(answer.get("model") or ""), usage if len(rows) == 1 else _without_counts(usage))
+        for row in rows
+    ]
+
+
+def read_answer(body: str) -> Answer:
+    """The first choice of ``read_answers``."""
+    return read_answers(body)[0]
+
+
+def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> Answer:
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else choice.get("text")
+    text, reasoning, stop_reason = _said(message if isinstance(message, dict) else choice, choice.get("finish_reason"))
     table = _table(choice.get("logprobs"))
-    logprobs, ids = table.logprobs, _all_of(choice.get("token_ids"), int) or table.ids
-    stop_reason = choice.get("finish_reason")
-    usage = answer.get("usage")
-    n_tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    ids = _all_of(choice.get("token_ids"), int) or table.ids
+    n_tokens, thought = usage.get("completion_tokens"), _reasoning_tokens(usage)
+    if reasoning is None and thought:
+        reasoning = ""
+    logprobs, whole, missing = table.logprobs, True, NONE_GIVEN
     if logprobs is not None and isinstance(n_tokens, int) and not _covers(len(logprobs), n_tokens, stop_reason):
-        logprobs = None
+        whole = False
+        # llama.cpp's fewer entries may spell the whole text, so the reasoning must be known to have been there.
+        spelled = reasoning is not None and bool(text.strip()) and text in _spelt(table.pieces or ())
+        if not (spelled or (thought and _covers(len(logprobs), n_tokens - thought, stop_reason))):
+            missing = f"they cover {len(logprobs)} of {n_tokens} tokens"
+            logprobs = None
     return Answer(
-        text=text if isinstance(text, str) else "",
-        model=str(answer.get("model") or ""),
-        stop_reason=stop_reason if isinstance(stop_reason, str) else None,
+        text=text,
+        model=model,
+        reasoning=reasoning,
+        stop_reason=stop_reason,
         token_ids=ids if ids is None or logprobs is None or len(ids) == len(logprobs) else None,
         logprobs=logprobs,
+        missing=missing if logprobs is None else None,
+        whole=whole,
         pieces=None if logprobs is None else table.pieces,
         first_top=table.first_top,
+        prompt_tokens=usage.get("prompt_tokens") if isinstance(usage.get("prompt_tokens"), int) else None,
     )
+
+
+def _said(message: Mapping[str, Any], finish_reason: object) -> tuple[str, str | None, str | None]:
+    """Text, reasoning and why it stopped. Raises ValueError for a content that holds no text that can be read."""
+    stop_reason = finish_reason if isinstance(finish_reason, str) else None
+    content = message.get("content", message.get("text"))
+    reasoning = next((each for key in REASONING_KEYS if isinstance(each := message.get(key), str) and each), None)
+    if isinstance(content, list):
+        content, thought = _of_parts(content)
+        reasoning = reasoning or thought
+    if isinstance(content, str) and content:
+        return content, reasoning, stop_reason
+    if isinstance(refusal := message.get("refusal"), str) and refusal:
+        return refusal, reasoning, "refusal"
+    if message.get("tool_calls") or message.get("function_call"):
+        return "", reasoning, "tool_calls"
+    if content is None or isinstance(content, str):
+        return "", reasoning, stop_reason
+    raise ValueError(f"a content that is {type(content).__name__} and no text")
+
+
+def _of_parts(parts: Sequence[object]) -> tuple[str, str | None]:
+    texts: list[str] = []
+    thoughts: list[str] = []
+    kinds: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        row = part if isinstance(part, dict) else {}
+        kind = str(row.get("type", "text" if "text" in row else "?"))
+        kinds.append(kind)
+        if kind in TEXT_PARTS and isinstance(row.get("text"), str):
+            texts.append(row["text"])
+        elif kind in REASONING_PARTS:
+            thoughts.append(_flat(row.get(kind, row.get("text"))))
+    if parts and not texts and not thoughts:
+        raise ValueError(f"a content in parts that hold no text ({', '.join(dict.fromkeys(kinds))})")
+    return "".join(texts), "\n\n".join(each for each in thoughts if each) or None
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(_flat(each.get("text") if isinstance(each, dict) else each) for each in value)
+    return value if isinstance(value, str) else ""
+
+
+def _server_error(error: object) -> ServerError:
+    code = error.get("code") if isinstance(error, dict) else None
+    status = int(code) if str(code).isdecimal() else 0
+    said = error.get("message") or error.get("detail") if isinstance(error, dict) else error
+    return ServerError(_words(str(said or error)), passing=not 400 <= status < 500 or status in (408, 409, 429))
+
+
+def _words(text: str) -> str:
+    line = " ".join(text.split())
+    return f'"{line[:MOST_WORDS]}{"..." if len(line) > MOST_WORDS else ""}"'
+
+
+def _without_counts(usage: Mapping[str, Any]) -> dict[str, Any]:
+    # They are those of all choices together.
+    return {key: value for key, value in usage.items() if key == "prompt_tokens"}
+
+
+def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
+    details = usage.get("completion_tokens_details")
+    counted = details.get("reasoning_tokens") if isinstance(details, dict) else usage.get("reasoning_tokens")
+    return counted if isinstance(counted, int) else 0
 
 
 def _covers(n_logprobs: int, n_tokens: int, stop_reason: object) -> bool:

@@ -13,196 +13,204 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import openai
 from openai import AsyncOpenAI
 
-from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
+from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.background import all_at_once, in_background
 from pytest_kernelbench.policies.base import random_seed, version_of
-from pytest_kernelbench.policies.keys import first_line, holds_key, keep_keys_from_logs, key_in, without_keys
-from pytest_kernelbench.policies.openai_answers import Answer, read_answer
-from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
+from pytest_kernelbench.policies.openai_answers import Answer
+from pytest_kernelbench.policies.openai_client import RETRIES_AT_FIRST, Server, are
+from pytest_kernelbench.policies.openai_dialect import Dialect
+from pytest_kernelbench.prompting.prompts import build_messages, sha256_of_messages
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
     from pytest_kernelbench.policies import PolicySpec
     from pytest_kernelbench.strategy import Sampling
 
-KEY_VARIABLE = "OPENAI_API_KEY"
-# The client waits 0.5, 1, 2, 4 and then 8 s, or as long as Retry-After says, up to two minutes.
-RETRIES = 8
-# A wrong address is met when the policy is loaded, by someone who waits.
-RETRIES_AT_FIRST = 2
-CONNECT_S = 10
 CONCURRENCY = 32
 TIMEOUT_S = 600.0
 PROBE = [{"role": "user", "content": "Write a Python function that adds two tensors."}]
 # In nats, between the likeliest first tokens: below it, a measurement could be rounding.
 LEAST_SPREAD = 0.2
 SCALED = "gives log-probabilities of the temperature sampled at and not of temperature 1 (docs/policies.md)"
+# English and Python have fewer characters a token than this with every tokenizer met so far.
+MOST_CHARACTERS_A_TOKEN = 6
 
-keep_keys_from_logs("openai", "httpx", "httpx2")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What a policy file says of a server.
+
+    ``endpoint`` is "chat", or "completions" for plain text without a chat template. At most ``concurrency`` requests
+    are under way at once. ``logprobs`` is what the server's log-probabilities are: "raw" (temperature 1), "scaled", or
+    "none"; None measures it. ``body`` is added to every request.
+
+    ``max_tokens`` replaces the strategy's; ``stop`` are words that end an answer; ``context`` is how many tokens prompt
+    and answer may have together, where the server does not say. ``rename`` and ``omit`` are parameters that the server
+    takes by another name or not at all; those that a refusal names are found out. ``n`` choices are asked for at once,
+    so that their prompt is computed once by a server that shares nothing between requests. ``opens_reasoning``: the
+    template opens ``<think>`` itself, so that answers begin inside it.
+    """
+
+    endpoint: str = "chat"
+    logprobs: str | None = None
+    concurrency: int = CONCURRENCY
+    timeout_s: float = TIMEOUT_S
+    body: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int | None = None
+    stop: Sequence[str] = ()
+    context: int | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    omit: Sequence[str] = ()
+    n: int = 1
+    opens_reasoning: bool = False
+
+    @property
+    def whole_body(self) -> dict[str, Any]:
+        """What is added to every request."""
+        template = {"chat_template_kwargs": dict(self.chat_template_kwargs)} if self.chat_template_kwargs else {}
+        stop = {"stop": list(self.stop)} if self.stop else {}
+        return {**template, **stop, **self.body}
 
 
 class OpenAIPolicy:
-    """``model`` behind ``base_url``, asked once for each completion, at most ``concurrency`` at a time.
+    """``model`` behind ``base_url``.
 
-    ``endpoint`` is "chat", or "completions" for plain text without a chat template. ``logprobs`` is what the
-    server's log-probabilities are: "raw" (temperature 1), "scaled", or "none"; None measures it. ``body`` is
-    added to every request. What is stored as ``logprobs`` is raw; scaled ones are ``sampling_logprobs``.
-
-    Completion i is asked for with a seed of its own. Whether the same seed gives the same text is up to
-    the server; see docs/policies.md.
+    What is stored as ``logprobs`` is raw; scaled ones are ``sampling_logprobs``. Completion i is asked for with a seed
+    of its own, or, where ``n`` choices are asked for at once, is choice i mod n of request i div n, which has one.
+    Whether the same seed gives the same text is up to the server; see docs/policies.md.
     """
 
     label = None
 
     def __init__(
-        self,
-        model: str,
-        base_url: str,
-        *,
-        name: str,
-        target: str = "cpu",
-        endpoint: str = "chat",
-        logprobs: str | None = None,
-        concurrency: int = CONCURRENCY,
-        timeout_s: float = TIMEOUT_S,
-        body: Mapping[str, Any] | None = None,
+        self, model: str, base_url: str, *, name: str, target: str = "cpu", settings: ServerSettings | None = None
     ) -> None:
         """Ask for a token or two. Raises PolicyError where the server, the key or the model is not right."""
         self.name = name
-        self.model = model
-        self.base_url = base_url
         self.target = target
-        self.endpoint = endpoint
-        self.concurrency = concurrency
-        self.timeout_s = timeout_s
-        self.body = dict(body or {})
-        ((self.logprobs, served, listed),) = in_background(partial(self._first_contact, logprobs))
+        self.settings = settings = settings or ServerSettings()
+        self.server = Server(
+            name=name,
+            model=model,
+            base_url=base_url,
+            endpoint=settings.endpoint,
+            timeout_s=settings.timeout_s,
+            body=settings.whole_body,
+            dialect=Dialect(settings.rename, settings.omit),
+        )
+        ((self.logprobs, served, row),) = in_background(partial(self._first_contact, settings.logprobs))
+        self.context = settings.context or _context_in(row)
         self.gives_logprobs = self.logprobs == "raw"
         self.no_logprobs_because = SCALED if self.logprobs == "scaled" else "gives no logprobs"
-        settings = (model, base_url, served, listed, target, endpoint, self.logprobs, sorted(self.body.items()))
-        self.version = version_of([], *settings)
+        # vLLM names the folder or repository, llama.cpp sizes.
+        listed = None if row is None else (str(row.get("root")), str(row.get("meta")))
+        identity = [model, base_url, served, str(listed), target, settings.endpoint, self.logprobs]
+        changes = {key: value for key in CHANGES if (value := getattr(settings, key)) != getattr(ServerSettings(), key)}
+        self.version = version_of([], *identity, sorted(self.server.body.items()), *([changes] if changes else []))
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> OpenAIPolicy:
         model, _, base_url = spec.argument.partition("@http")
         target = "cuda" if device.startswith("cuda") else "cpu"
-        return cls(model, f"http{base_url}".rstrip("/"), name=spec.name, target=target, **spec.settings)
+        settings = ServerSettings(**spec.settings)
+        return cls(model, f"http{base_url}".rstrip("/"), name=spec.name, target=target, settings=settings)
 
     def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the server fails after all retries."""
         messages = build_messages(task, sampling.answer, self.target)
+        n, max_tokens = self.settings.n, self.settings.max_tokens or sampling.max_tokens
+        self._check_room(messages, max_tokens, task)
+        wanted: dict[int, list[int]] = {}
+        for index in indices:
+            wanted.setdefault(index - index % n, []).append(index)
 
         async def ask_all(emit: Callable[[tuple[int, Answer, float]], None]) -> None:
-            in_turn = asyncio.Semaphore(self.concurrency)
+            in_turn = asyncio.Semaphore(self.settings.concurrency)
 
-            async def ask(index: int) -> None:
+            async def ask(first: int, places: Sequence[int]) -> None:
                 request = {
                     "temperature": sampling.temperature,
-                    "max_tokens": sampling.max_tokens,
+                    "max_tokens": max_tokens,
                     # 31 bits: llama.cpp keeps 32 and takes all ones for "at random".
-                    "seed": random_seed(seed, task.id, index) >> 32,
+                    "seed": random_seed(seed, task.id, first) >> 32,
+                    **({"n": n} if n > 1 else {}),
                 }
                 async with in_turn:
                     start = time.perf_counter()
-                    answer = await self._ask(client, messages, request, logprobs=self.logprobs != "none")
-                    emit((index, answer, time.perf_counter() - start))
+                    answers = await self.server.ask(client, messages, request, logprobs=self.logprobs != "none")
+                    seconds = time.perf_counter() - start
+                if len(answers) < n:
+                    raise PolicyError(
+                        f"{self.server.place}: gives {len(answers)} of {n} choices; set n = 1 in the policy file"
+                    )
+                for index in places:
+                    emit((index, answers[index - first], seconds))
 
-            async with self._client() as client:
-                await all_at_once([ask(index) for index in indices])
+            async with self.server.client() as client:
+                await all_at_once([ask(first, places) for first, places in wanted.items()])
 
+        question = sha256_of_messages(messages)
         for index, answer, seconds in in_background(ask_all):
+            read = answer.read(answer=sampling.answer, opened=self.settings.opens_reasoning)
             yield Completion(
                 task=task.id,
                 index=index,
-                text=answer.text,
+                text=read.text,
+                reasoning=read.reasoning,
+                cut_off=read.cut_off,
                 policy=self.name,
                 policy_version=self.version,
                 seed=seed,
                 token_ids=answer.token_ids,
                 logprobs=answer.logprobs if self.logprobs == "raw" else None,
                 sampling_logprobs=answer.logprobs if self.logprobs == "scaled" else None,
+                logprobs_missing=answer.missing if self.logprobs == "raw" else None,
                 stop_reason=answer.stop_reason,
-                code_tokens=answer.code_tokens(answer=sampling.answer),
+                answer_tokens=read.answer_tokens,
+                code_tokens=read.code_tokens,
+                prompt_sha256=question,
+                prompt_tokens=answer.prompt_tokens,
                 seconds=seconds,
             )
 
-    def _client(self, retries: int = RETRIES) -> AsyncOpenAI:
-        return AsyncOpenAI(
-            # The client insists on a key; servers of one's own mostly do not.
-            api_key=key_in(KEY_VARIABLE) or "none",
-            base_url=self.base_url,
-            max_retries=retries,
-            timeout=openai.Timeout(self.timeout_s, connect=CONNECT_S),
-        )
-
-    async def _ask(
-        self,
-        client: AsyncOpenAI,
-        messages: list[dict[str, str]],
-        request: Mapping[str, Any],
-        *,
-        logprobs: bool,
-        top: int = 1,
-    ) -> Answer:
-        extra = {**request, "top_p": 1, **self.body}
-        # At least one alternative: asked for none, some servers give no log-probabilities at all.
-        try:
-            if self.endpoint == "chat":
-                chat = await client.chat.completions.with_raw_response.create(
-                    model=self.model,
-                    messages=messages,  # type: ignore[arg-type]
-                    extra_body=extra | ({"logprobs": True, "top_logprobs": top} if logprobs else {}),
-                )
-                return self._kept(read_answer(chat.http_response.text))
-            plain = await client.completions.with_raw_response.create(
-                model=self.model,
-                prompt=as_plain_text(messages),
-                extra_body=extra | ({"logprobs": top} if logprobs else {}),
-            )
-            return self._kept(read_answer(plain.http_response.text))
-        except openai.NotFoundError as error:
-            failure: KernelBenchError = await self._not_found(client, error)
-        except openai.OpenAIError as error:
-            failure = self._failure(error)
-        except ValueError as error:
-            failure = PolicyError(
-                f"{self._place}: answered with {error} that a completion has; "
-                "correct BASE_URL, which usually ends in /v1"
-            )
-        # Outside the handler: the library's error holds the request, and with it the key.
-        raise failure
-
-    def _kept(self, answer: Answer) -> Answer:
-        if holds_key(answer.text, answer.model, answer.stop_reason):
+    def _check_room(self, messages: Sequence[Mapping[str, str]], max_tokens: int, task: Task) -> None:
+        """Before the first request: a prompt that cannot fit would be refused, or cut, at every one of them."""
+        if self.context is None:
+            return
+        least = sum(len(message["content"]) for message in messages) // MOST_CHARACTERS_A_TOKEN
+        if least + max_tokens > self.context:
             raise PolicyError(
-                f"{self._place}: repeats the key in {KEY_VARIABLE} in its answer, so that it would be recorded; "
-                "ask a server that keeps it to itself"
+                f"{self.server.place}: the prompt of {task.short_id} has {least} tokens or more and an answer may "
+                f"have {max_tokens}, and the model's context holds {self.context}; "
+                "lower max_tokens, or serve a longer context"
             )
-        return answer
 
     # The first contact
 
-    async def _first_contact(self, declared: str | None, emit: Callable[[tuple[str, str, str]], None]) -> None:
-        async with self._client(RETRIES_AT_FIRST) as client:
+    async def _first_contact(
+        self, declared: str | None, emit: Callable[[tuple[str, str, Mapping[str, Any] | None]], None]
+    ) -> None:
+        model = self.server.model
+        async with self.server.client(RETRIES_AT_FIRST) as client:
             answer, kind = await self._kind_of_logprobs(client, declared)
-            listed = await self._listed(client)
-            if answer.model and not answer.model.startswith(self.model) and listed and self.model not in listed:
+            listed = await self.server.listed(client)
+            if answer.model and not answer.model.startswith(model) and listed and model not in listed:
                 raise PolicyError(
-                    f'{self._place}: serves "{answer.model}", not "{self.model}"; there {_are(sorted(listed))}'
+                    f'{self.server.place}: serves "{answer.model}", not "{model}"; there {are(sorted(listed))}'
                 )
-            emit((kind, answer.model, str(listed.get(self.model))))
+            emit((kind, answer.model, listed.get(model)))
 
     async def _kind_of_logprobs(self, client: AsyncOpenAI, declared: str | None) -> tuple[Answer, str]:
         async def first_token(temperature: float, *, logprobs: bool = True) -> Answer:
             request = {"temperature": temperature, "max_tokens": 1, "seed": 0}
-            return await self._ask(client, PROBE, request, logprobs=logprobs, top=5)
+            return (await self.server.ask(client, PROBE, request, logprobs=logprobs, top=5))[0]
 
         if declared == "none":
             return await first_token(1, logprobs=False), declared
@@ -215,16 +223,23 @@ class OpenAIPolicy:
         if warm is None:
             # Some servers refuse a request for log-probabilities. If that was not it, this one fails as well.
             return await first_token(1, logprobs=False), "none"
-        if warm.logprobs is None:
+        # A first token that is reasoning may have none where the answer's tokens have them.
+        thought = warm.reasoning is not None and not warm.text
+        if warm.logprobs is None and not thought:
             if declared is not None:
                 raise PolicyError(
-                    f'{self._place}: gives no logprobs, and the policy file says logprobs = "{declared}"; '
+                    f'{self.server.place}: gives no logprobs, and the policy file says logprobs = "{declared}"; '
                     "remove the line, or make the server return them"
                 )
             return warm, "none"
         if declared is not None:
             return warm, declared
-        cool = await first_token(0.5)
+        try:
+            cool = await first_token(0.5)
+        except PolicyError as error:
+            if "sampling.temperature=1" not in str(error):
+                raise
+            return warm, "raw"  # of the only temperature there is
         return warm, self._told_apart(warm.first_top, cool.first_top)
 
     def _told_apart(self, warm: Mapping[str, float], cool: Mapping[str, float]) -> str:
@@ -233,69 +248,17 @@ class OpenAIPolicy:
         spread = warm[both[-1]] - warm[both[0]] if both else 0.0
         if spread < LEAST_SPREAD:
             raise PolicyError(
-                f"{self._place}: cannot tell whether its logprobs are those of temperature 1; "
+                f"{self.server.place}: cannot tell whether its logprobs are those of temperature 1; "
                 'say logprobs = "raw" or "scaled" in a policy file (docs/policies.md)'
             )
         return "scaled" if (cool[both[-1]] - cool[both[0]]) / spread > 1.5 else "raw"
 
-    async def _listed(self, client: AsyncOpenAI) -> dict[str, tuple[str, str]]:
-        """Models by id, with what tells their weights apart; none where the server does not list them."""
-        with suppress(openai.OpenAIError, ValueError, TypeError, AttributeError, KeyError):
-            rows = (await client.models.with_raw_response.list()).http_response.json()["data"]
-            # vLLM names the folder or repository, llama.cpp sizes.
-            return {row["id"]: (str(row.get("root")), str(row.get("meta"))) for row in rows}
-        return {}
 
-    # What goes wrong
-
-    @property
-    def _place(self) -> str:
-        return f"--policy={self.name}" + ("" if self.base_url in self.name else f": {self.base_url}")
-
-    async def _not_found(self, client: AsyncOpenAI, error: openai.NotFoundError) -> KernelBenchError:
-        listed = sorted(await self._listed(client))
-        if listed and self.model not in listed:
-            return PolicyError(f'{self._place}: has no model "{self.model}"; there {_are(listed)}')
-        path = "/chat/completions" if self.endpoint == "chat" else "/completions"
-        return PolicyError(
-            f"{self._place}: has no {path} ({_message(error)}); correct BASE_URL, which usually ends in /v1"
-        )
-
-    def _failure(self, error: openai.OpenAIError) -> KernelBenchError:
-        if isinstance(error, openai.APITimeoutError):
-            return HarnessError(
-                f"{self._place}: no answer in {self.timeout_s:g} s, however often it was asked; "
-                "raise timeout_s or lower concurrency in a policy file"
-            )
-        if isinstance(error, openai.APIConnectionError):
-            reason = type(error.__cause__).__name__ if error.__cause__ else "no connection"
-            return PolicyError(f"{self._place}: cannot be reached ({reason}); start the server or correct BASE_URL")
-        if not isinstance(error, openai.APIStatusError):
-            return HarnessError(f"{self._place}: {_message(error)}; run again to resume")
-        status = error.status_code
-        if status in (401, 403):
-            # Without the server's words: they may quote the key.
-            wrong = "refuses the key in" if key_in(KEY_VARIABLE) else "wants a key; set"
-            remedy = "; set it to one that the server accepts" if key_in(KEY_VARIABLE) else ""
-            return PolicyError(f"{self._place}: {wrong} {KEY_VARIABLE} ({status}){remedy}")
-        if status == 429 or status >= 500:
-            remedy = "lower concurrency in a policy file" if status == 429 else "see the server's log"
-            return HarnessError(f"{self._place}: keeps failing ({_message(error)}); {remedy}, and run again to resume")
-        return PolicyError(
-            f"{self._place}: refuses the request ({_message(error)}); "
-            "correct the strategy's [sampling] or the policy file's body"
-        )
+# Settings beside the body that change what is sampled; part of the version where they are not as by default.
+CHANGES = ("max_tokens", "n", "opens_reasoning", "omit")
 
 
-def _are(models: Sequence[str]) -> str:
-    shown = without_keys(", ".join(models[:5])) + (", ..." if len(models) > 5 else "")
-    return f"{'is' if len(models) == 1 else 'are'} {shown}"
-
-
-def _message(error: openai.OpenAIError) -> str:
-    """Status and first line of what the server says, without the key."""
-    body = getattr(error, "body", None)
-    said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-    line = first_line(str(said or error))
-    status = getattr(error, "status_code", None)
-    return line if status is None else f"{status}: {line}"
+def _context_in(row: Mapping[str, Any] | None) -> int | None:
+    """How many tokens prompt and answer may have, as vLLM and SGLang list it."""
+    found = (row or {}).get("max_model_len")
+    return found if isinstance(found, int) and found > 0 else None

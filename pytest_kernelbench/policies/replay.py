@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import version_of
+from pytest_kernelbench.policies.reading import read_text
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class ReplayPolicy:
                 self._add(line, f"{file}:{number}", number)
         if not self._rows:
             raise PolicyError(f"{file}: has no rows; {EACH_LINE}")
-        self.gives_logprobs = self.no_logprobs_at is None
+        rows = [completion for found in self._rows.values() for _, completion in found.values()]
+        self.gives_logprobs = any(row.mean_logprob is not None for row in rows)
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> ReplayPolicy:
@@ -53,15 +55,19 @@ class ReplayPolicy:
 
     def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """Those of ``indices`` that were recorded for ``task``; none is no error."""
-        recorded = self._rows.get(task.short_id, {})
+        recorded = self._rows.get(_key(task.id), {})
         for index in indices:
             if index in recorded:
                 _, completion = recorded[index]
                 yield replace(completion, task=task.id)
 
+    def tasks_without(self, tasks: Sequence[Task]) -> list[str]:
+        """The tasks of the file, as its rows name them, that are none of ``tasks``."""
+        return sorted(self._rows.keys() - {_key(task.id) for task in tasks})
+
     def _add(self, line: bytes, place: str, number: int) -> None:
         row = _object(line, place)
-        task = Task(id=_field(row, "task", str, place), source="").short_id
+        task = _key(_field(row, "task", str, place))
         others = self._rows.setdefault(task, {})
         index = row.get("index")
         if index is None:
@@ -73,24 +79,39 @@ class ReplayPolicy:
                 f"{place}: index {index} of {task} is on line {others[index][0]} already; "
                 'number the rows of a task from 0, or leave "index" out of all of them'
             )
+        text, stop_reason = _field(row, "text", str, place), _optional(row, "stop_reason", str, place)
+        _, read = read_text(text, stop_reason, reasoning=_optional(row, "reasoning", str, place))
         completion = Completion(
             task=task,
             index=index,
-            text=_field(row, "text", str, place),
+            text=read.text,
+            reasoning=read.reasoning,
+            cut_off=read.cut_off,
             policy=self.name,
             policy_version=self.version,
             seed=_optional(row, "seed", int, place),
             token_ids=_numbers(row, "token_ids", int, place),
             logprobs=_numbers(row, "logprobs", float, place),
             sampling_logprobs=_numbers(row, "sampling_logprobs", float, place),
-            stop_reason=_optional(row, "stop_reason", str, place),
+            stop_reason=stop_reason,
+            answer_tokens=_span(row, "answer_tokens", place),
+            code_tokens=_span(row, "code_tokens", place),
             sum_logprob=_optional(row, "sum_logprob", float, place),
             n_tokens=_optional(row, "n_tokens", int, place),
             seconds=_optional(row, "seconds", float, place),
+            prompt_sha256=_optional(row, "prompt_sha256", str, place),
+            prompt_tokens=_optional(row, "prompt_tokens", int, place),
         )
         if completion.mean_logprob is None and self.no_logprobs_at is None:
             self.no_logprobs_at = place
         others[index] = (number, completion)
+
+
+def _key(task: str) -> str:
+    """Level and number of a task, without leading zeros, or the whole id where its name carries no number."""
+    short = Task(id=task, source="").short_id
+    level, _, number = short.rpartition("/")
+    return f"{level}/{int(number)}" if number.isdecimal() else short
 
 
 def _object(line: bytes, place: str) -> dict[str, Any]:
@@ -124,6 +145,13 @@ def _numbers(row: dict[str, Any], key: str, kind: type, place: str) -> tuple[Any
     if isinstance(values, list) and all(_is(value, kind) for value in values):
         return tuple(values)
     raise PolicyError(f'{place}: "{key}" must be a list in which each is {KINDS[kind]}; correct the row')
+
+
+def _span(row: dict[str, Any], key: str, place: str) -> tuple[int, int] | None:
+    values = _numbers(row, key, int, place)
+    if values is None or (len(values) == 2 and 0 <= values[0] <= values[1]):
+        return values
+    raise PolicyError(f'{place}: "{key}" must be the first token and the one after the last; correct the row')
 
 
 KINDS = {str: "a string", int: "a whole number", float: "a finite number"}

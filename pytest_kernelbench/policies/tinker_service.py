@@ -9,8 +9,8 @@ The key is read by the SDK, from TINKER_API_KEY or from where ``tinker auth logi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import tinker
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -18,11 +18,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies.background import all_at_once, in_background
 from pytest_kernelbench.policies.base import random_seed, version_of
-from pytest_kernelbench.policies.code_span import code_tokens
 from pytest_kernelbench.policies.keys import first_line, keep_keys_from_logs
 from pytest_kernelbench.policies.prompt_tokens import prompt_tokens
+from pytest_kernelbench.policies.reading import read_tokens
 from pytest_kernelbench.prompting.prompts import build_messages
-from pytest_kernelbench.records import Completion, Task
+from pytest_kernelbench.prompting.reasoning import opens_reasoning
+from pytest_kernelbench.records import Completion, Task, sha256_of
 
 if TYPE_CHECKING:
     from pytest_kernelbench.policies import PolicySpec
@@ -36,7 +37,9 @@ keep_keys_from_logs("tinker", "httpx")
 class TinkerPolicy:
     """``model`` on the service, prompted through its chat template where its tokenizer has one.
 
-    ``tokenizer`` is a folder or an id for where the model's own cannot be had; ``base_url`` another service.
+    ``tokenizer`` is a folder or an id for where the model's own cannot be had; ``base_url`` another service;
+    ``chat_template_kwargs`` are given to the template, ``max_tokens`` replaces the strategy's, ``stop`` are words that
+    end an answer.
     The SDK retries, backs off and limits what is under way at once.
     """
 
@@ -51,6 +54,9 @@ class TinkerPolicy:
         target: str = "cpu",
         tokenizer: str | None = None,
         base_url: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
     ) -> None:
         """Open a session. Raises PolicyError where the key, the model or its tokenizer is not right."""
         self.name = name
@@ -68,7 +74,12 @@ class TinkerPolicy:
             # Outside the handler: the SDK's error holds the request, and with it the key.
             raise failure
         self.tokenizer = self._tokenizer(tokenizer)
-        self.version = version_of([], model, self.client.get_base_model(), target)
+        self.template_kwargs = chat_template_kwargs
+        self.max_tokens = max_tokens
+        self.stop = list(stop)
+        changes = [sorted((chat_template_kwargs or {}).items()), max_tokens, self.stop]
+        identity = [model, self.client.get_base_model(), target]
+        self.version = version_of([], *identity, *(changes if any(changes) else []))
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> TinkerPolicy:
@@ -78,20 +89,31 @@ class TinkerPolicy:
     def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the service fails after all retries."""
         prompt = self.prompt_ids(task, sampling.answer)
+        asked = sha256_of(self._spell(prompt))
+        opened = opens_reasoning(self._spell(prompt))
 
         async def draw(index: int, emit: Callable[[Completion], None]) -> None:
             start = time.perf_counter()
             tokens, sampled, logprobs, stop_reason = await self._draw(
                 prompt, sampling, random_seed(seed, task.id, index) >> 32
             )
+            # Stopped by a word, it has no end token.
             ended = stop_reason == "stop" and tokens[-1:] == (self.tokenizer.eos_token_id,)
-            spelled = tokens[:-1] if ended else tokens
-            text = self._decode(spelled)
+            read = read_tokens(
+                tokens,
+                "stop" if ended else "length" if stop_reason == "length" else "word",
+                decode=self._decode,
+                spell=self._spell,
+                opened=opened,
+                answer=sampling.answer,
+            )
             emit(
                 Completion(
                     task=task.id,
                     index=index,
-                    text=text,
+                    text=read.text,
+                    reasoning=read.reasoning,
+                    cut_off=read.cut_off,
                     policy=self.name,
                     policy_version=self.version,
                     seed=seed,
@@ -99,7 +121,10 @@ class TinkerPolicy:
                     logprobs=logprobs,
                     sampling_logprobs=None if sampling.temperature == 1 else sampled,
                     stop_reason=stop_reason,
-                    code_tokens=code_tokens(text, spelled, self._decode, answer=sampling.answer),
+                    answer_tokens=read.answer_tokens,
+                    code_tokens=read.code_tokens,
+                    prompt_sha256=asked,
+                    prompt_tokens=len(prompt),
                     seconds=time.perf_counter() - start,
                 )
             )
@@ -112,17 +137,28 @@ class TinkerPolicy:
     def prompt_ids(self, task: Task, answer: str) -> list[int]:
         """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body")."""
         messages = build_messages(task, answer, self.target)
-        return prompt_tokens(self.tokenizer, messages, chat_template=self.tokenizer.chat_template is not None)
+        chat_template = self.tokenizer.chat_template is not None
+        return prompt_tokens(
+            self.tokenizer, messages, chat_template=chat_template, template_kwargs=self.template_kwargs
+        )
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def _spell(self, token_ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
 
     async def _draw(
         self, prompt: list[int], sampling: Sampling, seed: int
     ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], str]:
         """Tokens, their log-probabilities as drawn and at temperature 1, and why they stop."""
         parameters = tinker.SamplingParams(
-            max_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=seed, top_k=-1, top_p=1.0
+            max_tokens=self.max_tokens or sampling.max_tokens,
+            stop=self.stop or None,
+            temperature=sampling.temperature,
+            seed=seed,
+            top_k=-1,
+            top_p=1.0,
         )
         try:
             answer = await self.client.sample(tinker.ModelInput.from_ints(prompt), 1, parameters)

@@ -1,175 +1,271 @@
 """From the text of an answer to the source of a module that defines ``ModelNew``.
 
-Only an answer with nothing in it has no source. Code that does not parse is a source all the same: its verdict
+Only an answer with no ``ModelNew`` in it has no source. Code that does not parse is a source all the same: its verdict
 is ``build_error``, with the line, and not ``no_source``.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import textwrap
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.prompting.blocks import Block, blocks_in, plain_blocks, without_end_tokens
+from pytest_kernelbench.prompting.bodies import parses_as_body, with_forward
+from pytest_kernelbench.prompting.modules import (
+    MODEL_NEW,
+    bound_names,
+    defines_model_new,
+    is_complete,
+    parsed,
+    unbound_names,
+    without_future_imports,
+)
 from pytest_kernelbench.records import Task
 
-FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})(?P<tag>[^`]*)")
+# Part of every sampling hash: another way to read answers makes other candidates of them.
+VERSION = 2
 MENTIONS_MODEL_NEW = re.compile(r"^[ \t]*class[ \t]+ModelNew\b", re.MULTILINE)
-MODEL_NEW = "ModelNew"
+BEGINS_MODEL_NEW = re.compile(r"class[ \t]+ModelNew[ \t]*[(:]")
+DEFINES_FUNCTION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+ModelNew\b", re.MULTILINE)
+# What a person writes above code that is there to be compared with, and what takes that back.
+IS_COMPARED = re.compile(
+    r"\b(?:for (?:comparison|reference)|na[iï]ve|original|baseline|unoptimi[sz]ed|slow|slower|wrong|incorrect|"
+    r"do(?: not|n't) (?:use|do)|alternative(?:ly)?|fallback)\b",
+    re.IGNORECASE,
+)
+IS_MEANT = re.compile(
+    r"\b(?:optimi[sz]ed|improve[sd]?|faster|fixe[sd]|corrected|final|than|instead of|replac\w+|rather)\b", re.IGNORECASE
+)
+FILE_NAME = re.compile(r"\b([A-Za-z_]\w*)\.py\b")
+STARTS_CODE = re.compile(r"(?:import|from|class|def|async|@|#|[A-Za-z_][\w.]*[ \t]*(?::[^=]+)?=[^=]|\"\"\"|''')")
+OTHER_LANGUAGES = frozenset("bash sh shell console text txt cpp c++ c cuda cu json toml yaml diff output".split())
+MARKED = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+# A text without fences is read from its first lines that look like code, each cut where it stops to be Python.
+MOST_STARTS = 24
+MOST_CUTS = 48
 
 
-def extract_source(text: str, *, answer: str, task: Task) -> str | None:
-    """The module that an answer means, or None where there is none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """``source`` is the module that an answer means, ``part`` says where it stood ("block 2 of 3", "lines 4 to 30").
 
-    ``module``: the last fenced block that parses and defines ``ModelNew``, else the last that has a
-    ``class ModelNew`` (a truncated answer), else the whole text if it parses and defines it.
+    ``missing`` says why there is no source ("defines no ModelNew"); exactly one of ``source`` and ``missing`` is None.
+    ``place`` is where its code stands in the answer, as characters; None where it is put together of several parts.
+    """
 
-    ``forward_body``: the first fenced block that is not blank, else the whole text, appended to the reference:
+    source: str | None
+    part: str | None = None
+    missing: str | None = None
+    place: tuple[int, int] | None = None
+
+
+def extract(text: str, *, answer: str, task: Task) -> Extraction:
+    """What an answer, without its reasoning, means.
+
+    ``module``: the last block that parses and defines a complete ``ModelNew``; a stub, and what is introduced as a
+    naive version, only where there is no better one. Names that another block of the answer defines, or imports from a
+    file of it, bring that block with them. Else the last block with a ``class ModelNew`` (a truncated answer), else
+    the lines of a text without fences.
+
+    ``forward_body``: the first block of Python that is not blank, else the whole text, appended to the reference:
     statements become ``forward`` of a ``ModelNew(Model)`` with the reference's signature, a ``def forward``
     becomes its method, a class is taken as it is.
 
     Never raises for any ``text``. Raises TaskError where the reference has no ``Model.forward``.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _module(text) if answer == "module" else _with_forward(text, task)
+    plain = _plain(text)
+    found = _module(plain) if answer == "module" else _body(plain, task)
+    if found is not None and found.source is not None:
+        # Where carriage returns were taken out, places are not those of the text.
+        return found if text.startswith(plain) else replace(found, place=None)
+    return Extraction(source=None, missing=_why_none(plain, answer))
+
+
+def extract_source(text: str, *, answer: str, task: Task) -> str | None:
+    """The module that an answer means, or None where there is none."""
+    return extract(text, answer=answer, task=task).source
 
 
 def answered_code(text: str, *, answer: str) -> str | None:
-    """The part of ``text`` that ``extract_source`` takes for the answer's code, or None where there is none."""
-    return _module(text) if answer == "module" else _first_block(text)
+    """The part of ``text`` that ``extract`` takes for the answer's code, or None where there is none."""
+    place = code_place(text, answer=answer)
+    return None if place is None else text[place[0] : place[1]]
+
+
+def code_place(text: str, *, answer: str) -> tuple[int, int] | None:
+    """Where, in characters, the answer's code stands; None where there is none, or it has several parts."""
+    plain = _plain(text)
+    if not text.startswith(plain):
+        return None
+    if answer == "module":
+        found = _module(plain)
+        return None if found is None else found.place
+    block = _first_block(plain)
+    return None if block is None else (block.start, block.end)
 
 
 def fenced_blocks(text: str) -> Iterator[str]:
-    """Contents of the fenced blocks, without the fence's own indentation; the last may lack its end."""
-    marks, indent = "", ""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        fence = FENCE.fullmatch(line)
-        if not marks:
-            if fence:
-                marks, indent, lines = fence["marks"], fence["indent"], []
-        elif fence and fence["marks"].startswith(marks) and not fence["tag"].strip():
-            yield "\n".join(lines)
-            marks = ""
-        else:
-            lines.append(line.removeprefix(indent))
-    if marks:
-        yield "\n".join(lines)
+    """The code of each block, without the fence's own indentation or quoting; the last may lack its end."""
+    return (block.code for block in blocks_in(text, defines_model_new))
 
 
-def _module(text: str) -> str | None:
-    blocks = list(fenced_blocks(text))
-    for block in reversed(blocks):
-        if _defines_model_new(block):
-            return block
-    for block in reversed(blocks):
-        if MENTIONS_MODEL_NEW.search(block):
-            return block
-    return text if _defines_model_new(text) else None
+def _plain(text: str) -> str:
+    return without_end_tokens(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _defines_model_new(source: str) -> bool:
-    tree = _parsed(source)
-    return tree is not None and any(_binds(node, MODEL_NEW) for node in tree.body)
+def _why_none(text: str, answer: str) -> str:
+    if not text.strip():
+        return "is empty"
+    if answer != "module":
+        return "holds no code"
+    return f"defines a function {MODEL_NEW}" if DEFINES_FUNCTION.search(text) else f"defines no {MODEL_NEW}"
 
 
-def _binds(node: ast.stmt, name: str) -> bool:
-    if isinstance(node, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
-    return isinstance(node, ast.ClassDef) and node.name == name
+# Whole modules
 
 
-def _first_block(text: str) -> str | None:
-    return next((block for block in list(fenced_blocks(text)) or [text] if block.strip()), None)
+def _module(text: str) -> Extraction | None:
+    blocks = blocks_in(text, defines_model_new)
+    wanted = [number for number, block in enumerate(blocks) if defines_model_new(block.code)]
+    if wanted:
+        return _joined(blocks, max(wanted, key=partial(_rank, blocks)))
+    for number in reversed(range(len(blocks))):
+        if MENTIONS_MODEL_NEW.search(blocks[number].code):
+            return _of(blocks, number)
+    return _unfenced(text)
 
 
-def _with_forward(text: str, task: Task) -> str | None:
-    answer = _first_block(text)
-    if answer is None:
+def _rank(blocks: Sequence[Block], number: int) -> tuple[bool, bool, bool, int]:
+    block = blocks[number]
+    others = {name for each in blocks for name in bound_names(each.code)}
+    stands_alone = not unbound_names(block.code) & others
+    return is_complete(block.code), not _is_for_comparison(block), stands_alone, number
+
+
+def _is_for_comparison(block: Block) -> bool:
+    first = block.code.lstrip().partition("\n")[0]
+    said = f"{block.intro} {first if first.startswith('#') else ''}"
+    return bool(IS_COMPARED.search(said)) and not IS_MEANT.search(said)
+
+
+def _of(blocks: Sequence[Block], number: int) -> Extraction:
+    block = blocks[number]
+    part = f"block {number + 1} of {len(blocks)}"
+    return Extraction(source=block.code, part=part, place=(block.start, block.end))
+
+
+def _joined(blocks: Sequence[Block], number: int) -> Extraction:
+    """Block ``number`` with the other blocks of the answer whose names it needs, those before it."""
+    main, files = _without_local_imports(blocks, number)
+    needed = set(files)
+    missing = set(unbound_names(main))
+    for other in reversed([each for each in range(len(blocks)) if each != number]):
+        block = blocks[other]
+        if other not in needed and (other > number or parsed(block.code) is None):
+            continue
+        brings = missing & bound_names(block.code)
+        if other in needed or brings:
+            needed.add(other)
+            missing = (missing - bound_names(block.code)) | unbound_names(block.code)
+    if not needed:
+        return _of(blocks, number)
+    futures: list[str] = []
+    parts = []
+    for code in [*(_without_local_imports(blocks, each)[0] for each in sorted(needed)), main]:
+        rest, imports = without_future_imports(code)
+        futures += imports
+        parts.append(rest.strip("\n"))
+    names = [str(each + 1) for each in sorted({*needed, number})]
+    return Extraction(
+        source="\n\n\n".join([*dict.fromkeys(futures), *parts]),
+        part=f"blocks {', '.join(names[:-1])} and {names[-1]} of {len(blocks)}",
+    )
+
+
+def _without_local_imports(blocks: Sequence[Block], number: int) -> tuple[str, frozenset[int]]:
+    """The code of a block without ``from kernels import scale`` where another block is ``kernels.py``, and that one."""
+    code = blocks[number].code
+    files = {
+        name: other
+        for other, block in enumerate(blocks)
+        if other != number and parsed(block.code) is not None
+        for name in FILE_NAME.findall(f"{block.intro} {block.tag} {block.code.lstrip().partition(chr(10))[0]}")
+    }
+    lines, found = code.split("\n"), set()
+    tree = parsed(code)
+    for node in reversed(tree.body if tree is not None else []):
+        import_ = re.fullmatch(r"[ \t]*from[ \t]+\.?(\w+)[ \t]+import\b[^;]*", lines[node.lineno - 1])
+        if import_ and import_[1] in files:
+            lines[node.lineno - 1 : node.end_lineno] = []
+            found.add(files[import_[1]])
+    return "\n".join(lines), frozenset(found)
+
+
+# Texts without fences
+
+
+def _unfenced(text: str) -> Extraction | None:
+    """The longest run of lines that is a module; the whole text where it is one."""
+    if MODEL_NEW not in text:
         return None
-    answer = _dedented(answer)
-    tree = _parsed(answer)
-    body = tree.body if tree is not None else []
-    if any(_binds(node, MODEL_NEW) for node in body):
-        addition = answer
-    elif classes := [node for node in body if isinstance(node, ast.ClassDef) and _forward_in(node.body)]:
-        addition = f"{answer.rstrip()}\n\n\n{MODEL_NEW} = {classes[-1].name}"
-    elif forward := _forward_in(body):
-        addition = _with_method(answer, forward)
-    else:
-        addition = _class_of(_signature(task) + "\n" + _indented(answer))
-    return f"{task.source.rstrip()}\n\n\n{addition.rstrip()}\n"
+    lines = text.split("\n")
+    if defines_model_new(text) and not "".join(lines[_end_of_python(lines, 0) :]).strip():
+        return Extraction(source=text, part="the whole text", place=(0, len(text)))
+    starts = [number for number, line in enumerate(lines) if STARTS_CODE.match(line)]
+    named = next((number for number, line in enumerate(lines) if BEGINS_MODEL_NEW.match(line)), None)
+    for start in [each for each in starts if named is not None and each <= named][:MOST_STARTS]:
+        end = _end_of_python(lines, start)
+        source = "\n".join(lines[start:end])
+        if defines_model_new(source):
+            place = sum(len(line) + 1 for line in lines[:start])
+            return Extraction(source=source, part=f"lines {start + 1} to {end}", place=(place, place + len(source)))
+    if named is None:
+        return None
+    # Cut off, or not Python: the compiler says where.
+    return Extraction(source="\n".join(lines[starts[0] if starts else named :]), part="the text, which is no Python")
 
 
-def _with_method(answer: str, forward: ast.FunctionDef) -> str:
-    """``answer`` with its top-level ``forward`` moved into the class; imports and helpers stay before it."""
-    lines = answer.split("\n")
-    start = min([forward.lineno, *(node.lineno for node in forward.decorator_list)]) - 1
-    method = "\n".join(lines[start : forward.end_lineno])
-    others = "\n".join(lines[:start] + lines[forward.end_lineno :]).strip("\n")
-    return (f"{others}\n\n\n" if others else "") + _class_of(method)
-
-
-def _class_of(method: str) -> str:
-    return f"class {MODEL_NEW}(Model):\n{_indented(method)}"
-
-
-def _signature(task: Task) -> str:
-    """``def forward(self, A: Tensor, B: Tensor) -> Tensor:``, as the reference has it."""
-    tree = _parsed(task.source)
-    for node in tree.body if tree is not None else []:
-        if isinstance(node, ast.ClassDef) and node.name == "Model" and (forward := _forward_in(node.body)):
-            returns = f" -> {ast.unparse(forward.returns)}" if forward.returns else ""
-            return f"def forward({ast.unparse(forward.args)}){returns}:"
-    raise TaskError(f"{task.path or task.id}: no class Model with a forward; a KernelBench task defines both")
-
-
-def _forward_in(statements: list[ast.stmt]) -> ast.FunctionDef | None:
-    for node in statements:
-        if isinstance(node, ast.FunctionDef) and node.name == "forward":
-            return node
-    return None
-
-
-def _dedented(text: str) -> str:
-    """``text`` at the margin. The first line may be there already: a body is often continued after ``def``."""
-    text = text.strip("\n")
-    dedented = textwrap.dedent(text)
-    if _parsed(dedented) is None:
-        first, _, rest = text.partition("\n")
-        continued = f"{first.strip()}\n{textwrap.dedent(rest)}"
-        if _parsed(continued) is not None:
-            return continued
-    return dedented
-
-
-def _indented(source: str) -> str:
-    """``source`` four columns further in, except for lines inside a string, which would change its value."""
-    inside = _lines_inside_strings(source)
-    return "\n".join(
-        line if number in inside or not line.strip() else f"    {line}"
-        for number, line in enumerate(source.split("\n"), start=1)
-    )
-
-
-def _lines_inside_strings(source: str) -> frozenset[int]:
-    tree = _parsed(source)
-    return frozenset(
-        number
-        for node in (ast.walk(tree) if tree is not None else ())
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
-        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
-    )
-
-
-def _parsed(source: str) -> ast.Module | None:
-    with warnings.catch_warnings():
-        # An invalid escape in an answer is the answer's affair.
-        warnings.simplefilter("ignore")
+def _end_of_python(lines: Sequence[str], start: int) -> int:
+    """Where the Python that begins with line ``start`` ends: before the first line that makes it none."""
+    end = len(lines)
+    for _ in range(MOST_CUTS):
         try:
-            return ast.parse(source)
-        # Null bytes and lone surrogates are ValueErrors, deep nesting the last two.
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+            tree = compile("\n".join(lines[start:end]), "answer", "exec", flags=0x400, dont_inherit=True)
+        except SyntaxError as error:
+            cut = start + max(1, min(error.lineno or 1, end - start)) - 1
+            end = cut if cut < end else end - 1
+        except (ValueError, RecursionError, MemoryError):
+            return start
+        else:
+            # A single word after the code is Python, and a farewell.
+            body = getattr(tree, "body", [])
+            while body and type(body[-1]).__name__ == "Expr" and type(body[-1].value).__name__ in ("Name", "Tuple"):
+                end = start + body.pop().lineno - 1
+            while end > start and not lines[end - 1].strip():
+                end -= 1
+            return end
+        if end <= start:
+            return start
+    return start
+
+
+# Bodies of forward
+
+
+def _body(text: str, task: Task) -> Extraction | None:
+    block = _first_block(text)
+    if block is None:
+        return None
+    blocks = plain_blocks(text, parses_as_body)
+    place = (block.start, block.end)
+    part = "the whole text" if block not in blocks else f"block {blocks.index(block) + 1} of {len(blocks)}"
+    return Extraction(source=with_forward(block.code, task), part=part, place=place)
+
+
+def _first_block(text: str) -> Block | None:
+    blocks = [block for block in plain_blocks(text, parses_as_body) if block.code.strip()]
+    python = [block for block in blocks if block.tag.partition(" ")[0].lower() not in OTHER_LANGUAGES]
+    whole = [Block(code=text, start=0, end=len(text))] if text.strip() and not MARKED.search(text) else []
+    return next(iter([*python, *blocks, *whole]), None)

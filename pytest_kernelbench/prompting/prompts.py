@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from pytest_kernelbench.records import Task
+from pytest_kernelbench.records import Task, sha256_of
 
 SYSTEM = (
     "You write fast {machine} kernels for PyTorch. Your code is run: it is compared with the reference on fresh "
@@ -81,3 +82,8 @@ def build_messages(task: Task, answer: str, target: str, *, advice: str = "") ->
 def as_plain_text(messages: Sequence[dict[str, str]]) -> str:
     """The messages for a model without a chat template."""
     return "\n\n".join(message["content"] for message in messages) + "\n\nAnswer:\n"
+
+
+def sha256_of_messages(messages: Sequence[dict[str, str]]) -> str:
+    """Hash of what was asked, whatever template makes a prompt of it."""
+    return sha256_of(json.dumps(list(messages), sort_keys=True, ensure_ascii=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import exp, log
@@ -62,7 +63,7 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         "samples": [_samples(group, results, records) for group in _sharing(results)],
         "null": _null(records.nulls, records.options.get("margin") or 0.0),
         "analyses": analyses(study),
-        "notes": list(records.notes),
+        "notes": [*records.notes, *(records.options.get("remarks") or {}).values()],
     }
 
 
@@ -172,6 +173,8 @@ def _samples(
         "judged": sum(len(task.evaluations) for task in results.tasks),
         "outcomes": _outcomes(results),
         "void": void_counts(results),
+        "no_source": _no_source(results),
+        "cut_off": _cut_off(results),
         "only_trained_on": _only_trained_on(group[0], records) if adapted else None,
         "any_of_k": [] if adapted else _any_of_k(results),
         "tasks": {task.unit: _samples_of_task(task, results.margin) for task in results.tasks},
@@ -204,6 +207,23 @@ def _samples_of_task(task: TaskResults, margin: float) -> dict[str, Any]:
 def _outcomes(results: StrategyResults) -> dict[str, int]:
     outcomes = [each.outcome for task in results.tasks for each in task.evaluations]
     return {outcome.value: outcomes.count(outcome) for outcome in Outcome}
+
+
+def _no_source(results: StrategyResults) -> dict[str, int]:
+    """Why answers hold no candidate, the most frequent reason first."""
+    reasons = Counter(
+        each.detail.removeprefix("the answer ")
+        for task in results.tasks
+        for each in task.evaluations
+        if each.outcome is Outcome.NO_SOURCE
+    )
+    return dict(reasons.most_common())
+
+
+def _cut_off(results: StrategyResults) -> dict[str, int | None]:
+    """How many answers ran out of tokens, and at how many at most."""
+    found = [s.completion for task in results.tasks for s in task.samples if s.completion and s.completion.cut_off]
+    return {"n": len(found), "at": max((each.n_tokens for each in found if each.n_tokens), default=None)}
 
 
 def _any_of_k(results: StrategyResults) -> list[dict[str, Any]]:

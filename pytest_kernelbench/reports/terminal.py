@@ -224,6 +224,7 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
         f"any correct {as_rate(metrics['any_correct'])} of tasks",
         width,
     )
+    lines += _lost(samples, width)
     other = samples["only_trained_on"]
     if other and other["units"]:
         lines.append(
@@ -248,6 +249,19 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
             *textwrap.wrap(f"void: {samples['outcomes']['void']} of {samples['judged']} ({counts})", width),
         ]
     return lines
+
+
+def _lost(samples: dict[str, Any], width: int) -> list[str]:
+    """Answers that hold no candidate, by reason, and those that ran out of tokens."""
+    lines = []
+    if reasons := samples["no_source"]:
+        counts = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+        lines.append(f"no source: {sum(reasons.values())} of {samples['judged']} answers ({counts})")
+    cut_off = samples["cut_off"]
+    if cut_off["n"]:
+        at = f" at {cut_off['at']} tokens" if cut_off["at"] else ""
+        lines.append(f"cut off{at}: {cut_off['n']} of {samples['drawn']} answers; a larger max_tokens may help")
+    return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")]
 
 
 def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_kernelbench.records import Judged
-from pytest_kernelbench.selection.base import Choice, Ranking, Sees, Visible, visible
+from pytest_kernelbench.selection.base import Choice, Ranking, Sees, Visible, logprob_of, visible
 from pytest_kernelbench.selection.confidence import most_expected_first
 from pytest_kernelbench.selection.fastest import fastest_first
 from pytest_kernelbench.selection.surprisal import least_expected_first
@@ -30,11 +30,15 @@ def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int) -
     """Choose among the candidates of one task; ``Choice.index`` is None where none of them is correct.
 
     Equal scores are decided by the lower index. Two candidates with the same text are two candidates, as in
-    the paper. Raises PolicyError where a log-probability is needed and not known.
+    the paper. Those whose log-probability is needed and not known are not ranked: ``Choice.unranked``.
     """
     by_index = {judged.candidate.index: judged for judged in group if judged.evaluation.correct}
     correct = [by_index[index] for index in sorted(by_index)]
     by = RANKINGS[settings.by]
+    unranked: list[int] = []
+    if by.sees is Sees.LOGPROBS:
+        unranked = [each.candidate.index for each in correct if logprob_of(each, settings) is None]
+        correct = [each for each in correct if each.candidate.index not in unranked]
     considered = by.order([visible(judged, by.sees, settings) for judged in correct], seed)
     if by.sees is not Sees.TIMINGS:
         considered = considered[: settings.top]
@@ -43,4 +47,5 @@ def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int) -
     return Choice(
         index=next(iter(then.order(shortlist, seed)), None),
         considered=tuple(considered),
+        unranked=tuple(unranked),
     )

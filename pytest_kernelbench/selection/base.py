@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from pytest_kernelbench.errors import PolicyError
-from pytest_kernelbench.records import Judged, Task
+from pytest_kernelbench.records import Judged
 from pytest_kernelbench.strategy import SelectionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """``index`` of the candidate taken, or None; ``considered``: whose timing may be looked at, in order."""
+    """``index`` of the candidate taken, or None; ``considered``: whose timing may be looked at, in order.
+
+    ``unranked`` are correct candidates whose log-probability is needed and not known.
+    """
 
     index: int | None
     considered: tuple[int, ...]
+    unranked: tuple[int, ...] = ()
 
 
 class Sees(Enum):
@@ -46,22 +49,15 @@ class Ranking(NamedTuple):
 
 
 def visible(judged: Judged, sees: Sees, settings: SelectionSettings) -> Visible:
-    """Raises PolicyError where the ranking goes by log-probabilities and the policy gave none."""
+    """What a ranking may know of a candidate, its log-probability over the strategy's span."""
     return Visible(
         task=judged.candidate.task,
         index=judged.candidate.index,
-        logprob=_logprob(judged, settings) if sees is Sees.LOGPROBS else None,
+        logprob=logprob_of(judged, settings) if sees is Sees.LOGPROBS else None,
         speedup=judged.evaluation.counted_speedup if sees is Sees.TIMINGS else None,
     )
 
 
-def _logprob(judged: Judged, settings: SelectionSettings) -> float:
-    completion = judged.candidate.completion
-    logprob = completion.mean_logprob if settings.logprob == "mean" else completion.sum_logprob
-    if logprob is None:
-        place = f"{Task(id=completion.task, source='').short_id} #{completion.index}"
-        raise PolicyError(
-            f"{place}: policy {completion.policy} gave no log-probabilities, which selection by "
-            f'"{settings.by}" goes by; use a policy that gives them, or a strategy such as best-of-64'
-        )
-    return logprob
+def logprob_of(judged: Judged, settings: SelectionSettings) -> float | None:
+    """Nats, or nats a token, over the strategy's span; None where they are not known."""
+    return judged.candidate.completion.score(settings.span, settings.logprob)

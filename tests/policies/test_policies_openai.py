@@ -77,6 +77,7 @@ def refusal(spec: str) -> str:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("pytest_kernelbench.policies.openai_client.FIRST_WAIT_S", 0.001)
 
 
 # A real server
@@ -338,8 +339,11 @@ def test_retry_after_is_honoured(stand_in: Any, task: Task, sampling: Sampling) 
         Reply(500, {"error": {"message": "out of memory"}}),
         Reply(503, "<html>starting</html>"),
         Reply(200, '{"choices": [{"mess', length=4000),
+        Reply(200, '{"choices": [{"mess'),
+        Reply(200, {"error": {"message": "overloaded", "code": 502}, "choices": []}),
+        Reply(200, {"choices": [{"finish_reason": "error", "error": "overloaded"}]}),
     ],
-    ids=["error", "page", "cut off"],
+    ids=["error", "page", "cut off", "cut off in good order", "an error inside", "an error in a choice"],
 )
 def test_passing_failures_are_tried_again(
     fault: Reply, stand_in: Any, task: Task, sampling: Sampling, no_waiting: None
@@ -374,8 +378,30 @@ HERE = "--policy=openai:letters@URL"
         ),
         (
             Reply(200, '{"choices": [{"message": {"content": "x'),
+            HarnessError,
+            'keeps failing (200: a body that is cut off: "{"choices": [{"message": {"content": "x"); '
+            "see the server's log, and run again to resume",
+        ),
+        (
+            Reply(200, "<html>a page</html>"),
             PolicyError,
             "answered with no JSON that a completion has; correct BASE_URL, which usually ends in /v1",
+        ),
+        (
+            Reply(200, {"error": {"message": "upstream overloaded", "type": "overloaded_error"}}),
+            HarnessError,
+            'keeps failing (200: "upstream overloaded"); see the server\'s log, and run again to resume',
+        ),
+        (
+            Reply(200, {"error": {"message": "no such model", "code": 404}}),
+            PolicyError,
+            "refuses the request (200: \"no such model\"); correct the strategy's [sampling] or the policy file's body",
+        ),
+        (
+            Reply(200, {"choices": [{"message": {"content": [{"type": "image_url"}]}}]}),
+            PolicyError,
+            "answered with a content in parts that hold no text (image_url), which cannot be read; "
+            "have the server answer in text",
         ),
         (
             Reply(200, {"object": "list"}),
@@ -383,7 +409,7 @@ HERE = "--policy=openai:letters@URL"
             'answered with no "choices" that a completion has; correct BASE_URL, which usually ends in /v1',
         ),
     ],
-    ids=["500", "429", "400", "truncated", "other"],
+    ids=["500", "429", "400", "truncated", "page", "error inside", "refusal inside", "parts", "other"],
 )
 def test_lasting_failures_are_said_in_one_line(
     fault: Reply,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.errors import PolicyError
-from pytest_kernelbench.policies import load_policy, require_logprobs
+from pytest_kernelbench.policies import check_policy, load_policy, require_logprobs
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Completion, Task
 from pytest_kernelbench.strategy import Sampling
@@ -82,6 +82,7 @@ def test_recorded_completions_come_back_whole(task: Task, sampling: Sampling) ->
             logprobs=(-1.0, -0.25),
             sampling_logprobs=(-0.5, 0.0),
             stop_reason="stop",
+            cut_off=False,
         )
     ]
 
@@ -93,25 +94,67 @@ def test_sum_and_count_stand_in_for_logprobs(task: Task, sampling: Sampling) -> 
     assert replayed(policy, task, sampling)[0].mean_logprob == -2.0
 
 
-@pytest.mark.parametrize(
-    "bare",
-    [
-        {},
-        {"sum_logprob": -1.0},
-        {"n_tokens": 3},
-        {"logprobs": []},
-        {"sum_logprob": -1.0, "n_tokens": 0},
-    ],
-)
-def test_first_row_without_logprobs_is_named_to_a_strategy_that_needs_them(bare: dict[str, Any]) -> None:
-    full = {"task": "level1/19", "text": "x", "logprobs": [-1.0]}
-    policy = replay(full, {"task": "level1/19", "text": "y", **bare}, {"task": "level1/20", "text": "z"})
+BARE = [{}, {"sum_logprob": -1.0}, {"n_tokens": 3}, {"logprobs": []}, {"sum_logprob": -1.0, "n_tokens": 0}]
+
+
+@pytest.mark.parametrize("bare", BARE)
+def test_first_row_without_logprobs_is_named_where_no_row_has_them(bare: dict[str, Any]) -> None:
+    policy = replay({"task": "level1/19", "text": "y", **bare}, {"task": "level1/20", "text": "z"})
     assert not policy.gives_logprobs
     with pytest.raises(PolicyError) as error:
         require_logprobs(policy, "surprisal")
     assert str(error.value) == (
-        'candidates.jsonl:2: has no logprobs, which strategy "surprisal" needs; add "logprobs" or "sum_logprob" '
+        'candidates.jsonl:1: has no logprobs, which strategy "surprisal" needs; add "logprobs" or "sum_logprob" '
         'and "n_tokens", or choose a strategy that needs none (random, best-of-64)'
+    )
+
+
+@pytest.mark.parametrize("bare", BARE)
+def test_a_row_without_logprobs_beside_others_is_left_to_the_selection(bare: dict[str, Any]) -> None:
+    policy = replay({"task": "level1/19", "text": "y", **bare}, {"task": "level1/20", "text": "x", "logprobs": [-1.0]})
+    require_logprobs(policy, "surprisal")
+
+
+@pytest.mark.parametrize(
+    ("row", "task"),
+    [
+        ("problems/1", "problems/01_double"),
+        ("problems/01", "problems/1_double"),
+        ("problems/001_double", "problems/01_double"),
+        ("problems/01_double", "problems/01_double"),
+        ("problems/double", "problems/double"),
+    ],
+)
+def test_a_task_is_meant_whatever_its_number_is_padded_with(row: str, task: str, sampling: Sampling) -> None:
+    policy = replay({"task": row, "text": "a"}, {"task": "problems/2", "text": "b"})
+    meant = Task(id=task, source="")
+    assert [done.text for done in replayed(policy, meant, sampling)] == ["a"]
+    assert policy.tasks_without([meant]) == ["problems/2"]
+
+
+@pytest.mark.parametrize("content", ["", '{"task": "level1/19"}'])
+def test_a_file_that_cannot_be_replayed_is_refused_before_anything_runs(content: str) -> None:
+    Path("broken.jsonl").write_text(content)
+    with pytest.raises(PolicyError) as error:
+        check_policy("replay:broken.jsonl")
+    assert str(error.value).startswith("broken.jsonl")
+
+
+def test_reasoning_in_a_recorded_text_is_told_from_the_answer(task: Task, sampling: Sampling) -> None:
+    spans = {"answer_tokens": [1, 2], "code_tokens": [1, 2]}
+    row = {"task": task.id, "text": "a", "reasoning": "r", "logprobs": [-1.0, -2.0], "prompt_tokens": 5, **spans}
+    policy = replay({"task": task.id, "text": "<think>r</think>a"}, row)
+    first, second = replayed(policy, task, sampling)
+    assert (first.text, first.reasoning) == (second.text, second.reasoning) == ("a", "r")
+    assert (first.score("answer", "sum"), second.score("answer", "sum"), second.prompt_tokens) == (None, -2.0, 5)
+
+
+@pytest.mark.parametrize("span", [[1], [2, 1], [-1, 2]])
+def test_a_span_that_is_none_is_refused(span: list[int]) -> None:
+    with pytest.raises(PolicyError) as error:
+        replay({"task": "level1/1", "text": "x", "answer_tokens": span})
+    assert str(error.value) == (
+        'candidates.jsonl:1: "answer_tokens" must be the first token and the one after the last; correct the row'
     )
 
 
@@ -162,7 +205,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=6,
 )
-KEYS = ("task", "text", "index", "seed", "logprobs", "token_ids", "sum_logprob", "n_tokens", "stop_reason")
+KEYS = (
+    *("task", "text", "index", "seed", "logprobs", "token_ids", "sum_logprob", "n_tokens", "stop_reason"),
+    *("reasoning", "answer_tokens", "prompt_tokens"),
+)
 
 
 @given(st.binary(max_size=40) | st.dictionaries(st.sampled_from(KEYS), json_values).map(json.dumps).map(str.encode))
@@ -174,4 +220,4 @@ def test_any_file_is_read_or_refused_in_words(content: bytes) -> None:
     except PolicyError as error:
         assert str(error).startswith("any.jsonl")
     else:
-        assert policy.gives_logprobs is (policy.no_logprobs_at is None)
+        assert policy.gives_logprobs or policy.no_logprobs_at is not None

@@ -18,7 +18,7 @@ WRITE_OPENAI = (
     "a key goes into OPENAI_API_KEY, not into the address"
 )
 OPENAI = 'policy = "openai:m@http://127.0.0.1:1/v1"\n'
-KEYS = "there are policy, dtype, chat_template, adapter"
+KEYS = "there are policy, dtype, chat_template, adapter, chat_template_kwargs, max_tokens, stop"
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,8 @@ def test_policy_that_cannot_be_is_refused_with_the_remedy(spec: str, message: st
         (
             f'{OPENAI}endpont = "chat"',
             'unknown key "endpont"; did you mean "endpoint"? '
-            "there are policy, endpoint, logprobs, concurrency, timeout_s, body",
+            "there are policy, endpoint, logprobs, concurrency, timeout_s, body, chat_template_kwargs, max_tokens, "
+            "stop, context, rename, omit, n, opens_reasoning",
         ),
         (f'{OPENAI}endpoint = "responses"', "endpoint must be chat or completions, not 'responses'"),
         (f'{OPENAI}logprobs = "top"', "logprobs must be raw, scaled or none, not 'top'"),
@@ -90,6 +91,12 @@ def test_policy_that_cannot_be_is_refused_with_the_remedy(spec: str, message: st
             f"{OPENAI}[body]\nseed = 3",
             "body must be a table without logprobs, max_tokens, messages, model, n, prompt, seed, stream, "
             "temperature, top_logprobs, which the strategy sets, not {'seed': 3}",
+        ),
+        (f"{OPENAI}n = 0", "n must be a whole number from 1, not 0"),
+        (f'{OPENAI}omit = "seed"', "omit must be a list of the names of parameters, not 'seed'"),
+        (
+            f"{OPENAI}rename = {{max_tokens = 3}}",
+            "rename must be a table of names, such as {max_tokens = \"max_completion_tokens\"}, not {'max_tokens': 3}",
         ),
         ('policy = "tinker:m"\nbase_url = 8000', "base_url must be an address in quotes, not 8000"),
         (

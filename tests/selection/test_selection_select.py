@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome
 from pytest_kernelbench.selection import Choice, select
 from pytest_kernelbench.stats import any_success, expected_max, random_correct_success, top_m_success
@@ -91,13 +90,33 @@ def test_timings_do_not_sway_a_ranking_that_may_not_see_them():
         assert choose(swapped, by=by).index == choose(GROUP[1:], by=by).index
 
 
-def test_missing_log_probabilities_are_an_error_that_names_the_candidate_and_a_way_out():
-    with pytest.raises(PolicyError) as caught:
-        choose([judged(7, 1.0)], by="surprisal")
-    assert str(caught.value) == (
-        "level1/19 #7: policy p gave no log-probabilities, which selection by "
-        '"surprisal" goes by; use a policy that gives them, or a strategy such as best-of-64'
+def test_a_candidate_without_a_log_probability_is_not_ranked_and_counted():
+    choice = choose([judged(7, 9.0), judged(8, 1.0, -2.0), judged(9, 2.0, -1.0)], by="surprisal", top=3)
+    assert (choice.index, choice.considered, choice.unranked) == (9, (8, 9), (7,))
+    assert choose([judged(7, 9.0)], by="surprisal") == Choice(index=None, considered=(), unranked=(7,))
+    assert choose([judged(7, 9.0)], by="fastest").unranked == ()
+
+
+def thought(index: int, speedup: float, reasoning: tuple[float, ...], talk: float, code: float) -> Judged:
+    """An answer of two tokens, the second of which is its code, after tokens of reasoning."""
+    logprobs, n = (*reasoning, talk, code), len(reasoning)
+    spans = {"answer_tokens": (n, n + 2), "code_tokens": (n + 1, n + 2)}
+    completion = Completion(task=TASK, index=index, text="", policy="p", reasoning="Hm.", logprobs=logprobs, **spans)
+    return Judged(
+        candidate=Candidate(completion=completion, source=""),
+        evaluation=Evaluation(source_sha256=str(index), outcome=Outcome.CORRECT, speedup=speedup),
     )
+
+
+@pytest.mark.parametrize(("span", "chosen"), [("answer", 0), ("code", 1), ("all", 2)])
+def test_surprisal_is_that_of_the_span(span, chosen):
+    group = [
+        thought(0, 1.0, (-1.0, -1.0), talk=-9.0, code=-1.0),
+        thought(1, 1.0, (-1.0, -1.0), talk=-1.0, code=-4.0),
+        thought(2, 1.0, (-9.0, -9.0), talk=-1.0, code=-1.0),
+    ]
+    for logprob in ("mean", "sum"):
+        assert choose(group, by="surprisal", span=span, logprob=logprob).index == chosen
 
 
 def test_the_log_probability_of_an_incorrect_candidate_is_not_needed():

@@ -1,0 +1,81 @@
+"""By which names a server takes its parameters, and which it does not take: declared, or learnt from a refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# What a refusal says of a parameter that a server does not know, rather than of its value.
+UNKNOWN = re.compile(
+    r"unsupported|unrecogni[sz]ed|unknown|unexpected|extra[ _](?:inputs?|fields?|forbidden)|"
+    r"not (?:permitted|allowed|supported)|(?:does|do) not support|is deprecated|no such",
+    re.IGNORECASE,
+)
+# Without these, a request asks for the same thing: temperature and top_p only where they are 1, as by default.
+NEEDLESS = frozenset(("seed", "top_p", "temperature"))
+LENGTHS = ("max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_tokens")
+# How many alternatives of a token are asked for; some servers give fewer than others.
+TOPS = (5, 3, 2, 1, 0)
+
+
+class Dialect:
+    """Parameters ``renamed``, by their usual name, those ``omitted``, and how many ``top`` alternatives a server gives.
+
+    A refusal teaches it: ``learn`` says whether the request may be made anew.
+    """
+
+    def __init__(self, rename: Mapping[str, str] | None = None, omit: Iterable[str] = ()) -> None:
+        self.renamed = dict(rename or {})
+        self.omitted = set(omit)
+        self.top = TOPS[0]
+
+    def request(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``values`` as this server takes them."""
+        kept = {key: value for key, value in values.items() if key not in self.omitted}
+        return {self.renamed.get(key, key): value for key, value in kept.items()}
+
+    def logprobs(self, endpoint: str, top: int) -> dict[str, Any]:
+        """The parameters that ask for log-probabilities with ``top`` alternatives, or as many as there are."""
+        top = min(top, self.top)
+        if endpoint == "completions":
+            return {"logprobs": top}
+        # At least one alternative: asked for none, some servers give no log-probabilities at all.
+        return {"logprobs": True, **({"top_logprobs": top} if top else {})}
+
+    def learn(self, error: object, words: str, sent: Mapping[str, Any]) -> bool:
+        """From a refusal (400 or 422) of ``sent``; ``error`` is its body, if it is an object."""
+        name = _named(error, words, sent)
+        usual = next((old for old, new in self.renamed.items() if new == name), name)
+        # In a chat "logprobs" asks for them at all, which is not given up here.
+        asked = sent.get("top_logprobs" if usual == "top_logprobs" else "logprobs")
+        too_many = usual == "top_logprobs" or (usual == "logprobs" and not UNKNOWN.search(words))
+        if too_many and type(asked) is int and asked > 0:
+            self.top = next(top for top in TOPS if top < asked)
+            return True
+        if usual is None or usual in self.omitted or not UNKNOWN.search(words):
+            return False
+        if usual == "max_tokens":
+            # By the name that the refusal gives, or else by OpenAI's newer one.
+            others = [each for each in LENGTHS if each != name and each in words] or [LENGTHS[0]]
+            if usual in self.renamed or others[0] == name:
+                return False
+            self.renamed[usual] = others[0]
+            return True
+        if usual in NEEDLESS and (usual == "seed" or sent.get(usual) == 1):
+            self.omitted.add(usual)
+            return True
+        return False
+
+
+def _named(error: object, words: str, sent: Mapping[str, Any]) -> str | None:
+    """The parameter of ``sent`` that a refusal is about."""
+    row = error if isinstance(error, dict) else {}
+    details = row.get("detail")
+    places = [each.get("loc") for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+    named = [row.get("param"), *(place[-1] for place in places if isinstance(place, list) and place)]
+    for name in named:
+        if name in sent:
+            return str(name)
+    found = [(match.start(), key) for key in sent if (match := re.search(rf"\b{re.escape(key)}\b", words))]
+    return min(found)[1] if found else None

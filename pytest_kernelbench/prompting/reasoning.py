@@ -1,0 +1,127 @@
+"""One step between what a model says and its answer: the reasoning is told apart, and a draft in it is no answer.
+
+Models mark their reasoning in three ways. gpt-oss writes messages to channels (OpenAI's harmony format), of which only
+``final`` is the answer. Most others write ``<think>`` or a word like it, where the template may have opened it
+already, so that the answer begins inside. Servers may take it out and hand it over beside the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Each opening with what closes it: DeepSeek, Qwen and most others; Seed-OSS; Magistral; Kimi; Cohere; OpenThoughts.
+PAIRS = (
+    *((f"<{word}>", f"</{word}>") for word in ("think", "thinking", "reasoning", "thought", "seed:think")),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+)
+CLOSING = dict(PAIRS)
+TAGS = re.compile("|".join(re.escape(tag) for pair in PAIRS for tag in pair))
+# Words around an answer that are not of it.
+WRAPPERS = re.compile(r"\A\s*<\|(?:begin_of_solution|START_RESPONSE)\|>|<\|(?:end_of_solution|END_RESPONSE)\|>\s*\Z")
+CHANNEL = "<|channel|>"
+MESSAGE = re.compile(
+    r"(?:<\|start\|>(?P<role>[^<]*))?<\|channel\|>(?P<channel>\w+)(?P<to>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
+    r"(?P<content>.*?)(?P<end><\|(?:end|return|call)\|>|(?=<\|start\|>|<\|channel\|>)|\Z)",
+    re.DOTALL,
+)
+# The same where the special tokens were left out, which glues the channel's name to its message.
+GLUED = re.compile(
+    r"\A\s*analysis(?P<reasoning>.*?)(?:assistant)?(?:commentary)?assistantfinal(?P<answer>.*)\Z", re.DOTALL
+)
+FENCE = re.compile(r"`{3,}|^[ \t]*~{3,}", re.MULTILINE)
+IN_HARMONY = "<|channel|>analysis<|message|>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """``answer`` is ``text[start:end]`` where that is not None; ``reasoning`` is None where the text shows none.
+
+    ``closed``: False where the text ends inside the reasoning: what is in it was not meant to be the answer.
+    """
+
+    answer: str
+    reasoning: str | None = None
+    closed: bool = True
+    start: int | None = 0
+
+
+def parts_of(text: str, *, opened: bool = False) -> Parts:
+    """Reasoning and answer of a model's ``text``, special tokens included.
+
+    ``opened``: the prompt ends inside the reasoning already, as some templates have it. Never raises.
+    """
+    if CHANNEL in text:
+        return _of_channels(text)
+    if glued := GLUED.match(text):
+        return Parts(answer=glued["answer"], reasoning=glued["reasoning"].strip(), start=glued.start("answer"))
+    return _of_tags(text, opened)
+
+
+def opens_reasoning(prompt: str) -> bool:
+    """Whether a prompt, as the model gets to read it, ends inside the reasoning."""
+    return prompt.rstrip().endswith((*CLOSING, IN_HARMONY))
+
+
+def _of_channels(text: str) -> Parts:
+    reasoning: list[str] = []
+    answers: list[tuple[int, str]] = []
+    closed = False
+    messages = list(MESSAGE.finditer(text))
+    # The rest of a message that the prompt began.
+    before = text[: messages[0].start()] if messages else ""
+    if begun := before.removesuffix("<|end|>").strip():
+        reasoning.append(begun)
+    for message in messages:
+        if message["channel"] == "final" and " to=" not in message["to"]:
+            answers.append((message.start("content"), message["content"]))
+            closed = True
+        else:
+            reasoning.append(message["content"].strip())
+            closed = bool(answers)
+    if answers:
+        start, answer = answers[-1]
+        return Parts(answer=answer, reasoning="\n\n".join(reasoning) or None, start=start)
+    return Parts(answer="", reasoning="\n\n".join(reasoning) or text, closed=closed, start=None)
+
+
+def _of_tags(text: str, opened: bool) -> Parts:
+    """Tags count outside of code only, but for the one that closes what is open."""
+    reasoning: list[str] = []
+    answer: list[tuple[int, str]] = []
+    inside: str | None = "" if opened else None  # what closes it; "": whichever
+    at = 0
+    for tag in TAGS.finditer(text):
+        if tag[0] in CLOSING:
+            if inside is None and not _in_code(text[at : tag.start()]):
+                answer.append((at, text[at : tag.start()]))
+                inside, at = CLOSING[tag[0]], tag.end()
+            elif inside == "" and not text[at : tag.start()].strip():
+                inside, at = CLOSING[tag[0]], tag.end()  # opened twice
+        elif inside in ("", tag[0]):
+            reasoning.append(text[at : tag.start()])
+            inside, at = None, tag.end()
+        elif inside is None and not (_in_code(text[at : tag.start()]) and text[tag.start() - 1] != "\n"):
+            # Closed without having been opened here, or closed for good: all before it was reasoning.
+            reasoning += [part for _, part in answer] + [text[at : tag.start()]]
+            answer, at = [], tag.end()
+    if inside is None:
+        answer.append((at, text[at:]))
+    else:
+        reasoning.append(text[at:])
+    thought = "\n\n".join(part.strip() for part in reasoning if part.strip())
+    said = [(start, part) for start, part in answer if part.strip()]
+    start, whole = (said[-1][0] if len(said) == 1 else None), "".join(part for _, part in said)
+    if not reasoning:
+        return Parts(answer=text)
+    trimmed = WRAPPERS.sub("", whole)
+    if start is not None:
+        start += whole.find(trimmed)
+    return Parts(answer=trimmed, reasoning=thought, closed=inside is None, start=start)
+
+
+def _in_code(text: str) -> bool:
+    return len(FENCE.findall(text)) % 2 == 1
