@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -26,7 +28,6 @@ from pytest_kernelbench.records import Outcome
 QUESTION_TIMEOUT_S = 10.0
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-MAX_LOG = 4000
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
@@ -44,9 +45,11 @@ class CandidateFailed(Exception):
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.outcome = outcome
-        # The candidate may have written it: one printable line, and of a build all lines.
-        self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
-        self.log = messages.printable(detail, MAX_LOG) if outcome is Outcome.BUILD_ERROR else None
+        # The candidate may have written it: one printable line, and of a build all lines, errors first.
+        on_build = outcome is Outcome.BUILD_ERROR
+        line = (first_error(detail) if on_build else None) or _shortened(" ".join(detail.split()))
+        self.detail = "".join(c if c.isprintable() else "?" for c in line)
+        self.log = messages.printable(errors_first(detail), MAX_LOG) if on_build else None
         self.flags = flags
 
 
@@ -430,6 +433,8 @@ class Dock:
             for descriptor in unasked:
                 os.close(descriptor)
             raise self._forged("descriptors nobody asked for")
+        if "wanted" in answer:
+            raise BuildWanted(answer["wanted"])
         if "raised" in answer:
             raise CandidateFailed(on_error, self._text(answer, "raised"))
         return answer

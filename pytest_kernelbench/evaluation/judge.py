@@ -12,7 +12,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import as_completed, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import builds, devices, lock, messages
+from pytest_kernelbench.evaluation import devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench, Tolerances
+from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
@@ -138,6 +139,9 @@ class Trials:
         self._protocol: Protocol = PROTOCOLS[case["protocol"]]
         self._torch_forbidden = case["torch_operators"] == "forbidden"
         self._cache = Path(case["cache"])
+        self._target = Target(
+            device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
+        )
         # What this does is done on the device, so nobody else may be timed.
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
@@ -163,38 +167,45 @@ class Trials:
     def _bytes_of_others(self) -> int:
         return devices.bytes_of_others(self._device) - self._rack.n_bytes
 
-    def _build_ahead(self) -> builds.BuildAhead:
-        return builds.BuildAhead(
-            self._cache,
-            devices.cores(),
-            device=self._device,
-            task_source=self.case["source"],
-            fork_builder=partial(self._workers.fork, builder=True),
-        )
+    def _builders(self) -> Builders:
+        return Builders(self._cache, self._target, partial(self._workers.fork, builder=True), jobs=devices.cores())
 
     def evaluations(self, sources: Sequence[str]) -> Iterator[Evaluation]:
-        """One for each source, as each is ready: what is built first is judged first."""
-        with self._build_ahead() as ahead:
-            built = dict(zip(ahead.start(sources), sources, strict=True))
-            if self._device == "cpu":
-                with lock.exclusive(self._hardware_id):
-                    # Compilers would be timed along with the candidates.
-                    wait(built)
-            for build in built if self._device == "cpu" else as_completed(built):
-                yield self._evaluate(built[build], build.result())
+        """One for each source, as each is ready: what is built first is judged first.
+
+        A trial that asks for a build gives the device back, and comes again when that is made.
+        """
+        with self._builders() as builders:
+            waiting = {builders.ahead(self.case["source"], source): source for source in sources}
+            while waiting:
+                # On a CPU, compilers would wait for trials and trials for compilers.
+                done, _ = wait(waiting, return_when=ALL_COMPLETED if self._device == "cpu" else FIRST_COMPLETED)
+                for build in [each for each in waiting if each in done]:
+                    source, built = waiting.pop(build), build.result()
+                    try:
+                        evaluation = self._evaluate(source, built)
+                    except BuildWanted as wanted:
+                        waiting[builders.wanted(wanted.request, built)] = source
+                    else:
+                        yield evaluation
 
     def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
-        with self._build_ahead() as ahead:
-            wait(built := ahead.start([baseline, current]))
-        for whose, build in zip(("the baseline", "the kernel"), built, strict=True):
-            if (complaint := build.result()) is not None:
-                return Comparison(detail=f"{whose} does not build: {complaint}")
-        try:
-            with lock.exclusive(self._hardware_id):
-                return compare(self._rounds, baseline, current, max_slowdown)
-        except CandidateFailed as failure:
-            return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
+        with self._builders() as builders:
+            ahead = [builders.ahead(self.case["source"], source) for source in (baseline, current)]
+            for whose, build in zip(("the baseline", "the kernel"), ahead, strict=True):
+                if (built := build.result()).complaint is not None:
+                    return Comparison(detail=f"{whose} does not build: {built.complaint}")
+            while True:
+                try:
+                    with lock.exclusive(self._hardware_id):
+                        return compare(self._rounds, baseline, current, max_slowdown)
+                except CandidateFailed as failure:
+                    return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
+                except BuildWanted as wanted:
+                    built = builders.wanted(wanted.request, built).result()
+                if built.complaint is not None:
+                    return Comparison(detail=f"one of the two does not build: {built.complaint}")
 
     def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
@@ -206,13 +217,16 @@ class Trials:
             while True:
                 yield block(dock, slots).ms
 
-    def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
-        """One trial; the next workers, of this task or of another, start while this one is checked."""
-        seconds: dict[str, float] = {}
-        started = time.perf_counter()
+    def _evaluate(self, source: str, built: Built) -> Evaluation:
+        """One trial; the next workers, of this task or of another, start while this one is checked.
+
+        Raises BuildWanted where it asks for a build.
+        """
+        seconds = {"build": built.seconds} if built.seconds else {}
+        started = time.perf_counter() - built.seconds
         try:
-            if build_complaint is not None:
-                raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
+            if built.complaint is not None:
+                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
                     dock = self._summon()
