@@ -138,6 +138,8 @@ class EvaluatorPool:
             ray_judges.connect(ray)
             evaluator = ray_judges.RayJudge  # type: ignore[assignment]
             named = ray_judges.devices_of_cluster() if devices == "auto" else [(kind, None) for kind in devices]
+        # Kind of the judges' devices; the first one's where they differ.
+        self.device = named[0][0]
         self._closed = False
         self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named))
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]

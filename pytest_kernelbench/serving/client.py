@@ -19,6 +19,11 @@ ATTEMPTS = 3
 SILENCE_TIMEOUT_S = 900.0
 
 
+def settings_of(url: str) -> dict[str, Any]:
+    """What a server says of its judges: ``device``, ``protocol``, ``precision``. Raises HarnessError."""
+    return _get(url.rstrip("/"), SETTINGS)
+
+
 class RemoteEvaluator:
     """As an ``Evaluator``, on the judges of a server at ``url`` (``http://host:8000``).
 
@@ -28,7 +33,8 @@ class RemoteEvaluator:
 
     def __init__(self, url: str, *, protocol: str, precision: str) -> None:
         self._url = url.rstrip("/")
-        self._told = self._get(SETTINGS)
+        self._told = settings_of(url)
+        self.clocks: dict[str, Any] | None = None
         for name, wanted in (("protocol", protocol), ("precision", precision)):
             if self._told.get(name) != wanted:
                 raise UsageError(
@@ -47,6 +53,12 @@ class RemoteEvaluator:
     def describe(self) -> dict[str, Any]:
         """What the server says of its judges."""
         return {**self._told, "url": self._url}
+
+    def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Any:
+        """Raises UsageError: kernels are held against each other where they were, on one machine."""
+        raise UsageError(
+            f"--kernelbench-judges={self._url}: a gate on regressions needs the device here; run it without this option"
+        )
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are sent once."""
@@ -73,7 +85,7 @@ class RemoteEvaluator:
             asked = list(left)
             body = EvaluateRequest(task=task, sources=tuple(left.values())).to_json()
             try:
-                with self._open(EVALUATE, body) as answer:
+                with _open(self._url, EVALUATE, body) as answer:
                     for line in answer:
                         row = json.loads(line)
                         if "done" in row:
@@ -87,30 +99,34 @@ class RemoteEvaluator:
                         yield index, evaluation
             except (OSError, ValueError) as error:
                 if attempt == ATTEMPTS or isinstance(error, urllib.error.HTTPError):
-                    raise self._failed(error) from None
+                    raise _failed(self._url, error) from None
         raise HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
 
-    def _get(self, path: str) -> dict[str, Any]:
+
+def _get(url: str, path: str) -> dict[str, Any]:
+    try:
+        with _open(url, path, None) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+    except (OSError, ValueError) as error:
+        raise _failed(url, error) from None
+
+
+def _open(url: str, path: str, body: dict[str, Any] | None) -> Any:
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get(TOKEN_VARIABLE):
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    return urllib.request.urlopen(
+        urllib.request.Request(url + path, data=data, headers=headers), timeout=SILENCE_TIMEOUT_S
+    )
+
+
+def _failed(url: str, error: Exception) -> HarnessError:
+    if isinstance(error, urllib.error.HTTPError):
         try:
-            with self._open(path, None) as answer:
-                told: dict[str, Any] = json.load(answer)
-                return told
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from None
-
-    def _open(self, path: str, body: dict[str, Any] | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if token := os.environ.get(TOKEN_VARIABLE):
-            headers["Authorization"] = f"Bearer {token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data=data, headers=headers)
-        return urllib.request.urlopen(request, timeout=SILENCE_TIMEOUT_S)
-
-    def _failed(self, error: Exception) -> HarnessError:
-        if isinstance(error, urllib.error.HTTPError):
-            try:
-                said = json.loads(error.read())["error"]
-            except (ValueError, KeyError, TypeError):
-                said = error.reason
-            return HarnessError(f"{self._url}: refused ({error.code}: {said})")
-        return HarnessError(f"{self._url}: no answer ({error}); check that the server runs: GET {self._url}/health")
+            said = json.loads(error.read())["error"]
+        except (ValueError, KeyError, TypeError):
+            said = error.reason
+        return HarnessError(f"{url}: refused ({error.code}: {said})")
+    return HarnessError(f"{url}: no answer ({error}); check that the server runs: GET {url}/health")

@@ -95,7 +95,7 @@ class Judges:
         from pytest_kernelbench.serving.app import Service
 
         self._pool = EvaluatorPool(devices=judges, ray="auto", **settings)
-        self._service = Service(self._pool, settings, limits, token)
+        self._service = Service(self._pool, {**settings, "device": self._pool.device}, limits, token)
 
     async def __call__(self, request: Any) -> Any:
         return await self._service.answer(request)

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 import uvicorn
 from made_up_judges import made_up_pool
+from project import Project
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import Outcome, Task
@@ -30,7 +31,9 @@ def serving(monkeypatch):
         pool = made_up_pool()
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(build_app(pool, settings=SETTINGS, **settings), log_level="error"))
+        server = uvicorn.Server(
+            uvicorn.Config(build_app(pool, settings={**SETTINGS, "device": pool.device}, **settings), log_level="error")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:
@@ -62,6 +65,15 @@ def test_a_client_gets_verdicts_in_order_and_identical_sources_are_sent_once(ser
         told = evaluator.describe()
     assert outcomes == [Outcome.INCORRECT, Outcome.NO_SOURCE, Outcome.CORRECT, Outcome.INCORRECT]
     assert (told["judges"], told["protocol"]) == (2, "fast")
+
+
+def test_a_session_has_its_candidates_judged_by_the_server(serving, tmp_path):
+    project = Project(tmp_path)
+    done = project.run(f"--kernelbench-judges={serving()}", "--no-kernelbench-null", strategy="random")
+    assert done.returncode == 0, done.stdout
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["device_kind"] == "cpu"
+    assert {row["outcome"] for row in project.rows("evaluations")} == {"incorrect"}
 
 
 def test_a_fault_of_the_harness_is_raised_where_it_was_asked(serving):
