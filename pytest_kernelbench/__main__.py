@@ -12,7 +12,6 @@ from typing import NamedTuple
 from pytest_kernelbench import check, pins
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.reports import compare, export
-from pytest_kernelbench.serving import deployment
 
 
 class Command(NamedTuple):
@@ -61,7 +60,6 @@ COMMANDS = {
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
     "probe": Command("score a run's first rollouts under every checkpoint", probe_arguments, probe),
-    "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
     "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
 }
 

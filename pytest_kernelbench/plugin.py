@@ -195,7 +195,6 @@ class KernelBench:
             seed=self.options.seed,
             tasks=tasks,
             null=self.options.null,
-            judges=self.options.judges,
             say=self.progress,
         )
 

@@ -26,6 +26,7 @@ else:
     import tomli as tomllib
 
 PROTOCOLS = ("fast", "full", "paper")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 RANKINGS = ("fastest", "random", "confidence", "surprisal")
 SPANS = ("answer", "code", "all")
 NEEDS_LOGPROBS = ("confidence", "surprisal")
@@ -58,11 +59,22 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """How a candidate is checked and timed. ``precision``: float32 means neither TF32 nor half precision."""
+    """How a candidate is checked and timed.
+
+    ``precision``: ``float32`` means neither TF32 nor half precision; ``tf32`` is what PyTorch does unless it is told
+    otherwise (convolutions in TF32), and what the protocol ``paper`` takes; with ``bfloat16`` and ``float16``, inputs,
+    weights and reference are of that type. ``parameters``: ``followed`` demands that a candidate answers right after
+    its parameters and buffers were set to other values; with ``any``, one that does not has a remark.
+    """
 
     protocol: str = field(default="full", metadata={"choices": PROTOCOLS})
-    precision: str = field(default="float32", metadata={"choices": ("float32",)})
+    precision: str = field(default="", metadata={"choices": PRECISIONS})
     torch_operators: str = field(default="allowed", metadata={"choices": ("allowed", "forbidden")})
+    parameters: str = field(default="any", metadata={"choices": ("any", "followed")})
+
+    def __post_init__(self) -> None:
+        if not self.precision:
+            object.__setattr__(self, "precision", "tf32" if self.protocol == "paper" else "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

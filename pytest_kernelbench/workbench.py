@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Task
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.learner import Learner
     from pytest_kernelbench.evaluation import Evaluator
     from pytest_kernelbench.ledger import Ledger
-    from pytest_kernelbench.serving.client import RemoteEvaluator
 
 # Of the tasks that a replay file has rows for and nobody collected.
 MOST_UNUSED = 5
@@ -28,8 +26,7 @@ class Workbench:
     """One a process; a policy and an evaluator for each way to judge are made when first needed.
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
-    protocol; ``judges`` is the address of a server that judges, None where this machine does; ``say`` shows one line
-    of progress.
+    protocol; ``say`` shows one line of progress.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class Workbench:
         seed: int,
         tasks: Sequence[Task] = (),
         null: bool | None = None,
-        judges: str | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.ledger = ledger
@@ -49,21 +45,11 @@ class Workbench:
         self.seed = seed
         self.tasks = tasks
         self.null = null
-        self.judges = judges
         self.say = say
         self._policy_spec = policy
         self._policies: dict[str, Policy] = {}
-        self._evaluators: dict[str, Evaluator | RemoteEvaluator] = {}
+        self._evaluators: dict[str, Evaluator] = {}
         self._learner: tuple[str, Learner] | None = None
-
-    @property
-    def _policy_device(self) -> str:
-        """Where a policy samples: on this machine, whatever the judges' device is."""
-        if self.judges is None:
-            return self.device
-        from pytest_kernelbench.evaluation import resolve_device
-
-        return resolve_device("auto")
 
     def _policy_of(self, strategy: Strategy) -> Policy:
         """The policy that answers under ``strategy``, and that it trains if it adapts."""
@@ -73,7 +59,7 @@ class Workbench:
         if spec not in self._policies:
             self.say(f"loading {spec}")
             with self.spending("loading the policy"):
-                policy = self._policies[spec] = load_policy(spec, device=self._policy_device)
+                policy = self._policies[spec] = load_policy(spec, device=self.device)
             if spec == self._policy_spec:
                 self.ledger.note(policy_version=policy.version, policy_label=policy.label)
             if isinstance(policy, ReplayPolicy) and self.tasks and (unused := policy.tasks_without(self.tasks)):
@@ -132,39 +118,25 @@ class Workbench:
         assert strategy.version is not None
         return self.ledger.folder / "adapters" / strategy.version.lineage / f"step-{strategy.version.step:04d}"
 
-    def evaluator_for(self, strategy: Strategy) -> Evaluator | RemoteEvaluator:
-        """The judges of a strategy: of this machine, or of a server. Raises UsageError and HarnessError."""
+    def evaluator_for(self, strategy: Strategy) -> Evaluator:
         if strategy.evaluation_sha256 not in self._evaluators:
-            evaluator = self._remote(strategy) if self.judges else self._local(strategy)
+            from pytest_kernelbench.evaluation import Evaluator
+
+            settings = strategy.evaluation
+            evaluator = Evaluator(
+                device=self.device,
+                protocol=settings.protocol,
+                precision=settings.precision,
+                torch_operators=settings.torch_operators,
+                parameters=settings.parameters,
+                seed=self.seed,
+                keep_task=True,
+            )
             self._evaluators[strategy.evaluation_sha256] = evaluator
             described = evaluator.describe()
             self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
             self.ledger.describe(described)
         return self._evaluators[strategy.evaluation_sha256]
-
-    def _local(self, strategy: Strategy) -> Evaluator:
-        from pytest_kernelbench.evaluation import Evaluator
-
-        settings = strategy.evaluation
-        return Evaluator(
-            device=self.device,
-            protocol=settings.protocol,
-            precision=settings.precision,
-            torch_operators=settings.torch_operators,
-            seed=self.seed,
-            keep_task=True,
-        )
-
-    def _remote(self, strategy: Strategy) -> RemoteEvaluator:
-        from pytest_kernelbench.serving.client import RemoteEvaluator
-
-        assert self.judges is not None
-        settings = strategy.evaluation
-        if settings.torch_operators != "allowed":
-            raise UsageError(
-                f"{strategy.name}: a server does not judge torch_operators = forbidden; leave out --kernelbench-judges"
-            )
-        return RemoteEvaluator(self.judges, protocol=settings.protocol, precision=settings.precision)
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:

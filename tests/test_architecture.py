@@ -25,12 +25,11 @@ LAYERS = (
     {"ledger", "reports"},
     {"analysis"},
     {"runs"},
-    {"serving"},
     {"policies", "evaluation", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline", "strategy_rules"},
-    {"records", "errors", "complaints", "resources", "gpus", "durations", "vector_math"},
+    {"records", "errors", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 
@@ -99,7 +98,7 @@ def test_no_module_imports_what_imports_it():
 
 def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
     worker = ROOT / "evaluation" / "worker"
-    allowed = ("messages", "modules", "shared", "worker")
+    allowed = ("messages", "modules", "precision", "shared", "worker")
     for path in worker.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and "evaluation" in node.module:

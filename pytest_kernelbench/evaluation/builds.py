@@ -1,50 +1,36 @@
-"""Build what a candidate asks for, away from the device and from its trial, and never twice.
+"""Compile what a candidate will ask for, before its trial and away from the device.
 
-Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing. What a candidate builds with
-``load_inline`` or ``load``, and what it compiles with Triton, is found by going through it in a sandboxed process that
-sees no GPU (``worker.exploring``). Each extension that it asks for is built from its sources and flags alone, by
-another such process, in which no candidate ever was; so the result may be kept by its key for whoever asks for the
-same. A trial that asks for an extension which is not there ends, and comes again when it is.
-
-A candidate sees the cache read-only, so nobody can leave a poisoned build for the next one. What was compiled by Triton
-is kept for its own candidate alone: the candidate's process packed it, and it could be anything.
+The sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, compiled side by
+side by trusted processes, and kept in a cache keyed by content and target. What a candidate builds with
+``load_inline`` is found by importing it in a sandboxed process that sees no GPU, what it compiles with Triton by
+calling it there, and both are kept for that candidate alone: it could have put anything there. A candidate sees the
+cache read-only, so nobody can leave a poisoned build for the next one.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench import inline
-from pytest_kernelbench.complaints import MAX_LOG
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import lock, messages
-from pytest_kernelbench.evaluation.worker.extensions import FUNCTIONS, key_of, module_name, names_of, uses_extensions
+from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
-from pytest_kernelbench.records import sha256_of
 
-# All builds of one candidate together.
-BUILD_LIMIT_S = 180.0
-# What a candidate may do between its builds while it is gone through.
-EXPLORING_LIMIT_S = 40.0
-# A candidate whose sources are others in every trial would never have all its builds.
-MAX_TRIALS = 8
+EXTENSION_TIMEOUT_S = 180.0
+KERNELS_TIMEOUT_S = 40.0
 MAX_BUILD_BYTES = 256 << 20
-NO_NVCC = "CUDA_HOME environment variable is not set"
-
-CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
+NAME = re.compile(r"[0-9a-f]{32}-\w{1,200}\.so")
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
 
@@ -75,241 +61,111 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is built for: a device, the ``id`` by which it is locked, and of a GPU torch's properties by name."""
+class BuildAhead:
+    """Builds of many candidates, side by side, ahead of the trials that need them."""
 
-    device: str
-    id: str
-    architecture: str
-    gpu: Mapping[str, Any] | None
-
-    @property
-    def on_cpu(self) -> bool:
-        return self.device == "cpu"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """The builds of one candidate so far: the ``complaint`` that ends it, the seconds they took, trials that asked."""
-
-    complaint: str | None = None
-    seconds: float = 0.0
-    trials: int = 0
-
-
-class BuildWanted(Exception):
-    """A trial asks for an extension that is not in the cache."""
-
-    def __init__(self, request: Any) -> None:
-        super().__init__("a build")
-        self.request = request
-
-
-class BuildStopped(Exception):
-    """A build did not end as it would in another try: it took too long, or the machine stopped it."""
-
-
-class Builders:
-    """Builds of many candidates side by side, in at most ``jobs`` of the places that all processes of a host share.
-
-    ``fork_builder`` gives a process that waits for its first question and sees no GPU.
-    """
-
-    def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        jobs: int,
+        *,
+        device: str = "cpu",
+        task_source: str = "",
+        fork_builder: Callable[[], WorkerProcess] | None = None,
+    ) -> None:
         self._cache = cache
-        self._target = target
+        self._task_source = task_source
+        self._device = device
         self._fork_builder = fork_builder
-        self._jobs = jobs
-        self._locks = cache / "locks"
-        self._locks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
 
-    def __enter__(self) -> Builders:
+    def __enter__(self) -> BuildAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Begin nothing more, and wait for what was begun."""
         self._pool.shutdown(cancel_futures=True)
 
-    def ahead(self, task_source: str, module_source: str) -> Future[Built]:
-        """Build what can be known of a candidate; HarnessError where there is no compiler."""
+    def start(self, sources: Iterable[str]) -> list[Future[str | None]]:
+        """One future for each source: the compiler's complaint, or None; HarnessError where there is no compiler."""
         # Parsed here: Python 3.11 counts one recursion for all threads that parse, and raises SystemError.
-        literals = literal_sources(module_source)
-        return self._pool.submit(self._build_ahead, task_source, module_source, literals)
+        return [self._pool.submit(self._build, source, literal_sources(source)) for source in sources]
 
-    def wanted(self, request: Any, so_far: Built) -> Future[Built]:
-        """Build the extension that a trial asked for."""
-        return self._pool.submit(self._build_wanted, request, so_far)
-
-    def _build_ahead(self, task_source: str, module_source: str, literals: list[tuple[str, str]]) -> Built:
-        triton = not self._target.on_cpu and uses_triton(module_source)
-        if not (literals or triton or uses_extensions(module_source)):
-            return Built()
-        with self._place():
-            started = time.perf_counter()
-            complaint = self._build_literals(literals, caught=CATCHES.search(module_source) is not None)
-            if complaint is None and (triton or uses_extensions(module_source)):
-                complaint = self._explore(task_source, module_source, triton=triton)
-            return Built(complaint=complaint, seconds=time.perf_counter() - started)
-
-    def _build_wanted(self, request: Any, so_far: Built) -> Built:
-        trials = so_far.trials + 1
-        if trials == MAX_TRIALS:
-            return Built(complaint=f"asks for another build in each of {trials} trials", seconds=so_far.seconds)
-        with self._place():
-            started, complaint = time.perf_counter(), None
-            try:
-                self._build(request, BUILD_LIMIT_S - so_far.seconds)
-            except BuildStopped as stopped:
-                complaint = str(stopped)
-            seconds = so_far.seconds + time.perf_counter() - started
-            return Built(complaint=complaint, seconds=seconds, trials=trials)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        with lock.job(self._jobs):
-            if not self._target.on_cpu:
-                yield
-                return
-            # A compiler would be timed along with a candidate.
-            with lock.shared(self._target.id):
-                yield
-
-    def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
-        """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
+    def _build(self, module_source: str, literals: list[tuple[str, str]]) -> str | None:
         for language, source in literals:
             try:
-                inline.build(source, language, self._cache)
+                if not (self._cache / inline.artifact_name(source, language)).exists():
+                    inline.build(source, language, self._cache)
             except inline.NoCompiler as error:
-                if language == "cuda" and self._target.on_cpu:
+                if language == "cuda" and self._device == "cpu":
                     return str(error)  # asked for on the wrong device
                 raise HarnessError(str(error)) from None
-            except (UnicodeEncodeError, subprocess.TimeoutExpired) as error:
+            except (RuntimeError, UnicodeEncodeError, subprocess.TimeoutExpired) as error:
                 return str(error)
-            except RuntimeError as error:
-                if not caught:
-                    return str(error)
+        if uses_extensions(module_source) and self._fork_builder is not None:
+            return self._build_extensions(module_source, self._fork_builder)
+        if uses_triton(module_source) and self._fork_builder is not None and self._device == "cuda":
+            self._compile_kernels(module_source, self._fork_builder)
         return None
 
-    def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
-        """Go through a candidate once; returns how a build ends it, if one does."""
-        name = kernels_archive(module_source, task_source, self._target.architecture)
-        found = self._cache / f"explored-{Path(name).stem}.json"
-        with self._turn("explore", sha256_of(name)):
-            if not found.exists():
-                question = {
-                    "ask": "explore",
-                    "candidate_source": module_source,
-                    "task_source": task_source,
-                    "architecture": self._target.architecture,
-                    "gpu": self._target.gpu,
-                    "triton": triton,
-                    "cache": str(self._cache),
-                }
-                try:
-                    complaint = self._answer_wishes(question, archive=self._cache / name)
-                except BuildStopped as stopped:
-                    return str(stopped)
-                except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
-                    complaint = None  # its trial will say how it ends a process
-                self._keep(found, json.dumps({"complaint": complaint}).encode())
-        complaint = json.loads(found.read_text())["complaint"]
-        return None if complaint is None else str(complaint)
-
-    def _answer_wishes(self, question: Mapping[str, Any], *, archive: Path) -> str | None:
-        """Have a builder go through a candidate, and build what it asks for; returns the build's end of it, if any."""
-        left_s, builds_left_s = EXPLORING_LIMIT_S, BUILD_LIMIT_S
-        builder = self._fork_builder()
+    def _build_extensions(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> str | None:
+        folder = self._cache / extensions_folder(module_source, devices.architecture(self._device))
+        if folder.exists():
+            return None
+        question = {
+            "ask": "build",
+            "candidate_source": module_source,
+            "architecture": devices.architecture(self._device),
+        }
         try:
-            messages.send(builder.connection, question)
-            while True:
-                asked = time.monotonic()
-                answer, files = messages.receive(builder.connection, timeout_s=left_s)
-                left_s -= time.monotonic() - asked
-                if "wanted" not in answer:
-                    break
-                _close(files)
-                begun = time.monotonic()
-                self._build(answer["wanted"], builds_left_s)
-                builds_left_s -= time.monotonic() - begun
-                messages.send(builder.connection, {"built": True})
-        finally:
-            builder.kill()
+            answer, files = _ask(fork_builder(), question, EXTENSION_TIMEOUT_S)
+        except messages.DeadlinePassed:
+            return f"its extensions were not built within {EXTENSION_TIMEOUT_S:.0f} s"
+        except (messages.ConnectionEnded, messages.MalformedFrame):
+            return None  # its trial will say how it ends a process
         try:
-            for descriptor in files[:1]:
-                self._keep(archive, os.pread(descriptor, MAX_BUILD_BYTES, 0))
+            if "complaint" in answer:
+                return messages.text(answer, "complaint")
+            names = [str(name) for name in answer.get("built", [])]
+            if len(names) != len(files) or not all(NAME.fullmatch(name) for name in names):
+                return None
+            scratch = Path(tempfile.mkdtemp(dir=self._cache))
+            for name, descriptor in zip(names, files, strict=True):
+                (scratch / name).write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
+            try:
+                scratch.rename(folder)
+            except OSError:  # another run was first
+                shutil.rmtree(scratch)
         finally:
-            _close(files)
-        return messages.text(answer, "complaint", MAX_LOG) if "complaint" in answer else None
+            for descriptor in files:
+                os.close(descriptor)
+        return None
 
-    def _build(self, request: Any, timeout_s: float) -> None:
-        """Leave the library of a request in the cache, or what the compilers say of it. Raises BuildStopped."""
-        if not _is_request(request):
-            raise BuildStopped("asks for a build that the harness does not know")
-        key = key_of(request, self._target.architecture)
-        library, complaint = (self._cache / name for name in names_of(key))
-        with self._turn("build", key):
-            if library.exists() or complaint.exists():
-                return
-            question = {
-                "ask": "build",
-                "request": request,
-                "name": module_name(request, key),
-                "architecture": self._target.architecture,
-            }
-            builder = self._fork_builder()
-            try:
-                messages.send(builder.connection, question)
-                answer, files = messages.receive(builder.connection, timeout_s=max(0.0, timeout_s))
-            except messages.DeadlinePassed:
-                raise BuildStopped(f"its extensions were not built within {BUILD_LIMIT_S:.0f} s") from None
-            except (messages.ConnectionEnded, messages.MalformedFrame) as error:
-                raise BuildStopped(f"its extension was not built: the builder ended ({error})") from None
-            finally:
-                builder.kill()
-            try:
-                for descriptor in files[:1]:
-                    self._keep(library, os.pread(descriptor, MAX_BUILD_BYTES, 0))
-            finally:
-                _close(files)
-            if not files:
-                self._keep_complaint(complaint, answer)
-
-    def _keep_complaint(self, place: Path, answer: Mapping[str, Any]) -> None:
-        said = messages.text(answer, "complaint" if "complaint" in answer else "raised", MAX_LOG)
-        if not self._target.on_cpu and NO_NVCC in said:
-            raise HarnessError("load_inline: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
-        if not answer.get("final"):
-            raise BuildStopped(said)
-        self._keep(place, said.encode())
-
-    def _turn(self, what: str, key: str) -> Any:
-        # One at a time makes what many ask for; 4096 files are enough for all keys.
-        return lock.alone(f"{what}-{key[:3]}", self._locks)
-
-    def _keep(self, place: Path, content: bytes) -> None:
-        with tempfile.TemporaryDirectory(prefix="build-", dir=self._cache) as scratch:
-            written = Path(scratch, place.name)
-            written.write_bytes(content)
-            # Atomic: who looks finds all of it or nothing.
-            written.replace(place)
+    def _compile_kernels(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> None:
+        question = {
+            "ask": "compile_kernels",
+            "candidate_source": module_source,
+            "task_source": self._task_source,
+            "architecture": devices.architecture(self._device),
+        }
+        archive = self._cache / kernels_archive(module_source, self._task_source, question["architecture"])
+        if archive.exists():
+            return
+        try:
+            _, files = _ask(fork_builder(), question, KERNELS_TIMEOUT_S)
+        except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
+            return  # its trial will say how it ends a process
+        for descriptor in files:
+            scratch = Path(tempfile.mkdtemp(dir=self._cache), archive.name)
+            scratch.write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
+            scratch.replace(archive)
+            scratch.parent.rmdir()
+            os.close(descriptor)
 
 
-def _is_request(request: Any) -> bool:
-    return (
-        isinstance(request, dict)
-        and request.keys() == {"function", "arguments", "files"}
-        and request["function"] in FUNCTIONS
-        and all(isinstance(request[name], dict) for name in ("arguments", "files"))
-        and isinstance(request["arguments"].get("name"), str)
-        and all(isinstance(text, str) for text in request["files"].values())
-    )
-
-
-def _close(files: list[int]) -> None:
-    for descriptor in files:
-        os.close(descriptor)
+def _ask(builder: WorkerProcess, question: dict[str, str], timeout_s: float) -> tuple[dict[str, Any], list[int]]:
+    """The only answer of a builder, which ends with it."""
+    try:
+        messages.send(builder.connection, question)
+        return messages.receive(builder.connection, timeout_s=timeout_s)
+    finally:
+        builder.kill()

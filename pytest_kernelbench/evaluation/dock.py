@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -28,6 +26,7 @@ from pytest_kernelbench.records import Outcome
 QUESTION_TIMEOUT_S = 10.0
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
+MAX_LOG = 4000
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
@@ -45,12 +44,19 @@ class CandidateFailed(Exception):
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.outcome = outcome
-        # The candidate may have written it: one printable line, and of a build all lines, errors first.
-        on_build = outcome is Outcome.BUILD_ERROR
-        line = (first_error(detail) if on_build else None) or _shortened(" ".join(detail.split()))
-        self.detail = "".join(c if c.isprintable() else "?" for c in line)
-        self.log = messages.printable(errors_first(detail), MAX_LOG) if on_build else None
+        # The candidate may have written it: one printable line, and of a build all lines.
+        self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
+        self.log = messages.printable(detail, MAX_LOG) if outcome is Outcome.BUILD_ERROR else None
         self.flags = flags
+        # The kind of inputs on which it failed, where it was one.
+        self.draw: str | None = None
+
+    @classmethod
+    def incorrect(cls, detail: str, draw: str) -> CandidateFailed:
+        """A wrong answer to inputs of a kind."""
+        failure = cls(Outcome.INCORRECT, detail)
+        failure.draw = draw
+        return failure
 
 
 class WrongValues(CandidateFailed):
@@ -166,6 +172,7 @@ class Dock:
             "ask": "prepare",
             "task_source": bench.source,
             "seed": bench.seed,
+            "precision": bench.precision,
             "cache": str(cache),
             "architecture": devices.architecture(bench.device),
         }
@@ -238,8 +245,25 @@ class Dock:
         self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
         return slots
 
+    def move_parameters(self, away: bool) -> bool:
+        """Move the candidate's parameters and buffers away from their initial values, or back.
+
+        Returns False where its state has not the names and shapes of the reference's.
+        """
+        answer = self._ask({"ask": "move_parameters", "away": away}, doing="taking other parameters")
+        if not isinstance(answer.get("moved"), bool):
+            raise self._forged("move_parameters")
+        return bool(answer["moved"])
+
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
+        try:
+            return self._checked(slot, number, kind)
+        except CandidateFailed as failure:
+            failure.draw = kind
+            raise
+
+    def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
         check = self.bench.check(number, kind)
         slot.fill(check.values)
         slot.poison()
@@ -433,8 +457,6 @@ class Dock:
             for descriptor in unasked:
                 os.close(descriptor)
             raise self._forged("descriptors nobody asked for")
-        if "wanted" in answer:
-            raise BuildWanted(answer["wanted"])
         if "raised" in answer:
             raise CandidateFailed(on_error, self._text(answer, "raised"))
         return answer

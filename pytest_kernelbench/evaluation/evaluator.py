@@ -20,6 +20,7 @@ from pytest_kernelbench.evaluation.head_to_head import Comparison
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.strategy import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 
 START_TIMEOUT_S = 120.0
@@ -82,16 +83,19 @@ class Evaluator:
         protocol: str = "full",
         precision: str = "float32",
         torch_operators: str = "allowed",
+        parameters: str = "any",
         seed: int = 0,
         cache: Path | None = None,
         keep_task: bool = False,
         gpu: str | None = None,
     ) -> None:
-        if precision != "float32":
-            raise UsageError(f'precision = "{precision}": only "float32" is evaluated')
+        if precision not in PRECISIONS:
+            raise UsageError(f'precision = "{precision}": no such precision; there are {", ".join(PRECISIONS)}')
         self.device = resolve_device(device)
         self.protocol = protocol_named(protocol)
+        self.precision = precision
         self._torch_operators = torch_operators
+        self._parameters = parameters
         self._seed = seed
         self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
@@ -110,13 +114,8 @@ class Evaluator:
         return self.protocol.margin(self.device)
 
     def __enter__(self) -> Evaluator:
-        self.start()
+        self._start()
         return self
-
-    def start(self) -> None:
-        """Start the judge now, and not when it is first asked. Raises HarnessError where it does not start."""
-        with self._turn():
-            self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -242,7 +241,9 @@ class Evaluator:
             "task": task.id,
             "source": with_sizes(task.source, task.sizes),
             "protocol": self.protocol.name,
+            "precision": self.precision,
             "torch_operators": self._torch_operators,
+            "parameters": self._parameters,
             "seed": self._seed,
             "cache": str(self._cache),
         }

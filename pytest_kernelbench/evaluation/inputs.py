@@ -1,8 +1,6 @@
-"""Inputs to check a candidate on: the task's own draw, and two kinds that its author did not think of.
+"""Inputs to check a candidate on: the task's own draw, changed to a kind of ``domain.py``, and refreshed for timing.
 
-The task's draw alone lets wrong kernels pass: ``torch.rand`` is never negative, so the identity is a ReLU.
-``signed`` flips signs at random; ``scaled`` multiplies by a constant. Both keep what a kernel may rely on: zeros
-stay zeros (a triangular matrix stays triangular), a symmetric matrix stays symmetric, labels stay labels.
+What may be changed is what is no label, mask or index: see ``is_signal``.
 """
 
 from __future__ import annotations
@@ -13,31 +11,40 @@ from typing import Any
 
 import torch
 
-# An input may take 17 GB, and as much again is not there.
-ELEMENTS_AT_ONCE = 1 << 28
+from pytest_kernelbench.evaluation import domain
+from pytest_kernelbench.evaluation.domain import Level
+from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
+
 # A GPU gets more: it multiplies 16 million in the time that a launch takes.
 FACTORS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 def draw(
-    kind: str, get_inputs: Callable[[], Sequence[Any]], *, seed: int, device: str, others: Sequence[Any] = ()
+    get_inputs: Callable[[], Sequence[Any]],
+    kinds: Sequence[Level] = (),
+    *,
+    seed: int,
+    device: str,
+    others: Sequence[Any] = (),
+    precision: Precision = PRECISIONS["float32"],
 ) -> list[Any]:
     """One set of inputs, contiguous, on ``device``; the same seed gives the same values.
 
-    ``others`` were drawn before and must stay as they are: a task may hand out the same tensor again and again.
+    No ``kinds``: the task's own draw. ``others`` were drawn before and must stay as they are: a task may hand out the
+    same tensor again and again.
     """
     torch.manual_seed(seed)
     with torch.device(device), torch.no_grad():
         inputs = [value.contiguous() if isinstance(value, torch.Tensor) else value for value in get_inputs()]
-        if kind == "task":
-            return inputs
-        change = {"signed": _signed, "scaled": _scaled}[kind]
+        # What is a signal is decided before the precision is lost: rounded to bfloat16, many a value is whole.
+        signals = [is_signal(value) for value in inputs] if kinds else []
+        inputs = precision.cast(inputs)
         taken = {other.data_ptr() for other in others if isinstance(other, torch.Tensor)}
-        for number, value in enumerate(inputs):
-            if is_signal(value):
-                shared = value.data_ptr() in taken
-                taken.add(value.data_ptr())
-                inputs[number] = change(value.clone() if shared else value)
+        for number, _ in filter(lambda each: each[1], enumerate(signals)):
+            value = inputs[number]
+            shared = value.data_ptr() in taken
+            taken.add(value.data_ptr())
+            inputs[number] = domain.change(value.clone() if shared else value, kinds)
         return inputs
 
 
@@ -45,7 +52,7 @@ def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
     """Secret factors for ``vary``: their magnitude is in [0.5, 1), half of them are negative if ``signed``."""
     torch.manual_seed(seed)
     magnitude = 0.5 + 0.5 * torch.rand(2 * FACTORS[device], device=device)
-    return _signed(magnitude) if signed else magnitude
+    return domain.signed(magnitude) if signed else magnitude
 
 
 def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
@@ -74,27 +81,5 @@ def is_signal(value: Any) -> bool:
         isinstance(value, torch.Tensor)
         and value.is_floating_point()
         and value.numel() > 0
-        and not all(bool((part == part.round()).all()) for part in _parts(value))
+        and not all(bool((part == part.round()).all()) for part in domain.parts(value))
     )
-
-
-# In place, because a task's input may be 17 GB.
-def _signed(value: torch.Tensor) -> torch.Tensor:
-    if _is_symmetric(value):
-        return value.neg_()
-    for part in _parts(value):
-        part.mul_(torch.randint_like(part, 2).mul_(2).sub_(1))
-    return value
-
-
-def _scaled(value: torch.Tensor) -> torch.Tensor:
-    return value.mul_(4.0 + 4.0 * float(torch.rand((), device="cpu")))
-
-
-def _parts(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Views of a contiguous tensor, of so many elements that what is computed of one takes little memory."""
-    return value.view(-1).split(ELEMENTS_AT_ONCE)
-
-
-def _is_symmetric(value: torch.Tensor) -> bool:
-    return value.dim() == 2 and value.shape[0] == value.shape[1] and bool((value == value.T).all())

@@ -12,7 +12,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, wait
+from concurrent.futures import as_completed, wait
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,15 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, lock, messages
-from pytest_kernelbench.evaluation.bench import Bench, Tolerances
-from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
+from pytest_kernelbench.evaluation import builds, devices, lock, messages
+from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
+from pytest_kernelbench.evaluation.examination import Demands, examine, prepare, probe_of
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_of_block, slots_to_time
+from pytest_kernelbench.evaluation.tolerances import Tolerances
 from pytest_kernelbench.evaluation.verification import Verifier
 from pytest_kernelbench.evaluation.weighing import Retrial, decide
 from pytest_kernelbench.evaluation.workers import WorkerServer
@@ -138,15 +139,21 @@ class Trials:
         self._clocks = clocks
         self._protocol: Protocol = PROTOCOLS[case["protocol"]]
         self._torch_forbidden = case["torch_operators"] == "forbidden"
+        self._demands = Demands(parameters=case["parameters"] == "followed")
         self._cache = Path(case["cache"])
-        self._target = Target(
-            device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
-        )
         # What this does is done on the device, so nobody else may be timed.
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
             workers.call_up()
-            self._bench = Bench(case["task"], case["source"], seed=case["seed"], device=device, tolerances=tolerances)
+            self._bench = Bench(
+                case["task"],
+                case["source"],
+                seed=case["seed"],
+                device=device,
+                precision=case["precision"],
+                tolerances=tolerances,
+                probe=probe_of(case, device),
+            )
             workers.settle()
         self._rack = Rack(self._bench)
         self._held_by_others = self._bytes_of_others()
@@ -167,45 +174,38 @@ class Trials:
     def _bytes_of_others(self) -> int:
         return devices.bytes_of_others(self._device) - self._rack.n_bytes
 
-    def _builders(self) -> Builders:
-        return Builders(self._cache, self._target, partial(self._workers.fork, builder=True), jobs=devices.cores())
+    def _build_ahead(self) -> builds.BuildAhead:
+        return builds.BuildAhead(
+            self._cache,
+            devices.cores(),
+            device=self._device,
+            task_source=self.case["source"],
+            fork_builder=partial(self._workers.fork, builder=True),
+        )
 
     def evaluations(self, sources: Sequence[str]) -> Iterator[Evaluation]:
-        """One for each source, as each is ready: what is built first is judged first.
-
-        A trial that asks for a build gives the device back, and comes again when that is made.
-        """
-        with self._builders() as builders:
-            waiting = {builders.ahead(self.case["source"], source): source for source in sources}
-            while waiting:
-                # On a CPU, compilers would wait for trials and trials for compilers.
-                done, _ = wait(waiting, return_when=ALL_COMPLETED if self._device == "cpu" else FIRST_COMPLETED)
-                for build in [each for each in waiting if each in done]:
-                    source, built = waiting.pop(build), build.result()
-                    try:
-                        evaluation = self._evaluate(source, built)
-                    except BuildWanted as wanted:
-                        waiting[builders.wanted(wanted.request, built)] = source
-                    else:
-                        yield evaluation
+        """One for each source, as each is ready: what is built first is judged first."""
+        with self._build_ahead() as ahead:
+            built = dict(zip(ahead.start(sources), sources, strict=True))
+            if self._device == "cpu":
+                with lock.exclusive(self._hardware_id):
+                    # Compilers would be timed along with the candidates.
+                    wait(built)
+            for build in built if self._device == "cpu" else as_completed(built):
+                yield self._evaluate(built[build], build.result())
 
     def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
-        with self._builders() as builders:
-            ahead = [builders.ahead(self.case["source"], source) for source in (baseline, current)]
-            for whose, build in zip(("the baseline", "the kernel"), ahead, strict=True):
-                if (built := build.result()).complaint is not None:
-                    return Comparison(detail=f"{whose} does not build: {built.complaint}")
-            while True:
-                try:
-                    with lock.exclusive(self._hardware_id):
-                        return compare(self._rounds, baseline, current, max_slowdown)
-                except CandidateFailed as failure:
-                    return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
-                except BuildWanted as wanted:
-                    built = builders.wanted(wanted.request, built).result()
-                if built.complaint is not None:
-                    return Comparison(detail=f"one of the two does not build: {built.complaint}")
+        with self._build_ahead() as ahead:
+            wait(built := ahead.start([baseline, current]))
+        for whose, build in zip(("the baseline", "the kernel"), built, strict=True):
+            if (complaint := build.result()) is not None:
+                return Comparison(detail=f"{whose} does not build: {complaint}")
+        try:
+            with lock.exclusive(self._hardware_id):
+                return compare(self._rounds, baseline, current, max_slowdown)
+        except CandidateFailed as failure:
+            return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
 
     def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
@@ -217,16 +217,13 @@ class Trials:
             while True:
                 yield block(dock, slots).ms
 
-    def _evaluate(self, source: str, built: Built) -> Evaluation:
-        """One trial; the next workers, of this task or of another, start while this one is checked.
-
-        Raises BuildWanted where it asks for a build.
-        """
-        seconds = {"build": built.seconds} if built.seconds else {}
-        started = time.perf_counter() - built.seconds
+    def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
+        """One trial; the next workers, of this task or of another, start while this one is checked."""
+        seconds: dict[str, float] = {}
+        started = time.perf_counter()
         try:
-            if built.complaint is not None:
-                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
+            if build_complaint is not None:
+                raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
                     dock = self._summon()
@@ -260,6 +257,8 @@ class Trials:
                 detail=failure.detail,
                 log=failure.log,
                 flags=failure.flags,
+                draw=failure.draw,
+                precision=self.case["precision"],
                 seconds=_rounded(seconds),
             )
         seconds["total"] = time.perf_counter() - started
@@ -275,12 +274,13 @@ class Trials:
                 floor_ms=self._bench.floor_ms,
                 pairs=timing.pairs,
                 weights=weights,
+                precision=self.case["precision"],
                 seconds=_rounded(seconds),
             )
         return Evaluation(
             source_sha256=sha256_of(source),
             outcome=Outcome.CORRECT,
-            detail=measured.remark,
+            detail="; ".join(filter(None, (measured.remark, *self._remarks))),
             reference_ms=timing.reference_ms,
             candidate_ms=timing.candidate_ms,
             floor_ms=self._bench.floor_ms,
@@ -290,6 +290,7 @@ class Trials:
             pairs=timing.pairs,
             candidate_times_ms=tuple(float(f"{ms:.6g}") for ms in timing.candidate_times_ms),
             weights=weights,
+            precision=self.case["precision"],
             seconds=_rounded(seconds),
         )
 
@@ -329,13 +330,11 @@ class Trials:
         return SEEDED
 
     def _check(self, dock: Dock) -> None:
-        # A logarithm is not defined on every signed input; the task's own draw always is usable.
-        kinds = [kind for kind in self._protocol.draws if self._bench.usable(kind)] or ["task"]
-        self._bench.measure_tolerances(kinds)
+        prepare(self._bench, self._protocol)
         # All that timing will take, as one call of the driver: opening a second allocation takes 37 ms (H200).
         slot = slots_of_block(dock, self._bench.seconds_per_call)[0]
-        for number, kind in enumerate(kinds):
-            self._seconds_per_call = dock.check(slot, number, kind)
+        examined = examine(dock, slot, self._protocol, self._demands)
+        self._seconds_per_call, self._remarks = examined
         if self._torch_forbidden:
             profile = dock.profile(slot)
             used = [name for name in profile.operators if name not in OPERATORS_OF_NO_KERNEL]

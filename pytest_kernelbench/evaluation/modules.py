@@ -15,15 +15,6 @@ import torch
 from torch.nn.parameter import is_lazy
 
 
-def compute_in_float32() -> None:
-    """What is declared float32 is computed in it: torch lets cuDNN's convolutions use TF32 unless it is told otherwise.
-
-    With it, a reference is off by 5e-4 where outputs are about 1, and so may whoever is compared with it.
-    """
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-
-
 class ReferenceModule:
     """A task's ``Model``, ``get_inputs`` and ``get_init_inputs``; nothing a candidate defines can reach them."""
 
@@ -108,3 +99,35 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
         name: value.shape if isinstance(value, torch.Tensor) and not is_lazy(value) else None
         for name, value in state.items()
     }
+
+
+def move_parameters(model: torch.nn.Module, reference: torch.nn.Module, seed: int) -> bool:
+    """Give ``model`` the parameters and buffers of ``reference``, moved away from their initial values.
+
+    Every floating value is multiplied by 0.6 to 1.6 and raised by up to a quarter of its tensor's size, so that ones
+    and zeros become other numbers and variances stay positive; the same seed moves alike. Buffers of different whole
+    numbers (masks, positions) stay. Returns False, and changes nothing, where names or shapes of the two differ or
+    nothing is to be moved.
+    """
+    state = reference.state_dict()
+    shapes = _shapes(state)
+    if _shapes(model.state_dict()) != shapes or None in shapes.values():
+        return False
+    draws = torch.Generator().manual_seed(seed)
+    moved = {name: _moved_away(value, draws) for name, value in state.items() if _moves(value)}
+    if moved:
+        model.load_state_dict({**state, **moved})
+    return bool(moved)
+
+
+def _moves(value: torch.Tensor) -> bool:
+    if not value.is_floating_point() or not value.numel():
+        return False
+    return bool((value == value.reshape(-1)[0]).all()) or not bool((value == value.round()).all())
+
+
+def _moved_away(value: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+    factor, summand = (torch.rand(value.shape, generator=draws) for _ in range(2))
+    wide = value.detach().cpu().float()
+    size = float(torch.linalg.vector_norm(wide)) / wide.numel() ** 0.5 or 1.0
+    return (wide * (0.6 + factor) + 0.25 * size * summand).to(value)

@@ -14,7 +14,7 @@ from pytest_kernelbench.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """``draws`` names the correctness inputs (see ``inputs.py``).
+    """``draws`` names the correctness inputs (see ``domain.py``); ``beyond``: all kinds beside them, moved parameters.
 
     Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
     when the candidate is plainly slower, or plainly faster by a quarter. ``margin_*`` is what a verified
@@ -29,6 +29,7 @@ class Protocol:
     margin_cpu: float
     margin_cuda: float
     sequential_trials: int | None = None
+    beyond: bool = True
 
     def margin(self, device: str) -> float:
         return self.margin_cuda if device == "cuda" else self.margin_cpu
@@ -62,6 +63,7 @@ PROTOCOLS = {
         margin_cpu=0.0,
         margin_cuda=0.0,
         sequential_trials=50,
+        beyond=False,
     ),
 }
 

@@ -557,10 +557,25 @@ def test_what_cannot_be_evaluated_is_refused_at_once(cache):
         UsageError, match=r"^--kernelbench-protocol=quick: no such protocol; there are fast, full, paper$"
     ):
         Evaluator(device="cpu", protocol="quick", cache=cache)
-    with pytest.raises(UsageError, match=r'^precision = "bfloat16": only "float32" is evaluated$'):
-        Evaluator(device="cpu", precision="bfloat16", cache=cache)
+    known = "float32, tf32, bfloat16, float16"
+    with pytest.raises(UsageError, match=rf'^precision = "half": no such precision; there are {known}$'):
+        Evaluator(device="cpu", precision="half", cache=cache)
     with pytest.raises(UsageError, match=r"^--kernelbench-device=tpu: no such device; there are auto, cpu, cuda$"):
         resolve_device("tpu")
+
+
+LOAD_INLINE = candidate(
+    "return module.relu(x)",
+    preamble="""
+from torch.utils.cpp_extension import load_inline
+
+module = load_inline(
+    name="made_up_relu",
+    cpp_sources="torch::Tensor relu(torch::Tensor x) { return torch::clamp_min(torch::add(x, 0), 0); }",
+    functions=["relu"],
+)
+""",
+)
 
 
 def test_a_machine_without_a_compiler_is_no_verdict(tmp_path, monkeypatch):
@@ -569,3 +584,10 @@ def test_a_machine_without_a_compiler_is_no_verdict(tmp_path, monkeypatch):
         with pytest.raises(HarnessError, match=r"compile_c: no C compiler on PATH \(cc, gcc, clang\); install one"):
             list(evaluator.evaluate(RELU, [C_RELU]))
         assert [e.outcome for e in evaluator.evaluate(RELU, [HONEST_RELU])] == [Outcome.CORRECT]
+
+
+def test_load_inline_works(evaluator):
+    """The one long test: torch's headers take 40 s to compile."""
+    evaluation = one(evaluator, LOAD_INLINE)
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
+    assert evaluation.seconds["load"] < 180

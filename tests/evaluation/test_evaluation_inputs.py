@@ -5,13 +5,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import inputs
+from pytest_kernelbench.evaluation import domain, inputs
+from pytest_kernelbench.evaluation.domain import Level
+from pytest_kernelbench.evaluation.precision import PRECISIONS
 
-KINDS = ["task", "signed", "scaled"]
+KINDS = ["task", *(kind for kind in domain.KINDS if kind != domain.NON_FINITE)]
+
+
+def levels(kind):
+    return () if kind == "task" else [Level(kind, domain.KINDS[kind].levels[0])]
 
 
 def draw_one(kind, value_of, seed=0):
-    (value,) = inputs.draw(kind, lambda: [value_of()], seed=seed, device="cpu")
+    (value,) = inputs.draw(lambda: [value_of()], levels(kind), seed=seed, device="cpu")
     return value
 
 
@@ -52,16 +58,17 @@ def test_a_tensor_that_a_task_hands_out_again_and_again_stays_as_it_is(kind):
     constant = torch.rand(50)
     before = constant.clone()
     for _ in range(2):
-        one, other = inputs.draw(kind, lambda: [constant, constant], seed=1, device="cpu", others=[constant])
+        one, other = inputs.draw(lambda: [constant, constant], levels(kind), seed=1, device="cpu", others=[constant])
         assert torch.equal(constant, before)
         assert kind == "task" or not torch.equal(one, constant)
-        assert kind == "task" or not torch.equal(one, other)
+        # Of some kinds, what stays of equal values is equal.
+        assert kind not in ("signed", "scaled", "wide") or not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["task", "signed", "scaled"])
 @pytest.mark.parametrize("pieces", [1, 7, 1000])
 def test_a_large_input_is_changed_in_pieces(monkeypatch, kind, pieces):
-    monkeypatch.setattr(inputs, "ELEMENTS_AT_ONCE", pieces)
+    monkeypatch.setattr(domain, "ELEMENTS_AT_ONCE", pieces)
     plain, changed = draw_one("task", lambda: torch.rand(10, 20)), draw_one(kind, lambda: torch.rand(10, 20))
     assert torch.equal((changed / plain).abs().round(), (changed / plain).abs().round()[0, 0].expand(10, 20))
     assert bool((changed < 0).any()) is (kind == "signed")
@@ -152,3 +159,47 @@ def test_signed_factors_are_negative_half_of_the_time():
     assert float(plain.max()) <= 1.0
     assert float(signed.abs().min()) >= 0.5
     assert 0.45 < float((signed < 0).float().mean()) < 0.55
+
+
+def of_kind(kind, value=None, level=0):
+    value = torch.rand(4000, generator=torch.Generator().manual_seed(1)) if value is None else value
+    return domain.change(value.clone(), [Level(kind, domain.KINDS[kind].levels[level])])
+
+
+def test_each_kind_is_what_it_is_called():
+    plain = torch.rand(4000, generator=torch.Generator().manual_seed(1))
+    wide, offset, negative, positive = map(of_kind, ("wide", "offset", "negative", "positive"))
+    assert float(wide.abs().max()) > 1000
+    assert 0.4 < float((wide < 0).float().mean()) < 0.6
+    assert 99.9 < float(offset.min()) < float(offset.max()) < 110
+    assert bool((negative < 0).all())
+    assert bool((positive > 0).all())
+    assert torch.equal(of_kind("positive", -plain), positive)
+    ties, dominating, tiny = map(of_kind, ("ties", "dominating", "tiny"))
+    assert len(ties.unique()) <= 8
+    assert bool((ties != 0).all())
+    assert int((dominating > 1000).sum()) == 1
+    assert torch.equal(dominating[dominating < 1000], plain[dominating < 1000])
+    assert float(tiny.max()) < 0.004
+    assert int(of_kind("non-finite").isnan().sum()) == 1
+
+
+def test_several_kinds_share_the_first_dimension():
+    kinds = [Level("negative", 1.0), Level("offset", 1.0), Level("tiny", 1e-3)]
+    value = domain.change(torch.rand(9, 50) + 0.01, kinds)
+    assert bool((value[:3] < 0).all())
+    assert bool((value[3:6] > 99).all())
+    assert bool((value[6:] < 0.01).all())
+
+
+@pytest.mark.parametrize("value", [torch.tensor(0.5), symmetric()], ids=["number", "symmetric"])
+def test_what_has_no_rows_of_its_own_is_of_one_kind(value):
+    changed = domain.change(value.clone(), [Level("negative", 1.0), Level("offset", 1.0)])
+    assert torch.equal(changed, -value)
+
+
+def test_inputs_come_in_the_declared_precision_and_labels_stay():
+    draw = [torch.rand(10), torch.arange(3), 2]
+    for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16), ("tf32", torch.float32)):
+        value, label, number = inputs.draw(lambda: draw, seed=0, device="cpu", precision=PRECISIONS[name])
+        assert (value.dtype, label.dtype, number) == (dtype, torch.int64, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -19,13 +20,14 @@ from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.modules import (
     CandidateModule,
     ReferenceModule,
-    compute_in_float32,
     give_weights,
     instantiate,
+    move_parameters,
     seed_all,
 )
-from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
-from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
+from pytest_kernelbench.evaluation.precision import PRECISIONS
+from pytest_kernelbench.evaluation.worker import kernels
+from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
@@ -35,7 +37,7 @@ TRITON_CACHE = "triton"
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
     """Answer questions on ``connection``; ``folder`` is the one place on disk that can be written."""
     _settle(folder)
-    bench = _Bench(device, folder, connection)
+    bench = _Bench(device, folder)
     while True:
         try:
             question, descriptors = messages.receive(connection)
@@ -72,10 +74,9 @@ def _last_lines(error: BaseException) -> str:
 class _Bench:
     """The two sides of a trial, and what the judge may ask of them."""
 
-    def __init__(self, device: str, folder: Path, connection: socket.socket) -> None:
+    def __init__(self, device: str, folder: Path) -> None:
         self._device = device
         self._folder = folder
-        self._connection = connection
         self._triton_cache = folder / TRITON_CACHE
 
     def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
@@ -91,56 +92,38 @@ class _Bench:
         self._architecture = question["architecture"]
         inline.use_cache(self._cache)
         torch.set_grad_enabled(False)
-        compute_in_float32()
+        self._precision = PRECISIONS[question["precision"]]
+        self._precision.set_flags()
         self._seed = question["seed"]
         self._task_source = question["task_source"]
         self._task = ReferenceModule(self._task_source)
-        self._reference = instantiate(self._task.model_class, self._task, self._seed, self._device)
+        self._reference = self._instance(self._task.model_class)
         self._slots = Slots(self._device)
         self._stopwatch.settle()
         return {"prepared": True}
 
     def build(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Build one extension; no candidate was ever in this process."""
+        """Import a candidate for the extensions that it builds; how else it fails is for its trial to say."""
         # torch asks the GPU unless this is set, and a builder sees none.
         os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
-        try:
-            return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
-        except compiling.BuildFailed as failure:
-            return {"complaint": failure.complaint, "final": failure.final}
+        extensions = Extensions(None, self._folder)
+        extensions.install()
+        with contextlib.suppress(Exception):
+            self._import(question["candidate_source"], "candidate.py")
+        if extensions.complaint is not None:
+            return {"complaint": extensions.complaint[-2000:]}
+        return {"built": list(extensions.built), "files": list(extensions.built.values())}
 
-    def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Go through a candidate for what it builds; how it fails in another way is for its trial to say."""
+    def compile_kernels(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Call a candidate for the Triton kernels that it launches; how else it fails is for its trial to say."""
         candidate = self._folder / "candidate.py"
         candidate.write_text(question["candidate_source"])
-        self._cache, self._architecture = Path(question["cache"]), question["architecture"]
-        extensions = self._install_extensions()
-        call = partial(exploring.go_through, question["task_source"], candidate, question["gpu"])
-        raised: Exception | None = None
-        try:
-            if question["triton"]:
-                kernels.compile_launched(question["architecture"], call)
-            else:
-                call()
-        except Exception as error:
-            raised = error
-        # A build that failed and that nothing caught will fail in the trial as well.
-        answer = {"complaint": str(raised)} if raised is not None and raised is extensions.raised else {}
-        if not question["triton"]:
-            return answer
+        with contextlib.suppress(Exception):
+            call = partial(kernels.call_on_nothing, question["task_source"], candidate)
+            kernels.compile_launched(question["architecture"], call)
         archive = self._folder / "kernels.zip"
         kernels.pack(self._triton_cache, archive)
-        return {**answer, "files": [archive]}
-
-    def _install_extensions(self) -> Extensions:
-        extensions = Extensions(self._cache, self._folder, self._architecture, self._have_built)
-        extensions.install()
-        return extensions
-
-    def _have_built(self, request: Request) -> None:
-        """Say what must be built; a trial ends here, and comes again when that is done."""
-        messages.send(self._connection, {"wanted": request})
-        messages.receive(self._connection)
+        return {"files": [archive]}
 
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Load the candidate: with the weights that its constructor makes, or with the reference's."""
@@ -160,6 +143,14 @@ class _Bench:
             self._candidate = fresh
         return {"adopted": adopted}
 
+    def move_parameters(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Move the candidate's parameters and buffers away from their initial values, or back to what they were."""
+        if question["away"]:
+            self._unmoved = {name: value.clone() for name, value in self._candidate.state_dict().items()}
+            return {"moved": move_parameters(self._candidate, self._reference, self._seed)}
+        self._candidate.load_state_dict(self._unmoved)
+        return {"moved": True}
+
     def load_baseline(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Another kernel takes the reference's place: the candidate is compared with that."""
         torch.set_num_threads(self._threads["reference"])
@@ -169,14 +160,14 @@ class _Bench:
 
     def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
-            self._install_extensions()
+            Extensions(self._cache / extensions_folder(source, self._architecture), self._folder).install()
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
         return self._import(source, name).model_class
 
     def _instance(self, model_class: Callable[..., torch.nn.Module]) -> torch.nn.Module:
-        return instantiate(model_class, self._task, self._seed, self._device)
+        return self._precision.cast_model(instantiate(model_class, self._task, self._seed, self._device))
 
     def _import(self, source: str, name: str) -> CandidateModule:
         path = self._folder / name

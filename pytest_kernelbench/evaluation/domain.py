@@ -1,0 +1,156 @@
+"""Kinds of inputs that a task's author did not think of: the domain of an operator is more than the task's own draw.
+
+``torch.rand`` never leaves [0, 1): on it a HardTanh needs no lower bound, a softmax no maximum and a running maximum
+may start from zero. Each kind changes the task's own draw, element by element, and keeps what a kernel may rely on:
+zeros stay zeros (a triangular matrix stays triangular) and a symmetric matrix stays symmetric. A kind is tried at
+several levels, the furthest from the task first, because a reference may be defined on only some of them: at
+1000, ``exp`` is infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+# An input may take 17 GB, and as much again is not there.
+ELEMENTS_AT_ONCE = 1 << 28
+# Elements that one dominating value of an input stands among.
+ELEMENTS_PER_DOMINATING = 1 << 16
+
+Change = Callable[[torch.Tensor, float], torch.Tensor]
+
+
+class Kind(NamedTuple):
+    """How a draw is changed, in place; at which levels, in the order in which they are tried; and what it is for."""
+
+    change: Change
+    levels: tuple[float, ...]
+    meaning: str
+
+
+def signed(value: torch.Tensor, level: float = 1.0) -> torch.Tensor:
+    """Each element with a sign at random, times ``level``; a symmetric matrix is negated as a whole."""
+    if is_symmetric(value):
+        return value.mul_(-level)
+    for part in parts(value):
+        part.mul_(torch.randint_like(part, 2).mul_(2).sub_(1))
+        if level != 1.0:
+            part.mul_(level)
+    return value
+
+
+def scaled(value: torch.Tensor, level: float = 4.0) -> torch.Tensor:
+    """All elements times one constant, from ``level`` to twice that."""
+    return value.mul_(level + level * float(torch.rand((), device="cpu")))
+
+
+def _wide(value: torch.Tensor, level: float) -> torch.Tensor:
+    return signed(value, level / size_of(value))
+
+
+def _offset(value: torch.Tensor, level: float) -> torch.Tensor:
+    size = size_of(value)
+    for part in parts(value):
+        part.add_(part.ne(0).to(part.dtype), alpha=level * 20 * size).mul_(5.0 / size)
+    return value
+
+
+def _negative(value: torch.Tensor, level: float) -> torch.Tensor:
+    return value.abs_().mul_(-level)
+
+
+def _positive(value: torch.Tensor, level: float) -> torch.Tensor:
+    return value.abs_().mul_(level)
+
+
+def _ties(value: torch.Tensor, level: float) -> torch.Tensor:
+    size = size_of(value)
+    if level < 0:
+        signed(value)
+    for part in parts(value):
+        # Away from zero, so that no zero is made and none goes: to 1/2, 1, 3/2, 2 times the draw's size.
+        part.div_(size).clamp_(-2, 2).mul_(2)
+        part.copy_(torch.where(part < 0, part.floor(), part.ceil()).mul_(size / 2))
+    return value
+
+
+def _dominating(value: torch.Tensor, level: float) -> torch.Tensor:
+    size = size_of(value)
+    count = -(-value.numel() // ELEMENTS_PER_DOMINATING)
+    flat = value.view(-1)
+    if is_symmetric(value):
+        places = torch.randint(len(value), (count,), device=value.device) * (len(value) + 1)
+    else:
+        places = torch.randint(value.numel(), (count,), device=value.device)
+    flat[places] = torch.where(flat[places] == 0, 0.0, level * size).to(value.dtype)
+    return value
+
+
+def _tiny(value: torch.Tensor, level: float) -> torch.Tensor:
+    return value.mul_(level)
+
+
+def _non_finite(value: torch.Tensor, level: float) -> torch.Tensor:
+    flat = value.view(-1)
+    for special in (float("nan"), float("inf"), -float("inf")):
+        flat[int(torch.randint(value.numel(), (), device="cpu"))] = special
+    return value
+
+
+NON_FINITE = "non-finite"
+KINDS = {
+    "signed": Kind(signed, (1.0,), "the task's draw with signs at random"),
+    "scaled": Kind(scaled, (4.0,), "the task's draw times one constant from 4 to 8"),
+    "wide": Kind(_wide, (1000.0, 100.0, 10.0), "of both signs, far beyond saturation"),
+    "offset": Kind(_offset, (1.0,), "values near 100"),
+    "negative": Kind(_negative, (4.0, 1.0), "all negative"),
+    "positive": Kind(_positive, (4.0, 1.0), "all positive"),
+    "ties": Kind(_ties, (-1.0, 1.0), "a few values that repeat"),
+    "dominating": Kind(_dominating, (1e4, 50.0), "here and there a value that is much greater than all others"),
+    # Smaller ones would blame kernels that compute exp(x) - 1: at 0.003 that is off by 2e-5 of the result.
+    "tiny": Kind(_tiny, (3e-3,), "values of 0.003 times the task's"),
+    NON_FINITE: Kind(_non_finite, (1.0,), "with a NaN and infinities"),
+}
+# What is tried beside the protocol's own draws.
+BEYOND_THE_TASK = ("wide", "offset", "negative", "positive", "ties", "dominating", "tiny")
+TASK, MIXED = "task", "mixed"
+
+
+class Level(NamedTuple):
+    """One of ``KINDS`` at one of its levels."""
+
+    kind: str
+    level: float
+
+
+def change(value: torch.Tensor, kinds: Sequence[Level]) -> torch.Tensor:
+    """``value``, contiguous, changed in place to one kind, or to several, each on a part of the first dimension.
+
+    With several, one call on inputs of full size checks them all wherever the rows of a task are independent. Draws
+    from torch's generator.
+    """
+    if len(kinds) > 1 and (not value.dim() or is_symmetric(value)):
+        kinds = kinds[:1]
+    size = len(value) if value.dim() else 1
+    for number, (kind, level) in enumerate(kinds):
+        begin, end = (size * bound // len(kinds) for bound in (number, number + 1))
+        if end > begin:
+            KINDS[kind].change(value[begin:end] if value.dim() else value, level)
+    return value
+
+
+def size_of(value: torch.Tensor) -> float:
+    """The root mean square of a tensor, 1 where it is zero: the scale on which a kind is defined."""
+    norm = float(torch.linalg.vector_norm(value, dtype=torch.promote_types(value.dtype, torch.float32)))
+    return norm / value.numel() ** 0.5 or 1.0
+
+
+def parts(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Views of a contiguous tensor, of so many elements that what is computed of one takes little memory."""
+    return value.view(-1).split(ELEMENTS_AT_ONCE)
+
+
+def is_symmetric(value: torch.Tensor) -> bool:
+    return value.dim() == 2 and value.shape[0] == value.shape[1] and bool((value == value.T).all())

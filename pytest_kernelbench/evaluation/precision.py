@@ -1,0 +1,77 @@
+"""The precisions that a strategy can declare: what is computed in them, and how far off an answer may be.
+
+``float32`` is strict: neither TF32 nor half precision. ``tf32`` is what PyTorch does unless it is told otherwise, and
+what KernelBench's figures are of: float32 tensors, and convolutions on a GPU in TF32. ``bfloat16`` and ``float16``:
+inputs, weights and reference are of that type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """``dtype`` of inputs and weights (None: as the task makes them); whether convolutions may use TF32.
+
+    An answer may be off by ``roundings`` units in the last place, by ``of_spread`` times the distance between answers
+    to problems within a rounding of each other, and by ``of_eager_max`` (root mean square: ``of_eager_rms``) times the
+    error of eager PyTorch, as far as that is within ``of_eager_cap`` units in the last place, beyond it by
+    ``of_eager_far`` times.
+    """
+
+    name: str
+    dtype: torch.dtype | None = None
+    tf32: bool = False
+    unit: float | None = None
+    roundings: float = 64.0
+    of_spread: float = 32.0
+    # Sequential float32 sums in plain C err up to 10 times eager's blocked ones at the sizes of level 1.
+    of_eager_max: float = 32.0
+    of_eager_rms: float = 16.0
+    of_eager_cap: float = 1024.0
+    of_eager_far: float = 4.0
+
+    def unit_of(self, dtype: torch.dtype) -> float:
+        """One unit in the last place of an output of this type, relative to its magnitude."""
+        return torch.finfo(dtype).eps if self.unit is None else max(self.unit, torch.finfo(dtype).eps)
+
+    def set_flags(self) -> None:
+        """Have torch, in this process, compute in it.
+
+        Without it torch lets cuDNN's convolutions use TF32: a reference is then off by 5e-4 where outputs are about 1,
+        and a candidate that is compared with it may be as well.
+        """
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = self.tf32
+
+    def cast(self, values: Sequence[Any]) -> list[Any]:
+        """Inputs as this precision has them: floating tensors are converted, what else there is stays."""
+        return [
+            value.to(self.dtype)
+            if self.dtype is not None and isinstance(value, torch.Tensor) and value.is_floating_point()
+            else value
+            for value in values
+        ]
+
+    def cast_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        """A model with its parameters and buffers in this precision."""
+        return model if self.dtype is None else model.to(self.dtype)
+
+
+# Where inputs are rounded that coarsely, every kernel makes nearly the same error as eager: the order of its sums,
+# which are made in float32, adds little. With the multiples of float32, zeros would pass for a sigmoid in bfloat16.
+_OF_COARSE = {"roundings": 8.0, "of_spread": 4.0, "of_eager_max": 4.0, "of_eager_rms": 3.0, "of_eager_cap": 64.0}
+PRECISIONS = {
+    each.name: each
+    for each in (
+        Precision(name="float32"),
+        Precision(name="tf32", tf32=True, unit=2**-11, **_OF_COARSE),
+        Precision(name="bfloat16", dtype=torch.bfloat16, **_OF_COARSE),
+        Precision(name="float16", dtype=torch.float16, **_OF_COARSE),
+    )
+}

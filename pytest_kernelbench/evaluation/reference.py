@@ -1,0 +1,248 @@
+"""The reference of a task as the judge runs it: on inputs of every kind that it is defined on, and in float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import devices, inputs
+from pytest_kernelbench.evaluation.comparison import as_tensors, differ_by_rounding
+from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, KINDS, MIXED, NON_FINITE, TASK, Level
+from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
+from pytest_kernelbench.evaluation.precision import Precision
+from pytest_kernelbench.evaluation.rounding import Noise, move
+
+# In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
+AT_ONCE_BYTES = 2 << 30
+# The task's own draw, with every parameter and buffer moved away from its initial value.
+MOVED = "moved parameters"
+
+
+class Reference:
+    """A task's model on a device. Raises HarnessError when it does not run.
+
+    ``probe`` is the same reference on a CPU, which is asked first whether it is defined on a kind of inputs: on a GPU,
+    an operator that asserts its domain ends the process.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        source: str,
+        *,
+        seed: int,
+        device: str,
+        precision: Precision,
+        probe: Reference | None = None,
+    ) -> None:
+        self.device = device
+        self.precision = precision
+        self._seed = seed
+        self._probe = probe
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(devices.threads())
+        precision.set_flags()
+        try:
+            self._module = ReferenceModule(source)
+            model = instantiate(self._module.model_class, self._module, seed, device)
+            self._model = precision.cast_model(model)
+            self.example_inputs: list[Any] = []
+            self.example_inputs = self._drawn(())
+            started = time.perf_counter()
+            called = copy.deepcopy(self._model)
+            outputs = as_tensors(self._call(called, self.example_inputs))
+            devices.settle(device)
+            self.seconds_per_call = time.perf_counter() - started
+            if _is_lazy(self._model, called):
+                # Made anew in every call, they would be others in float64.
+                self._model = called
+            self.n_parts = self._parts(outputs)
+        except Exception as error:
+            raise HarnessError(
+                f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
+                "check the task file and its sizes"
+            ) from error
+        self.example_outputs = [torch.empty_like(t, device="meta") for t in outputs]
+        self._exact_model = _widened_model(self._model)
+        self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
+        self._levels: dict[str, list[Level] | None] = {TASK: []}
+
+    def renew(self) -> None:
+        """Have another draw of the task as the example."""
+        self.example_inputs = self._drawn(())
+
+    def usable(self, kind: str) -> bool:
+        """Whether the reference is defined on this kind of input: it raises nothing, and its answer is finite.
+
+        Where it gives indices, they must be those that it gives in float64 too.
+        """
+        if kind not in self._levels:
+            self._levels[kind] = self._first_defined(kind)
+        return self._levels[kind] is not None
+
+    def levels(self, kinds: Iterable[str] = BEYOND_THE_TASK) -> list[Level]:
+        """Those of ``kinds`` that the reference is defined on, each at the first level at which it is."""
+        return [level for kind in kinds if self.usable(kind) for level in self._levels[kind] or ()]
+
+    def _first_defined(self, kind: str) -> list[Level] | None:
+        if kind == MOVED:
+            return [] if self._moved_models() and self._is_defined_on(self.draw(TASK), kind) else None
+        if kind == MIXED:
+            options = [self.levels()]
+        elif self._probe is not None:
+            options = [self._probe.levels([kind])]
+        else:
+            options = [[Level(kind, level)] for level in KINDS[kind].levels]
+        for option in options:
+            if option and self._is_defined_on(None, kind, option):
+                return option
+        return None
+
+    def _is_defined_on(self, values: Sequence[Any] | None, kind: str, levels: Sequence[Level] = ()) -> bool:
+        try:
+            values = self._drawn(levels) if values is None else values
+            model, exact_model = self._models_for(kind)
+            outputs = self._in_parts(model, values)
+            if kind != NON_FINITE and not all(bool(t.isfinite().all()) for t in outputs):
+                return False
+            if all(is_real(t) for t in outputs):
+                return True
+            exact = self._in_parts(exact_model, values, widened=True)
+            return all(is_real(t) or torch.equal(t, x) for t, x in zip(outputs, exact, strict=True))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+            return False
+
+    def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """The reference with moved parameters and buffers, and the same in float64; None where it has none."""
+        if self._moved is None:
+            moved = copy.deepcopy(self._model)
+            if not move_parameters(moved, self._model, self._seed):
+                return None
+            self._moved = moved, _widened_model(moved)
+        return self._moved
+
+    def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+        return self._moved if kind == MOVED and self._moved else (self._model, self._exact_model)
+
+    def draw(self, kind: str) -> list[Any]:
+        """New inputs of a kind; the task's own where the reference is not defined on it."""
+        if kind == MOVED:
+            kind = TASK
+        return self._drawn(self._levels[kind] or () if self.usable(kind) else ())
+
+    def _drawn(self, levels: Sequence[Level]) -> list[Any]:
+        seed = secrets.randbits(63)  # known to nobody
+        get_inputs, others = self._module.get_inputs, self.example_inputs
+        return inputs.draw(get_inputs, levels, seed=seed, device=self.device, others=others, precision=self.precision)
+
+    def answers(self, values: Sequence[Any], kind: str = TASK, *, widened: bool = False) -> list[torch.Tensor]:
+        """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights."""
+        models = self._models_for(kind)
+        return self._in_parts(models[widened], values, widened=widened)
+
+    def beside(self, values: Sequence[Any], kind: str, noise: Noise | None) -> list[torch.Tensor]:
+        """The answers in float64 to a problem that ``noise`` moves away from this one; None: to this one.
+
+        Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
+        """
+        model = copy.deepcopy(self._models_for(kind)[True])
+        given = [in_float64(value) for value in values]
+        if noise is None:
+            return as_tensors(self._call(model, given))
+        moved = move(model, given, noise)
+        with noise:
+            return as_tensors(self._call(model, moved))
+
+    def run(self, values: Sequence[Any]) -> Any:
+        """What the model returns. One with running statistics changes: every call starts from the same state."""
+        return self._call(copy.deepcopy(self._model), values)
+
+    def _call(self, model: torch.nn.Module, values: Sequence[Any]) -> Any:
+        # A candidate is called under the same seed: what draws at random draws the same.
+        seed_all(self._seed)
+        return model(*values)
+
+    def _in_parts(self, model: torch.nn.Module, values: Sequence[Any], *, widened: bool = False) -> list[torch.Tensor]:
+        """The outputs of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
+        if self.n_parts == 1:
+            given = [in_float64(value) if widened else value for value in values]
+            return as_tensors(self._call(copy.deepcopy(model), given))
+        wholes = [
+            torch.empty_like(t, dtype=_wide_type(t.dtype) if widened else t.dtype, device=self.device)
+            for t in self.example_outputs
+        ]
+        rows = len(wholes[0])
+        for part in range(self.n_parts):
+            begin, end = (rows * bound // self.n_parts for bound in (part, part + 1))
+            some = rows_of(values, begin, end)
+            given = [in_float64(value) for value in some] if widened else some
+            outputs = as_tensors(self._call(copy.deepcopy(model), given))
+            for whole, piece in zip(wholes, outputs, strict=True):
+                whole[begin:end] = piece
+        return wholes
+
+    def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
+        """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
+        wanted = math.ceil(2 * (bytes_of(self.example_inputs) + bytes_of(outputs)) / AT_ONCE_BYTES)
+        tensors = [v for v in (*self.example_inputs, *outputs) if isinstance(v, torch.Tensor)]
+        sizes = {t.shape[0] if t.dim() else 1 for t in tensors}
+        rows = sizes.pop()
+        if wanted == 1 or sizes or rows < 3:
+            return 1
+        # From the middle: what depends on the rows before or after it gives another result.
+        begin, end = rows // 3, 2 * rows // 3
+        try:
+            middle = as_tensors(self.run(rows_of(self.example_inputs, begin, end)))
+        except RuntimeError:
+            return 1
+        alike = len(middle) == len(outputs) and all(
+            part.shape == whole[begin:end].shape and differ_by_rounding(part, whole[begin:end])
+            for part, whole in zip(middle, outputs, strict=True)
+        )
+        return min(wanted, rows) if alike else 1
+
+
+def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:
+    """Whether a model makes parameters in its first call; ``called`` is a copy that was called."""
+    made, before = called.state_dict(), model.state_dict()
+    return made.keys() != before.keys() or any(is_lazy(value) for value in before.values())
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is compared with a tolerance."""
+    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _wide_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64 if dtype.is_floating_point else dtype
+
+
+def in_float64(value: Any) -> Any:
+    """A floating or complex tensor in double precision; anything else as it is."""
+    return value.to(_wide_type(value.dtype)) if is_real(value) else value
+
+
+def _widened_model(model: torch.nn.Module) -> torch.nn.Module:
+    exact = copy.deepcopy(model)
+    # Not .double(), which leaves complex parameters as they are.
+    return exact._apply(lambda tensor: tensor.to(_wide_type(tensor.dtype)))
+
+
+def rows_of(values: Sequence[Any], begin: int, end: int) -> list[Any]:
+    """The inputs of a part of a batch."""
+    return [value[begin:end] if isinstance(value, torch.Tensor) else value for value in values]
+
+
+def bytes_of(values: Sequence[Any]) -> int:
+    """Memory that tensors take."""
+    return sum(v.numel() * v.element_size() for v in values if isinstance(v, torch.Tensor))

@@ -1,0 +1,86 @@
+"""How far the answers to problems lie apart that differ by a rounding."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_kernelbench.evaluation.rounding import Noise, move, spread_of
+
+EPS = 2**-23
+
+
+def spread(function, *inputs, seed=0):
+    given = [value.double() for value in inputs]
+    noise = Noise(EPS, seed, "cpu")
+    moved = move(torch.nn.Identity(), given, noise)
+    exact = function(*given)
+    with noise:
+        beside = function(*moved)
+    return spread_of(exact, beside)
+
+
+def drawn(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(3))
+
+
+def test_where_large_terms_cancel_the_answers_lie_apart_by_roundings_of_the_terms():
+    x, w, b = drawn(64, 100), drawn(100, 50) / 25, torch.zeros(50)
+    plain = spread(lambda x, w, b: x @ w + b, x, w, b)
+    cancelled = spread(lambda x, w, b: (x @ w + b - 1) * 1.5, x, w, b)
+    far = spread(lambda x, w, b: x @ w + b - 1 + 1e4 - 1e4, x, w, b)
+    assert plain.relative < 4 * EPS
+    assert cancelled.relative > 1.5 * plain.relative
+    assert far.largest > 5e3 * EPS
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 3000), seed=st.integers(0, 2**31), unit=st.sampled_from([2**-23, 2**-10, 2**-7]))
+def test_noise_moves_each_element_by_at_most_a_unit_and_leaves_zeros(size, seed, unit):
+    value = torch.rand(size, dtype=torch.float64)
+    value[::3] = 0
+    moved = Noise(unit, seed, "cpu").move_(value.clone())
+    assert bool(((moved - value).abs() <= unit * value.abs()).all())
+    again = Noise(unit, seed, "cpu").move_(value.clone())
+    assert torch.equal(moved, again)
+
+
+def test_results_in_place_are_moved_once_and_views_are_not_moved_again():
+    x = torch.ones(1000, dtype=torch.float64)
+    with Noise(EPS, 1, "cpu"):
+        viewed = x.view(10, 100).T.reshape(-1)[::2]
+        assert torch.equal(viewed, torch.ones(500, dtype=torch.float64))
+        doubled = torch.ones(1000, dtype=torch.float64).mul_(2)
+        filled = torch.full((1000,), 3.0, dtype=torch.float64)
+    assert 0 < float((doubled - 2).abs().max()) <= 2 * EPS
+    assert float((filled - 3).abs().max()) == 0
+
+
+def test_transposed_and_complex_tensors_are_moved_too():
+    noise = Noise(EPS, 1, "cpu")
+    transposed = torch.ones(30, 20, dtype=torch.float64).T
+    assert 0 < float((noise.move_(transposed) - 1).abs().max()) <= EPS
+    wave = torch.ones(50, dtype=torch.complex128)
+    assert 0 < float((noise.move_(wave) - 1).abs().max()) <= 2 * EPS
+
+
+def test_a_model_s_parameters_are_moved_and_what_it_draws_at_random_is_the_same():
+    model = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.Dropout(0.5)).double()
+    x = torch.rand(20, 40, dtype=torch.float64)
+    other, noise = copy.deepcopy(model), Noise(EPS, 2, "cpu")
+    moved = move(other, [x], noise)
+    assert not torch.equal(model[0].weight, other[0].weight)
+    torch.manual_seed(0)
+    plain = model(x)
+    torch.manual_seed(0)
+    with noise:
+        beside = other(*moved)
+    assert torch.equal(plain == 0, beside == 0)
+    assert float((plain - beside).detach().abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("exact", [torch.empty(0), torch.zeros(4), torch.tensor([1.0, float("inf"), float("nan")])])
+def test_what_is_empty_zero_or_infinite_has_no_spread(exact):
+    assert spread_of(exact.double(), exact.double()) == (0.0, 0.0, 0.0)
