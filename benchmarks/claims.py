@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome, Task
-from pytest_kernelbench.stats.intervals import wilson
+from pytest_kernelbench.stats.intervals import clopper_pearson
 
 CATALOGUE = Path(__file__).parent.parent / "tests" / "adversarial"
 CHEATS = ("slow_reference_by_a_tenth", "slow_reference_by_a_third", "forged_durations_by_three_tenths")
@@ -69,7 +69,7 @@ def claims(device: str) -> Iterator[Claim]:
 
 def line(name: str, evaluations: Sequence[Evaluation], margin: float, seconds: float) -> str:
     fast = sum(each.fast(margin=margin) for each in evaluations)
-    interval = wilson(fast, len(evaluations))
+    interval = clopper_pearson(fast, len(evaluations))
     bounds = "" if interval is None else f"[{interval.low:4.0%}, {interval.high:4.0%}]"
     flags = Counter(flag for each in evaluations for flag in each.flags)
     void = sum(each.outcome is Outcome.VOID for each in evaluations)

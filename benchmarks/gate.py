@@ -28,7 +28,7 @@ from results import Limit, Results
 from pytest_kernelbench import Evaluator
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.stats import wilson
+from pytest_kernelbench.stats import clopper_pearson
 
 TASK = """
 import torch
@@ -80,7 +80,7 @@ def line(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     """One line of the table, and one for each reason not to compare."""
     said = [row for row in rows if row["slowdown"] is not None]
     slower = sum(row["slower"] for row in said)
-    interval = wilson(slower, len(said))
+    interval = clopper_pearson(slower, len(said))
     why_not = {f"    not compared: {row['detail']}" for row in rows if row["slowdown"] is None}
     if interval is None:
         return "\n".join([f"{kind:16} not reached", *sorted(why_not)])

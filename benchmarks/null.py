@@ -26,7 +26,7 @@ from results import Limit, Results
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
 from pytest_kernelbench.records import Evaluation, Task
-from pytest_kernelbench.stats.intervals import wilson
+from pytest_kernelbench.stats.intervals import clopper_pearson
 from pytest_kernelbench.tasks import load_tasks
 
 CYCLES_OF_ONE_MS = 1_700_000
@@ -69,7 +69,7 @@ def line(name: str, rows: Sequence[dict[str, Any]], margin: float) -> str:
 
 
 def share(successes: int, of: int) -> str:
-    interval = wilson(successes, of)
+    interval = clopper_pearson(successes, of)
     return f"0 of {of}" if interval is None else f"{successes} of {of} ({interval.low:.1%} to {interval.high:.1%})"
 
 

@@ -27,7 +27,7 @@ from results import Limit, Results
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Evaluation
-from pytest_kernelbench.stats.intervals import wilson
+from pytest_kernelbench.stats.intervals import clopper_pearson
 from pytest_kernelbench.tasks import load_tasks
 
 PROTOCOLS = ("paper", "full")
@@ -72,7 +72,7 @@ def totals(by_task: dict[str, list[Pair]]) -> list[str]:
     pairs = [pair for each in by_task.values() for pair in each]
     claimed = [pair for pair in pairs if pair.paper_fast]
     survived = sum(pair.full_fast for pair in claimed)
-    interval = wilson(survived, len(claimed))
+    interval = clopper_pearson(survived, len(claimed))
     lines = [f"paper: {len(claimed)} of {len(pairs)} candidates fast, on {_tasks(claimed)} of {len(by_task)} tasks"]
     if interval is not None:
         lines.append(

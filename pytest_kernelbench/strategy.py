@@ -83,7 +83,9 @@ class SelectionSettings:
 
     ``logprob`` says whether a candidate's log-probability is the ``mean`` over the tokens of a ``span`` or their
     ``sum``: of its ``answer`` without the reasoning before it, of its ``code`` alone, or of ``all`` tokens. A candidate
-    for which it is not known is not ranked.
+    for which it is not known is not ranked. ``distinct``: candidates with the same source are one program, which has
+    the score of the first of its answers, so that top 3 looks at three programs; false: each candidate counts, as in
+    the paper, and one program may fill all three places.
     """
 
     by: str = field(default="fastest", metadata={"choices": RANKINGS})
@@ -91,6 +93,7 @@ class SelectionSettings:
     span: str = field(default="answer", metadata={"choices": SPANS})
     top: int = field(default=1, metadata={"minimum": 1})
     then: str = field(default="fastest", metadata={"choices": ("fastest",)})
+    distinct: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

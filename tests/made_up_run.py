@@ -46,9 +46,9 @@ def strategies(*names: str, k: int) -> list[Strategy]:
     return load_strategies(names, folders=[data_folder("strategies")], overrides=[f"sampling.k={k}"])
 
 
-def evaluation_of(speedup: float, half_width: float = 0.02) -> Evaluation:
+def evaluation_of(speedup: float, half_width: float = 0.02, source: str = "0" * 64) -> Evaluation:
     return Evaluation(
-        source_sha256="0" * 64,
+        source_sha256=source,
         outcome=Outcome.CORRECT,
         speedup=speedup,
         speedup_low=speedup * (1 - half_width),
@@ -77,7 +77,7 @@ def draw(task: str, k: int, seed: int = 0) -> list[Judged]:
         )
         if rng.random() < rate:
             speedup = 2.718 ** rng.gauss(centre + spread * (surprise - 0.5), spread)
-            evaluation = evaluation_of(speedup, half_width=rng.uniform(0.002, 0.02))
+            evaluation = evaluation_of(speedup, half_width=rng.uniform(0.002, 0.02), source=f"{index:064d}")
         elif rng.random() < 0.1:
             flags = (rng.choice(["excessive_speedup", "side_stream"]),)
             evaluation = Evaluation(source_sha256="1" * 64, outcome=Outcome.VOID, flags=flags)

@@ -25,7 +25,9 @@ def test_report_prints_the_run_and_writes_its_json(tmp_path, capsys):
     folder = write(tmp_path / "a", "level1/1_x", "level1/2_y")
     assert main(["report", str(folder)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("2 tasks, cpu\n") and out.endswith(f" in {folder}\n")
+    assert out.startswith("partial: 0 of 64 answers drawn for 2 of 2\n2 tasks, cpu\n") and out.endswith(
+        f" in {folder}\n"
+    )
     report = json.loads((folder / "report.json").read_text())
     assert report["strategies"]["surprisal"]["metrics"]["fast_1"] == 0.0
 

@@ -44,17 +44,8 @@ from typing import NamedTuple
 
 import numpy
 
-from pytest_kernelbench.analysis.base import (
-    READINGS,
-    Floats,
-    Json,
-    SampleGroup,
-    Study,
-    estimate_over_tasks,
-    exponential,
-    finite,
-    rate_over_tasks,
-)
+from pytest_kernelbench.analysis.base import READINGS, Floats, Json, SampleGroup, Study
+from pytest_kernelbench.analysis.estimates import estimate_over_tasks, exponential, finite, rate_over_tasks
 from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent, refused
 from pytest_kernelbench.metrics import Sample
 from pytest_kernelbench.records import AdaptationStep
@@ -128,7 +119,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         "geomean_speedup": exponential(
             _curve(
                 _best_log_speedups(samples, steps, len(numbers)),
-                partial(estimate_over_tasks, tasks_U, seed=records.seed),
+                partial(estimate_over_tasks, tasks_U),
             )
         ),
         "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
@@ -306,7 +297,6 @@ def _probe(
                 "within_task_rho": estimate_over_tasks(
                     [records.unit(unit).task for unit in within],
                     [nan if each is None else each.rho for each in within.values()],
-                    seed=records.seed,
                 ),
             }
         )

@@ -24,7 +24,8 @@ from dataclasses import replace
 from math import exp, hypot, log
 from typing import NamedTuple
 
-from pytest_kernelbench.analysis.base import Json, estimate_over_tasks, exponential
+from pytest_kernelbench.analysis.base import Json
+from pytest_kernelbench.analysis.estimates import difference_over_tasks, estimate_over_tasks, exponential
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.metrics import StrategyResults, TaskResults
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun, check_comparable
@@ -97,9 +98,9 @@ def _of_strategy(a: StrategyResults, b: StrategyResults) -> Json:
         "counts": {change: sum(row["change"] == change for row in rows.values()) for change in CHANGES},
         "fast_1": {
             "values": [sum(column) / len(fast_U) for column in zip(*fast_U, strict=True)],
-            "difference": estimate_over_tasks(tasks_U, [after - before for before, after in fast_U], seed=a.seed),
+            "difference": difference_over_tasks(tasks_U, [after - before for before, after in fast_U]),
         },
-        "geomean_ratio": exponential(estimate_over_tasks(tasks_U, log_ratios, seed=a.seed)),
+        "geomean_ratio": exponential(estimate_over_tasks(tasks_U, log_ratios)),
         "sign": sign_test([after - before for before, after in fast_U])._asdict(),
         "wilcoxon": None if ranked is None else ranked._asdict(),
     }

@@ -2,31 +2,33 @@
 
 One entry of ``analyses["correlation"]`` for each set of candidates that has log-probabilities::
 
-    {"strategies": [name, ...], "n": 550,                     correct candidates
+    {"strategies": [name, ...], "of": COUNTS, "n": 550,       correct candidates that were timed and have the score
      "pooled": {SCORE: {"rho": x, "p": x, "length_rho": x, "length_p": x,
                         "partial_rho": x | null, "partial_p": x | null}},
      "within_task": {SCORE: {"tasks": 4, "rho": estimate, "partial_rho": estimate}},
      "agreement": {"mean_and_sum": {"rho": estimate, "same_choice": estimate}},
-     "code": {SCORE: {"n": 540, "rho": x, "p": x, "within_task_rho": estimate, "whole_rho": estimate}} | null,
+     "code": {SCORE: {"n": 540, "rho": x, "p": x, "within_task_rho": estimate, "answer_rho": estimate}} | null,
      "tempered": the same}
 
-SCORE is ``mean`` or ``sum`` of the log-probabilities (nats) over the whole completion. ``length_rho`` is that of tokens
+SCORE is ``mean`` or ``sum`` of the log-probabilities (nats) over the answer. ``length_rho`` is that of tokens
 and speed-up. ``partial_rho`` is ``(r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))`` of ranks, z the number of
-tokens, tested by t with n - 3 degrees of freedom. ``within_task`` averages each task's own coefficient, which pooling
-may reverse. ``agreement``: rank correlation of the two scores within a task, and how often both choose the same
-text. ``code`` is the same of the tokens that are code, and null where no completion says which these are;
-``tempered`` of all tokens at the temperature sampled at, null where that was 1. ``whole_rho`` is the rank correlation,
-within a task, with the score of the whole completion at temperature 1.
+tokens, tested by t with n - 3 degrees of freedom; the p of pooled candidates takes them for independent, which those of
+a task and those of one program are not. ``within_task`` averages each task's own coefficient over its distinct
+programs, which pooling may reverse. ``agreement``: rank correlation of the two scores within a task, and how often both
+choose the same text. ``code`` is the same of the tokens that are code, and null where no completion says which these
+are; ``tempered`` of all tokens at the temperature sampled at, null where that was 1. ``answer_rho`` is the rank
+correlation, within a task, with the score of the answer at temperature 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from math import nan
 
 import numpy
 
 from pytest_kernelbench.analysis.base import (
+    ANSWER,
     CODE,
     SCORES,
     TEMPERED,
@@ -40,17 +42,16 @@ from pytest_kernelbench.stats import Correlation, partial_spearman, spearman
 
 
 def of_group(group: SampleGroup) -> Json | None:
-    if not group.has_logprobs:
+    if not group.ranked():
         return None
-    units = [_timed(unit) for unit in group.units if unit.n]
-    pooled = {name: numpy.concatenate([each[name] for each in units]) for name in (*SCORES, "speedup", "tokens")}
+    pooled = {score: _pooled(group, score) for score in SCORES}
     return {
-        "n": len(pooled["speedup"]),
-        "pooled": {score: _pooled(pooled, score) for score in SCORES},
+        "n": sum(len(_timed(unit, "mean")["speedup"]) for unit in group.units),
+        "pooled": pooled,
         "within_task": {score: _within_task(group, score) for score in SCORES},
         "agreement": {
             "mean_and_sum": {
-                "rho": group.estimate([_rho(spearman, unit, "mean", "sum") for unit in group.units]),
+                "rho": group.estimate([_rho_of_scores(unit) for unit in group.units]),
                 "same_choice": group.rate([_same_choice(unit) for unit in group.units]),
             }
         },
@@ -74,18 +75,16 @@ def _other(group: SampleGroup, of: str) -> Json | None:
             "rho": pooled.rho,
             "p": pooled.p,
             "within_task_rho": group.estimate([_rho_or_nan(other, speedup) for other, speedup, _ in columns]),
-            "whole_rho": group.estimate([_rho_or_nan(other, whole) for other, _, whole in columns]),
+            "answer_rho": group.estimate([_rho_or_nan(other, answer) for other, _, answer in columns]),
         }
     return found
 
 
 def _with_other(unit: UnitSamples, of: str, score: str) -> tuple[Floats, Floats, Floats]:
-    """The other score, speed-up, and score of the whole."""
-    if unit.n == 0 or unit.logprob_N is None:
-        return numpy.zeros(0), numpy.zeros(0), numpy.zeros(0)
-    other = unit.other_logprob_N[of][score]
-    known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(other)
-    return other[known], unit.speedup_N[known], unit.logprob_N[score][known]
+    """The other score, speed-up, and score of the answer."""
+    other, answer = unit.logprob_N[of][score], unit.logprob_N[ANSWER][score]
+    known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(other) & ~numpy.isnan(answer)
+    return other[known], unit.speedup_N[known], answer[known]
 
 
 def _rho_or_nan(x: Floats, y: Floats) -> float:
@@ -93,27 +92,35 @@ def _rho_or_nan(x: Floats, y: Floats) -> float:
     return nan if found is None else found.rho
 
 
-def _timed(unit: UnitSamples) -> dict[str, Floats]:
-    """The correct candidates of a unit that have a speed-up, as columns."""
-    assert unit.logprob_N is not None
-    timed = unit.correct_N & ~numpy.isnan(unit.speedup_N)
+def _timed(unit: UnitSamples, score: str) -> dict[str, Floats]:
+    """The correct candidates of a unit that have a speed-up and a score, as columns."""
+    keys = unit.logprob_N[ANSWER][score]
+    known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(keys)
+    return {"score": keys[known], "speedup": unit.speedup_N[known], "tokens": unit.tokens_N[known]}
+
+
+def _programs(unit: UnitSamples, score: str) -> dict[str, Floats]:
+    """The same of its distinct programs."""
+    programs = unit.programs
+    keys = programs.logprob_C[ANSWER][score]
+    known = ~numpy.isnan(programs.speedup_C) & ~numpy.isnan(keys)
+    tokens = unit.tokens_N[programs.first_C]
+    return {"score": keys[known], "speedup": programs.speedup_C[known], "tokens": tokens[known]}
+
+
+def _pooled(group: SampleGroup, score: str) -> Json:
+    units = [_timed(unit, score) for unit in group.units]
+    columns = {name: numpy.concatenate([each[name] for each in units]) for name in ("score", "speedup", "tokens")}
+    counted = ~numpy.isnan(columns["tokens"])
+    with_length = {name: values[counted] for name, values in columns.items()}
     return {
-        "mean": unit.logprob_N["mean"][timed],
-        "sum": unit.logprob_N["sum"][timed],
-        "speedup": unit.speedup_N[timed],
-        "tokens": unit.tokens_N[timed],
+        **_named("rho", "p", spearman(columns["score"], columns["speedup"])),
+        **_named("length_rho", "length_p", spearman(with_length["tokens"], with_length["speedup"])),
+        **_named("partial_rho", "partial_p", partial_spearman(*(with_length[name] for name in COLUMNS))),
     }
 
 
-def _pooled(columns: Mapping[str, Floats], score: str) -> Json:
-    raw = spearman(columns[score], columns["speedup"])
-    length = spearman(columns["tokens"], columns["speedup"])
-    partial = partial_spearman(columns[score], columns["speedup"], columns["tokens"])
-    return {
-        **_named("rho", "p", raw),
-        **_named("length_rho", "length_p", length),
-        **_named("partial_rho", "partial_p", partial),
-    }
+COLUMNS = ("score", "speedup", "tokens")
 
 
 def _named(rho: str, p: str, found: Correlation | None) -> Json:
@@ -121,21 +128,28 @@ def _named(rho: str, p: str, found: Correlation | None) -> Json:
 
 
 def _within_task(group: SampleGroup, score: str) -> Json:
-    rho_U = [_rho(spearman, unit, score, "speedup") for unit in group.units]
-    partial_U = [_rho(partial_spearman, unit, score, "speedup", "tokens") for unit in group.units]
+    rho_U = [_rho(spearman, unit, score, COLUMNS[:2]) for unit in group.units]
+    partial_U = [_rho(partial_spearman, unit, score, COLUMNS) for unit in group.units]
     tasks = {unit.results.task for unit, rho in zip(group.units, rho_U, strict=True) if not numpy.isnan(rho)}
     return {"tasks": len(tasks), "rho": group.estimate(rho_U), "partial_rho": group.estimate(partial_U)}
 
 
-def _rho(coefficient: Callable[..., Correlation | None], unit: UnitSamples, *names: str) -> float:
-    found = coefficient(*(_timed(unit)[name] for name in names)) if unit.n else None
+def _rho(coefficient: Callable[..., Correlation | None], unit: UnitSamples, score: str, names: Sequence[str]) -> float:
+    columns = _programs(unit, score)
+    known = ~numpy.isnan([columns[name] for name in names]).any(axis=0)
+    found = coefficient(*(columns[name][known] for name in names))
     return nan if found is None else found.rho
 
 
+def _rho_of_scores(unit: UnitSamples) -> float:
+    mean_C, sum_C = (unit.programs.logprob_C[ANSWER][score] for score in SCORES)
+    known = ~numpy.isnan(mean_C) & ~numpy.isnan(sum_C)
+    return _rho_or_nan(mean_C[known], sum_C[known])
+
+
 def _same_choice(unit: UnitSamples) -> float:
-    """Whether the least expected correct candidate by the mean and by the sum have the same source."""
-    if unit.n == 0 or not unit.correct_N.any():
+    """Whether the least expected correct program by the mean and by the sum is the same."""
+    if not unit.programs.c or not all(unit.is_ranked(ANSWER, score) for score in SCORES):
         return nan
-    chosen = [unit.results.samples[unit.ranked_correct(score, surprising_first=True)[0]] for score in SCORES]
-    sources = [each.evaluation.source_sha256 if each.evaluation else None for each in chosen]
-    return float(sources[0] == sources[1])
+    first = [unit.programs.ranked(ANSWER, score, surprising_first=True)[0] for score in SCORES]
+    return float(first[0] == first[1])

@@ -36,18 +36,15 @@ from typing import NamedTuple
 
 import numpy
 
-from pytest_kernelbench.analysis.base import (
-    READINGS,
-    Floats,
-    Json,
-    SampleGroup,
-    Study,
-    UnitSamples,
+from pytest_kernelbench.analysis.base import READINGS, Floats, Json, SampleGroup, Study, UnitSamples
+from pytest_kernelbench.analysis.estimates import (
+    difference_over_tasks,
     estimate_over_tasks,
     exponential,
     finite,
     rate_over_tasks,
 )
+from pytest_kernelbench.analysis.scaling import any_fast_curve
 from pytest_kernelbench.metrics import Sample, speedup_of
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
@@ -107,7 +104,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
         "fast_1": rate_over_tasks(tasks_U, [float(each is not None and each.fast) for each in chosen]),
         "fast_1_raw": rate_over_tasks(tasks_U, [float(each is not None and each.fast_raw) for each in chosen]),
         "geomean_speedup": exponential(
-            estimate_over_tasks(tasks_U, [0.0 if each is None else log(each) for each in speedups], seed=results.seed)
+            estimate_over_tasks(tasks_U, [0.0 if each is None else log(each) for each in speedups])
         ),
     }
 
@@ -160,10 +157,10 @@ def on_frontier(name: str, strategies: Mapping[str, Json], of: str) -> bool | No
 
 def _search(group: SampleGroup) -> list[Json]:
     """Tokens, rollouts and seconds of sampling grow with K; those of evaluation with the distinct sources among K."""
-    verified, raw = (group.table(partial(_success, reading=reading)).mean(axis=0) for reading in READINGS)
-    evaluating_K = group.table(_seconds_curve).mean(axis=0)
+    verified, raw = (_over_units(group.table(partial(_success, reading=reading))) for reading in READINGS)
+    evaluating_K = _over_units(group.table(_seconds_curve))
     tokens, sampling = (
-        float(numpy.mean([values(unit).mean() if unit.n else nan for unit in group.units]))
+        float(_over_units(numpy.array([[_mean(values(unit))] for unit in group.units]))[0])
         for values in (lambda unit: unit.tokens_N, _sampling_seconds)
     )
     sizes = [1 << power for power in range(group.n.bit_length())]
@@ -173,15 +170,27 @@ def _search(group: SampleGroup) -> list[Json]:
             "rollouts": float(k),
             "tokens": finite(tokens * k),
             "seconds": finite(sampling * k + evaluating_K[k - 1]),
-            "any_verified": float(verified[k - 1]),
-            "any_raw": float(raw[k - 1]),
+            "any_verified": finite(verified[k - 1]),
+            "any_raw": finite(raw[k - 1]),
         }
         for k in sizes
     ]
 
 
 def _success(unit: UnitSamples, *, reading: str) -> Floats:
-    return any_success_curve(unit.n, int(unit.fast_N[reading].sum()))
+    return any_fast_curve(unit, reading)
+
+
+def _over_units(values_UK: Floats) -> Floats:
+    """The mean over the units that are known, at each K; NaN where none is."""
+    known_U = ~numpy.isnan(values_UK).any(axis=1)
+    return values_UK[known_U].mean(axis=0) if known_U.any() else numpy.full(values_UK.shape[1], nan)
+
+
+def _mean(values_N: Floats) -> float:
+    """Of the candidates of which it is known; NaN of none."""
+    known = values_N[~numpy.isnan(values_N)]
+    return float(known.mean()) if len(known) else nan
 
 
 def _sampling_seconds(unit: UnitSamples) -> Floats:
@@ -279,7 +288,7 @@ def _equal_budget(study: Study, strategy: StrategyOfRun) -> Json:
         return {
             "adapted": rate_over_tasks(tasks_U, adapted_U),
             "searched": rate_over_tasks(tasks_U, searched_U),
-            "difference": estimate_over_tasks(tasks_U, adapted_U - searched_U, seed=records.seed),
+            "difference": difference_over_tasks(tasks_U, adapted_U - searched_U),
         }
 
     return {

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from math import nan
 
-from pytest_kernelbench.analysis.base import Json, Study, estimate_over_tasks
+from pytest_kernelbench.analysis.base import Json, Study
+from pytest_kernelbench.analysis.estimates import estimate_over_tasks
 from pytest_kernelbench.metrics import StrategyResults, TaskResults, floor_share_of, timing_of_choice
 
 
@@ -27,7 +28,7 @@ def floor(study: Study) -> Json | None:
 def _of_strategy(results: StrategyResults) -> Json:
     rows = {task.unit: row for task in results.tasks if (row := _of_task(task)) is not None}
     share_U = [rows[task.unit]["share"] if task.unit in rows else nan for task in results.tasks]
-    share = estimate_over_tasks([task.task for task in results.tasks], share_U, seed=results.seed)
+    share = estimate_over_tasks([task.task for task in results.tasks], share_U)
     beyond = sum(row["share"] > 1 for row in rows.values())
     return {"share": share, "tasks": rows, "known": len(rows), "beyond": beyond}
 

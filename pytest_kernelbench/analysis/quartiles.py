@@ -11,7 +11,9 @@ entry of ``analyses["quartiles"]`` for each set of candidates that has log-proba
                 "mean_speedup": x | null, "geomean_speedup": x | null, "mean_tokens": x | null}
 
 Quartile 1 holds the most surprising. A pooled rate weighs a task by how many of its candidates the quartile holds;
-those within tasks are means over tasks. Both have intervals over tasks.
+those within tasks are means over tasks. Both have intervals over tasks. Candidates without a log-probability are in no
+quartile, those without a speed-up in no mean of speed-ups. A program that was drawn often is in a quartile as often, as
+in the paper; ``calibration`` counts each once.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from __future__ import annotations
 import numpy
 from numpy.typing import NDArray
 
-from pytest_kernelbench.analysis.base import SCORES, Floats, Json, SampleGroup, UnitSamples, finite, for_each_group
+from pytest_kernelbench.analysis.base import ANSWER, SCORES, Floats, Json, SampleGroup, UnitSamples, for_each_group
 from pytest_kernelbench.stats import clustered_rate
 
 QUARTILES = 4
 
 
 def of_group(group: SampleGroup) -> Json | None:
-    if not group.has_logprobs:
+    if not group.ranked():
         return None
     return {
         "pooled": {score: _pooled(group, score) for score in SCORES},
@@ -50,7 +52,7 @@ def _pooled(group: SampleGroup, score: str) -> list[Json]:
     }
     tasks = list(dict.fromkeys(group.tasks_U))
     columns["task"] = numpy.concatenate(
-        [numpy.full(unit.correct_N.sum(), tasks.index(unit.results.task)) for unit in group.units]
+        [numpy.full(_has_score(unit, score).sum(), tasks.index(unit.results.task)) for unit in group.units]
     )
     order = numpy.argsort(columns["logprob"], kind="stable")
     membership = quartile_of_rank(len(order))
@@ -73,8 +75,10 @@ def _within_task(group: SampleGroup, score: str) -> list[Json]:
     """Each unit's own quartiles, averaged over tasks; a unit with fewer than four correct ones is left out."""
     ranked = {}
     for place, unit in enumerate(group.units):
-        if unit.n and unit.correct_N.sum() >= QUARTILES:
-            order = unit.ranked_correct(score, surprising_first=True)
+        keys = unit.logprob_N[ANSWER][score]
+        places = numpy.flatnonzero(unit.correct_N & ~numpy.isnan(keys))
+        if len(places) >= QUARTILES:
+            order = places[numpy.argsort(keys[places], kind="stable")]
             ranked[place] = (order, quartile_of_rank(len(order)))
     rows = []
     for quartile in range(QUARTILES):
@@ -98,16 +102,18 @@ def _within_task(group: SampleGroup, score: str) -> list[Json]:
     return rows
 
 
+def _has_score(unit: UnitSamples, score: str) -> NDArray[numpy.bool_]:
+    return unit.correct_N & ~numpy.isnan(unit.logprob_N[ANSWER][score])
+
+
 def _correct(unit: UnitSamples, name: str, score: str) -> Floats:
-    if unit.n == 0 or unit.logprob_N is None:
-        return numpy.zeros(0)
     column = {
-        "logprob": unit.logprob_N[score],
+        "logprob": unit.logprob_N[ANSWER][score],
         "speedup": unit.speedup_N,
         "tokens": unit.tokens_N,
         **unit.fast_N,
     }[name]
-    return numpy.asarray(column[unit.correct_N], dtype=float)
+    return column[_has_score(unit, score)]
 
 
 def _joined(arrays: list[Floats]) -> Floats:
@@ -115,17 +121,18 @@ def _joined(arrays: list[Floats]) -> Floats:
 
 
 def _rate(fast: Floats, task: NDArray[numpy.int64]) -> Json | None:
-    if not len(fast):
+    if not len(fast) or numpy.isnan(fast).any():
         return None
     interval = clustered_rate(numpy.bincount(task, fast).tolist(), numpy.bincount(task).tolist())
     low, high = interval or (None, None)
-    return {"value": float(fast.mean()), "low": low, "high": high}
+    tasks = len(set(task.tolist()))
+    return {"value": float(fast.mean()), "low": low, "high": high, "tasks": tasks, "warning": None, "fixed": None}
 
 
 def _means(speedups: Floats, tokens: Floats) -> Json:
-    timed = speedups[~numpy.isnan(speedups)]
+    timed, counted = speedups[~numpy.isnan(speedups)], tokens[~numpy.isnan(tokens)]
     return {
         "mean_speedup": float(timed.mean()) if len(timed) else None,
         "geomean_speedup": float(numpy.exp(numpy.log(timed).mean())) if len(timed) else None,
-        "mean_tokens": finite(float(tokens.mean())) if len(tokens) else None,
+        "mean_tokens": float(counted.mean()) if len(counted) else None,
     }

@@ -3,7 +3,8 @@
 One entry of ``analyses["scaling"]`` for each set of candidates::
 
     {"strategies": [name, ...],            that share these candidates
-     "k": [1, 2, ..., n],                  the axis of every curve below; n is the fewest drawn for a task
+     "of": COUNTS,
+     "k": [1, 2, ..., n],                  the axis of every curve below; n is the fewest judged of a task in them
      "tasks": 20, "seeds": 3,
      "success": {RULE: {"verified": curve, "raw": curve}},
      "geomean_speedup": {RULE: curve},     of the chosen, a K-subset without a correct one counting as 1
@@ -13,12 +14,12 @@ One entry of ``analyses["scaling"]`` for each set of candidates::
      "saturation_k": {RULE: {"verified": K | null, "raw": K | null}},
      "equivalent_k": {RULE: {"verified": EQUIVALENT, "raw": EQUIVALENT}}}
 
-RULE says which of the correct candidates of the K is taken: ``any`` (one that is fast: pass@K), ``random``,
+RULE says which of the distinct correct programs of the K is taken: ``any`` (one that is fast: pass@K), ``random``,
 ``random-top3``, and where there are log-probabilities ``surprisal``, ``surprisal-top3``, ``confidence``,
-``confidence-top3`` (by the mean). The two speed-up tables hold ``any``, ``random``, ``surprisal`` and
-``confidence``. ``identity`` continues the rate at which the reference was fast against itself, ``1 - (1 - rate)^K``.
-``saturation_k`` is the least K that reaches 95 % of what all n reach; null where that is 0.
-EQUIVALENT is ``{"k": x | null, "low": x | null, "high": x | null, "open": bool, "refusal": text | null}``: the K at
+``confidence-top3`` (by the mean, of the first answer with the program). The two speed-up tables hold ``any``,
+``random``, ``surprisal`` and ``confidence``. ``identity`` continues the rate at which the reference was fast against
+itself, ``1 - (1 - rate)^K``. ``saturation_k`` is the least K that reaches 95 % of what all n reach; null where that is
+0. EQUIVALENT is ``{"k": x | null, "low": x | null, "high": x | null, "open": bool, "refusal": text | null}``: the K at
 which ``any`` is as successful as RULE is with all n, and its interval. ``k`` is null where no K up to n is, and where
 ``refusal`` says why: another metric, or a curve that is flat there. ``open``: the interval goes on beyond n, and
 ``high`` is null.
@@ -35,25 +36,27 @@ from math import inf
 import numpy
 
 from pytest_kernelbench.analysis.base import (
+    ANSWER,
     READINGS,
     Floats,
     Json,
     SampleGroup,
     Study,
     UnitSamples,
-    by_task,
-    exponential,
-    finite,
 )
+from pytest_kernelbench.analysis.estimates import by_task, exponential, finite
+from pytest_kernelbench.analysis.units import Places
+from pytest_kernelbench.records import Evaluation
 from pytest_kernelbench.stats import (
     any_success_curve,
-    argmax_mean_curve,
+    clustered_rate,
     coin_flip_success,
     equivalent_k,
     equivalent_k_interval,
-    random_top_m_success_curve,
-    top_m_success_curve,
-    wilson,
+    random_program_mean_curve,
+    random_program_success_curve,
+    ranked_program_mean_curve,
+    top_program_success_curve,
 )
 
 SATURATED = 0.95
@@ -64,16 +67,30 @@ Rule = Callable[..., Floats]  # of a unit and a reading of fast_1
 
 
 def _any(unit: UnitSamples, reading: str) -> Floats:
-    return any_success_curve(unit.n, int(unit.fast_N[reading].sum()))
+    return any_fast_curve(unit, reading)
+
+
+def any_fast_curve(unit: UnitSamples, reading: str) -> Floats:
+    """pass@K of one unit; NaN where the reading is not known."""
+    fast = unit.fast_N[reading]
+    return numpy.full(unit.n, numpy.nan) if numpy.isnan(fast).any() else any_success_curve(unit.n, int(fast.sum()))
 
 
 def _random(unit: UnitSamples, reading: str, *, top: int) -> Floats:
-    return random_top_m_success_curve(unit.n, int(unit.correct_N.sum()), int(unit.fast_N[reading].sum()), top)
+    programs = unit.programs
+    fast = programs.fast_C[reading]
+    if numpy.isnan(fast).any():
+        return numpy.full(unit.n, numpy.nan)
+    return random_program_success_curve((fast == 1).tolist(), programs.count_C.tolist(), unit.n, top)
 
 
 def _ranked(unit: UnitSamples, reading: str, *, surprising_first: bool, top: int) -> Floats:
-    ranked = unit.ranked_correct("mean", surprising_first=surprising_first)
-    return top_m_success_curve(unit.fast_N[reading][ranked], unit.n, top)
+    programs = unit.programs
+    ranked = programs.ranked(ANSWER, "mean", surprising_first=surprising_first)
+    fast = programs.fast_C[reading][ranked]
+    if numpy.isnan(fast).any():
+        return numpy.full(unit.n, numpy.nan)
+    return top_program_success_curve(fast == 1, programs.count_C[ranked].tolist(), unit.n, top)
 
 
 RULES: dict[str, Rule] = {
@@ -94,9 +111,9 @@ def scaling(study: Study) -> list[Json]:
 
 def _of_group(group: SampleGroup, study: Study) -> Json:
     n = group.n
-    rules = {name: rule for name, rule in RULES.items() if group.has_logprobs or not name.startswith(NEED_LOGPROBS)}
+    rules = {name: rule for name, rule in RULES.items() if group.ranked() or not name.startswith(NEED_LOGPROBS)}
     tables = {
-        name: {reading: group.table(partial(rule, reading=reading)) for reading in READINGS}
+        name: {reading: group.table(partial(rule, reading=reading), needs=_needs(name)) for reading in READINGS}
         for name, rule in rules.items()
     }
     success = {
@@ -106,16 +123,23 @@ def _of_group(group: SampleGroup, study: Study) -> Json:
     orders = {name: order for name, order in ORDERS.items() if name in rules}
     return {
         "strategies": list(group.strategies),
+        "of": group.counts,
         "k": list(range(1, n + 1)),
         "tasks": group.tasks,
         "seeds": group.seeds,
         "success": success,
         "geomean_speedup": {
-            name: exponential(group.curve(group.table(partial(_speedup_curve, order=order, logarithm=True))))
+            name: exponential(
+                group.curve(
+                    group.table(partial(_speedup_curve, order=order, logarithm=True), needs=_needs(name, timed=True))
+                )
+            )
             for name, order in orders.items()
         },
         "mean_speedup": {
-            name: group.curve(group.table(partial(_speedup_curve, order=order, logarithm=False)))
+            name: group.curve(
+                group.table(partial(_speedup_curve, order=order, logarithm=False), needs=_needs(name, timed=True))
+            )
             for name, order in orders.items()
         },
         "coin_flip": [coin_flip_success(k) for k in range(1, n + 1)],
@@ -134,35 +158,28 @@ def _of_group(group: SampleGroup, study: Study) -> Json:
     }
 
 
-def _fastest_first(unit: UnitSamples) -> Floats:
-    correct = unit.speedup_N[unit.correct_N]
-    return -numpy.sort(-numpy.nan_to_num(correct, nan=0.0))
+def _needs(rule: str, *, timed: bool = False) -> Callable[[UnitSamples], bool]:
+    """Whether a unit has what a rule ranks by, and the speed-ups of its programs where these are shown."""
+    scored = rule.startswith(NEED_LOGPROBS)
+    return lambda unit: (unit.is_timed or not timed) and (unit.is_ranked() or not scored)
 
 
-def _by_logprob(unit: UnitSamples, *, surprising_first: bool) -> Floats:
-    return unit.speedup_N[unit.ranked_correct("mean", surprising_first=surprising_first)]
-
-
-ORDERS: dict[str, Callable[[UnitSamples], Floats] | None] = {
-    "any": _fastest_first,
+ORDERS: dict[str, Callable[[UnitSamples], Places] | None] = {
+    "any": lambda unit: unit.programs.fastest_first(),
     "random": None,
-    "surprisal": partial(_by_logprob, surprising_first=True),
-    "confidence": partial(_by_logprob, surprising_first=False),
+    "surprisal": lambda unit: unit.programs.ranked(ANSWER, "mean", surprising_first=True),
+    "confidence": lambda unit: unit.programs.ranked(ANSWER, "mean", surprising_first=False),
 }
 
 
-def _speedup_curve(unit: UnitSamples, *, order: Callable[[UnitSamples], Floats] | None, logarithm: bool) -> Floats:
-    """Expected speed-up (or its logarithm) of the first correct candidate in ``order``; None: a random one."""
-
-    def scale(speedups: Floats) -> Floats:
-        known = numpy.nan_to_num(speedups, nan=1.0 if logarithm else 0.0)
-        return numpy.log(known) if logarithm else known
-
-    if order is not None:
-        return argmax_mean_curve(scale(order(unit)), unit.n)
-    correct = scale(unit.speedup_N[unit.correct_N])
-    mean = float(correct.mean()) if len(correct) else 0.0
-    return any_success_curve(unit.n, len(correct)) * mean
+def _speedup_curve(unit: UnitSamples, *, order: Callable[[UnitSamples], Places] | None, logarithm: bool) -> Floats:
+    """Expected speed-up (or its logarithm) of the first correct program in ``order``; None: a random one."""
+    programs = unit.programs
+    values_C = numpy.log(programs.speedup_C) if logarithm else programs.speedup_C
+    if order is None:
+        return random_program_mean_curve(values_C.tolist(), programs.count_C.tolist(), unit.n)
+    ranked = order(unit)
+    return ranked_program_mean_curve(values_C[ranked], programs.count_C[ranked].tolist(), unit.n)
 
 
 def _identity(study: Study, group: SampleGroup, n: int) -> Json | None:
@@ -171,29 +188,33 @@ def _identity(study: Study, group: SampleGroup, n: int) -> Json | None:
     if not nulls:
         return None
     margin = group.results.margin
-    fast = {"verified": sum(each.fast(1.0, margin) for each in nulls), "raw": sum(each.fast_raw() for each in nulls)}
+    fast: dict[str, Callable[[Evaluation], bool]] = {
+        "verified": lambda each: each.fast(1.0, margin),
+        "raw": lambda each: each.fast_raw(),
+    }
     k = numpy.arange(1, n + 1)
 
     def continued(rate: float) -> list[float]:
         return (1 - (1 - rate) ** k).tolist()  # type: ignore[no-any-return]
 
     curves = {}
-    for reading, successes in fast.items():
-        interval = wilson(successes, len(nulls))
-        assert interval is not None
+    for reading, is_fast in fast.items():
+        successes_T, trials_T = study.records.null_counts(is_fast)
+        interval = clustered_rate(successes_T, trials_T)
         curves[reading] = {
-            "value": continued(successes / len(nulls)),
-            "low": continued(interval.low),
-            "high": continued(interval.high),
+            "value": continued(sum(successes_T) / sum(trials_T)),
+            "low": None if interval is None else continued(interval.low),
+            "high": None if interval is None else continued(interval.high),
         }
     return {"n": len(nulls), **curves}
 
 
-def saturation_k(success_K: Sequence[float]) -> int | None:
-    """The least K that reaches 95 % of what all n candidates reach; None where that is 0."""
-    if not success_K or success_K[-1] <= 0:
+def saturation_k(success_K: Sequence[float | None]) -> int | None:
+    """The least K that reaches 95 % of what all n candidates reach; None where that is 0 or not known."""
+    known = [value for value in success_K if value is not None]
+    if not known or len(known) < len(success_K) or known[-1] <= 0:
         return None
-    return next(k for k, value in enumerate(success_K, 1) if value >= SATURATED * success_K[-1] - 1e-12)
+    return next(k for k, value in enumerate(known, 1) if value >= SATURATED * known[-1] - 1e-12)
 
 
 ANY_OF_K = "the share of tasks solved by what was taken of K candidates"
@@ -207,20 +228,23 @@ def equivalent(group: SampleGroup, reading: str, scores_U: Floats, *, metric: st
     """
     if metric != ANY_OF_K:
         return refused(f"{metric} cannot be read off a curve of {ANY_OF_K}: they are different metrics")
-    if any(unit.n == 0 for unit in group.units):
+    table_UK = group.table(partial(_any, reading=reading))
+    known = numpy.flatnonzero(~numpy.isnan(scores_U) & ~numpy.isnan(table_UK).any(axis=1)).tolist()
+    if not known or not group.n:
         return refused("tasks without candidates have no curve")
-    counts_U = [(unit.n, int(unit.fast_N[reading].sum())) for unit in group.units]
+    tasks, units = [group.tasks_U[place] for place in known], [group.units[place] for place in known]
+    counts_U = [(unit.n, int(unit.fast_N[reading].sum())) for unit in units]
     counts_by_task: dict[str, list[tuple[int, int]]] = {}
-    for task, counts in zip(group.tasks_U, counts_U, strict=True):
+    for task, counts in zip(tasks, counts_U, strict=True):
         counts_by_task.setdefault(task, []).append(counts)
-    score, curve = float(scores_U.mean()), group.table(partial(_any, reading=reading)).mean(axis=0)
+    score, curve = float(scores_U[known].mean()), table_UK[known].mean(axis=0)
     flat_from = 1 + int(numpy.argmax(curve >= score - ALIKE))
     if score > ALIKE and curve[-1] - ALIKE < score <= curve[-1] + 1e-9 and flat_from < group.n:
         return refused(
             f"search is as successful, to half a point, from K = {flat_from} to the {group.n} drawn: "
             "no one K can be read off"
         )
-    scores_T = by_task(group.tasks_U, scores_U).tolist()
+    scores_T = by_task(tasks, scores_U[known]).tolist()
     interval = equivalent_k_interval(list(counts_by_task.values()), scores_T, seed=group.results.seed)
     return {
         "k": finite(equivalent_k(counts_U, score)),

@@ -22,16 +22,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy
 
-from pytest_kernelbench.analysis.base import (
-    READINGS,
-    Floats,
-    Json,
-    Study,
-    UnitSamples,
-    estimate_over_tasks,
-    rate_over_tasks,
-    unit_samples,
-)
+from pytest_kernelbench.analysis.base import READINGS, Floats, Json, Study, UnitSamples
+from pytest_kernelbench.analysis.estimates import difference_over_tasks, rate_over_tasks
+from pytest_kernelbench.analysis.units import unit_samples
 from pytest_kernelbench.metrics import StrategyResults, TaskResults
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import StrategyOfRun
@@ -144,7 +137,7 @@ def _cell(
         return {
             "base": rate_over_tasks(tasks_U, fast_US[:, 0]),
             "adapted": rate_over_tasks(tasks_U, fast_US[:, 1]),
-            "difference": estimate_over_tasks(tasks_U, fast_US[:, 1] - fast_US[:, 0], seed=results.seed),
+            "difference": difference_over_tasks(tasks_U, fast_US[:, 1] - fast_US[:, 0]),
         }
 
     return {

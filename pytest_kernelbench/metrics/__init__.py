@@ -23,10 +23,17 @@ from __future__ import annotations
 from functools import partial
 
 from pytest_kernelbench.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
-from pytest_kernelbench.metrics.fast_p import THRESHOLDS, fast_p, fast_p_any, fast_p_per_sample, sample_rates
+from pytest_kernelbench.metrics.fast_p import (
+    THRESHOLDS,
+    fast_p,
+    fast_p_any,
+    fast_p_per_sample,
+    sample_rates,
+    selection_is_fast,
+)
 from pytest_kernelbench.metrics.floor import floor_share, floor_share_of, timing_of_choice
 from pytest_kernelbench.metrics.gates import Gate, Metric, gate_from, gates_of
-from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean
+from pytest_kernelbench.metrics.results import Sample, StrategyResults, TaskResults, mean, verifiable
 from pytest_kernelbench.metrics.speedup import (
     geomean_speedup,
     mean_speedup,
@@ -68,10 +75,12 @@ __all__ = [
     "parse_gate",
     "retained_speedup",
     "sample_rates",
+    "selection_is_fast",
     "speedup_of",
     "speedups",
     "strategy_gates",
     "timing_of_choice",
+    "verifiable",
     "void_counts",
 ]
 

@@ -9,18 +9,18 @@ from pytest_kernelbench.records import Outcome
 
 
 def correct_rate(results: StrategyResults) -> float | None:
-    """Mean over tasks of the fraction of its samples that are correct."""
-    return mean(correct_rates(results))
+    """Mean over tasks of the fraction of its judged samples that are correct; tasks without any are left out."""
+    return mean(rate for rate in correct_rates(results) if rate is not None)
 
 
-def correct_rates(results: StrategyResults) -> list[float]:
-    """For each task, the fraction of its samples that are correct."""
+def correct_rates(results: StrategyResults) -> list[float | None]:
+    """For each task, the fraction of its judged samples that are correct; None where none was judged."""
     return [task.share(each.correct for each in task.evaluations) for task in results.tasks]
 
 
 def any_correct(results: StrategyResults) -> float | None:
-    """Fraction of tasks with at least one correct sample."""
-    return mean(float(task.n_correct > 0) for task in results.tasks)
+    """Of the tasks with a judged sample, the fraction with at least one correct one."""
+    return mean(float(task.n_correct > 0) for task in results.tasks if task.evaluations)
 
 
 def solved(results: StrategyResults) -> float | None:

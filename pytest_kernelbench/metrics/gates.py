@@ -24,14 +24,21 @@ class Gate:
         """One line that says by how much the gate was missed and on which tasks, or None where it holds."""
         metric = metrics[self.metric]
         value = metric(results)
+        alone = {task.unit: metric(replace(results, tasks=(task,))) for task in results.tasks}
+        # What was not judged is in no rate of samples, and must not pass a gate for that.
+        unjudged = [task.unit for task in results.tasks if not task.evaluations and alone[task.unit] is None]
         if value is not None and value >= self.minimum:
-            return None
+            if not unjudged:
+                return None
+            return f"{self.metric} of {results.strategy} was not measured on {_named(unjudged)}: the gate is not passed"
         shown = "not measured" if value is None else f"{value:.4g}"
-        each = {task.unit: metric(replace(results, tasks=(task,))) for task in results.tasks}
-        under = [task for task, alone in each.items() if alone is None or alone < self.minimum]
-        named = ", ".join(under[:TASKS_NAMED]) + (f" and {len(under) - TASKS_NAMED} more" * (len(under) > TASKS_NAMED))
+        under = [task for task, each in alone.items() if each is None or each < self.minimum]
         missed = f"{self.metric} of {results.strategy} is {shown}, under the gate of {self.minimum:.4g}"
-        return f"{missed} ({named})" if named else missed
+        return f"{missed} ({_named(under)})" if under else missed
+
+
+def _named(tasks: list[str]) -> str:
+    return ", ".join(tasks[:TASKS_NAMED]) + (f" and {len(tasks) - TASKS_NAMED} more" * (len(tasks) > TASKS_NAMED))
 
 
 def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:

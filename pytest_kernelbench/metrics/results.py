@@ -79,12 +79,12 @@ class TaskResults:
     def n_correct(self) -> int:
         return sum(evaluation.correct for evaluation in self.evaluations)
 
-    def share(self, matching: Iterable[bool]) -> float:
-        """The part of the candidates drawn for which ``matching`` is true; 0 where none was drawn."""
-        return sum(matching) / len(self.samples) if self.samples else 0.0
+    def share(self, matching: Iterable[bool]) -> float | None:
+        """The part of the judged candidates for which ``matching`` is true; None where none was judged."""
+        return sum(matching) / len(self.evaluations) if self.evaluations else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StrategyResults:
     """One entry in ``tasks`` for each task collected (and seed), whether or not the run has a row for it.
 
@@ -103,12 +103,33 @@ class StrategyResults:
         """Of the candidates of each entry: strategies that adapt share them where they took the same steps."""
         return tuple(tuple(sample.index for sample in task.samples) for task in self.tasks)
 
-    def by_task(self, values_U: Iterable[float]) -> list[float]:
-        """Means over the seeds of each task, of one value for each entry: what a bootstrap over tasks draws from."""
+    def by_task(self, values_U: Iterable[float | None]) -> list[float]:
+        """Means over the seeds of each task, of one value for each entry; entries and tasks of None are left out."""
+        return [sum(each) / len(each) for each in self.seeds_by_task(values_U)]
+
+    def seeds_by_task(self, values_U: Iterable[float | None]) -> list[list[float]]:
+        """The values of each task, one for each seed; entries and tasks of None are left out."""
         values: dict[str, list[float]] = {}
         for entry, value in zip(self.tasks, values_U, strict=True):
-            values.setdefault(entry.task, []).append(value)
-        return [sum(each) / len(each) for each in values.values()]
+            if value is not None:
+                values.setdefault(entry.task, []).append(value)
+        return list(values.values())
+
+    @cached_property
+    def is_verifiable(self) -> bool:
+        """Whether the protocol gave intervals, so that something could be verified fast."""
+        first = (each for task in self.tasks for each in task.evaluations)
+        again = (task.confirmation for task in self.tasks if task.confirmation is not None)
+        return verifiable((*first, *again))
+
+
+def verifiable(evaluations: Iterable[Evaluation]) -> bool:
+    """Whether these were judged by a protocol that gives intervals, without which nothing can be verified fast.
+
+    True where nothing correct was timed, for then nothing speaks against it.
+    """
+    timed = [each for each in evaluations if each.correct and each.speedup is not None]
+    return not timed or any(each.speedup_low is not None or each.counted is not None for each in timed)
 
 
 def mean(values: Iterable[float]) -> float | None:

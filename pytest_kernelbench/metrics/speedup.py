@@ -1,7 +1,7 @@
 """Speed-up of the chosen candidates: the confirmed one where it was timed again, else the first.
 
 A task without a chosen candidate counts as 1.0, for its user stays with the reference. Leaving it out would
-let a figure rise when a kernel is lost.
+let a figure rise when a kernel is lost. Where no task has one, nothing was measured and there is no figure.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ def speedups(results: StrategyResults) -> list[float]:
 
 def mean_speedup(results: StrategyResults) -> float | None:
     """Arithmetic mean, which one large value decides: for comparison with the literature."""
-    return mean(speedups(results))
+    return mean(speedups(results)) if _any_timed(results) else None
 
 
 def geomean_speedup(results: StrategyResults) -> float | None:
     logarithm = mean(map(log, speedups(results)))
-    return None if logarithm is None else exp(logarithm)
+    return None if logarithm is None or not _any_timed(results) else exp(logarithm)
 
 
 def median_speedup(results: StrategyResults) -> float | None:
-    return median(speedups(results)) if results.tasks else None
+    return median(speedups(results)) if _any_timed(results) else None
+
+
+def _any_timed(results: StrategyResults) -> bool:
+    return any(task.selection is not None and speedup_of(task.selection) is not None for task in results.tasks)
 
 
 def retained_speedup(results: StrategyResults) -> float | None:

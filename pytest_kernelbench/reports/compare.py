@@ -82,4 +82,6 @@ def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
     shown += f"; geometric mean of B / A {as_times(ratio['value'], interval)}"
     if each["wilcoxon"] is not None and each["wilcoxon"]["n"] >= LEAST_TASKS:
         shown += f", Wilcoxon p = {each['wilcoxon']['p']:.2g} of {each['wilcoxon']['n']} tasks"
+    if ratio["warning"] is not None:
+        shown += f" ({ratio['warning']})"
     return lines + textwrap.wrap(shown, WIDTH)

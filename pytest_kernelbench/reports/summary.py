@@ -13,7 +13,6 @@ from typing import Any
 
 from pytest_kernelbench.metrics import (
     METRICS,
-    Metric,
     StrategyResults,
     TaskResults,
     correct_rates,
@@ -21,20 +20,24 @@ from pytest_kernelbench.metrics import (
     mean,
     retained_speedup,
     sample_rates,
+    selection_is_fast,
     speedup_of,
     speedups,
     void_counts,
 )
-from pytest_kernelbench.records import Evaluation, Outcome
+from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.reports.partial import partial_line
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import (
     Interval,
     any_success,
-    clustered_bootstrap,
+    carried_by,
     clustered_rate,
     coin_flip_success,
+    fixed_task_interval,
+    mean_interval,
     median_interval,
-    wilson,
+    warning_of,
 )
 
 SCHEMA = 3
@@ -47,7 +50,9 @@ def report_json(records: RunRecords) -> dict[str, Any]:
     ``tasks`` names the units that all else is listed by: tasks, or tasks with a seed, which ``units`` takes apart.
     ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which several
     strategies may share; ``analyses`` is described in ``pytest_kernelbench.analysis``. Intervals are 95 %, over tasks:
-    Wilson's for rates, at the effective number of tasks, order statistics for a median, others bootstrapped.
+    exact for rates, at the effective number of tasks, order statistics for a median, the hull of Student's and Hall's
+    for a mean; ``fixed_intervals`` are for these very tasks, from the spread between seeds. ``partial`` is one line
+    about what is missing, or null.
     """
     from pytest_kernelbench.analysis import Study, analyses
 
@@ -55,13 +60,14 @@ def report_json(records: RunRecords) -> dict[str, Any]:
     results = {strategy: study.results[strategy.name] for strategy in records.strategies}
     return {
         "schema": SCHEMA,
+        "partial": partial_line(records, list(results.values())),
         **{key: records.options.get(key) for key in OPTIONS},
         "tasks": list(records.tasks),
         "units": {name: records.unit(name)._asdict() for name in records.tasks},
         "seeds": list(records.seeds),
         "strategies": {strategy.name: _strategy(strategy, results[strategy]) for strategy in results},
         "samples": [_samples(group, results, records) for group in _sharing(results)],
-        "null": _null(records.nulls, records.options.get("margin") or 0.0),
+        "null": _null(records, records.options.get("margin") or 0.0),
         "analyses": analyses(study),
         "notes": [*records.notes, *(records.options.get("remarks") or {}).values()],
     }
@@ -80,6 +86,8 @@ def _strategy(strategy: StrategyOfRun, results: StrategyResults) -> dict[str, An
         "k": strategy.k,
         "metrics": _metrics(results),
         "intervals": _intervals(results),
+        "fixed_intervals": _fixed(results),
+        "warnings": _warnings(results),
         **_over_seeds(results),
         "retained_speedup": retained_speedup(results),
         "tasks": {task.unit: _task(task) for task in results.tasks},
@@ -111,7 +119,7 @@ def _task(task: TaskResults) -> dict[str, Any]:
     row: dict[str, Any] = {
         "drawn": len(task.samples),
         "judged": len(task.evaluations),
-        "correct": task.n_correct,
+        "correct": task.n_correct if task.evaluations else None,
         "verdict": task.verdict,
         "index": None if chosen is None else chosen.index,
         "considered": [] if chosen is None else list(chosen.considered),
@@ -133,22 +141,69 @@ def _task(task: TaskResults) -> dict[str, Any]:
 
 def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
     fast = [name for name in METRICS if name.startswith("fast_") and "_sample" not in name]
-    intervals = {name: _of_rate(results, METRICS[name]) for name in ("solved", "any_correct", *fast)}
+    intervals = {name: _of_rate(results, name) for name in ("solved", "any_correct", *fast)}
     for name in ("fast_1_sample", "fast_1_sample_raw"):
         rates = sample_rates(results, 1.0, verified=not name.endswith("_raw"))
         intervals[name] = clustered_rate(results.by_task(rates))
     intervals["correct"] = clustered_rate(results.by_task(correct_rates(results)))
-    logs = clustered_bootstrap(results.by_task([log(each) for each in speedups(results)]), seed=results.seed)
+    logs = mean_interval(results.by_task([log(each) for each in speedups(results)]))
     intervals["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
-    intervals["mean_speedup"] = clustered_bootstrap(results.by_task(speedups(results)), seed=results.seed)
+    intervals["mean_speedup"] = mean_interval(results.by_task(speedups(results)))
     several = any(task.seed is not None for task in results.tasks)
     intervals["median_speedup"] = None if several else median_interval(speedups(results))
+    for name in _not_relied_on(results):
+        intervals[name] = None
     return {name: None if each is None else list(each) for name, each in intervals.items()}
 
 
-def _of_rate(results: StrategyResults, metric: Metric) -> Interval | None:
-    """Of a mean over tasks of yes or no, and over the seeds of a task."""
-    return clustered_rate(results.by_task([metric(replace(results, tasks=(task,))) or 0.0 for task in results.tasks]))
+def _not_relied_on(results: StrategyResults) -> list[str]:
+    """Means that one or two tasks carry, or that nothing was measured of: no interval of theirs holds."""
+    if METRICS["geomean_speedup"](results) is None:
+        return ["geomean_speedup", "mean_speedup", "median_speedup"]
+    carried = {
+        "geomean_speedup": carried_by(results.by_task([log(each) for each in speedups(results)])),
+        "mean_speedup": carried_by(results.by_task(speedups(results))),
+    }
+    return [name for name, places in carried.items() if places]
+
+
+def _warnings(results: StrategyResults) -> dict[str, str]:
+    """By metric, why its interval is missing or cannot be relied on."""
+    if METRICS["geomean_speedup"](results) is None:
+        return {}
+    tasks = list(dict.fromkeys(task.task for task in results.tasks))
+    values = {"geomean_speedup": [log(each) for each in speedups(results)], "mean_speedup": speedups(results)}
+    found = {}
+    for name, values_U in values.items():
+        carriers = [tasks[place] for place in carried_by(results.by_task(values_U))]
+        found[name] = warning_of(len(tasks), carriers)
+    return {name: warning for name, warning in found.items() if warning is not None}
+
+
+def _fixed(results: StrategyResults) -> dict[str, list[float] | None]:
+    """Intervals for these very tasks, from the spread between their seeds; None where there is one seed."""
+    found: dict[str, Interval | None] = {}
+    for name in ("fast_1", "fast_1_raw"):
+        verified = not name.endswith("_raw")
+        votes = [float(selection_is_fast(task.selection, 1.0, results.margin, verified)) for task in results.tasks]
+        found[name] = (
+            fixed_task_interval(results.seeds_by_task(votes)) if results.is_verifiable or not verified else None
+        )
+        rates = sample_rates(results, 1.0, verified=verified)
+        found[name.replace("fast_1", "fast_1_sample")] = fixed_task_interval(results.seeds_by_task(rates))
+    logs = fixed_task_interval(results.seeds_by_task([log(each) for each in speedups(results)]))
+    found["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
+    return {name: None if each is None else list(each) for name, each in found.items()}
+
+
+def _of_rate(results: StrategyResults, name: str) -> Interval | None:
+    """Of a mean over tasks of yes or no, and over the seeds of a task; None where it was not measured."""
+    if METRICS[name](results) is None:
+        return None
+    alone = [METRICS[name](replace(results, tasks=(task,))) for task in results.tasks]
+    # Alone, a task that was not judged has no rate of samples, and one whose choice was not timed again no verdict.
+    of_choice = name.startswith(("fast_", "solved")) and "_any" not in name
+    return clustered_rate(results.by_task([0.0 if each is None and of_choice else each for each in alone]))
 
 
 def _sharing(results_by_strategy: Mapping[StrategyOfRun, StrategyResults]) -> list[list[StrategyOfRun]]:
@@ -168,7 +223,11 @@ def _samples(
     adapted = group[0].adaptation_sha256 is not None
     return {
         "strategies": [strategy.name for strategy in group],
-        "k": max((len(task.samples) for task in results.tasks), default=0) if adapted else results.k,
+        "k": max((len(task.evaluations) for task in results.tasks), default=0),
+        "k_least": min((len(task.evaluations) for task in results.tasks if task.evaluations), default=0),
+        "k_asked": None if adapted else results.k,
+        "units": len(results.tasks),
+        "units_judged": sum(bool(task.evaluations) for task in results.tasks),
         "drawn": sum(len(task.samples) for task in results.tasks),
         "judged": sum(len(task.evaluations) for task in results.tasks),
         "outcomes": _outcomes(results),
@@ -177,7 +236,7 @@ def _samples(
         "cut_off": _cut_off(results),
         "only_trained_on": _only_trained_on(group[0], records) if adapted else None,
         "any_of_k": [] if adapted else _any_of_k(results),
-        "tasks": {task.unit: _samples_of_task(task, results.margin) for task in results.tasks},
+        "tasks": {task.unit: _samples_of_task(task, results.margin, results.is_verifiable) for task in results.tasks},
     }
 
 
@@ -192,14 +251,14 @@ def _only_trained_on(strategy: StrategyOfRun, records: RunRecords) -> dict[str, 
     }
 
 
-def _samples_of_task(task: TaskResults, margin: float) -> dict[str, Any]:
+def _samples_of_task(task: TaskResults, margin: float, verified: bool) -> dict[str, Any]:
     alone = StrategyResults(strategy="", k=0, tasks=(task,))
     return {
         "drawn": len(task.samples),
         "judged": len(task.evaluations),
         "outcomes": {name: n for name, n in _outcomes(alone).items() if n},
         "void": void_counts(alone),
-        "fast_1": task.n_fast(1.0, margin, verified=True),
+        "fast_1": task.n_fast(1.0, margin, verified=True) if verified else None,
         "fast_1_raw": task.n_fast(1.0, margin, verified=False),
     }
 
@@ -229,16 +288,17 @@ def _cut_off(results: StrategyResults) -> dict[str, int | None]:
 def _any_of_k(results: StrategyResults) -> list[dict[str, Any]]:
     """The scaling curve, exact over subsets, at powers of two up to the fewest candidates that a task has.
 
-    Tasks without any candidate count as 0 at every K.
+    Of the candidates that were judged; tasks without any say nothing.
     """
-    drawn = [len(task.samples) for task in results.tasks if task.samples]
-    largest = min(drawn, default=0)
+    judged = [task for task in results.tasks if task.evaluations]
+    largest = min((len(task.evaluations) for task in judged), default=0)
     sizes = [1 << power for power in range(largest.bit_length())]
 
     def success(k: int, verified: bool) -> float | None:
-        margin = results.margin
-        counts = [(len(task.samples), task.n_fast(1.0, margin, verified=verified)) for task in results.tasks]
-        return mean(any_success(n, f, k) if n else 0.0 for n, f in counts)
+        if verified and not results.is_verifiable:
+            return None
+        counts = [(len(task.evaluations), task.n_fast(1.0, results.margin, verified=verified)) for task in judged]
+        return mean(any_success(n, f, k) for n, f in counts)
 
     return [
         {
@@ -251,15 +311,18 @@ def _any_of_k(results: StrategyResults) -> list[dict[str, Any]]:
     ]
 
 
-def _null(nulls: Sequence[Evaluation] | None, margin: float) -> dict[str, Any] | None:
+def _null(records: RunRecords, margin: float) -> dict[str, Any] | None:
+    nulls = records.nulls
     if nulls is None:
         return None
     n = len(nulls)
     verified = sum(each.fast(1.0, margin) for each in nulls)
     raw = sum(each.fast_raw(1.0) for each in nulls)
-    interval = wilson(verified, n)
+    successes_T, trials_T = records.null_counts(lambda each: each.fast(1.0, margin))
+    interval = clustered_rate(successes_T, trials_T) if n else None
     return {
         "n": n,
+        "tasks": len(trials_T),
         "not_correct": sum(not each.correct for each in nulls),
         "fast_1": verified,
         "fast_1_raw": raw,

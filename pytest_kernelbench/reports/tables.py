@@ -176,7 +176,10 @@ def _selection(report: Report) -> Table | None:
         for group in report["analyses"]["selection"]
         for name, each in group["selectors"].items()
     ]
-    caption = f"Every selector replayed on the same candidates, by first timings; random ones exactly. {_on(report)}"
+    caption = (
+        "Every selector replayed on the same candidates, by first timings; random ones exactly, over distinct "
+        f"programs, or over draws where the name says so. {_on(report)}"
+    )
     head = ["selector", "fast_1 [95 %]", "raw", "geometric mean", "mean", "sd over seeds"]
     return Table(caption=caption, head=head, rows=rows)
 
@@ -185,36 +188,38 @@ def _comparisons(report: Report) -> Table | None:
     rows = []
     for group in report["analyses"]["selection"]:
         for each in group["comparisons"]:
-            rates, wilcoxon = each["verified"], each["wilcoxon"]
-            test, power = rates["sign"] or rates["chance"], rates["power"]
-            needed = power["tasks_for_80_percent"]
+            rates, logs, paper = each["verified"], each["log_speedup"], each["paper"]
             rows.append(
                 [
                     f"{each['selector']} - {each['control']}",
-                    _points(rates["difference"]["value"], rates["difference"]),
-                    f"{rates['cohens_h']:.2f}",
-                    _outcome(test),
-                    _p(test["p_two_sided"]),
-                    "-" if wilcoxon is None else _p(wilcoxon["p"]),
-                    as_percent(power["at_observed"]),
-                    "-" if needed is None else str(needed),
+                    str(each["tasks"]),
+                    "-" if rates["difference"] is None else _points(rates["difference"]["value"], rates["difference"]),
+                    _tested(rates["test"]),
+                    _times(logs["ratio"]),
+                    _tested(logs["test"]),
+                    "-" if rates["cohens_h"] is None else f"{rates['cohens_h']:.2f}",
+                    "-" if paper["wilcoxon"] is None else _p(paper["wilcoxon"]["p"]),
+                    _outcome(paper["sign"]),
+                    _p(paper["sign"]["p_two_sided"]),
                 ]
             )
     caption = (
-        "Selectors against their controls, by verified fast_1 in points, with Cohen's h. Against random choices: "
-        "successes and how many chance expects, tested exactly; else tasks won / lost / tied, by the sign test. "
-        "Wilcoxon's signed ranks of log speed-ups. Both two-sided, and no p adjusted for there being many: the one to "
-        "be believed is the one named before, surprisal-top3 - random-top3. Power in % of the exact test with these "
-        f"tasks, and tasks for 80 %. {_on(report)}"
+        "Selectors against their controls, over distinct programs unless -draws is said: verified fast_1 in points and "
+        "the ratio of speed-ups, each with the p of the randomisation test within tasks, two-sided. Beside them the "
+        "paper's: Cohen's h; Wilcoxon's signed ranks of log ratios, which assumes that they are symmetric around 0; "
+        "raw tasks won / lost / tied by the sign test, which assumes even bets. All are secondary but the primary "
+        f"comparison, and no p is adjusted for there being many. {_on(report)}"
     )
-    head = ["selector - control", "difference [95 %]", "h", "successes", "exact p", "Wilcoxon p", "power", "for 80 %"]
-    return Table(caption=caption, head=head, rows=rows)
+    head = ["selector - control", "tasks", "difference [95 %]", "p", "ratio [95 %]", "p", "h", "Wilcoxon p"]
+    return Table(caption=caption, head=[*head, "won / lost / tied", "sign p"], rows=rows)
+
+
+def _tested(test: Mapping[str, Any] | None) -> str:
+    return "-" if test is None else _p(test["p_two_sided"])
 
 
 def _outcome(test: Mapping[str, Any]) -> str:
-    if "wins" in test:
-        return f"{test['wins']} / {test['losses']} / {test['ties']}"
-    return f"{test['successes']} of {as_digits(test['expected'])}"
+    return f"{test['wins']} / {test['losses']} / {test['ties']}"
 
 
 def _quartiles(report: Report) -> Table | None:
@@ -261,7 +266,7 @@ def _correlation(report: Report) -> Table | None:
     caption = (
         "Spearman's rank correlation of log-probability and speed-up among correct candidates (p), with length held "
         "fixed, and of length and speed-up; pooled, where p takes candidates of one task for independent, and as the "
-        "mean within tasks [95 %]. Of the whole answer at temperature 1; code: of its code alone; tempered: at the "
+        "mean within tasks [95 %]. Of the answer at temperature 1; code: of its code alone; tempered: at the "
         f"temperature sampled at. {_on(report)}"
     )
     head = ["log-probability", "n", "pooled", "partial", "length", "within task", "within task, partial"]
@@ -273,7 +278,7 @@ def _regimes(report: Report) -> Table | None:
         [
             regime,
             str(each["tasks"]),
-            *(f"{as_percent(each['selectors'][name]['fast_1'])}" for name in REGIME_SELECTORS),
+            *(_percent_of(each["selectors"].get(name)) for name in REGIME_SELECTORS),
         ]
         for group in report["analyses"]["regimes"]
         for regime, each in group["regimes"].items()
@@ -285,18 +290,22 @@ def _regimes(report: Report) -> Table | None:
     return Table(caption=caption, head=["spread", "tasks", *REGIME_SELECTORS], rows=rows)
 
 
+def _percent_of(selector: Mapping[str, Any] | None) -> str:
+    return "-" if selector is None or selector["fast_1"] is None else as_percent(selector["fast_1"])
+
+
 REGIME_SELECTORS = ("oracle", "random", "surprisal", "surprisal-top3", "confidence", "confidence-top3")
 
 
 def _prefilter(report: Report) -> Table | None:
-    found = report["analyses"]["prefilter"]
+    found = [each for each in report["analyses"]["prefilter"] if each["unit"] == "program"]
     sizes = _powers(found, "m")
     rows = [
         [ranking, *_at(readings["verified"], group["m"], sizes)]
         for group in found
         for ranking, readings in group["success"].items()
     ]
-    caption = f"Evaluating only the first m candidates of a ranking: any verified fast one, in %. {_on(report)}"
+    caption = f"Evaluating only the first m distinct programs of a ranking: any verified fast one, in %. {_on(report)}"
     return Table(caption=caption, head=["ranking", *(f"m = {m}" for m in sizes)], rows=rows)
 
 
@@ -416,7 +425,7 @@ def _tasks(report: Report) -> Table | None:
             task, seed = report["units"][unit]["task"], report["units"][unit]["seed"]
             label = Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
             interval = None if row["low"] is None else (row["low"], row["high"])
-            correct = f"{row['correct']}/{row['drawn']}"
+            correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
             rows.append([f"{name}, {label}", correct, as_times(row["speedup"], interval), row["verdict"]])
     caption = f"Every choice. {_on(report)}"
     return Table(caption=caption, head=["strategy, task", "correct", "speed-up [95 %]", "verdict"], rows=rows)
@@ -460,7 +469,8 @@ def _powers(groups: Sequence[Mapping[str, Any]], axis: str) -> list[int]:
 
 def _at(curve: Mapping[str, Any], axis: Sequence[int], points: Sequence[int]) -> Iterator[str]:
     places = {point: place for place, point in enumerate(axis)}
-    return (as_percent(curve["value"][places[point]]) if point in places else "" for point in points)
+    shown = {point: curve["value"][places[point]] for point in points if point in places}
+    return ("" if point not in shown else "-" if shown[point] is None else as_percent(shown[point]) for point in points)
 
 
 def _point(curve: Mapping[str, Any], place: int) -> dict[str, Any] | None:

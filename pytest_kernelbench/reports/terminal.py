@@ -20,7 +20,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
     blocks = [
         _header(report, width),
         _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
-        _strategies(report),
+        _strategies(report, width),
         _fast_p(report),
         _cost(report, width),
         *(_samples(report, each, width) for each in report["samples"]),
@@ -45,7 +45,8 @@ def _header(report: dict[str, Any], width: int) -> list[str]:
         report["protocol"] and f"protocol {report['protocol']}",
         report["margin"] is not None and f"margin {100 * report['margin']:g} %",
     ]
-    lines = textwrap.wrap(", ".join(str(fact) for fact in facts if fact), width)
+    lines = textwrap.wrap(report["partial"], width, subsequent_indent="  ") if report["partial"] else []
+    lines += textwrap.wrap(", ".join(str(fact) for fact in facts if fact), width)
     return lines + (textwrap.wrap(report["policy_label"], width) if report["policy_label"] else [])
 
 
@@ -122,7 +123,7 @@ def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _choice(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    correct = f"{row['correct']}/{row['drawn']}"
+    correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
     if row["index"] is None:
         return correct, "-", "-", "-", row["verdict"]
     speedup = _speedup(row) + ("*" if _first_only(row) else "")
@@ -154,7 +155,7 @@ def _line(first: str, cells: Sequence[str], widths: Sequence[int], first_width: 
     return GAP.join([first.ljust(first_width), *numbers, *words])
 
 
-def _strategies(report: dict[str, Any]) -> list[str]:
+def _strategies(report: dict[str, Any], width: int) -> list[str]:
     table = [["strategy", "fast_1 [95 %]", "raw", "geomean [95 %]", "median", "mean", "kept"]]
     for name, each in report["strategies"].items():
         metrics, intervals = each["metrics"], each["intervals"]
@@ -171,7 +172,22 @@ def _strategies(report: dict[str, Any]) -> list[str]:
         )
     if len(table) == 1:
         return []
-    return [*_table(table), "kept: of the first timing's speed-up, when the chosen were timed again"]
+    told = [
+        part for line in _warnings(report["strategies"]) for part in textwrap.wrap(line, width, subsequent_indent="  ")
+    ]
+    return [*_table(table), "kept: of the first timing's speed-up, when the chosen were timed again", *told]
+
+
+def _warnings(strategies: dict[str, Any]) -> list[str]:
+    """A line for each reason not to rely on the interval of a geometric mean, with the strategies it holds for."""
+    named: dict[str, list[str]] = {}
+    for name, each in strategies.items():
+        if (warning := each["warnings"].get("geomean_speedup")) is not None:
+            named.setdefault(warning, []).append(name)
+    whose = {
+        warning: "" if len(names) == len(strategies) else f" of {', '.join(names)}" for warning, names in named.items()
+    }
+    return [f"geomean{whose[warning]}: {warning}" for warning in named]
 
 
 def _fast_p(report: dict[str, Any]) -> list[str]:
@@ -219,7 +235,7 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     of = "" if len(report["samples"]) == 1 else f" ({', '.join(names)})"
     drawn = samples["drawn"]
     lines = textwrap.wrap(
-        f"samples{of}: {drawn} drawn, {samples['judged']} judged, "
+        f"samples{of}: {drawn} drawn, {samples['judged']} judged{_on_some(samples)}, "
         f"correct {as_rate(metrics['correct'], intervals['correct'])}, "
         f"any correct {as_rate(metrics['any_correct'])} of tasks",
         width,
@@ -231,7 +247,8 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
             f"beside them, to train on {_counted(len(other['units']), 'other task')}: "
             f"{other['drawn']} drawn, {other['judged']} judged"
         )
-    table = [["fast_1", "per sample [95 %]", f"any of {samples['k']} [95 %]"]]
+    k, least = samples["k"], samples["k_least"]
+    table = [["fast_1", "per sample [95 %]", f"any of {k if k == least else f'{least} to {k}'} [95 %]"]]
     for label, reading in (("verified", ""), ("raw", "_raw")):
         row = [f"fast_1_{of}{reading}" for of in ("sample", "any")]
         table.append([label, *(as_rate(metrics[name], intervals[name]) for name in row)])
@@ -262,6 +279,11 @@ def _lost(samples: dict[str, Any], width: int) -> list[str]:
         at = f" at {cut_off['at']} tokens" if cut_off["at"] else ""
         lines.append(f"cut off{at}: {cut_off['n']} of {samples['drawn']} answers; a larger max_tokens may help")
     return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+
+
+def _on_some(samples: dict[str, Any]) -> str:
+    """Rates of samples are over the tasks that have any judged ones."""
+    return "" if samples["units_judged"] == samples["units"] else f" on {samples['units_judged']} of {samples['units']}"
 
 
 def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> list[str]:

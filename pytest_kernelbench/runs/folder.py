@@ -69,11 +69,11 @@ class Probed(NamedTuple):
 class RunRecords:
     """One run, or several merged. ``notes`` are lines for people about what was left out while reading.
 
-    ``tasks`` names the units, every one of which is in every denominator: ids of tasks, or where runs of several
-    seeds were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
+    ``tasks`` names the units, every one of which is in every denominator: ids of tasks, or where runs of several seeds
+    were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
-    itself; ``confirmations`` the second timings of chosen candidates; ``probes`` rollouts of step 0 scored under later
-    weights. Of several rows with one key the last counts: a resumed run appends.
+    itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates; ``probes``
+    rollouts of step 0 scored under later weights. Of several rows with one key the last counts: a resumed run appends.
     """
 
     options: Mapping[str, Any]
@@ -83,6 +83,7 @@ class RunRecords:
     evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     selections: Mapping[tuple[str, str], Selection] = field(default_factory=dict)
     nulls: tuple[Evaluation, ...] | None = None
+    null_tasks: tuple[str | None, ...] = ()
     confirmations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     adaptation: Mapping[StepKey, AdaptationStep] = field(default_factory=dict)
     probes: Mapping[ProbeKey, Probed] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class RunRecords:
             return list(_rows(folder / name, parse, notes))
 
         null_was_asked = (folder / "null.jsonl").exists()
+        nulls = rows("null.jsonl", lambda row: (row.get("task"), Evaluation.from_json(row)))
         return cls(
             options=options,
             tasks=tuple(dict.fromkeys(collected)),
@@ -117,12 +119,25 @@ class RunRecords:
             completions=dict(rows("completions.jsonl", _completion)),
             evaluations=dict(rows("evaluations.jsonl", _evaluation)),
             selections=dict(rows("selections.jsonl", _selection)),
-            nulls=tuple(rows("null.jsonl", Evaluation.from_json)) if null_was_asked else None,
+            nulls=tuple(evaluation for _, evaluation in nulls) if null_was_asked else None,
+            null_tasks=tuple(task for task, _ in nulls),
             confirmations=dict(rows("confirmations.jsonl", _evaluation)),
             adaptation=dict(rows("adaptation.jsonl", partial(_step, int(options.get("seed") or 0)))),
             probes=dict(rows("probes.jsonl", partial(_probed, int(options.get("seed") or 0)))),
             notes=tuple(notes),
         )
+
+    def null_counts(self, counts: Callable[[Evaluation], bool]) -> tuple[list[int], list[int]]:
+        """For each task, how many of its timings of the reference against itself count, and of how many.
+
+        Those of several seeds are of one reference, and no independent trials.
+        """
+        nulls = self.nulls or ()
+        tasks = self.null_tasks if len(self.null_tasks) == len(nulls) else (None,) * len(nulls)
+        found: dict[object, list[bool]] = {}
+        for place, (task, each) in enumerate(zip(tasks, nulls, strict=True)):
+            found.setdefault(place if task is None else task, []).append(counts(each))
+        return [sum(each) for each in found.values()], [len(each) for each in found.values()]
 
     @property
     def seed(self) -> int:

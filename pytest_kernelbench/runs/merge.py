@@ -42,6 +42,7 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
     records = list(parts.values())
     mixed = _mixed(records)
     nulls = [run.nulls for run in records if run.nulls is not None]
+    null_tasks = [task for run in records for task in _null_tasks(run)]
     return RunRecords(
         options={**first.options, **_agreed(records), **mixed, "seconds": _total_seconds(records)},
         tasks=tuple(sorted(owner, key=natural)),
@@ -50,6 +51,7 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
         evaluations=_joined([run.evaluations for run in records]),
         selections=_joined([run.selections for run in records]),
         nulls=tuple(row for rows in nulls for row in rows) if nulls else None,
+        null_tasks=tuple(null_tasks),
         confirmations=_joined([run.confirmations for run in records]),
         adaptation=_joined([run.adaptation for run in records]),
         probes=_joined([run.probes for run in records]),
@@ -60,6 +62,11 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
             *(_missing_seeds(records) if several_seeds else ()),
         ),
     )
+
+
+def _null_tasks(run: RunRecords) -> tuple[str | None, ...]:
+    nulls = run.nulls or ()
+    return run.null_tasks if len(run.null_tasks) == len(nulls) else (None,) * len(nulls)
 
 
 def check_comparable(runs: Mapping[str, RunRecords], *, mix: bool, keys: Sequence[str] = MIXABLE) -> None:

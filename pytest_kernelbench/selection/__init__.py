@@ -29,11 +29,14 @@ __all__ = ["RANKINGS", "Choice", "Ranking", "Sees", "Visible", "select"]
 def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int) -> Choice:
     """Choose among the candidates of one task; ``Choice.index`` is None where none of them is correct.
 
-    Equal scores are decided by the lower index. Two candidates with the same text are two candidates, as in
-    the paper. Those whose log-probability is needed and not known are not ranked: ``Choice.unranked``.
+    Equal scores are decided by the lower index. Of candidates with the same source the first stands for all, unless
+    ``settings.distinct`` is false: how often a program was drawn changes neither its score nor its place. Those whose
+    log-probability is needed and not known are not ranked, ``Choice.unranked``, unless another with the same source is.
     """
     by_index = {judged.candidate.index: judged for judged in group if judged.evaluation.correct}
     correct = [by_index[index] for index in sorted(by_index)]
+    if settings.distinct:
+        correct = _programs(correct, settings)
     by = RANKINGS[settings.by]
     unranked: list[int] = []
     if by.sees is Sees.LOGPROBS:
@@ -49,3 +52,15 @@ def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int) -
         considered=tuple(considered),
         unranked=tuple(unranked),
     )
+
+
+def _programs(correct: Sequence[Judged], settings: SelectionSettings) -> list[Judged]:
+    """The first candidate of each source, the first with a log-probability where there is one, in order of index."""
+    found: dict[object, Judged] = {}
+    for judged in correct:
+        source = judged.evaluation.source_sha256
+        program = ("index", judged.candidate.index) if source is None else source
+        known = found.setdefault(program, judged)
+        if logprob_of(known, settings) is None and logprob_of(judged, settings) is not None:
+            found[program] = judged
+    return sorted(found.values(), key=lambda judged: judged.candidate.index)

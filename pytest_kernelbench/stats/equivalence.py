@@ -97,20 +97,3 @@ def equivalent_k_interval(
     tail = bootstrap_tail(tasks, confidence)
     low, high = numpy.quantile(found_R, [tail, 1 - tail], method="inverted_cdf")  # no mean of a number and infinity
     return Interval(float(low), float(high))
-
-
-@lru_cache(maxsize=1024)
-def _curve(n: int, f: int) -> NDArray[numpy.float64]:
-    """Success from K = 0 on, at ``UNDER_ONE`` points up to 1 and at every whole K."""
-    import numpy
-
-    under_one = [_continued_success(n, f, place / UNDER_ONE) for place in range(UNDER_ONE)]
-    return numpy.concatenate([under_one, any_success_curve(n, f)])
-
-
-def _continued_success(n: int, f: int, k: float) -> float:
-    if f == 0:
-        return 0.0
-    if k >= n - f + 1:
-        return 1.0
-    return 1 - exp(lgamma(n - f + 1) - lgamma(n - f - k + 1) + lgamma(n - k + 1) - lgamma(n + 1))

@@ -101,7 +101,14 @@ def first_of_subset_weights(n: int) -> Curve:
 
 @lru_cache(maxsize=64)
 def _tables(n: int) -> tuple[Any, Any]:
-    """The logarithm of a binomial of numbers up to n (-inf where it is 0), and K = 1 ... n."""
+    """``log_comb_up_to(n)``, and K = 1 ... n."""
+    import numpy
+
+    return log_comb_up_to(n), numpy.arange(1, n + 1)
+
+
+def log_comb_up_to(n: int) -> Any:
+    """The logarithm of a binomial of numbers up to n, -inf where it is 0."""
     import numpy
     from scipy.special import gammaln
 
@@ -114,4 +121,4 @@ def _tables(n: int) -> tuple[Any, Any]:
         logarithm = log_factorial[of] - log_factorial[taken] - log_factorial[of - taken]
         return numpy.where(possible, logarithm, -numpy.inf)
 
-    return log_comb, numpy.arange(1, n + 1)
+    return log_comb

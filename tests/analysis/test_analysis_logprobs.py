@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_up_study import MARGIN, Drawn, records_of, study_of
 
 from pytest_kernelbench.analysis import ANALYSES, Study
+from pytest_kernelbench.analysis.prefilter import crossover
 from pytest_kernelbench.analysis.quartiles import quartile_of_rank
 from pytest_kernelbench.analysis.regimes import regime
 from pytest_kernelbench.stats import clustered_rate
@@ -36,7 +37,8 @@ def test_candidates_without_log_probabilities_have_no_such_analysis(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_of_one_candidate_is_no_error(name):
-    assert len(ANALYSES[name](study_of({"level1/1_x": [Drawn(2.0)], "level1/2_y": []}))) == 1
+    found = ANALYSES[name](study_of({"level1/1_x": [Drawn(2.0)], "level1/2_y": []}))
+    assert len(found) == (2 if name == "prefilter" else 1)
 
 
 @given(st.integers(0, 50))
@@ -123,7 +125,7 @@ def test_code_is_told_from_talk_where_completions_say_which_tokens_it_is():
     assert found["pooled"]["sum"]["rho"] == pytest.approx(-1.0)
     assert found["code"]["sum"]["rho"] == found["code"]["mean"]["rho"] == pytest.approx(1.0)
     assert found["code"]["sum"]["n"] == 4
-    assert found["code"]["sum"]["whole_rho"]["value"] == pytest.approx(-1.0)
+    assert found["code"]["sum"]["answer_rho"]["value"] == pytest.approx(-1.0)
 
 
 def test_the_temperature_sampled_at_may_rank_otherwise_than_temperature_1():
@@ -157,7 +159,8 @@ def test_a_task_s_spread_is_over_all_its_candidates_and_selectors_are_judged_by_
 @settings(deadline=None, max_examples=40)
 @given(st.lists(candidates, min_size=1, max_size=6))
 def test_the_prefilter_evaluates_the_first_m_and_random_is_the_mean_over_all_m_subsets(group):
-    found = analysis_of("prefilter", {"level1/1_x": group})
+    found, by_draw = ANALYSES["prefilter"](study_of({"level1/1_x": group}))
+    assert found["unit"] == "program" and by_draw["success"] == found["success"]  # each was drawn once
     fast = [each.speedup is not None and each.speedup * 0.999 > 1 + MARGIN for each in group]
     ranked = sorted(range(len(group)), key=lambda place: group[place].sum_logprob / group[place].n_tokens)
     for m in found["m"]:
@@ -171,6 +174,19 @@ def test_the_prefilter_evaluates_the_first_m_and_random_is_the_mean_over_all_m_s
 
 def test_incorrect_candidates_take_places_in_the_prefilter():
     group = [Drawn(None, -9.0), Drawn(2.0, -8.0), Drawn(0.5, -1.0)]
-    found = analysis_of("prefilter", {"level1/1_x": group})
+    found, _ = ANALYSES["prefilter"](study_of({"level1/1_x": group}))
     assert found["success"]["surprisal-sum"]["verified"]["value"] == [0.0, 1.0, 1.0]
     assert found["success"]["confidence-sum"]["verified"]["value"] == [0.0, 1.0, 1.0]
+
+
+def test_the_prefilter_evaluates_a_program_once_however_often_it_was_drawn():
+    group = [Drawn(0.5, -9.0, source="slow")] * 3 + [Drawn(2.0, -1.0, source="fast")]
+    programs, draws = ANALYSES["prefilter"](study_of({"level1/1_x": group}))
+    assert programs["success"]["surprisal"]["verified"]["value"] == [0.0, 1.0]
+    assert draws["success"]["surprisal"]["verified"]["value"] == [0.0, 0.0, 0.0, 1.0]
+    assert programs["success"]["random"]["verified"]["value"] == [0.5, 1.0]
+
+
+def test_the_crossover_is_the_m_from_which_a_ranking_stays_ahead():
+    assert crossover([-0.2, 0.1, -0.1, 0.0, 0.2, 0.0]) == 4
+    assert crossover([0.1, 0.0]) == 1 and crossover([-0.1, -0.1, 0.0]) is None and crossover([None, None]) is None

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 from statistics import mean
 
@@ -5,12 +6,13 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_study import MARGIN, Drawn, study_of
+from made_up_study import MARGIN, Drawn, records_of, study_of
 
-from pytest_kernelbench.analysis import ANALYSES
+from pytest_kernelbench.analysis import ANALYSES, Study
 from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent, saturation_k
+from pytest_kernelbench.records import Candidate, Judged
 from pytest_kernelbench.selection import select
-from pytest_kernelbench.stats import clustered_rate, wilson
+from pytest_kernelbench.stats import clopper_pearson, clustered_rate
 from pytest_kernelbench.strategy import SelectionSettings
 
 SETTINGS = {
@@ -34,12 +36,23 @@ def scaling_of(tasks, **more):
     return found
 
 
+# The same program has the same speed-up; its answers the same log-probability, for a curve takes that of the first.
+programs = st.builds(
+    lambda number: Drawn((None, 0.5, 1.5, 3.0)[number], (-3.0, -2.0, -1.0, -2.5)[number], 5, f"program {number}"),
+    st.integers(0, 3),
+)
+
+
 @settings(deadline=None, max_examples=30)
-@given(st.lists(candidates, min_size=1, max_size=6))
+@given(st.lists(candidates | programs, min_size=1, max_size=6))
 def test_every_curve_is_the_mean_over_all_subsets_of_what_the_selector_itself_takes(group):
     study = study_of({"level1/1_x": group})
     (found,) = ANALYSES["scaling"](study)
     ((unit,),) = [each.units for each in study.groups]
+    judged = [
+        Judged(candidate=Candidate(completion=each.completion, source=None), evaluation=each.evaluation)
+        for each in unit.results.samples
+    ]
     for rule, selector in SETTINGS.items():
         for k in range(1, len(group) + 1):
             taken = [
@@ -51,7 +64,7 @@ def test_every_curve_is_the_mean_over_all_subsets_of_what_the_selector_itself_ta
                     ),
                     None,
                 )
-                for subset in combinations(unit.judged(), k)
+                for subset in combinations(judged, k)
             ]
             verified = mean(float(each is not None and each.fast(margin=MARGIN)) for each in taken)
             raw = mean(float(each is not None and each.fast_raw()) for each in taken)
@@ -67,13 +80,34 @@ def test_a_curve_has_a_value_for_every_k_and_an_interval_over_tasks():
     assert found["k"] == [1, 2] and found["tasks"] == 2
     curve = found["success"]["any"]["verified"]
     assert curve["value"] == [0.25, 0.5]
-    assert list(zip(curve["low"], curve["high"], strict=True)) == [clustered_rate([0.5, 0.0]), wilson(1, 2)]
+    assert list(zip(curve["low"], curve["high"], strict=True)) == [clustered_rate([0.5, 0.0]), clopper_pearson(1, 2)]
 
 
-def test_a_task_without_candidates_counts_as_never_solved():
+def test_a_task_without_candidates_says_nothing_and_is_counted():
     found = scaling_of({"level1/1_x": [Drawn(2.0)], "level1/2_y": []})
-    assert found["success"]["any"]["raw"]["value"] == [0.5]
-    assert found["equivalent_k"]["any"]["raw"]["refusal"] == "tasks without candidates have no curve"
+    assert found["success"]["any"]["raw"]["value"] == [1.0]
+    assert found["of"]["units"] == 2 and found["of"]["units_in_curves"] == 1
+    nothing = study_of({"level1/1_x": []})
+    assert ANALYSES["scaling"](nothing) == []
+
+
+def test_a_task_that_the_run_was_killed_at_does_not_cut_the_curves_of_the_others_short():
+    found = scaling_of({"level1/1_x": [Drawn(2.0)] * 8, "level1/2_y": [Drawn(0.5)] * 3})
+    assert found["k"][-1] == 8 and found["of"]["units_in_curves"] == 1 and found["of"]["judged"] == 11
+
+
+def test_without_intervals_nothing_is_verified_and_raw_is_what_it_is():
+    records = records_of({"level1/1_x": [Drawn(2.5), Drawn(2.5)]})
+    plain = {key: replace(each, speedup_low=None, speedup_high=None) for key, each in records.evaluations.items()}
+    for name, analyse in ANALYSES.items():
+        found = analyse(Study.of(replace(records, evaluations=plain)))
+        if name == "scaling":
+            assert found[0]["success"]["any"]["verified"]["value"] == [None, None]
+            assert found[0]["success"]["any"]["raw"]["value"] == [1.0, 1.0]
+            assert found[0]["saturation_k"]["any"]["verified"] is None
+        if name == "selection":
+            assert found[0]["selectors"]["oracle"]["fast_1"] is None
+            assert found[0]["selectors"]["oracle"]["fast_1_raw"]["value"] == 1.0
 
 
 def test_without_log_probabilities_only_any_and_random_are_left():

@@ -22,7 +22,8 @@ level1/4   faster  0.54x  1.10x  2.04x [1.99, 2.09]  correct -> fast
 level1/5   same    0.97x  0.97x  1.00x [0.97, 1.03]  correct
 level1/12  same    16.3x  16.3x  1.00x [0.98, 1.02]  fast
 level1/14  same    0.62x  0.62x  1.00x [0.99, 1.01]  correct
-fast_1 20 % -> 40 %, a difference of +20 [0, +80] points; geometric mean of B / A 1.15x [1.00, 1.77]
+fast_1 20 % -> 40 %, a difference of +20 [-36, +100] points; geometric mean of B / A 1.15x (level1/4
+of 5 tasks carries this mean: no interval holds)
 
 note: policy: tiny and other
 note: surprisal: its settings differ

@@ -109,7 +109,7 @@ def test_a_figure_without_data_is_not_drawn_and_the_reason_is_said(tmp_path):
     (folder / "completions.jsonl").unlink()
     absent = draw_figures(report_of(folder)).absent
     assert absent == {
-        "prefilter": "it takes two candidates of every task with log-probabilities",
+        "prefilter": "it takes two programs of every task with log-probabilities",
         "regimes": "no candidate has log-probabilities",
         "trajectory": "no strategy adapted the policy",
         "rho_trajectory": "no step of an adaptation has rollouts whose surprisal and speed-up are known",

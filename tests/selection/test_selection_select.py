@@ -14,12 +14,14 @@ from pytest_kernelbench.strategy import SelectionSettings
 TASK = "level1/19_ReLU"
 
 
-def judged(index: int, speedup: float | None, logprob: float | None = None, n_tokens: int = 1) -> Judged:
+def judged(
+    index: int, speedup: float | None, logprob: float | None = None, n_tokens: int = 1, source: str | None = None
+) -> Judged:
     """A candidate; one without a speed-up is incorrect. ``logprob`` is the mean over its tokens."""
     total = None if logprob is None else logprob * n_tokens
     completion = Completion(task=TASK, index=index, text="", policy="p", sum_logprob=total, n_tokens=n_tokens)
     outcome = Outcome.INCORRECT if speedup is None else Outcome.CORRECT
-    evaluation = Evaluation(source_sha256=None, outcome=outcome, speedup=speedup)
+    evaluation = Evaluation(source_sha256=source, outcome=outcome, speedup=speedup)
     return Judged(candidate=Candidate(completion=completion, source=""), evaluation=evaluation)
 
 
@@ -78,9 +80,27 @@ def test_a_correct_candidate_that_was_not_timed_comes_last():
     assert choose([untimed, judged(1, 0.1)], by="fastest").index == 1
 
 
-def test_duplicates_fill_the_shortlist_as_candidates_do_in_the_paper():
-    group = [judged(0, 1.0, -5.0), judged(1, 1.0, -5.0), judged(2, 1.0, -5.0), judged(3, 9.0, -1.0)]
-    assert choose(group, by="surprisal", top=3) == Choice(index=0, considered=(0, 1, 2))
+OFTEN = [judged(index, 1.0, -5.0, source="often") for index in range(3)]
+
+
+def test_top_3_looks_at_three_programs_however_often_each_was_drawn():
+    group = [*OFTEN, judged(3, 9.0, -1.0, source="rare")]
+    for by in ("surprisal", "confidence", "random"):
+        choice = choose(group, by=by, top=3)
+        assert choice.index == 3 and sorted(choice.considered) == [0, 3]
+
+
+def test_duplicates_fill_the_shortlist_as_candidates_do_in_the_paper_where_that_is_asked_for():
+    group = [*OFTEN, judged(3, 9.0, -1.0, source="rare")]
+    assert choose(group, by="surprisal", top=3, distinct=False) == Choice(index=0, considered=(0, 1, 2))
+
+
+def test_a_program_has_the_score_of_its_first_answer_whatever_is_drawn_later():
+    first = [judged(0, 1.0, -2.0, source="a"), judged(1, 1.5, -3.0, source="b")]
+    assert choose(first, by="surprisal").index == 1
+    assert choose([*first, judged(2, 1.0, -9.0, source="a")], by="surprisal").index == 1
+    unscored = [judged(0, 1.0, None, source="a"), judged(1, 1.5, -3.0, source="b"), judged(2, 1.0, -9.0, source="a")]
+    assert choose(unscored, by="surprisal") == Choice(index=2, considered=(2,))
 
 
 def test_timings_do_not_sway_a_ranking_that_may_not_see_them():

@@ -1,106 +1,132 @@
 from itertools import product
-from math import comb, isclose, sqrt
+from math import comb, sqrt
 
 import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, t
+from scipy.stats import beta, binomtest, norm, t
 
 from pytest_kernelbench.stats import (
-    clustered_band,
-    clustered_bootstrap,
+    FEW,
+    carried_by,
+    clopper_pearson,
     clustered_rate,
     clustered_rate_band,
+    fixed_task_interval,
+    mean_band,
+    mean_interval,
     median_interval,
-    wilson,
 )
 
 
 @given(st.integers(1, 200), st.data())
-def test_wilson_s_interval_holds_the_rate_and_lies_in_the_unit_interval(n, data):
+def test_the_exact_interval_holds_the_rate_and_lies_in_the_unit_interval(n, data):
     successes = data.draw(st.integers(0, n))
-    low, high = wilson(successes, n)
+    low, high = clopper_pearson(successes, n)
     assert 0 <= low <= successes / n <= high <= 1
     assert low < high
 
 
-def test_wilson_s_interval_agrees_with_scipy_s():
-    # scipy.stats.binomtest(7, 20).proportion_ci(method="wilson")
-    low, high = wilson(7, 20)
-    assert isclose(low, 0.1811918241010821) and isclose(high, 0.5671457233147637)
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.data())
+def test_the_exact_interval_is_scipy_s(n, data):
+    successes = data.draw(st.integers(0, n))
+    assert clopper_pearson(successes, n) == pytest.approx(binomtest(successes, n).proportion_ci(method="exact"))
 
 
-def test_no_failure_in_five_tasks_is_not_certainty():
-    low, high = wilson(5, 5)
-    assert round(low, 2) == 0.57 and high == 1.0
-
-
-def test_wilson_s_interval_covers_a_rate_about_as_often_as_it_says():
-    n, rate = 20, 0.3
-    inside = [successes for successes in range(n + 1) if wilson(successes, n).low <= rate <= wilson(successes, n).high]
-    coverage = sum(comb(n, successes) * rate**successes * (1 - rate) ** (n - successes) for successes in inside)
-    assert 0.93 < coverage < 0.99
+@given(st.sampled_from([5, 10, 20, 60]), st.floats(0.001, 0.999))
+def test_the_exact_interval_holds_a_rate_at_least_as_often_as_it_says(n, rate):
+    """Wilson's holds 3 in 100 in 86 % of studies."""
+    held = [s for s in range(n + 1) if clopper_pearson(s, n).low <= rate <= clopper_pearson(s, n).high]
+    assert sum(comb(n, s) * rate**s * (1 - rate) ** (n - s) for s in held) >= 0.95 - 1e-9
 
 
 def test_a_rate_of_no_trials_has_no_interval():
-    assert wilson(0, 0) is None
+    assert clopper_pearson(0, 0) is None
 
 
 def test_more_successes_than_trials_are_refused():
     with pytest.raises(ValueError, match=r"^6 successes in 5 trials$"):
-        wilson(6, 5)
+        clopper_pearson(6, 5)
 
 
-def test_the_bootstrap_is_repeatable_by_its_seed():
-    values = [i**0.5 for i in range(30)]
-    assert clustered_bootstrap(values, seed=1) == clustered_bootstrap(values, seed=1)
-    assert clustered_bootstrap(values, seed=1) != clustered_bootstrap(values, seed=2)
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=30, unique=True))
+def test_the_interval_of_a_mean_holds_it_and_student_s_interval(values):
+    if max(values) - min(values) < 1e-6:
+        return
+    low, high = mean_interval(values)
+    student = t.interval(0.95, len(values) - 1, numpy.mean(values), numpy.std(values, ddof=1) / sqrt(len(values)))
+    assert low <= student[0] + 1e-9 and student[1] - 1e-9 <= high
 
 
-@given(st.lists(st.floats(-10, 10), min_size=2, max_size=8, unique=True))
-def test_the_bootstrap_interval_lies_within_the_tasks_values(values):
-    low, high = clustered_bootstrap(values, seed=0, resamples=50)
-    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+@given(st.lists(st.floats(-10, 10), min_size=3, max_size=30, unique=True))
+def test_hall_s_transformation_is_undone_at_the_end_that_skewness_moves(values):
+    """An end beyond Student's solves g(w) = +-t / sqrt(n), with w the mean's distance from it in standard
+    deviations.
+    """
+    if max(values) - min(values) < 1e-3:
+        return
+    n, mean, sd = len(values), numpy.mean(values), numpy.std(values, ddof=1)
+    skew = numpy.mean((values - mean) ** 3) / numpy.std(values) ** 3
+    quantile = t.ppf(0.975, n - 1) / sqrt(n)
+    for end, sign in zip(mean_interval(values), (1, -1), strict=True):
+        w = (mean - end) / sd
+        transformed = w + skew * w**2 / 3 + skew**2 * w**3 / 27 + skew / (6 * n)
+        assert w * sign == pytest.approx(quantile, rel=1e-4) or transformed == pytest.approx(sign * quantile, rel=1e-4)
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.integers(-5, 5), min_size=4, max_size=5, unique=True))
-def test_the_bootstrap_leaves_out_as_much_of_all_resamples_as_it_should(values):
-    """Of the T^T equally likely resamples; Student's t moves the percentiles of so few tasks far out."""
-    means = [sum(drawn) / len(drawn) for drawn in product(values, repeat=len(values))]
-    low, high = clustered_bootstrap(values, seed=0, resamples=40_000, confidence=0.5)
-    tasks = len(values)
-    tail = norm.cdf(-sqrt(tasks / (tasks - 1)) * t.ppf(0.75, tasks - 1))
-    for beyond, within in (
-        (sum(mean < low - 1e-9 for mean in means), sum(mean <= low + 1e-9 for mean in means)),
-        (sum(mean > high + 1e-9 for mean in means), sum(mean >= high - 1e-9 for mean in means)),
-    ):
-        assert beyond / len(means) <= tail + 0.01 and within / len(means) >= tail - 0.01
-
-
-def test_the_bootstrap_of_many_tasks_is_near_the_normal_interval():
-    values = [i % 2 for i in range(400)]
-    low, high = clustered_bootstrap(values, seed=0)
+def test_the_interval_of_many_even_tasks_is_near_the_normal_interval():
+    low, high = mean_interval([i % 2 for i in range(400)])
     assert abs(low - (0.5 - 1.96 * 0.025)) < 0.01 and abs(high - (0.5 + 1.96 * 0.025)) < 0.01
 
 
+def test_values_that_differ_by_rounding_agree():
+    values = numpy.array([[0.1 + 0.2, 0.0], [0.3, 1e-16], [0.3, -1e-16]])
+    low, high = mean_band(values)
+    assert numpy.isnan(low).all() and numpy.isnan(high).all()
+    assert carried_by(values[:, 0].tolist()) == ()
+
+
+def test_one_or_two_tasks_that_carry_a_mean_are_named():
+    assert carried_by([0.01, -0.02, 2.4, 0.0, 0.01]) == (2,)
+    assert set(carried_by([0.01, -0.02, 2.4, 0.0, 0.01, 2.5, 0.03, 0.0])) == {2, 5}
+    assert carried_by([0.1, 0.5, 0.9, -0.3, 0.2, 0.4]) == () and carried_by([0.0, 5.0]) == ()
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=4), min_size=1, max_size=5))
+def test_for_these_very_tasks_only_the_spread_between_seeds_counts(values):
+    found = fixed_task_interval(values)
+    if found is None:
+        return
+    moved = [[each + place for each in of_task] for place, of_task in enumerate(values)]
+    assert fixed_task_interval(moved) == pytest.approx([end + (len(values) - 1) / 2 for end in found])
+    if len(values) == 1:
+        mean, sd, n = numpy.mean(values[0]), numpy.std(values[0], ddof=1), len(values[0])
+        assert found == pytest.approx(t.interval(0.95, n - 1, mean, sd / sqrt(n)))
+
+
+def test_one_seed_says_nothing_of_other_seeds():
+    assert fixed_task_interval([[0.5, 0.7], [0.2]]) is None and fixed_task_interval([]) is None
+    assert fixed_task_interval([[0.5, 0.5, 0.5], [0.2, 0.2]]) is None
+
+
 def test_one_task_says_nothing_about_the_spread_between_tasks():
-    assert clustered_bootstrap([0.4], seed=0) is None and clustered_bootstrap([], seed=0) is None
+    assert mean_interval([0.4]) is None and mean_interval([]) is None
     assert clustered_rate([0.4]) is None and clustered_rate([]) is None
-    assert clustered_rate([1.0]) == wilson(1, 1)
+    assert clustered_rate([1.0]) == clopper_pearson(1, 1)
 
 
 def test_tasks_that_agree_say_nothing_about_how_others_would_differ():
-    assert clustered_bootstrap([0.2, 0.2, 0.2], seed=0) is None
-    assert clustered_rate([0.0] * 20) == pytest.approx(wilson(0, 20))
-    assert clustered_rate([1.0] * 20) == pytest.approx(wilson(20, 20))
-    assert clustered_rate([1e-6] * 20) == pytest.approx(wilson(0, 20), abs=1e-3)
+    assert mean_interval([0.2, 0.2, 0.2]) is None
+    assert clustered_rate([0.0] * 20) == pytest.approx(clopper_pearson(0, 20))
+    assert clustered_rate([1.0] * 20) == pytest.approx(clopper_pearson(20, 20))
+    assert clustered_rate([1e-6] * 20) == pytest.approx(clopper_pearson(0, 20), abs=1e-3)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_tasks_that_say_yes_or_no_have_wilson_s_own_interval(votes):
-    assert clustered_rate(votes) == pytest.approx(wilson(sum(votes), len(votes)))
+def test_tasks_that_say_yes_or_no_have_the_exact_interval(votes):
+    assert clustered_rate(votes) == pytest.approx(clopper_pearson(sum(votes), len(votes)))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
@@ -115,7 +141,7 @@ counts = st.lists(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n
 
 @given(counts)
 def test_trials_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(counts):
-    """Both ends solve Wilson's equation for the moderated variance of a ratio over tasks."""
+    """Both ends are Clopper and Pearson's for the moderated variance of a ratio over tasks."""
     successes, trials = zip(*counts, strict=True)
     rate, tasks = sum(successes) / sum(trials), len(counts)
     if rate in (0, 1) or all(n == 1 for n in trials):
@@ -124,9 +150,10 @@ def test_trials_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(cou
     found = tasks / (tasks - 1) * sum((good - rate * n) ** 2 for good, n in counts) / sum(trials) ** 2
     prior = 0.5 / (alike * rate * (1 - rate))
     variance = ((tasks - 1) * found + prior * rate * (1 - rate) / alike) / (tasks - 1 + prior)
-    n, quantile = rate * (1 - rate) / variance, t.ppf(0.975, tasks - 1 + prior)
-    for end in clustered_rate(successes, trials):
-        assert (end - rate) ** 2 == pytest.approx(quantile**2 * end * (1 - end) / n, abs=1e-9)
+    n = rate * (1 - rate) / variance * (norm.ppf(0.975) / t.ppf(0.975, tasks - 1 + prior)) ** 2
+    low, high = clustered_rate(successes, trials)
+    assert low == pytest.approx(min(rate, beta.ppf(0.025, rate * n, n - rate * n + 1)), abs=1e-6)
+    assert high == pytest.approx(max(rate, beta.ppf(0.975, rate * n + 1, n - rate * n)), abs=1e-6)
 
 
 @given(st.integers(1, 14))
@@ -151,14 +178,12 @@ def test_samples_of_one_task_do_not_narrow_what_is_known_of_tasks():
 
 
 def test_the_interval_of_a_rate_holds_it_as_often_as_it_says_where_few_tasks_are_ever_solved():
-    """Five tasks of three seeds, most with next to no chance: resampling what was seen would hold it 4 times in 10."""
+    """Five tasks of three seeds, most with next to no chance."""
     rng = numpy.random.default_rng(0)
     rates_TX = rng.binomial(3, rng.beta(0.1, 2, size=(5, 2000))) / 3
     low_X, high_X = clustered_rate_band(rates_TX)
     truth = 0.1 / 2.1
     assert ((low_X <= truth) & (truth <= high_X)).mean() > 0.93
-    low_X, high_X = clustered_band(rates_TX, seed=1)
-    assert ((low_X <= truth) & (truth <= high_X)).mean() < 0.5
 
 
 @settings(deadline=None, max_examples=30)
@@ -168,6 +193,34 @@ def test_rates_that_become_nothing_leave_an_interval_that_does_not_jump(rates):
     assert near == pytest.approx(at, abs=1e-3)
 
 
-def test_the_interval_of_five_log_speed_ups_holds_their_mean_nine_times_in_ten():
-    low_X, high_X = clustered_band(numpy.random.default_rng(0).normal(size=(5, 2000)), seed=1)
-    assert 0.89 < ((low_X <= 0) & (high_X >= 0)).mean() < 0.96
+def held(draw, truth, tasks, studies=2000):
+    """Shares of made-up studies whose interval holds the truth, and of those that give one and name no carrier."""
+    values_TX = draw(numpy.random.default_rng(0), (tasks, studies))
+    low_X, high_X = mean_band(values_TX)
+    holds_X = numpy.isnan(low_X) | ((low_X <= truth) & (truth <= high_X))
+    carried_X = numpy.array([bool(carried_by(values_T)) for values_T in values_TX.T])
+    return holds_X.mean(), (holds_X | carried_X).mean()
+
+
+def test_the_interval_of_five_even_log_speed_ups_holds_their_mean():
+    assert 0.94 < held(lambda rng, shape: rng.normal(size=shape), 0.0, 5)[0] < 0.98
+
+
+def test_the_interval_of_skewed_log_speed_ups_holds_their_mean_or_names_who_carries_it():
+    """Ten tasks of which 4 in 10 are faster: Student's interval alone holds the mean in 82 % of studies."""
+
+    def faster(rng, shape):
+        return numpy.where(rng.random(shape) < 0.4, rng.exponential(0.6, shape), 0.0)
+
+    assert held(faster, 0.24, 10)[1] > 0.92
+
+
+def test_a_kind_of_task_that_is_one_in_ten_is_missed_by_few_tasks_and_seen_by_thirty():
+    """The issue's cell, 10 % of tasks at 12x: no interval of 5 tasks can hold it, so their number is told."""
+
+    def one_in_ten(rng, shape):
+        return numpy.where(rng.random(shape) < 0.1, numpy.log(12), rng.normal(0, 0.01, shape))
+
+    truth = 0.1 * numpy.log(12)
+    assert held(one_in_ten, truth, 5)[0] < 0.5 and FEW == 29
+    assert held(one_in_ten, truth, 30)[1] > 0.92

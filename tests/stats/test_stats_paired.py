@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from pytest_kernelbench.stats import cohens_h, least_sign_p, sign_test, sign_test_power, signed_rank, tasks_needed
+from pytest_kernelbench.stats import cohens_h, least_sign_p, sign_test, signed_rank
 
 differences = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), max_size=12)
 
@@ -32,7 +32,13 @@ def test_the_sign_test_counts_the_sign_patterns_that_are_as_extreme(found):
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]) | st.floats(-10, 10), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.sampled_from([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]) | st.integers(-999, 999).map(lambda each: each / 7),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_the_signed_rank_test_counts_the_sign_patterns_that_are_as_extreme_ties_included(ratios):
     found = [each for each in ratios if each]
     if not found:
@@ -54,36 +60,23 @@ def test_the_signed_rank_test_counts_the_sign_patterns_that_are_as_extreme_ties_
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(-10, 10).filter(bool), min_size=1, max_size=40, unique_by=abs))
+@given(st.lists(st.integers(-999, 999).filter(bool).map(lambda each: each / 7), min_size=1, max_size=40, unique_by=abs))
 def test_without_ties_the_signed_rank_test_is_scipy_s(ratios):
     expected = wilcoxon(ratios, method="exact")
     assert signed_rank(ratios) == (len(ratios), expected.statistic, pytest.approx(expected.pvalue))
 
 
-@given(st.integers(1, 6), st.floats(0, 0.5), st.floats(0, 0.5))
-def test_power_is_the_chance_of_an_outcome_that_the_test_rejects(tasks, win_rate, loss_rate):
-    chance = {1: win_rate, -1: loss_rate, 0: 1 - win_rate - loss_rate}
-    power = 0.0
-    for outcome in product([1, -1, 0], repeat=tasks):
-        if sign_test(outcome).p_two_sided <= 0.05:
-            probability = 1.0
-            for each in outcome:
-                probability *= chance[each]
-            power += probability
-    assert isclose(sign_test_power(tasks, win_rate, loss_rate), power, abs_tol=1e-9)
-
-
 def test_five_tasks_cannot_show_anything_at_5_percent():
-    assert least_sign_p(5) == 0.0625 and sign_test_power(5, 1.0, 0.0) == 0.0
-    assert least_sign_p(6) < 0.05 and sign_test_power(6, 1.0, 0.0) == 1.0
+    assert least_sign_p(5) == 0.0625 and least_sign_p(6) < 0.05
 
 
-@pytest.mark.parametrize(("win_rate", "loss_rate", "tasks"), [(0.3, 0.0, 25), (0.35, 0.05, 36), (0.4, 0.1, 46)])
-def test_a_gain_of_30_points_takes_tens_of_tasks_to_show(win_rate, loss_rate, tasks):
-    assert tasks_needed(win_rate, loss_rate) == tasks
-    assert sign_test_power(tasks, win_rate, loss_rate) >= 0.8 > sign_test_power(tasks - 2, win_rate, loss_rate)
+rounded = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
 
 
-def test_no_number_of_tasks_shows_what_is_not_there():
-    assert tasks_needed(0.2, 0.2) is None
-    assert tasks_needed(0.201, 0.2) is None
+@given(rounded, st.randoms(use_true_random=False))
+def test_rounding_is_no_difference_and_breaks_no_tie(found, rng):
+    """The issue's case: n = 20 and p = 0.09 of values that are n = 9 and p = 0.004 without 1e-16."""
+    values = [0.37 * each for each in found]
+    shaken = [each + rng.uniform(-4e-16, 4e-16) for each in values]
+    assert signed_rank(shaken) == signed_rank(values)
+    assert sign_test(shaken) == sign_test(values)

@@ -23,21 +23,29 @@ LABELS = {"surprisal": "least expected first", "confidence": "most expected firs
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
-    sets = [each for each in report["analyses"]["prefilter"] or () if len(each["m"]) > 1]
+    sets = [each for each in report["analyses"]["prefilter"] or () if len(each["m"]) > 1 and each["unit"] == "program"]
     if not sets:
-        raise NotDrawn("it takes two candidates of every task with log-probabilities")
+        raise NotDrawn("it takes two programs of every task with log-probabilities")
     each = max(sets, key=lambda one: len(one["m"]))
     figure, (axis,) = new_figure()
     for ranking, series in zip(LABELS, SERIES, strict=False):
         curve(axis, each["m"], each["success"][ranking]["verified"], LABELS[ranking], series)
-    random = [100 * value for value in each["success"]["random"]["verified"]["value"]]
-    axis.plot(each["m"], random, color=NULL.color, linestyle=NULL.dash, label="in random order (exact)")
-    count_axis(axis, f"candidates evaluated, m of {each['m'][-1]}", each["m"][-1])
+    random = each["success"]["random"]["verified"]["value"]
+    if random[0] is None:
+        raise NotDrawn("nothing is verified: the protocol gives no intervals")
+    axis.plot(
+        each["m"],
+        [100 * value for value in random],
+        color=NULL.color,
+        linestyle=NULL.dash,
+        label="in random order (exact)",
+    )
+    count_axis(axis, f"programs evaluated, m of {each['m'][-1]}", each["m"][-1])
     percent_axis(axis, "tasks with a fast one, %")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (
-        f"Candidates ranked before any was built; {scope(report)}; success is one that is verified fast on its first "
-        "timing. Bands: 95 % over tasks, of each curve for itself. More and fewer: at that m the interval of the "
+        f"Distinct programs ranked before any was built; {scope(report)}; success is one that is verified fast on its "
+        "first timing. Bands: 95 % over tasks, of each curve for itself. More and fewer: at that m the interval of the "
         "difference excludes 0; of so many m some would by chance."
     )
     return finish(figure, _title(each), caption)

@@ -57,7 +57,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(sets) == 1 else 3)
     first = sets[0]
     caption = (
-        f"{scope(report)}; exact means over all choices of K among {first['k'][-1]} candidates, first timings; bands: "
+        f"{scope(report)}; exact means over all choices of K among {first['k'][-1]} candidates, of whose "
+        "distinct programs one is taken, first timings; bands: "
         "95 % over tasks. Coin flip and reference: any of K kernels that are the reference, by symmetric noise, and by "
         "how often it was timed faster than itself, continued as 1 - (1 - rate)^K."
     )

@@ -32,7 +32,9 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     selectors = {
         name: values
         for name, values in each["selectors"].items()
-        if values["fast_1"] and values["of"] in (None, "whole")  # the others are in the table
+        if values["fast_1"]
+        and values["of"] in (None, "answer")
+        and values["unit"] == "program"  # others are in the table
     }
     if not selectors:
         raise NotDrawn("no candidate was judged")
@@ -70,7 +72,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     speedup_axis(speedup, "speed-up of the choice")
     caption = (
         f"Every selector replayed on the same candidates by their first timings; {scope(report)}; 95 % intervals "
-        "over tasks. Random ones are exact expectations."
+        "over tasks. Random ones are exact expectations over distinct programs."
     )
     return finish(figure, _title(each), caption)
 

@@ -18,18 +18,22 @@ from pytest_kernelbench.reports.numbers import as_rate, scope
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
-    measured = {name: each for name, each in report["strategies"].items() if each["metrics"]["fast_1"] is not None}
+    measured = {name: each for name, each in report["strategies"].items() if each["metrics"]["fast_1_raw"] is not None}
     if not measured:
         raise NotDrawn("no strategy has a result")
     spent = (report["analyses"]["cost"] or {"strategies": {}})["strategies"]
     budgets = {name: spent.get(name, {}).get("rollouts") or each["k"] for name, each in measured.items()}
-    ranked = sorted(measured, key=lambda name: measured[name]["metrics"]["fast_1"])
+    verified = all(each["metrics"]["fast_1"] is not None for each in measured.values())
+    ranked = sorted(measured, key=lambda name: measured[name]["metrics"]["fast_1" if verified else "fast_1_raw"])
     figure, (axis,) = new_figure(height=1.3 + 0.3 * len(ranked))
     for place, name in enumerate(ranked):
         metrics, intervals = measured[name]["metrics"], measured[name]["intervals"]
-        low, high = intervals["fast_1"]
-        axis.plot([100 * low, 100 * high], [place, place], color=BLUE)
         axis.plot(100 * metrics["fast_1_raw"], place, "s", color=VERMILION, mfc="none", label="raw")
+        if metrics["fast_1"] is None:
+            continue
+        # One task with several seeds says nothing of other tasks.
+        if intervals["fast_1"] is not None:
+            axis.plot([100 * end for end in intervals["fast_1"]], [place, place], color=BLUE)
         axis.plot(100 * metrics["fast_1"], place, "o", color=BLUE, label="verified [95 %]")
     axis.set_yticks(range(len(ranked)), [f"{name}, {budgets[name]:.0f} answers" for name in ranked])
     axis.set_ylim(-0.6, len(ranked) - 0.4)
@@ -37,7 +41,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     axis.set_xlabel("tasks with a fast kernel chosen, %")
     axis.grid(axis="y", visible=False)
     legend_above(axis)
-    return finish(figure, _title(measured, ranked), _caption(report, budgets))
+    title = _title(measured, ranked) if verified else "Nothing is verified: the protocol gives no intervals"
+    return finish(figure, title, _caption(report, budgets))
 
 
 def _title(measured: Mapping[str, Any], ranked: list[str]) -> str:
@@ -45,8 +50,9 @@ def _title(measured: Mapping[str, Any], ranked: list[str]) -> str:
     rate = measured[best]["metrics"]["fast_1"]
     if len(ranked) == 1:
         return f"{best} finds a verified fast kernel for {as_rate(rate)} of tasks"
-    lowest_end = measured[best]["intervals"]["fast_1"][0]
-    apart = [name for name in ranked[:-1] if measured[name]["intervals"]["fast_1"][1] < lowest_end]
+    intervals = {name: measured[name]["intervals"]["fast_1"] for name in ranked}
+    lowest_end = intervals[best][0] if intervals[best] else 0.0
+    apart = [name for name in ranked[:-1] if intervals[name] and intervals[name][1] < lowest_end]
     if len(apart) == len(ranked) - 1:
         return f"{best} is ahead of all others: {as_rate(rate)} of tasks verified fast"
     leaders = [name for name in ranked if measured[name]["metrics"]["fast_1"] == rate]
