@@ -6,9 +6,18 @@ KernelBenchError
 │   ├── TaskError         a task selector or a task file
 │   └── PolicyError       a policy name, its files, or what it cannot give (log-probabilities)
 └── HarnessError          this software or the machine failed; never a verdict on a candidate
+    ├── CandidateFault    it failed while certain candidates were judged; the others have their evaluations
     ├── JudgeEnded        the judge's process died; another one can be asked
     └── TooLate           no verdict before the deadline that the caller set
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.records import Evaluation
 
 
 class KernelBenchError(Exception):
@@ -33,6 +42,25 @@ class PolicyError(UsageError):
 
 class HarnessError(KernelBenchError):
     """The evaluator, its processes or the device failed: the candidate is not to blame and can be tried again."""
+
+    def __init__(self, message: str, *, traceback: str = "") -> None:
+        super().__init__(message)
+        # Of the process that met it, where it was not foreseen.
+        self.traceback = traceback
+
+
+class CandidateFault(HarnessError):
+    """The harness failed while some candidates were judged. ``faults`` are those failures by hash of the source.
+
+    ``evaluations`` are those of the other candidates that nobody was given yet.
+    """
+
+    def __init__(self, faults: Mapping[str | None, HarnessError], evaluations: Sequence[Evaluation]) -> None:
+        first = next(iter(faults.values()))
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{first}{more}", traceback=first.traceback)
+        self.faults = dict(faults)
+        self.evaluations = tuple(evaluations)
 
 
 class JudgeEnded(HarnessError):

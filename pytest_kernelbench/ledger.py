@@ -22,7 +22,9 @@ Row = dict[str, Any]
 
 # What each table's rows are looked up by.
 TABLES = {
-    **dict.fromkeys(("completions", "evaluations", "confirmations", "null", "selections", "comparisons"), "task"),
+    **dict.fromkeys(
+        ("completions", "evaluations", "confirmations", "null", "selections", "comparisons", "faults"), "task"
+    ),
     "adaptation": "lineage",
 }
 MUST_MATCH = {
@@ -219,6 +221,11 @@ class Ledger:
             "evaluation_sha256": strategy.evaluation_sha256,
         }
         self._tables[table].append({"task": task, "index": index, **evaluation.to_json(), **hashes})
+
+    def add_fault(self, task: str, source_sha256: str | None, strategy: Strategy, error: HarnessError) -> None:
+        """Keep how the harness failed while it judged a source (None: the task). It is tried again when resumed."""
+        row = {"task": task, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
+        self._tables["faults"].append({**row, "message": str(error), "traceback": error.traceback})
 
     def spent(self, drawn: Iterable[tuple[str, Strategy]]) -> dict[str, float | None]:
         """What the candidates of tasks under strategies cost; a source that was drawn several times is judged once.

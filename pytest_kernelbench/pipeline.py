@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pytest_kernelbench.errors import CandidateFault, HarnessError
 from pytest_kernelbench.policies import require_given_logprobs
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.prompting.candidates import candidate_of
@@ -150,7 +151,7 @@ def evaluate(
     for source_hash in [source_hash for source_hash in waiting if source_hash in known]:
         record(known[source_hash])
     if waiting:
-        with closing(bench.evaluator_for(strategy).evaluate(task, [sources[each] for each in waiting])) as judged:
+        with closing(judged_by(bench, strategy, task, [sources[each] for each in waiting])) as judged:
             for evaluation in judged:
                 record(evaluation)
                 done = [known[each] for each in sources if each in known and each is not None]
@@ -159,6 +160,22 @@ def evaluate(
                     f"distinct, {sum(each.correct for each in done)} correct"
                 )
     return known
+
+
+def judged_by(
+    bench: Workbench, strategy: Strategy, task: Task, sources: Sequence[str | None]
+) -> Generator[Evaluation, None, None]:
+    """An evaluation of each source; where the harness fails on some, those of all others first, then HarnessError."""
+    try:
+        yield from bench.evaluator_for(strategy).evaluate(task, sources)
+    except CandidateFault as fault:
+        for source_sha256, error in fault.faults.items():
+            bench.ledger.add_fault(task.id, source_sha256, strategy, error)
+        yield from fault.evaluations
+        raise
+    except HarnessError as error:
+        bench.ledger.add_fault(task.id, None, strategy, error)
+        raise
 
 
 def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws, bench: Workbench) -> Selection:
@@ -216,7 +233,7 @@ def confirm(task: Task, strategy: Strategy, candidate: Candidate, bench: Workben
     known = bench.ledger.evaluations(task.id, strategy, "confirmations")
     if hash_of(candidate) not in known:
         bench.say(f"{task.short_id}: timing #{candidate.index} again")
-        (again,) = bench.evaluator_for(strategy).evaluate(task, [candidate.source])
+        (again,) = judged_by(bench, strategy, task, [candidate.source])
         bench.ledger.add_evaluation(task.id, candidate.index, strategy, again, "confirmations")
         return again
     return known[hash_of(candidate)]
@@ -229,7 +246,7 @@ def evaluate_null(task: Task, strategy: Strategy, bench: Workbench) -> None:
     from pytest_kernelbench.evaluation import reference_as_candidate
 
     bench.say(f"{task.short_id}: timing the reference against itself")
-    (null,) = bench.evaluator_for(strategy).evaluate(task, [reference_as_candidate(task)])
+    (null,) = judged_by(bench, strategy, task, [reference_as_candidate(task)])
     bench.ledger.add_evaluation(task.id, None, strategy, null, "null")
 
 

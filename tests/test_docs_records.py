@@ -8,9 +8,11 @@ import pytest
 from project import Project
 
 from pytest_kernelbench.adaptation import probes
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.head_to_head import Comparison
-from pytest_kernelbench.ledger import TABLES
+from pytest_kernelbench.ledger import TABLES, Ledger
 from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.strategy import Strategy
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "records.md"
 ONLY_WITH = {"adaptation_groups", "remarks"}
@@ -43,7 +45,7 @@ def test_no_field_is_described_twice():
         assert len(set(fields)) == len(fields)
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name not in ("adaptation", "comparisons")])
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults")])
 def test_the_rows_of_a_run_have_the_fields_that_are_described(run, name):
     rows = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
     assert rows
@@ -59,6 +61,13 @@ def test_run_json_has_the_fields_that_are_described(run):
 def test_a_comparison_with_a_baseline_has_the_fields_that_are_described():
     what_was_compared = ["task", "source_sha256", "baseline_sha256", "evaluation_sha256", "max_slowdown"]
     assert [*what_was_compared, *Comparison.__dataclass_fields__] == documented()["comparisons.jsonl"]
+
+
+def test_a_fault_of_the_harness_has_the_fields_that_are_described(tmp_path):
+    strategy = Strategy(name="made-up")
+    Ledger(tmp_path).add_fault("level1/1_One", None, strategy, HarnessError("the judge ended"))
+    (row,) = (tmp_path / "faults.jsonl").read_text().splitlines()
+    assert list(json.loads(row)) == documented()["faults.jsonl"]
 
 
 def test_a_probe_has_the_fields_that_are_described():

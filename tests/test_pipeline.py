@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.errors import HarnessError, PolicyError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, PolicyError
 from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies.replay import ReplayPolicy
@@ -235,6 +235,30 @@ def test_a_fault_of_the_harness_is_raised_and_what_was_judged_is_kept(tmp_path):
         run_item(TASK, strategy(), bench)
     assert {row["outcome"] for row in rows(bench, "evaluations")} == {"correct", "no_source"}
     assert rows(bench, "selections") == []
+    (fault,) = rows(bench, "faults")
+    assert (fault["source_sha256"], fault["message"]) == (None, "the judge on cpu ended; run again to resume")
+
+
+def test_a_fault_on_one_candidate_costs_no_other_its_evaluation_and_that_one_is_tried_again(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS)
+    healthy = bench.evaluate
+
+    def evaluate(task, sources):
+        first, *later = healthy(task, sources)
+        yield first
+        (wrong,) = [each.source_sha256 for each in later if not each.correct]
+        faults = {wrong: HarnessError("the harness failed", traceback="Traceback: ...")}
+        raise CandidateFault(faults, [each for each in later if each.source_sha256 not in faults])
+
+    bench.evaluate = evaluate
+    with pytest.raises(CandidateFault, match=r"^the harness failed$"):
+        run_item(TASK, strategy(), bench)
+    assert {row["index"] for row in rows(bench, "evaluations")} == {0, 2, 3, 4}
+    (fault,) = rows(bench, "faults")
+    assert fault["traceback"] == "Traceback: ..."
+    resumed = Bench(tmp_path, WORDS, SPEEDUPS)
+    run_item(TASK, strategy(), resumed)
+    assert resumed.evaluated == ["wrong", "best"]
 
 
 def test_progress_counts_distinct_sources(tmp_path):

@@ -17,19 +17,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation import answers, devices, messages
 from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
 
 EXTENSION_TIMEOUT_S = 180.0
 KERNELS_TIMEOUT_S = 40.0
-MAX_BUILD_BYTES = 256 << 20
 NAME = re.compile(r"[0-9a-f]{32}-\w{1,200}\.so")
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
@@ -123,18 +123,22 @@ class BuildAhead:
         except (messages.ConnectionEnded, messages.MalformedFrame):
             return None  # its trial will say how it ends a process
         try:
-            if "complaint" in answer:
-                return messages.text(answer, "complaint")
-            names = [str(name) for name in answer.get("built", [])]
-            if len(names) != len(files) or not all(NAME.fullmatch(name) for name in names):
+            if answer.complaint is not None:
+                return str(answer.complaint)
+            if len(answer.built) != len(files) or not all(NAME.fullmatch(name) for name in answer.built):
                 return None
+            built = {
+                name: answers.file_content(descriptor) for name, descriptor in zip(answer.built, files, strict=True)
+            }
             scratch = Path(tempfile.mkdtemp(dir=self._cache))
-            for name, descriptor in zip(names, files, strict=True):
-                (scratch / name).write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
+            for name, content in built.items():
+                (scratch / name).write_bytes(content)
             try:
                 scratch.rename(folder)
             except OSError:  # another run was first
                 shutil.rmtree(scratch)
+        except messages.MalformedFrame:
+            return None  # nothing of it is used, and its trial will say what else it does
         finally:
             for descriptor in files:
                 os.close(descriptor)
@@ -155,17 +159,22 @@ class BuildAhead:
         except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
             return  # its trial will say how it ends a process
         for descriptor in files:
-            scratch = Path(tempfile.mkdtemp(dir=self._cache), archive.name)
-            scratch.write_bytes(os.pread(descriptor, MAX_BUILD_BYTES, 0))
-            scratch.replace(archive)
-            scratch.parent.rmdir()
+            with suppress(messages.MalformedFrame):
+                content = answers.file_content(descriptor)
+                scratch = Path(tempfile.mkdtemp(dir=self._cache), archive.name)
+                scratch.write_bytes(content)
+                scratch.replace(archive)
+                scratch.parent.rmdir()
             os.close(descriptor)
 
 
-def _ask(builder: WorkerProcess, question: dict[str, str], timeout_s: float) -> tuple[dict[str, Any], list[int]]:
-    """The only answer of a builder, which ends with it."""
+def _ask(builder: WorkerProcess, question: dict[str, str], timeout_s: float) -> tuple[Any, list[int]]:
+    """The only answer of a builder, which ends with it. Raises MalformedFrame where it fails as a whole."""
     try:
-        messages.send(builder.connection, question)
-        return messages.receive(builder.connection, timeout_s=timeout_s)
+        messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
+        answer, files = answers.receive(builder.connection, question["ask"], timeout_s=timeout_s)
     finally:
         builder.kill()
+    if isinstance(answer, answers.Raised):
+        raise messages.MalformedFrame(answer.raised)
+    return answer, files

@@ -126,6 +126,15 @@ def settle(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def works(device: str) -> bool:
+    """Whether this process can still compute on the device: after an error of CUDA it never can again."""
+    try:
+        settle(device)
+    except RuntimeError:
+        return False
+    return True
+
+
 def milliseconds(device: str, work: Callable[[], object]) -> float:
     """Duration of ``work``: wall time on a CPU; on a GPU by events, without what the host needs to launch it."""
     if device == "cpu":

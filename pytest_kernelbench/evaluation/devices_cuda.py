@@ -55,13 +55,17 @@ class Clocks:
         self._held_back: dict[str, int] = {}
 
     def read(self) -> None:
-        """To be called right after a timing, before the clocks fall."""
+        """To be called right after a timing, before the clocks fall. Where NVML fails, nothing is read."""
         nvml = _nvml()
         if nvml is None:
             return
-        device = nvml.nvmlDeviceGetHandleByUUID(_uuid())
-        self._sm_mhz.append(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM))
-        active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+        try:
+            device = nvml.nvmlDeviceGetHandleByUUID(_uuid())
+            sm_mhz = nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)
+            active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+        except (nvml.NVMLError, AttributeError):  # an older library has no such function
+            return
+        self._sm_mhz.append(sm_mhz)
         for name, bit in HOLDS_BACK.items():
             if active & bit:
                 self._held_back[name] = self._held_back.get(name, 0) + 1
@@ -84,7 +88,10 @@ def _nvml() -> Any:
         import pynvml
     except ImportError:
         return None
-    pynvml.nvmlInit()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
     return pynvml
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import socket
 import time
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation import answers, devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.shared import Shared, create
@@ -162,6 +160,7 @@ class Dock:
         self._watch = watch
         self._attached = 0
         self._ready = False
+        self._loaded = False
         self._closed = False
         # What the worker's torch had at most, beside the slots; not known before its first call.
         self._peak_bytes: int | None = None
@@ -197,23 +196,15 @@ class Dock:
         """Raises HarnessError when the worker cannot load the reference."""
         if self._ready:
             return
-        try:
-            answer = self._answer(timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
-        except CandidateFailed as failure:
-            raise HarnessError(
-                f"{self.bench.task_id}: a worker on {self.bench.device} does not start ({failure.detail}); "
-                "check the task file, and that the device has memory left"
-            ) from None
-        assert answer.get("prepared") is True
+        self._answer("prepare", timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
         self._ready = True
 
     def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
         """The candidate is loaded, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
         self.wait_until_ready()
+        self._loaded = True
         question = {"ask": "load", "candidate_source": source, "weights": weights}
-        answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
-        if answer.get("loaded") is not True:
-            raise self._forged("load")
+        self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
 
     def adopt_weights(self, *, timeout_s: float) -> bool:
         """Have a new instance of the candidate with the reference's weights.
@@ -221,16 +212,12 @@ class Dock:
         Returns whether there is one that differs: the states must have the same names and shapes, and other values.
         """
         answer = self._ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
-        if not isinstance(answer.get("adopted"), bool):
-            raise self._forged("adopt_weights")
-        return bool(answer["adopted"])
+        return bool(answer.adopted)
 
     def load_baseline(self, source: str, *, timeout_s: float) -> None:
         """A kernel of the user's takes the reference's place; after ``load``."""
         question = {"ask": "load_baseline", "baseline_source": source}
-        answer = self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
-        if answer.get("loaded") is not True:
-            raise self._forged("load_baseline")
+        self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
 
     def have_slots(self, count: int) -> list[JudgeSlot]:
         """``count`` slots that both sides have mapped; those that are not there yet are made."""
@@ -251,9 +238,7 @@ class Dock:
         Returns False where its state has not the names and shapes of the reference's.
         """
         answer = self._ask({"ask": "move_parameters", "away": away}, doing="taking other parameters")
-        if not isinstance(answer.get("moved"), bool):
-            raise self._forged("move_parameters")
-        return bool(answer["moved"])
+        return bool(answer.moved)
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
         """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
@@ -273,10 +258,10 @@ class Dock:
         )
         # Copied at once: what arrives after the answer was due does not count.
         outputs = [place.tensor.clone() for place in slot.outputs]
-        self._must_match(answer)
-        told_bytes = self._told_peak_bytes(answer)
-        if self._peak_bytes is None or told_bytes > self._peak_bytes:
-            self._peak_bytes, self._left_room_at = told_bytes, None
+        self._must_match(answer.mismatch)
+        # What the worker says it took; one that says too little fails for lack of memory.
+        if self._peak_bytes is None or answer.peak_bytes > self._peak_bytes:
+            self._peak_bytes, self._left_room_at = answer.peak_bytes, None
         if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
         self.give_room()
@@ -366,13 +351,9 @@ class Dock:
         question = {"ask": "pairs", "pairs": numbers, "cold": cold}
         answer, seconds = self._ask_by_the_clock(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
         wall_ms = seconds * 1e3
-        self._must_match(answer)
-        try:
-            block = {side: messages.durations_ms(answer, side, len(pairs)) for side in ("reference_ms", "candidate_ms")}
-            for side in ("reference_late_ms", "candidate_late_ms"):
-                block[side] = messages.durations_ms(answer, side, len(pairs), zero=True)
-        except messages.MalformedFrame as error:
-            raise self._forged(str(error)) from None
+        self._must_match(answer.mismatch)
+        sides = ("reference_ms", "candidate_ms", "reference_late_ms", "candidate_late_ms")
+        block = {side: self._exactly(getattr(answer, side), len(pairs), side) for side in sides}
         unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
         if unaccounted_ms < 0:
             raise CandidateFailed(
@@ -386,10 +367,7 @@ class Dock:
         """Milliseconds of one side alone, one call for each slot."""
         question = {"ask": "series", "slots": [slot.number for slot in slots], "side": side}
         answer = self._ask(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
-        try:
-            return messages.durations_ms(answer, "ms", len(slots))
-        except messages.MalformedFrame as error:
-            raise self._forged(str(error)) from None
+        return self._exactly(answer.ms, len(slots), "ms")
 
     def sweep(self, slots: Sequence[JudgeSlot]) -> float:
         """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
@@ -400,15 +378,9 @@ class Dock:
     def profile(self, slot: JudgeSlot) -> Profile:
         """What torch's profiler records of one call, as the worker tells."""
         answer = self._ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
-        self._must_match(answer)
-        names = answer.get("operators"), answer.get("kernels")
-        if not all(isinstance(each, list) for each in names):
-            raise self._forged("profile")
-        try:
-            told = messages.durations_ms(answer, "busy_ms", 1)[0] if answer.get("busy_ms") else None
-        except messages.MalformedFrame as error:
-            raise self._forged(str(error)) from None
-        return Profile(told, *([str(name) for name in each] for each in names))
+        self._must_match(answer.mismatch)
+        busy_ms = answer.busy_ms[0] if answer.busy_ms else None
+        return Profile(busy_ms, list(answer.operators), list(answer.kernels))
 
     def _ask(
         self,
@@ -416,15 +388,14 @@ class Dock:
         descriptors: Sequence[int] = (),
         *,
         doing: str,
-        timeout_s: float = QUESTION_TIMEOUT_S,
+        timeout_s: float | None = None,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
-    ) -> dict[str, Any]:
+    ) -> Any:
         self._leave_room()
+        timeout_s = QUESTION_TIMEOUT_S if timeout_s is None else timeout_s
         return self._put(question, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
 
-    def _ask_by_the_clock(
-        self, question: dict[str, Any], *, doing: str, timeout_s: float
-    ) -> tuple[dict[str, Any], float]:
+    def _ask_by_the_clock(self, question: dict[str, Any], *, doing: str, timeout_s: float) -> tuple[Any, float]:
         """An answer, and the seconds that it took, without the judge's own tidying before the question."""
         self._leave_room()
         started = time.perf_counter()
@@ -433,37 +404,46 @@ class Dock:
 
     def _put(
         self, question: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
-    ) -> dict[str, Any]:
+    ) -> Any:
         self._send(question, descriptors)
-        return self._answer(timeout_s=timeout_s, doing=doing, on_error=on_error)
+        return self._answer(question["ask"], timeout_s=timeout_s, doing=doing, on_error=on_error)
 
     def _send(self, question: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        # A worker that is gone cannot be written to; what it left to read says how it ended.
-        with suppress(messages.ConnectionEnded):
-            messages.send(self._worker.connection, question, descriptors)
+        # A worker that is gone, or does not read, cannot be written to; what it left to read says how it ended.
+        with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
+            messages.send(self._worker.connection, question, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
 
-    def _answer(self, *, timeout_s: float, doing: str, on_error: Outcome) -> dict[str, Any]:
+    def _answer(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
+        """The worker's answer to ``ask``: see ``answers``. Until the candidate is loaded, what fails is the harness."""
         try:
-            answer, unasked = messages.receive(self._worker.connection, timeout_s=timeout_s, watch=self._watch)
+            return self._answer_of_candidate(ask, timeout_s=timeout_s, doing=doing, on_error=on_error)
+        except CandidateFailed as failure:
+            if self._loaded:
+                raise
+            raise HarnessError(
+                f"{self.bench.task_id}: a worker on {self.bench.device} fails while {doing} ({failure.detail}); "
+                "check the task file, and that the device has memory left"
+            ) from None
+
+    def _answer_of_candidate(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
+        try:
+            answer, unasked = answers.receive(self._worker.connection, ask, timeout_s=timeout_s, watch=self._watch)
         except messages.DeadlinePassed:
             raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
         except messages.ConnectionEnded:
-            if _has_ended(self._watch):
+            if messages.is_readable(self._watch):
                 raise
             raise CandidateFailed(on_error, f"{self._how_it_ended()} while {doing}") from None
-        if unasked:
-            for descriptor in unasked:
-                os.close(descriptor)
-            raise self._forged("descriptors nobody asked for")
-        if "raised" in answer:
-            raise CandidateFailed(on_error, self._text(answer, "raised"))
+        assert not unasked
+        if isinstance(answer, answers.Raised):
+            raise CandidateFailed(on_error, answer.raised)
         return answer
 
-    def _text(self, answer: dict[str, Any], key: str) -> str:
+    def _exactly(self, values: tuple[float, ...], count: int, name: str) -> list[float]:
         try:
-            return messages.text(answer, key)
+            return answers.exactly(values, count, name)
         except messages.MalformedFrame as error:
             raise self._forged(str(error)) from None
 
@@ -474,13 +454,6 @@ class Dock:
             devices.leave_room(self.bench.device, self._missing_bytes)
             self._left_room_at = devices.held_bytes(self.bench.device)
 
-    def _told_peak_bytes(self, answer: dict[str, Any]) -> int:
-        """What the worker says it took; one that says too little fails for lack of memory."""
-        told = answer.get("peak_bytes")
-        if type(told) is not int or told < 0:
-            raise self._forged("run")
-        return told
-
     @property
     def _missing_bytes(self) -> int | None:
         """What the worker may still take; None where nobody knows."""
@@ -488,11 +461,10 @@ class Dock:
             return None
         return round((SPARE_MEMORY if self._gave_room else SPARE_MEMORY - 1) * self._peak_bytes)
 
-    def _must_match(self, answer: dict[str, Any]) -> None:
-        if "mismatch" in answer:
+    def _must_match(self, mismatch: str | None) -> None:
+        if mismatch is not None:
             want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self.bench.example_outputs]
-            got = self._text(answer, "mismatch")[:200]
-            raise CandidateFailed(Outcome.INCORRECT, f"returns {got} where {want} is due")
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {want} is due")
 
     def _how_it_ended(self) -> str:
         code = self._worker.wait(timeout_s=2.0)
@@ -507,8 +479,3 @@ class Dock:
     @staticmethod
     def _forged(what: str) -> CandidateFailed:
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
-
-
-def _has_ended(connection: socket.socket) -> bool:
-    readable, _, _ = select.select([connection], [], [], 0)
-    return bool(readable)

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pytest_kernelbench.errors import HarnessError, JudgeEnded, UsageError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.head_to_head import Comparison
 from pytest_kernelbench.evaluation.protocols import protocol_named
@@ -24,6 +24,9 @@ from pytest_kernelbench.strategy import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 
 START_TIMEOUT_S = 120.0
+# The longest published kernel has 26,818 (CUDA-L1, H100). In JSON a character takes up to six bytes, and a frame holds
+# 16 MB.
+MAX_SOURCE_CHARACTERS = 1 << 20
 DEFAULT_CACHE = Path("~/.cache/pytest-kernelbench/builds")
 
 
@@ -130,35 +133,50 @@ class Evaluator:
         return {"device": self.device, **self._hello, "clocks": self.clocks}
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
-        """One evaluation for each source, in order, as each is ready; identical sources are tried once."""
+        """One evaluation for each source, in order, as each is ready; identical sources are tried once.
+
+        Raises HarnessError; where it failed on some candidates only, CandidateFault once all others are judged.
+        """
         check_request(task, sources)
-        distinct = list(dict.fromkeys(source for source in sources if source is not None))
-        if not distinct:
+        keys = [source if source is None else sha256_of(source) for source in sources]
+        done: dict[str | None, Evaluation] = {None: _without_source()}
+        for source, key in zip(sources, keys, strict=True):
+            if source is not None and len(source) > MAX_SOURCE_CHARACTERS:
+                done[key] = _too_large(source)
+        asked = list(dict.fromkeys(source for source, key in zip(sources, keys, strict=True) if key not in done))
+        if not asked:
             # Nothing to ask: a fault of the task would be read as the answer to the next question.
-            yield from (_without_source() for _ in sources)
+            yield from (done[key] for key in keys)
             return
+        faults: dict[str | None, HarnessError] = {}
+        told = 0
         with self._turn():
             self._start()
-            self._send(self._request(task, distinct))
-            done: dict[str | None, Evaluation] = {None: _without_source()}
-            keys = [source if source is None else sha256_of(source) for source in sources]
-            told = 0
+            self._ask(asked, self._request(task))
+            waiting = len(asked)
             try:
                 # The last ones are told when it is others' turn: who takes only what is there owes nothing.
-                while len(done) <= len(distinct):
+                while waiting:
                     if keys[told] in done:
                         yield done[keys[told]]
                         told += 1
+                        continue
+                    answer = self._answer()
+                    waiting -= 1
+                    self.clocks = answer["clocks"]
+                    if "fault" in answer:
+                        faults[answer["fault_on"]] = _fault(answer["fault"])
                     else:
-                        answer = self._answer()
-                        self.clocks = answer["clocks"]
                         evaluation = Evaluation.from_json(answer["evaluation"])
                         done[evaluation.source_sha256] = evaluation
             finally:
-                if len(done) <= len(distinct):
+                if waiting:
                     # Answers to questions nobody waits for must not be taken for those of the next call.
                     self._stop()
-        yield from (done[key] for key in keys[told:])
+        for number, key in enumerate(keys[told:], told):
+            if key in faults:
+                raise CandidateFault(faults, [done[later] for later in dict.fromkeys(keys[number:]) if later in done])
+            yield done[key]
 
     def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Comparison:
         """Whether ``source`` is slower than ``baseline_source`` by more than ``max_slowdown`` (1.05: 5 %).
@@ -171,7 +189,7 @@ class Evaluator:
             )
         with self._turn():
             self._start()
-            self._send({**self._request(task, [baseline_source, source]), "max_slowdown": max_slowdown})
+            self._ask([baseline_source, source], {**self._request(task), "max_slowdown": max_slowdown})
             return Comparison.from_json(self._answer()["comparison"])
 
     def release(self) -> None:
@@ -207,6 +225,9 @@ class Evaluator:
                 self._turn_of = None
 
     def _start(self) -> None:
+        if self._process is not None and messages.is_readable(self._connection):
+            # It says nothing unasked: it has ended, as it does where its device does not recover.
+            self._stop()
         if self._process is not None:
             return
         ours, theirs = socket.socketpair()
@@ -236,7 +257,7 @@ class Evaluator:
         self._connection = ours
         self._hello, _ = self._receive(START_TIMEOUT_S)
 
-    def _request(self, task: Task, sources: Sequence[str]) -> dict[str, Any]:
+    def _request(self, task: Task) -> dict[str, Any]:
         case = {
             "task": task.id,
             "source": with_sizes(task.source, task.sizes),
@@ -247,12 +268,17 @@ class Evaluator:
             "seed": self._seed,
             "cache": str(self._cache),
         }
-        return {"case": case, "sources": list(sources), "keep": self._keep_task}
+        return {"case": case, "keep": self._keep_task}
+
+    def _ask(self, sources: Sequence[str], request: dict[str, Any]) -> None:
+        self._send({**request, "n_sources": len(sources)})
+        for source in sources:
+            self._send({"source": source})
 
     def _answer(self) -> dict[str, Any]:
         answer, _ = self._receive(None)
-        if "fault" in answer:
-            raise HarnessError(answer["fault"])
+        if "fault" in answer and "fault_on" not in answer:
+            raise _fault(answer["fault"])
         return answer
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -289,6 +315,15 @@ class Evaluator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _fault(told: Mapping[str, str]) -> HarnessError:
+    return HarnessError(told["message"], traceback=told["traceback"])
+
+
+def _too_large(source: str) -> Evaluation:
+    detail = f"its source has {len(source)} characters, and at most {MAX_SOURCE_CHARACTERS} are judged"
+    return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.BUILD_ERROR, detail=detail)
 
 
 def _without_source() -> Evaluation:

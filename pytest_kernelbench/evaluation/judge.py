@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import socket
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import as_completed, wait
+from concurrent.futures import Future, as_completed, wait
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
 SHARE_OF_MEMORY_TO_BLAME = 0.2
+MAX_TRACEBACK = 8000
 # Allocating, viewing and copying an answer is not computing it.
 OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
@@ -58,33 +61,65 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
     last = LastTask(trials_of, device)
 
-    def answer(request: dict[str, Any]) -> dict[str, Any] | None:
+    def answer(request: dict[str, Any], sources: Sequence[str]) -> dict[str, Any] | None:
         """Returns what is to be said once the task's memory is free, if anything is."""
         if "release" in request:
             return {"released": True}
         try:
             trials = last.trials(request["case"])
             if "max_slowdown" in request:
-                comparison = trials.comparison(*request["sources"], request["max_slowdown"])
+                comparison = trials.comparison(*sources, request["max_slowdown"])
                 messages.send(owner, {"comparison": comparison.to_json()})
             else:
-                for evaluation in trials.evaluations(request["sources"]):
-                    messages.send(owner, {"evaluation": evaluation.to_json(), "clocks": clocks.summary()})
-        except (HarnessError, torch.OutOfMemoryError) as error:
-            return {"fault": " ".join(str(error).split())}
+                for judged in trials.evaluations(sources):
+                    messages.send(owner, {**judged.to_json(), "clocks": clocks.summary()})
+        except messages.ConnectionEnded:
+            raise
+        except Exception as error:  # the request's own: the next one may be about a task that works
+            return {"fault": fault_of(error, request["case"]["task"])}
         return None
 
     try:
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
         while True:
             request, _ = messages.receive(owner)
-            last_word = answer(request)
+            # Each in a frame of its own: together they may be larger than a frame can be.
+            sources = [messages.receive(owner)[0]["source"] for _ in range(request.get("n_sources", 0))]
+            last_word = answer(request, sources)
             if last_word is not None or not request["keep"]:
                 last.forget()
             if last_word is not None:
                 messages.send(owner, last_word)
+            if not devices.works(device):
+                # CUDA does not recover in a process that met an error: the next request starts another.
+                return
     except messages.ConnectionEnded:
         return
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is said of one source: its evaluation, or how the harness failed on it."""
+
+    source_sha256: str
+    evaluation: Evaluation | None = None
+    fault: dict[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        if self.evaluation is not None:
+            return {"evaluation": self.evaluation.to_json()}
+        return {"fault_on": self.source_sha256, "fault": self.fault}
+
+
+def fault_of(error: Exception, task: str) -> dict[str, str]:
+    """A failure of the harness as one line for people, and the traceback of one that nobody foresaw."""
+    if isinstance(error, HarnessError | torch.OutOfMemoryError):
+        return {"message": " ".join(str(error).split()), "traceback": ""}
+    what = messages.printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300], 300)
+    return {
+        "message": f"{task}: the harness failed ({what}); run again to resume, and report the traceback that is kept",
+        "traceback": messages.printable("".join(traceback.format_exception(error)), MAX_TRACEBACK),
+    }
 
 
 class LastTask:
@@ -156,7 +191,6 @@ class Trials:
             )
             workers.settle()
         self._rack = Rack(self._bench)
-        self._held_by_others = self._bytes_of_others()
         self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
         self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
         self._verifier = Verifier(self._bench, self._timekeeper, partial(control_dock, self._summon))
@@ -165,7 +199,6 @@ class Trials:
         """Have inputs for another request that nobody saw: who was chosen by his timing is timed again."""
         with lock.exclusive(self._hardware_id):
             self._bench.renew()
-        self._held_by_others = self._bytes_of_others()
 
     def close(self) -> None:
         """Free the memory of all slots."""
@@ -183,7 +216,7 @@ class Trials:
             fork_builder=partial(self._workers.fork, builder=True),
         )
 
-    def evaluations(self, sources: Sequence[str]) -> Iterator[Evaluation]:
+    def evaluations(self, sources: Sequence[str]) -> Iterator[Judged]:
         """One for each source, as each is ready: what is built first is judged first."""
         with self._build_ahead() as ahead:
             built = dict(zip(ahead.start(sources), sources, strict=True))
@@ -192,7 +225,17 @@ class Trials:
                     # Compilers would be timed along with the candidates.
                     wait(built)
             for build in built if self._device == "cpu" else as_completed(built):
-                yield self._evaluate(built[build], build.result())
+                yield self._judged(built[build], build)
+
+    def _judged(self, source: str, build: Future[str | None]) -> Judged:
+        """The boundary of one candidate: whatever goes wrong in here, the next one is judged."""
+        source_sha256 = sha256_of(source)
+        try:
+            return Judged(source_sha256, evaluation=self._evaluate(source, build.result()))
+        except messages.ConnectionEnded:
+            raise  # the owner's
+        except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
+            return Judged(source_sha256, fault=fault_of(error, self._bench.task_id))
 
     def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
@@ -230,6 +273,9 @@ class Trials:
                 try:
                     with stage(seconds, "load"):
                         self._workers.call_up()
+                        # Before the candidate is there: memory that cannot be mapped is no fault of its own.
+                        dock.wait_until_ready()
+                        slots_of_block(dock, self._bench.seconds_per_call)
                         dock.load(source, timeout_s=LOAD_TIMEOUT_S)
                     with stage(seconds, "check"):
                         weights = self._check_weights(dock)
@@ -245,7 +291,7 @@ class Trials:
                             dock.close()
                             measured, suspicion = decide(self._retrials(source, weights))
                 except torch.OutOfMemoryError as error:
-                    raise self._out_of_memory(error) from None
+                    raise self._out_of_memory(error, dock) from None
                 finally:
                     dock.close()
                     self._workers.settle()
@@ -302,10 +348,11 @@ class Trials:
                 again = self._verifier.retrial(dock, self._seconds_per_call)
             yield again
 
-    def _out_of_memory(self, error: torch.OutOfMemoryError) -> Exception:
-        """Who took the memory that the judge lacks: the candidate on trial, or somebody else?"""
+    def _out_of_memory(self, error: torch.OutOfMemoryError, dock: Dock) -> Exception:
+        """Who took the memory that the judge lacks? The candidate, if it is there again once that has ended."""
         held = self._bytes_of_others()
-        if held - self._held_by_others > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
+        dock.close()
+        if held - self._bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"

@@ -1,17 +1,18 @@
 """Frames across the trust boundary: a length, JSON, and file descriptors beside it. Nothing is ever unpickled.
 
-What a worker says is checked against the schema of the question before anyone looks at it, because the
-candidate shares its process and can write to its socket.
+``answers`` says what may be in a frame that a worker sent.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import socket
 import struct
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ _HEADER = struct.Struct("!I")
 MAX_FRAME_BYTES = 16 << 20
 MAX_DESCRIPTORS = 128
 MAX_DURATION_MS = 1e9
+# A worker that reads nothing for so long does not read at all: a frame is copied in milliseconds.
+SEND_TIMEOUT_S = 30.0
 
 
 class ConnectionEnded(Exception):
@@ -26,27 +29,49 @@ class ConnectionEnded(Exception):
 
 
 class DeadlinePassed(Exception):
-    """No whole frame came in time."""
+    """No whole frame came, or was read, in time."""
 
 
 class MalformedFrame(Exception):
     """The bytes are no frame of ours, or break the schema of the answer that was due."""
 
 
-def send(connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send one frame. Raises ConnectionEnded when nobody is there to read it."""
+def send(
+    connection: socket.socket,
+    message: Mapping[str, Any],
+    descriptors: Sequence[int] = (),
+    *,
+    timeout_s: float | None = None,
+) -> None:
+    """Send one frame. Raises ConnectionEnded when nobody is there to read it, DeadlinePassed when nobody does."""
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    flags = 0 if timeout_s is None else socket.MSG_DONTWAIT
+    rest = memoryview(_HEADER.pack(len(payload)) + payload)
     try:
-        socket.send_fds(connection, [_HEADER.pack(len(payload))], descriptors)
-        connection.sendall(payload)
+        while rest:
+            if deadline is not None and not _ready({connection: select.POLLOUT}, deadline):
+                raise DeadlinePassed
+            try:
+                # Not socket.send_fds: in Python 3.11 it passes no flags on.
+                beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+                sent = connection.sendmsg([rest], beside, flags)
+            except BlockingIOError:
+                continue
+            rest, descriptors = rest[sent:], ()
     except OSError as error:
         raise ConnectionEnded(str(error)) from None
 
 
 def receive(
-    connection: socket.socket, *, timeout_s: float | None = None, watch: socket.socket | None = None
+    connection: socket.socket,
+    *,
+    timeout_s: float | None = None,
+    watch: socket.socket | None = None,
+    max_bytes: int = MAX_FRAME_BYTES,
+    max_descriptors: int = MAX_DESCRIPTORS,
 ) -> tuple[dict[str, Any], list[int]]:
     """One frame and its descriptors.
 
@@ -57,7 +82,7 @@ def receive(
     descriptors: list[int] = []
     try:
         (length,) = _HEADER.unpack(_receive_exactly(connection, _HEADER.size, descriptors, deadline, watch))
-        if length > MAX_FRAME_BYTES:
+        if length > max_bytes:
             raise MalformedFrame(f"frame of {length} bytes announced")
         try:
             message = json.loads(_receive_exactly(connection, length, descriptors, deadline, watch))
@@ -65,6 +90,8 @@ def receive(
             raise MalformedFrame(f"not JSON: {error}") from None
         if not isinstance(message, dict):
             raise MalformedFrame("not a JSON object")
+        if len(descriptors) > max_descriptors:
+            raise MalformedFrame("descriptors nobody asked for")
     except BaseException:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -88,6 +115,9 @@ def _receive_exactly(
         except OSError as error:
             raise ConnectionEnded(str(error)) from None
         descriptors += beside
+        if len(descriptors) > 2 * MAX_DESCRIPTORS:
+            # Some may come with every byte, until this process can open nothing.
+            raise MalformedFrame("descriptors nobody asked for")
         if not chunk:
             raise ConnectionEnded("end of stream")
         received += chunk
@@ -95,37 +125,28 @@ def _receive_exactly(
 
 
 def _wait_readable(connection: socket.socket, deadline: float | None, watch: socket.socket | None) -> None:
-    watched = [connection] if watch is None else [connection, watch]
-    while True:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select(watched, [], [], remaining)
-        if connection in ready:
-            return
-        if watch is not None and watch in ready:
-            # The owner never speaks while it waits for an answer: readable means that it is gone.
-            raise ConnectionEnded("the owner is gone")
-        if not ready:
-            raise DeadlinePassed
+    watched = {connection: select.POLLIN} if watch is None else {connection: select.POLLIN, watch: select.POLLIN}
+    ready = _ready(watched, deadline)
+    if connection.fileno() in ready:
+        return
+    if ready:
+        # The owner never speaks while it waits for an answer: readable means that it is gone.
+        raise ConnectionEnded("the owner is gone")
+    raise DeadlinePassed
 
 
-def durations_ms(message: Mapping[str, Any], key: str, count: int, *, zero: bool = False) -> list[float]:
-    """``message[key]`` as ``count`` positive finite milliseconds, ``zero`` allowed. Raises MalformedFrame."""
-    values = message.get(key)
-    if not isinstance(values, list) or len(values) != count:
-        raise MalformedFrame(f"{key}: {count} durations were due")
-    # An upper bound rather than math.isfinite, which an integer of 400 digits overflows.
-    least = 0 if zero else 5e-324
-    if not all(isinstance(value, int | float) and least <= value < MAX_DURATION_MS for value in values):
-        raise MalformedFrame(f"{key}: not all are positive durations")
-    return [float(value) for value in values]
+def is_readable(connection: socket.socket | int, *, timeout_s: float = 0.0) -> bool:
+    """Whether something can be read, its end included, within ``timeout_s``."""
+    return bool(_ready({connection: select.POLLIN}, time.monotonic() + timeout_s))
 
 
-def text(message: Mapping[str, Any], key: str, limit: int = 2000) -> str:
-    """``message[key]`` as printable text of at most ``limit`` characters. Raises MalformedFrame."""
-    value = message.get(key)
-    if not isinstance(value, str):
-        raise MalformedFrame(f"{key}: text was due")
-    return printable(value, limit)
+def _ready(wanted: Mapping[socket.socket | int, int], deadline: float | None) -> set[int]:
+    # Not select, which takes no descriptor above 1023: a session of many evaluators has more.
+    poll = select.poll()
+    for each, events in wanted.items():
+        poll.register(each, events)
+    remaining_ms = None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1e3))
+    return {descriptor for descriptor, _ in poll.poll(remaining_ms)}
 
 
 def printable(value: str, limit: int) -> str:

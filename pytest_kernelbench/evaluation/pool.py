@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from pytest_kernelbench.errors import HarnessError, JudgeEnded, TooLate, UsageError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
 from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request, resolve_device
 from pytest_kernelbench.gpus import visible_gpus
-from pytest_kernelbench.records import Evaluation, Task
+from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 # Requests that one judge is handed at once: their builds share the cores, and one dead judge costs that many a retry.
 AT_ONCE = 8
@@ -228,6 +228,14 @@ class EvaluatorPool:
                     self._requests.put_back(request)
                 else:
                     _fail(request, error)
+        except CandidateFault as fault:
+            judged = {evaluation.source_sha256: evaluation for evaluation in fault.evaluations}
+            for request in batch[answered:]:
+                key = None if request.source is None else sha256_of(request.source)
+                if key in judged:
+                    _answer(request, judged[key])
+                else:
+                    _fail(request, fault.faults.get(key, fault))
         except HarnessError as error:
             for request in batch[answered:]:
                 _fail(request, error)

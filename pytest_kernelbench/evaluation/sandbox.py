@@ -121,6 +121,14 @@ def fork_bound() -> int:
     return child
 
 
+def holds_of(child: int) -> list[int]:
+    """A descriptor (pidfd) that means this process's ``child`` and no later one; none where the kernel has no such."""
+    try:
+        return [os.pidfd_open(child)]
+    except OSError:
+        return []
+
+
 def give_up_privileges() -> None:
     """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did."""
     libc = ctypes.CDLL(None, use_errno=True)

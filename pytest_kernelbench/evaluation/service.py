@@ -52,14 +52,21 @@ def main(owner_descriptor: int, device: str) -> None:
             except messages.ConnectionEnded:
                 return
             connection, ending = descriptors
+            # Else a warden that ends at once would be reaped, and its number free for others, before it is held.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
             warden = sandbox.fork_bound()
             if warden == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
                 ours.close()
                 _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation_of, **question))
             os.close(connection)
             os.close(ending)
-            messages.send(ours, {"warden": warden})
+            holds = sandbox.holds_of(warden)
+            messages.send(ours, {"warden": warden}, holds)
+            for hold in holds:
+                os.close(hold)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def _reap(*_: object) -> None:

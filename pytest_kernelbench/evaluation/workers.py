@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, messages, sandbox
+from pytest_kernelbench.evaluation import answers, devices, messages, sandbox
 
 START_TIMEOUT_S = 60.0
 # A worker for a CPU starts in 0.02 s, and its warden looks after it ten times a second.
@@ -23,11 +23,16 @@ PATIENCE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """The judge's end of a worker: its socket, the pipe on which its end is told, and its warden."""
+    """The judge's end of a worker: its socket, the pipe on which its end is told, and its warden.
+
+    ``hold`` is a descriptor of the warden's process (pidfd), None where the kernel has none: once the warden has
+    ended, its number may be another process's.
+    """
 
     connection: socket.socket
     ending: int
     warden: int
+    hold: int | None = None
 
     def cpu_seconds(self) -> float:
         """CPU time used so far by the worker and all it started."""
@@ -43,27 +48,34 @@ class WorkerProcess:
         Raises HarnessError when that cannot be done: its processes would disturb the next candidate.
         """
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.warden, signal.SIGTERM)
-        self.connection.settimeout(timeout_s)
+            if self.hold is None:
+                os.kill(self.warden, signal.SIGTERM)
+            else:
+                signal.pidfd_send_signal(self.hold, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
         try:
-            while self.connection.recv(1 << 16):
-                pass
+            # A process that floods its socket has not ended: the time is for all that it sends.
+            while (left_s := deadline - time.monotonic()) > 0:
+                if messages.is_readable(self.connection, timeout_s=left_s) and not self.connection.recv(1 << 16):
+                    break
+            else:
+                raise HarnessError(
+                    f"processes of a candidate, under warden {self.warden}, do not end; "
+                    "end them and run again to resume"
+                )
         except ConnectionResetError:
             pass
-        except TimeoutError:
-            raise HarnessError(
-                f"processes of a candidate, under warden {self.warden}, do not end; end them and run again to resume"
-            ) from None
         self.close()
 
     def close(self) -> None:
         self.connection.close()
         os.close(self.ending)
+        if self.hold is not None:
+            os.close(self.hold)
 
     def wait(self, *, timeout_s: float) -> int | None:
         """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time."""
-        ready, _, _ = select.select([self.ending], [], [], timeout_s)
-        told = os.read(self.ending, 16) if ready else b""
+        told = os.read(self.ending, 16) if messages.is_readable(self.ending, timeout_s=timeout_s) else b""
         return int(told) if told else None
 
 
@@ -104,7 +116,7 @@ class WorkerServer:
         for _ in range(len(self._reserve) + 2):
             if self._reserve or self._start():
                 worker = self._reserve.popleft()
-                if not select.select([worker.connection], [], [], 0)[0]:
+                if not messages.is_readable(worker.connection):
                     return worker
                 # Nobody has asked it for anything: it has ended.
                 worker.kill()
@@ -121,12 +133,14 @@ class WorkerServer:
         worker = self.fork()
         try:
             messages.send(worker.connection, {"ask": "start", "threads": devices.threads()})
-            answer, _ = messages.receive(worker.connection, timeout_s=START_TIMEOUT_S)
-            self._complaint = answer.get("raised", "")
+            answer, _ = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)
+            self._complaint = answer.raised if isinstance(answer, answers.Raised) else ""
         except messages.ConnectionEnded:
             self._complaint = "its process ended"
         except messages.DeadlinePassed:
             self._complaint = f"no word within {START_TIMEOUT_S:.0f} s"
+        except messages.MalformedFrame as error:
+            self._complaint = str(error)
         if self._complaint:
             worker.kill()
         else:
@@ -143,5 +157,5 @@ class WorkerServer:
             messages.send(self._control, what, [theirs.fileno(), writing])
             theirs.close()
             os.close(writing)
-            answer, _ = messages.receive(self._control, timeout_s=60)
-        return WorkerProcess(ours, reading, int(answer["warden"]))
+            answer, holds = answers.receive(self._control, "fork", timeout_s=60)
+        return WorkerProcess(ours, reading, answer.warden, *holds)

@@ -1,17 +1,19 @@
 """Frames across the trust boundary."""
 
-import json
+import fcntl
 import os
+import resource
 import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation import answers, messages
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -106,7 +108,7 @@ def test_hostile_json_is_malformed_or_harmless(ends, payload):
     finally:
         sender.join()
     with pytest.raises(messages.MalformedFrame):
-        messages.durations_ms(message, "a", 1)
+        answers.parse("run", message)
 
 
 @settings(deadline=None)
@@ -191,36 +193,44 @@ def test_descriptors_beside_a_malformed_frame_are_given_back(ends):
     assert open_descriptors() == before
 
 
-def test_durations_are_as_many_positive_finite_numbers_as_were_due():
-    assert messages.durations_ms({"ms": [1, 0.5]}, "ms", 2) == [1.0, 0.5]
+def test_text_that_a_terminal_would_act_on_is_not_printed():
+    assert messages.printable("a\x1b[31mb\n\ud800", 100) == "a?[31mb\n?"
+    assert messages.printable("x" * 50 + "end", 3) == "end"
 
 
-@pytest.mark.parametrize(
-    ("told", "complaint"),
-    [
-        ([1.0], "ms: 2 durations were due"),
-        (None, "ms: 2 durations were due"),
-        ("12", "ms: 2 durations were due"),
-        ({"0": 1, "1": 2}, "ms: 2 durations were due"),
-        ([1.0, 0.0], "ms: not all are positive durations"),
-        ([1.0, -1.0], "ms: not all are positive durations"),
-        ([1.0, "1"], "ms: not all are positive durations"),
-        ([1.0, None], "ms: not all are positive durations"),
-        ([1.0, [1.0]], "ms: not all are positive durations"),
-        ([1.0, float("nan")], "ms: not all are positive durations"),
-        ([1.0, float("inf")], "ms: not all are positive durations"),
-        ([1.0, 10**400], "ms: not all are positive durations"),
-    ],
-)
-def test_durations_that_break_the_schema_are_malformed(told, complaint):
-    message = json.loads(json.dumps({"ms": told}))
-    with pytest.raises(messages.MalformedFrame, match=f"^{complaint}$"):
-        messages.durations_ms(message, "ms", 2)
+def test_one_that_does_not_read_does_not_hold_up_the_sender(ends):
+    ours, _theirs = ends
+    started = time.monotonic()
+    with pytest.raises(messages.DeadlinePassed):
+        messages.send(ours, {"text": "x" * (4 << 20)}, timeout_s=0.2)
+    assert time.monotonic() - started < 5
 
 
-def test_text_is_printable_and_bounded():
-    assert messages.text({"said": "a\x1b[31mb\n\ud800"}, "said") == "a?[31mb\n?"
-    assert messages.text({"said": "x" * 50 + "end"}, "said", limit=3) == "end"
-    for wrong in ({}, {"said": 3}, {"said": ["x"]}):
-        with pytest.raises(messages.MalformedFrame, match=r"^said: text was due$"):
-            messages.text(wrong, "said")
+def test_descriptors_that_come_with_every_byte_are_given_back(ends):
+    ours, theirs = ends
+    before = open_descriptors()
+    sender = threading.Thread(target=flood_with_descriptors, args=(ours,))
+    sender.start()
+    with pytest.raises(messages.MalformedFrame, match=r"^descriptors nobody asked for$"):
+        messages.receive(theirs, timeout_s=10)
+    theirs.close()
+    sender.join()
+    assert open_descriptors() == before - 1
+
+
+def flood_with_descriptors(connection):
+    with suppress(OSError):
+        socket.send_fds(connection, [struct.pack("!I", 1000)], [0])
+        for _ in range(40):
+            socket.send_fds(connection, [b" "], [0] * 20)
+
+
+def test_a_descriptor_beyond_what_select_can_take_is_read(ends):
+    ours, theirs = ends
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert most > 1100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+    high = socket.socket(fileno=fcntl.fcntl(theirs, fcntl.F_DUPFD, 1050))
+    with high:
+        messages.send(ours, {"said": 1})
+        assert messages.receive(high, timeout_s=5) == ({"said": 1}, [])

@@ -1,0 +1,274 @@
+"""What a worker or a builder may answer: one dataclass for each question, with bounds on every field.
+
+The candidate shares the worker's process and can write to its socket, so an answer may hold anything. ``receive`` is
+the only way in which the judge reads one. It returns the dataclass that ``ANSWERS`` names for the question, and raises
+MalformedFrame for whatever else arrives. To add an answer, write its dataclass (every field annotated with one of
+``kinds``) and its line in ``ANSWERS``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.kinds import Exactly, Kind, Many, Name, Number, Optional, Text, Whole, YesOrNo
+from pytest_kernelbench.evaluation.messages import MalformedFrame
+
+# The longest that the harness itself gives, names of kernels in a profile, has about 100 KB.
+MAX_ANSWER_BYTES = 1 << 20
+MAX_BYTES = 1 << 50
+MAX_CALLS = 100_000
+MAX_NAMES = 2_000
+MAX_FILES = 64
+MAX_FILE_BYTES = 256 << 20
+LEAST_MS = 5e-324
+
+Done = Annotated[bool, Exactly(True)]
+Count = Annotated[int, Whole(0, MAX_CALLS)]
+Bytes = Annotated[int, Whole(0, MAX_BYTES)]
+Said = Annotated[str, Text(2000)]
+Durations = Annotated[tuple[float, ...], Many(Number(LEAST_MS, messages.MAX_DURATION_MS), MAX_CALLS)]
+LateDurations = Annotated[tuple[float, ...], Many(Number(0.0, messages.MAX_DURATION_MS), MAX_CALLS)]
+# C++ spells a kernel's template arguments out.
+Names = Annotated[tuple[str, ...], Many(Name(4000), MAX_NAMES)]
+Mismatch = Annotated[str | None, Optional(Text(2000))]
+
+
+class Answer:
+    """Base of all answers. ``max_files``: the number of descriptors that may come with one."""
+
+    __slots__ = ()
+    max_files: ClassVar[int] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raised(Answer):
+    """To any question: the exception that ended it, as one line, and the name of its class."""
+
+    raised: Said
+    kind: Annotated[str, Name(200)] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Answer):
+    started: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared(Answer):
+    prepared: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded(Answer):
+    loaded: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted(Answer):
+    """``adopted``: whether another instance with the reference's weights has taken the candidate's place."""
+
+    adopted: Annotated[bool, YesOrNo()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved(Answer):
+    """``moved``: whether the candidate follows the reference to other parameters."""
+
+    moved: Annotated[bool, YesOrNo()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached(Answer):
+    """``attached``: the number of slots."""
+
+    attached: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran(Answer):
+    """One call. ``mismatch``: types and shapes of an output that has others than the reference's.
+
+    ``peak_bytes``: the most device memory that the worker's torch ever had.
+    """
+
+    delivered: Done = True
+    mismatch: Mismatch = None
+    peak_bytes: Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftRoom(Answer):
+    left: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmed(Answer):
+    warm: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs(Answer):
+    """Milliseconds of each pair by side, and those that the device went on after; all empty for a ``mismatch``."""
+
+    reference_ms: Durations = ()
+    candidate_ms: Durations = ()
+    reference_late_ms: LateDurations = ()
+    candidate_late_ms: LateDurations = ()
+    mismatch: Mismatch = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series(Answer):
+    """Milliseconds of each call."""
+
+    ms: Durations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept(Answer):
+    """``swept``: the number of calls."""
+
+    swept: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled(Answer):
+    """``busy_ms``: milliseconds in which at least one kernel ran; empty where none was recorded."""
+
+    busy_ms: Annotated[tuple[float, ...], Many(Number(LEAST_MS, messages.MAX_DURATION_MS), 1)] = ()
+    operators: Names = ()
+    kernels: Names = ()
+    mismatch: Mismatch = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built(Answer):
+    """Names of the libraries that come as files, or the ``complaint`` of the compiler."""
+
+    built: Annotated[tuple[str, ...], Many(Name(300), MAX_FILES)] = ()
+    complaint: Annotated[str | None, Optional(Text(2000))] = None
+    max_files: ClassVar[int] = MAX_FILES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelsCompiled(Answer):
+    """One archive comes as a file."""
+
+    max_files: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forked(Answer):
+    """The service's: the process that guards a new worker, and in a descriptor beside it a hold on that process."""
+
+    warden: Annotated[int, Whole(2, 1 << 31)]
+    max_files: ClassVar[int] = 1
+
+
+ANSWERS: Mapping[str, type[Answer]] = {
+    "start": Started,
+    "prepare": Prepared,
+    "load": Loaded,
+    "load_baseline": Loaded,
+    "adopt_weights": Adopted,
+    "attach": Attached,
+    "move_parameters": Moved,
+    "run": Ran,
+    "leave_room": LeftRoom,
+    "warm": Warmed,
+    "pairs": Pairs,
+    "series": Series,
+    "sweep": Swept,
+    "profile": Profiled,
+    "build": Built,
+    "compile_kernels": KernelsCompiled,
+    "fork": Forked,
+}
+
+
+def receive(
+    connection: socket.socket, ask: str, *, timeout_s: float, watch: socket.socket | None = None
+) -> tuple[Any, list[int]]:
+    """The answer to the question ``ask``, or Raised, and the descriptors that came with it; the caller closes them.
+
+    Raises what ``messages.receive`` raises: MalformedFrame also for an answer that is none to this question.
+    """
+    message, descriptors = messages.receive(
+        connection, timeout_s=timeout_s, watch=watch, max_bytes=MAX_ANSWER_BYTES, max_descriptors=MAX_FILES
+    )
+    try:
+        answer = parse(ask, message)
+        if len(descriptors) > answer.max_files:
+            raise MalformedFrame("descriptors nobody asked for")
+    except MalformedFrame:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return answer, descriptors
+
+
+def parse(ask: str, message: Mapping[str, Any]) -> Any:
+    """``message`` as an answer to the question ``ask``. Raises MalformedFrame, and nothing else."""
+    cls: type[Answer] = Raised if "raised" in message else ANSWERS[ask]
+    kinds = _kinds_of(cls)
+    unknown = sorted(message.keys() - kinds.keys())
+    if unknown:
+        raise MalformedFrame(f"{ask}: no {unknown[0][:50]!a} was due")
+    values = {}
+    for name, (kind, required) in kinds.items():
+        if name in message:
+            try:
+                values[name] = kind.read(message[name])
+            except ValueError as error:
+                raise MalformedFrame(f"{ask}: {name}: {error}") from None
+        elif required:
+            raise MalformedFrame(f"{ask}: {name} is missing")
+    return cls(**values)
+
+
+@cache
+def _kinds_of(cls: type[Answer]) -> dict[str, tuple[Kind, bool]]:
+    """For each field its kind, and whether it must be there."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {
+        each.name: (get_args(hints[each.name])[1], each.default is MISSING)
+        for each in fields(cls)  # type: ignore[arg-type]
+    }
+
+
+def exactly(values: tuple[float, ...], count: int, name: str) -> list[float]:
+    """``values`` where there are ``count`` of them. Raises MalformedFrame."""
+    if len(values) != count:
+        raise MalformedFrame(f"{name}: {count} were due")
+    return list(values)
+
+
+def file_content(descriptor: int, *, limit: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a file that came with an answer; raises MalformedFrame unless it is a regular one within ``limit``.
+
+    Of a pipe or a device the judge would wait for ever, and some of the kernel's own files are regular, have no size,
+    and do the same.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise MalformedFrame("a file was due, and it is no regular one")
+    if not 0 < found.st_size <= limit:
+        raise MalformedFrame(f"a file of 1 to {limit} bytes was due, and it has {found.st_size}")
+    content = bytearray()
+    while len(content) < found.st_size:
+        try:
+            # Never beyond the size that was looked at: the other side may write to it while it is read.
+            part = os.pread(descriptor, min(1 << 20, found.st_size - len(content)), len(content))
+        except OSError as error:
+            raise MalformedFrame(f"a file cannot be read ({error.strerror})") from None
+        if not part:
+            raise MalformedFrame("a file became shorter while it was read")
+        content += part
+    return bytes(content)

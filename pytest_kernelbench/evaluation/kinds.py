@@ -1,0 +1,110 @@
+"""What a field of an answer may hold: each kind says what was due where a value is another. See ``answers``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pytest_kernelbench.evaluation import messages
+
+
+class Kind(Protocol):
+    """What a field may hold. ``read`` returns it as the field's type, or raises ValueError saying what was due."""
+
+    def read(self, value: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An integer from ``least`` to ``most``."""
+
+    least: int
+    most: int
+
+    def read(self, value: Any) -> int:
+        if type(value) is not int or not self.least <= value <= self.most:
+            raise ValueError(f"an integer from {self.least} to {self.most} was due")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number from ``least`` to below ``below``."""
+
+    least: float
+    below: float
+
+    def read(self, value: Any) -> float:
+        # Compared before it is converted: an integer of 400 digits has no float.
+        if type(value) not in (int, float) or not self.least <= value < self.below:
+            raise ValueError(f"a number from {self.least:g} to {self.below:g} was due")
+        return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text; of a longer one the last ``limit`` characters, with nothing in it that a terminal would act on."""
+
+    limit: int
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("text was due")
+        return messages.printable(value, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Text of at most ``limit`` characters; a longer one is no name."""
+
+    limit: int
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > self.limit:
+            raise ValueError(f"text of at most {self.limit} characters was due")
+        return messages.printable(value, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list of at most ``most`` values of one kind."""
+
+    kind: Kind
+    most: int
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > self.most:
+            raise ValueError(f"a list of at most {self.most} was due")
+        return tuple(self.kind.read(each) for each in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """A value of one kind, or null."""
+
+    kind: Kind
+
+    def read(self, value: Any) -> Any:
+        return None if value is None else self.kind.read(value)
+
+
+@dataclass(frozen=True, slots=True)
+class YesOrNo:
+    """True or false."""
+
+    def read(self, value: Any) -> bool:
+        if type(value) is not bool:
+            raise ValueError("true or false was due")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """One value only, of the same type."""
+
+    value: bool
+
+    def read(self, value: Any) -> bool:
+        if value is not self.value:
+            raise ValueError(f"{self.value} was due")
+        return self.value

@@ -1,0 +1,363 @@
+"""What a worker may answer: a hostile answer at every field and every place ends in one exception only."""
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_up_tasks import task
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import answers, dock, messages
+from pytest_kernelbench.evaluation.answers import ANSWERS, parse
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.evaluation.messages import MalformedFrame
+from pytest_kernelbench.records import Outcome
+
+# An honest answer to each question, to two pairs or two slots.
+HONEST = {
+    "start": {"started": True},
+    "prepare": {"prepared": True},
+    "load": {"loaded": True},
+    "load_baseline": {"loaded": True},
+    "adopt_weights": {"adopted": False},
+    "attach": {"attached": 2},
+    "move_parameters": {"moved": True},
+    "run": {"delivered": True, "peak_bytes": 0},
+    "leave_room": {"left": True},
+    "warm": {"warm": True},
+    "pairs": {
+        "reference_ms": [1e-6, 2e-6],
+        "candidate_ms": [1e-6, 1e-6],
+        "reference_late_ms": [0.0, 0],
+        "candidate_late_ms": [0.0, 0.0],
+    },
+    "series": {"ms": [1e-6, 1e-6]},
+    "sweep": {"swept": 2},
+    "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
+    "build": {"built": ["0123456789abcdef0123456789abcdef-name.so"]},
+    "compile_kernels": {},
+    "fork": {"warden": 1000},
+}
+
+numbers = st.integers() | st.floats() | st.sampled_from([0, -1, 10**400, 1 << 63, float("inf"), 5e-324, True])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@st.composite
+def hostile_answers(draw, ask):
+    """An honest answer with a field replaced, left out or added, or any object at all."""
+    answer = dict(HONEST[ask])
+    names = sorted({*answer, "raised", "kind", "mismatch", "complaint"})
+    for name in draw(st.lists(st.sampled_from(names), max_size=2)):
+        answer.pop(name, None)
+        if draw(st.booleans()):
+            answer[name] = draw(values)
+    return draw(st.just(answer) | st.dictionaries(st.text(max_size=9), values, max_size=3))
+
+
+def over_the_wire(message):
+    return json.loads(json.dumps(message))
+
+
+def test_every_question_has_an_honest_answer_here():
+    assert HONEST.keys() == ANSWERS.keys()
+
+
+@pytest.mark.parametrize("ask", ANSWERS)
+def test_an_honest_answer_is_read(ask):
+    assert isinstance(parse(ask, over_the_wire(HONEST[ask])), ANSWERS[ask])
+
+
+@pytest.mark.parametrize("ask", ANSWERS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_answer_is_read_within_its_bounds_or_malformed(ask, data):
+    message = over_the_wire(data.draw(hostile_answers(ask)))
+    try:
+        answer = parse(ask, message)
+    except MalformedFrame as error:
+        assert str(error).isprintable() and len(str(error)) < 300
+        return
+    for name in answer.__dataclass_fields__:
+        assert within_bounds(getattr(answer, name)), (name, answer)
+
+
+def within_bounds(value):
+    if isinstance(value, tuple):
+        return len(value) <= answers.MAX_CALLS and all(map(within_bounds, value))
+    if isinstance(value, str):
+        return len(value) <= 4000 and all(c.isprintable() or c == "\n" for c in value)
+    return value is None or isinstance(value, bool) or 0 <= value < 1 << 51
+
+
+@pytest.mark.parametrize(
+    ("ask", "field", "value", "complaint"),
+    [
+        ("run", "peak_bytes", 10**399, "run: peak_bytes: an integer from 0 to 1125899906842624 was due"),
+        ("run", "peak_bytes", -1, "run: peak_bytes: an integer from 0 to 1125899906842624 was due"),
+        ("run", "peak_bytes", True, "run: peak_bytes: an integer from 0 to 1125899906842624 was due"),
+        ("run", "peak_bytes", 1.0, "run: peak_bytes: an integer from 0 to 1125899906842624 was due"),
+        ("run", "mismatch", ["x"], "run: mismatch: text was due"),
+        ("run", "verdict", "fast", "run: no 'verdict' was due"),
+        ("load", "loaded", 1, "load: loaded: True was due"),
+        ("series", "ms", 3, "series: ms: a list of at most 100000 was due"),
+        ("series", "ms", {"0": 1}, "series: ms: a list of at most 100000 was due"),
+        ("series", "ms", [0.0], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("series", "ms", [float("nan")], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("series", "ms", [float("inf")], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("series", "ms", [10**400], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("series", "ms", [True], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("series", "ms", ["1"], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
+        ("profile", "kernels", ["x" * 4001], "profile: kernels: text of at most 4000 characters was due"),
+        ("adopt_weights", "adopted", None, "adopt_weights: adopted: true or false was due"),
+        ("build", "built", 7, "build: built: a list of at most 64 was due"),
+        ("build", "complaint", 7, "build: complaint: text was due"),
+        ("load", "raised", {"no": "text"}, "load: no 'loaded' was due"),
+    ],
+)
+def test_a_field_beyond_its_bounds_is_named(ask, field, value, complaint):
+    with pytest.raises(MalformedFrame) as caught:
+        parse(ask, over_the_wire({**HONEST[ask], field: value}))
+    assert str(caught.value) == complaint
+
+
+def test_a_field_that_is_missing_is_named():
+    with pytest.raises(MalformedFrame, match=r"^sweep: swept is missing$"):
+        parse("sweep", {})
+
+
+def test_as_many_durations_as_were_due():
+    assert answers.exactly((1.0, 2.0), 2, "ms") == [1.0, 2.0]
+    with pytest.raises(MalformedFrame, match=r"^ms: 3 were due$"):
+        answers.exactly((1.0, 2.0), 3, "ms")
+
+
+def test_the_content_of_a_file_that_came_is_read():
+    with TemporaryFile() as file:
+        file.write(b"x" * 3_000_000)
+        file.flush()
+        assert answers.file_content(file.fileno()) == b"x" * 3_000_000
+        with pytest.raises(MalformedFrame, match=r"^a file of 1 to 100 bytes was due, and it has 3000000$"):
+            answers.file_content(file.fileno(), limit=100)
+
+
+def test_what_is_no_file_is_not_read():
+    reading, writing = os.pipe()
+    left, right = socket.socketpair()
+    with left, right:
+        for descriptor in (reading, writing, left.fileno()):
+            with pytest.raises(MalformedFrame, match=r"^a file was due, and it is no regular one$"):
+                answers.file_content(descriptor)
+    os.close(reading)
+    os.close(writing)
+    for path in ("/dev/zero", "/tmp", "/proc/self/status"):
+        descriptor = os.open(path, os.O_RDONLY)
+        with pytest.raises(MalformedFrame, match=r"^a file was due|^a file of 1 to"):
+            answers.file_content(descriptor)
+        os.close(descriptor)
+
+
+def test_a_file_that_cannot_be_read_is_malformed(tmp_path):
+    (tmp_path / "written").write_bytes(b"x")
+    descriptor = os.open(tmp_path / "written", os.O_WRONLY)
+    with pytest.raises(MalformedFrame, match=r"^a file cannot be read \(Bad file descriptor\)$"):
+        answers.file_content(descriptor)
+    os.close(descriptor)
+
+
+MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=16)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
+    bench.measure_tolerances(["task"])
+    return bench
+
+
+@pytest.fixture(scope="module")
+def rack(bench):
+    rack = Rack(bench)
+    rack.first(2)
+    yield rack
+    rack.close()
+
+
+class Hostile:
+    """A worker that answers honestly but at one place, where it does what ``act`` does with its socket."""
+
+    def __init__(self, place, act):
+        self.connection, self._own = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, args=(place, act))
+        self._thread.start()
+
+    def _serve(self, place, act):
+        with self._own:
+            asked = 0
+            while True:
+                try:
+                    question, descriptors = messages.receive(self._own)
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    if asked == place:
+                        act(self._own, question["ask"])
+                    else:
+                        messages.send(self._own, HONEST[question["ask"]])
+                except messages.ConnectionEnded:
+                    return
+                asked += 1
+
+    def cpu_seconds(self):
+        return 0.0
+
+    def wait(self, *, timeout_s):
+        return -9
+
+    def kill(self):
+        self.connection.close()
+        self._thread.join()
+
+
+PLACES = (
+    *(
+        "prepare",
+        "attach",
+        "load",
+        "load_baseline",
+        "adopt_weights",
+        "run",
+        "move_parameters",
+        "warm",
+        "pairs",
+        "series",
+        "sweep",
+    ),
+    *("profile", "leave_room"),
+)
+
+
+def walk(one):
+    """Every question of a trial, in the order of ``PLACES``."""
+    one.wait_until_ready()
+    slots = one.have_slots(2)
+    one.load("a candidate", timeout_s=5)
+    one.load_baseline("another", timeout_s=0.5)
+    one.adopt_weights(timeout_s=0.5)
+    one.check(slots[0], 0, "task")
+    one.move_parameters(away=True)
+    one.warm(*slots, times=1)
+    one.pairs([(*slots, True), (*slots, False)])
+    one.series(slots, "candidate")
+    one.sweep(slots)
+    one.profile(slots[0])
+    one._ask({"ask": "leave_room"}, doing="giving back memory")
+
+
+def tried(bench, rack, place, act):
+    """What the walk ends in when the worker acts at one place; nothing may be left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    owner, judge = socket.socketpair()
+    with owner, judge:
+        worker = Hostile(PLACES.index(place), act)
+        one = Dock(worker, bench, rack, cache=Path("builds"), watch=judge)
+        try:
+            walk(one)
+        except (CandidateFailed, HarnessError) as error:
+            return error
+        finally:
+            one.close()
+            assert len(os.listdir("/proc/self/fd")) <= before + 2
+    return None
+
+
+@pytest.fixture(autouse=True)
+def right_answers(monkeypatch):
+    # Whoever answers here computes nothing.
+    monkeypatch.setattr(Dock, "_judge_output", lambda self, *arguments, **named: None)
+    monkeypatch.setattr(dock, "QUESTION_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(dock, "TIMING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(dock, "READY_TIMEOUT_S", 0.3)
+
+
+def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
+    assert {*PLACES, "start", "build", "compile_kernels", "fork"} == ANSWERS.keys()
+    assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
+
+
+def of_the_harness(place):
+    return place in ("prepare", "attach")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_hostile_answer_at_any_place_is_the_candidate_s_outcome(bench, rack, place, data):
+    message = data.draw(hostile_answers(place))
+    error = tried(bench, rack, place, lambda own, ask: messages.send(own, message))
+    if error is not None:
+        assert isinstance(error, HarnessError) == of_the_harness(place)
+        assert str(error).isprintable()
+        if isinstance(error, CandidateFailed):
+            assert error.outcome in (Outcome.VOID, Outcome.RUNTIME_ERROR, Outcome.BUILD_ERROR, Outcome.INCORRECT)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=15, deadline=None)
+@given(payload=st.binary(max_size=40))
+@example(payload=b"\xff" * 8)
+@example(payload=b"\0\0\0\2[]")
+@example(payload=b'\0\0\0\7{"a":1}')
+def test_any_bytes_at_any_place_are_the_candidate_s_outcome(bench, rack, place, payload):
+    def act(own, ask):
+        own.sendall(payload)
+        own.shutdown(socket.SHUT_RDWR)
+
+    error = tried(bench, rack, place, act)
+    assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_descriptors_at_any_place_are_closed_and_void(bench, rack, place):
+    error = tried(bench, rack, place, lambda own, ask: messages.send(own, HONEST[ask], [0, 1, 2]))
+    if of_the_harness(place):
+        assert isinstance(error, HarnessError)
+    else:
+        assert (error.outcome, error.flags) == (Outcome.VOID, ("forged_answer",))
+        assert str(error) == "an answer that the harness does not give: descriptors nobody asked for"
+
+
+@pytest.mark.parametrize("place", ["load", "run", "pairs"])
+def test_answers_in_advance_do_not_hold_up_the_judge(bench, rack, place, monkeypatch):
+    monkeypatch.setattr(messages, "SEND_TIMEOUT_S", 0.3)
+
+    def act(own, ask):
+        for each in PLACES[PLACES.index(ask) :]:
+            messages.send(own, HONEST[each])
+        # Reads nothing more until the judge hangs up.
+        own.settimeout(5)
+        while own.recv(1 << 20):
+            pass
+
+    assert tried(bench, rack, place, act) is None
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_silence_at_any_place_is_a_timeout(bench, rack, place, monkeypatch):
+    load = Dock.load
+    monkeypatch.setattr(Dock, "load", lambda self, source, *, timeout_s: load(self, source, timeout_s=0.3))
+    error = tried(bench, rack, place, lambda own, ask: None)
+    if of_the_harness(place):
+        assert isinstance(error, HarnessError)
+    else:
+        assert error.outcome is Outcome.TIMEOUT
