@@ -29,7 +29,8 @@ from results import Limit, Results
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from pytest_kernelbench.adaptation.learner import Learner, TrainingRow
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies import decoding
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, draw
 from pytest_kernelbench.records import Task
@@ -292,7 +293,7 @@ def main() -> None:
     read = rollouts * (prompt_tokens + tokens)
     rows = stages(f"scoring {rollouts} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
     settings = Adaptation(learning_rate=1e-5, lora_rank=RANK, lora_alpha=ALPHA, reduction="constant")
-    with Learner(policy, settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
+    with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
         if stages.wants(step := f"one step on {rollouts} rollouts"):
             rows = rows or training_rows(policy, answers)
             if update := stages(step, read, lambda: learner.update(rows, step=1)):

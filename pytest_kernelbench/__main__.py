@@ -44,13 +44,18 @@ def report(options: argparse.Namespace) -> None:
 def probe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a run with an adaptation strategy")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--samples",
+        metavar="STRATEGY",
+        help="a search of the run whose samples are scored (default: step 0's rollouts)",
+    )
 
 
 def probe(options: argparse.Namespace) -> None:
-    """Score the rollouts of step 0 under every checkpoint of a run; this one loads the policy, and so torch."""
+    """Score one fixed set of answers under every checkpoint of a run; this one loads the policy, and so torch."""
     from pytest_kernelbench.adaptation.probes import probe_folder
 
-    for line in probe_folder(options.folder, device=options.device):
+    for line in probe_folder(options.folder, device=options.device, samples=options.samples):
         print(line)
 
 
@@ -59,7 +64,9 @@ COMMANDS = {
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
-    "probe": Command("score a run's first rollouts under every checkpoint", probe_arguments, probe),
+    "probe": Command(
+        "score a run's first rollouts, or a search's samples, under every checkpoint", probe_arguments, probe
+    ),
     "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
 }
 

@@ -161,6 +161,17 @@ class Ledger:
             run = read_run(self.folder) or {}
             _write_atomically(self.folder / "run.json", {**run, "remarks": {**run.get("remarks", {}), about: line}})
 
+    def keep(self, table: str, key: str, value: Mapping[str, Any]) -> bool:
+        """Put ``value`` under ``table`` and ``key`` of ``run.json`` unless something is there; whether it was put."""
+        with self._run_locked():
+            run = read_run(self.folder) or {}
+            held = run.setdefault(table, {})
+            if key in held:
+                return False
+            held[key] = dict(value)
+            _write_atomically(self.folder / "run.json", run)
+        return True
+
     def describe(self, machine: Mapping[str, Any]) -> None:
         """Put what is known of the machine into ``run.json``, under ``machine``: the last one to join counts."""
         with self._run_locked():

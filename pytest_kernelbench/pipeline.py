@@ -62,24 +62,25 @@ class Draws:
 
 def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
     """The back edge: rewards make the next version of the weights, once for all tasks that learn together."""
-    from pytest_kernelbench.adaptation.loop import lineage_of, take_steps, training_share
+    from pytest_kernelbench.adaptation.lineage import lineage_of
+    from pytest_kernelbench.adaptation.loop import take_steps, training_share
     from pytest_kernelbench.selection.steps import candidates_of
 
     assert strategy.adaptation is not None
-    lineage = lineage_of(task, strategy, bench)
+    lineage = lineage_of(task, strategy, bench.ledger, tasks=bench.tasks, seed=bench.seed)
 
     def judge_alone(task: Task, at: Strategy) -> list[Judged]:
         with bench.ledger.sole_owner(task.id):
             return judge(task, at, bench)
 
-    steps = take_steps(lineage, bench, judge_alone)
+    steps = take_steps(lineage, bench.around(strategy, judge_alone))
     chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
     drawn = [step.step for step in steps if task.id in step.tasks]
     return Draws(
         versions=[lineage.at(step) for step in chosen],
         checkpoint_step=settled,
         others=[lineage.at(step) for step in drawn if step not in chosen],
-        training=training_share(lineage, steps, bench),
+        training=training_share(lineage, steps, bench.ledger),
     )
 
 

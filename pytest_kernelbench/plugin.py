@@ -196,6 +196,7 @@ class KernelBench:
             tasks=tasks,
             null=self.options.null,
             say=self.progress,
+            tell=self.progress.tell,
         )
 
     # Running

@@ -47,6 +47,15 @@ class Progress:
                 self._reporter.write_line(line)
                 self._next = now + LINE_EVERY_S
 
+    def tell(self, line: str) -> None:
+        """Print a line that stays: what somebody should know before it has cost anything."""
+        if self._silent:
+            return
+        self.clear()
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(line)
+
     def clear(self) -> None:
         """Take the status away, before the item's own word is printed where it stands."""
         if self._shown:

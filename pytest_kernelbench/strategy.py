@@ -110,8 +110,9 @@ class Adaptation:
     the teacher weighs ``teacher_share``.
     ``reward`` is the ``speedup``, that ``normalised`` by the median of the task's correct rollouts, its ``log``, or 1
     for what is ``fast`` (its interval above ``threshold``) or ``correct``; all that is correct gets ``correct_bonus``.
-    ``lora_targets`` are layers, ``lora_parameters`` weights that are none, such as the experts of a mixture in
-    transformers 5 ("mlp.experts.gate_up_proj,mlp.experts.down_proj").
+    ``lora_targets`` are layers: ``all-linear`` or names such as "q_proj,v_proj". All are those of attention, state
+    space and MLP, without the output layer and routers. ``lora_experts`` adds the experts of a mixture, and
+    ``lora_parameters`` other weights that are no layers, by name.
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or those that ``train_on`` names as ``--tasks``
     does: others then show what carries over to them. ``temperature`` is the loss's own; None: the one that was
@@ -143,6 +144,7 @@ class Adaptation:
     lora_dropout: float = field(default=0.0, metadata={"minimum": 0})
     lora_targets: str = "all-linear"
     lora_parameters: str = ""
+    lora_experts: bool = False
     loss: str = field(default="importance-sampling", metadata={"choices": LOSSES})
     clip_low: float = field(default=0.2, metadata={"minimum": 0})
     clip_high: float = field(default=0.28, metadata={"minimum": 0})

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.records import Task
+from pytest_kernelbench.records import Judged, Task
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.adaptation.learner import Learner
+    from pytest_kernelbench.adaptation.loop import Surroundings
+    from pytest_kernelbench.adaptation.trainer import Trainer
     from pytest_kernelbench.evaluation import Evaluator
     from pytest_kernelbench.ledger import Ledger
 
@@ -26,7 +26,7 @@ class Workbench:
     """One a process; a policy and an evaluator for each way to judge are made when first needed.
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
-    protocol; ``say`` shows one line of progress.
+    protocol; ``say`` shows one line of progress, ``tell`` one that stays.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Workbench:
         tasks: Sequence[Task] = (),
         null: bool | None = None,
         say: Callable[[str], None] = lambda line: None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.ledger = ledger
         self.device = device
@@ -46,10 +47,11 @@ class Workbench:
         self.tasks = tasks
         self.null = null
         self.say = say
+        self.tell = tell
         self._policy_spec = policy
         self._policies: dict[str, Policy] = {}
         self._evaluators: dict[str, Evaluator] = {}
-        self._learner: tuple[str, Learner] | None = None
+        self._trainer: tuple[str, Trainer] | None = None
 
     def _policy_of(self, strategy: Strategy) -> Policy:
         """The policy that answers under ``strategy``, and that it trains if it adapts."""
@@ -76,47 +78,62 @@ class Workbench:
         if strategy.adaptation:
             require_trainable(policy, strategy.name)
         if strategy.version and strategy.version.step > 0:
-            return self.learner_for(strategy).policy
-        if self._learner:
-            self._learner[1].use_loaded()
+            return self.trainer_for(strategy)
+        if self._trainer:
+            self._trainer[1].use_loaded()
         return policy
 
-    def learner_for(self, strategy: Strategy) -> Learner:
-        """The policy and its adapter, both at the strategy's version: one lineage at a time."""
+    def trainer_for(self, strategy: Strategy) -> Trainer:
+        """The strategy's policy as a trainer, at the strategy's version; one lineage at a time. Raises PolicyError."""
         self.release()
-        from pytest_kernelbench.adaptation.checkpoints import Checkpoint
-        from pytest_kernelbench.adaptation.learner import Learner
-        from pytest_kernelbench.policies.base import random_seed
+        from pytest_kernelbench.adaptation.loop import checkpoint_folder
 
         version = strategy.version
-        assert version is not None and strategy.adaptation is not None
-        policy = require_trainable(self._policy_of(strategy), strategy.name)
-        if self._learner and self._learner[0] != version.lineage:
-            self._learner[1].close()
-            self._learner = None
-        if self._learner is None:
-            learner = Learner(
-                policy,
-                strategy.adaptation,
-                temperature=strategy.sampling.temperature,
-                max_tokens=strategy.sampling.max_tokens,
-                seed=random_seed(self.seed, "adapter", 0),
-            )
-            self._learner = version.lineage, learner
-        learner = self._learner[1]
-        if learner.holds != version.step:
-            saved = Checkpoint.read(self.checkpoint_folder(strategy)) if version.step else None
-            learner.load(saved, step=version.step)
+        assert version is not None
+        if self._trainer and self._trainer[0] != version.lineage:
+            self._trainer[1].close()
+            self._trainer = None
+        if self._trainer is None:
+            self._trainer = version.lineage, self._new_trainer(strategy)
+        trainer = self._trainer[1]
+        if trainer.holds != version.step:
+            trainer.load(checkpoint_folder(self.ledger, strategy) if version.step else None, step=version.step)
         if version.step:
-            learner.use_adapted(f"{learner.loaded_version}+{version.lineage}.{version.step}")
+            trainer.use_adapted(f"{trainer.loaded_version}+{version.lineage}.{version.step}")
         else:
-            learner.use_loaded()
-        return learner
+            trainer.use_loaded()
+        return trainer
 
-    def checkpoint_folder(self, strategy: Strategy) -> Path:
-        """Of the strategy's version."""
-        assert strategy.version is not None
-        return self.ledger.folder / "adapters" / strategy.version.lineage / f"step-{strategy.version.step:04d}"
+    def _new_trainer(self, strategy: Strategy) -> Trainer:
+        from pytest_kernelbench.adaptation.trainers import said_of, trainer_of
+        from pytest_kernelbench.policies.base import random_seed
+
+        assert strategy.version is not None and strategy.adaptation is not None
+        policy = self._policy_of(strategy)
+        require_trainable(policy, strategy.name)
+        trainer = trainer_of(
+            policy,
+            strategy.adaptation,
+            temperature=strategy.sampling.temperature,
+            max_tokens=strategy.sampling.max_tokens,
+            seed=random_seed(self.seed, "adapter", 0),
+        )
+        if self.ledger.keep("adapters", strategy.version.lineage, trainer.described):
+            self.tell(f"{strategy.name}: {said_of(trainer.described)}")
+        return trainer
+
+    def around(self, strategy: Strategy, judge: Callable[[Task, Strategy], list[Judged]]) -> Surroundings:
+        """What the loop of ``strategy`` is handed; ``judge`` samples and evaluates a task's candidates."""
+        from pytest_kernelbench.adaptation.loop import Surroundings
+
+        return Surroundings(
+            trainer=self.trainer_for,
+            judge=judge,
+            ledger=self.ledger,
+            margin=self.margin_of(strategy),
+            say=self.say,
+            spending=self.spending,
+        )
 
     def evaluator_for(self, strategy: Strategy) -> Evaluator:
         if strategy.evaluation_sha256 not in self._evaluators:

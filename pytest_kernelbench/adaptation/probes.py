@@ -1,4 +1,4 @@
-"""Probes: one fixed set of rollouts, those of step 0, scored under every checkpoint of a run's lineages.
+"""Probes: one fixed set of answers, scored under every checkpoint of a run's lineages.
 
 Does training sharpen the policy on what it already preferred? The text stays; only the weights that judge it change.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.adaptation.checkpoints import Checkpoint
 from pytest_kernelbench.analysis.adaptation import adaptation
 from pytest_kernelbench.analysis.base import Study
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import read_run
-from pytest_kernelbench.policies import load_policy, require_trainable
+from pytest_kernelbench.policies import Policy, load_policy, require_trainable
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation
 from pytest_kernelbench.runs import RunRecords
 from pytest_kernelbench.strategy import Adaptation
@@ -29,7 +29,7 @@ Key = tuple[str | None, str, int]  # sampling hash, task, index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One rollout of step 0 under the weights of ``step``: ``nll`` in nats at temperature 1, over ``n_tokens``.
+    """One answer of the fixed set under the weights of ``step``: ``nll`` in nats at temperature 1, over ``n_tokens``.
 
     ``speedup`` is None where it is not correct. One line of ``probes.jsonl``.
     """
@@ -43,16 +43,17 @@ class Probe:
     speedup: float | None
 
 
-def probe_folder(folder: Path, *, device: str) -> Iterator[str]:
+def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> Iterator[str]:
     """Write ``probes.jsonl`` beside the run's records; yields tables of how likelihood and speed-up go together.
 
-    ``tail`` is the quarter of rollouts that was least likely at step 0, whatever it is now; ``within tasks`` is the
-    mean over tasks, which no difference between tasks can make.
+    ``samples`` is as for ``probe_run``. ``tail`` is the quarter of rollouts that was least likely at step 0, whatever
+    it is now; ``within tasks`` is the mean over tasks, which no difference between tasks can make.
     """
-    probes = list(probe_run(folder, device=device))
+    probes = list(probe_run(folder, device=device, samples=samples))
     (folder / FILE).write_text("".join(json.dumps(asdict(each)) + "\n" for each in probes), encoding="utf-8")
+    of = f"samples of {samples}" if samples else "rollouts of step 0"
     for found in adaptation(Study.of(RunRecords.load(folder))) or ():
-        yield f"{found['strategy']}: rho of NLL (nats, temperature 1) and speed-up of correct rollouts of step 0"
+        yield f"{found['strategy']}: rho of NLL (nats, temperature 1) and speed-up of correct {of}"
         yield "  step    n  mean NLL     rho        p  within tasks     tail        p"
         for row in found["probe"] or ():
             within = (row["within_task_rho"] or {}).get("value")
@@ -63,43 +64,45 @@ def probe_folder(folder: Path, *, device: str) -> Iterator[str]:
     yield f"wrote {FILE} in {folder}"
 
 
-def probe_run(folder: Path, *, device: str) -> Iterator[Probe]:
-    """Every rollout of step 0 under every step's weights. Raises UsageError where the run has no adaptation."""
-    from pytest_kernelbench.adaptation.learner import Learner
+def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Iterator[Probe]:
+    """One set of answers under every step's weights: each lineage's rollouts of step 0, or those of ``samples``.
+
+    ``samples`` names a strategy of the run that searched the same tasks, such as best-of-64: the paper's probe has 64
+    samples of each of 5 tasks. Raises UsageError where the run has no adaptation, or no such samples.
+    """
+    from pytest_kernelbench.adaptation.trainers import trainer_of
 
     settings = read_run(folder)
     steps = [AdaptationStep.from_json(row) for row in _rows(folder / "adaptation.jsonl")]
     if settings is None or not steps:
         raise UsageError(f"{folder}: holds no adaptation; run a strategy such as batch-ttt first")
     by_hash = {row["adaptation_sha256"]: row for row in settings["strategies"] if row.get("adaptation")}
-    policy = require_trainable(load_policy(settings["policy"], device=device), "probe")
+    chosen = None if samples is None else _strategy_named(samples, settings, folder)
     drawn, speedups = _drawn(folder), _speedups(folder)
+    policies: dict[str, Policy] = {}
     for first in (step for step in steps if step.step == 0):
         strategy = by_hash[first.adaptation_sha256]
         tasks = {task.id: task for task in load_tasks(list(first.group), sizes=settings["sizes"])}
-        sampling, indices = strategy["sampling"], range(first.first_index, first.first_index + first.rollouts)
-        own = {
-            task: [
-                each
-                for (key, name, i), each in drawn.items()
-                if (key, name) == (first.sampling_sha256, task) and i in indices
-            ]
-            for task in first.group
-        }
-        with Learner(
+        fixed = _Fixed.of(first, chosen)
+        spec = strategy["sampling"]["policy"] or settings["policy"]
+        policy = policies.get(spec) or policies.setdefault(spec, load_policy(spec, device=device))
+        require_trainable(policy, "probe")
+        own = {task: _scorable(fixed, task, drawn, folder, samples) for task in first.group}
+        trainer = trainer_of(
             policy,
             Adaptation(**strategy["adaptation"]),
             temperature=1.0,
-            max_tokens=sampling["max_tokens"],
+            max_tokens=strategy["sampling"]["max_tokens"],
             seed=0,
-        ) as learner:
+        )
+        with closing(trainer):
             for step in (step for step in steps if step.lineage == first.lineage and step.policy_version):
                 if step.checkpoint is not None:
-                    learner.load(Checkpoint.read(folder / step.checkpoint), step=step.step)
-                    learner.use_adapted(str(step.policy_version))
+                    trainer.load(folder / step.checkpoint, step=step.step)
+                    trainer.use_adapted(str(step.policy_version))
                 for task, completions in own.items():
                     token_ids = [each.token_ids or () for each in completions]
-                    scored = policy.score(tasks[task], sampling["answer"], token_ids)
+                    scored = trainer.score(tasks[task], fixed.answer or strategy["sampling"]["answer"], token_ids)
                     for completion, logprobs in zip(completions, scored, strict=True):
                         yield Probe(
                             lineage=first.lineage,
@@ -108,8 +111,47 @@ def probe_run(folder: Path, *, device: str) -> Iterator[Probe]:
                             index=completion.index,
                             nll=-sum(logprobs),
                             n_tokens=len(logprobs),
-                            speedup=speedups.get((first.sampling_sha256, task, completion.index)),
+                            speedup=speedups.get((fixed.sampling_sha256, task, completion.index)),
                         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """Which rows of ``completions.jsonl`` are scored; ``answer`` None: asked for as the lineage asks."""
+
+    sampling_sha256: str | None
+    indices: range
+    answer: str | None = None
+
+    @classmethod
+    def of(cls, first: AdaptationStep, samples: Mapping[str, Any] | None) -> _Fixed:
+        if samples is None:
+            return cls(first.sampling_sha256, range(first.first_index, first.first_index + first.rollouts))
+        sampling = samples["sampling"]
+        return cls(samples["sampling_sha256"], range(sampling["k"]), sampling["answer"])
+
+
+def _strategy_named(name: str, settings: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    searches = {row["name"]: row for row in settings["strategies"] if not row.get("adaptation")}
+    if name not in searches:
+        there = ", ".join(searches) or "none"
+        raise UsageError(f"{folder}: --samples={name} is no search of this run; there are {there}")
+    found: Mapping[str, Any] = searches[name]
+    return found
+
+
+def _scorable(
+    fixed: _Fixed, task: str, drawn: Mapping[Key, Completion], folder: Path, samples: str | None
+) -> list[Completion]:
+    keys = [(fixed.sampling_sha256, task, index) for index in fixed.indices]
+    found = [drawn[key] for key in keys if key in drawn]
+    if samples is not None and not found:
+        raise UsageError(
+            f"{folder}: --samples={samples} has no samples of {task}; sample the tasks that were adapted to"
+        )
+    if any(each.token_ids is None for each in found):
+        raise UsageError(f"{folder}: an answer to {task} has no token ids, so that it cannot be scored again")
+    return found
 
 
 def _drawn(folder: Path) -> dict[Key, Completion]:

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pytest_kernelbench.adaptation.learner import Lesson
-from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+from pytest_kernelbench.adaptation.trainer import Lesson, Trainer
 from pytest_kernelbench.records import Evaluation, Judged, Task
 from pytest_kernelbench.strategy import Adaptation
 
@@ -34,7 +33,7 @@ class Student(NamedTuple):
 
 
 def student_of(
-    policy: CausalLMPolicy,
+    policy: Trainer,
     task: Task,
     answer: str,
     token_ids: Sequence[tuple[int, ...]],
@@ -61,7 +60,7 @@ class Taught(NamedTuple):
 
 
 def teach(
-    policy: CausalLMPolicy,
+    policy: Trainer,
     task: Task,
     answer: str,
     group: Sequence[Judged],

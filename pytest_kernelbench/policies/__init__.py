@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import Policy
@@ -31,9 +31,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-if TYPE_CHECKING:
-    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
 
 __all__ = [
     "POLICIES",
@@ -154,16 +151,13 @@ def require_given_logprobs(completion: Completion, strategy: str) -> None:
         )
 
 
-def require_trainable(policy: Policy, strategy: str) -> CausalLMPolicy:
-    """``policy``, if its weights are here to be trained; raises PolicyError otherwise."""
-    from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
-
-    if not isinstance(policy, CausalLMPolicy):
+def require_trainable(policy: Policy, strategy: str) -> None:
+    """Raise PolicyError unless something here can train ``policy``: it says what, in ``trained_by``."""
+    if getattr(policy, "trained_by", None) is None:
         raise PolicyError(
             f'--policy={policy.name}: has no weights here to train, which strategy "{strategy}" needs; '
             "use tiny or hf:ID_OR_PATH"
         )
-    return policy
 
 
 def parse_policy(spec: str) -> PolicySpec:

@@ -60,6 +60,7 @@ class CausalLMPolicy(ABC):
     label: str | None = None
     gives_logprobs = True
     max_tokens: int | None = None
+    trained_by: str | None = "peft"
     model: Model
     eos_ids: frozenset[int]
 

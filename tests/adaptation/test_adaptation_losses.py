@@ -7,8 +7,9 @@ import torch
 from made_up_policies import ROWS, WordPolicy
 from policies.random_models import VOCABULARY, llama
 
-from pytest_kernelbench.adaptation.learner import Learner, Lesson, TrainingRow
 from pytest_kernelbench.adaptation.losses import towards_teacher, with_others
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.trainer import Lesson, TrainingRow
 from pytest_kernelbench.policies.causal_lm import distributions, score_rows
 from pytest_kernelbench.strategy import Adaptation
 
@@ -72,7 +73,7 @@ def taught_rows(policy, teacher, *, k):
 
 def learner_on(policy, **settings):
     settings = Adaptation(**{"learning_rate": 1e-2, "lora_rank": 4, "distil": "distribution", **settings})
-    return Learner(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=0)
+    return PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=0)
 
 
 def other_llama():

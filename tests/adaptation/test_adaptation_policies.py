@@ -4,7 +4,8 @@ import pytest
 from made_up_policies import gpt_oss
 from policies.random_models import REFERENCE, llama, save_tokenizer
 
-from pytest_kernelbench.adaptation.learner import Learner, TrainingRow
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies import check_policy, load_policy
 from pytest_kernelbench.records import Task
@@ -41,7 +42,7 @@ def adapted(policy, folder):
         )
         for each in completions
     ]
-    with Learner(policy, SETTINGS, temperature=SAMPLING.temperature, max_tokens=12, seed=0) as learner:
+    with PeftTrainer(policy, SETTINGS, temperature=SAMPLING.temperature, max_tokens=12, seed=0) as learner:
         update = learner.update(rows, step=1)
         learner.checkpoint(update).write(folder)
         learner.use_adapted("1")

@@ -1,9 +1,10 @@
 """Probes: the same text scored under every checkpoint of a run."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from made_up_world import FirstTokenPolicy, World, strategy
+from made_up_world import FirstTokenPolicy, World, search, strategy
 from policies.random_models import llama
 from scipy.stats import spearmanr
 
@@ -11,6 +12,7 @@ from pytest_kernelbench.__main__ import main
 from pytest_kernelbench.adaptation import probes
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.records import Task
+from pytest_kernelbench.tasks import load_tasks
 
 OTHER = Task(id="level1/901_Other", source="class Model: 901\n")
 
@@ -45,6 +47,38 @@ def test_rollouts_of_step_0_are_scored_under_the_weights_of_every_step(tmp_path,
         (line,) = (line.split() for line in shown.splitlines() if line.split()[:1] == [str(step)])
         assert int(line[1]) == len(correct) > 3 and float(line[3]) == pytest.approx(rho, rel=1e-2)
     assert shown.startswith("adapting: rho of NLL") and f"wrote probes.jsonl in {tmp_path}" in shown
+
+
+def test_a_search_s_samples_are_probed_where_they_are_named(tmp_path, monkeypatch, capsys):
+    trains, searches = strategy(train_on="level1/1,level1/2", k=4), search("best-of-6", k=6)
+    tasks = load_tasks(["level1/1", "level1/2"])
+    world = World(tmp_path, tasks=tasks, strategies=[trains, searches])
+    for each in (trains, searches):
+        for task in tasks:
+            run_item(task, each, world)
+    monkeypatch.setattr(probes, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    assert main(["probe", str(tmp_path), "--samples=best-of-6"]) == 0
+    assert "and speed-up of correct samples of best-of-6" in capsys.readouterr().out
+    found = lines(tmp_path, "probes")
+    assert {(row["task"], row["index"]) for row in found} == {(task.id, index) for task in tasks for index in range(6)}
+    assert len(found) == 3 * 2 * 6
+    assert main(["probe", str(tmp_path), "--samples=best-of-64"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}: --samples=best-of-64 is no search of this run; there are best-of-6\n"
+    )
+
+
+def test_the_policy_that_a_strategy_names_is_the_one_that_is_probed(tmp_path, monkeypatch):
+    trains = strategy(train_on="level1/1", k=4, steps=1)
+    trains = replace(trains, sampling=replace(trains.sampling, policy="other"))
+    world = World(tmp_path, tasks=[OTHER], strategies=[trains])
+    world._policies["other"] = world._policies["made-up"]
+    run_item(OTHER, trains, world)
+    asked = []
+    policy = FirstTokenPolicy(llama(vocab_size=16))
+    monkeypatch.setattr(probes, "load_policy", lambda spec, device: asked.append(spec) or policy)
+    assert len(list(probes.probe_run(tmp_path, device="cpu"))) == 2 * 4
+    assert asked == ["other"]
 
 
 def test_a_run_without_adaptation_is_told_what_to_run(tmp_path, capsys):

@@ -5,7 +5,8 @@ import torch
 from made_up_policies import ROWS, WordPolicy
 from policies.random_models import llama
 
-from pytest_kernelbench.adaptation.learner import Learner, TrainingRow
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.causal_lm import score_rows
 from pytest_kernelbench.strategy import Adaptation
 
@@ -81,7 +82,7 @@ def test_the_gradient_is_that_of_trl_s_dr_grpo(tmp_path, temperature):
         )
     ]
     settings = Adaptation(lora_rank=4, learning_rate=1e-2, reduction="constant")
-    with Learner(policy, settings, temperature=temperature, max_tokens=MAX_TOKENS, seed=0) as learner:
+    with PeftTrainer(policy, settings, temperature=temperature, max_tokens=MAX_TOKENS, seed=0) as learner:
         ours = learner.gradient(rows)
         theirs = gradient_of_trl(learner.model, rows, tmp_path, temperature)
     assert ours.keys() == theirs.keys()

@@ -8,10 +8,12 @@ import torch
 from made_up_policies import ROWS, WordPolicy, gpt_oss, moe
 from policies.random_models import llama
 
-from pytest_kernelbench.adaptation import learner
+from pytest_kernelbench.adaptation import objective
 from pytest_kernelbench.adaptation.checkpoints import Checkpoint
-from pytest_kernelbench.adaptation.learner import Learner, TrainingRow, token_logprobs
 from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS
+from pytest_kernelbench.adaptation.objective import token_logprobs
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
 from pytest_kernelbench.policies.causal_lm import score_rows
@@ -26,7 +28,7 @@ TEMPERATURE = 0.5
 
 def learner_on(policy, *, temperature=TEMPERATURE, checkpointing=None, **settings):
     settings = {"learning_rate": 1e-2, "lora_rank": 4, **settings}
-    return Learner(
+    return PeftTrainer(
         policy,
         Adaptation(**settings),
         temperature=temperature,
@@ -94,8 +96,7 @@ def test_a_checkpoint_that_is_loaded_again_changes_nothing(model, tmp_path):
         training.use_adapted("2")
         second = scores(policy)
     with learner_on(policy) as training:
-        saved = Checkpoint.read(tmp_path / "step-0001")
-        training.load(saved, step=1)
+        training.load(tmp_path / "step-0001", step=1)
         training.use_adapted("1")
         assert scores(policy) == first
         training.update(rows, step=2)  # from the optimizer's state as it was, too
@@ -104,7 +105,7 @@ def test_a_checkpoint_that_is_loaded_again_changes_nothing(model, tmp_path):
         training.load(None, step=0)
         training.use_adapted("0")
         assert scores(policy) == scores(WordPolicy(MODELS[model]()))
-    assert saved.update == {"loss": 1.5}
+    assert Checkpoint.read(tmp_path / "step-0001").update == {"loss": 1.5}
 
 
 def test_peft_loads_the_checkpoint_and_gives_the_same_log_probabilities(tmp_path):
@@ -214,8 +215,8 @@ def test_micro_batches_checkpointing_and_row_order_change_no_gradient(monkeypatc
     assert whole.norm() > 0
     assert same(gradient_of(policy, rows, checkpointing=True), whole)
     assert same(gradient_of(policy, rows[::-1]), whole)
-    monkeypatch.setitem(learner.TOKENS_AT_ONCE, "cpu", 1)
-    monkeypatch.setattr(learner, "LOGITS_CHUNK_BYTES", 1)
+    monkeypatch.setitem(objective.TOKENS_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(objective, "LOGITS_CHUNK_BYTES", 1)
     assert same(gradient_of(policy, rows), whole)
 
 
@@ -281,7 +282,7 @@ def test_the_temperature_is_the_loss_s_own():
     assert torch.nn.functional.cosine_similarity(cold, warm, dim=0) < 0.99
     assert not torch.allclose(explicit, cold)
     settings = Adaptation(temperature=1.0, learning_rate=1e-2, lora_rank=4)
-    with Learner(policy, settings, temperature=0.25, max_tokens=16, seed=0) as training:
+    with PeftTrainer(policy, settings, temperature=0.25, max_tokens=16, seed=0) as training:
         assert training.temperature == 1.0
 
 
@@ -407,7 +408,7 @@ def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
     def adapted(seed):
         policy = WordPolicy(llama())
         settings = Adaptation(learning_rate=1e-2, lora_rank=4, lora_dropout=0.2)
-        with Learner(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=seed) as training:
+        with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=seed) as training:
             torch.rand(3)  # whatever else draws
             training.update(rows_from(policy), step=1)
             return training.checkpoint({}).adapter
@@ -444,6 +445,6 @@ def test_targets_that_match_nothing_are_an_error_in_one_line():
     with pytest.raises(UsageError) as caught:
         learner_on(WordPolicy(llama()), lora_targets="nothing")
     assert str(caught.value) == (
-        '--policy=made-up: [adaptation] lora_targets = "nothing" fits no layer of this model; '
-        'write "all-linear", or names such as "q_proj,v_proj"'
+        '--policy=made-up: [adaptation] lora_targets = "nothing" fits nothing in this model; '
+        'write "all-linear", or some of down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj'
     )

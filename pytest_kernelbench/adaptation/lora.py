@@ -1,0 +1,156 @@
+"""Which weights of a model get a LoRA adapter: its linear layers, its experts where they are declared, no router.
+
+By structure, so that a new family needs no line here. Of a mixture, transformers 5 keeps the experts as one tensor a
+layer (gpt-oss, Qwen3-MoE, DeepSeek-V3), older code as a list of layers; both are experts here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.policies.decoding import Model
+from pytest_kernelbench.strategy import Adaptation
+
+ALL = "all-linear"
+ROUTERS = ("gate", "router")
+EXPERTS = "experts"
+# Mixers whose kernel reads this layer's weight past the layer: peft refuses to adapt it (its issue 2274).
+READ_PAST = ("mamba.out_proj",)
+# What experts were called while they were layers. In a mixture peft 0.21 takes any of these names for the experts' one
+# tensor, that of a dense or shared layer too, and would adapt the experts instead: such layers are left as they are.
+ONCE_EXPERTS = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
+# float32 weights, their gradient and two moments of Adam; and while a step is taken a copy to go back to.
+BYTES_A_PARAMETER = 4 + 4 + 8 + 4
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """Names of ``layers`` (``nn.Linear``) and of ``parameters`` (experts as tensors) that a model has to adapt.
+
+    ``experts`` says whether those of a mixture are among them, None where the model has none.
+    """
+
+    layers: tuple[str, ...]
+    parameters: tuple[str, ...]
+    experts: bool | None
+
+
+def targets_of(model: Model, settings: Adaptation) -> Targets:
+    """What ``settings`` name of ``model``. Names that a strategy spells out are taken as they are, routers too."""
+    inside = _linear_inside(model)
+    expert_layers = [name for name in inside if EXPERTS in name.split(".")]
+    expert_tensors = [
+        name for name, each in model.named_parameters() if name.split(".")[-2:-1] == [EXPERTS] and each.dim() == 3
+    ]
+    has_experts = bool(expert_layers or expert_tensors)
+    named = names_in(settings.lora_parameters)
+    parameters = tuple(name for name in expert_tensors if settings.lora_experts) or tuple(named)
+    if settings.lora_targets != ALL:
+        layers = names_in(settings.lora_targets)
+    else:
+        layers = [
+            name
+            for name in inside
+            if name.split(".")[-1] not in ROUTERS
+            and not name.endswith(READ_PAST)
+            and not (expert_tensors and name.endswith(ONCE_EXPERTS))
+            and (settings.lora_experts or name not in expert_layers)
+        ]
+    adapted = bool(parameters) or bool(settings.lora_experts and expert_layers)
+    return Targets(layers=tuple(layers), parameters=parameters, experts=adapted if has_experts else None)
+
+
+def config_for(model: Model, settings: Adaptation, *, policy: str) -> LoraConfig:
+    """peft's configuration. Raises UsageError where the strategy names what the model does not have."""
+    targets = targets_of(model, settings)
+    place = f"--policy={policy}: [adaptation]"
+    if settings.lora_experts and targets.experts is None:
+        raise UsageError(f"{place} lora_experts = true, and this model has no experts; leave it out")
+    if targets.parameters and settings.lora_dropout:
+        raise UsageError(f"{place} lora_dropout is not for experts that are one tensor; set lora_dropout = 0")
+    known = [name for name, _ in model.named_modules()] + [name for name, _ in model.named_parameters()]
+    for key, names in (("lora_targets", targets.layers), ("lora_parameters", targets.parameters)):
+        for name in names:
+            if not any(each == name or each.endswith(f".{name}") for each in known):
+                raise UsageError(f'{place} {key} = "{name}" fits nothing in this model; {_remedy(key, model)}')
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(targets.layers),
+        target_parameters=list(targets.parameters) or None,
+    )
+
+
+def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:
+    """Raise UsageError where peft adapts experts or a router that nobody named."""
+    asked = {part for name in (*targets.layers, *targets.parameters) for part in name.split(".")}
+    special = {EXPERTS, *ROUTERS}
+    for name, each in model.named_modules():
+        if isinstance(each, LoraLayer) and (found := special.intersection(name.split("."))) and not found & asked:
+            raise UsageError(
+                f"--policy={policy}: [adaptation] lora_targets: peft takes a name among them for {name}; "
+                "name layers of attention only, and set lora_experts for the experts"
+            )
+
+
+def describe(model: PeftModel, targets: Targets | None) -> dict[str, Any]:
+    """For ``run.json``: how many parameters are trained, of how many, in which layers, and the bytes they take.
+
+    ``targets`` None: of an adapter that the policy was loaded with, whose experts are not looked for.
+    """
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    layers = {name.rpartition(".")[2] for name, each in model.named_modules() if isinstance(each, LoraLayer)}
+    return {
+        "trained_parameters": trained,
+        "model_parameters": sum(each.numel() for each in model.parameters()) - trained,
+        "adapted": sorted(layers - {EXPERTS, "base_layer"}),
+        "experts": targets.experts if targets else None,
+        "bytes": trained * BYTES_A_PARAMETER,
+    }
+
+
+def said_of(described: dict[str, Any] | Any) -> str:
+    """``adapter: 12.1 M of 30.5 B parameters (k_proj, ...), 0.2 GiB; experts are left as they are (...)``."""
+    line = (
+        f"adapter: {_count(described['trained_parameters'])} beside {_count(described['model_parameters'])} parameters "
+        f"({', '.join(described['adapted'])}), {described['bytes'] / GIB:.2g} GiB with gradient and optimizer"
+    )
+    if described["experts"] is None:
+        return line
+    if described["experts"]:
+        return f"{line}; experts are adapted"
+    return f"{line}; experts are left as they are (adaptation.lora_experts=true adapts them)"
+
+
+def names_in(listed: str) -> list[str]:
+    """``q_proj, v_proj`` as a list."""
+    return [each.strip() for each in listed.split(",") if each.strip()]
+
+
+def _linear_inside(model: Model) -> list[str]:
+    """Names of the linear layers but the one that makes the logits."""
+    output = model.get_output_embeddings()
+    return [name for name, each in model.named_modules() if isinstance(each, nn.Linear) and each is not output]
+
+
+def _remedy(key: str, model: Model) -> str:
+    if key == "lora_parameters":
+        return 'set lora_experts = true, or name weights such as "mlp.experts.gate_up_proj"'
+    there = sorted({name.rpartition(".")[2] for name in _linear_inside(model)})
+    return f'write "{ALL}", or some of {", ".join(there)}'
+
+
+def _count(n: int) -> str:
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale:
+            return f"{n / scale:.3g} {unit}"
+    return str(n)

@@ -1,0 +1,139 @@
+"""What the loop trains: weights that sample, score, take an update and are saved, wherever they are.
+
+Three keep the protocol: ``peft_trainer`` (a model in this process), ``fsdp_trainer`` (a model that is sharded over
+several GPUs) and ``tinker_trainer`` (a service).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_kernelbench.records import Completion, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_kernelbench.strategy import Sampling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """``tokens`` (T, k) ids in each place of a rollout, and what their teacher gives them: ``logprobs`` (T, k)."""
+
+    tokens: Tensor
+    logprobs: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRow:
+    """One rollout to learn from.
+
+    ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of the policy as loaded (None: no
+    penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson`` a teacher's distributions take
+    the advantages' place in the loss.
+    """
+
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    behaviour: tuple[float, ...]
+    advantages: tuple[float, ...]
+    reference: tuple[float, ...] | None = None
+    lesson: Lesson | None = None
+
+
+class Trainer(Protocol):
+    """A policy whose weights move; ``sample``, ``name`` and ``version`` are those of ``policies.base.Policy``.
+
+    ``loaded_version`` is that of the policy as loaded. ``temperature`` is the loss's. ``scores_exactly`` says whether a
+    token that is scored again has the log-probability that it was drawn with, to 1e-4 nats. ``holds`` is the step
+    whose weights it has, None while an update may have left others. ``described`` is what ``run.json`` and the
+    terminal say of it before the first step: parameters that are trained, and bytes.
+
+    Making one raises PolicyError where the settings ask for something that it cannot do.
+    """
+
+    name: str
+    version: str
+    label: str | None
+    gives_logprobs: bool
+    loaded_version: str
+    temperature: float
+    scores_exactly: bool
+    holds: int | None
+    described: Mapping[str, object]
+
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+        """See ``Policy.sample``: with the weights in use."""
+        ...
+
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
+        """Token ids of the prompt; ``advice`` is text that a teacher gets to read after the question."""
+        ...
+
+    def score(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) at ``temperature`` of each completion's tokens, under the weights in use."""
+        ...
+
+    def likeliest(self, task: Task, answer: str, token_ids: Sequence[Sequence[int]], k: int) -> list[Tensor]:
+        """The ``k`` likeliest tokens in the place of each of a completion's: (tokens, k) ids, on the CPU."""
+        ...
+
+    def score_each(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        wanted: Sequence[Tensor],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[Tensor]:
+        """Log-probabilities of ``wanted`` tokens, (tokens, k) ids for each completion, in the place of its own."""
+        ...
+
+    def use_loaded(self) -> None:
+        """Sample and score with the policy as loaded."""
+        ...
+
+    def use_adapted(self, version: str) -> None:
+        """Sample and score with the weights of the step that it holds, known as ``version``."""
+        ...
+
+    def as_loaded(self) -> AbstractContextManager[None]:
+        """For the duration of a block, the policy as loaded: a teacher's weights, or the reference's."""
+        ...
+
+    def as_average(self, folders: Sequence[Path], *, rate: float) -> AbstractContextManager[None]:
+        """For the duration of a block, the start moved ``rate`` of the way towards each saved step in turn."""
+        ...
+
+    def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
+        """Take the step whose weights are number ``step``; its numbers, as ``adaptation.jsonl`` has them.
+
+        None where loss or gradient is not finite: then the weights are as before.
+        """
+        ...
+
+    def save(self, folder: Path, update: Mapping[str, float]) -> None:
+        """Weights and optimizer into ``folder``, with ``update.json``: all of it or nothing. Raises HarnessError."""
+        ...
+
+    def load(self, folder: Path | None, *, step: int) -> None:
+        """Weights and optimizer as ``save`` left them; None: as at step 0. ``holds`` is ``step`` afterwards."""
+        ...
+
+    def close(self) -> None:
+        """Leave the policy as it was."""
+        ...

@@ -1,0 +1,35 @@
+"""Which trainer trains which policy, by what the policy says of itself (``trained_by``)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from pytest_kernelbench.adaptation.trainer import Trainer
+from pytest_kernelbench.policies import Policy
+from pytest_kernelbench.strategy import Adaptation
+
+TRAINERS = {
+    "peft": ("pytest_kernelbench.adaptation.peft_trainer", "PeftTrainer"),
+}
+
+
+def trainer_of(policy: Policy, settings: Adaptation, *, temperature: float, max_tokens: int, seed: int) -> Trainer:
+    """The trainer for ``policy``, which ``require_trainable`` has let through. Raises PolicyError or UsageError.
+
+    ``temperature`` and ``max_tokens`` are the sampler's.
+    """
+    module, name = TRAINERS[policy.trained_by]  # type: ignore[attr-defined]
+    trainer: Trainer = getattr(import_module(module), name)(
+        policy, settings, temperature=temperature, max_tokens=max_tokens, seed=seed
+    )
+    return trainer
+
+
+def said_of(described: Any) -> str:
+    """One line for the terminal of what ``Trainer.described`` holds."""
+    if "said" in described:
+        return str(described["said"])
+    from pytest_kernelbench.adaptation import lora
+
+    return lora.said_of(described)
