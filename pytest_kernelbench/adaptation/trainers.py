@@ -10,6 +10,7 @@ from pytest_kernelbench.policies import Policy
 from pytest_kernelbench.strategy import Adaptation
 
 TRAINERS = {
+    "fsdp": ("pytest_kernelbench.adaptation.fsdp_trainer", "FsdpTrainer"),
     "peft": ("pytest_kernelbench.adaptation.peft_trainer", "PeftTrainer"),
 }
 

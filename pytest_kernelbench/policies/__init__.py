@@ -61,7 +61,7 @@ POLICIES: dict[str, _Row] = {
         "pytest_kernelbench.policies.hf",
         "HFPolicy",
         "hf:ID_OR_PATH",
-        ("dtype", "chat_template", "adapter", "chat_template_kwargs", "max_tokens", "stop"),
+        ("dtype", "chat_template", "adapter", "chat_template_kwargs", "max_tokens", "stop", "shards"),
     ),
     "openai": _Row(
         "pytest_kernelbench.policies.openai_server",
@@ -108,6 +108,10 @@ def load_policy(spec: str, *, device: str) -> Policy:
     """The policy that ``spec`` names, its weights on ``device`` (``cpu``, ``cuda``, ``cuda:1``); PolicyError."""
     parsed = check_policy(spec)
     row = POLICIES[parsed.kind]
+    if "shards" in parsed.settings:
+        from pytest_kernelbench.policies.sharded import ShardedPolicy
+
+        return ShardedPolicy(parsed, device=device)
     policy: Policy = getattr(import_module(row.module), row.loader).load(parsed, device=device)
     return policy
 
@@ -250,6 +254,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": _one_of("float32", "bfloat16", "float16"),
     "chat_template": (lambda value: isinstance(value, bool), "true or false"),
     "adapter": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
+    "shards": (lambda value: type(value) is int and value > 1, "a whole number from 2, one GPU each"),
     "endpoint": _one_of("chat", "completions"),
     "logprobs": _one_of("raw", "scaled", "none"),
     "concurrency": (lambda value: type(value) is int and value > 0, "a whole number from 1"),

@@ -86,7 +86,7 @@ class CausalLMPolicy(ABC):
         asked = sha256_of(self.spell(prompt))
         tokens = self._room(prompt, self.max_tokens or sampling.max_tokens, task)
         self.model.eval()
-        rows_at_once = batch_rows(self.model, len(prompt) + tokens)
+        rows_at_once = self.rows_at_once(len(prompt) + tokens)
         for start in range(0, len(indices), rows_at_once):
             batch = indices[start : start + rows_at_once]
             uniforms = torch.stack([uniforms_for(seed, task.id, index, tokens) for index in batch])
@@ -154,9 +154,13 @@ class CausalLMPolicy(ABC):
         prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
         distinct = list(dict.fromkeys(map(tuple, token_ids)))
-        rows_at_once = batch_rows(self.model, len(prompt) + max(map(len, distinct), default=0))
+        rows_at_once = self.rows_at_once(len(prompt) + max(map(len, distinct), default=0))
         for start in range(0, len(distinct), rows_at_once):
             yield prompt, distinct[start : start + rows_at_once]
+
+    def rows_at_once(self, tokens: int) -> int:
+        """How many rows of ``tokens`` tokens, prompt included, are computed together."""
+        return batch_rows(self.model, tokens)
 
     def _room(self, prompt: Sequence[int], max_tokens: int, task: Task) -> int:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 from transformers.cache_utils import DynamicLayer
@@ -203,6 +204,7 @@ def serves_for_graphs(model: Model) -> bool:
     devices = {parameter.device for parameter in model.parameters()}
     return (
         len(devices) == 1
+        and not isinstance(bare(model), FSDPModule)
         and {device.type for device in devices} <= GRAPH_DEVICES
         and getattr(config, "quantization_config", None) is None
         and config.model_type in GRAPH_MODELS

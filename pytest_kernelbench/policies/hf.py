@@ -16,6 +16,7 @@ from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
+from pytest_kernelbench.policies.decoding import Model
 from pytest_kernelbench.policies.prompt_tokens import prompt_tokens
 from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Task
@@ -55,12 +56,7 @@ class HFPolicy(CausalLMPolicy):
         dtype = dtype or ("bfloat16" if self.target == "cuda" else "auto")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-                device_map=_device_map(device),
-                local_files_only=True,
-            )
+            self.model = self.load_model(folder, dtype if dtype == "auto" else getattr(torch, dtype), device)
         except (OSError, ValueError, ImportError) as error:
             raise PolicyError(
                 f"--policy={name}: {folder} cannot be loaded ({_first_line(error)}); "
@@ -80,6 +76,12 @@ class HFPolicy(CausalLMPolicy):
             dtype,
             self.chat_template,
             *([sorted(settings.items())] if settings else []),
+        )
+
+    def load_model(self, folder: Path, dtype: str | torch.dtype, device: str) -> Model:
+        """The weights in ``folder``, on ``device``. Raises OSError, ValueError or ImportError."""
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, device_map=_device_map(device), local_files_only=True
         )
 
     @classmethod

@@ -1,0 +1,202 @@
+"""One of the processes that hold a sharded model, as torchrun starts it: ``... -m ...fsdp_worker '{"model": ...}'``.
+
+The first process reads requests and answers them; every process does what each request says. See
+``policies/sharded.py`` for the other end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.ranks import ProcessGroup
+from pytest_kernelbench.adaptation.trainer import TrainingRow
+from pytest_kernelbench.errors import KernelBenchError
+from pytest_kernelbench.policies.causal_lm import batch_rows
+from pytest_kernelbench.policies.decoding import Model
+from pytest_kernelbench.policies.hf import HFPolicy, folder_of
+from pytest_kernelbench.policies.sharding import least_of, shard
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.strategy import Adaptation, Sampling
+
+# Between requests nobody computes, for as long as a step's candidates are judged.
+PATIENCE = timedelta(days=30)
+
+
+class ShardedHFPolicy(HFPolicy):
+    """A Hugging Face model of which this process holds a share."""
+
+    def load_model(self, folder: Path, dtype: str | torch.dtype, device: str) -> Model:
+        """The first process reads the weights into its host's memory, the others only learn their shapes."""
+        real: dict[str, Tensor] = {}
+        if dist.get_rank() == 0:
+            whole = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            real = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+            dtype = whole.dtype
+        (dtype,) = _agreed(dtype)
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        if dist.get_rank() == 0:
+            skeleton.generation_config = whole.generation_config
+        (skeleton.generation_config,) = _agreed(skeleton.generation_config)
+        return shard(skeleton, lambda name, like: real.pop(name), torch.device(device))
+
+    def rows_at_once(self, tokens: int) -> int:
+        """As many as fit on the fullest GPU: processes that split them differently would wait for each other."""
+        device = self.model.get_input_embeddings().weight.device
+        return least_of(batch_rows(self.model, tokens), device)
+
+
+class Member:
+    """What one process does for each request."""
+
+    def __init__(self, policy: HFPolicy) -> None:
+        self.policy = policy
+        self.trainer: PeftTrainer | None = None
+        self._borrowed = ExitStack()
+
+    def do(self, request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Kind and value of each line of the answer, ``done`` at last. Raises KernelBenchError, in every process."""
+        work = request["do"]
+        task = Task(**request["task"]) if "task" in request else None
+        policy, trainer = self.policy, self.trainer
+        value: Any = None
+        if work == "hello":
+            value = {"version": policy.version, "processes": ProcessGroup().gathered(os.getpid())}
+        elif work == "sample" and task:
+            sampling = Sampling(**request["sampling"])
+            for done in policy.sample(task, sampling, seed=request["seed"], indices=request["indices"]):
+                yield "one", done.to_json()
+        elif work == "prompt_ids" and task:
+            value = policy.prompt_ids(task, request["answer"], advice=request["advice"])
+        elif work == "score" and task:
+            value = policy.score(
+                task,
+                request["answer"],
+                request["token_ids"],
+                temperature=request["temperature"],
+                advice=request["advice"],
+            )
+        elif work == "train":
+            value = self._train(request)
+        elif work == "stop training" and trainer:
+            trainer.close()
+            self.trainer = None
+        elif trainer:
+            value = self._as_trainer(trainer, work, request)
+        yield "done", value
+
+    def _train(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.trainer = PeftTrainer(
+            self.policy,
+            Adaptation(**request["settings"]),
+            temperature=request["temperature"],
+            max_tokens=request["max_tokens"],
+            seed=request["seed"],
+            ranks=ProcessGroup(),
+        )
+        kept = ("temperature", "scores_exactly", "described", "loaded_version")
+        return {key: getattr(self.trainer, key) for key in kept}
+
+    def _as_trainer(self, trainer: PeftTrainer, work: str, request: Mapping[str, Any]) -> Any:
+        if work == "update":
+            return trainer.update([_row(each) for each in request["rows"]], step=request["step"])
+        if work == "save":
+            if dist.get_rank() == 0:
+                trainer.save(Path(request["folder"]), request["update"])
+            dist.barrier()
+        elif work == "load":
+            trainer.load(Path(request["folder"]) if request["folder"] else None, step=request["step"])
+        elif work == "use":
+            trainer.use_loaded() if request["version"] is None else trainer.use_adapted(request["version"])
+        elif work == "borrow":
+            folders = request["folders"]
+            weights = (
+                trainer.as_loaded()
+                if folders is None
+                else trainer.as_average([Path(each) for each in folders], rate=request["rate"])
+            )
+            self._borrowed.enter_context(weights)
+        elif work == "give back":
+            self._borrowed.close()
+        return None
+
+
+def _row(row: Mapping[str, Any]) -> TrainingRow:
+    names = [each.name for each in fields(TrainingRow)]
+    return TrainingRow(
+        **{key: tuple(value) if value is not None else None for key, value in row.items() if key in names}
+    )
+
+
+def serve(member: Member, stream: Any) -> None:
+    """Until the other end closes the connection. ``stream`` is None in every process but the first."""
+    while True:
+        (line,) = _agreed(stream.readline() if stream else None)
+        if not line:
+            return
+        try:
+            for kind, value in member.do(json.loads(line)):
+                _say(stream, kind, value)
+        except KernelBenchError as error:
+            _say(stream, "error", {"kind": type(error).__name__, "said": str(error)})
+
+
+def _say(stream: Any, kind: str, value: Any) -> None:
+    if stream:
+        stream.write(json.dumps({kind: value}) + "\n")
+        stream.flush()
+
+
+def _agreed(*values: Any) -> list[Any]:
+    """What the first process has."""
+    held = list(values)
+    dist.broadcast_object_list(held, src=0, device=torch.device("cpu"))
+    return held
+
+
+def main(settings: Mapping[str, Any]) -> None:
+    rank = int(os.environ["LOCAL_RANK"])
+    device = f"cuda:{rank}" if settings["device"] == "cuda" else "cpu"
+    if settings["device"] == "cuda":
+        torch.cuda.set_device(rank)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if settings["device"] == "cuda" else "gloo", timeout=PATIENCE)
+    connection = socket.socket(socket.AF_UNIX) if rank == 0 else None
+    if connection:
+        connection.connect(settings["socket"])
+    stream = connection.makefile("rw", encoding="utf-8") if connection else None
+    try:
+        policy = ShardedHFPolicy(
+            folder_of(settings["model"]),
+            name=settings["name"],
+            device=device,
+            dtype=settings["dtype"],
+            chat_template=settings["chat_template"],
+            settings=settings["settings"],
+        )
+        serve(Member(policy), stream)
+    except KernelBenchError as error:
+        # Loading failed; it is the answer to the first request.
+        if stream:
+            stream.readline()
+        _say(stream, "error", {"kind": type(error).__name__, "said": str(error)})
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

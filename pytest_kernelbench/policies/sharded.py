@@ -1,0 +1,187 @@
+"""``hf:`` with ``shards = N`` in its policy file: one model over N processes of this host, each on a GPU of its own.
+
+The processes run under torchrun (``adaptation/fsdp_worker.py``). The first of them listens to this one: JSON lines over
+a Unix socket, one request at a time. Requests and answers are read from processes that this one started; no candidate
+runs in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_kernelbench import errors
+from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
+from pytest_kernelbench.records import Completion, Task
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.policies import PolicySpec
+    from pytest_kernelbench.strategy import Sampling
+
+WORKER = "pytest_kernelbench.adaptation.fsdp_worker"
+# Between two looks at whether the processes still live, while they load: hundreds of GB take minutes.
+LOOK_EVERY_S = 1.0
+
+
+class ShardedPolicy:
+    """A policy whose weights no single GPU holds; what it samples and scores is what ``HFPolicy`` would.
+
+    ``version`` is that of the same model in one process; ``processes`` are the ids of those that hold it.
+    """
+
+    label = None
+    gives_logprobs = True
+    trained_by = "fsdp"
+
+    def __init__(self, spec: PolicySpec, *, device: str) -> None:
+        """Load. Raises PolicyError where the model cannot be loaded, HarnessError where a process dies."""
+        self.name = spec.name
+        if spec.adapter is not None or "+" in spec.argument:
+            raise PolicyError(f"{spec.name}: shards and an adapter are not read together; leave one of them out")
+        self._group = Group(spec, device=device)
+        told = self._group.ask({"do": "hello"})
+        self.version: str = told["version"]
+        self.processes: list[int] = told["processes"]
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """What the processes answer to ``request``. Raises what they raise, or HarnessError where one died."""
+        return self._group.ask(request)
+
+    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+        """See ``Policy.sample``."""
+        request = {"do": "sample", "sampling": asdict(sampling), "seed": seed, "indices": list(indices)}
+        for answer in self._group.stream({**request, **_task(task)}):
+            yield Completion.from_json(answer)
+
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
+        """Token ids of the prompt that asks for ``answer``; see ``CausalLMPolicy.prompt_ids``."""
+        found: list[int] = self.ask({"do": "prompt_ids", "answer": answer, "advice": advice, **_task(task)})
+        return found
+
+    def score(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[tuple[float, ...]]:
+        """See ``CausalLMPolicy.score``."""
+        asked = {"answer": answer, "token_ids": list(map(list, token_ids)), "temperature": temperature}
+        return list(map(tuple, self.ask({"do": "score", "advice": advice, **asked, **_task(task)})))
+
+    def close(self) -> None:
+        """End the processes."""
+        self._group.close()
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {"task": {"id": task.id, "source": task.source}}
+
+
+class Group:
+    """The processes of one model, and the connection to the first of them."""
+
+    def __init__(self, spec: PolicySpec, *, device: str) -> None:
+        self.name = spec.name
+        folder = Path(tempfile.mkdtemp(prefix="kernelbench-shards-"))
+        self._log = folder / "log"
+        settings = {
+            "model": spec.argument,
+            "name": spec.name,
+            "device": "cuda" if device.startswith("cuda") else "cpu",
+            "dtype": spec.dtype,
+            "chat_template": spec.chat_template,
+            "settings": {key: value for key, value in spec.settings.items() if key != "shards"},
+            "socket": str(folder / "socket"),
+        }
+        with socket.socket(socket.AF_UNIX) as listening, self._log.open("wb") as log:
+            listening.bind(settings["socket"])
+            listening.listen(1)
+            listening.settimeout(LOOK_EVERY_S)
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                    *("--nproc-per-node", str(spec.settings["shards"]), "-m", WORKER, json.dumps(settings)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            self._connection = self._accepted(listening)
+        self._stream = self._connection.makefile("rw", encoding="utf-8")
+        self._finalizer = weakref.finalize(self, _end, self._connection, self._stream, self._process)
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """The answer to ``request``, after whatever came before it."""
+        answers = self._answers(request)
+        while True:
+            try:
+                next(answers)
+            except StopIteration as end:
+                return end.value
+
+    def stream(self, request: Mapping[str, Any]) -> Iterator[Any]:
+        """What comes before the answer. A caller that stops early has the rest thrown away."""
+        answers = self._answers(request)
+        try:
+            yield from answers
+        finally:
+            for _ in answers:
+                pass
+
+    def close(self) -> None:
+        self._finalizer()
+
+    def _answers(self, request: Mapping[str, Any]) -> Iterator[Any]:
+        try:
+            self._stream.write(json.dumps(request) + "\n")
+            self._stream.flush()
+            while line := self._stream.readline():
+                kind, value = next(iter(json.loads(line).items()))
+                if kind == "done":
+                    return value
+                if kind == "error":
+                    raise getattr(errors, value["kind"])(value["said"])
+                yield value
+        except OSError:
+            pass  # the same as an end without an answer
+        raise self._died()
+
+    def _accepted(self, listening: socket.socket) -> socket.socket:
+        while self._process.poll() is None:
+            try:
+                return listening.accept()[0]
+            except TimeoutError:
+                continue
+        raise self._died()
+
+    def _died(self) -> KernelBenchError:
+        lines = self._log.read_text(errors="replace").splitlines()
+        # torchrun's own table comes after what went wrong.
+        said = next((line for line in reversed(lines) if "Error: " in line and "ChildFailed" not in line), "no reason")
+        return HarnessError(f"--policy={self.name}: a process of its shards ended ({said.strip()}); see {self._log}")
+
+
+def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes]) -> None:
+    """Close the connection, which is how the processes know; those that do not end in time are killed."""
+    for each in (stream, connection):
+        with suppress(OSError):  # what was not sent yet has nobody to go to
+            each.close()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
