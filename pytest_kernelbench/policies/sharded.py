@@ -137,7 +137,8 @@ class Group:
         """What comes before the answer. A caller that stops early has the rest thrown away."""
         answers = self._answers(request)
         try:
-            yield from answers
+            for answer in answers:  # noqa: UP028 - "yield from" would close it before the rest is read
+                yield answer
         finally:
             for _ in answers:
                 pass
