@@ -16,6 +16,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.comparison import Expected
+from pytest_kernelbench.evaluation.domain import MIXED
+from pytest_kernelbench.evaluation.reference import kind_at_fault
 from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -245,7 +247,7 @@ class Dock:
         try:
             return self._checked(slot, number, kind)
         except CandidateFailed as failure:
-            failure.draw = kind
+            failure.draw = failure.draw or kind
             raise
 
     def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
@@ -265,7 +267,11 @@ class Dock:
         if slot.differs_from(check.values):
             raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
         self.give_room()
-        self._judge_output(outputs, self.bench.answers_to(check), f"{kind} inputs", flag=None)
+        answers = self.bench.answers_to(check)
+        part = kind_at_fault(self.bench.reference, outputs, answers) if kind == MIXED else None
+        if part is not None:
+            raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
+        self._judge_output(outputs, answers, f"{kind} inputs", flag=None)
         return seconds
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:

@@ -76,6 +76,16 @@ def _ties(value: torch.Tensor, level: float) -> torch.Tensor:
     return value
 
 
+def _unit(value: torch.Tensor, level: float) -> torch.Tensor:
+    size = size_of(value)
+    if level < 0:
+        signed(value)
+    for part in parts(value):
+        # A function of the element, so that what is symmetric stays so.
+        part.copy_(part.sign() * part.mul(1e3 / size).sin_().mul_(0.05).add_(1))
+    return value
+
+
 def _dominating(value: torch.Tensor, level: float) -> torch.Tensor:
     size = size_of(value)
     count = -(-value.numel() // ELEMENTS_PER_DOMINATING)
@@ -108,13 +118,14 @@ KINDS = {
     "negative": Kind(_negative, (4.0, 1.0), "all negative"),
     "positive": Kind(_positive, (4.0, 1.0), "all positive"),
     "ties": Kind(_ties, (-1.0, 1.0), "a few values that repeat"),
+    "unit": Kind(_unit, (-1.0, 1.0), "magnitudes near 1, whose product neither vanishes nor overflows"),
     "dominating": Kind(_dominating, (1e4, 50.0), "here and there a value that is much greater than all others"),
     # Smaller ones would blame kernels that compute exp(x) - 1: at 0.003 that is off by 2e-5 of the result.
     "tiny": Kind(_tiny, (3e-3,), "values of 0.003 times the task's"),
     NON_FINITE: Kind(_non_finite, (1.0,), "with a NaN and infinities"),
 }
 # What is tried beside the protocol's own draws.
-BEYOND_THE_TASK = ("wide", "offset", "negative", "positive", "ties", "dominating", "tiny")
+BEYOND_THE_TASK = ("wide", "offset", "negative", "positive", "ties", "unit", "dominating", "tiny")
 TASK, MIXED = "task", "mixed"
 
 

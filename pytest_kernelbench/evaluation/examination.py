@@ -1,9 +1,9 @@
 """Is a candidate right? One call after the other, untimed, on inputs of every kind that the reference is defined on.
 
 The protocol's own draws come first, then ``mixed`` (every kind of ``domain.py``, each on a part of the batch), or each
-kind on all of the inputs where ``mixed`` cannot be had; last a call with moved parameters. What fails before that is a
-verdict; a candidate that does not follow its parameters is right as the task uses it, so that is a remark unless the
-strategy demands it.
+kind on all of the inputs where the answer has no rows of its own; last a call with moved parameters. What fails before
+that is a verdict; a candidate that does not follow its parameters is right as the task uses it, so that is a remark
+unless the strategy demands it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
     own = [kind for kind in protocol.draws if bench.usable(kind)] or [TASK]
     if not protocol.beyond:
         return own
-    return own + ([MIXED] if bench.usable(MIXED) else [kind for kind in BEYOND_THE_TASK if bench.usable(kind)])
+    if bench.reference.answers_by_row and bench.usable(MIXED):
+        return [*own, MIXED]
+    return [*own, *(kind for kind in BEYOND_THE_TASK if bench.usable(kind))]
 
 
 def prepare(bench: Bench, protocol: Protocol) -> None:

@@ -7,14 +7,15 @@ import math
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
-from pytest_kernelbench.evaluation.comparison import as_tensors, differ_by_rounding
+from pytest_kernelbench.evaluation.comparison import Expected, as_tensors, differ_by_rounding
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, KINDS, MIXED, NON_FINITE, TASK, Level
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
@@ -78,6 +79,12 @@ class Reference:
     def renew(self) -> None:
         """Have another draw of the task as the example."""
         self.example_inputs = self._drawn(())
+
+    @property
+    def answers_by_row(self) -> bool:
+        """Whether every output has as many rows as the first input that has any: each may be about one of these."""
+        rows = next((len(v) for v in self.example_inputs if isinstance(v, torch.Tensor) and v.dim()), None)
+        return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_outputs)
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: it raises nothing, and its answer is finite.
@@ -210,6 +217,25 @@ class Reference:
             for part, whole in zip(middle, outputs, strict=True)
         )
         return min(wanted, rows) if alike else 1
+
+
+class Fault(NamedTuple):
+    """The kind of inputs on which an answer is wrong, and why."""
+
+    kind: str
+    objection: str
+
+
+def kind_at_fault(reference: Reference, outputs: Sequence[torch.Tensor], answers: Sequence[Expected]) -> Fault | None:
+    """The first kind, of those that share the rows of ``mixed`` inputs, whose rows are answered wrong."""
+    levels = reference.levels([MIXED])
+    for number, level in enumerate(levels):
+        for output, expected in zip(outputs, answers, strict=True):
+            begin, end = (len(output) * bound // len(levels) for bound in (number, number + 1))
+            objection = replace(expected, exact=expected.exact[begin:end]).objection(output[begin:end])
+            if objection is not None:
+                return Fault(level.kind, objection)
+    return None
 
 
 def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:
