@@ -23,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytest_kernelbench.complaints import SAID_OF_THE_MACHINE, errors_first
+
 # -ffast-math is not among them: at link time it makes the whole process flush denormals to zero.
 C_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-lm")
 CUDA_FLAGS = ("-O3", "-shared", "-Xcompiler", "-fPIC")
@@ -56,11 +58,16 @@ def compile_cuda(source: str) -> Callable[..., None]:
 
 
 def build(source: str, language: str, folder: Path | None = None) -> Path:
-    """The shared library for ``source``: found in the cache, or compiled into ``folder`` (default: a private one)."""
+    """The shared library for ``source``: found in the cache, or compiled into ``folder`` (default: a private one).
+
+    Raises RuntimeError with what the compiler says, which is kept beside the libraries and not asked for again.
+    """
     name = artifact_name(source, language)
-    for cache in _cache_folders:
+    for cache in [*_cache_folders, *([] if folder is None else [folder])]:
         if (cache / name).exists():
             return cache / name
+        if (cache / name).with_suffix(".txt").exists():
+            raise RuntimeError((cache / name).with_suffix(".txt").read_text())
     folder = folder or Path(tempfile.mkdtemp(prefix="kernel-"))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as scratch:
@@ -70,7 +77,12 @@ def build(source: str, language: str, folder: Path | None = None) -> Path:
         command = _command(language, source_file, library)
         returncode, complaint = _run(command)
         if returncode != 0:
-            raise RuntimeError(f"{Path(command[0]).name} failed: {complaint.strip()[-2000:]}")
+            said = f"{Path(command[0]).name} failed:\n{errors_first(complaint)}"
+            if not any(each in complaint for each in SAID_OF_THE_MACHINE):
+                kept = library.with_suffix(".txt")
+                kept.write_text(said)
+                os.replace(kept, folder / kept.name)
+            raise RuntimeError(said)
         # Rename is atomic: two builds of one source may race, and both leave the same file.
         os.replace(library, folder / name)
     return folder / name

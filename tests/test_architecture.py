@@ -29,7 +29,7 @@ LAYERS = (
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline", "strategy_rules"},
-    {"records", "errors", "resources", "gpus", "durations", "vector_math"},
+    {"records", "errors", "complaints", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 

@@ -16,8 +16,20 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
+from pytest_kernelbench.complaints import MAX_LOG
 from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation.kinds import Exactly, Kind, Many, Name, Number, Optional, Text, Whole, YesOrNo
+from pytest_kernelbench.evaluation.kinds import (
+    Exactly,
+    Kind,
+    Many,
+    Name,
+    Number,
+    Optional,
+    Request,
+    Text,
+    Whole,
+    YesOrNo,
+)
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 
 # The longest that the harness itself gives, names of kernels in a profile, has about 100 KB.
@@ -32,11 +44,13 @@ LEAST_MS = 5e-324
 Done = Annotated[bool, Exactly(True)]
 Count = Annotated[int, Whole(0, MAX_CALLS)]
 Bytes = Annotated[int, Whole(0, MAX_BYTES)]
-Said = Annotated[str, Text(2000)]
+# An exception that has all that compilers said in it, and the line where it was raised.
+Said = Annotated[str, Text(MAX_LOG + 1000)]
 Durations = Annotated[tuple[float, ...], Many(Number(LEAST_MS, messages.MAX_DURATION_MS), MAX_CALLS)]
 LateDurations = Annotated[tuple[float, ...], Many(Number(0.0, messages.MAX_DURATION_MS), MAX_CALLS)]
 # C++ spells a kernel's template arguments out.
 Names = Annotated[tuple[str, ...], Many(Name(4000), MAX_NAMES)]
+Complaint = Annotated[str | None, Optional(Text(MAX_LOG))]
 Mismatch = Annotated[str | None, Optional(Text(2000))]
 
 
@@ -53,6 +67,13 @@ class Raised(Answer):
 
     raised: Said
     kind: Annotated[str, Name(200)] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted(Answer):
+    """To any question that runs the candidate: it asks for an extension, and goes on when that is there."""
+
+    wanted: Annotated[dict[str, Any], Request(("load_inline", "load"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,17 +171,18 @@ class Profiled(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built(Answer):
-    """Names of the libraries that come as files, or the ``complaint`` of the compiler."""
+    """A library comes as a file, or the compilers' ``complaint``; ``final`` where they would say so again."""
 
-    built: Annotated[tuple[str, ...], Many(Name(300), MAX_FILES)] = ()
-    complaint: Annotated[str | None, Optional(Text(2000))] = None
-    max_files: ClassVar[int] = MAX_FILES
+    complaint: Complaint = None
+    final: Annotated[bool, YesOrNo()] = False
+    max_files: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelsCompiled(Answer):
-    """One archive comes as a file."""
+class Explored(Answer):
+    """An archive of kernels comes as a file. ``complaint``: of a build whose failure ended the candidate."""
 
+    complaint: Complaint = None
     max_files: ClassVar[int] = 1
 
 
@@ -188,9 +210,13 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "sweep": Swept,
     "profile": Profiled,
     "build": Built,
-    "compile_kernels": KernelsCompiled,
+    "explore": Explored,
     "fork": Forked,
 }
+
+RUNS_THE_CANDIDATE = frozenset(
+    "load load_baseline adopt_weights move_parameters run warm pairs series sweep profile explore".split()
+)
 
 
 def receive(
@@ -216,7 +242,11 @@ def receive(
 
 def parse(ask: str, message: Mapping[str, Any]) -> Any:
     """``message`` as an answer to the question ``ask``. Raises MalformedFrame, and nothing else."""
-    cls: type[Answer] = Raised if "raised" in message else ANSWERS[ask]
+    cls: type[Answer] = ANSWERS[ask]
+    if "raised" in message:
+        cls = Raised
+    elif "wanted" in message and ask in RUNS_THE_CANDIDATE:
+        cls = Wanted
     kinds = _kinds_of(cls)
     unknown = sorted(message.keys() - kinds.keys())
     if unknown:

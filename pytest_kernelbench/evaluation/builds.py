@@ -1,36 +1,48 @@
-"""Compile what a candidate will ask for, before its trial and away from the device.
+"""Build what a candidate asks for, away from the device and from its trial, and never twice.
 
-The sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, compiled side by
-side by trusted processes, and kept in a cache keyed by content and target. What a candidate builds with
-``load_inline`` is found by importing it in a sandboxed process that sees no GPU, what it compiles with Triton by
-calling it there, and both are kept for that candidate alone: it could have put anything there. A candidate sees the
-cache read-only, so nobody can leave a poisoned build for the next one.
+Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing. What a candidate builds with
+``load_inline`` or ``load``, and what it compiles with Triton, is found by going through it in a sandboxed process that
+sees no GPU (``worker.exploring``). Each extension that it asks for is built from its sources and flags alone, by
+another such process, in which no candidate ever was; so the result may be kept by its key for whoever asks for the
+same. A trial that asks for an extension which is not there ends, and comes again when it is.
+
+A candidate sees the cache read-only, so nobody can leave a poisoned build for the next one. What was compiled by Triton
+is kept for its own candidate alone: the candidate's process packed it, and it could be anything.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, devices, messages
-from pytest_kernelbench.evaluation.worker.extensions import extensions_folder, uses_extensions
+from pytest_kernelbench.evaluation import answers, lock, messages
+from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.records import sha256_of
 
-EXTENSION_TIMEOUT_S = 180.0
-KERNELS_TIMEOUT_S = 40.0
-NAME = re.compile(r"[0-9a-f]{32}-\w{1,200}\.so")
+# All builds of one candidate together.
+BUILD_LIMIT_S = 180.0
+# What a candidate may do between its builds while it is gone through.
+EXPLORING_LIMIT_S = 40.0
+# A candidate whose sources are others in every trial would never have all its builds.
+MAX_TRIALS = 8
+NO_NVCC = "CUDA_HOME environment variable is not set"
+
+CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
 
 _LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
 
@@ -61,120 +73,229 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
     return found
 
 
-class BuildAhead:
-    """Builds of many candidates, side by side, ahead of the trials that need them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is built for: a device, the ``id`` by which it is locked, and of a GPU torch's properties by name."""
 
-    def __init__(
-        self,
-        cache: Path,
-        jobs: int,
-        *,
-        device: str = "cpu",
-        task_source: str = "",
-        fork_builder: Callable[[], WorkerProcess] | None = None,
-    ) -> None:
+    device: str
+    id: str
+    architecture: str
+    gpu: Mapping[str, Any] | None
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The builds of one candidate so far: the ``complaint`` that ends it, the seconds they took, trials that asked."""
+
+    complaint: str | None = None
+    seconds: float = 0.0
+    trials: int = 0
+
+
+class BuildWanted(Exception):
+    """A trial asks for an extension that is not in the cache."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        super().__init__("a build")
+        self.request = request
+
+
+class BuildStopped(Exception):
+    """A build did not end as it would in another try: it took too long, or the machine stopped it."""
+
+
+class Builders:
+    """Builds of many candidates side by side, in at most ``jobs`` of the places that all processes of a host share.
+
+    ``fork_builder`` gives a process that waits for its first question and sees no GPU.
+    """
+
+    def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
         self._cache = cache
-        self._task_source = task_source
-        self._device = device
+        self._target = target
         self._fork_builder = fork_builder
+        self._jobs = jobs
+        self._locks = cache / "locks"
+        self._locks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
 
-    def __enter__(self) -> BuildAhead:
+    def __enter__(self) -> Builders:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what was begun."""
         self._pool.shutdown(cancel_futures=True)
 
-    def start(self, sources: Iterable[str]) -> list[Future[str | None]]:
-        """One future for each source: the compiler's complaint, or None; HarnessError where there is no compiler."""
+    def ahead(self, task_source: str, module_source: str) -> Future[Built]:
+        """Build what can be known of a candidate; HarnessError where there is no compiler."""
         # Parsed here: Python 3.11 counts one recursion for all threads that parse, and raises SystemError.
-        return [self._pool.submit(self._build, source, literal_sources(source)) for source in sources]
+        literals = literal_sources(module_source)
+        return self._pool.submit(self._build_ahead, task_source, module_source, literals)
 
-    def _build(self, module_source: str, literals: list[tuple[str, str]]) -> str | None:
+    def wanted(self, request: dict[str, Any], so_far: Built) -> Future[Built]:
+        """Build the extension that a trial asked for."""
+        return self._pool.submit(self._build_wanted, request, so_far)
+
+    def _build_ahead(self, task_source: str, module_source: str, literals: list[tuple[str, str]]) -> Built:
+        triton = not self._target.on_cpu and uses_triton(module_source)
+        if not (literals or triton or uses_extensions(module_source)):
+            return Built()
+        with self._place():
+            started = time.perf_counter()
+            complaint = self._build_literals(literals, caught=CATCHES.search(module_source) is not None)
+            if complaint is None and (triton or uses_extensions(module_source)):
+                complaint = self._explore(task_source, module_source, triton=triton)
+            return Built(complaint=complaint, seconds=time.perf_counter() - started)
+
+    def _build_wanted(self, request: dict[str, Any], so_far: Built) -> Built:
+        trials = so_far.trials + 1
+        if trials == MAX_TRIALS:
+            return Built(complaint=f"asks for another build in each of {trials} trials", seconds=so_far.seconds)
+        with self._place():
+            started, complaint = time.perf_counter(), None
+            try:
+                self._build(request, BUILD_LIMIT_S - so_far.seconds)
+            except BuildStopped as stopped:
+                complaint = str(stopped)
+            seconds = so_far.seconds + time.perf_counter() - started
+            return Built(complaint=complaint, seconds=seconds, trials=trials)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        with lock.job(self._jobs):
+            if not self._target.on_cpu:
+                yield
+                return
+            # A compiler would be timed along with a candidate.
+            with lock.shared(self._target.id):
+                yield
+
+    def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
+        """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
         for language, source in literals:
             try:
-                if not (self._cache / inline.artifact_name(source, language)).exists():
-                    inline.build(source, language, self._cache)
+                inline.build(source, language, self._cache)
             except inline.NoCompiler as error:
-                if language == "cuda" and self._device == "cpu":
+                if language == "cuda" and self._target.on_cpu:
                     return str(error)  # asked for on the wrong device
                 raise HarnessError(str(error)) from None
-            except (RuntimeError, UnicodeEncodeError, subprocess.TimeoutExpired) as error:
+            except (UnicodeEncodeError, subprocess.TimeoutExpired) as error:
                 return str(error)
-        if uses_extensions(module_source) and self._fork_builder is not None:
-            return self._build_extensions(module_source, self._fork_builder)
-        if uses_triton(module_source) and self._fork_builder is not None and self._device == "cuda":
-            self._compile_kernels(module_source, self._fork_builder)
+            except RuntimeError as error:
+                if not caught:
+                    return str(error)
         return None
 
-    def _build_extensions(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> str | None:
-        folder = self._cache / extensions_folder(module_source, devices.architecture(self._device))
-        if folder.exists():
-            return None
-        question = {
-            "ask": "build",
-            "candidate_source": module_source,
-            "architecture": devices.architecture(self._device),
-        }
+    def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
+        """Go through a candidate once; returns how a build ends it, if one does."""
+        name = kernels_archive(module_source, task_source, self._target.architecture)
+        found = self._cache / f"explored-{Path(name).stem}.json"
+        with self._turn("explore", sha256_of(name)):
+            if not found.exists():
+                question = {
+                    "ask": "explore",
+                    "candidate_source": module_source,
+                    "task_source": task_source,
+                    "architecture": self._target.architecture,
+                    "gpu": self._target.gpu,
+                    "triton": triton,
+                    "cache": str(self._cache),
+                }
+                try:
+                    complaint = self._answer_wishes(question, archive=self._cache / name)
+                except BuildStopped as stopped:
+                    return str(stopped)
+                except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
+                    complaint = None  # its trial will say how it ends a process
+                self._keep(found, json.dumps({"complaint": complaint}).encode())
+        complaint = json.loads(found.read_text())["complaint"]
+        return None if complaint is None else str(complaint)
+
+    def _answer_wishes(self, question: Mapping[str, Any], *, archive: Path) -> str | None:
+        """Have a builder go through a candidate, and build what it asks for; returns the build's end of it, if any."""
+        left_s, builds_left_s = EXPLORING_LIMIT_S, BUILD_LIMIT_S
+        builder = self._fork_builder()
         try:
-            answer, files = _ask(fork_builder(), question, EXTENSION_TIMEOUT_S)
-        except messages.DeadlinePassed:
-            return f"its extensions were not built within {EXTENSION_TIMEOUT_S:.0f} s"
-        except (messages.ConnectionEnded, messages.MalformedFrame):
-            return None  # its trial will say how it ends a process
-        try:
-            if answer.complaint is not None:
-                return str(answer.complaint)
-            if len(answer.built) != len(files) or not all(NAME.fullmatch(name) for name in answer.built):
-                return None
-            built = {
-                name: answers.file_content(descriptor) for name, descriptor in zip(answer.built, files, strict=True)
-            }
-            scratch = Path(tempfile.mkdtemp(dir=self._cache))
-            for name, content in built.items():
-                (scratch / name).write_bytes(content)
-            try:
-                scratch.rename(folder)
-            except OSError:  # another run was first
-                shutil.rmtree(scratch)
-        except messages.MalformedFrame:
-            return None  # nothing of it is used, and its trial will say what else it does
+            messages.send(builder.connection, question)
+            while True:
+                asked = time.monotonic()
+                answer, files = answers.receive(builder.connection, "explore", timeout_s=max(0.0, left_s))
+                left_s -= time.monotonic() - asked
+                if not isinstance(answer, answers.Wanted):
+                    break
+                begun = time.monotonic()
+                self._build(answer.wanted, builds_left_s)
+                builds_left_s -= time.monotonic() - begun
+                messages.send(builder.connection, {"built": True})
         finally:
-            for descriptor in files:
-                os.close(descriptor)
-        return None
-
-    def _compile_kernels(self, module_source: str, fork_builder: Callable[[], WorkerProcess]) -> None:
-        question = {
-            "ask": "compile_kernels",
-            "candidate_source": module_source,
-            "task_source": self._task_source,
-            "architecture": devices.architecture(self._device),
-        }
-        archive = self._cache / kernels_archive(module_source, self._task_source, question["architecture"])
-        if archive.exists():
-            return
+            builder.kill()
         try:
-            _, files = _ask(fork_builder(), question, KERNELS_TIMEOUT_S)
-        except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
-            return  # its trial will say how it ends a process
-        for descriptor in files:
-            with suppress(messages.MalformedFrame):
-                content = answers.file_content(descriptor)
-                scratch = Path(tempfile.mkdtemp(dir=self._cache), archive.name)
-                scratch.write_bytes(content)
-                scratch.replace(archive)
-                scratch.parent.rmdir()
-            os.close(descriptor)
+            for descriptor in files:
+                self._keep(archive, answers.file_content(descriptor))
+        finally:
+            _close(files)
+        return answer.complaint if isinstance(answer, answers.Explored) else None
+
+    def _build(self, request: dict[str, Any], timeout_s: float) -> None:
+        """Leave the library of a request in the cache, or what the compilers say of it. Raises BuildStopped."""
+        key = key_of(request, self._target.architecture)
+        library, complaint = (self._cache / name for name in names_of(key))
+        with self._turn("build", key):
+            if library.exists() or complaint.exists():
+                return
+            question = {
+                "ask": "build",
+                "request": request,
+                "name": module_name(request, key),
+                "architecture": self._target.architecture,
+            }
+            builder = self._fork_builder()
+            try:
+                messages.send(builder.connection, question)
+                answer, files = answers.receive(builder.connection, "build", timeout_s=max(0.0, timeout_s))
+            except messages.DeadlinePassed:
+                raise BuildStopped(f"its extensions were not built within {BUILD_LIMIT_S:.0f} s") from None
+            except (messages.ConnectionEnded, messages.MalformedFrame) as error:
+                raise BuildStopped(f"its extension was not built: the builder ended ({error})") from None
+            finally:
+                builder.kill()
+            try:
+                for descriptor in files:
+                    self._keep(library, answers.file_content(descriptor))
+            except messages.MalformedFrame as error:
+                raise BuildStopped(f"its extension cannot be kept: {error}") from None
+            finally:
+                _close(files)
+            if not files:
+                self._keep_complaint(complaint, answer)
+
+    def _keep_complaint(self, place: Path, answer: answers.Built | answers.Raised) -> None:
+        said = answer.raised if isinstance(answer, answers.Raised) else answer.complaint or "nothing was built"
+        if not self._target.on_cpu and NO_NVCC in said:
+            raise HarnessError("load_inline: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
+        if isinstance(answer, answers.Raised) or not answer.final:
+            raise BuildStopped(said)
+        self._keep(place, said.encode())
+
+    def _turn(self, what: str, key: str) -> Any:
+        # One at a time makes what many ask for; 4096 files are enough for all keys.
+        return lock.alone(f"{what}-{key[:3]}", self._locks)
+
+    def _keep(self, place: Path, content: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="build-", dir=self._cache) as scratch:
+            written = Path(scratch, place.name)
+            written.write_bytes(content)
+            # Atomic: who looks finds all of it or nothing.
+            written.replace(place)
 
 
-def _ask(builder: WorkerProcess, question: dict[str, str], timeout_s: float) -> tuple[Any, list[int]]:
-    """The only answer of a builder, which ends with it. Raises MalformedFrame where it fails as a whole."""
-    try:
-        messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
-        answer, files = answers.receive(builder.connection, question["ask"], timeout_s=timeout_s)
-    finally:
-        builder.kill()
-    if isinstance(answer, answers.Raised):
-        raise messages.MalformedFrame(answer.raised)
-    return answer, files
+def _close(files: list[int]) -> None:
+    for descriptor in files:
+        os.close(descriptor)

@@ -120,6 +120,15 @@ def architecture(device: str) -> str:
     return "{}.{}".format(*torch.cuda.get_device_capability()) if device == "cuda" else ""
 
 
+def gpu_properties(device: str) -> dict[str, Any] | None:
+    """Of the current GPU, as torch names them; None on a CPU."""
+    if device == "cpu":
+        return None
+    from pytest_kernelbench.evaluation import devices_cuda
+
+    return devices_cuda.properties()
+
+
 def settle(device: str) -> None:
     """Wait until the device has nothing left to do."""
     if device == "cuda":

@@ -39,6 +39,14 @@ def describe() -> dict[str, Any]:
 
 
 @cache
+def properties() -> dict[str, Any]:
+    """What torch tells of the current GPU in numbers and names."""
+    told = torch.cuda.get_device_properties(torch.cuda.current_device())
+    values = {name: getattr(told, name) for name in dir(told) if not name.startswith("_")}
+    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+
+
+@cache
 def gpu_file() -> str | None:
     """Path of the current GPU's device file, None where that is not known."""
     return device_file(_uuid())

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.domain import MIXED
 from pytest_kernelbench.evaluation.reference import kind_at_fault
@@ -26,7 +28,6 @@ from pytest_kernelbench.records import Outcome
 QUESTION_TIMEOUT_S = 10.0
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-MAX_LOG = 4000
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
@@ -44,9 +45,11 @@ class CandidateFailed(Exception):
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.outcome = outcome
-        # The candidate may have written it: one printable line, and of a build all lines.
-        self.detail = "".join(c if c.isprintable() else "?" for c in _shortened(" ".join(detail.split())))
-        self.log = messages.printable(detail, MAX_LOG) if outcome is Outcome.BUILD_ERROR else None
+        # The candidate may have written it: one printable line, and of a build all lines, errors first.
+        on_build = outcome is Outcome.BUILD_ERROR
+        line = (first_error(detail) if on_build else None) or _shortened(" ".join(detail.split()))
+        self.detail = "".join(c if c.isprintable() else "?" for c in line)
+        self.log = messages.printable(errors_first(detail), MAX_LOG) if on_build else None
         self.flags = flags
         # The kind of inputs on which it failed, where it was one.
         self.draw: str | None = None
@@ -443,6 +446,8 @@ class Dock:
                 raise
             raise CandidateFailed(on_error, f"{self._how_it_ended()} while {doing}") from None
         assert not unasked
+        if isinstance(answer, answers.Wanted):
+            raise BuildWanted(answer.wanted)
         if isinstance(answer, answers.Raised):
             raise CandidateFailed(on_error, answer.raised)
         return answer

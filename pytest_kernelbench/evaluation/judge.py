@@ -13,7 +13,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, as_completed, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,9 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import builds, devices, lock, messages
+from pytest_kernelbench.evaluation import devices, lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
 from pytest_kernelbench.evaluation.examination import Demands, examine, prepare, probe_of
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
@@ -176,6 +177,9 @@ class Trials:
         self._torch_forbidden = case["torch_operators"] == "forbidden"
         self._demands = Demands(parameters=case["parameters"] == "followed")
         self._cache = Path(case["cache"])
+        self._target = Target(
+            device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
+        )
         # What this does is done on the device, so nobody else may be timed.
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
@@ -207,48 +211,58 @@ class Trials:
     def _bytes_of_others(self) -> int:
         return devices.bytes_of_others(self._device) - self._rack.n_bytes
 
-    def _build_ahead(self) -> builds.BuildAhead:
-        return builds.BuildAhead(
-            self._cache,
-            devices.cores(),
-            device=self._device,
-            task_source=self.case["source"],
-            fork_builder=partial(self._workers.fork, builder=True),
-        )
+    def _builders(self) -> Builders:
+        return Builders(self._cache, self._target, partial(self._workers.fork, builder=True), jobs=devices.cores())
 
     def evaluations(self, sources: Sequence[str]) -> Iterator[Judged]:
-        """One for each source, as each is ready: what is built first is judged first."""
-        with self._build_ahead() as ahead:
-            built = dict(zip(ahead.start(sources), sources, strict=True))
-            if self._device == "cpu":
-                with lock.exclusive(self._hardware_id):
-                    # Compilers would be timed along with the candidates.
-                    wait(built)
-            for build in built if self._device == "cpu" else as_completed(built):
-                yield self._judged(built[build], build)
+        """One for each source, as each is ready: what is built first is judged first.
 
-    def _judged(self, source: str, build: Future[str | None]) -> Judged:
-        """The boundary of one candidate: whatever goes wrong in here, the next one is judged."""
+        A trial that asks for a build gives the device back, and comes again when that is made.
+        """
+        with self._builders() as builders:
+            waiting = {builders.ahead(self.case["source"], source): source for source in sources}
+            while waiting:
+                # On a CPU, compilers would wait for trials and trials for compilers.
+                done, _ = wait(waiting, return_when=ALL_COMPLETED if self._device == "cpu" else FIRST_COMPLETED)
+                for build in [each for each in waiting if each in done]:
+                    source = waiting.pop(build)
+                    try:
+                        judged = self._judged(source, build)
+                    except BuildWanted as wanted:
+                        waiting[builders.wanted(wanted.request, build.result())] = source
+                    else:
+                        yield judged
+
+    def _judged(self, source: str, build: Future[Built]) -> Judged:
+        """The boundary of one candidate: whatever goes wrong in here, the next one is judged.
+
+        Raises BuildWanted where its trial asks for a build.
+        """
         source_sha256 = sha256_of(source)
         try:
             return Judged(source_sha256, evaluation=self._evaluate(source, build.result()))
-        except messages.ConnectionEnded:
-            raise  # the owner's
+        except (messages.ConnectionEnded, BuildWanted):
+            raise  # the first is the owner's
         except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
             return Judged(source_sha256, fault=fault_of(error, self._bench.task_id))
 
     def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
         """The second source against the first, a kernel that is to be no slower."""
-        with self._build_ahead() as ahead:
-            wait(built := ahead.start([baseline, current]))
-        for whose, build in zip(("the baseline", "the kernel"), built, strict=True):
-            if (complaint := build.result()) is not None:
-                return Comparison(detail=f"{whose} does not build: {complaint}")
-        try:
-            with lock.exclusive(self._hardware_id):
-                return compare(self._rounds, baseline, current, max_slowdown)
-        except CandidateFailed as failure:
-            return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
+        with self._builders() as builders:
+            ahead = [builders.ahead(self.case["source"], source) for source in (baseline, current)]
+            for whose, build in zip(("the baseline", "the kernel"), ahead, strict=True):
+                if (built := build.result()).complaint is not None:
+                    return Comparison(detail=f"{whose} does not build: {built.complaint}")
+            while True:
+                try:
+                    with lock.exclusive(self._hardware_id):
+                        return compare(self._rounds, baseline, current, max_slowdown)
+                except CandidateFailed as failure:
+                    return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
+                except BuildWanted as wanted:
+                    built = builders.wanted(wanted.request, built).result()
+                if built.complaint is not None:
+                    return Comparison(detail=f"one of the two does not build: {built.complaint}")
 
     def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
         """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
@@ -260,13 +274,16 @@ class Trials:
             while True:
                 yield block(dock, slots).ms
 
-    def _evaluate(self, source: str, build_complaint: str | None) -> Evaluation:
-        """One trial; the next workers, of this task or of another, start while this one is checked."""
-        seconds: dict[str, float] = {}
-        started = time.perf_counter()
+    def _evaluate(self, source: str, built: Built) -> Evaluation:
+        """One trial; the next workers, of this task or of another, start while this one is checked.
+
+        Raises BuildWanted where it asks for a build.
+        """
+        seconds = {"build": built.seconds} if built.seconds else {}
+        started = time.perf_counter() - built.seconds
         try:
-            if build_complaint is not None:
-                raise CandidateFailed(Outcome.BUILD_ERROR, build_complaint)
+            if built.complaint is not None:
+                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
             with lock.exclusive(self._hardware_id):
                 with stage(seconds, "load"):
                     dock = self._summon()

@@ -99,6 +99,28 @@ class YesOrNo:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """Sources and flags of an extension, as ``worker.extensions.request_of`` makes them for one of ``functions``.
+
+    Whatever else the arguments hold is for torch to refuse, in a process that it cannot harm.
+    """
+
+    functions: tuple[str, ...]
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if not (
+            isinstance(value, dict)
+            and value.keys() == {"function", "arguments", "files"}
+            and value["function"] in self.functions
+            and all(isinstance(value[name], dict) for name in ("arguments", "files"))
+            and isinstance(value["arguments"].get("name"), str)
+            and all(isinstance(text, str) for text in value["files"].values())
+        ):
+            raise ValueError("sources and flags of an extension were due")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Exactly:
     """One value only, of the same type."""
 

@@ -1,4 +1,9 @@
-"""One lock for each device, held across processes and runs: nothing else is timed while it is held."""
+"""Locks that are held across processes and runs; the kernel lets go of them when a process dies.
+
+A device is held by one process that times (``exclusive``) or, a CPU, by any number of processes that build
+(``shared``): nothing else is timed while it is held, and nothing is built on a CPU while something is timed there.
+Builds of all processes on a host share ``jobs``.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,79 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+BETWEEN_LOOKS_S = 0.02
 
 
 @contextlib.contextmanager
 def exclusive(device_name: str, folder: Path | None = None) -> Iterator[None]:
-    """Wait for the device and hold it; the kernel lets go when the process dies.
+    """Wait for the device and hold it alone.
 
     ``device_name`` identifies the hardware (a GPU's UUID, or ``cpu``), not an index that differs between
     processes with other visible devices.
     """
-    path = (folder or Path(tempfile.gettempdir())) / f"kernelbench-{device_name}.lock"
+    with _in_turn(device_name, folder, fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
+    """Wait until nobody holds the device alone, and hold it beside others that share it."""
+    with _in_turn(device_name, folder, fcntl.LOCK_SH):
+        yield
+
+
+def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Wait for a lock that has nothing to do with a device, in a ``folder`` for such."""
+    return _held(name, folder, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def _in_turn(device_name: str, folder: Path | None, how: int) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        # Whoever comes next waits at the gate: flock lets those that share pass by one that waits to be alone, and a
+        # trial would wait for as long as there is anything to build.
+        with _held(f"{device_name}-gate", folder, fcntl.LOCK_EX):
+            held.enter_context(_held(device_name, folder, how))
+        yield
+
+
+@contextlib.contextmanager
+def job(count: int, folder: Path | None = None) -> Iterator[None]:
+    """Wait for one of the host's ``count`` places for a build, and take it."""
+    while True:
+        for number in range(count):
+            descriptor = _opened(f"job-{number}", folder)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+            return
+        time.sleep(BETWEEN_LOOKS_S)
+
+
+@contextlib.contextmanager
+def _held(name: str, folder: Path | None, how: int) -> Iterator[None]:
+    descriptor = _opened(name, folder)
     try:
-        # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(name: str, folder: Path | None) -> int:
+    path = (folder or Path(tempfile.gettempdir())) / f"kernelbench-{name}.lock"
+    try:
+        # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)

@@ -16,6 +16,7 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, dock, messages
 from pytest_kernelbench.evaluation.answers import ANSWERS, parse
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 from pytest_kernelbench.records import Outcome
@@ -41,8 +42,8 @@ HONEST = {
     "series": {"ms": [1e-6, 1e-6]},
     "sweep": {"swept": 2},
     "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
-    "build": {"built": ["0123456789abcdef0123456789abcdef-name.so"]},
-    "compile_kernels": {},
+    "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
+    "explore": {"complaint": None},
     "fork": {"warden": 1000},
 }
 
@@ -58,7 +59,7 @@ values = st.recursive(
 def hostile_answers(draw, ask):
     """An honest answer with a field replaced, left out or added, or any object at all."""
     answer = dict(HONEST[ask])
-    names = sorted({*answer, "raised", "kind", "mismatch", "complaint"})
+    names = sorted({*answer, "raised", "kind", "mismatch", "complaint", "wanted"})
     for name in draw(st.lists(st.sampled_from(names), max_size=2)):
         answer.pop(name, None)
         if draw(st.booleans()):
@@ -97,7 +98,7 @@ def within_bounds(value):
     if isinstance(value, tuple):
         return len(value) <= answers.MAX_CALLS and all(map(within_bounds, value))
     if isinstance(value, str):
-        return len(value) <= 4000 and all(c.isprintable() or c == "\n" for c in value)
+        return len(value) <= 5000 and all(c.isprintable() or c == "\n" for c in value)
     return value is None or isinstance(value, bool) or 0 <= value < 1 << 51
 
 
@@ -121,7 +122,8 @@ def within_bounds(value):
         ("series", "ms", ["1"], "series: ms: a number from 4.94066e-324 to 1e+09 was due"),
         ("profile", "kernels", ["x" * 4001], "profile: kernels: text of at most 4000 characters was due"),
         ("adopt_weights", "adopted", None, "adopt_weights: adopted: true or false was due"),
-        ("build", "built", 7, "build: built: a list of at most 64 was due"),
+        ("build", "final", 1, "build: final: true or false was due"),
+        ("explore", "wanted", {"cmd": 1}, "explore: no 'complaint' was due"),
         ("build", "complaint", 7, "build: complaint: text was due"),
         ("load", "raised", {"no": "text"}, "load: no 'loaded' was due"),
     ],
@@ -291,7 +293,7 @@ def right_answers(monkeypatch):
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
-    assert {*PLACES, "start", "build", "compile_kernels", "fork"} == ANSWERS.keys()
+    assert {*PLACES, "start", "build", "explore", "fork"} == ANSWERS.keys()
     assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
 
 
@@ -325,6 +327,41 @@ def test_any_bytes_at_any_place_are_the_candidate_s_outcome(bench, rack, place, 
 
     error = tried(bench, rack, place, act)
     assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
+
+
+REQUEST = {"function": "load_inline", "arguments": {"name": "", "cpp_sources": ["x"]}, "files": {"a.h": "text"}}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        [],
+        {},
+        {**REQUEST, "function": "system"},
+        {**REQUEST, "arguments": []},
+        {**REQUEST, "arguments": {}},
+        {**REQUEST, "arguments": {"name": 3}},
+        {**REQUEST, "files": {"a": 3}},
+        {**REQUEST, "more": 3},
+    ],
+)
+def test_what_is_no_request_for_a_build_is_malformed(request_):
+    with pytest.raises(MalformedFrame, match=r"^run: wanted: sources and flags of an extension were due$"):
+        parse("run", {"wanted": request_})
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_request_for_a_build_ends_the_trial_without_a_verdict_and_is_none_of_the_harness_s_own(bench, rack, place):
+    asks = place not in ("prepare", "attach", "leave_room")
+    try:
+        error = tried(bench, rack, place, lambda own, ask: messages.send(own, {"wanted": REQUEST}))
+    except BuildWanted as wanted:
+        assert asks
+        assert wanted.request == REQUEST
+    else:
+        assert not asks
+        assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench import inline
-from pytest_kernelbench.evaluation import builds, devices, messages
-from pytest_kernelbench.evaluation.builds import BuildAhead, literal_sources
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import builds, messages
+from pytest_kernelbench.evaluation.builds import Builders, Built, Target, literal_sources
+from pytest_kernelbench.evaluation.worker.extensions import key_of, names_of
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive
 
 RETURNS = "int kernel(void) {{ return {}; }}"
@@ -25,8 +27,12 @@ def candidate(*c_sources: str) -> str:
 
 
 def build(cache, *modules):
-    with BuildAhead(cache, 2) as ahead:
-        return [future.result() for future in ahead.start(modules)]
+    with builders(cache, device="cpu") as made:
+        return [future.result().complaint for future in [made.ahead("the task", module) for module in modules]]
+
+
+def libraries_in(cache):
+    return [path for path in cache.iterdir() if path.is_file()]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_a_literal_is_found_as_it_would_be_passed(c_source):
 def test_a_build_is_left_where_a_candidate_will_look(tmp_path):
     source = RETURNS.format(42)
     assert build(tmp_path, candidate(source)) == [None]
-    (library,) = tmp_path.iterdir()
+    (library,) = libraries_in(tmp_path)
     assert library.name == inline.artifact_name(source, "c")
     assert ctypes.CDLL(str(library)).kernel() == 42
 
@@ -77,7 +83,7 @@ def test_a_build_is_left_where_a_candidate_will_look(tmp_path):
 def test_a_finished_build_is_not_made_again(tmp_path):
     source = RETURNS.format(1)
     build(tmp_path, candidate(source))
-    (library,) = tmp_path.iterdir()
+    (library,) = libraries_in(tmp_path)
     before = library.stat().st_mtime_ns
     assert build(tmp_path, candidate(source), candidate(source)) == [None, None]
     assert library.stat().st_mtime_ns == before
@@ -85,7 +91,7 @@ def test_a_finished_build_is_not_made_again(tmp_path):
 
 def test_another_source_is_another_build(tmp_path):
     assert build(tmp_path, candidate(RETURNS.format(1), RETURNS.format(2))) == [None]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(libraries_in(tmp_path)) == 2
 
 
 def test_the_compiler_s_words_come_back_and_its_neighbours_build(tmp_path):
@@ -94,7 +100,20 @@ def test_the_compiler_s_words_come_back_and_its_neighbours_build(tmp_path):
     assert "failed:" in bad
     assert "nothing" in bad
     assert good is None
-    assert len(list(tmp_path.iterdir())) == 1
+    assert sorted(path.suffix for path in libraries_in(tmp_path)) == [".so", ".txt"]
+
+
+def test_what_does_not_compile_is_not_compiled_again_and_may_be_caught(tmp_path, monkeypatch):
+    bad = candidate("int kernel(void) { return nothing; }")
+    (said,) = build(tmp_path, bad)
+    monkeypatch.setattr(inline, "_run", None)
+    assert build(tmp_path, bad) == [said]
+    assert said.splitlines()[1].startswith("kernel.c:1:27: error: ")
+    caught = f"try:\n    {bad}\nexcept RuntimeError:\n    kernel_0 = None"
+    assert build(tmp_path, caught) == [None]
+    monkeypatch.setattr(inline, "_cache_folders", [tmp_path])
+    with pytest.raises(RuntimeError, match="nothing"):
+        inline.compile_c("int kernel(void) { return nothing; }")
 
 
 def test_a_source_that_cannot_be_written_is_the_candidate_s_fault(tmp_path):
@@ -129,74 +148,156 @@ def test_a_compiler_that_does_not_end_is_stopped_with_all_it_started(tmp_path, m
 def test_the_same_source_built_twice_at_once_leaves_one_good_file(tmp_path):
     source = RETURNS.format(7)
     assert build(tmp_path, *[candidate(source)] * 4) == [None] * 4
-    (library,) = tmp_path.iterdir()
+    (library,) = libraries_in(tmp_path)
     assert ctypes.CDLL(str(library)).kernel() == 7
 
 
 class Builder:
-    """A builder that answers one question with one file, or with its end where that is None."""
+    """A builder that gives its answers one after the other, each with its files, and ends."""
 
-    def __init__(self, packed):
+    def __init__(self, *answers):
         self.connection, self._theirs = socket.socketpair()
-        self._packed = packed
-        self.question = None
+        self._answers = answers
+        self.questions = []
         self._thread = threading.Thread(target=self._answer)
         self._thread.start()
 
     def _answer(self):
-        self.question, _ = messages.receive(self._theirs)
-        if self._packed is not None:
-            with tempfile.TemporaryFile() as file:
-                file.write(self._packed)
-                file.flush()
-                messages.send(self._theirs, {}, [file.fileno()])
-        self._theirs.close()
+        with self._theirs, suppress(messages.ConnectionEnded):
+            for answer, *contents in self._answers:
+                self.questions.append(messages.receive(self._theirs)[0])
+                with tempfile.TemporaryFile() as file:
+                    for content in contents:
+                        file.write(content)
+                        file.flush()
+                    messages.send(self._theirs, answer, [file.fileno()] * len(contents))
 
     def kill(self):
         self._thread.join()
         self.connection.close()
 
 
-USES_TRITON = "import triton"
+USES_TRITON, USES_EXTENSIONS = "import triton", "load_inline"
+H100 = {"name": "H100"}
 
 
 @pytest.fixture
 def with_triton(monkeypatch):
     monkeypatch.setattr(builds, "uses_triton", lambda source: source == USES_TRITON)
-    monkeypatch.setattr(devices, "architecture", lambda device: "9.0")
 
 
-def compile_ahead(cache, builder, device="cuda"):
-    asked = []
+def builders(cache, *started, device="cuda"):
+    """Builders that get these processes, one after the other."""
+    left = list(started)
+    target = Target(device=device, id="made-up", architecture="9.0", gpu=H100)
+    return Builders(cache, target, lambda: left.pop(0), jobs=2)
 
-    def fork():
-        asked.append(builder)
-        return builder
 
-    with BuildAhead(cache, 1, device=device, task_source="the task", fork_builder=fork) as ahead:
-        assert [future.result() for future in ahead.start([USES_TRITON, "import torch"])] == [None, None]
-    return asked
+def ahead(cache, source, *started, device="cuda"):
+    with builders(cache, *started, device=device) as made:
+        return made.ahead("the task", source).result()
+
+
+def test_a_candidate_that_builds_nothing_costs_nothing(tmp_path, with_triton):
+    assert ahead(tmp_path, "import torch") == Built()
+    assert libraries_in(tmp_path) == []
 
 
 def test_kernels_compiled_ahead_are_kept_for_their_candidate_and_task(tmp_path, with_triton):
-    builder = Builder(b"kernels")
-    assert compile_ahead(tmp_path, builder) == [builder]
-    (archive,) = tmp_path.iterdir()
-    assert archive.name == kernels_archive(USES_TRITON, "the task", "9.0")
+    builder = Builder(({}, b"kernels"))
+    assert ahead(tmp_path, USES_TRITON, builder).complaint is None
+    archive = tmp_path / kernels_archive(USES_TRITON, "the task", "9.0")
     assert archive.read_bytes() == b"kernels"
-    assert builder.question == {
-        "ask": "compile_kernels",
-        "candidate_source": USES_TRITON,
-        "task_source": "the task",
-        "architecture": "9.0",
-    }
-    assert compile_ahead(tmp_path, None) == []
+    assert builder.questions == [
+        {
+            "ask": "explore",
+            "candidate_source": USES_TRITON,
+            "task_source": "the task",
+            "architecture": "9.0",
+            "gpu": H100,
+            "triton": True,
+            "cache": str(tmp_path),
+        }
+    ]
+    # It is not gone through again.
+    assert ahead(tmp_path, USES_TRITON).complaint is None
 
 
 def test_a_builder_that_ends_leaves_its_kernels_to_the_trial(tmp_path, with_triton):
-    compile_ahead(tmp_path, Builder(None))
-    assert not list(tmp_path.iterdir())
+    assert ahead(tmp_path, USES_TRITON, Builder()).complaint is None
+    assert not list(tmp_path.glob("kernels-*"))
 
 
 def test_on_a_cpu_no_kernel_is_compiled_ahead(tmp_path, with_triton):
-    assert compile_ahead(tmp_path, None, device="cpu") == []
+    assert ahead(tmp_path, USES_TRITON, device="cpu") == Built()
+
+
+REQUEST = {"function": "load_inline", "arguments": {"name": "", "cpp_sources": ["x"]}, "files": {}}
+LIBRARY, COMPLAINT = names_of(key_of(REQUEST, "9.0"))
+FAILED = {"complaint": "main.cpp:1:1: error: x", "final": True}
+
+
+def wanted(cache, request, *started, so_far=None):
+    with builders(cache, *started) as made:
+        return made.wanted(request, so_far or Built()).result()
+
+
+def test_what_a_candidate_asks_for_on_the_way_is_built_by_another_process_and_kept(tmp_path):
+    explorer, builder = Builder(({"wanted": REQUEST},), ({},)), Builder(({}, b"library"))
+    assert ahead(tmp_path, USES_EXTENSIONS, explorer, builder).complaint is None
+    assert (tmp_path / LIBRARY).read_bytes() == b"library"
+    assert [each["ask"] for each in builder.questions] == ["build"]
+    assert builder.questions[0]["request"] == REQUEST
+    assert explorer.questions[1:] == [{"built": True}]
+
+
+def test_a_build_that_fails_and_that_nothing_catches_ends_the_candidate_once_and_for_all(tmp_path):
+    explorer = Builder(({"wanted": REQUEST},), ({"complaint": "Error building extension"},))
+    assert ahead(tmp_path, USES_EXTENSIONS, explorer, Builder((FAILED,))).complaint == "Error building extension"
+    assert (tmp_path / COMPLAINT).read_text() == FAILED["complaint"]
+    assert ahead(tmp_path, USES_EXTENSIONS).complaint == "Error building extension"
+
+
+def test_a_build_that_fails_and_is_caught_does_not_end_the_candidate(tmp_path):
+    explorer = Builder(({"wanted": REQUEST},), ({},))
+    assert ahead(tmp_path, USES_EXTENSIONS, explorer, Builder((FAILED,))).complaint is None
+
+
+def test_a_trial_s_build_is_made_once_for_all_that_ask(tmp_path):
+    assert wanted(tmp_path, REQUEST, Builder(({}, b"library"))).trials == 1
+    again = wanted(tmp_path, REQUEST, so_far=Built(trials=1, seconds=3.0))
+    assert (again.complaint, again.trials) == (None, 2)
+    assert again.seconds >= 3
+
+
+def test_what_fails_for_a_reason_of_the_machine_s_is_tried_again_by_the_next(tmp_path):
+    killed = Builder(({"complaint": "c++: fatal error: Killed signal terminated program cc1plus", "final": False},))
+    assert "Killed signal" in wanted(tmp_path, REQUEST, killed).complaint
+    assert wanted(tmp_path, REQUEST, Builder(({}, b"library"))).complaint is None
+
+
+def test_all_builds_of_a_candidate_have_one_limit(tmp_path):
+    class Silent(Builder):
+        def _answer(self):
+            with self._theirs:
+                messages.receive(self._theirs)
+                with suppress(messages.ConnectionEnded):
+                    messages.receive(self._theirs)
+
+        def kill(self):
+            self.connection.close()
+            self._thread.join()
+
+    stopped = wanted(tmp_path, REQUEST, Silent(), so_far=Built(seconds=builds.BUILD_LIMIT_S))
+    assert stopped.complaint == "its extensions were not built within 180 s"
+
+
+def test_a_candidate_that_asks_for_another_build_in_every_trial_is_not_tried_for_ever(tmp_path):
+    so_far = Built(trials=builds.MAX_TRIALS - 1)
+    assert wanted(tmp_path, REQUEST, so_far=so_far).complaint == "asks for another build in each of 8 trials"
+
+
+def test_a_gpu_without_nvcc_is_no_verdict(tmp_path):
+    without = Builder(({"complaint": f"OSError: {builds.NO_NVCC}.", "final": False},))
+    with pytest.raises(HarnessError, match="install the CUDA toolkit"):
+        wanted(tmp_path, REQUEST, without)

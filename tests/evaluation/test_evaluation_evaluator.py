@@ -564,30 +564,9 @@ def test_what_cannot_be_evaluated_is_refused_at_once(cache):
         resolve_device("tpu")
 
 
-LOAD_INLINE = candidate(
-    "return module.relu(x)",
-    preamble="""
-from torch.utils.cpp_extension import load_inline
-
-module = load_inline(
-    name="made_up_relu",
-    cpp_sources="torch::Tensor relu(torch::Tensor x) { return torch::clamp_min(torch::add(x, 0), 0); }",
-    functions=["relu"],
-)
-""",
-)
-
-
 def test_a_machine_without_a_compiler_is_no_verdict(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with Evaluator(device="cpu", protocol="fast", cache=tmp_path / "builds") as evaluator:
         with pytest.raises(HarnessError, match=r"compile_c: no C compiler on PATH \(cc, gcc, clang\); install one"):
             list(evaluator.evaluate(RELU, [C_RELU]))
         assert [e.outcome for e in evaluator.evaluate(RELU, [HONEST_RELU])] == [Outcome.CORRECT]
-
-
-def test_load_inline_works(evaluator):
-    """The one long test: torch's headers take 40 s to compile."""
-    evaluation = one(evaluator, LOAD_INLINE)
-    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
-    assert evaluation.seconds["load"] < 180

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -84,10 +85,70 @@ def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path):
 
 def test_devices_do_not_wait_for_each_other(tmp_path):
     with lock.exclusive("cpu", tmp_path), lock.exclusive("GPU-0", tmp_path):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "kernelbench-GPU-0.lock",
-            "kernelbench-cpu.lock",
-        ]
+        held = sorted(path.name for path in tmp_path.iterdir() if "gate" not in path.name)
+        assert held == ["kernelbench-GPU-0.lock", "kernelbench-cpu.lock"]
+
+
+def started(body):
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_who_shares_is_not_beside_who_is_alone(tmp_path):
+    order = []
+
+    def alone():
+        with lock.exclusive("cpu", tmp_path):
+            order.append("alone")
+
+    with lock.shared("cpu", tmp_path), lock.shared("cpu", tmp_path):
+        waiting = started(alone)
+        time.sleep(0.1)
+        order.append("shared")
+    waiting.join(10)
+    assert order == ["shared", "alone"]
+
+
+def test_who_waits_to_be_alone_is_not_passed_by_those_that_share(tmp_path):
+    order, waits = [], threading.Event()
+
+    def alone():
+        waits.set()
+        with lock.exclusive("cpu", tmp_path):
+            order.append("alone")
+
+    def share():
+        with lock.shared("cpu", tmp_path):
+            order.append("shared")
+
+    with lock.shared("cpu", tmp_path):
+        threads = [started(alone)]
+        assert waits.wait(10)
+        time.sleep(0.2)
+        threads.append(started(share))
+        time.sleep(0.2)
+        assert order == []
+    for thread in threads:
+        thread.join(10)
+    assert order == ["alone", "shared"]
+
+
+def test_there_are_no_more_jobs_than_were_asked_for(tmp_path):
+    running, most = [], []
+
+    def work():
+        with lock.job(2, tmp_path):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.02)
+            running.pop()
+
+    threads = [started(work) for _ in range(8)]
+    for thread in threads:
+        thread.join(20)
+    assert len(most) == 8
+    assert max(most) == 2
 
 
 def test_the_lock_is_free_after_an_error(tmp_path):

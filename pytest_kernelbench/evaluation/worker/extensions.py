@@ -1,181 +1,203 @@
-"""KernelBench's way to CUDA, ``torch.utils.cpp_extension.load_inline``, without waiting for torch's headers.
+"""KernelBench's way to CUDA, ``torch.utils.cpp_extension``, in a candidate's process, which compiles nothing itself.
 
-Of the 52 s that ``load_inline`` takes for a one-line CUDA kernel, 51 go into headers. Here torch's own
-``load_inline`` finds small stand-ins for them first: the tensor, the operators that the source names, and the binding.
-What does not compile with those is compiled with the full headers, so that the verdict is the same.
-
-A build made ahead by another process is found by its key and loaded.
+``load_inline`` and ``load`` become a request: sources and flags, no more. Whoever judges has it built elsewhere, by a
+process that no candidate was ever in and that sees no GPU, and puts the library, or what the compilers said, into a
+cache under the request's key. A request that is known there is answered at once, at import, in a constructor or in a
+call, and a build that fails raises where torch's would.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import json
-import re
-import tempfile
-from collections.abc import Callable
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from pytest_kernelbench.records import sha256_of
+FUNCTIONS = ("load_inline", "load")
+# What changes the machine code. Where it is built, and what is told of it, is not a candidate's to choose.
+KEPT = frozenset(
+    "name cpp_sources cuda_sources sources functions extra_cflags extra_cuda_cflags extra_ldflags extra_include_paths "
+    "with_cuda with_pytorch_error_handling is_python_module no_implicit_headers".split()
+)
+LISTS = frozenset("cuda_sources extra_cflags extra_cuda_cflags extra_ldflags extra_include_paths".split())
+IGNORED = frozenset("build_directory verbose keep_intermediates use_pch".split())
+# In a request, in the place of the folder that the process may write to.
+FOLDER = "{folder}"
+# Of an extension whose name nothing depends on.
+ANY_NAME = ""
+HEADERS = frozenset((".h", ".hpp", ".cuh", ".inl", ".inc"))
+MAX_FILES, MAX_FILE_BYTES = 64, 1 << 18
+# The judge takes no longer message.
+MAX_BYTES = 900_000
 
-# Every header that sources of this kind include, and that drags in all of ATen.
-REPLACED = ("torch/extension.h", "torch/torch.h", "torch/all.h", "torch/types.h", "ATen/ATen.h")
-INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CUDAGuard.h"}
-REPLACED_FOR_CUDA = ("ATen/cuda/CUDAContext.h",)
-# What changes the machine code of one candidate's builds; torch and the GPU are in the folder's name.
-KEYED = (
-    "name cpp_sources cuda_sources functions extra_cflags extra_cuda_cflags extra_ldflags extra_include_paths "
-    "with_cuda with_pytorch_error_handling"
-).split()
-
-STAND_IN = """\
-#pragma once
-#define AT_PER_OPERATOR_HEADERS
-#include <ATen/core/Tensor.h>
-#include <c10/util/Exception.h>
-#include <c10/core/ScalarType.h>
-#include <ATen/TensorOperators.h>
-#include <vector>
-{includes}
-namespace torch {{
-using namespace at;
-constexpr auto kUInt8 = at::kByte, kInt8 = at::kChar, kInt16 = at::kShort, kInt32 = at::kInt, kInt64 = at::kLong;
-constexpr auto kFloat16 = at::kHalf, kFloat32 = at::kFloat, kFloat64 = at::kDouble;
-}}
-#ifndef __CUDACC__
-#include <torch/csrc/Exceptions.h>
-#include <torch/csrc/utils/pybind.h>
-#endif
-"""
+Request = Mapping[str, Any]
 
 
 class Extensions:
-    """``load_inline`` in the candidate's process; ``ready`` holds builds made ahead, ``folder`` what is built here."""
+    """``load_inline`` and ``load`` in a candidate's process.
 
-    def __init__(self, ready: Path | None, folder: Path) -> None:
-        self._ready = ready
+    ``folder`` is the one that the process may write to, ``known`` the cache, and ``have_built(request)`` returns when
+    what was asked for is in there.
+    """
+
+    def __init__(self, known: Path, folder: Path, architecture: str, have_built: Callable[[Request], None]) -> None:
+        self._known = known
         self._folder = folder
-        self._real: Callable[..., Any] | None = None
-        self.built: dict[str, Path] = {}
-        self.complaint: str | None = None
+        self._architecture = architecture
+        self._have_built = have_built
+        self._turn = threading.Lock()
+        self._real: dict[str, Callable[..., Any]] = {}
+        # What the last build that failed raised.
+        self.raised: RuntimeError | None = None
 
     def install(self) -> None:
-        """Take ``load_inline``'s place, where torch's extension builder can be imported at all."""
+        """Take the place of torch's functions."""
         from torch.utils import cpp_extension
 
-        now = cpp_extension.load_inline
-        installed = getattr(now, "__self__", None)
-        self._real = installed._real if isinstance(installed, Extensions) else now
-        cpp_extension.load_inline = self.load_inline
+        for name in FUNCTIONS:
+            now = getattr(cpp_extension, name)
+            self._real[name] = getattr(now, "torch_s_own", now)
+            setattr(cpp_extension, name, self._standing_in(name, self._real[name]))
 
-    def load_inline(self, *args: Any, **kwargs: Any) -> Any:
-        """As torch's; raises what torch's raises with the full headers."""
-        assert self._real is not None
-        bound = inspect.signature(self._real).bind(*args, **kwargs)
-        arguments = dict(bound.arguments)
-        if not self._is_plain(arguments):
-            return self._real(*args, **kwargs)
-        key = key_of(arguments)
-        for path in self._ready.glob(f"{key}-*.so") if self._ready is not None else ():
-            return _imported(path.stem.partition("-")[2], path)
-        folder = Path(tempfile.mkdtemp(prefix="extension-", dir=self._folder))
-        stand_ins = write_stand_ins(_text(arguments), folder / "include", torch_headers())
-        quick = {**arguments, "extra_include_paths": [str(stand_ins), *(arguments.get("extra_include_paths") or [])]}
-        try:
-            module = self._build(quick, folder / "quick")
-        except Exception:
-            try:
-                module = self._build(arguments, folder / "full")
-            except Exception as error:
-                self.complaint = str(error)
-                raise
-        path = Path(module.__file__)
-        # torch may have appended to the name, and the library can be imported under that name only.
-        self.built[f"{key}-{path.stem}.so"] = path
+    def _standing_in(self, function: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def stand_in(*positional: Any, **named: Any) -> Any:
+            arguments = inspect.signature(real).bind(*positional, **named).arguments
+            request = request_of(function, arguments, self._folder)
+            return real(*positional, **named) if request is None else self._loaded(request, arguments)
+
+        stand_in.torch_s_own = real  # type: ignore[attr-defined]
+        stand_in.__name__, stand_in.__doc__ = function, real.__doc__
+        return stand_in
+
+    def _loaded(self, request: Request, arguments: Mapping[str, Any]) -> Any:
+        key = key_of(request, self._architecture)
+        library, complaint = (self._known / name for name in names_of(key))
+        # Several threads of a candidate may ask at once.
+        with self._turn:
+            if not (library.exists() or complaint.exists()):
+                self._have_built(request)
+        if not library.exists():
+            self.raised = RuntimeError(f"Error building extension '{arguments['name']}':\n{complaint.read_text()}")
+            raise self.raised
+        if not arguments.get("is_python_module", True):
+            torch.ops.load_library(str(library))
+            return str(library)
+        module = _imported(module_name(request, key), library)
+        module.__name__ = arguments["name"]
         return module
-
-    def _build(self, arguments: dict[str, Any], folder: Path) -> Any:
-        assert self._real is not None
-        folder.mkdir()
-        return self._real(**{**arguments, "build_directory": str(folder)})
-
-    @staticmethod
-    def _is_plain(arguments: dict[str, Any]) -> bool:
-        """Whether it is a Python module from sources alone, with headers implied: what stand-ins can serve."""
-        return (
-            arguments.get("is_python_module", True)
-            and not arguments.get("no_implicit_headers")
-            and not arguments.get("use_pch")
-            and arguments.get("build_directory") is None
-            and isinstance(arguments.get("name"), str)
-        )
 
 
 def uses_extensions(candidate_source: str) -> bool:
-    """Whether a candidate may call ``load_inline``."""
-    return "load_inline" in candidate_source
+    """Whether a candidate may build extensions."""
+    return "cpp_extension" in candidate_source or "load_inline" in candidate_source
 
 
-def extensions_folder(candidate_source: str, architecture: str) -> str:
-    """Name, in the cache, of the folder for what one candidate builds."""
-    key = "\0".join((torch.__version__, architecture, candidate_source))
-    return f"extensions-{sha256_of(key)[:32]}"
+def request_of(function: str, arguments: Mapping[str, Any], folder: Path) -> Request | None:
+    """One call as data; None for what only torch itself can do (a program of its own, SYCL, very long sources).
 
-
-def key_of(arguments: dict[str, Any]) -> str:
-    """What the build of one call is known by."""
-    keyed = {name: arguments.get(name) for name in KEYED}
-    return sha256_of(json.dumps(keyed, sort_keys=True, default=str))[:32]
-
-
-def torch_headers() -> Path:
-    """Where this torch keeps its headers."""
-    return Path(torch.__file__).parent / "include"
-
-
-def write_stand_ins(source: str, folder: Path, headers: Path) -> Path:
-    """A folder of headers under torch's own names, made for one source; to be searched before torch's."""
-    # Operators of tensors (a + b) need empty_like.
-    named = sorted({"empty_like", *re.findall(r"\b(?:at|torch)::(\w+)\s*\(", source)})
-    includes = [header for word, header in INCLUDED_FOR_WORD.items() if word in source]
-    on_cuda = (headers / "c10" / "cuda" / "impl" / "cuda_cmake_macros.h").exists() and "cuda" in source.lower()
-    if on_cuda:
-        includes += ["c10/cuda/CUDAStream.h", "c10/cuda/CUDAException.h"]
-    (folder / "ATen" / "ops").mkdir(parents=True)
-    for name in named:
-        header = f"ATen/ops/{name}.h"
-        light = light_operator(headers / header)
-        if light is not None:
-            includes.append(header)
-            (folder / header).write_text(light)
-    text = STAND_IN.format(includes="\n".join(f"#include <{path}>" for path in includes))
-    for name in (*REPLACED, *(REPLACED_FOR_CUDA if on_cuda else ())):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("#pragma once\n#include <kernelbench_stand_in.h>\n")
-    (folder / "kernelbench_stand_in.h").write_text(text)
-    return folder
-
-
-def light_operator(header: Path) -> str | None:
-    """torch's header of one operator without what it does not need (7 s of nvcc); None if it has another form."""
-    try:
-        text = header.read_text()
-    except OSError:
+    Nothing of the caller's is kept or changed: torch puts headers into lists that it is given.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None and name not in IGNORED}
+    if given.get("is_standalone") or given.keys() - KEPT - {"is_standalone"}:
         return None
-    includes = re.findall(r"#include <ATen/ops/\w+_ops\.h>", text)
-    body = re.search(r"^namespace at \{$.*^\}$", text, re.MULTILINE | re.DOTALL)
-    return "\n".join(["#pragma once", *includes, body.group(), ""]) if includes and body else None
+    kept = {name: _plain(value, folder) for name, value in given.items() if name in KEPT}
+    for name in LISTS & kept.keys():
+        # One source is a list of one, and no flags are none.
+        kept[name] = [kept[name]] if isinstance(kept[name], str) else kept[name]
+        if not kept[name]:
+            del kept[name]
+    if isinstance(kept.get("cpp_sources"), str):
+        kept["cpp_sources"] = [kept["cpp_sources"]]
+    files: dict[str, str] = {}
+    if function == "load":
+        kept["sources"], files = _sources(given["sources"])
+    if "extra_include_paths" in given:
+        kept["extra_include_paths"] = _include_paths(given["extra_include_paths"], folder, files)
+    sources = json.dumps([kept.get("cpp_sources"), kept.get("cuda_sources"), *files.values()])
+    if kept.get("is_python_module", True) and "TORCH_LIBRARY" not in sources and kept["name"] not in sources:
+        # Many candidates put the time, or a random number, into a name that nothing depends on.
+        kept["name"] = ANY_NAME
+    request = {"function": function, "arguments": kept, "files": files}
+    return request if len(json.dumps(request)) <= MAX_BYTES else None
 
 
-def _text(arguments: dict[str, Any]) -> str:
-    parts = [arguments.get("cpp_sources"), arguments.get("cuda_sources")]
-    return "\n".join(each for part in parts for each in ([part] if isinstance(part, str) else part or []))
+def _plain(value: Any, folder: Path) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each, folder) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, folder) for each in value]
+    return str(value).replace(str(folder), FOLDER)
+
+
+def _sources(given: Any) -> tuple[list[str], dict[str, str]]:
+    """Where sources that lie in files are to lie, and the texts of them and of the headers beside them, by place.
+
+    They get new names: many candidates write them to files of which every process has another.
+    """
+    paths = [Path(each).absolute() for each in ([given] if isinstance(given, (str, os.PathLike)) else given)]
+    files = {f"sources/{number}{path.suffix}": path.read_text(errors="replace") for number, path in enumerate(paths)}
+    sources = [f"{FOLDER}/{place}" for place in files]
+    for folder in dict.fromkeys(path.parent for path in paths):
+        files |= _headers(folder, "sources", MAX_FILES - len(files))
+    return sources, files
+
+
+def _include_paths(given: Any, folder: Path, files: dict[str, str]) -> list[str]:
+    """Folders of headers; of those that only this process sees, the texts are added to ``files``."""
+    paths = []
+    for number, each in enumerate(map(str, given)):
+        paths.append(each)
+        if Path(each).absolute().is_relative_to(folder):
+            paths[-1] = f"{FOLDER}/include-{number}"
+            files |= _headers(Path(each), f"include-{number}", MAX_FILES - len(files))
+    return paths
+
+
+def _headers(folder: Path, place: str, most: int) -> dict[str, str]:
+    found = [path for path in sorted(folder.glob("*")) if path.suffix in HEADERS and path.is_file()]
+    small = [path for path in found if path.stat().st_size <= MAX_FILE_BYTES]
+    return {f"{place}/{path.name}": path.read_text(errors="replace") for path in small[: max(0, most)]}
+
+
+def key_of(request: Request, architecture: str) -> str:
+    """What the build of a request is known by: with it, all else that changes the machine code."""
+    keyed = json.dumps([request, torch.__version__, architecture, _compilers()], sort_keys=True)
+    return hashlib.sha256(keyed.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def names_of(key: str) -> tuple[str, str]:
+    """Files of the cache: the library, and what the compilers said where there is none."""
+    return f"extension-{key}.so", f"extension-{key}.txt"
+
+
+def module_name(request: Request, key: str) -> str:
+    """The name under which an extension is built and imported: of two with one name, pybind11 gives the first twice."""
+    return str(request["arguments"]["name"]) or f"extension_{key}"
+
+
+@cache
+def _compilers() -> list[list[Any]]:
+    """Which compilers there are, and of what age."""
+    found = []
+    for name in ("c++", "nvcc"):
+        path = shutil.which(os.environ.get("CXX", name) if name == "c++" else name)
+        path = path or (shutil.which(name, path="/usr/local/cuda/bin") if name == "nvcc" else None)
+        if path is not None:
+            state = os.stat(path)
+            found.append([os.path.realpath(path), state.st_size, state.st_mtime_ns])
+    return found
 
 
 def _imported(name: str, path: Path) -> ModuleType:

@@ -1,9 +1,8 @@
 """Triton kernels compiled before the trial that calls them, and away from the GPU.
 
-A candidate is called once in a builder, on inputs of the task's shapes that hold nothing (torch's ``meta`` device).
-Triton compiles what it would launch, and launches nothing. What it compiled goes to that candidate's workers, all of
-which would compile it anew while they hold the GPU. Where such a call cannot go on (the candidate reads a value, or
-asks the GPU something), it ends: what is not compiled ahead is compiled in the trial.
+A candidate is gone through once in a builder (``exploring``). Triton compiles what it would launch, and launches
+nothing. What it compiled goes to that candidate's workers, all of which would compile it anew while they hold the GPU.
+What is not compiled ahead is compiled in the trial.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ import importlib.util
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
-from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
 from pytest_kernelbench.records import sha256_of
 
 # After so long no other kernel is begun: an autotuner may have hundreds of them.
@@ -37,41 +34,6 @@ def kernels_archive(candidate_source: str, task_source: str, architecture: str) 
     """Name, in the cache, of what was compiled for one candidate and the shapes of one task."""
     key = "\0".join((torch.__version__, architecture, task_source, candidate_source))
     return f"kernels-{sha256_of(key)[:32]}.zip"
-
-
-class OnNothing(TorchFunctionMode):
-    """What is asked for on a GPU is made on ``meta``."""
-
-    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        if function is torch.Tensor.cuda:
-            return arguments[0]
-        arguments = [torch.device("meta") if _is_gpu(each) else each for each in arguments]
-        named = {name: "meta" if name == "device" else each for name, each in (named or {}).items()}
-        return function(*arguments, **named)
-
-
-def _is_gpu(argument: object) -> bool:
-    return isinstance(argument, (str, torch.device)) and str(argument).partition(":")[0] == "cuda"
-
-
-@contextlib.contextmanager
-def on_nothing() -> Iterator[None]:
-    """Every tensor that is made in here has a shape and no memory, and says that it is on a GPU."""
-    # Torch's own is an attribute of a class below this one, and is seen again when this is gone. The device stays
-    # what it is: torch itself asks for it.
-    torch.Tensor.is_cuda = True  # type: ignore[misc]
-    try:
-        with torch.no_grad(), torch.device("meta"), OnNothing():
-            yield
-    finally:
-        del torch.Tensor.is_cuda  # type: ignore[misc]
-
-
-def call_on_nothing(task_source: str, candidate: Path) -> None:
-    """One call of the candidate in this file, on inputs of the task's shapes. Raises what the candidate raises."""
-    with on_nothing():
-        task = ReferenceModule(task_source)
-        instantiate(CandidateModule(candidate).model_class, task, 0, "meta")(*task.get_inputs())
 
 
 def compile_launched(architecture: str, call: Callable[[], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import socket
@@ -26,18 +25,20 @@ from pytest_kernelbench.evaluation.modules import (
     seed_all,
 )
 from pytest_kernelbench.evaluation.precision import PRECISIONS
-from pytest_kernelbench.evaluation.worker import kernels
-from pytest_kernelbench.evaluation.worker.extensions import Extensions, extensions_folder, uses_extensions
+from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
+from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
 TRITON_CACHE = "triton"
+# All that compilers say of a build that fails, and where it was asked for.
+MAX_WORDS = 5000
 
 
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
     """Answer questions on ``connection``; ``folder`` is the one place on disk that can be written."""
     _settle(folder)
-    bench = _Bench(device, folder)
+    bench = _Bench(device, folder, connection)
     while True:
         try:
             question, descriptors = messages.receive(connection)
@@ -68,15 +69,16 @@ def _settle(folder: Path) -> None:
 def _last_lines(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {error}{where}"[-2000:]
+    return f"{type(error).__name__}: {error}{where}"[-MAX_WORDS:]
 
 
 class _Bench:
     """The two sides of a trial, and what the judge may ask of them."""
 
-    def __init__(self, device: str, folder: Path) -> None:
+    def __init__(self, device: str, folder: Path, connection: socket.socket) -> None:
         self._device = device
         self._folder = folder
+        self._connection = connection
         self._triton_cache = folder / TRITON_CACHE
 
     def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
@@ -103,27 +105,46 @@ class _Bench:
         return {"prepared": True}
 
     def build(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Import a candidate for the extensions that it builds; how else it fails is for its trial to say."""
+        """Build one extension; no candidate was ever in this process."""
         # torch asks the GPU unless this is set, and a builder sees none.
         os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
-        extensions = Extensions(None, self._folder)
-        extensions.install()
-        with contextlib.suppress(Exception):
-            self._import(question["candidate_source"], "candidate.py")
-        if extensions.complaint is not None:
-            return {"complaint": extensions.complaint[-2000:]}
-        return {"built": list(extensions.built), "files": list(extensions.built.values())}
+        try:
+            return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
+        except compiling.BuildFailed as failure:
+            return {"complaint": failure.complaint, "final": failure.final}
 
-    def compile_kernels(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Call a candidate for the Triton kernels that it launches; how else it fails is for its trial to say."""
+    def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Go through a candidate for what it builds; how it fails in another way is for its trial to say."""
         candidate = self._folder / "candidate.py"
         candidate.write_text(question["candidate_source"])
-        with contextlib.suppress(Exception):
-            call = partial(kernels.call_on_nothing, question["task_source"], candidate)
-            kernels.compile_launched(question["architecture"], call)
+        self._cache, self._architecture = Path(question["cache"]), question["architecture"]
+        extensions = self._install_extensions()
+        call = partial(exploring.go_through, question["task_source"], candidate, question["gpu"])
+        raised: Exception | None = None
+        try:
+            if question["triton"]:
+                kernels.compile_launched(question["architecture"], call)
+            else:
+                call()
+        except Exception as error:
+            raised = error
+        # A build that failed and that nothing caught will fail in the trial as well.
+        answer = {"complaint": str(raised)} if raised is not None and raised is extensions.raised else {}
+        if not question["triton"]:
+            return answer
         archive = self._folder / "kernels.zip"
         kernels.pack(self._triton_cache, archive)
-        return {"files": [archive]}
+        return {**answer, "files": [archive]}
+
+    def _install_extensions(self) -> Extensions:
+        extensions = Extensions(self._cache, self._folder, self._architecture, self._have_built)
+        extensions.install()
+        return extensions
+
+    def _have_built(self, request: Request) -> None:
+        """Say what must be built; a trial ends here, and comes again when that is done."""
+        messages.send(self._connection, {"wanted": request})
+        messages.receive(self._connection)
 
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Load the candidate: with the weights that its constructor makes, or with the reference's."""
@@ -160,7 +181,7 @@ class _Bench:
 
     def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
-            Extensions(self._cache / extensions_folder(source, self._architecture), self._folder).install()
+            self._install_extensions()
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)

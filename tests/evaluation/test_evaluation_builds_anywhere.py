@@ -1,0 +1,118 @@
+"""Builds wherever a candidate makes them: at import, in its constructor, in its first call. Two builds in all."""
+
+import pytest
+from made_up_tasks import RELU, candidate
+
+from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.records import Outcome
+
+GOOD = '"torch::Tensor relu(torch::Tensor x) { return at::clamp_min(x + 0, 0); }"'
+BAD = '"torch::Tensor relu(torch::Tensor x) { this is no C++; return x; }"'
+BUILD = 'load_inline(name="{name}", cpp_sources={source}, functions=["relu"]{more})'
+PREAMBLE = "from torch.utils.cpp_extension import load, load_inline\n"
+PLAIN = "torch.relu(x + 0)"
+
+
+def at_import(source, name, more=""):
+    built = BUILD.format(name=name, source=source, more=more)
+    return candidate(f"{PLAIN}\nreturn extension.relu(x)", preamble=f"{PREAMBLE}extension = {built}")
+
+
+def in_constructor(source, name):
+    return (
+        at_import(source, name)
+        .replace(
+            "    def forward",
+            "    def __init__(self):\n        super().__init__()\n        global extension\n"
+            f"        extension = {BUILD.format(name=name, source=source, more='')}\n    def forward",
+        )
+        .replace(f"\nextension = {BUILD.format(name=name, source=source, more='')}", "", 1)
+    )
+
+
+def in_first_call(source, name):
+    built = BUILD.format(name=name, source=source, more=", extra_cflags=[]")
+    return candidate(
+        f"global extension\n{PLAIN}\nextension = extension or {built}\nreturn extension.relu(x)",
+        preamble=f"{PREAMBLE}extension = None",
+    )
+
+
+def where_nothing_goes_ahead(source, name):
+    """Only with values at hand is it found that something is to be built."""
+    return in_first_call(source, name).replace("        torch.relu(x + 0)", "        x.sum().item()", 1)
+
+
+def caught(source, name):
+    return f"""
+import torch
+from torch.utils.cpp_extension import load_inline
+try:
+    extension = {BUILD.format(name=name, source=source, more=", verbose=True")}
+except RuntimeError:
+    extension = None
+
+class ModelNew(torch.nn.Module):
+    def forward(self, x):
+        return torch.clamp(x + 0, min=0) if extension is None else extension.relu(x)
+"""
+
+
+def from_files(source, name):
+    return f"""
+import os, tempfile, torch
+from torch.utils.cpp_extension import load
+folder = tempfile.mkdtemp()
+with open(os.path.join(folder, "{name}.cpp"), "w") as file:
+    file.write('#include <torch/extension.h>\\n' + {source} + '''
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {{ m.def("relu", &relu); }}
+''')
+extension = load("{name}", [os.path.join(folder, "{name}.cpp")], build_directory=folder)
+
+class ModelNew(torch.nn.Module):
+    def forward(self, x):
+        torch.relu(x + 0)
+        return extension.relu(x)
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("builds")
+
+
+@pytest.fixture(scope="module")
+def evaluator(cache):
+    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
+        yield evaluator
+
+
+def test_extensions_are_built_wherever_they_are_asked_for_and_once(evaluator, cache):
+    sources = {
+        "import": at_import(GOOD, "one"),
+        "list": at_import(f"[{GOOD}]", "two", ", verbose=True"),
+        "constructor": in_constructor(GOOD, "three"),
+        "first call": in_first_call(GOOD, "four"),
+        "first call with values": where_nothing_goes_ahead(GOOD, "five"),
+    }
+    evaluations = dict(zip(sources, evaluator.evaluate(RELU, [*sources.values()]), strict=True))
+    found = {where: (each.outcome.value, each.detail) for where, each in evaluations.items()}
+    assert {outcome for outcome, _ in found.values()} == {"correct"}, found
+    assert all(each.seconds["build"] > 0 for each in evaluations.values())
+    assert len(list(cache.glob("extension-*.so"))) == 1
+
+
+def test_a_build_that_fails_raises_in_the_candidate(evaluator, cache):
+    sources = [at_import(BAD, "one"), in_first_call(BAD, "two"), caught(BAD, "three")]
+    imported, called, fallen_back = evaluator.evaluate(RELU, sources)
+    assert (imported.outcome, called.outcome) == (Outcome.BUILD_ERROR, Outcome.BUILD_ERROR)
+    assert imported.detail == called.detail
+    assert imported.detail.startswith("main.cpp:2:39: error: invalid use of")
+    assert imported.log.startswith(imported.detail)
+    assert fallen_back.outcome is Outcome.CORRECT, fallen_back.detail
+    assert len(list(cache.glob("extension-*.txt"))) == 1
+
+
+def test_sources_in_files_are_built_as_well(evaluator):
+    (evaluation,) = evaluator.evaluate(RELU, [from_files(GOOD, "one")])
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
