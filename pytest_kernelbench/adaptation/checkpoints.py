@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ ADAPTER, CONFIG, OPTIMIZER, UPDATE = (
 )
 
 
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``folder`` when the block ends. Raises HarnessError where it cannot."""
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(folder)
+    except OSError as error:
+        raise HarnessError(f"{folder}: cannot be written ({error.strerror}); make room and run again") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """``adapter`` and ``optimizer`` tensors by name; ``config`` is peft's; ``update`` says how they were made."""
@@ -37,17 +51,11 @@ class Checkpoint:
 
     def write(self, folder: Path) -> None:
         """All of it or nothing. Raises HarnessError where there is no room."""
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            partial.mkdir(parents=True)
+        with written_whole(folder) as partial:
             save_file(dict(self.adapter), partial / ADAPTER)
             save_file(dict(self.optimizer), partial / OPTIMIZER)
             (partial / CONFIG).write_text(json.dumps(self.config, indent=1, sort_keys=True, default=list) + "\n")
             (partial / UPDATE).write_text(json.dumps(self.update, indent=1) + "\n")
-            partial.rename(folder)
-        except OSError as error:
-            raise HarnessError(f"{folder}: cannot be written ({error.strerror}); make room and run again") from error
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:

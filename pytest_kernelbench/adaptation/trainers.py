@@ -12,6 +12,7 @@ from pytest_kernelbench.strategy import Adaptation
 TRAINERS = {
     "fsdp": ("pytest_kernelbench.adaptation.fsdp_trainer", "FsdpTrainer"),
     "peft": ("pytest_kernelbench.adaptation.peft_trainer", "PeftTrainer"),
+    "tinker": ("pytest_kernelbench.adaptation.tinker_trainer", "TinkerTrainer"),
 }
 
 

@@ -160,7 +160,7 @@ def require_trainable(policy: Policy, strategy: str) -> None:
     if getattr(policy, "trained_by", None) is None:
         raise PolicyError(
             f'--policy={policy.name}: has no weights here to train, which strategy "{strategy}" needs; '
-            "use tiny or hf:ID_OR_PATH"
+            "use tiny, hf:ID_OR_PATH or tinker:MODEL"
         )
 
 

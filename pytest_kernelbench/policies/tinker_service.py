@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_kernelbench.policies import PolicySpec
     from pytest_kernelbench.strategy import Sampling
 
+Scored = tuple[tuple[int, ...], tuple[float, ...]]  # tokens of an answer, and their log-probabilities
 REFUSED = (tinker.BadRequestError, tinker.NotFoundError, tinker.UnprocessableEntityError)
 
 keep_keys_from_logs("tinker", "httpx")
@@ -45,6 +46,7 @@ class TinkerPolicy:
 
     label = None
     gives_logprobs = True
+    trained_by = "tinker"
 
     def __init__(
         self,
@@ -61,24 +63,25 @@ class TinkerPolicy:
         """Open a session. Raises PolicyError where the key, the model or its tokenizer is not right."""
         self.name = name
         self.target = target
-        saved = model.startswith("tinker://")
+        self.saved = saved = model.startswith("tinker://")
         failure = None
         try:
-            service = tinker.ServiceClient(base_url=base_url)
-            self.client = service.create_sampling_client(
+            self.service = tinker.ServiceClient(base_url=base_url)
+            self.client = self.service.create_sampling_client(
                 model_path=model if saved else None, base_model=None if saved else model
             ).result()
         except (tinker.TinkerError, ValueError, OSError) as error:
-            failure = self._failure(error)
+            failure = self.failure(error)
         if failure is not None:
             # Outside the handler: the SDK's error holds the request, and with it the key.
             raise failure
+        self.base_model: str = self.client.get_base_model()
         self.tokenizer = self._tokenizer(tokenizer)
         self.template_kwargs = chat_template_kwargs
         self.max_tokens = max_tokens
         self.stop = list(stop)
         changes = [sorted((chat_template_kwargs or {}).items()), max_tokens, self.stop]
-        identity = [model, self.client.get_base_model(), target]
+        identity = [model, self.base_model, target]
         self.version = version_of([], *identity, *(changes if any(changes) else []))
 
     @classmethod
@@ -134,9 +137,45 @@ class TinkerPolicy:
 
         yield from in_background(draw_all)
 
-    def prompt_ids(self, task: Task, answer: str) -> list[int]:
-        """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body")."""
-        messages = build_messages(task, answer, self.target)
+    def score(
+        self,
+        task: Task,
+        answer: str,
+        token_ids: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+        advice: str = "",
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) of each completion's tokens, as in ``CausalLMPolicy``; at temperature 1 only."""
+        if temperature != 1:
+            raise PolicyError(f"--policy={self.name}: Tinker scores at temperature 1; set temperature = 1")
+        prompt = self.prompt_ids(task, answer, advice=advice)
+        distinct = [row for row in dict.fromkeys(map(tuple, token_ids)) if row]
+
+        async def look_up(row: tuple[int, ...], emit: Callable[[Scored], None]) -> None:
+            emit((row, await self._scored(prompt, row)))
+
+        async def look_all_up(emit: Callable[[Scored], None]) -> None:
+            await all_at_once([look_up(row, emit) for row in distinct])
+
+        found = dict(in_background(look_all_up))
+        return [found.get(tuple(row), ()) for row in token_ids]
+
+    async def _scored(self, prompt: Sequence[int], tokens: Sequence[int]) -> tuple[float, ...]:
+        try:
+            whole = tinker.ModelInput.from_ints([*prompt, *tokens])
+            scored = await self.client.compute_logprobs(whole, prompt_logprobs_last_n=len(tokens))
+            logprobs = scored[-len(tokens) :]
+            if None in logprobs or len(logprobs) != len(tokens):
+                raise ValueError("an answer came back without log-probabilities")
+            return tuple(map(float, logprobs))
+        except (tinker.TinkerError, ValueError, OSError) as error:
+            failure = self.failure(error)
+        raise failure
+
+    def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
+        """Token ids of the prompt that asks for ``answer`` ("module" or "forward_body"); ``advice`` is a teacher's."""
+        messages = build_messages(task, answer, self.target, advice=advice)
         chat_template = self.tokenizer.chat_template is not None
         return prompt_tokens(
             self.tokenizer, messages, chat_template=chat_template, template_kwargs=self.template_kwargs
@@ -174,7 +213,7 @@ class TinkerPolicy:
                 raise ValueError("a completion came without log-probabilities")
             return tokens, tuple(sampled or ()), tuple(map(float, logprobs)), str(sequence.stop_reason)
         except (tinker.TinkerError, ValueError, OSError) as error:
-            failure = self._failure(error)
+            failure = self.failure(error)
         raise failure
 
     def _tokenizer(self, named: str | None) -> PreTrainedTokenizerBase:
@@ -186,7 +225,8 @@ class TinkerPolicy:
                 'name a folder or an id that has it, tokenizer = "..." in a policy file'
             ) from None
 
-    def _failure(self, error: Exception) -> KernelBenchError:
+    def failure(self, error: Exception) -> KernelBenchError:
+        """What an error of the SDK is here, without the request and the key that it may hold."""
         if isinstance(error, tinker.AuthenticationError | tinker.PermissionDeniedError):
             return PolicyError(
                 f"--policy={self.name}: Tinker refuses the key ({error.status_code}); "

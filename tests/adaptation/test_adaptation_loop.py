@@ -401,7 +401,7 @@ def test_a_policy_whose_weights_are_elsewhere_cannot_adapt(tmp_path):
         require_trainable(replay, "batch-ttt")
     assert str(caught.value) == (
         '--policy=replay:answers.jsonl: has no weights here to train, which strategy "batch-ttt" needs; '
-        "use tiny or hf:ID_OR_PATH"
+        "use tiny, hf:ID_OR_PATH or tinker:MODEL"
     )
 
 
