@@ -32,7 +32,8 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies import decoding
-from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, draw
+from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
+from pytest_kernelbench.policies.rows import draw
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
 

@@ -47,6 +47,8 @@ precision = "{precision}"
 [selection]
 by = "random"
 """
+# What a session may take to write its report once it is interrupted.
+ENDING_S = 20.0
 # Stages of an evaluation in which the candidate has the device.
 ON_DEVICE = ("load", "check", "time", "attest")
 
@@ -86,7 +88,10 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
         arrivals += [time.monotonic() - started] * (count - len(arrivals))
         if time.monotonic() - started > options.limit_s:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=ENDING_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
     log.close()
     published = {(ids[each.task], sha256_of(each.source)): each.published for each in corpus.candidates}
     lines = records.read_text().splitlines() if records.exists() else []

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pytest_kernelbench import check, pins
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.reports import compare, export
+from pytest_kernelbench.serving import deployment
 
 
 class Command(NamedTuple):
@@ -67,6 +68,7 @@ COMMANDS = {
     "probe": Command(
         "score a run's first rollouts, or a search's samples, under every checkpoint", probe_arguments, probe
     ),
+    "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
     "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
 }
 

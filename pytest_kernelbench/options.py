@@ -29,7 +29,8 @@ class RunOptions:
     """What this run was asked for.
 
     ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
-    ``auto``; ``null`` is None where the protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
+    ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``null`` is None where the
+    protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
     kernels kept for each strategy that evaluates such, by task id. ``gates`` are those of each strategy, its own and
     the command line's.
     """
@@ -41,6 +42,7 @@ class RunOptions:
     device: str
     sizes: str
     run: Path
+    judges: str | None = None
     gates: Mapping[str, list[Gate]] = field(default_factory=dict)
     null: bool | None = None
     shard: tuple[int, int] = (1, 1)
@@ -93,6 +95,11 @@ OPTIONS = (
     Option(name="--kernelbench-device", help="default: auto", default="auto", choices=("auto", "cpu", "cuda")),
     Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
     Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
+    Option(
+        name="--kernelbench-judges",
+        help="a server that judges (python -m pytest_kernelbench serve); sampling hosts then need no GPU",
+        metavar="URL",
+    ),
     Option(name="--kernelbench-run", help="run folder; one that exists is resumed", metavar="DIR"),
     Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
     Option(name="--kernelbench-shard", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts", metavar="I/N"),
@@ -195,6 +202,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             device=option.kernelbench_device,
             sizes=option.kernelbench_sizes,
             run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
+            judges=option.kernelbench_judges,
             gates=_gates(option.kernelbench_fail_under, strategies),
             null=option.kernelbench_null,
             shard=parse_shard(option.kernelbench_shard),
@@ -229,13 +237,22 @@ def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[st
     if device == "auto" and recorded.get("device_kind"):
         device = recorded["device_kind"]
     elif device == "auto" or not recorded:
-        from pytest_kernelbench.evaluation import resolve_device
-
-        device = resolve_device(device)
+        device = _device_asked(options, device)
     sizes = options.sizes
     if sizes == "auto":
         sizes = recorded.get("sizes") or ("full" if device == "cuda" else "small")
     return device, sizes
+
+
+def _device_asked(options: RunOptions, device: str) -> str:
+    """The kind of device that judges: this machine's, or that of the server. Raises UsageError and HarnessError."""
+    if options.judges is not None:
+        from pytest_kernelbench.serving.client import settings_of
+
+        return str(settings_of(options.judges)["device"])
+    from pytest_kernelbench.evaluation import resolve_device
+
+    return resolve_device(device)
 
 
 def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> Path:

@@ -195,6 +195,7 @@ class KernelBench:
             seed=self.options.seed,
             tasks=tasks,
             null=self.options.null,
+            judges=self.options.judges,
             say=self.progress,
             tell=self.progress.tell,
         )

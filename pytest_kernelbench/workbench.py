@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Judged, Task
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.trainer import Trainer
     from pytest_kernelbench.evaluation import Evaluator
     from pytest_kernelbench.ledger import Ledger
+    from pytest_kernelbench.serving.client import RemoteEvaluator
 
 # Of the tasks that a replay file has rows for and nobody collected.
 MOST_UNUSED = 5
@@ -26,7 +28,8 @@ class Workbench:
     """One a process; a policy and an evaluator for each way to judge are made when first needed.
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
-    protocol; ``say`` shows one line of progress, ``tell`` one that stays.
+    protocol; ``judges`` is the address of a server that judges, None where this machine does; ``say`` shows one line
+    of progress, ``tell`` one that stays.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Workbench:
         seed: int,
         tasks: Sequence[Task] = (),
         null: bool | None = None,
+        judges: str | None = None,
         say: Callable[[str], None] = lambda line: None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -46,12 +50,22 @@ class Workbench:
         self.seed = seed
         self.tasks = tasks
         self.null = null
+        self.judges = judges
         self.say = say
         self.tell = tell
         self._policy_spec = policy
         self._policies: dict[str, Policy] = {}
-        self._evaluators: dict[str, Evaluator] = {}
+        self._evaluators: dict[str, Evaluator | RemoteEvaluator] = {}
         self._trainer: tuple[str, Trainer] | None = None
+
+    @property
+    def _policy_device(self) -> str:
+        """Where a policy samples: on this machine, whatever the judges' device is."""
+        if self.judges is None:
+            return self.device
+        from pytest_kernelbench.evaluation import resolve_device
+
+        return resolve_device("auto")
 
     def _policy_of(self, strategy: Strategy) -> Policy:
         """The policy that answers under ``strategy``, and that it trains if it adapts."""
@@ -61,7 +75,7 @@ class Workbench:
         if spec not in self._policies:
             self.say(f"loading {spec}")
             with self.spending("loading the policy"):
-                policy = self._policies[spec] = load_policy(spec, device=self.device)
+                policy = self._policies[spec] = load_policy(spec, device=self._policy_device)
             if spec == self._policy_spec:
                 self.ledger.note(policy_version=policy.version, policy_label=policy.label)
             if isinstance(policy, ReplayPolicy) and self.tasks and (unused := policy.tasks_without(self.tasks)):
@@ -135,25 +149,40 @@ class Workbench:
             spending=self.spending,
         )
 
-    def evaluator_for(self, strategy: Strategy) -> Evaluator:
+    def evaluator_for(self, strategy: Strategy) -> Evaluator | RemoteEvaluator:
+        """The judges of a strategy: of this machine, or of a server. Raises UsageError and HarnessError."""
         if strategy.evaluation_sha256 not in self._evaluators:
-            from pytest_kernelbench.evaluation import Evaluator
-
-            settings = strategy.evaluation
-            evaluator = Evaluator(
-                device=self.device,
-                protocol=settings.protocol,
-                precision=settings.precision,
-                torch_operators=settings.torch_operators,
-                parameters=settings.parameters,
-                seed=self.seed,
-                keep_task=True,
-            )
+            evaluator = self._remote(strategy) if self.judges else self._local(strategy)
             self._evaluators[strategy.evaluation_sha256] = evaluator
             described = evaluator.describe()
             self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
             self.ledger.describe(described)
         return self._evaluators[strategy.evaluation_sha256]
+
+    def _local(self, strategy: Strategy) -> Evaluator:
+        from pytest_kernelbench.evaluation import Evaluator
+
+        settings = strategy.evaluation
+        return Evaluator(
+            device=self.device,
+            protocol=settings.protocol,
+            precision=settings.precision,
+            torch_operators=settings.torch_operators,
+            parameters=settings.parameters,
+            seed=self.seed,
+            keep_task=True,
+        )
+
+    def _remote(self, strategy: Strategy) -> RemoteEvaluator:
+        from pytest_kernelbench.serving.client import RemoteEvaluator
+
+        assert self.judges is not None
+        settings = strategy.evaluation
+        if settings.torch_operators != "allowed":
+            raise UsageError(
+                f"{strategy.name}: a server does not judge torch_operators = forbidden; leave out --kernelbench-judges"
+            )
+        return RemoteEvaluator(self.judges, protocol=settings.protocol, precision=settings.precision)
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:

@@ -25,6 +25,7 @@ LAYERS = (
     {"ledger", "reports"},
     {"analysis"},
     {"runs"},
+    {"serving"},
     {"policies", "evaluation", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},

@@ -117,8 +117,13 @@ class Evaluator:
         return self.protocol.margin(self.device)
 
     def __enter__(self) -> Evaluator:
-        self._start()
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Start the judge now, and not when it is first asked. Raises HarnessError where it does not start."""
+        with self._turn():
+            self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -23,6 +23,7 @@ AT_ONCE = 8
 # Waiting requests a judge, beyond which submit() blocks: enough that no judge runs dry while a caller samples.
 WAITING_PER_JUDGE = 4 * AT_ONCE
 ATTEMPTS = 2
+BETWEEN_STARTS_S = 1.0
 
 
 @dataclass(slots=True)
@@ -109,7 +110,9 @@ class EvaluatorPool:
     """Judges candidates on several devices at once; every method may be called from any thread.
 
     ``devices`` names one judge each: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` (the second visible GPU), or ``"auto"`` for
-    all visible GPUs, and one CPU judge where there is none. Judges of one device take turns on its lock. What else
+    all visible GPUs, and one CPU judge where there is none. With ``ray`` ("auto", or the address of a cluster) judges
+    are actors of a Ray cluster, one for each of its GPUs, and ``devices`` is "auto" or as many kinds as judges
+    (``["cpu"] * 4``). Judges of one device take turns on its lock. What else
     ``settings`` holds goes to each ``Evaluator`` (``protocol``, ``precision``, ``cache``, ...). A judge that dies is
     replaced and its candidates are tried once more, one at a time. With more than ``most_waiting`` requests waiting
     (default: 32 a judge), ``submit`` blocks.
@@ -122,11 +125,22 @@ class EvaluatorPool:
         self,
         *,
         devices: str | Sequence[str] = "auto",
+        ray: str | None = None,
         most_waiting: int | None = None,
         evaluator: Callable[..., Evaluator] = Evaluator,
         **settings: object,
     ) -> None:
-        named = devices_named(devices)
+        if ray is None:
+            named = devices_named(devices)
+        else:
+            from pytest_kernelbench.evaluation import ray_judges
+
+            ray_judges.connect(ray)
+            evaluator = ray_judges.RayJudge  # type: ignore[assignment]
+            named = ray_judges.devices_of_cluster() if devices == "auto" else [(kind, None) for kind in devices]
+        # Kind of the judges' devices; the first one's where they differ.
+        self.device = named[0][0]
+        self._closed = False
         self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named))
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
         self._threads = [
@@ -186,17 +200,35 @@ class EvaluatorPool:
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
     ) -> AsyncIterator[tuple[int, Evaluation]]:
         """As ``as_completed``, for an event loop: waiting for room or for a verdict does not block it."""
+        async for index, answer in self.answers_async(task, sources, within_s=within_s):
+            if isinstance(answer, HarnessError):
+                raise answer
+            yield index, answer
+
+    async def answers_async(
+        self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
+    ) -> AsyncIterator[tuple[int, Evaluation | HarnessError]]:
+        """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it."""
         check_request(task, sources)
 
-        async def one(index: int, source: str | None) -> tuple[int, Evaluation]:
-            verdict = await asyncio.to_thread(self.submit, task, source, within_s=within_s)
-            return index, await asyncio.wrap_future(verdict)
+        async def one(index: int, source: str | None) -> tuple[int, Evaluation | HarnessError]:
+            try:
+                verdict = await asyncio.to_thread(self.submit, task, source, within_s=within_s)
+                return index, await asyncio.wrap_future(verdict)
+            except HarnessError as error:
+                return index, error
 
-        for next_one in asyncio.as_completed([one(index, source) for index, source in enumerate(sources)]):
-            yield await next_one
+        waiting = [asyncio.ensure_future(one(index, source)) for index, source in enumerate(sources)]
+        try:
+            for next_one in asyncio.as_completed(waiting):
+                yield await next_one
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def close(self) -> None:
         """End all judges; futures that have no verdict raise HarnessError."""
+        self._closed = True
         for request in self._requests.close():
             _fail(request, HarnessError(f"{request.task.id}: the pool was closed before this candidate was judged"))
         for judge in self._judges:
@@ -209,7 +241,15 @@ class EvaluatorPool:
 
     def _serve(self, judge: Evaluator) -> None:
         last_task: str | None = None
-        while batch := self._requests.take(last_task):
+        while not self._closed:
+            try:
+                # Before requests are taken: where a cluster has lost a node, a judge may wait long for a place.
+                judge.start()
+            except HarnessError:
+                time.sleep(BETWEEN_STARTS_S)
+                continue
+            if not (batch := self._requests.take(last_task)):
+                return
             last_task = batch[0].task.sha256
             self._judge_batch(judge, [request for request in batch if not request.verdict.done()])
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -116,6 +117,40 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show(self._tokens if self.fixed is None else self.fixed[1])
 
 
+class BatchDecoder(Decoder):
+    """The same for a model whose cache cannot be repeated: the prompt is computed for every row.
+
+    So it is where layers hold a state and no keys (linear attention, state spaces, convolutions; one prompt's state is
+    not made to serve many rows), or where a model hands out no cache at all: then each step computes everything again.
+    Rows that are not kept are computed on, and left out of what is returned.
+    """
+
+    def __init__(self, model: Model, prompt_ids: Sequence[int], *, rows: int, room: int) -> None:
+        self._model = model
+        self._cache_name = cache_name(model)
+        self.device = input_device(model)
+        self._told = torch.tensor([list(prompt_ids)], device=self.device).expand(rows, -1)
+        last_only = {"logits_to_keep": 1} if keeps_last_logits(model) else {}
+        output = model(input_ids=self._told, use_cache=True, **last_only)
+        self.logits = output.logits[:, -1]
+        self._cache = output.get(self._cache_name)
+        self._kept = torch.arange(rows, device=self.device)
+
+    def step(self, token_ids: Tensor) -> Tensor:
+        """As ``Decoder.step``, for one token a row."""
+        told = torch.zeros(len(self._told), 1, dtype=torch.long, device=self.device)
+        told[self._kept] = token_ids.to(self.device)
+        if self._cache is None:
+            self._told = torch.cat([self._told, told], dim=1)
+            logits: Tensor = self._model(input_ids=self._told, use_cache=False).logits[:, -1:]
+        else:
+            logits = super().step(told)
+        return logits[self._kept.to(logits.device)]
+
+    def keep(self, rows: Tensor) -> None:
+        self._kept = self._kept[rows.to(self.device)]
+
+
 class GraphDecoder(Decoder):
     """The same, a token at a time, as a CUDA graph: recorded anew where more keys are to be read, and for fewer rows.
 
@@ -192,9 +227,27 @@ class GraphDecoder(Decoder):
 
 
 def decoder_for(model: Model, prompt_ids: Sequence[int], *, rows: int, room: int) -> Decoder:
-    """A ``GraphDecoder`` where the model is known to serve for one, else a ``Decoder``."""
-    kind = GraphDecoder if serves_for_graphs(model) else Decoder
+    """A ``GraphDecoder`` for models that are known to serve, else a ``Decoder`` where the cache can be repeated."""
+    kind = GraphDecoder if serves_for_graphs(model) else Decoder if shares_prompts(model) else BatchDecoder
     return kind(model, prompt_ids, rows=rows, room=room)
+
+
+_SHARES_PROMPTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def shares_prompts(model: Model) -> bool:
+    """Whether every layer of the model's cache holds keys and values, which can be repeated for many rows.
+
+    A layer that holds a state may hold keys too, and would be repeated by halves. Found out with one token.
+    """
+    if bare(model) not in _SHARES_PROMPTS:
+        token = torch.zeros(1, 1, dtype=torch.long, device=input_device(model))
+        cache = model(input_ids=token, use_cache=True).get(cache_name(model))
+        layers = getattr(cache, "layers", None) or []
+        states = [any("LinearAttention" in kind.__name__ for kind in type(layer).__mro__) for layer in layers]
+        whole = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
+        _SHARES_PROMPTS[bare(model)] = bool(layers) and whole and not any(states)
+    return _SHARES_PROMPTS[bare(model)]
 
 
 def serves_for_graphs(model: Model) -> bool:

@@ -94,7 +94,8 @@ def choices(records: RunRecords) -> Iterator[Row]:
     for (unit, strategy), selection in records.selections.items():
         values = selection.to_json()
         cost = {f"cost_{name}": value for name, value in values.pop("cost").items()}
-        values["considered"] = " ".join(map(str, values["considered"]))
+        for key in ("considered", "unranked"):
+            values[key] = " ".join(map(str, values[key]))
         yield {**_unit(records, unit), "strategy": strategy, **values, **cost}
 
 
@@ -166,6 +167,7 @@ COLUMNS = {
     "flags": "rows of the catalogue of cheats, separated by blanks",
     "evaluation_seconds": "wall time of judging this source; sources drawn several times were judged once",
     "strategy": "its name",
+    "unranked": "correct candidates without the log-probability that the strategy goes by, separated by blanks",
     "considered": "indices whose timing the strategy looked at, separated by blanks",
     "confirmed_speedup": "of the choice, timed again on fresh inputs",
     "confirmed_low": "lower end of its 95 % interval",

@@ -26,6 +26,9 @@ class MadeUpJudge:
     def __init__(self, **settings):
         self.settings = settings
 
+    def start(self):
+        pass
+
     def evaluate(self, task, sources):
         self.asked.append((task.name, tuple(sources)))
         for source in sources:

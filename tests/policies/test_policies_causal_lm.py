@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import VOCABULARY, llama
 
-from pytest_kernelbench.policies.causal_lm import (
+from pytest_kernelbench.policies.rows import (
     SCORE_CHUNK_BYTES,
     STEPS_BETWEEN_CHECKS,
     batch_rows,
@@ -155,9 +155,9 @@ def test_random_numbers_of_a_completion_depend_on_seed_task_and_index_only() -> 
 
 def test_batch_is_as_large_as_keys_values_and_logits_allow(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row = 2 * 2 * 2 * 8 * 100 * 4 + VOCABULARY * 32
-    monkeypatch.setattr("pytest_kernelbench.policies.causal_lm.CPU_BATCH_BYTES", 3 * row)
+    monkeypatch.setattr("pytest_kernelbench.policies.rows.CPU_BATCH_BYTES", 3 * row)
     assert batch_rows(model, 100) == 3
-    monkeypatch.setattr("pytest_kernelbench.policies.causal_lm.CPU_BATCH_BYTES", 1)
+    monkeypatch.setattr("pytest_kernelbench.policies.rows.CPU_BATCH_BYTES", 1)
     assert batch_rows(model, 100) == 1
 
 

@@ -1,0 +1,165 @@
+"""The HTTP interface over a pool of judges, for any ASGI server. Needs the extra ``ray``, which brings Starlette."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.pool import EvaluatorPool
+from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, BadRequest, EvaluateRequest, Limits
+
+# Clients whose rate is remembered: enough for a cluster, and bounded whoever asks.
+MOST_CLIENTS = 4096
+LATENCY_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+
+
+class Rate:
+    """Requests of each client within the last minute, as a bucket that fills again evenly."""
+
+    def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._a_minute = a_minute
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> float:
+        """Count one request; the seconds to wait before it is allowed, 0 where it is."""
+        now = self._clock()
+        left, since = self._left.pop(client, (float(self._a_minute), now))
+        left = min(self._a_minute, left + (now - since) * self._a_minute / 60)
+        wait_s = 0.0 if left >= 1 else (1 - left) * 60 / self._a_minute
+        self._left[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > MOST_CLIENTS:
+            self._left.popitem(last=False)
+        return wait_s
+
+
+class Numbers:
+    """What ``/metrics`` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("kernelbench_requests", "Requests by status", ["status"], registry=self.registry)
+        self.evaluations = Counter(
+            "kernelbench_evaluations", "Evaluations by outcome", ["outcome"], registry=self.registry
+        )
+        self.faults = Counter("kernelbench_faults", "Sources that the harness could not judge", registry=self.registry)
+        self.waiting = Gauge(
+            "kernelbench_sources_waiting", "Sources asked for and not answered", registry=self.registry
+        )
+        self.latency = Histogram(
+            "kernelbench_latency_seconds",
+            "From a source's request to its evaluation",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+
+
+def build_app(
+    pool: EvaluatorPool, *, settings: dict[str, Any], limits: Limits | None = None, token: str | None = None
+) -> Starlette:
+    """The application. ``settings`` is what ``/v1/settings`` says; with a ``token`` every request must carry it."""
+    service = Service(pool, settings, limits or Limits(), token)
+    return Starlette(routes=[Route("/{path:path}", service.answer, methods=["GET", "POST"])])
+
+
+class Service:
+    """The routes, and what they share."""
+
+    def __init__(self, pool: EvaluatorPool, settings: dict[str, Any], limits: Limits, token: str | None) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._limits = limits
+        self._token = token
+        self._rate = Rate(limits.requests_a_minute)
+        self._numbers = Numbers()
+        self.routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
+            ("POST", EVALUATE): self.evaluate,
+            ("GET", SETTINGS): self.settings,
+            ("GET", "/health"): self.health,
+            ("GET", "/metrics"): self.metrics,
+        }
+
+    async def answer(self, request: Request) -> Response:
+        """The response to any request; one that is refused says why in one line, ``{"error": ...}``."""
+        try:
+            route = self.routes.get((request.method, request.url.path))
+            if route is None:
+                known = ", ".join(f"{method} {path}" for method, path in self.routes)
+                raise BadRequest(404, f"{request.method} {request.url.path}: no such route; there are {known}")
+            # A load balancer asks for the health of a server, and has no token.
+            if request.url.path != "/health":
+                self._admit(request)
+            return await route(request)
+        except BadRequest as error:
+            self._numbers.requests.labels(str(error.status)).inc()
+            return JSONResponse({"error": str(error)}, status_code=error.status)
+
+    async def evaluate(self, request: Request) -> Response:
+        """One line for each source as it is ready: ``index`` with ``evaluation``, or with ``fault``."""
+        asked = EvaluateRequest.parse(await self._body(request), self._limits)
+        self._numbers.requests.labels("200").inc()
+        return StreamingResponse(self._lines(asked), media_type="application/x-ndjson")
+
+    async def settings(self, request: Request) -> Response:
+        """What the judges run on, and how they judge."""
+        return JSONResponse({**self._settings, "judges": len(self._pool)})
+
+    async def health(self, request: Request) -> Response:
+        """How many judges there are."""
+        return JSONResponse({"judges": len(self._pool)})
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus text."""
+        return Response(generate_latest(self._numbers.registry), media_type="text/plain; version=0.0.4")
+
+    def _admit(self, request: Request) -> None:
+        if self._token is not None:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                raise BadRequest(401, "the token is missing or wrong; send Authorization: Bearer TOKEN")
+        wait_s = self._rate.take(request.client.host if request.client else "")
+        if wait_s:
+            raise BadRequest(429, f"too many requests; try again in {wait_s:.1f} s")
+
+    async def _body(self, request: Request) -> bytes:
+        # Read in parts: what is too large is not kept.
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > self._limits.body_bytes:
+                raise BadRequest(413, f"the request is over {self._limits.body_bytes} bytes; send fewer sources")
+        return bytes(body)
+
+    async def _lines(self, asked: EvaluateRequest) -> AsyncIterator[bytes]:
+        started, left = time.monotonic(), len(asked.sources)
+        self._numbers.waiting.inc(left)
+        try:
+            async for index, answer in self._pool.answers_async(asked.task, asked.sources, within_s=asked.within_s):
+                left -= 1
+                self._numbers.waiting.dec()
+                if isinstance(answer, HarnessError):
+                    self._numbers.faults.inc()
+                    yield _line({"index": index, "fault": str(answer)})
+                    continue
+                self._numbers.evaluations.labels(answer.outcome.value).inc()
+                self._numbers.latency.observe(time.monotonic() - started)
+                yield _line({"index": index, "evaluation": answer.to_json()})
+            yield _line({"done": len(asked.sources)})
+        finally:
+            # A client that hangs up leaves the rest to be judged for nobody.
+            self._numbers.waiting.dec(left)
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return (json.dumps(row) + "\n").encode()

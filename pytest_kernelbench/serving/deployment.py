@@ -1,0 +1,104 @@
+"""``python -m pytest_kernelbench serve``: the HTTP interface as a Ray Serve deployment. Needs the extra ``ray``."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import time
+from typing import Any
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
+
+APPLICATION = "kernelbench"
+# What one client may have under way; the pool's own queue holds back beyond that.
+MOST_REQUESTS = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help=f"other than loopback needs {TOKEN_VARIABLE} to be set")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--ray", default=None, metavar="ADDRESS", help="a running cluster, or auto; default: start one here"
+    )
+    parser.add_argument("--judges", default="auto", metavar="KIND,...", help="auto: one a GPU; or cpu,cpu,cpu,cpu")
+    parser.add_argument("--protocol", default="fast")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--requests-a-minute", type=int, default=Limits().requests_a_minute, help="of each client")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve until interrupted."""
+    start(options)
+    print(f"judging at http://{options.host}:{options.port}; stop with Ctrl-C", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        stop()
+
+
+def start(options: argparse.Namespace) -> None:
+    """Deploy, and return once requests are answered. Raises UsageError."""
+    token = os.environ.get(TOKEN_VARIABLE)
+    check_token(options.host, token)
+    try:
+        import ray
+        from ray import serve
+    except ImportError as error:
+        raise UsageError(f"serve: {error}; install pytest-kernelbench[ray]") from None
+    from pytest_kernelbench.evaluation import ray_judges
+
+    if options.ray is None:
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False)
+    else:
+        ray_judges.connect(options.ray)
+    # Each runs in processes of its own, which import this package from where this one has it.
+    deployed = serve.deployment(
+        num_replicas=1, max_ongoing_requests=MOST_REQUESTS, ray_actor_options={"num_cpus": 0}, name="Judges"
+    )(Judges)
+    serve.start(http_options={"host": options.host, "port": options.port})
+    judges: str | list[str] = "auto" if options.judges == "auto" else options.judges.split(",")
+    application = deployed.bind(
+        judges,
+        {"protocol": options.protocol, "precision": options.precision},
+        Limits(requests_a_minute=options.requests_a_minute),
+        token,
+    )
+    serve.run(application, name=APPLICATION, route_prefix="/")
+
+
+def stop() -> None:
+    """End the deployment and its judges."""
+    from ray import serve
+
+    serve.shutdown()
+
+
+def check_token(host: str, token: str | None) -> None:
+    """Raises UsageError where anybody on the network could have candidates judged."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback and not token:
+        raise UsageError(f"serve: {host} is not loopback; set {TOKEN_VARIABLE} to a secret, or use --host=127.0.0.1")
+
+
+class Judges:
+    """The deployment: one replica, which owns the pool and answers all requests."""
+
+    def __init__(self, judges: str | list[str], settings: dict[str, Any], limits: Limits, token: str | None) -> None:
+        from pytest_kernelbench.evaluation.pool import EvaluatorPool
+        from pytest_kernelbench.serving.app import Service
+
+        self._pool = EvaluatorPool(devices=judges, ray="auto", **settings)
+        self._service = Service(self._pool, {**settings, "device": self._pool.device}, limits, token)
+
+    async def __call__(self, request: Any) -> Any:
+        return await self._service.answer(request)
+
+    def __del__(self) -> None:
+        self._pool.close()

@@ -1,0 +1,187 @@
+"""The HTTP interface and its client, over a real socket."""
+
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import uvicorn
+from made_up_judges import made_up_pool
+from project import Project
+
+from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.records import Outcome, Task
+from pytest_kernelbench.serving.app import Rate, build_app
+from pytest_kernelbench.serving.client import RemoteEvaluator
+from pytest_kernelbench.serving.wire import Limits
+
+RELU = Task(id="level1/19_ReLU", source="class Model: pass")
+SETTINGS = {"protocol": "fast", "precision": "float32"}
+
+
+@pytest.fixture
+def serving(monkeypatch):
+    """``serving(...)`` starts a server and returns its address."""
+    ended = []
+
+    def start(**settings):
+        pool = made_up_pool()
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(build_app(pool, settings={**SETTINGS, "device": pool.device}, **settings), log_level="error")
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        ended.append((server, thread, pool))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    monkeypatch.delenv("KERNELBENCH_TOKEN", raising=False)
+    yield start
+    for server, thread, pool in ended:
+        server.should_exit = True
+        thread.join()
+        pool.close()
+
+
+def answer(url, body=None, token=None):
+    """Status and text of a request."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as told:
+            return told.status, told.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_client_gets_verdicts_in_order_and_identical_sources_are_sent_once(serving):
+    with RemoteEvaluator(serving(), **SETTINGS) as evaluator:
+        outcomes = [each.outcome for each in evaluator.evaluate(RELU, ["slow", None, "right", "slow"])]
+        told = evaluator.describe()
+    assert outcomes == [Outcome.INCORRECT, Outcome.NO_SOURCE, Outcome.CORRECT, Outcome.INCORRECT]
+    assert (told["judges"], told["protocol"]) == (2, "fast")
+
+
+def test_a_session_has_its_candidates_judged_by_the_server(serving, tmp_path):
+    project = Project(tmp_path)
+    done = project.run(f"--kernelbench-judges={serving()}", "--no-kernelbench-null", strategy="random")
+    assert done.returncode == 0, done.stdout
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["device_kind"] == "cpu"
+    assert {row["outcome"] for row in project.rows("evaluations")} == {"incorrect"}
+
+
+def test_a_fault_of_the_harness_is_raised_where_it_was_asked(serving):
+    evaluator = RemoteEvaluator(serving(), **SETTINGS)
+    with pytest.raises(HarnessError, match=r"level1/19_ReLU: the reference does not run on cpu \(made up\)"):
+        list(evaluator.evaluate(RELU, ["fault"]))
+
+
+def test_many_clients_at_once_each_get_all_their_verdicts(serving):
+    url = serving(limits=Limits(requests_a_minute=10_000))
+    told = {}
+
+    def ask(number):
+        sources = [f"{number} {each}" for each in range(5)] + ["right"]
+        told[number] = [each.outcome for each in RemoteEvaluator(url, **SETTINGS).evaluate(RELU, sources)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == {number: [Outcome.INCORRECT] * 5 + [Outcome.CORRECT] for number in range(20)}
+    numbers = answer(f"{url}/metrics")[1]
+    assert 'kernelbench_evaluations_total{outcome="correct"} 20.0' in numbers
+    assert "kernelbench_sources_waiting 0.0" in numbers
+
+
+def test_what_is_malformed_too_large_unauthorised_or_too_often_gets_a_clear_answer(serving):
+    url = serving(limits=Limits(body_bytes=100, requests_a_minute=6), token="secret")
+    evaluate = f"{url}/v1/evaluate"
+    assert answer(evaluate, b"{}") == (
+        401,
+        '{"error":"the token is missing or wrong; send Authorization: Bearer TOKEN"}',
+    )
+    assert answer(f"{url}/health")[0] == 200
+    assert answer(evaluate, b"{", "secret")[0] == 400
+    assert answer(evaluate, b"x" * 101, "secret") == (
+        413,
+        '{"error":"the request is over 100 bytes; send fewer sources"}',
+    )
+    status, told = answer(f"{url}/v2", None, "secret")
+    assert status == 404 and "no such route; there are POST /v1/evaluate, GET /v1/settings" in told
+    statuses = [answer(f"{url}/v1/settings", None, "secret")[0] for _ in range(6)]
+    assert statuses[-1] == 429
+    assert "too many requests; try again in" in answer(evaluate, b"{}", "secret")[1]
+
+
+def test_the_client_says_what_the_server_said(serving, monkeypatch):
+    url = serving(token="secret")
+    with pytest.raises(HarnessError, match=r"refused \(401: the token is missing or wrong"):
+        RemoteEvaluator(url, **SETTINGS)
+    monkeypatch.setenv("KERNELBENCH_TOKEN", "secret")
+    with pytest.raises(
+        UsageError, match="judges with protocol fast, the strategy asks for full; start the server with"
+    ):
+        RemoteEvaluator(url, protocol="full", precision="float32")
+    with pytest.raises(
+        HarnessError, match=r"http://127.0.0.1:9: no answer \(.*refused.*\); check that the server runs"
+    ):
+        RemoteEvaluator("http://127.0.0.1:9", **SETTINGS)
+
+
+def test_an_answer_that_ends_early_is_asked_for_again(monkeypatch):
+    """A server that hangs up after each line: every source is answered all the same."""
+    seen = []
+
+    def serve(listening):
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += connection.recv(1 << 16)
+                head, _, body = request.partition(b"\r\n\r\n")
+                if head.startswith(b"GET"):
+                    text = json.dumps(SETTINGS)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+                    continue
+                length = int(next(line for line in head.lower().split(b"\r\n") if b"content-length" in line).split()[1])
+                while len(body) < length:
+                    body += connection.recv(1 << 16)
+                sources = json.loads(body)["sources"]
+                seen.append(sources)
+                from pytest_kernelbench.records import Evaluation, sha256_of
+
+                row = Evaluation(source_sha256=sha256_of(sources[0]), outcome=Outcome.INCORRECT).to_json()
+                lines = json.dumps({"index": 0, "evaluation": row}) + "\n"
+                if len(sources) == 1:
+                    lines += '{"done": 1}\n'
+                connection.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{lines}".encode())
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        evaluator = RemoteEvaluator(f"http://127.0.0.1:{listening.getsockname()[1]}", **SETTINGS)
+        assert len(list(evaluator.evaluate(RELU, ["a", "b", "c"]))) == 3
+    assert seen == [["a", "b", "c"], ["b", "c"], ["c"]]
+
+
+def test_a_bucket_fills_again():
+    now = [0.0]
+    rate = Rate(60, clock=lambda: now[0])
+    assert [rate.take("a") for _ in range(60)] == [0.0] * 60
+    assert rate.take("a") == pytest.approx(1.0)
+    assert rate.take("b") == 0.0
+    now[0] = 1.0
+    assert rate.take("a") == 0.0

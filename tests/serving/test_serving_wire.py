@@ -1,0 +1,65 @@
+"""Requests: what is well formed comes out as it went in, and what is not is refused by name."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.serving.wire import BadRequest, EvaluateRequest, Limits
+
+TASK = {"id": "level1/1_x", "source": "class Model: pass"}
+SMALL = Limits(body_bytes=2000, sources=3, source_bytes=50)
+texts = st.text(max_size=20)
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(source=texts, sources=st.lists(st.none() | texts, max_size=3), within_s=st.none() | st.floats(0.001, 1e6))
+def test_a_request_is_read_as_it_was_written(source, sources, within_s):
+    task = Task(id="level1/1_x", source=source, sizes={"n": 3})
+    request = EvaluateRequest(task=task, sources=tuple(sources), within_s=within_s)
+    assert EvaluateRequest.parse(json.dumps(request.to_json()).encode(), Limits()) == request
+
+
+@given(task=anything, sources=anything, within_s=anything)
+def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
+    body = json.dumps({"task": task, "sources": sources, "within_s": within_s}).encode()
+    try:
+        EvaluateRequest.parse(body, SMALL)
+    except BadRequest as error:
+        assert error.status in (400, 404, 413) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "message"),
+    [
+        ([], 400, 'the request must be an object, such as {"task": ..., "sources": [...]}'),
+        ({"tasks": 1}, 400, "tasks: no such field; there are task, sources and within_s"),
+        ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
+        ({"task": {"id": "x", "source": ""}}, 400, 'task: id "x" has no level; write it as level1/12_name'),
+        ({"task": "level1/eval"}, 404, None),
+        ({"task": "level1:subset1", "sources": []}, 400, "task: level1:subset1 names 5 tasks; name one"),
+        ({"task": TASK}, 400, "sources: must be a list of texts"),
+        ({"task": TASK, "sources": [1]}, 400, "sources[0]: must be a text or null"),
+        ({"task": TASK, "sources": [None] * 4}, 413, "sources: 4 at once; 3 are allowed"),
+        ({"task": TASK, "sources": ["x" * 51]}, 413, "sources[0]: 51 characters; 50 are allowed"),
+        ({"task": TASK, "sources": [], "within_s": 0}, 400, "within_s: must be a number of seconds over 0, or null"),
+        ({"task": "x" * 3000}, 413, "the request has 3012 bytes; 2000 are allowed, send fewer sources"),
+    ],
+)
+def test_a_refusal_names_the_field(row, status, message):
+    with pytest.raises(BadRequest) as refused:
+        EvaluateRequest.parse(json.dumps(row).encode(), SMALL)
+    assert refused.value.status == status
+    if message is not None:
+        assert str(refused.value) == message
+
+
+def test_a_task_may_be_named():
+    request = EvaluateRequest.parse(b'{"task": "level1/19", "sources": []}', Limits())
+    assert request.task.name == "19_ReLU"
