@@ -38,11 +38,17 @@ class NoCompiler(RuntimeError):
 
 
 _cache_folders: list[Path] = []
+_architectures: list[str] = []
 
 
 def use_cache(folder: Path) -> None:
     """Look for finished builds in ``folder`` before compiling; builds that are not there are made privately."""
     _cache_folders[:] = [folder]
+
+
+def use_architecture(architecture: str) -> None:
+    """Compile CUDA for a GPU of this ``architecture`` (``9.0``), without asking for the GPU that there is."""
+    _architectures[:] = [architecture]
 
 
 def compile_c(source: str) -> Callable[..., None]:
@@ -130,6 +136,8 @@ def _command(language: str, source_file: Path, library: Path) -> list[str]:
 def _target(language: str) -> str:
     if language == "c":
         return _cpu_model()
+    if _architectures:
+        return f"sm_{_architectures[0].replace('.', '')}"
     import torch
 
     major, minor = torch.cuda.get_device_capability()

@@ -117,6 +117,8 @@ class Builders:
     def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
         self._cache = cache
         self._target = target
+        if target.architecture:
+            inline.use_architecture(target.architecture)
         self._fork_builder = fork_builder
         self._jobs = jobs
         self._locks = cache / "locks"

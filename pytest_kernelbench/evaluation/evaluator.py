@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -108,6 +109,9 @@ class Evaluator:
         self._turn_of: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._hello: dict[str, Any] = {}
+        self._target: dict[str, Any] = {}
+        # Several threads may say what is to be built next.
+        self._wishing = threading.Lock()
         # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
         self.clocks: dict[str, Any] | None = None
 
@@ -197,6 +201,21 @@ class Evaluator:
             self._ask([baseline_source, source], {**self._request(task), "max_slowdown": max_slowdown})
             return Comparison.from_json(self._answer()["comparison"])
 
+    def prepare(self, task: Task, sources: Sequence[str | None]) -> None:
+        """Begin to build, side by side, what candidates need that will be evaluated later; returns at once.
+
+        What fails is not said here: ``evaluate`` meets it again. May be called while another thread evaluates.
+        """
+        check_request(task, sources)
+        if not self._target:
+            with self._turn():
+                self._start()
+        wish = {"cache": str(self._cache), "task_source": with_sizes(task.source, task.sizes), "target": self._target}
+        with self._wishing, contextlib.suppress(messages.ConnectionEnded):
+            for source in dict.fromkeys(sources):
+                if source is not None and len(source) <= MAX_SOURCE_CHARACTERS:
+                    messages.send(self._wishes, {**wish, "source": source})
+
     def release(self) -> None:
         """Have the judge give back the device memory that it keeps for a task."""
         if self._keep_task and self._process is not None:
@@ -236,21 +255,23 @@ class Evaluator:
         if self._process is not None:
             return
         ours, theirs = socket.socketpair()
-        with theirs:
+        wishes, foremans = socket.socketpair()
+        with theirs, foremans:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _stop)
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-c",
                     "import sys; from pytest_kernelbench.evaluation.service import main; "
-                    "main(int(sys.argv[1]), sys.argv[2])",
+                    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])",
                     str(theirs.fileno()),
+                    str(foremans.fileno()),
                     self.device,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), foremans.fileno()],
                 env={
                     **kept_environment(os.environ),
                     # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
@@ -259,8 +280,10 @@ class Evaluator:
                     "CUDA_VISIBLE_DEVICES": self._gpu,
                 },
             )
-        self._connection = ours
-        self._hello, _ = self._receive(START_TIMEOUT_S)
+        self._connection, self._wishes = ours, wishes
+        hello, _ = self._receive(START_TIMEOUT_S)
+        self._target = hello.pop("target")
+        self._hello = hello
 
     def _request(self, task: Task) -> dict[str, Any]:
         case = {
@@ -309,6 +332,7 @@ class Evaluator:
         if self._process is None:
             return
         self._connection.close()
+        self._wishes.close()
         self._end_process()
         self._log.close()
         self._process = None

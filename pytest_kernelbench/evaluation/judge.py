@@ -7,6 +7,7 @@ One trial, cheapest step first, each of which ends a hopeless candidate:
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import socket
 import time
@@ -40,6 +41,8 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # Enough for load_inline, which compiles 40 s of torch headers.
 LOAD_TIMEOUT_S = 180.0
+# A build that is found in the cache is none.
+LEAST_TOLD_S = 0.01
 SHARE_OF_MEMORY_TO_BLAME = 0.2
 MAX_TRACEBACK = 8000
 # Allocating, viewing and copying an answer is not computing it.
@@ -80,8 +83,13 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             return {"fault": fault_of(error, request["case"]["task"])}
         return None
 
+    hello = {
+        "hardware": hardware,
+        "isolation": isolation.describe(),
+        "target": dataclasses.asdict(target_of(device, hardware["id"])),
+    }
     try:
-        messages.send(owner, {"hardware": hardware, "isolation": isolation.describe()})
+        messages.send(owner, hello)
         while True:
             request, _ = messages.receive(owner)
             # Each in a frame of its own: together they may be larger than a frame can be.
@@ -96,6 +104,13 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                 return
     except messages.ConnectionEnded:
         return
+
+
+def target_of(device: str, hardware_id: str) -> Target:
+    """What is built for."""
+    return Target(
+        device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +192,7 @@ class Trials:
         self._torch_forbidden = case["torch_operators"] == "forbidden"
         self._demands = Demands(parameters=case["parameters"] == "followed")
         self._cache = Path(case["cache"])
-        self._target = Target(
-            device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
-        )
+        self._target = target_of(device, hardware_id)
         # What this does is done on the device, so nobody else may be timed.
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
@@ -279,7 +292,7 @@ class Trials:
 
         Raises BuildWanted where it asks for a build.
         """
-        seconds = {"build": built.seconds} if built.seconds else {}
+        seconds = {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {}
         started = time.perf_counter() - built.seconds
         try:
             if built.complaint is not None:

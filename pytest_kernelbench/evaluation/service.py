@@ -1,6 +1,7 @@
 """The warm process: imports torch once, then forks the judge and, at its word, one worker for each candidate.
 
-    owner (pytest) <-> judge <-> service -> warden -> [first process of a namespace] -> worker
+    owner (pytest) <-> judge   <-> service -> warden -> [first process of a namespace] -> worker
+    owner (pytest) <-> foreman <-> service -> warden -> ... -> builder
 
 It computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is ready in
 0.02 s, where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -17,28 +19,37 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pytest_kernelbench.evaluation import messages, sandbox
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
-def main(owner_descriptor: int, device: str) -> None:
-    """Body of the service process; ``owner_descriptor`` is the socket that the judge shares with the owner."""
+def main(owner_descriptor: int, wishes_descriptor: int, device: str) -> None:
+    """Body of the service process; the sockets are those that the judge and the foreman share with the owner."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
-    owner = socket.socket(fileno=owner_descriptor)
+    owner, wishes = (socket.socket(fileno=each) for each in (owner_descriptor, wishes_descriptor))
     # Before the fork, torch and what else takes long: this is what makes it warm.
     from pytest_kernelbench import vector_math
-    from pytest_kernelbench.evaluation import judge, worker
+    from pytest_kernelbench.evaluation import foreman, judge, worker
 
     vector_math.make_ready()
     isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
-    ours, theirs = socket.socketpair()
+    of_judge, judges = socket.socketpair()
     if sandbox.fork_bound() == 0:
-        ours.close()
-        workers = WorkerServer(theirs, device)
+        of_judge.close()
+        wishes.close()
+        workers = WorkerServer(judges, device)
         _exit_after(lambda: judge.serve(owner, workers, device=device, isolation=isolation_of[device]))
     owner.close()
-    theirs.close()
+    judges.close()
+    of_foreman, foremans = socket.socketpair()
+    if sandbox.fork_bound() == 0:
+        of_judge.close()
+        of_foreman.close()
+        _exit_after(lambda: foreman.serve(wishes, WorkerServer(foremans, "cpu")))
+    wishes.close()
+    foremans.close()
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
         if device == "cuda" and importlib.util.find_spec("triton"):
             # Beside the judge, which starts CUDA and makes its inputs.
@@ -46,27 +57,52 @@ def main(owner_descriptor: int, device: str) -> None:
 
             triton_ready.make_ready(Path(folder, "triton"))
         signal.signal(signal.SIGCHLD, _reap)
+        _fork_for((of_judge, of_foreman), partial(_guard, worker.serve, folder=Path(folder), isolation_of=isolation_of))
+
+
+def _fork_for(clients: tuple[socket.socket, ...], guard: Callable[..., None]) -> None:
+    """Fork a worker for whichever of the ``clients`` asks, until the first of them is gone."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client, selectors.EVENT_READ)
         while True:
-            try:
-                question, descriptors = messages.receive(ours)
-            except messages.ConnectionEnded:
-                return
-            connection, ending = descriptors
-            # Else a warden that ends at once would be reaped, and its number free for others, before it is held.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-            warden = sandbox.fork_bound()
-            if warden == 0:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-                ours.close()
-                _exit_after(partial(_guard, worker.serve, connection, ending, Path(folder), isolation_of, **question))
-            os.close(connection)
-            os.close(ending)
-            holds = sandbox.holds_of(warden)
-            messages.send(ours, {"warden": warden}, holds)
-            for hold in holds:
-                os.close(hold)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            for ready, _ in selector.select():
+                client = ready.fileobj
+                assert isinstance(client, socket.socket)
+                try:
+                    question, descriptors = messages.receive(client)
+                except messages.ConnectionEnded:
+                    if client is clients[0]:
+                        return
+                    selector.unregister(client)
+                    continue
+                _fork_one(client, question, descriptors, guard, clients)
+
+
+def _fork_one(
+    client: socket.socket,
+    question: Mapping[str, Any],
+    descriptors: list[int],
+    guard: Callable[..., None],
+    clients: tuple[socket.socket, ...],
+) -> None:
+    connection, ending = descriptors
+    # Else a warden that ends at once would be reaped, and its number free for others, before it is held.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    warden = sandbox.fork_bound()
+    if warden == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        for each in clients:
+            each.close()
+        _exit_after(partial(guard, connection, ending, **question))
+    os.close(connection)
+    os.close(ending)
+    holds = sandbox.holds_of(warden)
+    messages.send(client, {"warden": warden}, holds)
+    for hold in holds:
+        os.close(hold)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def _reap(*_: object) -> None:

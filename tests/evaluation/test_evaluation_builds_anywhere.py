@@ -1,8 +1,11 @@
 """Builds wherever a candidate makes them: at import, in its constructor, in its first call. Two builds in all."""
 
-import pytest
-from made_up_tasks import RELU, candidate
+import time
 
+import pytest
+from made_up_tasks import C_RELU, HONEST_RELU, RELU, candidate
+
+from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Outcome
 
@@ -85,6 +88,23 @@ def cache(tmp_path_factory):
 def evaluator(cache):
     with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
         yield evaluator
+
+
+def test_what_is_prepared_is_built_before_it_is_evaluated_and_nothing_is_said_of_what_fails(evaluator, cache):
+    bad = C_RELU.replace("y[i] = x[i]", "y[i] = nowhere[i]")
+    evaluator.prepare(RELU, [C_RELU, None, bad, C_RELU, HONEST_RELU])
+    deadline = time.monotonic() + 60
+    while {path.suffix for path in cache.glob("[0-9a-f]*")} != {".so", ".txt"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    right, wrong = evaluator.evaluate(RELU, [C_RELU, bad])
+    assert (right.outcome, wrong.outcome) == (Outcome.CORRECT, Outcome.BUILD_ERROR)
+    assert "build" not in right.seconds | wrong.seconds
+
+
+def test_only_sources_can_be_prepared(evaluator):
+    with pytest.raises(UsageError, match=r"sources\[0\] is of type int; give a text or None"):
+        evaluator.prepare(RELU, [3])
 
 
 def test_extensions_are_built_wherever_they_are_asked_for_and_once(evaluator, cache):

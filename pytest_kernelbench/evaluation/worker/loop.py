@@ -31,6 +31,7 @@ from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
 TRITON_CACHE = "triton"
+BUILDERS_NICE = 5
 # All that compilers say of a build that fails, and where it was asked for.
 MAX_WORDS = 5000
 
@@ -108,6 +109,8 @@ class _Bench:
         """Build one extension; no candidate was ever in this process."""
         # torch asks the GPU unless this is set, and a builder sees none.
         os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
+        # Those that judge, and start workers for it, come first.
+        os.nice(BUILDERS_NICE)
         try:
             return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
         except compiling.BuildFailed as failure:
@@ -115,6 +118,7 @@ class _Bench:
 
     def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Go through a candidate for what it builds; how it fails in another way is for its trial to say."""
+        os.nice(BUILDERS_NICE)
         candidate = self._folder / "candidate.py"
         candidate.write_text(question["candidate_source"])
         self._cache, self._architecture = Path(question["cache"]), question["architecture"]
