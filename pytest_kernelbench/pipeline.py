@@ -12,11 +12,14 @@ from pytest_kernelbench.errors import CandidateFault, HarnessError
 from pytest_kernelbench.policies import require_given_logprobs
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.prompting.candidates import candidate_of
+from pytest_kernelbench.prompting.feedback import history_of
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
+from pytest_kernelbench.search import search_for, turns
 from pytest_kernelbench.selection import select
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
+    from pytest_kernelbench.policies import Policy
     from pytest_kernelbench.workbench import Workbench
 
 NO_TRAINING = {"steps": 0, "teacher_tokens": 0, "update_tokens": 0, "adaptation_seconds": 0.0}
@@ -86,7 +89,22 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
 
 def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
     """The candidates of one version of the policy, each with its evaluation, in order of index."""
-    candidates = [extract(completion, task, strategy) for completion in sample(task, strategy, bench)]
+    if strategy.search is None:
+        return judge_some(task, strategy, bench, strategy.indices, {})
+    search, known = search_for(strategy.search), dict[int, Judged]()
+    for indices in turns(strategy.indices, strategy.search.width):
+        shown = search.shown(indices, known)
+        advice = {index: history_of(shown[index], characters=strategy.search.characters) for index in indices}
+        known |= {each.candidate.index: each for each in judge_some(task, strategy, bench, indices, advice)}
+    return list(known.values())
+
+
+def judge_some(
+    task: Task, strategy: Strategy, bench: Workbench, indices: Sequence[int], advice: Mapping[int, str]
+) -> list[Judged]:
+    """Candidates ``indices``; the prompt of each ends with its ``advice``, if it has any."""
+    completions = sample(task, strategy, bench, indices, advice)
+    candidates = [extract(completion, task, strategy) for completion in completions]
     evaluations = evaluate(task, strategy, candidates, bench)
     return [
         Judged(candidate=candidate, evaluation=evaluations.get(hash_of(candidate)) or no_source(candidate))
@@ -94,26 +112,47 @@ def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
     ]
 
 
-def sample(task: Task, strategy: Strategy, bench: Workbench) -> list[Completion]:
-    """The strategy's K completions in order of index; fewer where a replay holds fewer."""
+def sample(
+    task: Task, strategy: Strategy, bench: Workbench, indices: Sequence[int], advice: Mapping[int, str]
+) -> list[Completion]:
+    """Completions ``indices`` of the strategy, in that order; fewer where a replay holds fewer."""
     drawn = bench.ledger.completions(task.id, strategy)
-    missing = [index for index in strategy.indices if index not in drawn]
+    missing: dict[str, list[int]] = {}
+    for index in indices:
+        if index not in drawn:
+            missing.setdefault(advice.get(index, ""), []).append(index)
     if missing:
         policy = bench.policy_for(strategy)
         with bench.spending("sampling"):
-            start = time.perf_counter()
-            for completion in policy.sample(task, strategy.sampling, seed=bench.seed, indices=missing):
-                now = time.perf_counter()
-                # What was drawn elsewhere took as long as was recorded there.
-                seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
-                if strategy.needs_logprobs and not drawn and not isinstance(policy, ReplayPolicy):
-                    require_given_logprobs(completion, strategy.name)
-                part = extract(completion, task, strategy).completion.answer_part
-                drawn[completion.index] = replace(completion, seconds=seconds, answer_part=part)
-                start = now
-                bench.ledger.add_completion(drawn[completion.index], strategy)
-                bench.say(f"{task.short_id}: sampled {len(drawn)}/{len(strategy.indices)}")
-    return [drawn[index] for index in sorted(drawn)]
+            for text, some in missing.items():
+                draw(task, strategy, bench, policy, some, text, drawn)
+    return [drawn[index] for index in indices if index in drawn]
+
+
+def draw(
+    task: Task,
+    strategy: Strategy,
+    bench: Workbench,
+    policy: Policy,
+    indices: Sequence[int],
+    advice: str,
+    drawn: dict[int, Completion],
+) -> None:
+    """Ask the policy for completions that are not there yet; each is recorded, and added to ``drawn``, as it comes."""
+    start = time.perf_counter()
+    # A policy that only ever answers the task's own prompt need not know of advice.
+    read = {"advice": advice} if advice else {}
+    for completion in policy.sample(task, strategy.sampling, seed=bench.seed, indices=indices, **read):
+        now = time.perf_counter()
+        # What was drawn elsewhere took as long as was recorded there.
+        seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
+        if strategy.needs_logprobs and not drawn and not isinstance(policy, ReplayPolicy):
+            require_given_logprobs(completion, strategy.name)
+        part = extract(completion, task, strategy).completion.answer_part
+        drawn[completion.index] = replace(completion, seconds=seconds, answer_part=part)
+        start = now
+        bench.ledger.add_completion(drawn[completion.index], strategy)
+        bench.say(f"{task.short_id}: sampled {len(drawn)}/{len(strategy.indices)}")
 
 
 def extract(completion: Completion, task: Task, strategy: Strategy) -> Candidate:

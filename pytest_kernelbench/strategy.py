@@ -1,8 +1,8 @@
 """Strategy files: TOML to validated, hashed, frozen values. Everything that changes a number is in here.
 
 A file has ``description`` and ``source`` at the top and the sections ``[sampling]``, ``[evaluation]``,
-``[selection]`` and ``[gate]``, and ``[adaptation]`` if it trains; what it leaves out has the default of the dataclass
-below.
+``[selection]`` and ``[gate]``, ``[search]`` if it asks again after verdicts and ``[adaptation]`` if it trains; what it
+leaves out has the default of the dataclass below.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ RANKINGS = ("fastest", "random", "confidence", "surprisal")
 SPANS = ("answer", "code", "all")
 NEEDS_LOGPROBS = ("confidence", "surprisal")
 ADVANTAGES = ("batch", "grpo", "dr-grpo", "maxk", "entropic")
+SEARCH_METHODS = ("refine", "evolve")
 METHODS = (*ADVANTAGES, "sdpo")
 REWARDS = ("speedup", "normalised", "log", "fast", "correct")
 LOSSES = ("importance-sampling", "clipped")
@@ -39,7 +40,7 @@ CHECKPOINTS = ("every", "last", "best", "best-per-task")
 TEACHERS = ("current", "start", "average")
 DISTILLATIONS = ("drawn", "distribution")
 
-Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings | Adaptation")
+Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings | SearchSettings | Adaptation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,22 @@ class Adaptation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How answers are drawn that have read verdicts: in turns of ``width``, ``sampling.k / width`` of them.
+
+    ``refine``: ``width`` chains; a prompt shows the last ``history`` answers of its chain. ``evolve``: a tree over
+    distinct programs; a prompt shows its parent, chosen by PUCT with the constant ``exploration``. Of each source that
+    is shown, ``characters`` are kept: its middle is left out.
+    """
+
+    method: str = field(default="refine", metadata={"choices": SEARCH_METHODS})
+    width: int = field(default=8, metadata={"minimum": 1})
+    history: int = field(default=1, metadata={"minimum": 1})
+    exploration: float = field(default=1.0, metadata={"minimum": 0})
+    characters: int = field(default=6000, metadata={"minimum": 200})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """Adapted weights: step ``step`` of a lineage; step 0 is the policy as loaded."""
 
@@ -192,6 +209,7 @@ class Strategy:
     sampling: Sampling = field(default_factory=Sampling)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    search: SearchSettings | None = None
     adaptation: Adaptation | None = None
     gate: Mapping[str, float] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -212,7 +230,8 @@ class Strategy:
     def sha256(self) -> str:
         """Hash of all that changes a number: not of the name, the prose or the gate."""
         sections = [asdict(self.sampling), asdict(self.evaluation), asdict(self.selection)]
-        return _sha256_of_json([*sections, *([asdict(self.adaptation)] if self.adaptation else [])])
+        sections += [asdict(each) for each in (self.search, self.adaptation) if each]
+        return _sha256_of_json(sections)
 
     @property
     def sampling_sha256(self) -> str:
@@ -220,6 +239,9 @@ class Strategy:
         settings = {key: value for key, value in asdict(self.sampling).items() if key != "k"}
         if self.version and self.version.step > 0:
             settings |= asdict(self.version)
+        if self.search:
+            # A prompt shows verdicts, which depend on how candidates are judged.
+            settings |= {"search": asdict(self.search), "evaluation": asdict(self.evaluation)}
         return _sha256_of_json(settings)
 
     @property
@@ -259,6 +281,7 @@ SECTIONS = {
     "sampling": Sampling,
     "evaluation": EvaluationSettings,
     "selection": SelectionSettings,
+    "search": SearchSettings,
     "adaptation": Adaptation,
 }
 TOP_LEVEL = ("description", "source", *SECTIONS, "gate")
@@ -332,6 +355,7 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         sampling=sampling,
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
+        search=_search(table, sampling, place),
         adaptation=adaptation,
         gate=_gate(table, place),
         overrides=tuple(overrides),
@@ -345,6 +369,24 @@ def _sampling_and_adaptation(table: Mapping[str, Any], place: str) -> tuple[Samp
     if adaptation and (refusal := nothing_to_read(adaptation) or nothing_to_learn(adaptation, sampling)):
         raise StrategyError(f"{place}: {refusal}")
     return sampling, adaptation
+
+
+def _search(table: Mapping[str, Any], sampling: Sampling, place: str) -> SearchSettings | None:
+    """The section, if there is one. Raises StrategyError where it does not go with the others."""
+    if "search" not in table:
+        return None
+    search = _section(SearchSettings, table, "search", place)
+    if "adaptation" in table:
+        raise StrategyError(f"{place}: [search] and [adaptation] both say what is drawn next; leave one of them out")
+    if sampling.k % search.width:
+        raise StrategyError(
+            f"{place}: [search] width = {search.width} does not divide sampling.k = {sampling.k}; "
+            f"set sampling.k to a multiple of it"
+        )
+    for key, method in (("history", "refine"), ("exploration", "evolve")):
+        if search.method != method and key in table["search"]:
+            raise StrategyError(f'{place}: [search] {key} is read with method = "{method}" only; leave it out')
+    return search
 
 
 def _apply(override: str, table: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ LAYERS = (
     {"analysis"},
     {"runs"},
     {"serving"},
-    {"policies", "evaluation", "selection", "metrics"},
+    {"policies", "evaluation", "search", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
     {"inline", "strategy_rules"},

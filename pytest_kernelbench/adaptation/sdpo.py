@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from pytest_kernelbench.adaptation.trainer import Lesson, Trainer
-from pytest_kernelbench.records import Evaluation, Judged, Task
+from pytest_kernelbench.prompting.feedback import feedback_on
+from pytest_kernelbench.records import Judged, Task
 from pytest_kernelbench.strategy import Adaptation
 
 ASK_AGAIN = "Correctly solve the original question."
 FEEDBACK = "This is what became of an earlier attempt:"
 SOLUTION = "Correct solution:"
-DETAIL_LINES, DETAIL_CHARACTERS = 3, 300
 
 
 class Student(NamedTuple):
@@ -111,18 +111,6 @@ def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str
     if settings.feedback and (settings.feedback_beside_solution or not parts):
         parts.append(f"{FEEDBACK}\n{feedback_on(group[place].evaluation)}")
     return "\n\n".join([*parts, ASK_AGAIN])
-
-
-def feedback_on(evaluation: Evaluation) -> str:
-    """One fact a line; the detail is cut to 3 lines and 300 characters."""
-    lines = [f"outcome: {evaluation.outcome.value}"]
-    if evaluation.counted_speedup is not None:
-        lines.append(f"speed-up: {evaluation.counted_speedup:.3g}x")
-    if evaluation.candidate_ms is not None and evaluation.reference_ms is not None:
-        lines.append(f"time: {evaluation.candidate_ms:.3g} ms; reference: {evaluation.reference_ms:.3g} ms")
-    if evaluation.detail and not evaluation.correct:
-        lines.append("\n".join(evaluation.detail.splitlines()[:DETAIL_LINES])[:DETAIL_CHARACTERS])
-    return "\n".join(lines)
 
 
 def _another_correct(group: Sequence[Judged], place: int) -> str | None:

@@ -27,10 +27,14 @@ class Policy(Protocol):
     gives_logprobs: bool
     label: str | None
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """Yield one completion for each of ``indices``, in the order in which they are finished.
 
-        Completion ``i`` is a function of (policy version, task id and source, sampling, seed, i) alone: not of
+        ``advice`` is text that the prompt ends with: what became of earlier answers. A policy that does not read a
+        prompt ignores it. Completion ``i`` is a function of (policy version, task id and source, sampling, seed, i,
+        advice) alone: not of
         the other indices, nor of a run that was killed and resumed. (A model computes a row in floating point
         that may round differently in a batch of another size; a draw within that rounding of a boundary
         can change.) A replay yields what it has, which may be fewer. Raises PolicyError.

@@ -122,9 +122,11 @@ class OpenAIPolicy:
         settings = ServerSettings(**spec.settings)
         return cls(model, f"http{base_url}".rstrip("/"), name=spec.name, target=target, settings=settings)
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the server fails after all retries."""
-        messages = build_messages(task, sampling.answer, self.target)
+        messages = build_messages(task, sampling.answer, self.target, advice=advice)
         n, max_tokens = self.settings.n, self.settings.max_tokens or sampling.max_tokens
         self._check_room(messages, max_tokens, task)
         wanted: dict[int, list[int]] = {}

@@ -54,7 +54,9 @@ class PinnedPolicy:
     def load(cls, spec: PolicySpec, *, device: str) -> PinnedPolicy:
         return cls(Path(spec.argument), name=spec.name)
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """Completion 0, the only one there is."""
         if task.id in self._pins and 0 in indices:
             text = f"{FENCE}python\n{_text(self._pins[task.id])}\n{FENCE}\n"

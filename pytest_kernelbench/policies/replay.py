@@ -53,7 +53,9 @@ class ReplayPolicy:
     def load(cls, spec: PolicySpec, *, device: str) -> ReplayPolicy:
         return cls(Path(spec.argument), name=spec.name)
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """Those of ``indices`` that were recorded for ``task``; none is no error."""
         recorded = self._rows.get(_key(task.id), {})
         for index in indices:

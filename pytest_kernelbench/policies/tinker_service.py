@@ -89,9 +89,11 @@ class TinkerPolicy:
         target = "cuda" if device.startswith("cuda") else "cpu"
         return cls(spec.argument, name=spec.name, target=target, **spec.settings)
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the service fails after all retries."""
-        prompt = self.prompt_ids(task, sampling.answer)
+        prompt = self.prompt_ids(task, sampling.answer, advice=advice)
         asked = sha256_of(self._spell(prompt))
         opened = opens_reasoning(self._spell(prompt))
 

@@ -1,0 +1,98 @@
+"""Refinement and evolution in the story: a policy that reads verdicts, and one that does not."""
+
+import pytest
+from test_pipeline import TASK, Bench, Killed, rows
+
+from pytest_kernelbench.pipeline import run_item
+from pytest_kernelbench.records import Completion, sha256_of
+from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SearchSettings, SelectionSettings, Strategy
+
+SPEEDUPS = {"good": 1.2, "best": 2.0, "reference": 1.0}
+
+
+class Reader(Bench):
+    """Answers wrongly at first, and repairs what the verdict that it reads names."""
+
+    def __init__(self, folder, **settings):
+        super().__init__(folder, [], SPEEDUPS, **settings)
+        self.read = {}
+
+    def sample(self, task, sampling, *, seed, indices, advice=""):
+        for index in indices:
+            self.tick()
+            self.sampled.append(index)
+            self.read[index] = advice
+            word = self.answer_to(advice)
+            text = f"```python\n{answer(word)}```"
+            yield Completion(task=task.id, index=index, text=text, policy="fake", logprobs=(-float(index),))
+
+    def answer_to(self, advice):
+        if "outcome: incorrect" in advice:
+            return "good"
+        return "best" if "speed-up: 1.2x" in advice or "speed-up: 2x" in advice else "wrong"
+
+
+class Deaf(Reader):
+    def answer_to(self, advice):
+        return "wrong"
+
+
+def answer(word):
+    from test_pipeline import module
+
+    return module(word)
+
+
+def searching(method, k=6, width=2):
+    return Strategy(
+        name=method,
+        sampling=Sampling(k=k),
+        evaluation=EvaluationSettings(protocol="fast"),
+        selection=SelectionSettings(by="fastest"),
+        search=SearchSettings(method=method, width=width) if method in ("refine", "evolve") else None,
+    )
+
+
+def test_refinement_solves_what_best_of_n_cannot(tmp_path):
+    assert run_item(TASK, searching("best-of"), Reader(tmp_path / "a")).index is None
+    bench = Reader(tmp_path / "b")
+    chosen = run_item(TASK, searching("refine"), bench)
+    assert (chosen.index, chosen.speedup) == (4, 2.0)
+    assert [bool(bench.read[index]) for index in range(6)] == [False, False, True, True, True, True]
+
+
+def test_who_ignores_verdicts_gains_nothing_by_them(tmp_path):
+    for method in ("best-of", "refine"):
+        assert run_item(TASK, searching(method), Deaf(tmp_path / method)).index is None
+
+
+def test_evolution_goes_on_from_what_is_fast(tmp_path):
+    class Lucky(Reader):
+        def answer_to(self, advice):
+            return "good" if not advice else super().answer_to(advice)
+
+    bench = Lucky(tmp_path)
+    assert run_item(TASK, searching("evolve", k=8), bench).speedup == 2.0
+    assert any("speed-up: 1.2x" in each for each in bench.read.values())
+
+
+def test_candidates_of_a_search_are_not_those_of_sampling_alone(tmp_path):
+    bench = Reader(tmp_path)
+    run_item(TASK, searching("best-of"), bench)
+    run_item(TASK, searching("refine"), bench)
+    assert len({row["sampling_sha256"] for row in rows(bench, "completions")}) == 2
+
+
+@pytest.mark.parametrize("method", ["refine", "evolve"])
+@pytest.mark.parametrize("die_after", range(0, 8, 2))
+def test_killed_at_any_moment_a_search_goes_on_at_its_turn(tmp_path, method, die_after):
+    whole = Reader(tmp_path / "whole")
+    expected = run_item(TASK, searching(method), whole)
+    killed = Reader(tmp_path / "killed", die_after=die_after)
+    with pytest.raises(Killed):
+        run_item(TASK, searching(method), killed)
+    again = Reader(tmp_path / "killed")
+    assert run_item(TASK, searching(method), again).index == expected.index
+    assert sorted([*killed.sampled, *again.sampled]) == list(range(6))
+    texts = [{row["index"]: sha256_of(row["text"]) for row in rows(bench, "completions")} for bench in (whole, again)]
+    assert texts[0] == texts[1]
