@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kernelbench.analysis.adaptation import adaptation
 from pytest_kernelbench.analysis.base import Analysis, Study
+from pytest_kernelbench.analysis.budget import budget
 from pytest_kernelbench.analysis.correlation import correlation
 from pytest_kernelbench.analysis.cost import cost
 from pytest_kernelbench.analysis.diversity import diversity
@@ -33,6 +34,7 @@ ANALYSES: dict[str, Analysis] = {
     "adaptation": adaptation,
     "transfer": transfer,
     "cost": cost,
+    "budget": budget,
 }
 
 __all__ = ["ANALYSES", "Analysis", "Study", "analyses"]

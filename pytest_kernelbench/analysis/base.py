@@ -170,6 +170,8 @@ class Study:
     def of(cls, records: RunRecords) -> Study:
         sharing: dict[tuple[str | None, str | None], list[Any]] = {}
         for strategy in records.strategies:
+            if strategy.reads_verdicts:
+                continue  # its later candidates are not like its earlier ones: no subset of K stands for another
             sharing.setdefault((strategy.sampling_sha256, strategy.evaluation_sha256), []).append(strategy)
         groups = []
         for strategies in sharing.values():

@@ -66,3 +66,8 @@ def scope(report: Mapping[str, Any]) -> str:
 
 def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def last_point(curve: Mapping[str, Any]) -> dict[str, Any]:
+    """A curve of ``report.json`` at its end, as an estimate: ``value``, ``low`` and ``high``."""
+    return {key: curve[key][-1] if curve.get(key) else None for key in ("value", "low", "high")}

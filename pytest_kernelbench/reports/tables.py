@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports.numbers import as_digits, as_percent, as_rate, as_times
+from pytest_kernelbench.reports.numbers import as_digits, as_percent, as_rate, as_times, last_point
 from pytest_kernelbench.runs import RunRecords
 
 Report = Mapping[str, Any]
@@ -418,6 +418,19 @@ def _equal_budget(report: Report) -> Table | None:
     return Table(caption=caption, head=head, rows=rows)
 
 
+def _budget(report: Report) -> Table | None:
+    rows = []
+    for axis, each in (report["analyses"].get("budget") or {}).items():
+        for strategy, curves in each["strategies"].items():
+            found = [last_point(curves[key]) for key in ("verified", "geomean_speedup")]
+            rows.append([f"{strategy}, {as_digits(each['budget'][-1])} {axis}", _rate(found[0]), _times(found[1])])
+    caption = (
+        "What each strategy's candidates had reached within one budget a task, the most that every strategy spent: a "
+        f"verified fast one, and the geometric mean of the best speed-up. {_on(report)}"
+    )
+    return Table(caption=caption, head=["strategy, budget", "any verified [95 %]", "geometric mean [95 %]"], rows=rows)
+
+
 def _tasks(report: Report) -> Table | None:
     rows = []
     for name, each in report["strategies"].items():
@@ -445,6 +458,7 @@ TABLES: dict[str, Callable[[Report], Table | None]] = {
     "transfer": _transfer,
     "cost": _cost,
     "equal_budget": _equal_budget,
+    "budget": _budget,
     "tasks": _tasks,
 }
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports.numbers import as_amount, as_digits, as_percent, as_points, as_rate, as_times
+from pytest_kernelbench.reports.numbers import (
+    as_amount,
+    as_digits,
+    as_percent,
+    as_points,
+    as_rate,
+    as_times,
+    last_point,
+)
 
 GAP = "  "
 LEAST_WIDTH = 80
@@ -23,6 +31,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         _strategies(report, width),
         _fast_p(report),
         _cost(report, width),
+        _budget(report, width),
         *(_samples(report, each, width) for each in report["samples"]),
         *(_adaptation(each, report, width) for each in report["analyses"]["adaptation"] or ()),
         _transfer(report, width),
@@ -223,6 +232,25 @@ def _cost(report: dict[str, Any], width: int) -> list[str]:
         told = "beyond it: a CPU's floor is one timed copy, which caches or a busy machine beat"
         lines += textwrap.wrap(f"{_counted(beyond, 'choice')} {told}", width)
     return lines
+
+
+def _budget(report: dict[str, Any], width: int) -> list[str]:
+    """Any verified and the geometric mean of the best, within the most that every strategy spent, on each axis."""
+    found = report["analyses"].get("budget")
+    if not found:
+        return []
+    table = [["within equal", "strategy", "any verified [95 %]", "geomean of the best [95 %]"]]
+    for axis, each in found.items():
+        for name, curves in each["strategies"].items():
+            rate, speedup = last_point(curves["verified"]), last_point(curves["geomean_speedup"])
+            shown = [as_rate(rate["value"], _bounds(rate)), as_times(speedup["value"], _bounds(speedup))]
+            table.append([f"{as_digits(each['budget'][-1])} {axis}", name, *shown])
+    told = "of all candidates in the order in which they were drawn, as far as the strategy that spent least"
+    return [*_table(table), *textwrap.wrap(told, width)]
+
+
+def _bounds(estimate: dict[str, Any]) -> tuple[float, float] | None:
+    return None if estimate["low"] is None else (estimate["low"], estimate["high"])
 
 
 COSTS = {"answers": "rollouts", "tokens": "tokens", "timed": "timed", "seconds": "seconds"}

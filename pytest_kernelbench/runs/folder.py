@@ -30,7 +30,11 @@ ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, tas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyOfRun:
-    """A strategy as a run used it. A hash that is None matches every row; ``adaptation`` is None for search."""
+    """A strategy as a run used it. A hash that is None matches every row; ``adaptation`` is None where none trains.
+
+    ``reads_verdicts``: later candidates were drawn after verdicts on earlier ones, so that no subset of them is like
+    another of its size.
+    """
 
     name: str
     k: int
@@ -40,6 +44,7 @@ class StrategyOfRun:
     evaluation_sha256: str | None = None
     adaptation_sha256: str | None = None
     adaptation: Adaptation | None = None
+    reads_verdicts: bool = False
 
     @property
     def as_search(self) -> StrategyOfRun:
@@ -310,6 +315,7 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
                 k=row["sampling"]["k"],
                 margin=row.get("margin", margin) or 0.0,
                 adaptation=Adaptation(**fields_of(Adaptation, row["adaptation"])) if row.get("adaptation") else None,
+                reads_verdicts=bool(row.get("search")),
                 **{key: row.get(key) for key in hashes},
             )
             for row in options.get("strategies", ())

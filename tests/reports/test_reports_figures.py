@@ -114,6 +114,7 @@ def test_a_figure_without_data_is_not_drawn_and_the_reason_is_said(tmp_path):
         "trajectory": "no strategy adapted the policy",
         "rho_trajectory": "no step of an adaptation has rollouts whose surprisal and speed-up are known",
         "null": "the reference was not timed against itself",
+        "budget": "it takes two strategies that draw candidates of their own",
     }
 
 

@@ -1,56 +1,11 @@
 """Refinement and evolution in the story: a policy that reads verdicts, and one that does not."""
 
 import pytest
-from test_pipeline import TASK, Bench, Killed, rows
+from made_up_readers import Deaf, Reader, searching
+from test_pipeline import TASK, Killed, rows
 
 from pytest_kernelbench.pipeline import run_item
-from pytest_kernelbench.records import Completion, sha256_of
-from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SearchSettings, SelectionSettings, Strategy
-
-SPEEDUPS = {"good": 1.2, "best": 2.0, "reference": 1.0}
-
-
-class Reader(Bench):
-    """Answers wrongly at first, and repairs what the verdict that it reads names."""
-
-    def __init__(self, folder, **settings):
-        super().__init__(folder, [], SPEEDUPS, **settings)
-        self.read = {}
-
-    def sample(self, task, sampling, *, seed, indices, advice=""):
-        for index in indices:
-            self.tick()
-            self.sampled.append(index)
-            self.read[index] = advice
-            word = self.answer_to(advice)
-            text = f"```python\n{answer(word)}```"
-            yield Completion(task=task.id, index=index, text=text, policy="fake", logprobs=(-float(index),))
-
-    def answer_to(self, advice):
-        if "outcome: incorrect" in advice:
-            return "good"
-        return "best" if "speed-up: 1.2x" in advice or "speed-up: 2x" in advice else "wrong"
-
-
-class Deaf(Reader):
-    def answer_to(self, advice):
-        return "wrong"
-
-
-def answer(word):
-    from test_pipeline import module
-
-    return module(word)
-
-
-def searching(method, k=6, width=2):
-    return Strategy(
-        name=method,
-        sampling=Sampling(k=k),
-        evaluation=EvaluationSettings(protocol="fast"),
-        selection=SelectionSettings(by="fastest"),
-        search=SearchSettings(method=method, width=width) if method in ("refine", "evolve") else None,
-    )
+from pytest_kernelbench.records import sha256_of
 
 
 def test_refinement_solves_what_best_of_n_cannot(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.reports.figures import (
+    budget,
     cost,
     null,
     prefilter,
@@ -36,6 +37,7 @@ FIGURES = {
     "selection": selection.draw,
     "regimes": regimes.draw,
     "cost": cost.draw,
+    "budget": budget.draw,
 }
 
 
