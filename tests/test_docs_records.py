@@ -15,7 +15,7 @@ from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.strategy import Strategy
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "records.md"
-ONLY_WITH = {"adaptation_groups", "remarks"}
+ONLY_WITH = {"adapters", "adaptation_groups", "remarks"}
 
 
 def documented() -> dict[str, list[str]]:

@@ -130,7 +130,7 @@ def test_a_choice_says_what_it_took_and_a_source_that_was_drawn_twice_is_judged_
     cost = run_item(TASK, strategy(), bench).cost
     sampling = sum(row["seconds"] for row in rows(bench, "completions"))
     assert cost == {
-        **{"rollouts": 5, "timed": 3, "sampled_tokens": 5, "steps": 0, "teacher_tokens": 0, "update_tokens": 0},
+        **{"rollouts": 5, "timed": 2, "sampled_tokens": 5, "steps": 0, "teacher_tokens": 0, "update_tokens": 0},
         **{"sampling_seconds": pytest.approx(sampling, abs=1e-3), "evaluation_seconds": 3 * 0.5},
         **{"adaptation_seconds": 0.0, "device_seconds": pytest.approx(sampling + 1.5, abs=1e-3)},
     }
