@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pytest_kernelbench import check, pins
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.reports import compare, export
+from pytest_kernelbench.reports import compare, export, plan
 from pytest_kernelbench.serving import deployment
 
 
@@ -26,15 +26,19 @@ class Command(NamedTuple):
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders: shards, seeds, or both")
     parser.add_argument("--mix", action="store_true", help="merge runs of different devices, protocols or sizes")
+    parser.add_argument("--preregistered", type=Path, metavar="FILE", help="check against what was planned")
 
 
 def report(options: argparse.Namespace) -> None:
     """Print the report of a run, or of several merged, and write it into the (first) folder."""
     from pytest_kernelbench.reports import REPORTS, render, report_json, write_reports
+    from pytest_kernelbench.reports.preregistration import preregistration_json
     from pytest_kernelbench.runs import RunRecords, merged
 
     records = merged({str(folder): RunRecords.load(folder) for folder in options.folders}, mix=options.mix)
     content = report_json(records)
+    if options.preregistered:
+        content["preregistration"] = preregistration_json(options.preregistered, records)
     folder = options.folders[0]
     left_out = write_reports(records, content, folder)
     for line in [*render(content, width=shutil.get_terminal_size().columns), "", *left_out]:
@@ -63,6 +67,7 @@ def probe(options: argparse.Namespace) -> None:
 COMMANDS = {
     "check": Command("say whether this machine can do what will be asked of it", check.add_arguments, check.run),
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
+    "plan": Command("say what a study could show before it is made", plan.add_arguments, plan.run),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
     "probe": Command(

@@ -32,6 +32,7 @@ MUST_MATCH = {
     "seed": "--kernelbench-seed",
     "device_kind": "--kernelbench-device",
     "sizes": "--kernelbench-sizes",
+    "primary": "--kernelbench-primary",
 }
 
 
@@ -334,6 +335,9 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
     """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
     remedy = "resume with the same, or start another run with --kernelbench-run"
     differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
+    # Of comparisons that strategies name the first counts; one that is named late is told as such.
+    if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
+        differing = [key for key in differing if key != "primary"]
     if differing:
         there = " ".join(f"{MUST_MATCH[key]}={recorded.get(key)}" for key in differing)
         here = " ".join(f"{MUST_MATCH[key]}={run[key]}" for key in differing)
@@ -348,8 +352,16 @@ def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
     """The recorded run with this one's tasks and strategies added, if the two may share their records."""
     check_settings(folder, recorded, run)
     strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
+    for name, row in strategies.items():
+        asked = [each.get("tasks") for each in (*recorded["strategies"], *run["strategies"]) if each["name"] == name]
+        if None not in asked:
+            # A strategy that is not among this run's was never asked for this run's tasks.
+            strategies[name] = {**row, "tasks": list(dict.fromkeys(task for tasks in asked for task in tasks))}
+    late = recorded.get("primary") is None and run.get("primary") is not None
     return {
         **recorded,
+        # What a strategy that joins later names is told, but was not named before anything was seen.
+        **({"primary": run["primary"], "primary_by": f"{run['primary_by']}, after the run had begun"} if late else {}),
         "strategies": list(strategies.values()),
         "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
         "task_sha256": _sources(folder, recorded, run["task_sha256"]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.primary import parse_primary
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.resources import data_folder
 from pytest_kernelbench.strategy import PROTOCOLS, Strategy, load_strategies
@@ -32,11 +33,14 @@ class RunOptions:
     ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``null`` is None where the
     protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
     kernels kept for each strategy that evaluates such, by task id. ``gates`` are those of each strategy, its own and
-    the command line's.
+    the command line's. ``primary`` is the comparison that was named, ``primary_by`` the option or else the
+    first strategy that names one.
     """
 
     strategies: tuple[Strategy, ...]
     policy: str
+    primary: str | None = None
+    primary_by: str | None = None
     tasks: tuple[str, ...]
     seed: int
     device: str
@@ -99,6 +103,11 @@ OPTIONS = (
         name="--kernelbench-judges",
         help="a server that judges (python -m pytest_kernelbench serve); sampling hosts then need no GPU",
         metavar="URL",
+    ),
+    Option(
+        name="--kernelbench-primary",
+        help="the comparison to be believed, said before: surprisal-top3:random-top3:success",
+        metavar="SELECTOR:CONTROL:OUTCOME",
     ),
     Option(name="--kernelbench-run", help="run folder; one that exists is resumed", metavar="DIR"),
     Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
@@ -197,6 +206,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         return RunOptions(
             strategies=tuple(strategies),
             policy=policy,
+            **_primary(option.kernelbench_primary, strategies),
             tasks=tuple(option.tasks),
             seed=option.kernelbench_seed,
             device=option.kernelbench_device,
@@ -208,6 +218,14 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             shard=parse_shard(option.kernelbench_shard),
             pins=_pins(strategies, option.policy),
         )
+
+
+def _primary(named: str | None, strategies: Sequence[Strategy]) -> dict[str, str]:
+    if named:
+        option = f"--kernelbench-primary={named}"
+        return {"primary": str(parse_primary(named, option)), "primary_by": "--kernelbench-primary"}
+    first = next((each for each in strategies if each.primary), None)
+    return {} if first is None else {"primary": first.primary, "primary_by": f"strategy {first.name}"}
 
 
 def _pins(strategies: Sequence[Strategy], policy: str | None) -> dict[str, dict[str, Path]]:

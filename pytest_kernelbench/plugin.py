@@ -315,6 +315,8 @@ class KernelBench:
         return {
             "policy": self.options.policy,
             "seed": self.options.seed,
+            # Of what strategies name, the first counts; the option must be what the run began with.
+            **({"primary": self.options.primary} if self.config.option.kernelbench_primary else {}),
             **{key: value for key, value in chosen.items() if value != "auto"},
             "strategies": [each.to_json() for each in self.options.strategies],
         }
@@ -324,9 +326,13 @@ class KernelBench:
 
         device, sizes = self.device_and_sizes
         strategies = self.options.strategies
+        ids = list(dict.fromkeys(task.id for task in tasks))
         return {
             "schema": 1,
             **self.settings,
+            "primary": self.options.primary,
+            "primary_by": self.options.primary_by,
+            "strategies": [{**each.to_json(), "tasks": ids} for each in strategies],
             "policy_version": None,
             "policy_label": None,
             "device_kind": device,
@@ -335,7 +341,7 @@ class KernelBench:
             "protocol": ", ".join(dict.fromkeys(each.evaluation.protocol for each in strategies)),
             # Where protocols differ, the report's own counts use the strictest; selections have each its own.
             "margin": max(margin_of(each, device) for each in strategies),
-            "tasks": list(dict.fromkeys(task.id for task in tasks)),
+            "tasks": ids,
             "task_sha256": {task.id: task.sha256 for task in tasks},
             "selectors": list(self.options.tasks),
             "null": self.options.null,

@@ -1,6 +1,6 @@
 """Strategy files: TOML to validated, hashed, frozen values. Everything that changes a number is in here.
 
-A file has ``description`` and ``source`` at the top and the sections ``[sampling]``, ``[evaluation]``,
+A file has ``description``, ``source`` and ``primary`` at the top and the sections ``[sampling]``, ``[evaluation]``,
 ``[selection]`` and ``[gate]``, ``[search]`` if it asks again after verdicts and ``[adaptation]`` if it trains; what it
 leaves out has the default of the dataclass below.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import StrategyError
+from pytest_kernelbench.primary import parse_primary
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.strategy_rules import nothing_to_learn, nothing_to_read
 
@@ -201,11 +202,13 @@ class Strategy:
     """One way to spend test-time compute. ``gate`` maps a metric's name to the least value that passes.
 
     ``version`` is None for what a file describes; ``at`` makes the strategy that samples with a version's weights.
+    ``primary`` is the comparison that this strategy is there for, as ``--kernelbench-primary`` takes it.
     """
 
     name: str
     description: str = ""
     source: str = ""
+    primary: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -284,7 +287,8 @@ SECTIONS = {
     "search": SearchSettings,
     "adaptation": Adaptation,
 }
-TOP_LEVEL = ("description", "source", *SECTIONS, "gate")
+TEXTS = ("description", "source", "primary")
+TOP_LEVEL = (*TEXTS, *SECTIONS, "gate")
 KINDS = {"int": "a whole number", "float": "a number", "str": "a string", "bool": "true or false"}
 
 
@@ -352,6 +356,7 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         name=path.stem,
         description=table.get("description", ""),
         source=table.get("source", ""),
+        primary=_primary(table, place),
         sampling=sampling,
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
@@ -360,6 +365,11 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         gate=_gate(table, place),
         overrides=tuple(overrides),
     )
+
+
+def _primary(table: Mapping[str, Any], place: str) -> str:
+    text = table.get("primary", "")
+    return str(parse_primary(text, f"{place}: primary = {_quoted(text)}")) if text else ""
 
 
 def _sampling_and_adaptation(table: Mapping[str, Any], place: str) -> tuple[Sampling, Adaptation | None]:
@@ -419,7 +429,7 @@ def _check(table: Mapping[str, Any], place: str) -> None:
             raise StrategyError(f"{place}: unknown section [{key}]{did_you_mean(key, sections, '[{}]')}")
         if key not in TOP_LEVEL:
             raise StrategyError(f'{place}: unknown key "{key}"{did_you_mean(key, TOP_LEVEL)}')
-        if key in ("description", "source"):
+        if key in TEXTS:
             if not isinstance(value, str):
                 raise StrategyError(f"{place}: {key} must be a string, not {_quoted(value)}")
         elif not isinstance(value, dict):

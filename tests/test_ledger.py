@@ -202,6 +202,26 @@ def test_a_resumed_run_adds_tasks_and_strategies_and_loses_none(ledger):
     assert run["tasks"] == [TASK, "level1/2_Two"]
 
 
+def test_a_strategy_that_joins_later_leaves_the_denominators_of_others_alone(ledger, tmp_path):
+    first, other = ({**Strategy(name=name).to_json(), "tasks": [task]} for name, task in (("one", TASK), ("two", "t2")))
+    Ledger.open(tmp_path / "r", facts(strategies=[first]))
+    joined = facts(strategies=[other], tasks=["t2"], task_sha256={"t2": "bb"})
+    Ledger.open(tmp_path / "r", joined)
+    Ledger.open(tmp_path / "r", facts(strategies=[{**other, "tasks": ["t3"]}], tasks=["t3"], task_sha256={}))
+    rows = {row["name"]: row["tasks"] for row in read_run(tmp_path / "r")["strategies"]}
+    assert rows == {"one": [TASK], "two": ["t2", "t3"]} and read_run(tmp_path / "r")["tasks"] == [TASK, "t2", "t3"]
+
+
+def test_a_comparison_that_is_named_when_the_run_has_begun_is_told_as_such(tmp_path):
+    named = {"primary": "surprisal:random:success", "primary_by": "strategy surprisal"}
+    Ledger.open(tmp_path / "r", facts(primary=None, primary_by=None))
+    Ledger.open(tmp_path / "r", facts(**named))
+    assert read_run(tmp_path / "r")["primary_by"] == "strategy surprisal, after the run had begun"
+    Ledger.open(tmp_path / "q", facts(**named))
+    with pytest.raises(UsageError, match=r"was made with --kernelbench-primary=surprisal:random:success, not "):
+        Ledger.open(tmp_path / "q", facts(primary="confidence:random:success"))
+
+
 def test_other_weights_under_the_same_name_are_refused(ledger):
     ledger.note(policy_version="v1", policy_label=None)
     ledger.note(policy_version="v1")

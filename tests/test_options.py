@@ -43,6 +43,17 @@ def test_a_strategy_of_the_user_comes_before_the_packaged_one(pytester):
     assert options_of(pytester, "--strategy=random").strategies[0].sampling.k == 5
 
 
+def test_the_primary_comparison_is_the_option_s_or_the_first_strategy_s(pytester):
+    options = options_of(pytester, "--strategy=random,surprisal-top3")
+    assert (options.primary, options.primary_by) == (
+        "surprisal-top3:random-top3:success",
+        "strategy surprisal-top3",
+    )
+    options = options_of(pytester, "--strategy=surprisal-top3", "--kernelbench-primary=confidence::log_speedup")
+    assert (options.primary, options.primary_by) == ("confidence:random:log_speedup", "--kernelbench-primary")
+    assert options_of(pytester, "--strategy=random").primary is None
+
+
 def test_two_runs_of_one_second_have_a_folder_each(pytester, monkeypatch):
     clock = SimpleNamespace(strftime=lambda form: "20260101-000000")
     monkeypatch.setattr("pytest_kernelbench.options.time", clock)

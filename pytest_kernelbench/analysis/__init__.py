@@ -16,6 +16,7 @@ from pytest_kernelbench.analysis.cost import cost
 from pytest_kernelbench.analysis.diversity import diversity
 from pytest_kernelbench.analysis.floor import floor
 from pytest_kernelbench.analysis.prefilter import prefilter
+from pytest_kernelbench.analysis.primary import primary
 from pytest_kernelbench.analysis.quartiles import quartiles
 from pytest_kernelbench.analysis.regimes import regimes
 from pytest_kernelbench.analysis.scaling import scaling
@@ -23,6 +24,7 @@ from pytest_kernelbench.analysis.selection import selection
 from pytest_kernelbench.analysis.transfer import transfer
 
 ANALYSES: dict[str, Analysis] = {
+    "primary": primary,
     "scaling": scaling,
     "selection": selection,
     "quartiles": quartiles,

@@ -65,12 +65,24 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         "tasks": list(records.tasks),
         "units": {name: records.unit(name)._asdict() for name in records.tasks},
         "seeds": list(records.seeds),
-        "strategies": {strategy.name: _strategy(strategy, results[strategy]) for strategy in results},
+        "strategies": {strategy.name: _strategy(strategy, results[strategy], records.tasks) for strategy in results},
         "samples": [_samples(group, results, records) for group in _sharing(results)],
         "null": _null(records, records.options.get("margin") or 0.0),
         "analyses": analyses(study),
+        "preregistration": None,
         "notes": [*records.notes, *(records.options.get("remarks") or {}).values()],
     }
+
+
+NOT_ASKED: dict[str, Any] = {
+    **dict.fromkeys(("correct", "index", "floor_share", "speedup", "low", "high", "first_speedup")),
+    "drawn": 0,
+    "judged": 0,
+    "considered": [],
+    "cost": {},
+    "confirmed": False,
+    "verdict": "not asked",
+}
 
 
 def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
@@ -80,7 +92,7 @@ def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list
     return []
 
 
-def _strategy(strategy: StrategyOfRun, results: StrategyResults) -> dict[str, Any]:
+def _strategy(strategy: StrategyOfRun, results: StrategyResults, units: Sequence[str]) -> dict[str, Any]:
     return {
         "sha256": strategy.sha256,
         "k": strategy.k,
@@ -90,7 +102,7 @@ def _strategy(strategy: StrategyOfRun, results: StrategyResults) -> dict[str, An
         "warnings": _warnings(results),
         **_over_seeds(results),
         "retained_speedup": retained_speedup(results),
-        "tasks": {task.unit: _task(task) for task in results.tasks},
+        "tasks": {**dict.fromkeys(units, NOT_ASKED), **{task.unit: _task(task) for task in results.tasks}},
     }
 
 

@@ -17,6 +17,7 @@ from pytest_kernelbench.reports.numbers import (
     as_times,
     last_point,
 )
+from pytest_kernelbench.reports.primary import primary_lines
 
 GAP = "  "
 LEAST_WIDTH = 80
@@ -27,6 +28,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
     width = max(width, LEAST_WIDTH)
     blocks = [
         _header(report, width),
+        primary_lines(report, width),
         _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
         _strategies(report, width),
         _fast_p(report),
@@ -132,6 +134,8 @@ def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _choice(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    if row["verdict"] == "not asked":
+        return "-", "-", "-", "-", row["verdict"]
     correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
     if row["index"] is None:
         return correct, "-", "-", "-", row["verdict"]

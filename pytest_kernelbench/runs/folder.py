@@ -32,6 +32,7 @@ ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, tas
 class StrategyOfRun:
     """A strategy as a run used it. A hash that is None matches every row; ``adaptation`` is None where none trains.
 
+    ``selection`` is the section of its file. ``tasks`` are the ids that it was asked for; None: all of the run's.
     ``reads_verdicts``: later candidates were drawn after verdicts on earlier ones, so that no subset of them is like
     another of its size.
     """
@@ -45,11 +46,17 @@ class StrategyOfRun:
     adaptation_sha256: str | None = None
     adaptation: Adaptation | None = None
     reads_verdicts: bool = False
+    selection: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    tasks: frozenset[str] | None = field(default=None, compare=False, hash=False)
 
     @property
     def as_search(self) -> StrategyOfRun:
         """Its policy as loaded, sampled without adaptation: what step 0 is drawn by."""
         return replace(self, adaptation_sha256=None, adaptation=None)
+
+    def asked_for(self, task: str) -> bool:
+        """Whether the strategy was to solve it: a run that is resumed with another strategy may have more tasks."""
+        return self.tasks is None or task in self.tasks
 
 
 class Unit(NamedTuple):
@@ -164,7 +171,7 @@ class RunRecords:
         return tuple(sorted(groups.difference(self.tasks), key=natural))
 
     def results(self, strategy: StrategyOfRun) -> StrategyResults:
-        """What ``strategy`` did, with one entry for every unit collected.
+        """What ``strategy`` did, with one entry for every unit that it was asked for.
 
         Of an adaptation strategy the samples are the rollouts of all its steps, without those held out; of a task that
         it did not train on, those of the step that it settled on.
@@ -188,7 +195,7 @@ class RunRecords:
             k=strategy.k,
             margin=strategy.margin,
             seed=self.seed,
-            tasks=tuple(map(of, self.tasks)),
+            tasks=tuple(of(name) for name in self.tasks if strategy.asked_for(self.unit(name).task)),
         )
 
     def drawn(self, strategy: StrategyOfRun) -> dict[str, tuple[Sample, ...]]:
@@ -314,6 +321,8 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
                 name=row["name"],
                 k=row["sampling"]["k"],
                 margin=row.get("margin", margin) or 0.0,
+                selection=row.get("selection") or {},
+                tasks=None if row.get("tasks") is None else frozenset(row["tasks"]),
                 adaptation=Adaptation(**fields_of(Adaptation, row["adaptation"])) if row.get("adaptation") else None,
                 reads_verdicts=bool(row.get("search")),
                 **{key: row.get(key) for key in hashes},

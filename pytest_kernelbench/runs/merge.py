@@ -13,7 +13,7 @@ from pytest_kernelbench.runs.folder import RunRecords, StrategyOfRun, Unit, natu
 Value = TypeVar("Value")
 
 MIXABLE = ("device", "protocol", "sizes", "margin")
-ALWAYS_AGREE = ("policy", "policy_version")
+ALWAYS_AGREE = ("policy", "policy_version", "primary")
 
 
 def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
@@ -156,8 +156,10 @@ def _strategies(run: RunRecords, mix: bool) -> set[StrategyOfRun]:
 
 
 def _strictest(strategy: StrategyOfRun, runs: Collection[RunRecords]) -> StrategyOfRun:
-    margins = [each.margin for run in runs for each in run.strategies if each.name == strategy.name]
-    return replace(strategy, margin=max(margins))
+    same = [each for run in runs for each in run.strategies if each.name == strategy.name]
+    asked = [each.tasks for each in same if each.tasks is not None]
+    tasks = frozenset(task for each in asked for task in each) if len(asked) == len(same) else None
+    return replace(strategy, margin=max(each.margin for each in same), tasks=tasks)
 
 
 def _total_seconds(runs: Collection[RunRecords]) -> dict[str, float]:

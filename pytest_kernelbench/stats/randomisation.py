@@ -140,7 +140,15 @@ class Power(NamedTuple):
     error: float
 
 
-def power_at(tasks: Sequence[TaskPrograms], top: int, share: float, *, seed: int, null: NullDistribution) -> Power:
+def power_at(
+    tasks: Sequence[TaskPrograms],
+    top: int,
+    share: float,
+    *,
+    seed: int,
+    null: NullDistribution,
+    draws: int = DRAWS // 4,
+) -> Power:
     """Of the test on these very tasks. Counted where ``null`` is, else by as many draws."""
     import numpy
 
@@ -151,7 +159,6 @@ def power_at(tasks: Sequence[TaskPrograms], top: int, share: float, *, seed: int
         if mixed is not None:
             _, p_X = null.p_values(mixed[0] / len(tasks))
             return Power(share=share, effect=effect, power=float(mixed[1][p_X <= LEVEL].sum()), error=0.0)
-    draws = DRAWS // 4
     rng = numpy.random.default_rng(seed + 1)
     total_R = numpy.zeros(draws)
     for number, (task, best) in enumerate(zip(tasks, best_T, strict=True)):
@@ -160,6 +167,13 @@ def power_at(tasks: Sequence[TaskPrograms], top: int, share: float, *, seed: int
     _, p_R = null.p_values(total_R / len(tasks))
     power = float((p_R <= LEVEL).mean())
     return Power(share=share, effect=effect, power=power, error=sqrt(power * (1 - power) / draws))
+
+
+def largest_effect(tasks: Sequence[TaskPrograms], null: NullDistribution) -> float:
+    """What choosing the best program of every task adds to the mean over tasks."""
+    import numpy
+
+    return float(numpy.mean([_best(task) for task in tasks])) - null.expected
 
 
 def detectable(

@@ -7,6 +7,7 @@ from made_up_run import TASKS, draw, write_run
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.metrics import METRICS
+from pytest_kernelbench.reports import render, report_json, write_reports
 from pytest_kernelbench.runs import RunRecords
 
 
@@ -155,3 +156,18 @@ def test_probes_are_read_by_lineage_step_and_candidate(tmp_path):
     row = {"lineage": "l", "step": 1, "task": TASKS[0], "index": 0, "nll": 2.5, "n_tokens": 9, "speedup": None}
     (tmp_path / "probes.jsonl").write_text(json.dumps(row) + "\n")
     assert RunRecords.load(tmp_path).probes == {(3, "l", 1, TASKS[0], 0): (2.5, None)}
+
+
+def test_a_task_that_only_another_strategy_was_asked_for_is_in_no_denominator(tmp_path):
+    """A run that is resumed with one more strategy and other --tasks changes nothing of the strategies before."""
+    folder = write_run(tmp_path, "oracle", "random", tasks=TASKS)
+    run = json.loads((folder / "run.json").read_text())
+    run["strategies"][0]["tasks"] = list(TASKS[:2])
+    (folder / "run.json").write_text(json.dumps(run))
+    records = RunRecords.load(folder)
+    oracle, chance = (records.results(each) for each in records.strategies)
+    assert [task.task for task in oracle.tasks] == list(TASKS[:2]) and len(chance.tasks) == len(TASKS)
+    report = report_json(records)
+    assert report["strategies"]["oracle"]["tasks"][TASKS[2]]["verdict"] == "not asked"
+    assert "not asked" in "\n".join(render(report, width=100))
+    write_reports(records, report, folder)

@@ -17,6 +17,7 @@ from pytest_kernelbench.metrics import THRESHOLDS
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.reports.html.candidates import candidates_by_task
 from pytest_kernelbench.reports.numbers import as_amount, as_percent, as_rate, as_times, scope
+from pytest_kernelbench.reports.primary import primary_sentences
 from pytest_kernelbench.reports.tables import tables_of
 from pytest_kernelbench.runs import RunRecords
 
@@ -67,6 +68,7 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         report=report,
         options=records.options,
         scope=scope(report),
+        primary=primary_sentences(report),
         thresholds=THRESHOLDS,
         costs={head: key for head, key in COSTS.items() if _known(report, key)},
         floors=(report["analyses"]["floor"] or {"strategies": {}})["strategies"],

@@ -45,14 +45,15 @@ def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
         if not again.correct:
             refuted.setdefault(task, {})[again.source_sha256] = again
     tasks = []
-    for place, task in enumerate(records.tasks):  # every strategy's results have them in this order
+    for task in records.tasks:
         texts: dict[str, str] = {}
         sets: list[Entry] = []
         for results, users in groups:
-            chosen = {user.strategy: user.tasks[place].selection for user in users}
-            entries = _entries(results.tasks[place], results.margin, chosen, refuted.get(task, {}), texts)
+            of_task = {user.strategy: _of_unit(user, task) for user in users}
+            chosen = {name: found.selection for name, found in of_task.items()}
+            entries = _entries(_of_unit(results, task), results.margin, chosen, refuted.get(task, {}), texts)
             sets.append({"strategies": [user.strategy for user in users], "candidates": entries})
-        judged = _once((sample, results.margin) for results, _ in groups for sample in results.tasks[place].samples)
+        judged = _once((sample, results.margin) for results, _ in groups for sample in _of_unit(results, task).samples)
         tasks.append(
             TaskCandidates(
                 task=task,
@@ -65,6 +66,11 @@ def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
             )
         )
     return tasks
+
+
+def _of_unit(results: StrategyResults, unit: str) -> TaskResults:
+    """Nothing of a unit that the strategy was not asked for."""
+    return next((task for task in results.tasks if task.unit == unit), TaskResults(task=unit))
 
 
 def _once(samples: Iterable[tuple[Sample, float]]) -> list[tuple[Sample, float]]:
