@@ -37,7 +37,7 @@ from pytest_kernelbench.evaluation.devices import cores
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
 
-TRIAL = ("load", "check", "time", "verify")
+TRIAL = ("load", "check", "time", "attest")
 
 MODULE = '''import torch
 import torch.nn as nn

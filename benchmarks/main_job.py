@@ -19,7 +19,7 @@ from pathlib import Path
 
 from run_folders import distinct_evaluations, trials
 
-STAGES = {"load": "loading", "check": "checking", "time": "timing", "verify": "verifying"}
+STAGES = {"load": "loading", "check": "checking", "time": "timing", "attest": "attesting"}
 
 
 def run(folder: Path, *arguments: str) -> float:

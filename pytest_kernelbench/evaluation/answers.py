@@ -47,7 +47,6 @@ Bytes = Annotated[int, Whole(0, MAX_BYTES)]
 # An exception that has all that compilers said in it, and the line where it was raised.
 Said = Annotated[str, Text(MAX_LOG + 1000)]
 Durations = Annotated[tuple[float, ...], Many(Number(LEAST_MS, messages.MAX_DURATION_MS), MAX_CALLS)]
-LateDurations = Annotated[tuple[float, ...], Many(Number(0.0, messages.MAX_DURATION_MS), MAX_CALLS)]
 # C++ spells a kernel's template arguments out.
 Names = Annotated[tuple[str, ...], Many(Name(4000), MAX_NAMES)]
 Complaint = Annotated[str | None, Optional(Text(MAX_LOG))]
@@ -136,12 +135,10 @@ class Warmed(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs(Answer):
-    """Milliseconds of each pair by side, and those that the device went on after; all empty for a ``mismatch``."""
+    """Milliseconds of each pair by side; both empty for a ``mismatch``."""
 
     reference_ms: Durations = ()
     candidate_ms: Durations = ()
-    reference_late_ms: LateDurations = ()
-    candidate_late_ms: LateDurations = ()
     mismatch: Mismatch = None
 
 
@@ -153,10 +150,19 @@ class Series(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept(Answer):
-    """``swept``: the number of calls."""
+class Kept(Answer):
+    """``kept``: the number of calls, whose outputs the worker keeps."""
 
-    swept: Count
+    kept: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver(Answer):
+    """``handed_over``: the number of outputs that lie in their slots now; ``mismatch`` as in ``Ran``."""
+
+    handed_over: Count = 0
+    delivered: Done = True
+    mismatch: Mismatch = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +213,8 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "warm": Warmed,
     "pairs": Pairs,
     "series": Series,
-    "sweep": Swept,
+    "calls": Kept,
+    "hand_over": HandedOver,
     "profile": Profiled,
     "build": Built,
     "explore": Explored,

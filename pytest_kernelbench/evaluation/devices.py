@@ -144,6 +144,17 @@ def works(device: str) -> bool:
     return True
 
 
+def wait_until_idle(device: str) -> None:
+    """Return when nothing of another process runs on a GPU. Raises DeviceBusy where that does not come to an end.
+
+    On a CPU nothing runs whose process is stopped.
+    """
+    if device == "cuda":
+        from pytest_kernelbench.evaluation import devices_cuda
+
+        devices_cuda.wait_until_idle()
+
+
 def milliseconds(device: str, work: Callable[[], object]) -> float:
     """Duration of ``work``: wall time on a CPU; on a GPU by events, without what the host needs to launch it."""
     if device == "cpu":

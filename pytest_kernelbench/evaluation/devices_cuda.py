@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from functools import cache
 from typing import Any
 
 import torch
 
+from pytest_kernelbench.evaluation.freezing import DeviceBusy
 from pytest_kernelbench.gpus import device_file
 
 # NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
@@ -88,6 +90,43 @@ class Clocks:
             "sm_mhz_max": max(self._sm_mhz),
             "held_back": dict(self._held_back),
         }
+
+
+# Contexts of one GPU take turns of a millisecond or so: where another computes, a short kernel waits for its turn.
+IDLE_WITHIN = 3.0
+PROBES_IN_A_ROW = 2
+BUSY_AFTER_S = 2.0
+
+
+class _Probe:
+    """A short kernel of this process, and how long it takes on an idle device."""
+
+    def __init__(self) -> None:
+        self._target = torch.zeros(1 << 10, device="cuda")
+        self.least_s = min(self.seconds() for _ in range(20))
+
+    def seconds(self) -> float:
+        started = time.perf_counter()
+        self._target.add_(1)
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+@cache
+def _probe() -> _Probe:
+    return _Probe()
+
+
+def wait_until_idle() -> None:
+    """Return when short kernels take no longer than on an idle device. Raises DeviceBusy after some seconds."""
+    probe, quick = _probe(), 0
+    started = time.perf_counter()
+    while quick < PROBES_IN_A_ROW:
+        seconds = probe.seconds()
+        quick = quick + 1 if seconds < IDLE_WITHIN * probe.least_s else 0
+        probe.least_s = min(probe.least_s, seconds)
+        if time.perf_counter() - started > BUSY_AFTER_S:
+            raise DeviceBusy(f"the GPU was at work for {BUSY_AFTER_S:.0f} s while no process might compute")
 
 
 @cache

@@ -19,6 +19,7 @@ from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.domain import MIXED
+from pytest_kernelbench.evaluation.freezing import ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.reference import kind_at_fault
 from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -28,11 +29,16 @@ from pytest_kernelbench.records import Outcome
 QUESTION_TIMEOUT_S = 10.0
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
+# As many calls are in a turn by the judge's clock: a file for each tensor, of which a process may have 1024.
+MOST_PAIRS = 64
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
+# The same of one that is stopped. Children that have ended are accounted for in steps of 10 ms.
+ASLEEP_CPU_SECONDS = 0.03
+ASLEEP_CPU_SHARE = 0.05
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
 # ``Evaluation.weights``.
@@ -105,6 +111,12 @@ class JudgeSlot:
         for place in self.outputs:
             place.tensor.fill_(float("nan") if place.tensor.is_floating_point() else -(2**7))
 
+    def overwrite_inputs(self) -> None:
+        """Leave nothing in the inputs to compute with."""
+        for place in self.inputs:
+            if hasattr(place, "describe"):
+                place.tensor.zero_()
+
     def differs_from(self, values: Sequence[Any]) -> bool:
         """Whether somebody wrote to the inputs since they were filled with ``values``."""
         return any(
@@ -125,8 +137,8 @@ class Rack:
     def pairs_in_memory(self, wanted: int) -> int:
         """How many pairs of slots there is room for, with what is free when this is asked first."""
         if self._pairs is None:
-            self._pairs = self._bench.pairs_in_memory(wanted)
-        return self._pairs
+            self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
+        return min(wanted, self._pairs)
 
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; those that are not there yet are made."""
@@ -172,6 +184,10 @@ class Dock:
         self._gave_room = False
         # What torch held here when the worker was known to have room; None where it must be looked at anew.
         self._left_room_at: int | None = None
+        self._tree = ProcessTree(worker.warden)
+        # When it was stopped, and the CPU's time that it had used then; None while it may run.
+        self._asleep_since: tuple[float, float] | None = None
+        self._asleep_s = self._worked_asleep_s = 0.0
         question = {
             "ask": "prepare",
             "task_source": bench.source,
@@ -191,6 +207,7 @@ class Dock:
         """End the worker with all it started; once it has ended, nothing happens."""
         if not self._closed:
             self._closed = True
+            self._tree.close()
             self._worker.kill()
 
     def spent_seconds(self) -> float:
@@ -230,11 +247,15 @@ class Dock:
         made = slots[self._attached :]
         if not made:
             return slots
-        self._attached, self._left_room_at = count, None
-        descriptors = [d for slot in made for shared in slot.shared() if (d := shared.descriptor) is not None]
-        if len(descriptors) > messages.MAX_DESCRIPTORS:
-            raise HarnessError(f"{self.bench.task_id}: {len(descriptors)} tensors are too many to share at once")
-        self._ask({"ask": "attach", "slots": [slot.describe() for slot in made]}, descriptors, doing="attaching")
+        self._left_room_at = None
+        at_once = max(1, messages.MAX_DESCRIPTORS // len(made[0].shared()))
+        for begin in range(0, len(made), at_once):
+            some = made[begin : begin + at_once]
+            descriptors = [d for slot in some for shared in slot.shared() if (d := shared.descriptor) is not None]
+            if len(descriptors) > messages.MAX_DESCRIPTORS:
+                raise HarnessError(f"{self.bench.task_id}: {len(descriptors)} tensors are too many to share at once")
+            self._ask({"ask": "attach", "slots": [slot.describe() for slot in some]}, descriptors, doing="attaching")
+        self._attached = count
         return slots
 
     def move_parameters(self, away: bool) -> bool:
@@ -312,16 +333,24 @@ class Dock:
             )
 
     def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """The inputs of timed calls, and the answers that they left in ``slots``; see both parts."""
+        self.check_inputs(slots, drawn)
+        self.check_answers(slots, drawn)
+
+    def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """The inputs of timed calls must be as they were drawn."""
+        if any(slot.differs_from(drawn[slot.number].values()) for slot in slots):
+            raise CandidateFailed(Outcome.VOID, "changes its inputs when it is timed", ("mutated_input",))
+
+    def check_answers(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
         """The answers that timed calls left in ``slots``: a wrong one, after right ones when untimed, is a cheat."""
         # Copied at once: what arrives after the clock has stopped does not count.
         left = [[place.tensor.clone() for place in slot.outputs] for slot in slots]
         if slots:
             self.give_room()
         for slot, outputs in zip(slots, left, strict=True):
-            values = drawn[slot.number].values()
-            if slot.differs_from(values):
-                raise CandidateFailed(Outcome.VOID, "changes its inputs when it is timed", ("mutated_input",))
-            self._judge_output(outputs, self.bench.answers(values), "a timed call", flag="wrong_when_timed")
+            answers = self.bench.answers(drawn[slot.number].values())
+            self._judge_output(outputs, answers, "a timed call", flag="wrong_when_timed")
 
     def _judge_output(
         self, outputs: Sequence[torch.Tensor], answers: Sequence[Expected], on: str, *, flag: str | None
@@ -348,29 +377,17 @@ class Dock:
         self._ask(question, doing="warming up")
         self._gave_room = False
 
-    def pairs(
-        self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]], *, cold: bool = False
-    ) -> tuple[dict[str, list[float]], float]:
-        """Milliseconds of both sides for each ``(reference slot, candidate slot, candidate first)``.
-
-        With them, the milliseconds of a pair that were in neither side, by this process's clock.
-        ``cold``: with nothing in a CPU's caches, as a candidate that uses much memory would leave them.
-        """
+    def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
+        """Milliseconds of both sides, as the worker tells, of ``(reference slot, candidate slot, candidate first)``."""
         numbers = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
-        question = {"ask": "pairs", "pairs": numbers, "cold": cold}
+        question = {"ask": "pairs", "pairs": numbers}
         answer, seconds = self._ask_by_the_clock(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
-        wall_ms = seconds * 1e3
         self._must_match(answer.mismatch)
-        sides = ("reference_ms", "candidate_ms", "reference_late_ms", "candidate_late_ms")
+        sides = ("reference_ms", "candidate_ms")
         block = {side: self._exactly(getattr(answer, side), len(pairs), side) for side in sides}
-        unaccounted_ms = wall_ms - sum(block["reference_ms"]) - sum(block["candidate_ms"])
-        if unaccounted_ms < 0:
-            raise CandidateFailed(
-                Outcome.VOID,
-                f"durations add up to more than the {wall_ms:.4g} ms that passed",
-                ("clock_disagreement",),
-            )
-        return block, unaccounted_ms / len(pairs)
+        if sum(map(sum, block.values())) > seconds * 1e3:
+            raise self._forged(f"durations that add up to more than the {seconds * 1e3:.4g} ms that passed")
+        return block
 
     def series(self, slots: Sequence[JudgeSlot], side: str) -> list[float]:
         """Milliseconds of one side alone, one call for each slot."""
@@ -378,11 +395,64 @@ class Dock:
         answer = self._ask(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
         return self._exactly(answer.ms, len(slots), "ms")
 
-    def sweep(self, slots: Sequence[JudgeSlot]) -> float:
-        """Wall milliseconds, by this process's clock, of one call for each slot with the answer delivered."""
-        question = {"ask": "sweep", "slots": [slot.number for slot in slots]}
-        _, seconds = self._ask_by_the_clock(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
-        return seconds * 1e3
+    def calls(self, slots: Sequence[JudgeSlot]) -> float:
+        """Seconds, by this process's clock, in which a frozen worker runs once on each slot and is frozen again.
+
+        The clock stops when the worker cannot go on, and on a GPU when nothing runs there any more. The worker keeps
+        the outputs. Raises DeviceBusy where something runs on.
+        """
+        question = {"ask": "calls", "slots": [slot.number for slot in slots]}
+        answer, seconds = self._timed_and_frozen(question)
+        if answer.kept != len(slots):
+            raise self._forged(f"calls: kept: {len(slots)} were due")
+        return seconds
+
+    def hand_over(self, slots: Sequence[JudgeSlot]) -> float:
+        """Seconds in which a frozen worker copies the outputs that it kept into ``slots``, and is frozen again."""
+        answer, seconds = self._timed_and_frozen({"ask": "hand_over", "slots": [slot.number for slot in slots]})
+        self._must_match(answer.mismatch)
+        return seconds
+
+    def _timed_and_frozen(self, question: dict[str, Any]) -> tuple[Any, float]:
+        self._leave_room()
+        started = time.perf_counter()
+        # It finds the question when it wakes: nothing is gained in between.
+        self._send(question)
+        self.thaw()
+        answer = self._answer(
+            question["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
+        )
+        self._tree.stop()
+        devices.wait_until_idle(self.bench.device)
+        seconds = time.perf_counter() - started
+        self.freeze()
+        return answer, seconds
+
+    def freeze(self) -> None:
+        """Stop the worker and all it started until ``thaw``; a question wakes it for as long as it answers."""
+        try:
+            self._tree.stop_all()
+        except StillStarting as still:
+            raise CandidateFailed(
+                Outcome.VOID, f"starts processes while nothing is asked of it: {still}", ("works_unasked",)
+            ) from None
+        self._asleep_since = time.perf_counter(), self.spent_seconds()
+
+    def thaw(self) -> None:
+        """Let the worker go on. Raises CandidateFailed where it has computed although it was stopped."""
+        if self._asleep_since is None:
+            return
+        since, spent_before = self._asleep_since
+        self._asleep_since = None
+        self._worked_asleep_s += self.spent_seconds() - spent_before
+        self._asleep_s += time.perf_counter() - since
+        if self._worked_asleep_s > ASLEEP_CPU_SECONDS + ASLEEP_CPU_SHARE * self._asleep_s:
+            raise CandidateFailed(
+                Outcome.VOID,
+                f"computed for {self._worked_asleep_s * 1e3:.4g} ms while it was stopped",
+                ("works_unasked",),
+            )
+        self._tree.go_on()
 
     def profile(self, slot: JudgeSlot) -> Profile:
         """What torch's profiler records of one call, as the worker tells."""
@@ -414,8 +484,13 @@ class Dock:
     def _put(
         self, question: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
     ) -> Any:
+        asleep = self._asleep_since is not None
         self._send(question, descriptors)
-        return self._answer(question["ask"], timeout_s=timeout_s, doing=doing, on_error=on_error)
+        self.thaw()
+        answer = self._answer(question["ask"], timeout_s=timeout_s, doing=doing, on_error=on_error)
+        if asleep:
+            self.freeze()
+        return answer
 
     def _send(self, question: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         # A worker that is gone, or does not read, cannot be written to; what it left to read says how it ended.

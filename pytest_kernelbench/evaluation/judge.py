@@ -25,6 +25,7 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, lock, messages
+from pytest_kernelbench.evaluation.attestation import BETWEEN, Plan
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
@@ -32,10 +33,10 @@ from pytest_kernelbench.evaluation.examination import Demands, examine, prepare,
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.sandbox import Isolation
-from pytest_kernelbench.evaluation.timekeeping import Timekeeper, block, slots_of_block, slots_to_time
+from pytest_kernelbench.evaluation.timekeeping import block, propose, slots_of_block, slots_to_time
 from pytest_kernelbench.evaluation.tolerances import Tolerances
+from pytest_kernelbench.evaluation.turns import Pairs
 from pytest_kernelbench.evaluation.verification import Verifier
-from pytest_kernelbench.evaluation.weighing import Retrial, decide
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -208,9 +209,10 @@ class Trials:
             )
             workers.settle()
         self._rack = Rack(self._bench)
-        self._timekeeper = Timekeeper(self._protocol, self._protocol.margin(device))
+        self._margin = self._protocol.margin(device)
         self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
-        self._verifier = Verifier(self._bench, self._timekeeper, partial(control_dock, self._summon))
+        self._controls = Pairs(self._bench, partial(control, self._summon))
+        self._verifier = Verifier(self._bench, Plan(self._margin, BETWEEN[device]), self._controls)
 
     def renew(self) -> None:
         """Have inputs for another request that nobody saw: who was chosen by his timing is timed again."""
@@ -218,7 +220,8 @@ class Trials:
             self._bench.renew()
 
     def close(self) -> None:
-        """Free the memory of all slots."""
+        """End the workers that were kept, and free the memory of all slots."""
+        self._controls.close()
         self._rack.close()
 
     def _bytes_of_others(self) -> int:
@@ -285,7 +288,7 @@ class Trials:
             self._check_weights(dock)
             slots = slots_to_time(dock, self._seconds_per_call)
             while True:
-                yield block(dock, slots).ms
+                yield block(dock, slots)
 
     def _evaluate(self, source: str, built: Built) -> Evaluation:
         """One trial; the next workers, of this task or of another, start while this one is checked.
@@ -293,90 +296,69 @@ class Trials:
         Raises BuildWanted where it asks for a build.
         """
         seconds = {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {}
+        found: dict[str, Any] = {
+            "source_sha256": sha256_of(source),
+            "outcome": Outcome.CORRECT,
+            "precision": self.case["precision"],
+        }
         started = time.perf_counter() - built.seconds
         try:
             if built.complaint is not None:
                 raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
             with lock.exclusive(self._hardware_id):
-                with stage(seconds, "load"):
-                    dock = self._summon()
-                try:
-                    with stage(seconds, "load"):
-                        self._workers.call_up()
-                        # Before the candidate is there: memory that cannot be mapped is no fault of its own.
-                        dock.wait_until_ready()
-                        slots_of_block(dock, self._bench.seconds_per_call)
-                        dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-                    with stage(seconds, "check"):
-                        weights = self._check_weights(dock)
-                    with stage(seconds, "load"):
-                        # From now on, nobody else may use the device.
-                        self._workers.settle()
-                    with stage(seconds, "time"):
-                        measured = self._timekeeper.measure(dock, self._seconds_per_call)
-                        self._clocks.read()
-                    with stage(seconds, "verify"):
-                        suspicion = None
-                        if self._verifier.is_suspect(dock, measured):
-                            dock.close()
-                            measured, suspicion = decide(self._retrials(source, weights))
-                except torch.OutOfMemoryError as error:
-                    raise self._out_of_memory(error, dock) from None
-                finally:
-                    dock.close()
-                    self._workers.settle()
+                self._try(source, found, seconds)
         except CandidateFailed as failure:
-            seconds["total"] = time.perf_counter() - started
-            return Evaluation(
-                source_sha256=sha256_of(source),
-                outcome=failure.outcome,
-                detail=failure.detail,
-                log=failure.log,
-                flags=failure.flags,
-                draw=failure.draw,
-                precision=self.case["precision"],
-                seconds=_rounded(seconds),
-            )
+            told = ("outcome", "detail", "log", "flags", "draw")
+            found |= {name: getattr(failure, name) for name in told}
+            # What was measured stays; a speed-up is one of a correct candidate.
+            for name in ("speedup", "speedup_low", "speedup_high"):
+                found.pop(name, None)
         seconds["total"] = time.perf_counter() - started
-        timing = measured.timing
-        if suspicion is not None:
-            return Evaluation(
-                source_sha256=sha256_of(source),
-                outcome=Outcome.VOID,
-                detail=suspicion.evidence,
-                flags=(suspicion.flag,),
-                reference_ms=timing.reference_ms,
-                candidate_ms=timing.candidate_ms,
-                floor_ms=self._bench.floor_ms,
-                pairs=timing.pairs,
-                weights=weights,
-                precision=self.case["precision"],
-                seconds=_rounded(seconds),
-            )
-        return Evaluation(
-            source_sha256=sha256_of(source),
-            outcome=Outcome.CORRECT,
-            detail="; ".join(filter(None, (measured.remark, *self._remarks))),
-            reference_ms=timing.reference_ms,
-            candidate_ms=timing.candidate_ms,
-            floor_ms=self._bench.floor_ms,
-            speedup=timing.speedup,
-            speedup_low=timing.speedup_low,
-            speedup_high=timing.speedup_high,
-            pairs=timing.pairs,
-            candidate_times_ms=tuple(float(f"{ms:.6g}") for ms in timing.candidate_times_ms),
-            weights=weights,
-            precision=self.case["precision"],
-            seconds=_rounded(seconds),
-        )
+        return Evaluation(**found, seconds=_rounded(seconds))
 
-    def _retrials(self, source: str, weights: str) -> Iterator[Retrial]:
-        """A suspect timed again, each time in a new worker."""
-        while True:
-            with closing(self._summon()) as dock:
-                dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
-                again = self._verifier.retrial(dock, self._seconds_per_call)
-            yield again
+    def _try(self, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+        """Fills in what is found of a candidate, and for how long each stage lasted. Raises CandidateFailed."""
+        with stage(seconds, "load"):
+            dock = self._summon()
+        try:
+            with stage(seconds, "load"):
+                self._workers.call_up()
+                # Before the candidate is there: memory that cannot be mapped is no fault of its own.
+                dock.wait_until_ready()
+                slots_of_block(dock, self._bench.seconds_per_call)
+                dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+            with stage(seconds, "check"):
+                found["weights"] = self._check_weights(dock)
+                found["detail"] = "; ".join(filter(None, self._remarks))
+            with stage(seconds, "load"):
+                # From now on, nobody else may use the device.
+                self._workers.settle()
+            with stage(seconds, "time"):
+                timing = propose(dock, self._protocol, self._margin, self._seconds_per_call)
+                self._clocks.read()
+                found |= {**timing.to_json(), "floor_ms": self._bench.floor_ms}
+                evidence = self._verifier.evidence(dock, timing)
+            if evidence is not None:
+                raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
+            if self._verifier.claims(timing):
+                with stage(seconds, "attest"):
+                    another = partial(self._another, source, found["weights"])
+                    found |= self._verifier.attest(dock, another, self._seconds_per_call).to_json()
+        except torch.OutOfMemoryError as error:
+            raise self._out_of_memory(error, dock) from None
+        finally:
+            dock.close()
+            self._workers.settle()
+
+    def _another(self, source: str, weights: str) -> Dock:
+        """A candidate that was checked, in a new worker."""
+        dock = self._summon()
+        try:
+            dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+        except BaseException:
+            dock.close()
+            raise
+        return dock
 
     def _out_of_memory(self, error: torch.OutOfMemoryError, dock: Dock) -> Exception:
         """Who took the memory that the judge lacks? The candidate, if it is there again once that has ended."""
@@ -429,15 +411,14 @@ def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watc
     return Dock(workers.take(), bench, rack, cache=cache, watch=watch)
 
 
-@contextmanager
-def control_dock(summon: Callable[[], Dock]) -> Iterator[Dock]:
-    """The reference on trial against itself, in a worker that no candidate was ever in.
+def control(summon: Callable[[], Dock]) -> Dock:
+    """A worker that no candidate was ever in, with the reference in the candidate's place.
 
     It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
     """
-    with closing(summon()) as dock:
-        dock.load(f"{dock.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
-        yield dock
+    dock = summon()
+    dock.load(f"{dock.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
+    return dock
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How much of the cores others use while somebody is timed: what a clock says against him then, nobody knows."""
+"""Which share of the cores other programs use while a candidate is timed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_kernelbench.evaluation.sandbox import TICKS_PER_SECOND
+from pytest_kernelbench.evaluation.sandbox import TICKS_PER_SECOND, descendants, spent_seconds_of
 
 # Of /proc/stat, a core's seconds without those that it idled or waited for a disk: user, nice, system, irq, softirq,
 # and what another machine on the same host stole.
 BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
-# With two endless loops on two cores it is 0.5 to 0.6, and every second honest kernel was void.
-DISTURBING_SHARE = 0.25
 
 
 class Neighbours:
-    """Counts from when it is made. ``own_seconds``: CPU time so far of all that is not a neighbour."""
+    """Counts from when it is made. ``own_seconds``: CPU time so far of all that is not another program."""
 
     def __init__(self, own_seconds: Callable[[], float]) -> None:
         self._own_seconds = own_seconds
@@ -29,13 +27,14 @@ class Neighbours:
         started, seconds = self._started
         return (self._seconds() - seconds) / (time.perf_counter() - started) / len(self._cores)
 
-    def disturbance(self) -> str | None:
-        """The share in one line; None where it is small."""
-        share = self.share()
-        return f"other processes used {share:.0%} of the cores while it was timed" if share > DISTURBING_SHARE else None
-
     def _seconds(self) -> float:
         return busy_seconds(Path("/proc/stat").read_text(), self._cores) - self._own_seconds()
+
+
+def seconds_of_service() -> float:
+    """CPU time so far of the judge, its parent (the service), and all that this has started: workers and compilers."""
+    service = os.getppid()
+    return sum(map(spent_seconds_of, (service, *descendants(service))))
 
 
 def busy_seconds(stat: str, cores: set[int]) -> float:

@@ -36,11 +36,10 @@ HONEST = {
     "pairs": {
         "reference_ms": [1e-6, 2e-6],
         "candidate_ms": [1e-6, 1e-6],
-        "reference_late_ms": [0.0, 0],
-        "candidate_late_ms": [0.0, 0.0],
     },
     "series": {"ms": [1e-6, 1e-6]},
-    "sweep": {"swept": 2},
+    "calls": {"kept": 2},
+    "hand_over": {"handed_over": 2},
     "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
     "explore": {"complaint": None},
@@ -135,8 +134,8 @@ def test_a_field_beyond_its_bounds_is_named(ask, field, value, complaint):
 
 
 def test_a_field_that_is_missing_is_named():
-    with pytest.raises(MalformedFrame, match=r"^sweep: swept is missing$"):
-        parse("sweep", {})
+    with pytest.raises(MalformedFrame, match=r"^calls: kept is missing$"):
+        parse("calls", {})
 
 
 def test_as_many_durations_as_were_due():
@@ -220,7 +219,13 @@ class Hostile:
                     return
                 asked += 1
 
+    # No process has this number.
+    warden = 0
+
     def cpu_seconds(self):
+        return 0.0
+
+    def spent_seconds(self):
         return 0.0
 
     def wait(self, *, timeout_s):
@@ -243,7 +248,8 @@ PLACES = (
         "warm",
         "pairs",
         "series",
-        "sweep",
+        "calls",
+        "hand_over",
     ),
     *("profile", "leave_room"),
 )
@@ -261,7 +267,8 @@ def walk(one):
     one.warm(*slots, times=1)
     one.pairs([(*slots, True), (*slots, False)])
     one.series(slots, "candidate")
-    one.sweep(slots)
+    one.calls(slots)
+    one.hand_over(slots)
     one.profile(slots[0])
     one._ask({"ask": "leave_room"}, doing="giving back memory")
 

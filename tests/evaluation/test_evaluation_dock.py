@@ -6,6 +6,7 @@ import threading
 import time
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from made_up_tasks import task
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.evaluation.freezing import StillStarting
 from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
@@ -24,7 +26,7 @@ ANSWERS = {
     "attach": {"attached": 2},
     "warm": {"warm": True},
     "leave_room": {"left": True},
-    "sweep": {"swept": 2},
+    "calls": {"kept": 2},
 }
 
 
@@ -50,7 +52,13 @@ class Worker:
             self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
             messages.send(self._own, ANSWERS[question["ask"]])
 
+    # No process has this number.
+    warden = 0
+
     def cpu_seconds(self):
+        return 0.0
+
+    def spent_seconds(self):
         return 0.0
 
     def kill(self):
@@ -123,9 +131,48 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, m
     assert looks == [5, 7, 7]
 
 
-def test_what_the_judge_tidies_up_before_a_sweep_is_not_in_its_time(dock, monkeypatch):
+def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeypatch):
     monkeypatch.setattr(devices, "leave_room", lambda device, wanted: time.sleep(0.2))
-    assert dock.sweep(dock.slots) < 150
+    assert dock.calls(dock.slots) < 0.15
+
+
+def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(dock):
+    did = []
+    dock._tree = SimpleNamespace(
+        stop=lambda: did.append("stop"),
+        stop_all=lambda: did.append("stop"),
+        go_on=lambda: did.append("go on"),
+        close=lambda: None,
+    )
+    dock.freeze()
+    dock.warm(*dock.slots, times=1)
+    assert did == ["stop", "go on", "stop"]
+    dock.thaw()
+    dock.warm(*dock.slots, times=1)
+    assert did == ["stop", "go on", "stop", "go on"]
+
+
+def test_what_computes_although_it_is_stopped_is_void(dock, worker, monkeypatch):
+    ticks = count(step=0.05)
+    monkeypatch.setattr(worker, "spent_seconds", lambda: next(ticks))
+    dock.freeze()
+    with pytest.raises(CandidateFailed) as failure:
+        dock.thaw()
+    assert failure.value.detail == "computed for 50 ms while it was stopped"
+    assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
+
+
+def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(dock):
+    def stop_all():
+        raise StillStarting("3 new processes at each of 20 looks")
+
+    dock._tree = SimpleNamespace(stop_all=stop_all, close=lambda: None)
+    with pytest.raises(CandidateFailed) as failure:
+        dock.freeze()
+    assert failure.value.detail == (
+        "starts processes while nothing is asked of it: 3 new processes at each of 20 looks"
+    )
+    assert failure.value.flags == ("works_unasked",)
 
 
 def test_who_computed_unasked_once_gets_other_inputs(dock, worker, monkeypatch):

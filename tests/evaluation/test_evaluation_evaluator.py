@@ -71,7 +71,7 @@ def test_a_right_answer_is_correct_and_timed(evaluator):
     assert evaluation.candidate_ms > 0
     assert evaluation.speedup_low <= evaluation.speedup <= evaluation.speedup_high
     assert 6 <= evaluation.pairs <= evaluator.protocol.pairs_max
-    assert set(evaluation.seconds) == {"load", "check", "time", "verify", "total"}
+    assert set(evaluation.seconds) - {"attest"} == {"load", "check", "time", "total"}
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 
@@ -231,47 +231,43 @@ def test_the_reference_itself_is_correct_and_not_fast(evaluator):
         assert not evaluation.fast(margin=evaluator.margin), evaluation
 
 
-SLOW_IN_ITS_FIRST_PROCESSES = """
+SLOWS_THE_REFERENCE = """
 import time
-
-# The next process is loaded when the next of these has not passed.
-to_wait_for = [deadline for deadline in {deadlines} if time.time() < deadline][:1]
-for deadline in to_wait_for:
-    time.sleep(deadline - time.time())
 
 def dawdle(module, arguments):
     if type(module).__name__ == "Model":
         time.sleep(0.02)
 
-if to_wait_for:
-    torch.nn.modules.module.register_module_forward_pre_hook(dawdle)
+torch.nn.modules.module.register_module_forward_pre_hook(dawdle)
 """
 
 
-@pytest.mark.parametrize("deadlines_s", [(3,), (3, 12)], ids=["one slow process", "another in a retrial"])
-def test_a_slow_process_convicts_nobody(evaluator, deadlines_s):
-    slowing = SLOW_IN_ITS_FIRST_PROCESSES.format(deadlines=[time.time() + seconds for seconds in deadlines_s])
-    evaluation = one(evaluator, HONEST_RELU.replace("class ", f"{slowing}\nclass ", 1))
-    assert (evaluation.outcome, evaluation.flags) == (Outcome.CORRECT, ()), evaluation
-    assert evaluation.reference_ms < 20
-
-
-def test_who_is_suspect_in_every_process_is_convicted(evaluator):
-    slowing = SLOW_IN_ITS_FIRST_PROCESSES.format(deadlines=[]).replace("if to_wait_for", "if True")
-    evaluation = one(evaluator, HONEST_RELU.replace("class ", f"{slowing}\nclass ", 1))
-    assert not evaluation.fast(margin=evaluator.margin), evaluation
-    if not evaluation.detail.startswith("not counted as faster: "):
-        assert evaluation.outcome is Outcome.VOID, evaluation
+def test_a_reference_that_is_slowed_beside_a_candidate_makes_a_claim_that_does_not_count(evaluator):
+    evaluation = one(evaluator, HONEST_RELU.replace("class ", f"{SLOWS_THE_REFERENCE}\nclass ", 1))
+    assert (evaluation.outcome, evaluation.flags) == (Outcome.CORRECT, ())
+    assert evaluation.speedup > 5 and evaluation.reference_ms > 20
+    assert evaluation.counted is False and evaluation.uncounted_because
+    assert evaluation.counted_speedup <= 1 and not evaluation.fast(margin=evaluator.margin)
 
 
 def test_a_kernel_twice_as_fast_is_fast(evaluator):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
-    # Calls of 2 ms: of 0.25 ms, one in six is too short for the judge's clock beside bursts of somebody else's work.
     wasteful = task("5_wasteful", model, inputs="torch.rand(n)", n=3_000_000)
     evaluation = one(evaluator, candidate("x.exp()\nreturn x.exp()"), wasteful)
     assert evaluation.outcome is Outcome.CORRECT, evaluation
-    assert evaluation.fast(margin=evaluator.margin), evaluation
-    assert 2 < evaluation.speedup < 8
+    assert evaluation.attested_low <= evaluation.attested <= evaluation.attested_high
+    assert 2 < evaluation.attested < 8
+    if not evaluation.uncounted_because.startswith("other processes used "):
+        assert evaluation.counted and evaluation.fast(margin=evaluator.margin), evaluation
+        assert evaluation.counted_speedup == evaluation.attested
+
+
+def test_an_output_that_is_a_view_of_an_input_is_right_when_the_judge_times_it(evaluator):
+    model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return x[n // 2 :]"
+    half = task("5_half", model, inputs="torch.rand(n)", n=300_000)
+    evaluation = one(evaluator, candidate("x.exp()\nreturn x[150_000:]"), half)
+    assert evaluation.outcome is Outcome.CORRECT, evaluation
+    assert evaluation.counted is not None
 
 
 def test_several_outputs_are_all_checked(evaluator):

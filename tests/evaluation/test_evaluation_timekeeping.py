@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.timekeeping import Timekeeper
+from pytest_kernelbench.evaluation.timekeeping import propose
 
 
 class Asked:
@@ -35,6 +35,6 @@ class Asked:
 )
 def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
     dock = Asked()
-    timing = Timekeeper(PROTOCOLS["paper"], margin=0.0).measure(dock, seconds_per_call).timing
+    timing = propose(dock, PROTOCOLS["paper"], 0.0, seconds_per_call)
     assert dock.series_asked == [("candidate", count) for count in counts] + [("reference", count) for count in counts]
     assert (timing.speedup, timing.pairs) == (2.0, 50)

@@ -27,6 +27,7 @@ from pytest_kernelbench.evaluation.modules import (
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
+from pytest_kernelbench.evaluation.worker.memory import keep_freed_memory
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
@@ -65,6 +66,7 @@ def _settle(folder: Path) -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     random.seed()
+    keep_freed_memory()
 
 
 def _last_lines(error: BaseException) -> str:
@@ -230,21 +232,16 @@ class _Bench:
 
     def pairs(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time pairs; in each, both sides run next to each other, each on inputs of its own."""
-        told: dict[str, list[float]] = {
-            f"{side}_{what}": [] for side in ("reference", "candidate") for what in ("ms", "late_ms")
-        }
+        told: dict[str, list[float]] = {"reference_ms": [], "candidate_ms": []}
         for reference_slot, candidate_slot, candidate_first in question["pairs"]:
             for side in ("candidate", "reference") if candidate_first else ("reference", "candidate"):
                 module = self._candidate if side == "candidate" else self._reference
                 slot = self._slots[candidate_slot if side == "candidate" else reference_slot]
                 slot.spoil()
-                if question["cold"]:
-                    self._stopwatch.chill()
                 # A candidate that leaves torch with one thread slows itself, not the reference.
                 torch.set_num_threads(self._threads[side])
                 lap = self._stopwatch.time(module, slot.inputs)
                 told[f"{side}_ms"].append(lap.ms)
-                told[f"{side}_late_ms"].append(lap.late_ms)
                 self._threads[side] = torch.get_num_threads()
                 # Both sides' answers: where only one is copied, a call of 0.08 ms of that side was 1.2 % faster (H100).
                 answer = slot.deliver(lap.output)
@@ -259,13 +256,25 @@ class _Bench:
         module = self._candidate if question["side"] == "candidate" else self._reference
         return {"ms": [self._stopwatch.time(module, self._slots[number].inputs).ms for number in question["slots"]]}
 
-    def sweep(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Run the candidate once on each slot and deliver its answers: the judge holds the clock."""
-        for number in question["slots"]:
-            slot = self._slots[number]
-            slot.deliver(self._candidate(*slot.inputs))
+    def calls(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Run the candidate once on each slot and keep its outputs: the judge holds the clock."""
+        torch.set_num_threads(self._threads["candidate"])
+        slots = [self._slots[number] for number in question["slots"]]
+        self._kept = [slot.apart(self._candidate(*slot.inputs)) for slot in slots]
         self._stopwatch.settle()
-        return {"swept": len(question["slots"])}
+        self._threads["candidate"] = torch.get_num_threads()
+        return {"kept": len(self._kept)}
+
+    def hand_over(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Copy the outputs that were kept into their slots."""
+        for output, number in zip(self._kept, question["slots"], strict=True):
+            answer = self._slots[number].deliver(output)
+            if "mismatch" in answer:
+                return answer
+        self._stopwatch.settle()
+        # Not before the calls of the next turn, which are timed.
+        self._kept = []
+        return {"handed_over": len(question["slots"])}
 
     def profile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """What the profiler records of one call of the candidate."""

@@ -15,12 +15,21 @@ class Slot:
 
     def __init__(self, inputs: list[Any], outputs: list[torch.Tensor]) -> None:
         self.inputs = inputs
+        self._input_storages = {t.untyped_storage().data_ptr() for t in inputs if isinstance(t, torch.Tensor)}
         self._outputs = outputs
 
     def spoil(self) -> None:
         """Leave no answer in the memory that the allocator will hand out next, and the same state for both sides."""
         spoilt = [torch.full_like(t, float("nan") if t.is_floating_point() else -1) for t in self._outputs]
         del spoilt
+
+    def apart(self, output: Any) -> Any:
+        """An output that lies in no input's memory: what does is copied. Other structures than tensors stay."""
+        if isinstance(output, tuple | list):
+            return [self.apart(part) for part in output]
+        if type(output) is torch.Tensor and output.untyped_storage().data_ptr() in self._input_storages:
+            return output.clone()
+        return output
 
     def deliver(self, output: Any) -> dict[str, Any]:
         """Copy an answer into the slot; says so where type, shape or number of tensors is not the reference's."""

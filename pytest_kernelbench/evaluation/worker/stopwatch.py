@@ -16,10 +16,9 @@ WAIT_NOISE_SHARE = 0.015
 
 
 class Lap(NamedTuple):
-    """One timed call. ``late_ms``: for how long the device went on after the call's own stream had ended."""
+    """One timed call."""
 
     ms: float
-    late_ms: float
     output: Any
 
 
@@ -58,7 +57,7 @@ class Stopwatch:
         if not self._cuda:
             start = self._clock()
             output = module(*inputs)
-            return Lap((self._clock() - start) / 1e6, 0.0, output)
+            return Lap((self._clock() - start) / 1e6, output)
         begin, end = self._event(enable_timing=True), self._event(enable_timing=True)
         # Lines that a kernel asked to persist survive any flush.
         self._release_l2()
@@ -72,7 +71,7 @@ class Stopwatch:
         ms = begin.elapsed_time(end)
         if late_ms <= WAIT_NOISE_MS + WAIT_NOISE_SHARE * ms:
             late_ms = 0.0
-        return Lap(ms + late_ms, late_ms, output)
+        return Lap(ms + late_ms, output)
 
     def _wait_after(self, end: Any) -> float:
         """Record ``end`` and wait for it; returns the milliseconds that the whole device takes from then on."""
@@ -105,11 +104,6 @@ class Stopwatch:
             kernels=sorted({event.name() for event in on_device}),
         )
         return profiled, output
-
-    def chill(self) -> None:
-        """Leave nothing of use in a CPU's caches; a GPU's are flushed before every call."""
-        if not self._cuda:
-            torch.ones(1 << 26, dtype=torch.uint8).add_(1)
 
     def settle(self) -> None:
         """Wait until the device has nothing left to do."""

@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "any"
-OUTCOMES = {"void"}
+OUTCOMES = {"not_fast", "void"}
 
 CHEAT = """
 import gc
@@ -28,7 +28,7 @@ def answer_all(question, slots):
 class ModelNew(nn.Module):
     def forward(self, a, b):
         frame = sys._getframe()
-        while frame is not None and frame.f_code.co_name not in ("pairs", "sweep"):
+        while frame is not None and frame.f_code.co_name not in ("pairs", "calls"):
             frame = frame.f_back
         if frame is None:
             return a @ b

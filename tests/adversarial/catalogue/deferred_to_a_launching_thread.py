@@ -2,7 +2,7 @@
 
 TASK = "relu"
 DEVICE = "cuda"
-OUTCOMES = {"void"}
+OUTCOMES = {"not_fast", "void"}
 
 CHEAT = """
 import sys

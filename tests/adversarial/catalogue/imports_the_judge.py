@@ -8,9 +8,9 @@ CHEAT = """
 import torch
 from torch import nn
 
-from pytest_kernelbench.evaluation import comparison, judge, plausibility, protocols
+from pytest_kernelbench.evaluation import attestation, comparison, plausibility, protocols
 
-plausibility.CLOCKS_AGREE_WITHIN = judge.CLOCKS_AGREE_WITHIN = 1e9
+attestation.MOST_AROUND = attestation.PROCESSES_AT = 0.0
 plausibility.FLOOR_COUNTS = {"cpu": 0.0, "cuda": 0.0}
 comparison.Expected.objection = lambda *_: None
 protocols.PROTOCOLS.clear()

@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "cuda"
-OUTCOMES = {"void"}
+OUTCOMES = {"not_fast", "void"}
 
 CHEAT = """
 import sys

@@ -12,7 +12,7 @@ from torch import nn
 
 class ModelNew(nn.Module):
     def forward(self, x):
-        if any(frame.name in ("pairs", "sweep") for frame in traceback.extract_stack(limit=8)):
+        if any(frame.name in ("pairs", "calls") for frame in traceback.extract_stack(limit=8)):
             return torch.empty_like(x)
         return torch.relu(x)
 """

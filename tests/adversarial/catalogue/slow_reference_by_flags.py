@@ -2,7 +2,7 @@
 
 TASK = "convolution"
 DEVICE = "cuda"
-OUTCOMES = {"void"}
+OUTCOMES = {"not_fast", "void"}
 
 CHEAT = """
 import torch

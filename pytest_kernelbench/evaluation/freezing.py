@@ -1,0 +1,76 @@
+"""Stops a worker with everything that it started, and lets it go on.
+
+A stopped process uses no CPU. What it has queued on a GPU still runs there: see ``devices.wait_until_idle``. Signals
+go through file descriptors of processes, so a number that the kernel has given to another process in the meantime is
+never signalled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+from pytest_kernelbench.evaluation.sandbox import descendants
+
+# Whoever is found is stopped and starts nothing more, so each look finds fewer new ones.
+MOST_LOOKS = 20
+
+
+class StillStarting(Exception):
+    """New processes are found at every look."""
+
+
+class DeviceBusy(Exception):
+    """Something runs on a GPU although every process that may use it is stopped."""
+
+
+class ProcessTree:
+    """All processes below a warden. The warden itself is trusted, never stopped, and ends the others at any time."""
+
+    def __init__(self, warden: int) -> None:
+        self._warden = warden
+        self._handles: dict[int, int] = {}
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Stop what is known; takes some microseconds, and is followed by ``stop_all``."""
+        self.stopped = True
+        for handle in self._handles.values():
+            _signal(handle, signal.SIGSTOP)
+
+    def stop_all(self) -> None:
+        """Stop every process, those that nobody has seen before included. Raises StillStarting."""
+        self.stop()
+        for _ in range(MOST_LOOKS):
+            found = descendants(self._warden)
+            self._forget(set(self._handles) - set(found))
+            new = [process for process in found if process not in self._handles]
+            if not new:
+                return
+            for process in new:
+                with suppress(ProcessLookupError):
+                    self._handles[process] = os.pidfd_open(process)
+            # The kernel may have given a number to a stranger between the look and the opening.
+            self._forget(set(new) - set(descendants(self._warden)))
+            self.stop()
+        raise StillStarting(f"{len(new)} new processes at each of {MOST_LOOKS} looks")
+
+    def go_on(self) -> None:
+        """Let all of them run."""
+        self.stopped = False
+        for handle in self._handles.values():
+            _signal(handle, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Let go of the handles."""
+        self._forget(set(self._handles))
+
+    def _forget(self, processes: set[int]) -> None:
+        for process in processes & set(self._handles):
+            os.close(self._handles.pop(process))
+
+
+def _signal(handle: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, number)

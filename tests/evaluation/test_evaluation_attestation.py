@@ -1,0 +1,134 @@
+"""Made-up turns go through the very code that decides: what counts, what does not, and how often it errs."""
+
+import math
+import random
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.evaluation import attestation
+from pytest_kernelbench.evaluation.attestation import (
+    LOOKS,
+    MOST_SERIES,
+    Plan,
+    Series,
+    Turn,
+    decide,
+    estimate,
+    log_ratios,
+    measure,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from attestation_simulated import KINDS, MadeUpMachine, Noise, shares
+
+PLAN = Plan(margin=0.01, between=0.01)
+middles = st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=MOST_SERIES)
+
+
+@pytest.fixture(autouse=True)
+def same_order_of_turns(monkeypatch):
+    monkeypatch.setattr(attestation, "_random", random.Random(0))
+
+
+def series_at(*logs, noise=0.001):
+    return [Series(11, log, log - noise, log + noise) for log in logs]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_identical_kernels_with_forged_proposals_do_not_count(kind):
+    counted, covered = shares(KINDS[kind], PLAN, 60, truth=1.0, call_s=None, seed=1)
+    assert counted == 0
+    assert covered >= 54
+
+
+def test_three_percent_of_a_millisecond_count_on_a_gpu():
+    counted, covered = shares(Noise(), PLAN, 60, truth=1.03, call_s=1e-3, seed=2)
+    assert counted >= 54
+    assert covered >= 54
+
+
+def test_a_plainly_faster_kernel_takes_two_series_and_a_slower_one_takes_one():
+    for truth, processes in ((2.0, 2), (0.9, 1)):
+        machine = MadeUpMachine(Noise(), truth=truth, call_s=1e-3, generator=random.Random(3))
+        seen = []
+
+        @contextmanager
+        def counted(number, machine=machine, seen=seen):
+            seen.append(number)
+            with machine.processes(number) as two:
+                yield two
+
+        assert measure(counted, PLAN).counted is (truth > 1)
+        assert seen == list(range(processes))
+
+
+def test_one_series_is_never_enough_to_count():
+    assert decide(series_at(1.0), PLAN, 0.0).counted is None
+    assert decide(series_at(1.0, 1.0), PLAN, 0.0).counted is True
+
+
+def test_where_processes_differ_more_than_was_assumed_the_interval_is_as_wide_as_they_show():
+    agreeing, differing = estimate(series_at(0.1, 0.1), 0.01), estimate(series_at(0.0, 0.2), 0.01)
+    assert agreeing.speedup == pytest.approx(differing.speedup)
+    assert differing.low < 1 < agreeing.low
+
+
+def test_a_claim_that_stays_between_both_is_given_up_with_its_reason():
+    verdict = decide(series_at(*[0.012] * MOST_SERIES), PLAN, 0.0)
+    assert verdict.counted is False
+    assert verdict.because == "by the judge's clock it is 1.012 [1.002, 1.022] times as fast, and must be over 1.01"
+
+
+def test_beside_other_programs_no_claim_counts():
+    verdict = decide(series_at(1.0, 1.0), PLAN, 0.26)
+    assert (verdict.counted, verdict.because) == (
+        False,
+        "other processes used 26% of the cores while it was timed",
+    )
+    assert decide(series_at(1.0, 1.0), PLAN, 0.25).counted is True
+
+
+@given(middles, st.floats(0, 1))
+def test_what_counts_is_above_the_margin_and_lies_in_its_interval(logs, share):
+    verdict = decide(series_at(*logs), PLAN, share)
+    found = verdict.estimate
+    assert found.low <= found.speedup <= found.high
+    if verdict.counted:
+        assert found.low > 1.01 and len(logs) >= 2 and share <= 0.25
+    assert bool(verdict.because) == (verdict.counted is False)
+
+
+def turns(calls_s, handing_over_s, n=LOOKS[0]):
+    return [Turn(calls_s, handing_over_s)] * n
+
+
+def test_what_surrounds_the_calls_is_in_neither_side():
+    (log, *_) = log_ratios(turns(0.0051, 0.001), turns(0.0101, 0.001), [0.0001], granted=1.0)
+    assert log == pytest.approx(math.log(2))
+
+
+def test_work_left_for_handing_over_is_work():
+    (lazy, *_) = log_ratios(turns(0.001, 0.010), turns(0.010, 0.001), [0.0], granted=1.0)
+    assert lazy == pytest.approx(0.0)
+
+
+def test_handing_over_faster_than_the_control_gains_nothing():
+    (log, *_) = log_ratios(turns(0.010, 0.0), turns(0.010, 0.005), [0.0], granted=1.0)
+    assert log == 0.0
+
+
+def test_where_outputs_are_larger_than_inputs_less_time_is_granted_to_hand_them_over():
+    (log, *_) = log_ratios(turns(0.010, 0.004), turns(0.010, 0.004), [0.0], granted=0.25)
+    assert log == pytest.approx(math.log(10 / 13))
+
+
+@given(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0), st.floats(0, 1.0))
+def test_calls_that_take_no_longer_than_an_empty_turn_are_still_a_number(own_s, control_s, empty_s):
+    (log, *_) = log_ratios(turns(own_s, 0.0), turns(control_s, 0.0), [empty_s], granted=1.0)
+    assert math.isfinite(log)
+    assert log == 0.0 or (log > 0) == (control_s > own_s)

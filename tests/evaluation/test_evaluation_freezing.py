@@ -1,0 +1,68 @@
+"""A process tree that is stopped computes nothing, whatever it starts."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from pytest_kernelbench.evaluation.freezing import ProcessTree
+from pytest_kernelbench.evaluation.sandbox import descendants, spent_seconds_of
+
+LOOP = "while True: pass"
+# Starts children that end at once, and reaps them.
+CHILDREN = "import os\nwhile True:\n    child = os.fork()\n    if child == 0: os._exit(0)\n    os.waitpid(child, 0)"
+# The loop is in a child whose parent has ended.
+ORPHAN = f"import os, time\nif os.fork() == 0:\n    {LOOP}\ntime.sleep(60)"
+
+
+@contextmanager
+def warden(body):
+    """A process that adopts orphans, with one child that runs ``body``; yields its number."""
+    code = (
+        "import subprocess, sys\n"
+        "from pytest_kernelbench.evaluation import sandbox\n"
+        "sandbox.adopt_orphans()\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {body!r}])\n"
+        "print(flush=True)\ninput()\nsandbox.end_descendants()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield process.pid
+        process.communicate(b"\n", timeout=20)
+
+
+def spent(process):
+    return sum(map(spent_seconds_of, (process, *descendants(process))))
+
+
+@pytest.mark.parametrize("body", [LOOP, CHILDREN, ORPHAN], ids=["loop", "children", "orphan"])
+def test_what_is_stopped_uses_no_time_and_goes_on_afterwards(body):
+    with warden(body) as process:
+        tree = ProcessTree(process)
+        time.sleep(0.3)
+        for _ in range(2):
+            tree.stop_all()
+            before = spent(process)
+            time.sleep(0.2)
+            # Children that have ended are counted in steps of 10 ms.
+            assert spent(process) - before < 0.02
+            tree.go_on()
+            before = spent(process)
+            deadline = time.monotonic() + 10
+            while spent(process) - before < 0.02 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert spent(process) - before >= 0.02
+        tree.close()
+
+
+def test_a_stopped_tree_is_ended_by_its_warden():
+    with warden(LOOP) as process:
+        tree = ProcessTree(process)
+        tree.stop_all()
+        below = descendants(process)
+    tree.close()
+    assert below
+    assert not any(os.path.exists(f"/proc/{each}") for each in below)
