@@ -97,6 +97,9 @@ OPTIONS = (
     Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
     Option(name="--kernelbench-seed", help="seed of everything that draws", default=0, kind=int, metavar="N"),
     Option(name="--kernelbench-device", help="default: auto", default="auto", choices=("auto", "cpu", "cuda")),
+    Option(
+        name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
+    ),
     Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
     Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
     Option(

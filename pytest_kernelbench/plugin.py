@@ -23,6 +23,7 @@ from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.kept import KeptKernels
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.policies.pinned import version_of
+from pytest_kernelbench.policy_gpus import divided
 from pytest_kernelbench.progress import Progress
 from pytest_kernelbench.records import Judged, Selection, Task
 from pytest_kernelbench.regressions import ItemResult, result_of
@@ -69,7 +70,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     options.fill_in(config)
     if not config.option.strategy or config.option.kernelbench_device == "cpu":
         return None
-    return len(visible_gpus(os.environ)) or None
+    gpus, named = visible_gpus(os.environ), config.option.kernelbench_policy_gpus
+    try:
+        return len(divided(gpus, named)[0] if named else gpus) or None
+    except UsageError:
+        return None  # said in one line when the session begins
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,6 +122,7 @@ class KernelBench:
             beside_tests=self.beside_tests,
             belongs=self.kept.belongs,
         )
+        self.policy_device: str | None = None
         self.ordered = False
         self.left_out: str | None = None
         self.bench: Workbench | None = None
@@ -139,6 +145,7 @@ class KernelBench:
     def pytest_sessionstart(self) -> None:
         with options.one_line_errors():
             self.bridge = benchmarking.bridge_for(self.config)
+            self.policy_device = self._set_gpus_apart()
         if self.config.pluginmanager.has_plugin("dsession"):
             from pytest_kernelbench.sharding import Sharding
 
@@ -146,6 +153,24 @@ class KernelBench:
         if not self.worker and self.resumed is None:
             # Of a resumed run, most is read and not computed.
             self.config.pluginmanager.register(Durations(self.config))
+
+    def _set_gpus_apart(self) -> str | None:
+        """Where policies' weights go, None: to the judge's device. Raises UsageError.
+
+        The GPUs are put into an order, judges first, before torch looks for them. Workers of xdist find theirs so.
+        """
+        named = self.config.option.kernelbench_policy_gpus
+        if not named or self.config.option.kernelbench_device == "cpu":
+            return None
+        if self.worker:
+            n, gpus = len(named.split(",")), visible_gpus(os.environ)
+        else:
+            judges, policy = divided(visible_gpus(os.environ), named)
+            if self.config.pluginmanager.has_plugin("dsession"):
+                return None  # it runs no item, and its workers' GPUs are counted as it sees them
+            n, gpus = len(policy), [*judges, *policy]
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        return "cuda:" + ",".join(str(len(gpus) - n + place) for place in range(n))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -198,6 +223,7 @@ class KernelBench:
             judges=self.options.judges,
             say=self.progress,
             tell=self.progress.tell,
+            policy_device=self.policy_device if device == "cuda" else None,
         )
 
     # Running

@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScheduling
 
 from pytest_kernelbench.durations import seconds_by_task, task_part
 from pytest_kernelbench.gpus import visible_gpus
+from pytest_kernelbench.policy_gpus import divided
 
 
 class Sharding:
@@ -29,10 +30,12 @@ class Sharding:
         if config.option.kernelbench_device == "cpu":
             return
         # In the specification, so that it is set before a worker imports anything and its replacement has it too.
-        gpus = visible_gpus(os.environ)
+        gpus, named = visible_gpus(os.environ), config.option.kernelbench_policy_gpus
+        judges, policy = divided(gpus, named) if named else (gpus, [])
         for number, spec in enumerate(spec for spec in specs if spec.popen):
-            if gpus:
-                spec.env.setdefault("CUDA_VISIBLE_DEVICES", gpus[number % len(gpus)])
+            if judges:
+                own = ",".join([judges[number % len(judges)], *policy])
+                spec.env.setdefault("CUDA_VISIBLE_DEVICES", own)
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         if config.option.dist != "load":

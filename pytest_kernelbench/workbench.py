@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.trainer import Trainer
     from pytest_kernelbench.evaluation import Evaluator
     from pytest_kernelbench.ledger import Ledger
+    from pytest_kernelbench.policies.device_memory import SharedDevice
     from pytest_kernelbench.serving.client import RemoteEvaluator
 
 # Of the tasks that a replay file has rows for and nobody collected.
@@ -29,7 +30,8 @@ class Workbench:
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
     protocol; ``judges`` is the address of a server that judges, None where this machine does; ``say`` shows one line
-    of progress, ``tell`` one that stays.
+    of progress, ``tell`` one that stays. ``policy_device`` is where weights go, None: to the
+    judge's device, which the two then share.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Workbench:
         judges: str | None = None,
         say: Callable[[str], None] = lambda line: None,
         tell: Callable[[str], None] = lambda line: None,
+        policy_device: str | None = None,
     ) -> None:
         self.ledger = ledger
         self.device = device
@@ -53,7 +56,9 @@ class Workbench:
         self.judges = judges
         self.say = say
         self.tell = tell
+        self.policy_device = policy_device
         self._policy_spec = policy
+        self._shared: SharedDevice | None = None
         self._policies: dict[str, Policy] = {}
         self._evaluators: dict[str, Evaluator | RemoteEvaluator] = {}
         self._trainer: tuple[str, Trainer] | None = None
@@ -61,6 +66,8 @@ class Workbench:
     @property
     def _policy_device(self) -> str:
         """Where a policy samples: on this machine, whatever the judges' device is."""
+        if self.policy_device is not None:
+            return self.policy_device
         if self.judges is None:
             return self.device
         from pytest_kernelbench.evaluation import resolve_device
@@ -87,6 +94,8 @@ class Workbench:
         """With the weights of the strategy's version. Raises PolicyError where it cannot give what is needed."""
         self.release()
         policy = self._policy_of(strategy)
+        if self._shared:
+            self._shared.before_sampling(policy)
         if strategy.needs_logprobs:
             require_logprobs(policy, strategy.name)
         if strategy.adaptation:
@@ -101,6 +110,9 @@ class Workbench:
         """The strategy's policy as a trainer, at the strategy's version; one lineage at a time. Raises PolicyError."""
         self.release()
         from pytest_kernelbench.adaptation.loop import checkpoint_folder
+
+        if self._shared:
+            self._shared.before_sampling(self._policy_of(strategy))
 
         version = strategy.version
         assert version is not None
@@ -149,8 +161,21 @@ class Workbench:
             spending=self.spending,
         )
 
+    def _make_room(self) -> None:
+        """Have policies leave the judge's device where they leave too little of it."""
+        if self.device != "cuda" or not self._policies or self.policy_device is not None or self.judges is not None:
+            return
+        import torch
+
+        from pytest_kernelbench.policies.device_memory import SharedDevice, memory_of
+
+        self._shared = self._shared or SharedDevice(memory=memory_of, tell=self.tell, spend=self.ledger.spend)
+        for policy in self._policies.values():
+            self._shared.before_judging(policy, torch.device("cuda", 0))
+
     def evaluator_for(self, strategy: Strategy) -> Evaluator | RemoteEvaluator:
         """The judges of a strategy: of this machine, or of a server. Raises UsageError and HarnessError."""
+        self._make_room()
         if strategy.evaluation_sha256 not in self._evaluators:
             evaluator = self._remote(strategy) if self.judges else self._local(strategy)
             self._evaluators[strategy.evaluation_sha256] = evaluator

@@ -29,7 +29,7 @@ LAYERS = (
     {"policies", "evaluation", "search", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "prompting", "stats"},
-    {"inline", "strategy_rules", "primary"},
+    {"inline", "policy_gpus", "strategy_rules", "primary"},
     {"records", "errors", "complaints", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}

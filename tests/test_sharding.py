@@ -46,8 +46,15 @@ def test_workers_take_gpus_in_turns_and_one_that_was_given_keeps_its_own(monkeyp
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     specs = [SimpleNamespace(popen=True, env={}) for _ in range(4)]
     specs[1].env["CUDA_VISIBLE_DEVICES"] = "9"
-    Sharding().pytest_xdist_setupnodes(config_with(kernelbench_device="auto"), specs)
+    Sharding().pytest_xdist_setupnodes(config_with(kernelbench_device="auto", kernelbench_policy_gpus=None), specs)
     assert [spec.env["CUDA_VISIBLE_DEVICES"] for spec in specs] == ["4", "9", "4", "6"]
+
+
+def test_a_worker_s_judge_comes_first_and_the_gpus_of_policies_follow(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    specs = [SimpleNamespace(popen=True, env={}) for _ in range(3)]
+    Sharding().pytest_xdist_setupnodes(config_with(kernelbench_device="auto", kernelbench_policy_gpus="0"), specs)
+    assert [spec.env["CUDA_VISIBLE_DEVICES"] for spec in specs] == ["6,4", "7,4", "6,4"]
 
 
 def test_n_auto_is_the_number_of_gpus(benchmark_project, monkeypatch):

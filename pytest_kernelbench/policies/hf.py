@@ -17,6 +17,7 @@ from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
 from pytest_kernelbench.policies.decoding import Model
+from pytest_kernelbench.policies.device_memory import memory_of, refuse_spill, refuse_spilled, weights_bytes
 from pytest_kernelbench.policies.prompt_tokens import prompt_tokens
 from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Task
@@ -33,7 +34,7 @@ WEIGHT_FILES = ("*.safetensors", "*.bin")
 class HFPolicy(CausalLMPolicy):
     """``model`` in ``folder``, prompted through its chat template where its tokenizer has one.
 
-    On a GPU bfloat16, spread over the visible GPUs for ``cuda`` and on one for ``cuda:1``; on a CPU the
+    On a GPU bfloat16, spread over the visible GPUs for ``cuda``, over two for ``cuda:1,2``; on a CPU the
     checkpoint's own precision, float32 where it names none. A TOML file's ``dtype`` overrides both; its ``settings``
     are ``chat_template_kwargs``, ``max_tokens`` in place of the strategy's, and ``stop``: tokens that end an answer.
     """
@@ -79,10 +80,20 @@ class HFPolicy(CausalLMPolicy):
         )
 
     def load_model(self, folder: Path, dtype: str | torch.dtype, device: str) -> Model:
-        """The weights in ``folder``, on ``device``. Raises OSError, ValueError or ImportError."""
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map=_device_map(device), local_files_only=True
-        )
+        """The weights in ``folder``, on ``device``. Raises OSError, ValueError, ImportError or PolicyError."""
+        places = gpu_places(device)
+        free = {place: memory_of(torch.device(place)).free for place in places}
+        if places:
+            refuse_spill(self.name, weights_bytes(folder, dtype), free)
+        several = {
+            "device_map": "auto",
+            "max_memory": {int(place.removeprefix("cuda:")): each for place, each in free.items()},
+        }
+        where = several if len(places) > 1 else {"device_map": {"": places[0] if places else device}}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, **where)
+        if places:
+            refuse_spilled(self.name, getattr(model, "hf_device_map", None))
+        return model
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> HFPolicy:
@@ -163,8 +174,13 @@ def folder_of(model: str) -> Path:
         ) from None
 
 
-def _device_map(device: str) -> str | dict[str, str]:
-    return "auto" if device == "cuda" else {"": device}
+def gpu_places(device: str) -> list[str]:
+    """``cuda:1,2`` as ``["cuda:1", "cuda:2"]``, ``cuda`` as all that are visible; nothing for the CPU."""
+    if not device.startswith("cuda"):
+        return []
+    if device == "cuda":
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [f"cuda:{number}" for number in device.removeprefix("cuda:").split(",")]
 
 
 def _identifying_files(folder: Path) -> list[Path]:

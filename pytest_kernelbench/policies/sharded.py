@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kernelbench import errors
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
+from pytest_kernelbench.gpus import visible_gpus
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Group:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, **_gpus(spec, device), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             self._connection = self._accepted(listening)
         self._stream = self._connection.makefile("rw", encoding="utf-8")
@@ -174,6 +175,22 @@ class Group:
         # torchrun's own table comes after what went wrong.
         said = next((line for line in reversed(lines) if "Error: " in line and "ChildFailed" not in line), "no reason")
         return HarnessError(f"--policy={self.name}: a process of its shards ended ({said.strip()}); see {self._log}")
+
+
+def _gpus(spec: PolicySpec, device: str) -> dict[str, str]:
+    """``CUDA_VISIBLE_DEVICES`` of the processes: ``device`` counts the GPUs that this process sees."""
+    if not device.startswith("cuda"):
+        return {}
+    visible = visible_gpus(os.environ)
+    _, _, places = device.partition(":")
+    gpus = [visible[int(place)] for place in places.split(",")] if places else visible
+    n = spec.settings["shards"]
+    if len(gpus) < n:
+        raise PolicyError(
+            f"{spec.name}: shards = {n} needs as many GPUs, and there are {len(gpus)} for it; "
+            f"name {n} with --kernelbench-policy-gpus"
+        )
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[:n])}
 
 
 def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes]) -> None:

@@ -51,7 +51,7 @@ class TinyPolicy(CausalLMPolicy):
         self.target = "cuda" if device.startswith("cuda") else "cpu"
         self.version = version_of([folder / file for file in FILES] + (adapter_files(adapter) if adapter else []))
         self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        self.model.to(device)
+        self.model.to(device.partition(",")[0])  # the first of several
         if adapter is not None:
             self.model = with_adapter(self.model, adapter, name)
         self.model.eval()

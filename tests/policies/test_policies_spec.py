@@ -18,7 +18,7 @@ WRITE_OPENAI = (
     "a key goes into OPENAI_API_KEY, not into the address"
 )
 OPENAI = 'policy = "openai:m@http://127.0.0.1:1/v1"\n'
-KEYS = "there are policy, dtype, chat_template, adapter, chat_template_kwargs, max_tokens, stop"
+KEYS = "there are policy, dtype, chat_template, adapter, chat_template_kwargs, max_tokens, stop, shards"
 
 
 @pytest.fixture(autouse=True)

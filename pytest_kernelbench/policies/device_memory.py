@@ -1,0 +1,172 @@
+"""A policy's weights on a device that a judge needs too: whether they may stay there, and putting them aside.
+
+The judge runs in processes of its own. What it lacks because a policy's weights lie there would look like a
+candidate's fault, so weights leave the device before anything is judged, unless there is ample room beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.policies.decoding import Model
+
+GIB = 2**30
+# Of a device's memory, what has to be free for weights to stay while candidates are judged. Reference, candidate, their
+# outputs and spare copies of the inputs of the largest task of level 1 take 33 GB at KernelBench's sizes.
+ROOM_SHARE = 0.45
+# Of the memory that is free, what weights may fill: activations, keys and values come on top.
+WEIGHTS_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """Bytes of one device that are ``free`` for anybody, and in ``total``."""
+
+    free: int
+    total: int
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Of a CUDA device, after what this process has in reserve was given back."""
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceMemory(free=free, total=total)
+
+
+def may_stay(memory: DeviceMemory) -> bool:
+    """Whether weights may stay on a device while candidates are judged there."""
+    return memory.free >= ROOM_SHARE * memory.total
+
+
+class Aside:
+    """The frozen weights of ``model``, in the host's memory while they are aside.
+
+    They do not change, so they are copied to the host once: after that, putting them aside is forgetting the device's
+    copy. What is trained stays where it is; it is small.
+    """
+
+    def __init__(self, model: Model) -> None:
+        # By name: an adapter that is switched off asks for no gradient either.
+        self._weights = [each for name, each in model.named_parameters() if "lora_" not in name]
+        self._host: list[Tensor] = []
+        self._devices = [each.device for each in self._weights]
+        self.is_aside = False
+        self.bytes = sum(each.numel() * each.element_size() for each in self._weights)
+
+    def put(self) -> float:
+        """Move the weights away; the seconds it took."""
+        start = time.perf_counter()
+        if not self._host:
+            self._host = [_on_host(each) for each in self._weights]
+        for weight, held in zip(self._weights, self._host, strict=True):
+            weight.data = held
+        self.is_aside = True
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return time.perf_counter() - start
+
+    def back(self) -> float:
+        """Move them back to where they were; the seconds it took."""
+        start = time.perf_counter()
+        for weight, held, device in zip(self._weights, self._host, self._devices, strict=True):
+            weight.data = held.to(device, non_blocking=True, copy=True)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.is_aside = False
+        return time.perf_counter() - start
+
+
+def _on_host(weight: Tensor) -> Tensor:
+    # Pinned: from pageable memory 60 GB come back at a third of the speed.
+    held = torch.empty_like(weight, device="cpu", pin_memory=weight.device.type == "cuda")
+    return held.copy_(weight.detach())
+
+
+def weights_bytes(folder: Path, dtype: str | torch.dtype) -> int | None:
+    """What the weights in ``folder`` take in ``dtype``; None where their files do not say.
+
+    Quantised ones take what their files take.
+    """
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
+    stored = config.get("dtype") or config.get("torch_dtype")
+    if not size:
+        return None
+    if not isinstance(dtype, torch.dtype) or stored is None or config.get("quantization_config"):
+        return size
+    return size * dtype.itemsize // getattr(torch, stored).itemsize
+
+
+def refuse_spill(name: str, size: int | None, free: Mapping[str, int]) -> None:
+    """Raise PolicyError where weights of ``size`` bytes do not fit ``free`` bytes by device, before they are loaded.
+
+    transformers would put the rest into the host's memory without a word, and sample a hundred times slower.
+    """
+    room = sum(free.values()) * WEIGHTS_SHARE
+    if size is not None and size > room:
+        where = ", ".join(free) or "no GPU"
+        raise PolicyError(
+            f"--policy={name}: its weights take {size / GIB:.1f} GiB and {room / GIB:.1f} GiB are free for them on "
+            f"{where}, so a part would lie on the CPU; name more GPUs with --kernelbench-policy-gpus, or write shards "
+            "into a policy file"
+        )
+
+
+def refuse_spilled(name: str, device_map: Mapping[str, Any] | None) -> None:
+    """Raise PolicyError where transformers has put a part of a model on the CPU or the disk."""
+    spilled = [part for part, where in (device_map or {}).items() if str(where) in ("cpu", "disk", "meta")]
+    if spilled:
+        raise PolicyError(
+            f"--policy={name}: {len(spilled)} parts of it, {spilled[0]} first, do not fit on the GPUs; "
+            "name more of them with --kernelbench-policy-gpus, or write shards into a policy file"
+        )
+
+
+@dataclass(slots=True)
+class SharedDevice:
+    """One policy and the judges on one device: who has its memory at the moment.
+
+    ``tell`` prints a line that stays, once for each policy.
+    """
+
+    memory: Callable[[torch.device], DeviceMemory]
+    tell: Callable[[str], None]
+    spend: Callable[[str, float], None]
+    asides: dict[int, Aside] = field(default_factory=dict)
+
+    def before_judging(self, policy: Any, device: torch.device) -> None:
+        """Put the policy's weights aside, unless they are, lie elsewhere, or leave room enough."""
+        aside = self.asides.get(id(policy))
+        model = getattr(policy, "model", None)
+        if model is None or (aside is not None and aside.is_aside):
+            return
+        if device not in {each.device for each in model.parameters()}:
+            return
+        memory = self.memory(device)
+        if may_stay(memory):
+            return
+        first = aside is None
+        aside = self.asides.setdefault(id(policy), aside or Aside(model))
+        seconds = aside.put()
+        self.spend("moving the policy", seconds)
+        if first:
+            self.tell(
+                f"{policy.name}: {memory.free / GIB:.1f} of {memory.total / GIB:.1f} GiB are free beside its weights, "
+                "too few for a judge; they are put aside while candidates are judged "
+                f"({aside.bytes / GIB:.1f} GiB in {seconds:.1f} s)"
+            )
+
+    def before_sampling(self, policy: Any) -> None:
+        """Have the weights back where they were."""
+        aside = self.asides.get(id(policy))
+        if aside is not None and aside.is_aside:
+            self.spend("moving the policy", aside.back())
