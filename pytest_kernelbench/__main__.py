@@ -31,7 +31,7 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Print the report of a run, or of several merged, and write it into the (first) folder."""
-    from pytest_kernelbench.reports import REPORTS, render, report_json, write_reports
+    from pytest_kernelbench.reports import NOT_WRITTEN, REPORTS, render, report_json, write_reports
     from pytest_kernelbench.reports.preregistration import preregistration_json
     from pytest_kernelbench.runs import RunRecords, merged
 
@@ -43,6 +43,8 @@ def report(options: argparse.Namespace) -> None:
     left_out = write_reports(records, content, folder)
     for line in [*render(content, width=shutil.get_terminal_size().columns), "", *left_out]:
         print(line)
+    if failed := [line for line in left_out if NOT_WRITTEN in line]:
+        raise UsageError(failed[0])
     print(f"wrote {', '.join(REPORTS)} in {folder}")
 
 

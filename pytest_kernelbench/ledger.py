@@ -131,6 +131,7 @@ class Ledger:
         self = cls(folder)
         try:
             (folder / "locks").mkdir(parents=True, exist_ok=True)
+            _probe(folder)
         except OSError as error:
             raise UsageError(
                 f"{folder}: cannot hold a run ({error.strerror}); name another folder with --kernelbench-run"
@@ -375,6 +376,13 @@ def _sources(folder: Path, recorded: Row, sources: Mapping[str, str]) -> dict[st
         if known[task] != source:
             raise UsageError(f"{folder}: was made with another text of {task}; start another run")
     return known
+
+
+def _probe(folder: Path) -> None:
+    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun."""
+    probe = folder / "locks" / f"probe-{os.getpid()}"
+    probe.write_bytes(b"\0" * 4096)
+    probe.unlink()
 
 
 @contextmanager

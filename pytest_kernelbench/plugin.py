@@ -203,10 +203,14 @@ class KernelBench:
         # pytest calls this as well when what came before it raised.
         if not (tasks and self.ordered) or self.config.option.collectonly:
             return
+        from pytest_kernelbench.policies import check_answers
         from pytest_kernelbench.workbench import Workbench
 
         device, _ = self.device_and_sizes
         with options.one_line_errors():
+            own = (each.sampling.policy for each in self.options.strategies)
+            for policy in dict.fromkeys([self.options.policy, *filter(None, own)]):
+                check_answers(policy, tasks)
             ledger = Ledger.open(self.options.run, self.run_facts(tasks))
             if self.config.option.kernelbench_run is None:
                 options.keep_out_of_git(self.options.run)
@@ -285,12 +289,14 @@ class KernelBench:
         if self.worker or self.config.option.collectonly or not (self.options.run / "run.json").exists():
             return
         from pytest_kernelbench.metrics import failed_gates
-        from pytest_kernelbench.reports import RunRecords, render, report_json, write_reports
+        from pytest_kernelbench.reports import NOT_WRITTEN, RunRecords, render, report_json, write_reports
 
         records = RunRecords.load(self.options.run)
         report = report_json(records)
         self.report = render(report, width=self.config.get_terminal_writer().fullwidth)
-        write_reports(records, report, self.options.run)  # what it leaves out, and why, is said by ``report``
+        left_out = write_reports(records, report, self.options.run)
+        # What figures need and lack is said by ``report``; what there was no room for is said here.
+        self.report += ["", *unwritten] if (unwritten := [line for line in left_out if NOT_WRITTEN in line]) else []
         for strategy in records.strategies:
             self.missed_gates += failed_gates(records.results(strategy), self.options.gates.get(strategy.name, []))
         if self.missed_gates and session.exitstatus == pytest.ExitCode.OK:

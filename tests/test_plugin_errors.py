@@ -16,6 +16,7 @@ def project(tmp_path_factory):
     (project.folder / "broken.py").write_text("def get_inputs(:\n")
     (project.folder / "no_model.py").write_text("def get_inputs(): ...\ndef get_init_inputs(): ...\n")
     (project.folder / "torn.jsonl").write_text('{"task": "level1/1", "text": "x"}\nnot json\n')
+    (project.folder / "elsewhere.jsonl").write_text('{"task": "level9/7", "text": "x"}\n')
     (project.folder / "bare.jsonl").write_text('{"task": "level1/1", "text": "x"}\n')
     return project
 
@@ -31,6 +32,10 @@ def project(tmp_path_factory):
         (["--policy=replay:none.jsonl"], "none.jsonl"),
         (["--policy=replay:torn.jsonl"], "torn.jsonl:2: not JSON"),
         (["--policy=replay:bare.jsonl"], 'bare.jsonl:1: has no logprobs, which strategy "surprisal" needs'),
+        (
+            ["--policy=replay:elsewhere.jsonl"],
+            "--policy=replay:elsewhere.jsonl: no row is for a task of this run; its rows are for level9/7",
+        ),
         (["--tasks=level1/101"], "--tasks=level1/101: no such task"),
         (["--tasks=level1:subset3"], "--tasks=level1:subset3: no such split"),
         (["--tasks=broken.py"], "broken.py:1: does not parse"),

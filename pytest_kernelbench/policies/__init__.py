@@ -25,7 +25,7 @@ from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import Policy
 from pytest_kernelbench.policies.reading import NONE_GIVEN
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.records import Completion
+from pytest_kernelbench.records import Completion, Task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -125,6 +125,17 @@ def check_policy(spec: str) -> PolicySpec:
     if parsed.kind == "replay":
         ReplayPolicy.load(parsed, device="cpu")  # a broken row is met before anything runs
     return parsed
+
+
+def check_answers(spec: str, tasks: Sequence[Task]) -> None:
+    """Raise PolicyError for a replay file of which no row is for any of ``tasks``: nothing would be sampled."""
+    parsed = parse_policy(spec)
+    if parsed.kind != "replay":
+        return
+    policy = ReplayPolicy.load(parsed, device="cpu")
+    if policy.has_none_of(tasks):
+        there = ", ".join(policy.tasks_without([])[:3])
+        raise PolicyError(f"--policy={spec}: no row is for a task of this run; its rows are for {there}; name --tasks")
 
 
 def require_logprobs(policy: Policy, strategy: str) -> None:

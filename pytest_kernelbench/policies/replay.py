@@ -67,6 +67,10 @@ class ReplayPolicy:
         """The tasks of the file, as its rows name them, that are none of ``tasks``."""
         return sorted(self._rows.keys() - {_key(task.id) for task in tasks})
 
+    def has_none_of(self, tasks: Sequence[Task]) -> bool:
+        """Whether no row is for any of ``tasks``."""
+        return not self._rows.keys() & {_key(task.id) for task in tasks}
+
     def _add(self, line: bytes, place: str, number: int) -> None:
         row = _object(line, place)
         task = _key(_field(row, "task", str, place))

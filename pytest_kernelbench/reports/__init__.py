@@ -25,8 +25,20 @@ REPORTS: dict[str, Writer] = {
 
 
 def write_reports(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
-    """Write every report into ``folder``; the lines say what was left out."""
-    return [line for write in REPORTS.values() for line in write(records, content, folder)]
+    """Write every report into ``folder``; the lines say what was left out.
+
+    A file that cannot be written (a full disk) costs that file and no other: what was measured is in the records.
+    """
+    lines = []
+    for name, write in REPORTS.items():
+        try:
+            lines += write(records, content, folder)
+        except OSError as error:
+            lines.append(f"{error.filename or folder / name}: {NOT_WRITTEN} ({error.strerror})")
+    return lines
 
 
-__all__ = ["REPORTS", "RunRecords", "StrategyOfRun", "render", "report_json", "write_reports"]
+NOT_WRITTEN = "could not be written"
+
+
+__all__ = ["NOT_WRITTEN", "REPORTS", "RunRecords", "StrategyOfRun", "render", "report_json", "write_reports"]

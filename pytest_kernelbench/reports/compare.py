@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.records import Task
+from pytest_kernelbench.reports.files import writing
 from pytest_kernelbench.reports.numbers import as_points, as_rate, as_times
 from pytest_kernelbench.runs import RunRecords
 
@@ -34,7 +35,8 @@ def run(options: argparse.Namespace) -> None:
     runs = {str(folder): RunRecords.load(folder) for folder in (options.before, options.after)}
     comparison = compare_runs(runs, mix=options.mix)
     if options.json:
-        options.json.write_text(json.dumps(comparison, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        with writing(options.json):
+            options.json.write_text(json.dumps(comparison, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for line in lines_of(comparison, *runs):
         print(line)
 

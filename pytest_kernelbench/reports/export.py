@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.records import Evaluation
+from pytest_kernelbench.reports.files import writable_folder, writing
 from pytest_kernelbench.runs import RunRecords, merged
 
 Row = dict[str, Any]
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the candidates, choices and adaptation steps of a run as CSV or Parquet."""
     records = merged({str(folder): RunRecords.load(folder) for folder in options.folders}, mix=options.mix)
     folder = options.to or options.folders[0] / "export"
-    folder.mkdir(parents=True, exist_ok=True)
+    writable_folder(folder, "--to")
     tables = {name: rows for name, rows_of in TABLES.items() if (rows := list(rows_of(records)))}
     described = [
         {"table": name, "column": column, "meaning": meaning(column)}
@@ -41,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
     ]
     for name, rows in {**tables, "columns": described}.items():
         path = folder / f"{name}.{options.format}"
-        FORMATS[options.format](path, rows)
+        with writing(path):
+            FORMATS[options.format](path, rows)
         print(f"wrote {path}: {len(rows)} rows")
 
 

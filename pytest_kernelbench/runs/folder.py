@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, fields_of
+from pytest_kernelbench.runs.consistency import refuse_contradictions
 from pytest_kernelbench.selection.steps import candidates_of, counted
 from pytest_kernelbench.strategy import Adaptation
 
@@ -110,7 +111,7 @@ class RunRecords:
         """Read ``folder``. ``tasks`` replaces the list in ``run.json``.
 
         A last line that was cut short is left out and noted. Raises UsageError for a folder that holds no
-        run, and for a line that cannot be read anywhere else.
+        run, for a line that cannot be read anywhere else, and for rows that contradict each other.
         """
         options = _run_json(folder / "run.json")
         collected = options.get("tasks") if tasks is None else tasks
@@ -124,7 +125,7 @@ class RunRecords:
 
         null_was_asked = (folder / "null.jsonl").exists()
         nulls = rows("null.jsonl", lambda row: (row.get("task"), Evaluation.from_json(row)))
-        return cls(
+        records = cls(
             options=options,
             tasks=tuple(dict.fromkeys(collected)),
             strategies=_strategies(options, folder / "run.json"),
@@ -138,6 +139,8 @@ class RunRecords:
             probes=dict(rows("probes.jsonl", partial(_probed, int(options.get("seed") or 0)))),
             notes=tuple(notes),
         )
+        refuse_contradictions(records, str(folder))
+        return records
 
     def null_counts(self, counts: Callable[[Evaluation], bool]) -> tuple[list[int], list[int]]:
         """For each task, how many of its timings of the reference against itself count, and of how many.
@@ -282,6 +285,8 @@ def _run_json(path: Path) -> Mapping[str, Any]:
         options = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(f"{path.parent}: no run.json; name the folder of a run") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
     except ValueError as error:
         raise UsageError(f"{path}: not JSON ({error}); was the run cut short?") from error
     if not isinstance(options, dict):

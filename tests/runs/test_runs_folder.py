@@ -76,6 +76,7 @@ def test_evaluations_by_another_protocol_are_not_mixed_in(tmp_path):
 
 def test_of_two_rows_with_one_key_the_later_counts(tmp_path):
     write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
+    (tmp_path / "selections.jsonl").unlink()
     path = tmp_path / "evaluations.jsonl"
     edit(path, lambda rows: [*rows, {**rows[0], "outcome": "timeout", "speedup": None}])
     (task,) = only_results(tmp_path).tasks
@@ -171,3 +172,47 @@ def test_a_task_that_only_another_strategy_was_asked_for_is_in_no_denominator(tm
     assert report["strategies"]["oracle"]["tasks"][TASKS[2]]["verdict"] == "not asked"
     assert "not asked" in "\n".join(render(report, width=100))
     write_reports(records, report, folder)
+
+
+def edit_rows(path, change):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in rows))
+
+
+def test_rows_that_contradict_each_other_are_refused_by_name(tmp_path):
+    folder = write_run(tmp_path / "a", "oracle", k=8)
+    chosen = {
+        row["task"]: row["index"] for row in map(json.loads, (folder / "selections.jsonl").read_text().splitlines())
+    }
+    task = TASKS[0]
+
+    def refute(row):
+        wrong = row["task"] == task and row["index"] == chosen[task]
+        bare = dict.fromkeys(("speedup", "speedup_low", "speedup_high"))
+        return {**row, **bare, "outcome": "incorrect"} if wrong else row
+
+    edit_rows(folder / "evaluations.jsonl", refute)
+    with pytest.raises(UsageError) as caught:
+        RunRecords.load(folder)
+    assert str(caught.value) == (
+        f"{folder}: oracle chose level1/4 #{chosen[task]}, which evaluations.jsonl says is incorrect; "
+        "was a row edited, or another run's added?"
+    )
+    slow = write_run(tmp_path / "b", "oracle", k=8)
+    edit_rows(slow / "selections.jsonl", lambda row: {**row, "confirmed_low": 0.5} if row["task"] == task else row)
+    with pytest.raises(UsageError, match=r"oracle's level1/4 #\d+ is fast, with a confirmed interval from 0.5; "):
+        RunRecords.load(slow)
+    twice = write_run(tmp_path / "c", "oracle", k=8)
+    edit_rows(twice / "evaluations.jsonl", lambda row: {**row, "source_sha256": "same"})
+    with pytest.raises(UsageError, match=r"#\d+ and #\d+ have the same source, and evaluations.jsonl says that one is"):
+        RunRecords.load(twice)
+
+
+def test_deleted_evaluations_contradict_nothing_and_are_no_verdict(tmp_path):
+    """Not 0/8 correct: nothing is known."""
+    folder = write_run(tmp_path, "oracle", k=8)
+    (folder / "evaluations.jsonl").unlink()
+    records = RunRecords.load(folder)
+    text = "\n".join(render(report_json(records), width=100))
+    assert text.startswith("partial: 40 answers drawn and not judged\n")
+    assert "-/8" in text and "0/8" not in text and METRICS["correct"](records.results(records.strategies[0])) is None

@@ -1,0 +1,26 @@
+"""Files that a command writes, checked before it computes what goes into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_kernelbench.errors import UsageError
+
+
+def writable_folder(folder: Path, option: str) -> None:
+    """Make ``folder`` where there is none. Raises UsageError, which names ``option``, where it cannot be one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be a folder ({error.strerror}); name another with {option}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An error of writing ``path`` as one line. Raises UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: could not be written ({error.strerror})") from error
