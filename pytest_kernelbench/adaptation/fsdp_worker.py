@@ -28,7 +28,7 @@ from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import KernelBenchError
 from pytest_kernelbench.policies.causal_lm import batch_rows
 from pytest_kernelbench.policies.decoding import Model
-from pytest_kernelbench.policies.hf import HFPolicy, folder_of
+from pytest_kernelbench.policies.hf import HFPolicy, folder_of, whole_precision
 from pytest_kernelbench.policies.sharding import least_of, shard
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
@@ -44,7 +44,8 @@ class ShardedHFPolicy(HFPolicy):
         """The first process reads the weights into its host's memory, the others only learn their shapes."""
         real: dict[str, Tensor] = {}
         if dist.get_rank() == 0:
-            whole = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            more = whole_precision(folder)
+            whole = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, **more)
             real = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
             dtype = whole.dtype
         (dtype,) = _agreed(dtype)

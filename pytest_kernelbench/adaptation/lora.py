@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import PolicyError, UsageError
 from pytest_kernelbench.policies.decoding import Model
 from pytest_kernelbench.strategy import Adaptation
 
@@ -88,6 +88,16 @@ def config_for(model: Model, settings: Adaptation, *, policy: str) -> LoraConfig
         target_modules=list(targets.layers),
         target_parameters=list(targets.parameters) or None,
     )
+
+
+def refuse_quantised(model: Model, *, policy: str) -> None:
+    """Raise PolicyError where the weights are kept in a form that no gradient goes through."""
+    quantiser = getattr(model, "hf_quantizer", None)
+    if quantiser is not None and not quantiser.is_trainable:
+        raise PolicyError(
+            f"--policy={policy}: its weights are quantised, and no gradient goes through them; "
+            'write dtype = "bfloat16" into a policy file'
+        )
 
 
 def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:

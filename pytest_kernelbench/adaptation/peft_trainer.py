@@ -303,6 +303,7 @@ class PeftTrainer(Answering):
             model.set_adapter(ADAPTER)
             self.described = lora.describe(model, None)
             return model
+        lora.refuse_quantised(model, policy=self.policy.name)
         targets = lora.targets_of(model, self.settings)
         config = lora.config_for(model, self.settings, policy=self.policy.name)
         adapted: PeftModel = get_peft_model(model, config, adapter_name=ADAPTER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 
 from pytest_kernelbench import vector_math
 from pytest_kernelbench.errors import PolicyError
@@ -54,6 +55,7 @@ class HFPolicy(CausalLMPolicy):
         vector_math.make_ready()
         self.name = name
         self.target = "cuda" if device.startswith("cuda") else "cpu"
+        self.dequantises = dtype is not None
         dtype = dtype or ("bfloat16" if self.target == "cuda" else "auto")
         try:
             tokenizer = adapter if adapter is not None and own_tokenizer(adapter) else folder
@@ -86,11 +88,13 @@ class HFPolicy(CausalLMPolicy):
         free = {place: memory_of(torch.device(place)).free for place in places}
         if places:
             refuse_spill(self.name, weights_bytes(folder, dtype), free)
-        several = {
+        several: dict[str, Any] = {
             "device_map": "auto",
             "max_memory": {int(place.removeprefix("cuda:")): each for place, each in free.items()},
         }
-        where = several if len(places) > 1 else {"device_map": {"": places[0] if places else device}}
+        where: dict[str, Any] = several if len(places) > 1 else {"device_map": {"": places[0] if places else device}}
+        if self.dequantises:
+            where |= whole_precision(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, **where)
         if places:
             refuse_spilled(self.name, getattr(model, "hf_device_map", None))
@@ -173,6 +177,13 @@ def folder_of(model: str) -> Path:
             f"hf:{model}: not a folder here, and the hub refuses it ({_first_line(error)}); "
             "correct the id, or log in with hf auth login"
         ) from None
+
+
+def whole_precision(folder: Path) -> dict[str, Any]:
+    """What has transformers undo MXFP4, in which gpt-oss comes and which cannot be trained; nothing for others."""
+    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
+    quantised = (config.get("quantization_config") or {}).get("quant_method") == "mxfp4"
+    return {"quantization_config": Mxfp4Config(dequantize=True)} if quantised else {}
 
 
 def gpu_places(device: str) -> list[str]:

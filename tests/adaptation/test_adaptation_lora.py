@@ -1,5 +1,7 @@
 """What is adapted in each family of models: its layers, its experts where they are declared, never a router."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from families import CHANGES, MIXTURES, family
@@ -9,7 +11,7 @@ from pytest_kernelbench.adaptation.lora import said_of, targets_of
 from pytest_kernelbench.adaptation.objective import token_logprobs
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import PolicyError, UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
 from pytest_kernelbench.strategy import Adaptation
 
@@ -143,6 +145,17 @@ def test_names_that_peft_takes_for_experts_are_refused_in_one_line():
         "--policy=made-up: [adaptation] lora_targets: peft takes a name among them for "
         "base_model.model.model.layers.1.mlp.experts; "
         "name layers of attention only, and set lora_experts for the experts"
+    )
+
+
+def test_quantised_weights_that_cannot_be_trained_are_refused_in_one_line():
+    model = family("gpt_oss")
+    model.hf_quantizer = SimpleNamespace(is_trainable=False)
+    with pytest.raises(PolicyError) as caught:
+        trainer_on(model)
+    assert str(caught.value) == (
+        "--policy=made-up: its weights are quantised, and no gradient goes through them; "
+        'write dtype = "bfloat16" into a policy file'
     )
 
 

@@ -17,6 +17,7 @@ from pytest_kernelbench.policies.device_memory import (
     refuse_spilled,
     weights_bytes,
 )
+from pytest_kernelbench.policies.hf import whole_precision
 
 CPU = torch.device("cpu")
 
@@ -101,6 +102,21 @@ def test_the_size_of_weights_is_known_before_they_are_loaded(config, dtype, shar
     (tmp_path / "config.json").write_text(config)
     expected = 2000 if config.startswith('{"torch') else round(1000 * share)
     assert weights_bytes(tmp_path, dtype) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "undone"),
+    [
+        ('{"quantization_config": {"quant_method": "mxfp4"}}', True),
+        ('{"quantization_config": {}}', False),
+        ("{}", False),
+    ],
+)
+def test_mxfp4_is_undone_and_nothing_else(config, undone, tmp_path):
+    assert whole_precision(tmp_path) == {}
+    (tmp_path / "config.json").write_text(config)
+    found = whole_precision(tmp_path)
+    assert bool(found) is undone and (not undone or found["quantization_config"].dequantize)
 
 
 def test_the_size_of_weights_in_other_files_is_not_known(tmp_path):

@@ -1,0 +1,108 @@
+"""What sampling and training of a model take on each GPU, before any weight is loaded: from its shapes alone.
+
+The parts that grow with the model are counted; what is small beside them is not. A step of an 8 B model took 25.5 GiB
+on an H100 (docs/measurements.md), and takes 25.4 by this count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_kernelbench.adaptation.lora import BYTES_A_PARAMETER, targets_of
+from pytest_kernelbench.adaptation.objective import LOGITS_BYTES, TOKENS_AT_ONCE
+from pytest_kernelbench.policies.decoding import Model
+from pytest_kernelbench.strategy import Adaptation
+
+GIB = 2**30
+# Copies of a row's logits in sampling, in bytes for each entry: the model's own, two float32 and two float64.
+SAMPLING_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """``rollouts`` at once, of ``max_tokens`` after ``prompt_tokens``, by a model over ``shards`` GPUs."""
+
+    rollouts: int
+    prompt_tokens: int
+    max_tokens: int
+    shards: int = 1
+
+
+def weights_of(model: Model, load: Load) -> dict[str, int]:
+    """Bytes on each GPU of the weights, and of a layer that is gathered beside the one at work."""
+    whole = sum(each.numel() * each.element_size() for each in model.parameters())
+    if load.shards == 1:
+        return {"weights": whole}
+    layer = max(sum(each.numel() * each.element_size() for each in part.parameters()) for part in _layers(model))
+    outside = whole - sum(each.numel() * each.element_size() for part in _layers(model) for each in part.parameters())
+    return {"weights": whole // load.shards, "gathered layers": 2 * layer + outside}
+
+
+def for_sampling(model: Model, load: Load) -> dict[str, int]:
+    """Bytes on each GPU while all rollouts are drawn at once; fewer at once take less.
+
+    Every layer is taken to keep all keys and values, also those that look at a window only.
+    """
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tokens = load.rollouts * (load.prompt_tokens + load.max_tokens)
+    keys = 2 * config.num_hidden_layers * heads * size * tokens * model.dtype.itemsize
+    return {
+        **weights_of(model, load),
+        "keys and values": keys,
+        "logits": load.rollouts * config.vocab_size * SAMPLING_BYTES,
+    }
+
+
+def for_training(model: Model, load: Load, settings: Adaptation) -> dict[str, int]:
+    """Bytes on each GPU while a micro-batch goes forward and back with layers checkpointed, as on every GPU."""
+    config = model.config.get_text_config()
+    itemsize = model.dtype.itemsize
+    row = load.prompt_tokens + load.max_tokens
+    row_logits = load.max_tokens * config.vocab_size * itemsize
+    rows = max(1, min(load.rollouts, TOKENS_AT_ONCE["cuda"] // row, LOGITS_BYTES["cuda"] // row_logits))
+    tokens = rows * row
+    return {
+        **weights_of(model, load),
+        "adapter and optimizer": trained_parameters(model, settings) * BYTES_A_PARAMETER,
+        "layers' inputs": config.num_hidden_layers * tokens * config.hidden_size * itemsize,
+        "one layer's inside": 2 * tokens * _width(model) * itemsize,
+        "logits and their gradient": 2 * rows * row_logits,
+    }
+
+
+def trained_parameters(model: Model, settings: Adaptation) -> int:
+    """Parameters of the adapter that ``settings`` put on ``model``."""
+    targets = targets_of(model, settings)
+    shapes: Mapping[str, tuple[int, ...]] = {name: tuple(each.shape) for name, each in model.named_parameters()}
+    layers = (shapes[f"{name}.weight"] for name in targets.layers)
+    experts = (shapes[name] for name in targets.parameters)
+    return settings.lora_rank * (sum(a + b for a, b in layers) + sum(n * (a + b) for n, a, b in experts))
+
+
+def total_gib(parts: Mapping[str, int]) -> float:
+    return sum(parts.values()) / GIB
+
+
+def _layers(model: Model) -> list[Model]:
+    names = set(model._no_split_modules or ())
+    return [each for each in model.modules() if type(each).__name__ in names]
+
+
+def _width(model: Model) -> int:
+    """Numbers that a token leaves inside a layer: what each linear layer, or expert that it goes to, puts out."""
+    config = model.config.get_text_config()
+    chosen = getattr(config, "num_experts_per_tok", None) or 1
+
+    def of(part: Model) -> int:
+        sizes = 0
+        for name, each in part.named_parameters():
+            if each.dim() == 3:  # experts: either of the two is what comes out; the larger is taken
+                sizes += chosen * max(each.shape[1:])
+            elif each.dim() == 2 and "norm" not in name:
+                sizes += each.shape[0]
+        return sizes
+
+    return max(of(part) for part in _layers(model))
