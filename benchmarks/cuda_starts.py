@@ -25,7 +25,8 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation.shared_cuda import CudaSharedTensor
+from pytest_kernelbench.evaluation.shared import describe_memory
+from pytest_kernelbench.evaluation.shared_cuda import CudaMemory
 from pytest_kernelbench.gpus import visible_gpus
 
 FORK = get_context("fork")
@@ -37,8 +38,7 @@ NEIGHBOUR_STARTS_S = 3.0
 def hold_memory(gpu: str, owner: Connection) -> None:
     """Allocate what a worker opens, tell where it is, and keep it until the owner ends."""
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    (memory,) = CudaSharedTensor.create([torch.empty(SHARED_BYTES, dtype=torch.uint8, device="meta")])
-    owner.send(memory.describe())
+    owner.send(describe_memory(CudaMemory.create(SHARED_BYTES)))
     owner.poll(None)
 
 
@@ -63,7 +63,7 @@ def start(gpu: str, memory: dict[str, Any], owner: Connection) -> None:
         torch.zeros(1, device="cuda")
         torch.cuda.synchronize()
     with step("opening 40 GB of another process"):
-        CudaSharedTensor.attach(memory)
+        CudaMemory.opened(memory["name"], memory["size"])
     with step("asking how much memory is free"):
         torch.cuda.mem_get_info()
     owner.send(ms)

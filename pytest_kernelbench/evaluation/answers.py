@@ -113,12 +113,13 @@ class Attached(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran(Answer):
-    """One call. ``mismatch``: types and shapes of an output that has others than the reference's.
+    """One call. ``mismatch``: what is returned where that is not what the reference returns.
 
+    ``delivered``: whether it has the structure of the reference's, and so could be copied into the slot.
     ``peak_bytes``: the most device memory that the worker's torch ever had.
     """
 
-    delivered: Done = True
+    delivered: Annotated[bool, YesOrNo()] = False
     mismatch: Mismatch = None
     peak_bytes: Bytes
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, Tolerance
 from pytest_kernelbench.evaluation.domain import TASK
 from pytest_kernelbench.evaluation.physics import (
+    Traffic,
     moving_ms,
     products_per_ms,
     products_that_must_be_formed,
@@ -31,7 +31,7 @@ ORIGINALS = 3
 class Drawn:
     """One set of inputs: an original draw, and for each of its signals a key to the factors on it."""
 
-    original: Sequence[Any]
+    original: Sequence[torch.Tensor]
     keys: Sequence[int | None]
     factors: torch.Tensor
 
@@ -40,7 +40,7 @@ class Drawn:
         value, key = self.original[number], self.keys[number]
         return out.copy_(value) if key is None else inputs.vary(value, key, self.factors, out)
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[torch.Tensor]:
         return [
             value if key is None else self.write(number, torch.empty_like(value))
             for number, (value, key) in enumerate(zip(self.original, self.keys, strict=True))
@@ -52,7 +52,7 @@ class Check:
     """Inputs of one check, and once a candidate has been asked what a correct one returns for them."""
 
     kind: str
-    values: list[Any]
+    values: list[torch.Tensor]
     answers: list[Expected] | None = None
 
 
@@ -86,17 +86,17 @@ class Bench:
         self.example_outputs = self.reference.example_outputs
         self._is_signal = [inputs.is_signal(value) for value in self.example_inputs]
         self._checks: dict[int, Check] = {}
-        self._originals: list[list[Any]] = [self.example_inputs]
+        self._originals: list[list[torch.Tensor]] = [self.example_inputs]
         self._n_originals: int | None = None
         self._tolerances = {} if tolerances is None else tolerances
         self._factors = self._new_factors()
         if timed:
-            self._traffic = traffic(self.example_inputs, self.example_outputs)
+            self._traffic = self._least_traffic()
             self._arithmetic_ms = self._least_arithmetic_ms()
             self.floor_ms = max(moving_ms(self._traffic, device), self._arithmetic_ms)
 
     @property
-    def example_inputs(self) -> list[Any]:
+    def example_inputs(self) -> list[torch.Tensor]:
         """One draw of the task."""
         return self.reference.example_inputs
 
@@ -157,7 +157,7 @@ class Bench:
         for kind in (*kinds, REFRESHED):
             self._tolerances_on(kind)
 
-    def answers(self, values: Sequence[Any], kind: str = REFRESHED) -> list[Expected]:
+    def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> list[Expected]:
         """What a correct candidate returns for inputs of a kind: eager's answer, within the tolerance on that kind."""
         tolerances = self._tolerances_on(kind)
         eager = self.reference.answers(values, kind)
@@ -165,7 +165,7 @@ class Bench:
 
     def pairs_in_memory(self, wanted: int) -> int:
         """How many pairs of input sets, with outputs, can be held at once; at least one."""
-        one = bytes_of(self.example_inputs) + bytes_of(self.example_outputs)
+        one = sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs)
         room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (2 * one + 1))))
 
@@ -187,6 +187,13 @@ class Bench:
                 self._tolerances["signed"] = measured
             self._tolerances[kind] = measured
         return self._tolerances[kind]
+
+    def _least_traffic(self) -> Traffic:
+        """What must be read and written; a view that the reference returns need not be."""
+        reference = self.reference
+        written = [each for each, traits in zip(self.example_outputs, reference.traits, strict=True) if not traits]
+        written += [self.example_inputs[number] for number in reference.written]
+        return traffic(self.example_inputs if written else (), written)
 
     def _least_arithmetic_ms(self) -> float:
         per_ms = products_per_ms(self.device)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -25,11 +25,6 @@ ELEMENTS_FOR_MEDIAN = 1 << 14
 KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 NO_SPREAD = Spread(0.0, 0.0, 0.0)
 FLOAT32 = PRECISIONS["float32"]
-
-
-def as_tensors(output: Any) -> list[torch.Tensor]:
-    """A model's output as a list: one tensor, or a tuple or list of them."""
-    return list(output) if isinstance(output, tuple | list) else [output]
 
 
 def as_real(tensor: torch.Tensor) -> torch.Tensor:

@@ -20,8 +20,8 @@ from pytest_kernelbench.evaluation.builds import BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.domain import MIXED
 from pytest_kernelbench.evaluation.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.reference import kind_at_fault
-from pytest_kernelbench.evaluation.shared import Shared, create
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
@@ -30,7 +30,6 @@ QUESTION_TIMEOUT_S = 10.0
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
 # As many calls are in a turn by the judge's clock: a file for each tensor, of which a process may have 1024.
-MOST_PAIRS = 64
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
@@ -41,6 +40,8 @@ ASLEEP_CPU_SECONDS = 0.03
 ASLEEP_CPU_SHARE = 0.05
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
+# Of sums that race, some come out right.
+ASKED_AGAIN = 3
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"
 
@@ -77,93 +78,6 @@ def _shortened(line: str, ends: int = 250) -> str:
     return line if len(line) <= 2 * ends else f"{line[:ends]} ... {line[-ends:]}"
 
 
-class JudgeSlot:
-    """The judge's side of a slot: memory that the worker sees too."""
-
-    def __init__(self, number: int, bench: Bench, memory: Iterator[Shared]) -> None:
-        self.number = number
-        self.inputs = [next(memory) if isinstance(value, torch.Tensor) else value for value in bench.example_inputs]
-        self.outputs = [next(memory) for _ in bench.example_outputs]
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "inputs": [v.describe() if hasattr(v, "describe") else {"value": v} for v in self.inputs],
-            "outputs": [place.describe() for place in self.outputs],
-        }
-
-    def shared(self) -> list[Shared]:
-        return [v for v in self.inputs if hasattr(v, "describe")] + self.outputs
-
-    def fill(self, values: Sequence[Any]) -> None:
-        """Put inputs in."""
-        for place, value in zip(self.inputs, values, strict=True):
-            if hasattr(place, "describe"):
-                place.tensor.copy_(value)
-
-    def refresh(self, drawn: Drawn) -> None:
-        """Put refreshed inputs in."""
-        for number, place in enumerate(self.inputs):
-            if hasattr(place, "describe"):
-                drawn.write(number, place.tensor)
-
-    def poison(self) -> None:
-        """Put into the outputs what no answer is."""
-        for place in self.outputs:
-            place.tensor.fill_(float("nan") if place.tensor.is_floating_point() else -(2**7))
-
-    def overwrite_inputs(self) -> None:
-        """Leave nothing in the inputs to compute with."""
-        for place in self.inputs:
-            if hasattr(place, "describe"):
-                place.tensor.zero_()
-
-    def differs_from(self, values: Sequence[Any]) -> bool:
-        """Whether somebody wrote to the inputs since they were filled with ``values``."""
-        return any(
-            not torch.equal(place.tensor, value) and not torch.equal(place.tensor.nan_to_num(), value.nan_to_num())
-            for place, value in zip(self.inputs, values, strict=True)
-            if hasattr(place, "describe")
-        )
-
-
-class Rack:
-    """Slots of one task. The workers of a request map the same memory, one after the other: making it takes longest."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._slots: list[JudgeSlot] = []
-        self._pairs: int | None = None
-
-    def pairs_in_memory(self, wanted: int) -> int:
-        """How many pairs of slots there is room for, with what is free when this is asked first."""
-        if self._pairs is None:
-            self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
-        return min(wanted, self._pairs)
-
-    def first(self, count: int) -> list[JudgeSlot]:
-        """Slots 0 to ``count`` - 1; those that are not there yet are made."""
-        missing = range(len(self._slots), count)
-        if missing:
-            of_one = (*self._bench.example_inputs, *self._bench.example_outputs)
-            tensors = [value for value in of_one if isinstance(value, torch.Tensor)]
-            # All at once: on a GPU that is one allocation.
-            memory = iter(create(tensors * len(missing), self._bench.device))
-            self._slots += [JudgeSlot(number, self._bench, memory) for number in missing]
-        return self._slots[:count]
-
-    @property
-    def n_bytes(self) -> int:
-        """Of all slots together."""
-        tensors = [shared.tensor for slot in self._slots for shared in slot.shared()]
-        return sum(t.numel() * t.element_size() for t in tensors)
-
-    def close(self) -> None:
-        """Free the memory."""
-        while self._slots:
-            for shared in self._slots.pop().shared():
-                shared.close()
-
-
 class Dock:
     """One worker under trial. Every method raises CandidateFailed when the candidate, or its process, fails.
 
@@ -176,6 +90,7 @@ class Dock:
         self.rack = rack
         self._watch = watch
         self._attached = 0
+        self._mapped: set[str] = set()
         self._ready = False
         self._loaded = False
         self._closed = False
@@ -248,13 +163,11 @@ class Dock:
         if not made:
             return slots
         self._left_room_at = None
-        at_once = max(1, messages.MAX_DESCRIPTORS // len(made[0].shared()))
-        for begin in range(0, len(made), at_once):
-            some = made[begin : begin + at_once]
-            descriptors = [d for slot in some for shared in slot.shared() if (d := shared.descriptor) is not None]
-            if len(descriptors) > messages.MAX_DESCRIPTORS:
-                raise HarnessError(f"{self.bench.task_id}: {len(descriptors)} tensors are too many to share at once")
-            self._ask({"ask": "attach", "slots": [slot.describe() for slot in some]}, descriptors, doing="attaching")
+        new = [memory for memory in self.rack.memories(made) if memory.name not in self._mapped]
+        question = {"ask": "attach", **self.rack.describe(made, new)}
+        descriptors = [memory.descriptor for memory in new if memory.descriptor is not None]
+        self._ask(question, descriptors, doing="attaching")
+        self._mapped.update(memory.name for memory in new)
         self._attached = count
         return slots
 
@@ -276,27 +189,39 @@ class Dock:
 
     def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
         check = self.bench.check(number, kind)
-        slot.fill(check.values)
+        answer, left, seconds = self._called(slot, check.values, f"running on {kind} inputs")
+        self.give_room()
+        due = self.bench.answers_to(check)
+        objection = slot.objection(left, check.values, due)
+        part = kind_at_fault(self.bench.reference, left, due) if objection and kind == MIXED else None
+        if part is not None:
+            raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
+        if objection is not None:
+            raise WrongValues(Outcome.INCORRECT, f"{kind} inputs: {objection.detail}")
+        self._must_match(answer.mismatch)
+        return seconds
+
+    def _called(
+        self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str
+    ) -> tuple[answers.Ran, list[torch.Tensor], float]:
+        """What the worker says of an untimed call on ``values``, what the call leaves, and the seconds it took.
+
+        Raises CandidateFailed where its result has another structure than the reference's.
+        """
+        slot.fill(values)
         slot.poison()
         devices.settle(self.bench.device)
         answer, seconds = self._ask_by_the_clock(
-            {"ask": "run", "slot": slot.number}, doing=f"running on {kind} inputs", timeout_s=QUESTION_TIMEOUT_S
+            {"ask": "run", "slot": slot.number}, doing=doing, timeout_s=QUESTION_TIMEOUT_S
         )
         # Copied at once: what arrives after the answer was due does not count.
-        outputs = [place.tensor.clone() for place in slot.outputs]
-        self._must_match(answer.mismatch)
+        left = slot.left()
+        if not answer.delivered:
+            self._must_match(answer.mismatch)
         # What the worker says it took; one that says too little fails for lack of memory.
         if self._peak_bytes is None or answer.peak_bytes > self._peak_bytes:
             self._peak_bytes, self._left_room_at = answer.peak_bytes, None
-        if slot.differs_from(check.values):
-            raise CandidateFailed(Outcome.INCORRECT, "changes its inputs", ("mutated_input",))
-        self.give_room()
-        answers = self.bench.answers_to(check)
-        part = kind_at_fault(self.bench.reference, outputs, answers) if kind == MIXED else None
-        if part is not None:
-            raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
-        self._judge_output(outputs, answers, f"{kind} inputs", flag=None)
-        return seconds
+        return answer, left, seconds
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Inputs that are new into each slot; returns them by slot number."""
@@ -333,33 +258,65 @@ class Dock:
             )
 
     def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """The inputs of timed calls, and the answers that they left in ``slots``; see both parts."""
-        self.check_inputs(slots, drawn)
-        self.check_answers(slots, drawn)
-
-    def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """The inputs of timed calls must be as they were drawn."""
-        if any(slot.differs_from(drawn[slot.number].values()) for slot in slots):
-            raise CandidateFailed(Outcome.VOID, "changes its inputs when it is timed", ("mutated_input",))
-
-    def check_answers(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """The answers that timed calls left in ``slots``: a wrong one, after right ones when untimed, is a cheat."""
+        """Compare what timed calls left in ``slots`` with the answers. Raises CandidateFailed where it is wrong."""
         # Copied at once: what arrives after the clock has stopped does not count.
-        left = [[place.tensor.clone() for place in slot.outputs] for slot in slots]
+        left = [slot.left() for slot in slots]
+        self._check_left(slots, drawn, left)
+
+    def inputs_left(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> list[list[torch.Tensor]]:
+        """What timed calls left in inputs that the reference writes to; the others must be as they were drawn."""
+        left = [slot.inputs_left() for slot in slots]
+        for slot in slots:
+            values = drawn[slot.number].values()
+            if (objection := slot.changed(values)) is not None:
+                raise self._asked_again(slot, values, self.bench.answers(values), objection)
+        return left
+
+    def check_answers(
+        self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], inputs_left: Sequence[Sequence[torch.Tensor]]
+    ) -> None:
+        """As ``check_timed``, where the inputs have been overwritten since: ``inputs_left`` was in them before."""
+        left = [[*slot.outputs_left(), *written] for slot, written in zip(slots, inputs_left, strict=True)]
+        self._check_left(slots, drawn, left, inputs_too=False)
+
+    def _check_left(
+        self,
+        slots: Sequence[JudgeSlot],
+        drawn: Mapping[int, Drawn],
+        left: Sequence[Sequence[torch.Tensor]],
+        *,
+        inputs_too: bool = True,
+    ) -> None:
         if slots:
             self.give_room()
-        for slot, outputs in zip(slots, left, strict=True):
-            answers = self.bench.answers(drawn[slot.number].values())
-            self._judge_output(outputs, answers, "a timed call", flag="wrong_when_timed")
-
-    def _judge_output(
-        self, outputs: Sequence[torch.Tensor], answers: Sequence[Expected], on: str, *, flag: str | None
-    ) -> None:
-        for expected, output in zip(answers, outputs, strict=True):
-            objection = expected.objection(output)
+        for slot, found in zip(slots, left, strict=True):
+            values = drawn[slot.number].values()
+            answers = self.bench.answers(values)
+            objection = slot.changed(values) if inputs_too else None
+            objection = objection or slot.wrong(found, values, answers)
             if objection is not None:
-                outcome = Outcome.INCORRECT if flag is None else Outcome.VOID
-                raise WrongValues(outcome, f"{on}: {objection}", () if flag is None else (flag,))
+                raise self._asked_again(slot, values, answers, objection)
+
+    def _asked_again(
+        self,
+        slot: JudgeSlot,
+        values: Sequence[torch.Tensor],
+        answers: Sequence[Expected],
+        timed: Objection,
+    ) -> CandidateFailed:
+        """Whether a candidate that was wrong in a timed call is wrong or cheats.
+
+        The same inputs in the same memory are given to it untimed. Wrong there too, it is incorrect: it does not write
+        all elements, reads an old address, is not precise enough for these values, or is now right and now wrong. Right
+        each time, it tells timed calls from others.
+        """
+        for _ in range(ASKED_AGAIN):
+            _, left, _ = self._called(slot, values, "running again on the inputs of a timed call")
+            untimed = slot.objection(left, values, answers)
+            if untimed is not None:
+                detail = f"a timed call, and untimed on the same inputs: {untimed.detail}"
+                return WrongValues(Outcome.INCORRECT, detail)
+        return CandidateFailed(Outcome.VOID, f"a timed call, but no untimed one: {timed.detail}", (timed.flag,))
 
     def give_room(self) -> None:
         """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""
@@ -549,8 +506,8 @@ class Dock:
 
     def _must_match(self, mismatch: str | None) -> None:
         if mismatch is not None:
-            want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self.bench.example_outputs]
-            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {want} is due")
+            due = self.bench.reference.result
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due")
 
     def _how_it_ended(self) -> str:
         code = self._worker.wait(timeout_s=2.0)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, JudgeSlot, WrongValues
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED, TASK
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import JudgeSlot
 from pytest_kernelbench.evaluation.reference import MOVED, Reference
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"

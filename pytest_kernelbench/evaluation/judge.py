@@ -28,10 +28,11 @@ from pytest_kernelbench.evaluation import devices, lock, messages
 from pytest_kernelbench.evaluation.attestation import BETWEEN, Plan
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
-from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, Rack, WrongValues
+from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.examination import Demands, examine, prepare, probe_of
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
+from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.timekeeping import block, propose, slots_of_block, slots_to_time
 from pytest_kernelbench.evaluation.tolerances import Tolerances

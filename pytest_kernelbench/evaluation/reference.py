@@ -7,6 +7,7 @@ import math
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
-from pytest_kernelbench.evaluation.comparison import Expected, as_tensors, differ_by_rounding
+from pytest_kernelbench.evaluation.comparison import Expected, differ_by_rounding
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, KINDS, MIXED, NON_FINITE, TASK, Level
+from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
 from pytest_kernelbench.evaluation.rounding import Noise, move
+from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
 
 # In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
 AT_ONCE_BYTES = 2 << 30
@@ -44,6 +47,7 @@ class Reference:
         precision: Precision,
         probe: Reference | None = None,
     ) -> None:
+        self.task_id = task_id
         self.device = device
         self.precision = precision
         self._seed = seed
@@ -55,26 +59,66 @@ class Reference:
             self._module = ReferenceModule(source)
             model = instantiate(self._module.model_class, self._module, seed, device)
             self._model = precision.cast_model(model)
-            self.example_inputs: list[Any] = []
+            self.example_inputs: list[torch.Tensor] = []
+            self._given_layouts: list[Layout] | None = None
             self.example_inputs = self._drawn(())
-            started = time.perf_counter()
-            called = copy.deepcopy(self._model)
-            outputs = as_tensors(self._call(called, self.example_inputs))
-            devices.settle(device)
-            self.seconds_per_call = time.perf_counter() - started
-            if _is_lazy(self._model, called):
-                # Made anew in every call, they would be others in float64.
-                self._model = called
-            self.n_parts = self._parts(outputs)
+            self._look_at_result()
+            self._in_parts(self._model, self._drawn(()))
+        except Unjudgeable as error:
+            raise HarnessError(f"{task_id}: {error}; what can be judged is {JUDGED}") from error
+        except HarnessError:
+            raise
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
                 "check the task file and its sizes"
             ) from error
-        self.example_outputs = [torch.empty_like(t, device="meta") for t in outputs]
         self._exact_model = _widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
         self._levels: dict[str, list[Level] | None] = {TASK: []}
+
+    def _look_at_result(self) -> None:
+        """Call the reference for the first time: what it returns, what it writes to, and how long it takes.
+
+        Of ``written`` inputs, those in ``filled`` are not returned: what is left in them is a part of the answer.
+        """
+        self.written: tuple[int, ...] = ()
+        called = copy.deepcopy(self._model)
+        # Of what is large, no copy is made and compared: torch counts what is written to a tensor.
+        compared = bytes_of(self.example_inputs) < devices.free_bytes(self.device) / 50
+        given = [
+            layout.laid_out(value, copied=compared)
+            for layout, value in zip(self.layouts, self.example_inputs, strict=True)
+        ]
+        versions = [each._version for each in given]
+        started = time.perf_counter()
+        result = self._called(called, given)
+        devices.settle(self.device)
+        self.seconds_per_call = time.perf_counter() - started
+        try:
+            self.result, tensors = take_apart(result, result=True)
+        except Unjudgeable as error:
+            raise Unjudgeable(f"forward returns {error}") from None
+        if _is_lazy(self._model, called):
+            # Made anew in every call, they would be others in float64.
+            self._model = called
+        self.written = tuple(
+            number
+            for number, (one, version, layout) in enumerate(zip(given, versions, self.layouts, strict=True))
+            if one._version != version or (compared and not alike(layout.core(one), self.example_inputs[number]))
+        )
+        if not tensors and not self.written:
+            raise Unjudgeable(f"forward returns {self.result}, which depends on no input")
+        addresses = {each.data_ptr() for each in tensors if each.numel()}
+        self.filled = frozenset(number for number in self.written if given[number].data_ptr() not in addresses)
+        spans = [span_of(each) for each in given]
+        self.traits = [traits_of(each, spans) for each in tensors]
+        answers = self._answer(tensors, given)
+        self.example_answers = [torch.empty(each.shape, dtype=each.dtype, device="meta") for each in answers]
+        self.example_outputs = self.example_answers[: len(tensors)]
+        if self.written and not compared:
+            self.example_inputs = self._drawn(())
+        self.n_parts = self._parts(answers)
 
     def renew(self) -> None:
         """Have another draw of the task as the example."""
@@ -83,8 +127,8 @@ class Reference:
     @property
     def answers_by_row(self) -> bool:
         """Whether every output has as many rows as the first input that has any: each may be about one of these."""
-        rows = next((len(v) for v in self.example_inputs if isinstance(v, torch.Tensor) and v.dim()), None)
-        return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_outputs)
+        rows = next((len(v) for v in self.example_inputs if v.dim()), None)
+        return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_answers)
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: it raises nothing, and its answer is finite.
@@ -113,7 +157,7 @@ class Reference:
                 return option
         return None
 
-    def _is_defined_on(self, values: Sequence[Any] | None, kind: str, levels: Sequence[Level] = ()) -> bool:
+    def _is_defined_on(self, values: Sequence[torch.Tensor] | None, kind: str, levels: Sequence[Level] = ()) -> bool:
         try:
             values = self._drawn(levels) if values is None else values
             model, exact_model = self._models_for(kind)
@@ -141,75 +185,125 @@ class Reference:
     def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
         return self._moved if kind == MOVED and self._moved else (self._model, self._exact_model)
 
-    def draw(self, kind: str) -> list[Any]:
+    def draw(self, kind: str) -> list[torch.Tensor]:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
         if kind == MOVED:
             kind = TASK
         return self._drawn(self._levels[kind] or () if self.usable(kind) else ())
 
-    def _drawn(self, levels: Sequence[Level]) -> list[Any]:
+    def _drawn(self, levels: Sequence[Level]) -> list[torch.Tensor]:
         seed = secrets.randbits(63)  # known to nobody
-        get_inputs, others = self._module.get_inputs, self.example_inputs
-        return inputs.draw(get_inputs, levels, seed=seed, device=self.device, others=others, precision=self.precision)
+        others = self.example_inputs
+        return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)
 
-    def answers(self, values: Sequence[Any], kind: str = TASK, *, widened: bool = False) -> list[torch.Tensor]:
+    def _given(self) -> list[torch.Tensor]:
+        """The tensors among the arguments that the task makes, each with its elements in memory once.
+
+        The numbers among the arguments, and other plain values, stay what they were at the first draw.
+        """
+        given = self._module.get_inputs()
+        if type(given) not in (list, tuple):
+            raise Unjudgeable(f"get_inputs gives a {type(given).__name__} where a list of arguments is due")
+        try:
+            arguments, tensors = take_apart(given)
+            layouts = [Layout.of(each) for each in tensors]
+        except Unjudgeable as error:
+            raise Unjudgeable(f"get_inputs gives {error}") from None
+        except Overlapping as error:
+            raise Unjudgeable(f"get_inputs gives a tensor whose elements overlap ({error})") from None
+        if self._given_layouts is None:
+            self.arguments, self._given_layouts = arguments, layouts
+            types = [each.dtype for each in self.precision.cast([torch.empty(0, dtype=each.dtype) for each in layouts])]
+            self.layouts = [replace(layout, dtype=dtype) for layout, dtype in zip(layouts, types, strict=True)]
+        elif layouts != self._given_layouts:
+            raise HarnessError(
+                f"{self.task_id}: get_inputs gives {arguments} after {self.arguments}, or other strides; "
+                "have it give the same types, shapes and strides at each call"
+            )
+        return [layout.core(plain(each)).to(self.device) for layout, each in zip(layouts, tensors, strict=True)]
+
+    def answers(self, values: Sequence[torch.Tensor], kind: str = TASK, *, widened: bool = False) -> list[torch.Tensor]:
         """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights."""
         models = self._models_for(kind)
         return self._in_parts(models[widened], values, widened=widened)
 
-    def beside(self, values: Sequence[Any], kind: str, noise: Noise | None) -> list[torch.Tensor]:
+    def beside(self, values: Sequence[torch.Tensor], kind: str, noise: Noise | None) -> list[torch.Tensor]:
         """The answers in float64 to a problem that ``noise`` moves away from this one; None: to this one.
 
         Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
         """
         model = copy.deepcopy(self._models_for(kind)[True])
-        given = [in_float64(value) for value in values]
-        if noise is None:
-            return as_tensors(self._call(model, given))
-        moved = move(model, given, noise)
-        with noise:
-            return as_tensors(self._call(model, moved))
+        wide = [in_float64(value) for value in values]
+        given = self._laid_out(wide if noise is None else move(model, wide, noise))
+        with nullcontext() if noise is None else noise:
+            result = self._called(model, given)
+        return self._answer(take_apart(result, result=True)[1], given)
 
-    def run(self, values: Sequence[Any]) -> Any:
-        """What the model returns. One with running statistics changes: every call starts from the same state."""
-        return self._call(copy.deepcopy(self._model), values)
+    def run(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What the model answers. One with running statistics changes: every call starts from the same state."""
+        return self._run(self._model, values)[1]
 
-    def _call(self, model: torch.nn.Module, values: Sequence[Any]) -> Any:
+    def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
+        """The structure of what a copy of ``model`` returns, and its answer."""
+        given = self._laid_out(values)
+        tree, tensors = take_apart(self._called(copy.deepcopy(model), given), result=True)
+        return tree, self._answer(tensors, given)
+
+    def _laid_out(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Values as the task lays them out in memory; copies of those that the reference writes to."""
+        return [
+            layout.laid_out(value, copied=number in self.written)
+            for number, (layout, value) in enumerate(zip(self.layouts, values, strict=True))
+        ]
+
+    def _called(self, model: torch.nn.Module, given: Sequence[torch.Tensor]) -> Any:
         # A candidate is called under the same seed: what draws at random draws the same.
         seed_all(self._seed)
-        return model(*values)
+        return model(*put_together(self.arguments, iter(given)))
 
-    def _in_parts(self, model: torch.nn.Module, values: Sequence[Any], *, widened: bool = False) -> list[torch.Tensor]:
-        """The outputs of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
+    def _answer(self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What a candidate's is compared with: the tensors of a result, and what is left in inputs that are written."""
+        left = [self.layouts[number].core(given[number]) for number in self.written]
+        return [plain(each).to(self.device) for each in (*tensors, *left)]
+
+    def _in_parts(
+        self, model: torch.nn.Module, values: Sequence[torch.Tensor], *, widened: bool = False
+    ) -> list[torch.Tensor]:
+        """The answer of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
         if self.n_parts == 1:
-            given = [in_float64(value) if widened else value for value in values]
-            return as_tensors(self._call(copy.deepcopy(model), given))
+            tree, answer = self._run(model, [in_float64(value) for value in values] if widened else values)
+            if not widened and tree != self.result:
+                raise HarnessError(
+                    f"{self.task_id}: forward returns {tree} on some inputs and {self.result} on others; "
+                    "have it return the same types and shapes on all"
+                )
+            return answer
         wholes = [
             torch.empty_like(t, dtype=_wide_type(t.dtype) if widened else t.dtype, device=self.device)
-            for t in self.example_outputs
+            for t in self.example_answers
         ]
         rows = len(wholes[0])
         for part in range(self.n_parts):
             begin, end = (rows * bound // self.n_parts for bound in (part, part + 1))
             some = rows_of(values, begin, end)
-            given = [in_float64(value) for value in some] if widened else some
-            outputs = as_tensors(self._call(copy.deepcopy(model), given))
-            for whole, piece in zip(wholes, outputs, strict=True):
+            _, answer = self._run(model, [in_float64(value) for value in some] if widened else some)
+            for whole, piece in zip(wholes, answer, strict=True):
                 whole[begin:end] = piece
         return wholes
 
     def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
         """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
+        if self.written or not all(layout.is_contiguous for layout in self.layouts):
+            return 1
         wanted = math.ceil(2 * (bytes_of(self.example_inputs) + bytes_of(outputs)) / AT_ONCE_BYTES)
-        tensors = [v for v in (*self.example_inputs, *outputs) if isinstance(v, torch.Tensor)]
-        sizes = {t.shape[0] if t.dim() else 1 for t in tensors}
+        sizes = {t.shape[0] if t.dim() else 1 for t in (*self.example_inputs, *outputs)}
         rows = sizes.pop()
         if wanted == 1 or sizes or rows < 3:
             return 1
         # From the middle: what depends on the rows before or after it gives another result.
         begin, end = rows // 3, 2 * rows // 3
         try:
-            middle = as_tensors(self.run(rows_of(self.example_inputs, begin, end)))
+            middle = self.run(rows_of(self.example_inputs, begin, end))
         except RuntimeError:
             return 1
         alike = len(middle) == len(outputs) and all(
@@ -264,11 +358,11 @@ def _widened_model(model: torch.nn.Module) -> torch.nn.Module:
     return exact._apply(lambda tensor: tensor.to(_wide_type(tensor.dtype)))
 
 
-def rows_of(values: Sequence[Any], begin: int, end: int) -> list[Any]:
+def rows_of(values: Sequence[torch.Tensor], begin: int, end: int) -> list[torch.Tensor]:
     """The inputs of a part of a batch."""
-    return [value[begin:end] if isinstance(value, torch.Tensor) else value for value in values]
+    return [value[begin:end] for value in values]
 
 
-def bytes_of(values: Sequence[Any]) -> int:
+def bytes_of(values: Sequence[torch.Tensor]) -> int:
     """Memory that tensors take."""
-    return sum(v.numel() * v.element_size() for v in values if isinstance(v, torch.Tensor))
+    return sum(value.numel() * value.element_size() for value in values)

@@ -8,36 +8,33 @@ sandbox does not give.
 from __future__ import annotations
 
 import ctypes
-import math
-from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pytest_kernelbench.errors import HarnessError
 
 _LAZY_ENABLE_PEER_ACCESS = 1
-# As cudaMalloc aligns.
-ALIGNMENT = 512
 
 
 class _Handle(ctypes.Structure):
     _fields_ = [("reserved", ctypes.c_ubyte * 64)]
 
 
-class _Allocation:
-    """Device memory that tensors share; it is freed with the last of them."""
+class CudaMemory:
+    """Device memory that two processes see; the judge frees it with the last tensor in it. ``name`` is its handle."""
 
-    def __init__(self, pointer: int, handle: bytes) -> None:
-        self.pointer = pointer
-        self.handle = handle
-        self.n_tensors = 0
+    descriptor: int | None = None
+
+    def __init__(self, pointer: int, name: str, size: int) -> None:
+        self._pointer = pointer
+        self.name = name
+        self.bytes = torch.as_tensor(_Span(pointer, size), device="cuda")
+        self._n_places = 0
 
     @classmethod
-    def create(cls, size: int) -> _Allocation:
+    def create(cls, size: int) -> CudaMemory:
         """Raises torch.OutOfMemoryError when there is not enough."""
         pointer = ctypes.c_void_p()
         status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
@@ -51,14 +48,16 @@ class _Allocation:
             raise torch.OutOfMemoryError(f"no {size} bytes of device memory to share with a worker")
         handle = _Handle()
         _expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
+        # What is read and was never written (the gaps of a slice) must not be what another process left there.
+        _expect(runtime().cudaMemset(pointer, 0, ctypes.c_size_t(size)), "cudaMemset")
         assert pointer.value is not None
-        return cls(pointer.value, bytes(handle.reserved))
+        return cls(pointer.value, bytes(handle.reserved).hex(), size)
 
     @classmethod
     @cache
-    def opened(cls, handle: str) -> _Allocation:
+    def opened(cls, name: str, size: int) -> CudaMemory:
         """The same memory in a worker, for as long as that lives."""
-        raw, pointer = bytes.fromhex(handle), ctypes.c_void_p()
+        raw, pointer = bytes.fromhex(name), ctypes.c_void_p()
         opened = _Handle()
         ctypes.memmove(ctypes.byref(opened), raw, len(raw))
         _expect(
@@ -66,55 +65,18 @@ class _Allocation:
             "cudaIpcOpenMemHandle",
         )
         assert pointer.value is not None
-        return cls(pointer.value, raw)
+        return cls(pointer.value, name, size)
+
+    def enter(self) -> None:
+        """One more tensor lies in it."""
+        self._n_places += 1
 
     def leave(self) -> None:
         """One tensor needs it no longer."""
-        self.n_tensors -= 1
-        if self.n_tensors == 0:
+        self._n_places -= 1
+        if self._n_places == 0:
             torch.cuda.synchronize()
-            _expect(runtime().cudaFree(ctypes.c_void_p(self.pointer)), "freeing shared device memory")
-
-
-class CudaSharedTensor:
-    """A contiguous tensor that two processes see; what one writes, the other reads.
-
-    Many share one allocation: to make, to open and to free one the driver needs a millisecond, and several while
-    another GPU of the host is at work (H100).
-    """
-
-    descriptor: int | None = None
-
-    def __init__(self, allocation: _Allocation, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        self._allocation = allocation
-        self._offset = offset
-        self.tensor = _tensor_at(allocation.pointer + offset, shape, dtype)
-        allocation.n_tensors += 1
-
-    @classmethod
-    def create(cls, like: Sequence[torch.Tensor]) -> list[CudaSharedTensor]:
-        """Device memory for tensors of these shapes and types. Raises torch.OutOfMemoryError where it is not there."""
-        sizes = [math.ceil(each.numel() * each.dtype.itemsize / ALIGNMENT) * ALIGNMENT for each in like]
-        *offsets, size = accumulate(sizes, initial=0)
-        allocation = _Allocation.create(max(ALIGNMENT, size))
-        return [
-            cls(allocation, offset, tuple(each.shape), each.dtype) for offset, each in zip(offsets, like, strict=True)
-        ]
-
-    @classmethod
-    def attach(cls, description: Mapping[str, Any]) -> CudaSharedTensor:
-        """The same memory in the worker."""
-        shape, dtype = tuple(description["shape"]), getattr(torch, description["dtype"])
-        return cls(_Allocation.opened(description["handle"]), description["offset"], shape, dtype)
-
-    def describe(self) -> dict[str, Any]:
-        dtype = str(self.tensor.dtype).removeprefix("torch.")
-        shape = list(self.tensor.shape)
-        return {"shape": shape, "dtype": dtype, "handle": self._allocation.handle.hex(), "offset": self._offset}
-
-    def close(self) -> None:
-        """Let go of the memory (the judge)."""
-        self._allocation.leave()
+            _expect(runtime().cudaFree(ctypes.c_void_p(self._pointer)), "freeing shared device memory")
 
 
 class _Span:
@@ -126,14 +88,6 @@ class _Span:
             "version": 3,
             "strides": None,
         }
-
-
-def _tensor_at(pointer: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    count = math.prod(shape)
-    if count == 0:
-        return torch.empty(shape, dtype=dtype, device="cuda")
-    raw = torch.as_tensor(_Span(pointer, count * dtype.itemsize), device="cuda")
-    return raw.view(dtype).view(shape)
 
 
 @cache

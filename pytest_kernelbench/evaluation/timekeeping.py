@@ -10,8 +10,9 @@ import math
 from collections.abc import Collection
 from random import SystemRandom
 
-from pytest_kernelbench.evaluation.dock import Dock, JudgeSlot
+from pytest_kernelbench.evaluation.dock import Dock
 from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import JudgeSlot
 from pytest_kernelbench.evaluation.timing import Timing, enough, paired_timing, sequential_timing
 
 PAIRS_PER_BLOCK = 6

@@ -29,7 +29,7 @@ def measured_on(reference: Reference, kind: str, values: Sequence[Any]) -> list[
         exact = reference.answers(values, kind, widened=True)
     except RuntimeError:
         # Some operators have no float64 kernel, and some tasks do not fit twice.
-        exact = [None] * len(reference.example_outputs)
+        exact = [None] * len(reference.example_answers)
     spreads = _spreads(reference, kind, values) if kind in PRECISE and None not in exact else None
     eager = reference.answers(values, kind)
     measured = [
@@ -50,7 +50,7 @@ def wider(ones: Sequence[Tolerance | None], others: Sequence[Tolerance | None]) 
 def _spreads(reference: Reference, kind: str, values: Sequence[Any]) -> list[Spread] | None:
     """How far the answers to problems beside this one lie apart; of a batch in parts, in one part. None: not known."""
     if reference.n_parts > 1:
-        rows = len(reference.example_outputs[0])
+        rows = len(reference.example_answers[0])
         values = rows_of(values, 0, -(-rows // reference.n_parts))
     try:
         exact = [as_real(each) for each in reference.beside(values, kind, None)]
@@ -69,4 +69,4 @@ def _spreads(reference: Reference, kind: str, values: Sequence[Any]) -> list[Spr
 
 
 def _of_answer(reference: Reference) -> list[torch.Tensor]:
-    return [as_real(t) for t in reference.example_outputs if is_real(t)]
+    return [as_real(t) for t in reference.example_answers if is_real(t)]

@@ -22,7 +22,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices
 from pytest_kernelbench.evaluation.attestation import Side, Turn
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import MOST_PAIRS, CandidateFailed, Dock
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.racks import MOST_PAIRS
 from pytest_kernelbench.records import Outcome
 
 # What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth.
@@ -84,12 +85,12 @@ class TakingTurns:
         calls_s = dock.calls(slots)
         checked = {slots[-1].number: slots[-1], **{s.number: s for s in _random.sample(slots, CHECKED_AT_RANDOM)}}
         some = list(checked.values())
-        dock.check_inputs(some, drawn)
+        inputs_left = dock.inputs_left(some, drawn)
         for slot in slots:
             slot.overwrite_inputs()
         devices.settle(dock.bench.device)
         handing_over_s = dock.hand_over(slots)
-        dock.check_answers(some, drawn)
+        dock.check_answers(some, drawn, inputs_left)
         return Turn(calls_s, handing_over_s)
 
 

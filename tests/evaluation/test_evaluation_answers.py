@@ -17,8 +17,9 @@ from pytest_kernelbench.evaluation import answers, dock, messages
 from pytest_kernelbench.evaluation.answers import ANSWERS, parse
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.builds import BuildWanted
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.messages import MalformedFrame
+from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
 from pytest_kernelbench.records import Outcome
 
 # An honest answer to each question, to two pairs or two slots.
@@ -293,7 +294,7 @@ def tried(bench, rack, place, act):
 @pytest.fixture(autouse=True)
 def right_answers(monkeypatch):
     # Whoever answers here computes nothing.
-    monkeypatch.setattr(Dock, "_judge_output", lambda self, *arguments, **named: None)
+    monkeypatch.setattr(JudgeSlot, "objection", lambda self, *arguments: None)
     monkeypatch.setattr(dock, "QUESTION_TIMEOUT_S", 0.3)
     monkeypatch.setattr(dock, "TIMING_TIMEOUT_S", 0.3)
     monkeypatch.setattr(dock, "READY_TIMEOUT_S", 0.3)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation import comparison
-from pytest_kernelbench.evaluation.comparison import Expected, Tolerance, as_tensors
+from pytest_kernelbench.evaluation.comparison import Expected, Tolerance
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 WIDE = 400_000
@@ -210,13 +210,6 @@ def test_a_tenth_off_is_never_right(seed, place):
     got = torch.sigmoid(x)
     got[place] *= 1.1
     assert f"(element {place} is" in expected(torch.sigmoid, x).objection(got)
-
-
-def test_outputs_are_one_tensor_or_several():
-    x, y = torch.zeros(1), torch.ones(1)
-    assert as_tensors(x) == [x]
-    assert as_tensors((x, y)) == [x, y]
-    assert as_tensors([x, y]) == [x, y]
 
 
 def test_where_terms_cancel_the_yardstick_is_eager_s_own_error():

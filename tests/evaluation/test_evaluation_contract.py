@@ -107,7 +107,7 @@ WRONG = {
         "self.register_buffer('bytes', (w / step).round().to(torch.int8))\nself.step = step",
         "y = x @ (self.bytes * self.step).T + self.linear.bias\nreturn self.norm(torch.relu(y * self.scale))",
     ),
-    "without its bias": (f"{MAKE}self.linear.bias.data.zero_()", FORWARD.replace("* self.scale", "* 2.0")),
+    "without its bias": (MAKE, "return self.norm(torch.relu(x @ self.linear.weight.T * self.scale))"),
 }
 
 
@@ -148,7 +148,7 @@ def verdicts(evaluator):
 @pytest.mark.parametrize("name", HONEST)
 def test_a_constructor_may_do_with_its_weights_what_it_likes(verdicts, name):
     evaluation = verdicts[name]
-    assert (evaluation.outcome, evaluation.detail) == (Outcome.CORRECT, "")
+    assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
     assert evaluation.weights == HONEST[name][2]
 
 
@@ -173,4 +173,5 @@ def test_a_reference_may_make_its_weights_in_its_first_call(evaluator):
     wrong = source.replace("return self.linear(x)", "return self.linear(x) * 1.001")
     right, off = evaluator.evaluate(LAZY, [source, wrong])
     assert (right.outcome, right.detail) == (Outcome.CORRECT, "")
+    assert right.weights == "seeded"
     assert off.outcome is Outcome.INCORRECT

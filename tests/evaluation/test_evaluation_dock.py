@@ -14,8 +14,9 @@ from made_up_tasks import task
 
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, Rack
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.freezing import StillStarting
+from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)

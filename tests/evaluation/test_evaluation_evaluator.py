@@ -125,34 +125,67 @@ def test_a_wrong_answer_is_incorrect_with_its_numbers(evaluator):
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ("return x[:10]", "returns [[[10], 'float32']] where [[[300000], 'float32']] is due"),
-        ("return x.double()", "returns [[[300000], 'float64']] where [[[300000], 'float32']] is due"),
+        ("return x[:10]", "returns float32[10] where float32[300000] is due"),
+        ("return x.double()", "returns float64[300000] where float32[300000] is due"),
         (
             "return x, x",
-            "returns [[[300000], 'float32'], [[300000], 'float32']] where [[[300000], 'float32']] is due",
+            "returns (float32[300000], float32[300000]) where float32[300000] is due",
         ),
-        ("return None", "returns ['NoneType'] where [[[300000], 'float32']] is due"),
+        ("return None", "returns None where float32[300000] is due"),
     ],
 )
 def test_another_shape_type_or_number_of_outputs_is_incorrect(evaluator, body, detail):
     assert verdict(evaluator, candidate(body)) == (Outcome.INCORRECT, detail)
 
 
-def test_a_changed_input_is_incorrect_and_flagged(evaluator):
+def test_a_changed_input_is_incorrect_and_no_cheat(evaluator):
     evaluation = one(evaluator, candidate("return x.relu_().clone()"))
-    assert (evaluation.outcome, evaluation.detail) == (Outcome.INCORRECT, "changes its inputs")
-    assert evaluation.flags == ("mutated_input",)
+    assert evaluation.outcome is Outcome.INCORRECT
+    assert evaluation.detail.endswith(" inputs: changes its inputs")
+    assert evaluation.flags == ()
 
 
-def test_an_answer_kept_from_an_earlier_call_is_void(evaluator):
-    kept = candidate(
-        "if self.calls < 2:\n    self.kept = torch.relu(x)\nself.calls += 1\nreturn self.kept",
-    ).replace("    def forward", "    calls = 0\n\n    def forward")
-    evaluation = one(evaluator, kept)
-    assert evaluation.outcome is Outcome.VOID
-    assert evaluation.flags == ("wrong_when_timed",)
-    assert evaluation.detail.startswith("a timed call: ")
+# What a call is for, a candidate can see on the stack.
+TIMED = """
+def is_timed():
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name not in ("run", "warm"):
+        frame = frame.f_back
+    return frame is None
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "flag"),
+    [
+        ("return torch.clamp(x, min=0) if not is_timed() else x.clone()", "error ", "wrong_when_timed"),
+        ("y = torch.clamp(x, min=0)\nif is_timed():\n    x += 1\nreturn y", "changes its inputs", "mutated_input"),
+    ],
+)
+def test_what_is_wrong_only_when_it_is_timed_is_void(evaluator, body, detail, flag):
+    evaluation = one(evaluator, candidate(f"time.sleep(1e-3)\n{body}", preamble=f"import sys\n{TIMED}"))
+    assert (evaluation.outcome, evaluation.flags) == (Outcome.VOID, (flag,))
+    assert evaluation.detail.startswith(f"a timed call, but no untimed one: {detail}")
     assert evaluation.speedup is None
+
+
+LATER = "calls = 0\n\n    def forward"
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("kept from an earlier call", "if self.calls < 6:\n    self.kept = torch.relu(x)\nreturn self.kept"),
+        ("at an old address", "if self.calls == 1:\n    self.x = x.detach()\nreturn torch.clamp(self.x, min=0)"),
+        ("not all written", "y = torch.empty_like(x)\ny[:-5] = torch.relu(x[:-5])\nreturn y"),
+        ("imprecise after a while", "y = torch.relu(x)\nreturn y if self.calls < 6 else y.half().float()"),
+        ("mutating after a while", "y = torch.clamp(x, min=0)\nif self.calls > 6:\n    x += 1\nreturn y"),
+    ],
+)
+def test_what_is_wrong_untimed_as_well_is_incorrect_whenever_it_is_found(evaluator, name, body):
+    source = candidate(f"time.sleep(1e-3)\nself.calls += 1\n{body}").replace("    def forward", f"    {LATER}")
+    evaluation = one(evaluator, source)
+    assert (evaluation.outcome, evaluation.flags) == (Outcome.INCORRECT, ()), evaluation.detail
 
 
 def test_silence_is_a_timeout(evaluator):
@@ -348,7 +381,7 @@ def test_masks_labels_and_plain_values_are_handed_over_as_they_are(evaluator):
     )
     assert right.outcome is Outcome.CORRECT, right.detail
     assert wrong.outcome is Outcome.INCORRECT
-    assert writes.flags == ("mutated_input",)
+    assert (writes.outcome, writes.flags) == (Outcome.INCORRECT, ())
 
 
 def test_a_reference_that_is_not_defined_for_signed_inputs_is_checked_on_its_own_draw(evaluator):
@@ -365,14 +398,14 @@ def test_sizes_of_a_task_replace_its_constants(evaluator):
     small = Task(id=RELU.id, source=RELU.source, sizes={"n": 1234})
     assert verdict(evaluator, candidate("return x[:1]"), small) == (
         Outcome.INCORRECT,
-        "returns [[[1], 'float32']] where [[[1234], 'float32']] is due",
+        "returns float32[1] where float32[1234] is due",
     )
 
 
 def test_a_candidate_cannot_shrink_the_problem_by_a_module_constant(evaluator):
     outcome, detail = verdict(evaluator, candidate("return x[:n]", preamble="n = 8"))
     assert outcome is Outcome.INCORRECT
-    assert "where [[[300000], 'float32']] is due" in detail
+    assert "where float32[300000] is due" in detail
 
 
 @pytest.mark.parametrize(

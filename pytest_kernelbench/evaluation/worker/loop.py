@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation import messages
@@ -172,6 +173,10 @@ class _Bench:
 
     def move_parameters(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Move the candidate's parameters and buffers away from their initial values, or back to what they were."""
+        if any(is_lazy(each) for each in self._reference.parameters()):
+            # It makes its parameters in its first call, as the judge's did: under the seed.
+            seed_all(self._seed)
+            self._reference(*self._slots[0].inputs)
         if question["away"]:
             self._unmoved = {name: value.clone() for name, value in self._candidate.state_dict().items()}
             return {"moved": move_parameters(self._candidate, self._reference, self._seed)}
@@ -203,7 +208,7 @@ class _Bench:
 
     def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Map the memory of input and output slots that the judge made."""
-        self._slots.attach(question["slots"], descriptors)
+        self._slots.attach(question, descriptors)
         return {"attached": len(question["slots"])}
 
     def run(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:

@@ -1,50 +1,95 @@
-"""The worker's view of the judge's memory: inputs to read, outputs to fill."""
+"""The worker's view of the judge's memory: arguments to read, outputs to fill."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import copy
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.shared import attach
+from pytest_kernelbench.evaluation import trees
+from pytest_kernelbench.evaluation.layouts import no_answer, span_of, traits_of
+from pytest_kernelbench.evaluation.shared import Memory, Place, attach_memory, attach_place
+
+# Taken before a candidate could put others in their place: an answer may be computed when it is looked at.
+_detach, _copy = torch._C.TensorBase.detach, torch._C.TensorBase.copy_
+
+
+class Structures(NamedTuple):
+    """What is the same for all slots: the trees of the arguments and of the result.
+
+    ``traits``: what each tensor of the reference's result is otherwise than a tensor of its own (``traits_of``).
+    """
+
+    arguments: trees.Tree
+    result: trees.Tree
+    traits: list[list[str]]
 
 
 class Slot:
-    """One set of inputs and the place for the outputs that belong to it."""
+    """One set of inputs and the place for the outputs that belong to it.
 
-    def __init__(self, inputs: list[Any], outputs: list[torch.Tensor]) -> None:
-        self.inputs = inputs
-        self._input_storages = {t.untyped_storage().data_ptr() for t in inputs if isinstance(t, torch.Tensor)}
-        self._outputs = outputs
+    ``harness_memory``: first and last address of all that judge and worker share.
+    """
+
+    def __init__(
+        self, structures: Structures, inputs: list[Place], outputs: list[Place], harness_memory: list[tuple[int, int]]
+    ) -> None:
+        self._structures = structures
+        self._inputs = [place.tensor for place in inputs]
+        self._outputs = [place.tensor for place in outputs]
+        self._own = [span_of(tensor) for tensor in self._inputs]
+        self._harness_memory = harness_memory
+
+    @property
+    def inputs(self) -> Any:
+        """The arguments of a call, in containers and tensors of its own: what one call does to them, no other sees."""
+        return trees.put_together(self._structures.arguments, iter([_detach(each) for each in self._inputs]))
 
     def spoil(self) -> None:
         """Leave no answer in the memory that the allocator will hand out next, and the same state for both sides."""
-        spoilt = [torch.full_like(t, float("nan") if t.is_floating_point() else -1) for t in self._outputs]
+        spoilt = [torch.full_like(tensor, no_answer(tensor.dtype)) for tensor in self._outputs]
         del spoilt
 
     def apart(self, output: Any) -> Any:
-        """An output that lies in no input's memory: what does is copied. Other structures than tensors stay."""
-        if isinstance(output, tuple | list):
-            return [self.apart(part) for part in output]
-        if type(output) is torch.Tensor and output.untyped_storage().data_ptr() in self._input_storages:
-            return output.clone()
+        """An output of which nothing lies in an input's memory: what does is copied."""
+        kind = type(output)
+        if kind is torch.Tensor or kind is torch.nn.Parameter:
+            return output.clone() if "a view of an input" in traits_of(output, self._own) else output
+        if kind is list or (isinstance(output, tuple) and kind is not torch.Size):
+            parts = [self.apart(part) for part in output]
+            return parts if kind is list else tuple(parts)
+        if kind in (dict, OrderedDict):
+            return kind((key, self.apart(part)) for key, part in output.items())
+        if dataclasses.is_dataclass(output):
+            apart = copy.copy(output)
+            for field in dataclasses.fields(output):
+                object.__setattr__(apart, field.name, self.apart(getattr(output, field.name)))
+            return apart
         return output
 
     def deliver(self, output: Any) -> dict[str, Any]:
-        """Copy an answer into the slot; says so where type, shape or number of tensors is not the reference's."""
-        tensors = list(output) if isinstance(output, tuple | list) else [output]
-        # A subclass could compute lazily, when it is copied: outside the time that was taken.
-        got = [
-            [list(t.shape), str(t.dtype).removeprefix("torch.")] if type(t) is torch.Tensor else type(t).__name__
-            for t in (t.data if isinstance(t, torch.nn.Parameter) else t for t in tensors)
-        ]
-        want = [[list(t.shape), str(t.dtype).removeprefix("torch.")] for t in self._outputs]
-        if got != want:
-            return {"mismatch": str(got)}
-        for place, tensor in zip(self._outputs, tensors, strict=True):
-            place.copy_(tensor)
-        return {"delivered": True}
+        """Copy an answer into the slot; says so where it is not what the reference returns.
+
+        Of another structure, nothing is copied. What has the structure and is no tensor of its own where the
+        reference's is one, is copied: the judge can say first whether its values are right.
+        """
+        try:
+            returned, tensors = trees.take_apart(output, result=True)
+        except trees.Unjudgeable as error:
+            return {"mismatch": str(error)[:2000]}
+        order = trees.like(self._structures.result, returned)
+        if order is None:
+            return {"mismatch": str(returned)[:2000]}
+        found = []
+        for place, number, allowed in zip(self._outputs, order, self._structures.traits, strict=True):
+            traits = traits_of(tensors[number], self._own, self._harness_memory)
+            found += [trait for trait in traits if trait not in allowed]
+            _copy(place, tensors[number])
+        return {"delivered": True, **({"mismatch": f"{str(returned)[:1000]}, {found[0]}"} if found else {})}
 
 
 class Slots:
@@ -52,18 +97,25 @@ class Slots:
 
     def __init__(self, device: str) -> None:
         self._device = device
+        self._memories: dict[str, Memory] = {}
+        self._harness_memory: list[tuple[int, int]] = []
         self._slots: list[Slot] = []
 
     def __getitem__(self, number: int) -> Slot:
         return self._slots[number]
 
-    def attach(self, descriptions: Sequence[Mapping[str, Any]], descriptors: list[int]) -> None:
-        """Map slots as the judge described them; descriptors come in the same order as the tensors."""
+    def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> None:
+        """Map slots as the judge described them; descriptors come in the order of the memories that need one."""
         remaining = iter(descriptors)
-        for description in descriptions:
-            self._slots.append(
-                Slot(
-                    [attach(part, remaining, self._device) for part in description["inputs"]],
-                    [attach(part, remaining, self._device) for part in description["outputs"]],
-                )
+        for description in question["memories"]:
+            memory = attach_memory(description, remaining, self._device)
+            self._memories[memory.name] = memory
+            self._harness_memory.append(span_of(memory.bytes))
+        structures = Structures(
+            trees.from_json(question["arguments"]), trees.from_json(question["result"]), question["traits"]
+        )
+        for description in question["slots"]:
+            inputs, outputs = (
+                [attach_place(each, self._memories) for each in description[side]] for side in ("inputs", "outputs")
             )
+            self._slots.append(Slot(structures, inputs, outputs, self._harness_memory))

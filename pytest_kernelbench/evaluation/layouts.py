@@ -1,0 +1,162 @@
+"""How a tensor lies in memory: what a task's ``get_inputs`` chose, a candidate's kernel may rely on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# Bytes, as cudaMalloc aligns. An input that a task gives at an odd address within this has that address again.
+ALIGNMENT = 512
+# Taken before a candidate could put others in their place.
+_base = torch._C.TensorBase
+_is_conj, _is_neg, _address, _count = _base.is_conj, _base.is_neg, _base.data_ptr, _base.numel
+_strides, _sizes, _dimensions = _base.stride, _base.size, _base.dim
+
+
+class Overlapping(ValueError):
+    """Elements of a tensor share memory in another way than by ``expand``: it cannot be filled element by element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Type, shape and strides of a tensor; ``lead`` elements lie between an aligned address and its first one.
+
+    A dimension of stride 0 (``expand``) has one element in memory, however large it is. A tensor's ``core`` has size 1
+    there: it holds each element in memory once, is what values are drawn for and compared by, and may be written to.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    lead: int = 0
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Layout:
+        """Raises Overlapping where elements share memory otherwise than by ``expand``."""
+        strides = tuple(0 if size == 1 else stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        lead = tensor.storage_offset() % (ALIGNMENT // tensor.itemsize)
+        found = cls(tensor.dtype, tuple(tensor.shape), strides, lead)
+        reach = 1
+        for stride, size in sorted(each for each in zip(strides, found.core_shape, strict=True) if each[1] > 1):
+            if stride < reach and tensor.numel():
+                raise Overlapping(f"strides {tuple(tensor.stride())} of shape {list(tensor.shape)}")
+            reach = stride * (size - 1) + reach
+        # A dimension of one element may have any stride; kernels read it all the same.
+        return cls(tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), lead)
+
+    @classmethod
+    def contiguous(cls, dtype: torch.dtype, shape: tuple[int, ...]) -> Layout:
+        strides = [math.prod(max(1, size) for size in shape[dim + 1 :]) for dim in range(len(shape))]
+        return cls(dtype, shape, tuple(strides))
+
+    @property
+    def core_shape(self) -> tuple[int, ...]:
+        return tuple(
+            min(size, 1) if stride == 0 else size for size, stride in zip(self.shape, self.strides, strict=True)
+        )
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether a tensor of this layout is what ``torch.empty`` makes."""
+        return self.lead == 0 and self.strides == Layout.contiguous(self.dtype, self.shape).strides
+
+    @property
+    def n_bytes(self) -> int:
+        """From an aligned address to the end of the last element."""
+        if math.prod(self.shape) == 0:
+            return 0
+        last = sum(stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True))
+        return (self.lead + last + 1) * self.dtype.itemsize
+
+    def over(self, memory: torch.Tensor) -> torch.Tensor:
+        """A tensor of this layout in ``memory``: at least ``n_bytes`` of type uint8, at an aligned address."""
+        if self.n_bytes == 0:
+            return torch.empty(self.shape, dtype=self.dtype, device=memory.device)
+        typed = memory[: self.n_bytes].view(self.dtype)
+        return typed.as_strided(self.shape, self.strides, typed.storage_offset() + self.lead)
+
+    def core(self, tensor: torch.Tensor) -> torch.Tensor:
+        """``tensor``, which has this layout, with each element in memory once."""
+        for dim, (size, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
+            if stride == 0 and size > 1:
+                tensor = tensor.narrow(dim, 0, 1)
+        return tensor
+
+    def laid_out(self, core: torch.Tensor, *, copied: bool = False) -> torch.Tensor:
+        """A tensor of this layout that holds ``core``, of whatever type that is.
+
+        Unless it must be ``copied``, it is ``core`` itself where that has this layout.
+        """
+        layout = Layout(core.dtype, self.shape, self.strides, self.lead)
+        if not copied and layout.is_contiguous and core.is_contiguous():
+            return core
+        made = layout.over(torch.zeros(layout.n_bytes, dtype=torch.uint8, device=core.device))
+        layout.core(made).copy_(core)
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"dtype": dtype, "shape": list(self.shape), "strides": list(self.strides), "lead": self.lead}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Layout:
+        """What ``to_json`` gave; the worker reads what the judge wrote."""
+        return cls(getattr(torch, found["dtype"]), tuple(found["shape"]), tuple(found["strides"]), found["lead"])
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The values of a tensor as numbers in memory, without gradient, and negated or conjugated where that is due."""
+    return tensor.detach().resolve_conj().resolve_neg()
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether all elements are equal, NaN to NaN."""
+    return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def no_answer(dtype: torch.dtype) -> complex | float | int | bool:
+    """A value of this type that hardly any result has; NaN where there is one."""
+    if dtype.is_floating_point or dtype.is_complex:
+        return float("nan")
+    if dtype is torch.bool:
+        return True
+    found = torch.iinfo(dtype)
+    return found.min + 1 if found.min else found.max
+
+
+def traits_of(
+    tensor: torch.Tensor, inputs: Sequence[tuple[int, int]], harness_memory: Sequence[tuple[int, int]] = ()
+) -> list[str]:
+    """In what a tensor of a result is no tensor with memory of its own that holds its values.
+
+    Each of these costs nothing when it is made, and whoever uses the result pays: values that are yet to be negated or
+    conjugated, elements that share memory (``expand``), a view of an input, and a view of memory where other answers
+    lie. ``inputs`` and ``harness_memory`` are first and last addresses.
+    """
+    found = []
+    if _is_conj(tensor):
+        found.append("yet to be conjugated")
+    if _is_neg(tensor):
+        found.append("yet to be negated")
+    if not _count(tensor):
+        return found
+    if any(_strides(tensor, dim) == 0 and _sizes(tensor, dim) > 1 for dim in range(_dimensions(tensor))):
+        found.append("whose elements share memory")
+    address = _address(tensor)
+    if any(first <= address <= last for first, last in inputs):
+        found.append("a view of an input")
+    elif any(first <= address <= last for first, last in harness_memory):
+        found.append("a view of memory that is the harness's")
+    return found
+
+
+def span_of(tensor: torch.Tensor) -> tuple[int, int]:
+    """The first and the last address of a tensor's elements; of an empty one no address."""
+    if not tensor.numel():
+        return 1, 0
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (reach + 1) * tensor.itemsize - 1

@@ -1,0 +1,160 @@
+"""The memory that judge and worker share, by slot: one set of inputs, and the place for the answer to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from pytest_kernelbench.evaluation import trees
+from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.comparison import Expected
+from pytest_kernelbench.evaluation.layouts import Layout, alike, no_answer
+from pytest_kernelbench.evaluation.shared import Memory, Place, create, describe_memory
+
+# As many calls are in a turn by the judge's clock.
+MOST_PAIRS = 64
+
+
+class Objection(NamedTuple):
+    """What is wrong with what a call left; ``flag`` is for a candidate that is right when it is not timed."""
+
+    detail: str
+    flag: str = "wrong_when_timed"
+
+
+class JudgeSlot:
+    """The judge's side of a slot: memory that the worker sees too."""
+
+    def __init__(self, number: int, bench: Bench, memory: Iterator[Place]) -> None:
+        self.number = number
+        self._bench = bench
+        self.inputs = [next(memory) for _ in bench.reference.layouts]
+        self.outputs = [next(memory) for _ in bench.example_outputs]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "inputs": [place.describe() for place in self.inputs],
+            "outputs": [place.describe() for place in self.outputs],
+        }
+
+    def places(self) -> list[Place]:
+        return self.inputs + self.outputs
+
+    def fill(self, values: Sequence[torch.Tensor]) -> None:
+        """Put inputs in."""
+        for place, value in zip(self.inputs, values, strict=True):
+            place.core.copy_(value)
+
+    def refresh(self, drawn: Drawn) -> None:
+        """Put refreshed inputs in."""
+        for number, place in enumerate(self.inputs):
+            if place.core.is_contiguous():
+                drawn.write(number, place.core)
+            else:
+                place.core.copy_(drawn.write(number, torch.empty_like(drawn.original[number])))
+
+    def poison(self) -> None:
+        """Put into the outputs what no answer is."""
+        for place in self.outputs:
+            place.tensor.fill_(no_answer(place.tensor.dtype))
+
+    def overwrite_inputs(self) -> None:
+        """Leave nothing in the inputs to compute with."""
+        for place in self.inputs:
+            place.core.zero_()
+
+    def left(self) -> list[torch.Tensor]:
+        """An answer as it is now: copies of the outputs, and of the inputs that the reference writes to."""
+        return [*self.outputs_left(), *self.inputs_left()]
+
+    def outputs_left(self) -> list[torch.Tensor]:
+        return [place.tensor.clone() for place in self.outputs]
+
+    def inputs_left(self) -> list[torch.Tensor]:
+        return [self.inputs[number].core.clone() for number in self._bench.reference.written]
+
+    def objection(
+        self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
+    ) -> Objection | None:
+        """What is wrong with what a call on ``values`` ``left``; None if nothing is."""
+        return self.changed(values) or self.wrong(left, values, answers)
+
+    def changed(self, values: Sequence[torch.Tensor]) -> Objection | None:
+        """Whether a call on ``values`` wrote to an input that the reference does not write to."""
+        for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
+            if number not in self._bench.reference.written and not alike(place.core, value):
+                return Objection("changes its inputs", "mutated_input")
+        return None
+
+    def wrong(
+        self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
+    ) -> Objection | None:
+        """Whether what a call on ``values`` ``left`` is another answer than the reference's.
+
+        An input that the reference writes to may be left alone instead, unless nothing that the reference returns is
+        that input: then it is a part of the answer.
+        """
+        n_outputs = len(self.outputs)
+        for expected, output in zip(answers[:n_outputs], left[:n_outputs], strict=True):
+            if (wrong := expected.objection(output)) is not None:
+                return Objection(wrong)
+        written = self._bench.reference.written
+        for number, expected, output in zip(written, answers[n_outputs:], left[n_outputs:], strict=True):
+            if number not in self._bench.reference.filled and alike(output, values[number]):
+                continue
+            if (wrong := expected.objection(output)) is not None:
+                return Objection(f"what it leaves in its input {number}: {wrong}")
+        return None
+
+
+class Rack:
+    """Slots of one task. The workers of a request map the same memory, one after the other: making it takes longest."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._slots: list[JudgeSlot] = []
+        self._pairs: int | None = None
+
+    def pairs_in_memory(self, wanted: int) -> int:
+        """How many pairs of slots there is room for, with what is free when this is asked first."""
+        if self._pairs is None:
+            self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
+        return min(wanted, self._pairs)
+
+    def first(self, count: int) -> list[JudgeSlot]:
+        """Slots 0 to ``count`` - 1; those that are not there yet are made."""
+        missing = range(len(self._slots), count)
+        if missing:
+            outputs = [Layout.contiguous(each.dtype, tuple(each.shape)) for each in self._bench.example_outputs]
+            # All at once: on a GPU that is one allocation.
+            memory = iter(create([*self._bench.reference.layouts, *outputs] * len(missing), self._bench.device))
+            self._slots += [JudgeSlot(number, self._bench, memory) for number in missing]
+        return self._slots[:count]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all slots together."""
+        return sum(memory.bytes.numel() for memory in self.memories(self._slots))
+
+    @staticmethod
+    def memories(slots: Sequence[JudgeSlot]) -> list[Memory]:
+        """The pieces of memory in which these slots lie."""
+        return list({place.memory.name: place.memory for slot in slots for place in slot.places()}.values())
+
+    def describe(self, slots: Sequence[JudgeSlot], memories: Sequence[Memory]) -> dict[str, Any]:
+        """What a worker must know to map these slots, in ``memories`` that it has not mapped before."""
+        return {
+            "memories": [describe_memory(memory) for memory in memories],
+            "arguments": trees.to_json(self._bench.reference.arguments),
+            "result": trees.to_json(self._bench.reference.result),
+            "traits": self._bench.reference.traits,
+            "slots": [slot.describe() for slot in slots],
+        }
+
+    def close(self) -> None:
+        """Free the memory."""
+        while self._slots:
+            for place in self._slots.pop().places():
+                place.close()
