@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import StrategyError
 from pytest_kernelbench.primary import parse_primary
+from pytest_kernelbench.prompting import extraction, question
+from pytest_kernelbench.prompting.question import Prompt, question_for
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.strategy_rules import nothing_to_learn, nothing_to_read
 
@@ -41,7 +43,9 @@ CHECKPOINTS = ("every", "last", "best", "best-per-task")
 TEACHERS = ("current", "start", "average")
 DISTILLATIONS = ("drawn", "distribution")
 
-Section = TypeVar("Section", bound="Sampling | EvaluationSettings | SelectionSettings | SearchSettings | Adaptation")
+Section = TypeVar(
+    "Section", bound="Sampling | Prompt | EvaluationSettings | SelectionSettings | SearchSettings | Adaptation"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,8 @@ class Sampling:
     """How candidates are drawn: ``k`` a task, each of at most ``max_tokens`` tokens.
 
     ``answer`` is what the policy is asked for: a whole ``module``, or a ``forward_body`` as the paper did.
-    ``policy`` is where they come from; empty: what ``--policy`` says.
+    ``policy`` is where they come from; empty: what ``--policy`` says. ``question`` is what ``[prompt]`` makes of
+    ``answer``, as text; empty: this project's own words.
     """
 
     k: int = field(default=64, metadata={"minimum": 1})
@@ -57,6 +62,12 @@ class Sampling:
     max_tokens: int = field(default=1024, metadata={"minimum": 1})
     answer: str = field(default="module", metadata={"choices": ("module", "forward_body")})
     policy: str = ""
+    question: str = field(default="", metadata={"set_by": "[prompt]"})
+
+    @property
+    def asked(self) -> str:
+        """What a policy is asked for: see ``pytest_kernelbench.prompting.question``."""
+        return self.question or self.answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +221,7 @@ class Strategy:
     source: str = ""
     primary: str = ""
     sampling: Sampling = field(default_factory=Sampling)
+    prompt: Prompt = field(default_factory=Prompt)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     search: SearchSettings | None = None
@@ -232,14 +244,20 @@ class Strategy:
     @property
     def sha256(self) -> str:
         """Hash of all that changes a number: not of the name, the prose or the gate."""
-        sections = [asdict(self.sampling), asdict(self.evaluation), asdict(self.selection)]
+        sections = [self._drawing, asdict(self.evaluation), asdict(self.selection)]
         sections += [asdict(each) for each in (self.search, self.adaptation) if each]
         return _sha256_of_json(sections)
 
     @property
+    def _drawing(self) -> dict[str, Any]:
+        """``[sampling]``, with how a question is put and how its answer is read."""
+        versions = {"prompt_version": question.VERSION, "extraction_version": extraction.VERSION}
+        return {**asdict(self.sampling), **versions}
+
+    @property
     def sampling_sha256(self) -> str:
         """Hash of what candidate ``i`` is drawn from. ``k`` is not in it: fewer are the first of more."""
-        settings = {key: value for key, value in asdict(self.sampling).items() if key != "k"}
+        settings = {key: value for key, value in self._drawing.items() if key != "k"}
         if self.version and self.version.step > 0:
             settings |= asdict(self.version)
         if self.search:
@@ -255,7 +273,7 @@ class Strategy:
         settings = asdict(self.adaptation)
         for key in ("steps", "checkpoint", "patience"):
             del settings[key]
-        return _sha256_of_json([asdict(self.sampling), asdict(self.evaluation), settings])
+        return _sha256_of_json([self._drawing, asdict(self.evaluation), settings])
 
     @property
     def evaluation_sha256(self) -> str:
@@ -282,6 +300,7 @@ class Strategy:
 
 SECTIONS = {
     "sampling": Sampling,
+    "prompt": Prompt,
     "evaluation": EvaluationSettings,
     "selection": SelectionSettings,
     "search": SearchSettings,
@@ -352,12 +371,15 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
     sampling, adaptation = _sampling_and_adaptation(
         table, " ".join([place, *(f"--kernelbench-set {each}" for each in overrides)])
     )
+    prompt = _section(Prompt, table, "prompt", place)
+    sampling = replace(sampling, question=_question(prompt, sampling.answer, path, place))
     return Strategy(
         name=path.stem,
         description=table.get("description", ""),
         source=table.get("source", ""),
         primary=_primary(table, place),
         sampling=sampling,
+        prompt=prompt,
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
         search=_search(table, sampling, place),
@@ -365,6 +387,24 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         gate=_gate(table, place),
         overrides=tuple(overrides),
     )
+
+
+def _question(prompt: Prompt, answer: str, path: Path, place: str) -> str:
+    """What is asked for, as text; empty where it is ``answer`` in this project's own words."""
+    if prompt == Prompt():
+        return ""
+
+    def read(file: str) -> str:
+        try:
+            return (path.parent / file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"file {file} cannot be read ({reason}); name it as seen from the strategy's") from None
+
+    try:
+        return question_for(prompt, answer, read)
+    except ValueError as error:
+        raise StrategyError(f"{place}: [prompt] {error}") from None
 
 
 def _primary(table: Mapping[str, Any], place: str) -> str:
@@ -444,7 +484,7 @@ def _section(cls: type[Section], table: Mapping[str, Any], name: str, place: str
     rows = {each.name: each for each in fields(cls)}
     values = {}
     for key, value in table.get(name, {}).items():
-        if key not in rows:
+        if key not in rows or "set_by" in rows[key].metadata:
             raise StrategyError(f'{place}: [{name}] unknown key "{key}"{did_you_mean(key, rows)}')
         kind, limits = str(rows[key].type).removesuffix(" | None"), rows[key].metadata
         if kind == "float" and _is_number(value):

@@ -28,8 +28,8 @@ LAYERS = (
     {"serving"},
     {"policies", "evaluation", "search", "selection", "metrics"},
     {"tiny_policy"},
-    {"strategy", "tasks", "prompting", "stats"},
-    {"inline", "policy_gpus", "strategy_rules", "primary"},
+    {"strategy", "tasks", "stats"},
+    {"inline", "prompting", "policy_gpus", "strategy_rules", "primary"},
     {"records", "errors", "complaints", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}

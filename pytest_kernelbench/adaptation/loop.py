@@ -173,7 +173,7 @@ def _divergence(
             task = lineage.task(name)
             completions = [each.candidate.completion for each in group]
             token_ids = [each.token_ids or () for each in completions]
-            score = partial(trainer.score, task, at.sampling.answer, token_ids, temperature=trainer.temperature)
+            score = partial(trainer.score, task, at.sampling.asked, token_ids, temperature=trainer.temperature)
             now = logprobs_of(completions, task, at, trainer) if trainer.scores_exactly else score()
             with trainer.as_loaded():
                 loaded = score()

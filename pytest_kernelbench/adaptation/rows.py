@@ -31,7 +31,7 @@ def training_rows(
 
     ``trainer`` has the weights of ``at``, and within ``teacher()`` the teacher's.
     """
-    settings, answer = lineage.settings, at.sampling.answer
+    settings, answer = lineage.settings, at.sampling.asked
     kept = {name: list(group) for name, group in rollouts.items() if group}
     lessons: dict[str, list[Lesson | None]] = {}
     teacher_tokens = 0
@@ -100,7 +100,7 @@ def _taught(
     trainer: Trainer,
     teacher: Weights,
 ) -> dict[str, Taught]:
-    settings, answer, temperature = lineage.settings, at.sampling.answer, trainer.temperature
+    settings, answer, temperature = lineage.settings, at.sampling.asked, trainer.temperature
     taught = {}
     for name, group in rollouts.items():
         task = lineage.task(name)
@@ -120,4 +120,4 @@ def logprobs_of(
     if trainer.temperature == 1:
         return [each.logprobs or () for each in completions]
     token_ids = [each.token_ids or () for each in completions]
-    return trainer.score(task, at.sampling.answer, token_ids, temperature=trainer.temperature)
+    return trainer.score(task, at.sampling.asked, token_ids, temperature=trainer.temperature)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_kernelbench.analysis.adaptation import adaptation
+from pytest_kernelbench.analysis.adaptive_k import adaptive_k
 from pytest_kernelbench.analysis.base import Analysis, Study
 from pytest_kernelbench.analysis.budget import budget
+from pytest_kernelbench.analysis.calibration import calibration
 from pytest_kernelbench.analysis.correlation import correlation
 from pytest_kernelbench.analysis.cost import cost
 from pytest_kernelbench.analysis.diversity import diversity
 from pytest_kernelbench.analysis.floor import floor
+from pytest_kernelbench.analysis.margins import margins
 from pytest_kernelbench.analysis.prefilter import prefilter
 from pytest_kernelbench.analysis.primary import primary
 from pytest_kernelbench.analysis.quartiles import quartiles
@@ -28,9 +31,12 @@ ANALYSES: dict[str, Analysis] = {
     "scaling": scaling,
     "selection": selection,
     "quartiles": quartiles,
+    "calibration": calibration,
     "correlation": correlation,
     "regimes": regimes,
     "prefilter": prefilter,
+    "adaptive_k": adaptive_k,
+    "margins": margins,
     "diversity": diversity,
     "floor": floor,
     "adaptation": adaptation,

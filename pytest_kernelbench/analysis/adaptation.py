@@ -2,8 +2,10 @@
 
 ``analyses["adaptation"]`` is null for a run without adaptation, else one entry for each adaptation strategy::
 
-    {"strategy": name, "steps": [0, 1, ..., S], "samples_per_task": 32,
+    {"strategy": name, "learning_rate": x, "steps": [0, 1, ..., S], "samples_per_task": 32,
      "per_sample": {"verified": curve, "raw": curve},         over steps: mean over tasks of the rate among its samples
+     "by_seed": {"verified": {"0": [x, ...]}, "raw": the same},   the same of each seed
+     "against_start": {"verified": curve, "raw": curve},      differences to step 0, paired by task
      "per_task": {UNIT: {"verified": [x, ...], "raw": [x, ...], "n": [32, ...]}},
      "any_of_k": {"verified": curve, "raw": curve},           over steps: tasks with at least one fast rollout
      "correct": curve, "geomean_speedup": curve,              the latter of each task's fastest rollout
@@ -21,17 +23,19 @@
 
     REGIME = "none" (no fast rollout at step 0) | "partial" | "saturated" (at least 90 % fast)
     CHI2 = {"statistic": x, "degrees": 5, "p": x} | null
-    CHECKPOINT = {"best_step": s, "value": x, "held_out_step": s | null, "held_out_value": x | null,
-                  "early_stop_step": s, "early_stop_value": x, "oracle_per_task": x}
+    CHECKPOINT = {"best_step": s | null, "best_steps": [s, ...], "value": x, "held_out_step": s | null,
+                  "held_out_value": x | null, "early_stop_step": s | null, "early_stop_value": x, "oracle_per_task": x}
 
-Curves run over ``steps``, with ``null`` at a step without rollouts. ``best_step`` is chosen by the very rollouts that
-its ``value`` is taken from, which flatters it; ``held_out_step`` by those held out, so that its value is not. Early
-stopping ends at the first step that is no better than the one before; ``oracle_per_task`` lets each task take its own
-best. ``probe`` correlates the negative log-probability (nats, summed) of correct rollouts with their speed-up:
-``fixed`` ones, those of step 0 scored under the weights of each step (``probes.jsonl``), or else each step's ``own``,
-which changes what is compared along with the weights. ``tail`` is the quarter that was least expected, at step 0 if
-fixed. EQUIVALENT as in ``scaling``, at ``best_step``; for
-``per_sample`` it is always a refusal, in words, for that is another metric than any-of-K.
+Curves run over ``steps``, with ``null`` at a step without rollouts. Lineages that were trained apart (seeds, and with
+``scope = "task"`` tasks) each take a step of their own, ``best_steps``; ``..._step`` is null where they differ, and
+values are means over units, each at its lineage's step. ``best_step`` is chosen by the very rollouts that its ``value``
+is taken from, which flatters it; ``held_out_step`` by those held out, so that its value is not. Early stopping ends at
+the first step that is no better than the one before; ``oracle_per_task`` lets each task take its own best. ``probe``
+correlates the negative log-probability (nats, summed) of correct rollouts with their speed-up: ``fixed`` ones, those of
+step 0 scored under the weights of each step (``probes.jsonl``), or else each step's ``own``, which changes what is
+compared along with the weights. ``tail`` is the quarter that was least expected, at step 0 if fixed. EQUIVALENT as in
+``scaling``, at ``best_step``; for ``per_sample`` it is always a refusal, in words, for that is another metric than
+any-of-K.
 """
 
 from __future__ import annotations
@@ -40,21 +44,29 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import log, nan
-from typing import NamedTuple
 
 import numpy
 
 from pytest_kernelbench.analysis.base import READINGS, Floats, Json, SampleGroup, Study
+from pytest_kernelbench.analysis.checkpoints import (
+    Lineages,
+    against_start,
+    at_best,
+    by_seed,
+    checkpoint,
+    mean_over_lineages,
+    mean_over_units,
+)
 from pytest_kernelbench.analysis.estimates import estimate_over_tasks, exponential, finite, rate_over_tasks
+from pytest_kernelbench.analysis.probe import probe, rollouts_of
 from pytest_kernelbench.analysis.scaling import ANY_OF_K, PER_SAMPLE, equivalent, refused
 from pytest_kernelbench.metrics import Sample
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
-from pytest_kernelbench.stats import Correlation, best_of_flat, homogeneity, spearman
+from pytest_kernelbench.stats import best_of_flat, homogeneity
 
 COUNT = {"verified": "fast_1", "raw": "fast_1_raw"}
 SATURATED = 0.9
-TAIL = 0.25
 
 Counts = dict[str, list[tuple[int, int] | None]]  # by unit, for each step (successes, rollouts); None: not drawn
 
@@ -92,19 +104,29 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
     any_US = {reading: _values(table, lambda good, _: float(good > 0)) for reading, table in counts.items()}
     rate_US = {reading: _values(table, lambda good, n: good / n) for reading, table in counts.items()}
     held_out_US = {reading: _values(table, lambda good, n: good / n) for reading, table in held_out.items()}
-    checkpoints = {reading: _checkpoint(rate_US[reading], held_out_US[reading]) for reading in READINGS}
-    best = checkpoints["verified"]["best_step"]
+    apart = _trained_apart(records, steps)
+    checkpoints = {reading: checkpoint(rate_US[reading], held_out_US[reading], apart) for reading in READINGS}
+    best_U = {
+        name: at_best(values_US, rate_US["verified"], apart)
+        for name, values_US in (("any", any_US["verified"]), ("rate", rate_US["verified"]))
+    }
     coverage = _coverage(rate_US["verified"], list(steps))
-    probe_of, probe = _probe(records, samples, steps)
+    probe_of, probe_rows = probe(records, samples, steps)
     group = _of_units(next(each for each in study.groups if strategy.name in each.strategies), steps)
     lineages = {
         (records.unit(name).seed, step.lineage, step.step): step for name, each in steps.items() for step in each
     }
     return {
         "strategy": strategy.name,
+        "learning_rate": None if strategy.adaptation is None else strategy.adaptation.learning_rate,
         "steps": list(numbers),
         "samples_per_task": max(step.rollouts for step in lineages.values()),
         "per_sample": {reading: rates(values) for reading, values in rate_US.items()},
+        "by_seed": {
+            reading: by_seed([records.unit(name).seed for name in steps], values, records.seed)
+            for reading, values in rate_US.items()
+        },
+        "against_start": {reading: against_start(tasks_U, values) for reading, values in rate_US.items()},
         "per_task": {
             name: {
                 **{
@@ -124,17 +146,17 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         ),
         "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
         "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
-        "flat_best_of": {reading: _flat_best_of(table, records.seed) for reading, table in counts.items()},
+        "flat_best_of": {reading: _flat_best_of(table, apart, records.seed) for reading, table in counts.items()},
         "checkpoint": checkpoints["verified"],
         "checkpoint_raw": checkpoints["raw"],
         **_training(lineages.values(), len(numbers)),
         "probe_of": probe_of,
-        "probe": probe,
+        "probe": probe_rows,
         "coverage": coverage,
-        "coverage_regimes": _coverage_regimes(rate_US["verified"], coverage, best),
+        "coverage_regimes": _coverage_regimes(rate_US["verified"][:, 0], best_U["rate"], coverage),
         "equivalent_k": {
-            "any_of_k": _equivalent(group, any_US["verified"], best, ANY_OF_K),
-            "per_sample": _equivalent(group, rate_US["verified"], best, PER_SAMPLE),
+            "any_of_k": _equivalent(group, best_U["any"], ANY_OF_K),
+            "per_sample": _equivalent(group, best_U["rate"], PER_SAMPLE),
         },
     }
 
@@ -180,7 +202,7 @@ def _best_log_speedups(
     logs = numpy.full((len(steps), n_steps), nan)
     for place, (name, of_unit) in enumerate(steps.items()):
         for step in of_unit:
-            samples = _rollouts(samples_by_unit.get(name, ()), step)
+            samples = rollouts_of(samples_by_unit.get(name, ()), step)
             speedups = [
                 each.evaluation.counted_speedup
                 for each in samples
@@ -189,11 +211,6 @@ def _best_log_speedups(
             if samples:
                 logs[place, step.step] = log(max(speedups, default=1.0))
     return logs
-
-
-def _rollouts(samples: Sequence[Sample], step: AdaptationStep) -> list[Sample]:
-    span = range(step.first_index, step.first_index + step.rollouts)
-    return [sample for sample in samples if sample.index in span]
 
 
 def _aggregate(table: Counts) -> list[tuple[int, int] | None]:
@@ -207,35 +224,23 @@ def _flat_test(strata: Sequence[Sequence[tuple[int, int] | None]]) -> Json | Non
     return None if found is None else found._asdict()
 
 
-def _flat_best_of(table: Counts, seed: int) -> float | None:
-    strata = [[each for each in row if each is not None] for row in table.values()]
-    return best_of_flat(strata, seed=seed) if len({len(row) for row in strata}) == 1 else None
+def _flat_best_of(table: Counts, apart: Lineages, seed: int) -> float | None:
+    """Of each lineage what its best step would show if no step differed, as the choice is made of each."""
+    rows = [[each for each in row if each is not None] for row in table.values()]
+
+    def of_lineage(units: Sequence[int]) -> float | None:
+        strata = [rows[unit] for unit in units]
+        return best_of_flat(strata, seed=seed) if len({len(row) for row in strata}) == 1 else None
+
+    return mean_over_lineages(of_lineage, apart)
 
 
-def _checkpoint(rate_US: Floats, held_out_US: Floats) -> Json:
-    """Which step each rule takes, and the rate of that step's rollouts; of equal steps the earliest."""
-    mean_S = _mean_over_units(rate_US)
-    best = int(numpy.nanargmax(mean_S))
-    held_out_S = _mean_over_units(held_out_US)
-    held_out = None if numpy.isnan(held_out_S).all() else int(numpy.nanargmax(held_out_S))
-    stop = 0
-    while stop + 1 < len(mean_S) and mean_S[stop + 1] > mean_S[stop]:
-        stop += 1
-    return {
-        "best_step": best,
-        "value": float(mean_S[best]),
-        "held_out_step": held_out,
-        "held_out_value": None if held_out is None else finite(mean_S[held_out]),
-        "early_stop_step": stop,
-        "early_stop_value": float(mean_S[stop]),
-        "oracle_per_task": float(numpy.nanmax(rate_US, axis=1).mean()),
-    }
-
-
-def _mean_over_units(values_US: Floats) -> Floats:
-    known = ~numpy.isnan(values_US)
-    total = numpy.where(known, values_US, 0.0).sum(axis=0)
-    return numpy.where(known.any(axis=0), total / numpy.maximum(known.sum(axis=0), 1), nan)
+def _trained_apart(records: RunRecords, steps: Mapping[str, Sequence[AdaptationStep]]) -> list[list[int]]:
+    """The places of the units of each lineage."""
+    found: dict[tuple[int | None, str], list[int]] = {}
+    for place, (name, of_unit) in enumerate(steps.items()):
+        found.setdefault((records.unit(name).seed, of_unit[0].lineage), []).append(place)
+    return list(found.values())
 
 
 def _training(lineages: Collection[AdaptationStep], n_steps: int) -> Json:
@@ -256,85 +261,6 @@ def _training(lineages: Collection[AdaptationStep], n_steps: int) -> Json:
     }
 
 
-class Scored(NamedTuple):
-    """A correct rollout under the weights of some step."""
-
-    unit: str
-    candidate: int
-    nll: float
-    speedup: float
-
-
-def _probe(
-    records: RunRecords, samples: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]]
-) -> tuple[str, list[Json]] | tuple[None, None]:
-    """What was scored, ``fixed`` or ``own``, and a row for each step."""
-    what, scored = "fixed", _fixed_rollouts(records, steps)
-    if not scored:
-        what, scored = "own", _own_rollouts(samples, steps)
-    if not scored:
-        return None, None
-    ordered = sorted(scored[min(scored)], key=lambda each: -each.nll)
-    tail = {(each.unit, each.candidate) for each in ordered[: max(1, round(TAIL * len(ordered)))]}
-    rows = []
-    for number, rollouts in sorted(scored.items()):
-        if what == "own":
-            least_expected = sorted(rollouts, key=lambda each: -each.nll)
-            of_tail = least_expected[: max(1, round(TAIL * len(rollouts)))]
-        else:
-            of_tail = [each for each in rollouts if (each.unit, each.candidate) in tail]
-        everything, in_tail = _rho(rollouts), _rho(of_tail)
-        within = {unit: _rho([each for each in rollouts if each.unit == unit]) for unit in steps}
-        rows.append(
-            {
-                "step": number,
-                "n": len(rollouts),
-                "mean_nll": sum(each.nll for each in rollouts) / len(rollouts),
-                "rho": None if everything is None else everything.rho,
-                "p": None if everything is None else everything.p,
-                "tail_rho": None if in_tail is None else in_tail.rho,
-                "tail_p": None if in_tail is None else in_tail.p,
-                "within_task_rho": estimate_over_tasks(
-                    [records.unit(unit).task for unit in within],
-                    [nan if each is None else each.rho for each in within.values()],
-                ),
-            }
-        )
-    return what, rows
-
-
-def _fixed_rollouts(records: RunRecords, steps: Mapping[str, Sequence[AdaptationStep]]) -> dict[int, list[Scored]]:
-    """By step, the rollouts of step 0 under its weights, where they were scored again."""
-    units = {
-        (records.unit(name).seed, step.lineage, records.unit(name).task): name for name in steps for step in steps[name]
-    }
-    found: dict[int, list[Scored]] = {}
-    for (seed, lineage, number, task, index), probed in records.probes.items():
-        name = units.get((seed if records.units else None, lineage, task))
-        if name is not None and probed.speedup is not None:
-            found.setdefault(number, []).append(Scored(name, index, probed.nll, probed.speedup))
-    return found
-
-
-def _own_rollouts(
-    samples: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]]
-) -> dict[int, list[Scored]]:
-    """By step, its own rollouts under the weights that drew them."""
-    found: dict[int, list[Scored]] = {}
-    for name, of_unit in steps.items():
-        for step in of_unit:
-            for sample in _rollouts(samples.get(name, ()), step):
-                logprob = sample.completion.sum_logprob if sample.completion else None
-                speedup = sample.evaluation.counted_speedup if sample.evaluation else None
-                if logprob is not None and speedup is not None:
-                    found.setdefault(step.step, []).append(Scored(name, sample.index, -logprob, speedup))
-    return found
-
-
-def _rho(rollouts: Sequence[Scored]) -> Correlation | None:
-    return spearman([each.nll for each in rollouts], [each.speedup for each in rollouts])
-
-
 def _coverage(rate_US: Floats, names: Sequence[str]) -> Json:
     def regime(base: float) -> str:
         return "none" if base == 0 else "saturated" if base >= SATURATED else "partial"
@@ -349,13 +275,13 @@ def _coverage(rate_US: Floats, names: Sequence[str]) -> Json:
     }
 
 
-def _coverage_regimes(rate_US: Floats, coverage: Json, best: int) -> Json:
+def _coverage_regimes(base_U: Floats, best_U: Floats, coverage: Json) -> Json:
     """Units without a fast rollout at step 0 can only gain, saturated ones only lose, even by chance."""
     found = {}
     for regime in ("none", "partial", "saturated"):
         places = [place for place, each in enumerate(coverage.values()) if each["regime"] == regime]
         if places:
-            base, after = (finite(_mean_over_units(rate_US[places])[step]) for step in (0, best))
+            base, after = (finite(mean_over_units(each[places][:, None])[0]) for each in (base_U, best_U))
             found[regime] = {"units": len(places), "base": base, "at_best_step": after}
     return found
 
@@ -366,9 +292,9 @@ def _of_units(group: SampleGroup, steps: Mapping[str, Sequence[AdaptationStep]])
     return replace(group, units=tuple(units[name] for name in steps)) if steps.keys() <= units.keys() else None
 
 
-def _equivalent(group: SampleGroup | None, values_US: Floats, step: int, metric: str) -> Json:
+def _equivalent(group: SampleGroup | None, values_U: Floats, metric: str) -> Json:
     if group is None:
         return refused("the tasks that were trained on are not those that search sampled")
-    if numpy.isnan(values_US[:, step]).any():
+    if numpy.isnan(values_U).any():
         return refused("not all of the tasks have rollouts of the step")
-    return equivalent(group, "verified", values_US[:, step], metric=metric)
+    return equivalent(group, "verified", values_U, metric=metric)

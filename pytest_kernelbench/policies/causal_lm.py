@@ -72,7 +72,7 @@ class CausalLMPolicy(ABC):
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the model's log-probabilities are not finite."""
-        prompt = self.prompt_ids(task, sampling.answer, advice=advice)
+        prompt = self.prompt_ids(task, sampling.asked, advice=advice)
         opened = opens_reasoning(self.spell(prompt[-LONGEST_TAG:]))
         asked = sha256_of(self.spell(prompt))
         tokens = self._room(prompt, self.max_tokens or sampling.max_tokens, task)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 
 from pytest_kernelbench import vector_math
 from pytest_kernelbench.errors import PolicyError
-from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
+from pytest_kernelbench.policies.adapters import adapter_files, own_tokenizer, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
 from pytest_kernelbench.policies.decoding import Model
@@ -58,7 +58,8 @@ class HFPolicy(CausalLMPolicy):
         self.dequantises = dtype is not None
         dtype = dtype or ("bfloat16" if self.target == "cuda" else "auto")
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = adapter if adapter is not None and own_tokenizer(adapter) else folder
+            self.tokenizer = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
             self.model = self.load_model(folder, dtype if dtype == "auto" else getattr(torch, dtype), device)
         except (OSError, ValueError, ImportError) as error:
             raise PolicyError(

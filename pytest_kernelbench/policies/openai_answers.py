@@ -91,7 +91,7 @@ class Answer:
         place = code_place(said, answer=answer)
         shifted = None if place is None else (before + start + place[0], before + start + place[1])
         code = None if shifted is None else tokens_of(shifted, range(n), decode)
-        return (first if reasoned else 0, n), code
+        return (first, n), code
 
 
 class _Table(NamedTuple):
@@ -146,11 +146,14 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
     logprobs, whole, missing = table.logprobs, True, NONE_GIVEN
     if logprobs is not None and isinstance(n_tokens, int) and not _covers(len(logprobs), n_tokens, stop_reason):
         whole = False
-        # llama.cpp's fewer entries may spell the whole text, so the reasoning must be known to have been there.
-        spelled = reasoning is not None and bool(text.strip()) and text in _spelt(table.pieces or ())
+        # llama.cpp's fewer entries spell a character that is spread over tokens too, which ASCII's are not.
+        certain = reasoning is not None or text.isascii()
+        spelled = certain and bool(text.strip()) and text in _spelt(table.pieces or ())
         if not (spelled or (thought and _covers(len(logprobs), n_tokens - thought, stop_reason))):
             missing = f"they cover {len(logprobs)} of {n_tokens} tokens"
             logprobs = None
+        elif reasoning is None:
+            reasoning = ""  # or what comes before the answer
     return Answer(
         text=text,
         model=model,

@@ -126,7 +126,7 @@ class OpenAIPolicy:
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the server fails after all retries."""
-        messages = build_messages(task, sampling.answer, self.target, advice=advice)
+        messages = build_messages(task, sampling.asked, self.target, advice=advice)
         n, max_tokens = self.settings.n, self.settings.max_tokens or sampling.max_tokens
         self._check_room(messages, max_tokens, task)
         wanted: dict[int, list[int]] = {}

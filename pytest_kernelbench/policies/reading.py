@@ -52,8 +52,9 @@ def read_tokens(
     ``spell`` is ``decode`` with special tokens, in which some models mark their reasoning.
     """
     spelled = token_ids[:-1] if stop_reason == "stop" else token_ids
-    parts, read = read_text(spell(spelled), stop_reason, opened=opened)
-    if parts.reasoning is None and parts.closed:
+    said = spell(spelled)
+    parts, read = read_text(said, stop_reason, opened=opened)
+    if parts.answer == said:
         text = decode(spelled)
         place = code_place(text, answer=answer)
         return Reading(

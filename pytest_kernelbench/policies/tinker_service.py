@@ -93,7 +93,7 @@ class TinkerPolicy:
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
         """See ``Policy.sample``. Raises HarnessError where the service fails after all retries."""
-        prompt = self.prompt_ids(task, sampling.answer, advice=advice)
+        prompt = self.prompt_ids(task, sampling.asked, advice=advice)
         asked = sha256_of(self._spell(prompt))
         opened = opens_reasoning(self._spell(prompt))
 

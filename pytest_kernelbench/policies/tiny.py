@@ -22,6 +22,7 @@ from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
+from pytest_kernelbench.prompting.question import Question, question_of
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.resources import PACKAGE
 from pytest_kernelbench.tiny_policy.prompt import prompt_for
@@ -65,9 +66,15 @@ class TinyPolicy(CausalLMPolicy):
         return cls(WEIGHTS / spec.kind, name=spec.name, device=device, adapter=adapter)
 
     def prompt_ids(self, task: Task, answer: str, *, advice: str = "") -> list[int]:
-        if answer != "module":
+        question = question_of(answer)
+        if question != Question(answer=question.answer):
             raise PolicyError(
-                f'--policy={self.name}: writes whole modules only, and the strategy asks for "{answer}"; '
+                f"--policy={self.name}: reads the prompt that it was trained on and no other; "
+                "leave [prompt] out of the strategy, or choose another policy"
+            )
+        if question.answer != "module":
+            raise PolicyError(
+                f'--policy={self.name}: writes whole modules only, and the strategy asks for "{question.answer}"; '
                 'set answer = "module" in [sampling], or choose another policy'
             )
         # In training it has never read a comment, so a teacher's advice is noise to it, as it is to any small model.

@@ -1,10 +1,17 @@
-"""What a general model is asked. The wording is this project's own, and changing it changes what is sampled."""
+"""What a general model is asked. The wording is this project's own, and changing it changes what is sampled.
+
+Whoever changes a word raises ``question.VERSION``, which is part of every sampling hash.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
+from pytest_kernelbench.prompting.device_facts import device_facts
+from pytest_kernelbench.prompting.question import Question, question_of
+from pytest_kernelbench.prompting.styles import EXAMPLE, EXAMPLE_NEW, KERNELBENCH, PAPER_SYSTEM, PAPER_USER
 from pytest_kernelbench.records import Task, sha256_of
 
 SYSTEM = (
@@ -66,17 +73,47 @@ no text around it."""
 
 
 def build_messages(task: Task, answer: str, target: str, *, advice: str = "") -> list[dict[str, str]]:
-    """The system and the user message that ask for ``answer`` ("module", "forward_body") on ``target`` ("cpu", "cuda").
+    """The messages that ask for ``answer`` on ``target`` ("cpu", "cuda").
 
-    The reference is quoted in full, with the sizes of the task file. ``advice`` comes after the question.
+    ``answer`` is "module", "forward_body", or a ``Question`` as text. The reference is quoted in full, with the sizes
+    of the task file. ``advice`` comes after the question.
     """
-    form = {"module": MODULE, "forward_body": FORWARD_BODY}[answer]
-    question = form.format(task_id=task.id, source=task.source.strip(), backends=BACKENDS[target])
-    question += f"\n\n{advice}" if advice else ""
-    return [
-        {"role": "system", "content": SYSTEM.format(machine=MACHINES[target])},
-        {"role": "user", "content": question},
-    ]
+    question = question_of(answer)
+    system, user = _own(question, task, target) if question.text else _styled(question, task, target)
+    user += f"\n\n{advice}" if advice else ""
+    messages = [{"role": "system", "content": system}] if system else []
+    return [*messages, {"role": "user", "content": user}]
+
+
+def _styled(question: Question, task: Task, target: str) -> tuple[str, str]:
+    """The system's and the user's message, in one of the styles."""
+    source, facts = task.source.strip(), _facts(question, target)
+    if question.style == "kernelbench":
+        example_new = EXAMPLE_NEW[target]
+        values = {"example": EXAMPLE, "example_new": example_new, "machine": MACHINES[target], "facts": facts}
+        return "", KERNELBENCH.format(task_id=task.id, source=source, **values)
+    if question.style == "paper":
+        number, _, name = task.name.partition("_")
+        return PAPER_SYSTEM, PAPER_USER.format(number=number, name=name, source=source, facts=facts).rstrip()
+    form = {"module": MODULE, "forward_body": FORWARD_BODY}[question.answer]
+    user = form.format(task_id=task.id, source=source, backends=BACKENDS[target])
+    return SYSTEM.format(machine=MACHINES[target]), f"{user}\n{facts}".rstrip()
+
+
+def _own(question: Question, task: Task, target: str) -> tuple[str, str]:
+    """The same of a file of one's own."""
+    values = {"task": task.id, "source": task.source.strip(), "backends": BACKENDS[target]}
+    if "{{device}}" in question.text:
+        values["device"] = device_facts(target)
+    # At once, so that a reference that holds such a word keeps it.
+    text = re.sub(r"\{\{(\w+)\}\}", lambda found: values.get(found[1], found[0]), question.text).strip()
+    system, line, user = text.partition("\n---\n")
+    facts = "" if "{{device}}" in question.text else _facts(question, target)
+    return (system, f"{user}\n{facts}".strip()) if line else ("", f"{text}\n{facts}".strip())
+
+
+def _facts(question: Question, target: str) -> str:
+    return f"\nIt runs on this machine:\n{device_facts(target)}\n" if question.device_facts else ""
 
 
 def as_plain_text(messages: Sequence[dict[str, str]]) -> str:

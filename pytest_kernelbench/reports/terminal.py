@@ -341,14 +341,18 @@ def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> lis
     chosen, flat, best_of = each["checkpoint"], each["flat_test"]["verified"], each["flat_best_of"]["verified"]
     if chosen["value"] == 0:
         return [*_table(table), "no rollout of any step is verified fast", *stopped]
-    said = [f"step {chosen['best_step']} is the best by its own rollouts, {as_rate(chosen['value'])}"]
+    if chosen["best_step"] is None:
+        steps = ", ".join(map(str, chosen["best_steps"]))
+        said = [f"the best step of each lineage by its own rollouts ({steps}) has {as_rate(chosen['value'])}"]
+    else:
+        said = [f"step {chosen['best_step']} is the best by its own rollouts, {as_rate(chosen['value'])}"]
     if best_of is not None:
         said.append(f"the best of {len(each['steps'])} would show {as_rate(best_of)} if no step differed")
     if flat is not None:
         said.append(f"equal rates at all steps have p = {flat['p']:.2g}")
-    if chosen["held_out_step"] is not None:
-        value = as_rate(chosen["held_out_value"])
-        said.append(f"held-out rollouts choose step {chosen['held_out_step']}, {value}")
+    if chosen["held_out_value"] is not None:
+        value, step = as_rate(chosen["held_out_value"]), chosen["held_out_step"]
+        said.append(f"held-out rollouts choose {f'step {step}' if step is not None else 'steps of their own'}, {value}")
     equivalent = each["equivalent_k"]["any_of_k"]
     if equivalent["k"] is not None:
         interval = "" if equivalent["low"] is None else f" [{as_digits(equivalent['low'])}, {_end(equivalent)}]"

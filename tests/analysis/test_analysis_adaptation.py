@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 
 from pytest_kernelbench.analysis import ANALYSES, Study
 from pytest_kernelbench.records import AdaptationStep
-from pytest_kernelbench.runs import Probed, RunRecords, StrategyOfRun
+from pytest_kernelbench.runs import Probed, RunRecords, StrategyOfRun, merged
+from pytest_kernelbench.stats import mean_interval
 from pytest_kernelbench.strategy import Adaptation
 
 # arXiv 2602.07670, subset 1, seed 42: fast rollouts of 32 at each step.
@@ -229,3 +230,28 @@ def test_a_task_without_rollouts_is_left_out_and_the_others_are_not():
     found = adaptation_of(replace(records, adaptation=some))
     assert list(found["per_task"]) == ["level1/1_x"]
     assert found["per_sample"]["verified"]["value"] == [4 / 32, 8 / 32]
+
+
+def test_seeds_that_were_trained_apart_each_take_a_step_of_their_own():
+    """One seed is best at step 1 and the other at step 2: a common step has 37.5 %, their own average 62.5 %."""
+    runs = {}
+    for seed, row in enumerate(((4, 20, 4), (4, 4, 20))):
+        run = records_of_steps({"level1/1_x": row, "level1/2_y": row})
+        steps = {(seed, lineage, number): step for (_, lineage, number), step in run.adaptation.items()}
+        runs[f"seed {seed}"] = replace(run, options={**run.options, "seed": seed}, adaptation=steps)
+    found = adaptation_of(merged(runs))
+    chosen = found["checkpoint"]
+    assert max(found["per_sample"]["verified"]["value"]) == pytest.approx(12 / 32)
+    assert chosen["best_step"] is None and chosen["best_steps"] == [1, 2] and chosen["value"] == pytest.approx(20 / 32)
+    assert found["by_seed"]["verified"] == {"0": [4 / 32, 20 / 32, 4 / 32], "1": [4 / 32, 4 / 32, 20 / 32]}
+    gain = found["against_start"]["verified"]
+    assert gain["value"] == pytest.approx([0, 8 / 32, 8 / 32])
+    assert found["coverage_regimes"]["partial"]["at_best_step"] == pytest.approx(20 / 32)
+
+
+def test_differences_to_step_0_are_paired_by_task():
+    found = adaptation_of(records_of_steps({"level1/1_x": (4, 8), "level1/2_y": (20, 26), "level1/3_z": (0, 2)}))
+    gain = found["against_start"]["verified"]
+    assert gain["value"] == pytest.approx([0, 4 / 32])
+    low, high = mean_interval([4 / 32, 6 / 32, 2 / 32])
+    assert (gain["low"][1], gain["high"][1]) == pytest.approx((low, high)) and gain["low"][0] is None

@@ -1,10 +1,14 @@
+import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from contract import keeps_the_contract, texts
+from random_models import llama
 
+from conftest import OLD_NAME_IN_PEFT
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.policies.hf import HFPolicy, folder_of
@@ -102,3 +106,78 @@ def test_chat_template_cannot_be_demanded_of_a_tokenizer_without_one(hf_folder: 
     assert str(error.value) == (
         f"{file}: chat_template = true, but the tokenizer has none; remove the line to send plain text"
     )
+
+
+TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}<|assistant|>"
+
+
+def tuned(base: Path, folder: Path, *, grow: bool) -> Path:
+    """An adapter as trl saves it: with a tokenizer and a template of its own, and with tokens of its own."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base)
+    tokenizer.chat_template = TEMPLATE
+    if grow:
+        tokenizer.add_special_tokens({"additional_special_tokens": [f"<|t{n}|>" for n in range(3)]})
+        model.resize_token_embeddings(model.config.vocab_size + 3)
+    modules = ["embed_tokens", "lm_head"] if grow else None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OLD_NAME_IN_PEFT, FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+        warnings.filterwarnings("ignore", "Setting `save_embedding_layers` to `True`")
+        config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=modules)
+        get_peft_model(model, config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("grow", [False, True])
+def test_an_adapter_brings_its_own_tokenizer(
+    grow: bool, hf_folder: Path, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    policy = load(f"hf:{hf_folder}+{tuned(hf_folder, tmp_path / 'adapter', grow=grow)}")
+    assert policy.chat_template and policy.tokenizer.chat_template == TEMPLATE
+    assert policy.tokenizer.decode(policy.prompt_ids(task, "module")).endswith("<|assistant|>")
+    assert policy.model.get_input_embeddings().weight.shape[0] == 320 + 3 * grow
+    assert len(list(policy.sample(task, sampling, seed=0, indices=range(2)))) == 2
+
+
+def test_an_adapter_of_another_shape_is_refused_with_the_sizes(tmp_path: Path, hf_folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OLD_NAME_IN_PEFT, FutureWarning)
+        wide = get_peft_model(llama(hidden_size=64), LoraConfig(r=2, target_modules=["q_proj"]))
+        wide.save_pretrained(tmp_path / "wide")
+    with pytest.raises(PolicyError) as error:
+        load(f"hf:{hf_folder}+{tmp_path / 'wide'}")
+    assert "does not fit (size mismatch for base_model" in str(error.value)
+    assert "torch.Size([2, 64])" in str(error.value)
+
+
+def test_a_policy_file_sets_template_length_and_stop(chat_folder: Path, tmp_path: Path, task: Task) -> None:
+    folder, file = tmp_path / "model", tmp_path / "mine.toml"
+    shutil.copytree(chat_folder, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE + "{% if not enable_thinking %}<think></think>{% endif %}")
+    file.write_text(
+        f'policy = "hf:{folder}"\nmax_tokens = 5\nstop = ["a"]\nchat_template_kwargs = {{enable_thinking = false}}\n'
+    )
+    policy = load(str(file))
+    prompt = policy.tokenizer.decode(policy.prompt_ids(task, "module"))
+    assert prompt.endswith("<|assistant|><think></think>")
+    assert policy.tokenizer("a")["input_ids"][0] in policy.eos_ids and policy.version != load(f"hf:{folder}").version
+    (done,) = policy.sample(task, Sampling(k=1, max_tokens=12), seed=0, indices=[0])
+    assert (
+        len(done.token_ids or ()) <= 5
+        and done.prompt_sha256
+        and done.prompt_tokens == len(policy.prompt_ids(task, "module"))
+    )
+
+
+def test_a_word_that_is_no_token_cannot_stop(hf_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'policy = "hf:{hf_folder}"\nstop = ["@@@"]\n')
+    with pytest.raises(PolicyError) as error:
+        load(str(file))
+    assert str(error.value) == f'{file}: stop = "@@@" is 3 tokens of this tokenizer; name one of its special tokens'

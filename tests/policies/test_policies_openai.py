@@ -571,3 +571,139 @@ def test_key_is_in_no_traceback_record_or_terminal(stand_in: Any, tmp_path: Path
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {"run.json", "junit.xml"} <= {file.name for file in written}
     assert not [file for file in written if KEY.encode() in file.read_bytes()]
+
+
+# What a server takes
+
+
+def refusing(*names: str, status: int = 400, words: str = "Unsupported parameter: '{}' is not supported.") -> Any:
+    """Faults of a server that refuses these parameters, and else answers as it does."""
+
+    def reply(server: StandIn) -> Any:
+        def answer(handler: Any) -> Reply:
+            request = server.requests[-1]
+            found = [name for name in names if name in request]
+            if found:
+                return Reply(status, {"error": {"message": words.format(found[0]), "param": found[0]}})
+            renamed = {**request, "max_tokens": request.get("max_tokens", request.get("max_completion_tokens", 1))}
+            renamed.setdefault("seed", 0)
+            renamed.setdefault("temperature", 1)
+            return Reply(body=server.answer(renamed, chat=True))
+
+        return answer
+
+    return reply
+
+
+NEW_NAME = "Unsupported parameter: '{}' is not supported with this model. Use 'max_completion_tokens' instead."
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "declared"),
+    [
+        (["max_tokens"], NEW_NAME, ""),
+        (["max_tokens"], NEW_NAME, 'rename = {max_tokens = "max_completion_tokens"}'),
+        (["seed"], "Unsupported parameter: '{}'", ""),
+        (["seed"], "Unsupported parameter: '{}'", 'omit = ["seed"]'),
+        (["max_tokens", "seed", "top_p"], "Unrecognized request argument supplied: {}", ""),
+    ],
+)
+def test_parameters_that_a_server_refuses_are_renamed_or_left_out(
+    names: list[str], words: str, declared: str, stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    server.faults = [refusing(*names, words=words)(server)] * 20
+    policy = load_with(server, declared, tmp_path / "p.toml")
+    refused = len([request for request in server.requests if any(name in request for name in names)])
+    assert refused == (0 if declared else len(names))
+    assert len(sampled(policy, task, sampling)) == sampling.k
+    assert not any(name in request for request in server.requests[-sampling.k :] for name in names)
+    if "max_tokens" in names:
+        assert server.requests[-1]["max_completion_tokens"] == sampling.max_tokens
+
+
+def test_the_words_of_fastapi_name_a_parameter_too(stand_in: Any, task: Task, sampling: Sampling) -> None:
+    server = stand_in()
+    detail = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
+    server.faults = [Reply(422, {"detail": detail}), *[refusing("nothing")(server)] * 2]
+    load(f"openai:letters@{server.url}")
+    assert ["seed" in request for request in server.requests[:2]] == [True, False]
+
+
+def test_fewer_alternatives_are_asked_for_where_five_are_too_many(stand_in: Any) -> None:
+    server = stand_in(faults=[Reply(400, {"error": {"message": "top_logprobs must be at most 3", "param": None}})])
+    assert load(f"openai:letters@{server.url}").logprobs == "raw"
+    assert [request.get("top_logprobs") for request in server.requests] == [5, 3, 3]
+
+
+def test_a_value_that_is_refused_is_the_strategys_to_correct(stand_in: Any, task: Task, sampling: Sampling) -> None:
+    server = stand_in()
+    policy = load(f"openai:letters@{server.url}")
+    fixed = "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) is supported."
+    server.faults = [Reply(400, {"error": {"message": fixed, "param": "temperature"}})]
+    with pytest.raises(PolicyError) as error:
+        list(policy.sample(task, sampling, seed=0, indices=[0]))
+    assert str(error.value).endswith(
+        f"refuses the request (400: {fixed}); set sampling.temperature=1, the only one that it takes"
+    )
+
+
+def test_several_choices_are_asked_for_at_once(stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling) -> None:
+    def choices(answer: dict[str, Any]) -> None:
+        one = answer["choices"][0]
+        message = one["message"]["content"]
+        answer["choices"] = [
+            {**one, "index": index, "message": {"content": message + str(index)}} for index in (2, 0, 1)
+        ]
+
+    server = stand_in()
+    policy = load_with(server, "n = 3", tmp_path / "p.toml")
+    server.change = choices
+    server.requests.clear()
+    done = sampled(policy, task, sampling)
+    assert [each.text[-1] for each in done] == list("012012") and len(server.requests) == 2
+    assert all(request["n"] == 3 for request in server.requests)
+    (alone,) = policy.sample(task, sampling, seed=0, indices=[4])
+    assert alone.text == done[4].text
+
+
+def test_a_prompt_that_cannot_fit_is_refused_before_the_first_request(
+    stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load_with(server, "context = 300", tmp_path / "p.toml")
+    server.requests.clear()
+    with pytest.raises(PolicyError) as error:
+        list(policy.sample(task, replace(sampling, max_tokens=250), seed=0, indices=[0]))
+    assert "and an answer may have 250, and the model's context holds 300; lower max_tokens" in str(error.value)
+    assert server.requests == []
+
+
+def test_what_a_policy_file_says_is_asked_for(stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling) -> None:
+    server = stand_in()
+    said = 'max_tokens = 3\nstop = ["END"]\nchat_template_kwargs = {enable_thinking = false}'
+    policy = load_with(server, said, tmp_path / "p.toml")
+    sampled(policy, task, sampling)
+    last = server.requests[-1]
+    assert (last["max_tokens"], last["stop"]) == (3, ["END"])
+    assert last["chat_template_kwargs"] == {"enable_thinking": False}
+    assert policy.version != load_with(server, "", tmp_path / "q.toml").version
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_answers_that_begin_inside_the_reasoning_are_known_by_declaration(
+    opened: bool, stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load_with(server, f"opens_reasoning = {str(opened).lower()}", tmp_path / "p.toml")
+    (done,) = policy.sample(task, sampling, seed=0, indices=[0])
+    assert (done.text == "") is opened and (done.reasoning is not None) is opened
+
+
+def test_a_server_whose_first_token_is_reasoning_keeps_what_is_declared(stand_in: Any, tmp_path: Path) -> None:
+    def thinks(answer: dict[str, Any]) -> None:
+        answer["choices"][0] |= {"message": {"content": None, "reasoning_content": "a"}, "logprobs": None}
+
+    server = stand_in(change=thinks)
+    assert load_with(server, 'logprobs = "raw"', tmp_path / "p.toml").gives_logprobs
+    assert "cannot tell whether its logprobs are those of temperature 1" in refusal(f"openai:letters@{server.url}")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kernelbench.policies.openai_answers import ServerError, read_answer
+from pytest_kernelbench.policies.openai_answers import ServerError, read_answer, read_answers
 
 # What each server answered, or documents, for two tokens; cut down to what is read.
 OPENAI_CHAT = {
@@ -88,8 +88,56 @@ def test_answer_without_text_is_an_empty_one() -> None:
     [(2, "length", True), (3, "stop", True), (1, "stop", True), (3, "length", False), (40, "stop", False)],
 )
 def test_logprobs_of_a_part_of_the_tokens_are_none(counted: int, stop_reason: str, kept: bool) -> None:
-    read = read_answer(changed(OPENAI_CHAT, usage={"completion_tokens": counted}, finish_reason=stop_reason))
+    usage, message = {"completion_tokens": counted}, {"content": "abc"}
+    read = read_answer(changed(OPENAI_CHAT, usage=usage, finish_reason=stop_reason, message=message))
     assert (read.logprobs is not None) is kept
+    assert read.missing == (None if kept else f"they cover 2 of {counted} tokens")
+
+
+@pytest.mark.parametrize(
+    ("usage", "message"),
+    [
+        ({"completion_tokens": 40}, {"content": "ab"}),
+        ({"completion_tokens": 40}, {"content": "ab", "reasoning_content": "Hm."}),
+        ({"completion_tokens": 40, "completion_tokens_details": {"reasoning_tokens": 38}}, {"content": "ab"}),
+    ],
+)
+def test_logprobs_of_the_answer_alone_are_the_answers(usage: Any, message: Any) -> None:
+    read = read_answer(changed(OPENAI_CHAT, usage=usage, message=message))
+    assert (read.logprobs, read.whole) == ((-0.5, -1.5), False)
+    reading = read.read(answer="module")
+    assert (reading.answer_tokens, reading.reasoning) == ((0, 2), message.get("reasoning_content", ""))
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning", "stop_reason"),
+    [
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None, "stop"),
+        ({"content": [{"type": "thinking", "thinking": [{"text": "r"}]}, {"text": "a"}]}, "a", "r", "stop"),
+        ({"content": "a", "reasoning": "r"}, "a", "r", "stop"),
+        ({"content": None, "refusal": "No."}, "No.", None, "refusal"),
+        ({"content": None, "tool_calls": [{"id": "1"}]}, "", None, "tool_calls"),
+        ({"content": ""}, "", None, "stop"),
+        ({"content": []}, "", None, "stop"),
+    ],
+)
+def test_every_kind_of_message_is_read(message: Any, text: str, reasoning: str | None, stop_reason: str) -> None:
+    read = read_answer(changed(OPENAI_CHAT, message=message, logprobs=None, finish_reason="stop"))
+    assert (read.text, read.reasoning, read.stop_reason) == (text, reasoning, stop_reason)
+
+
+def test_choices_are_in_the_order_of_their_numbers() -> None:
+    choices = [{"index": 1, "message": {"content": "b"}}, {"index": 0, "message": {"content": "a"}}]
+    usage = {"completion_tokens": 9, "prompt_tokens": 4}
+    answers = read_answers(json.dumps({"choices": choices, "usage": usage}))
+    assert [(each.text, each.prompt_tokens) for each in answers] == [("a", 4), ("b", 4)]
+
+
+@pytest.mark.parametrize("code", [400, 404, "invalid_request", None, 429, 502])
+def test_an_error_inside_an_answer_may_pass_or_not(code: Any) -> None:
+    with pytest.raises(ServerError) as error:
+        read_answer(json.dumps({"error": {"message": "out of\norder", "code": code}}))
+    assert str(error.value) == '"out of order"' and error.value.passing is (code not in (400, 404))
 
 
 @pytest.mark.parametrize("value", [None, "x", True, float("nan"), float("-inf"), 1.0, -9999.0])

@@ -13,7 +13,15 @@ def study(tmp_path_factory):
 
 
 def test_a_study_with_adaptation_has_every_table(study):
-    assert list(tables_of(study)) == list(TABLES)
+    assert list(tables_of(study)) == [name for name in TABLES if name != "learning_rates"]
+
+
+def test_learning_rates_stand_beside_each_other_where_there_are_several(study):
+    (run,) = study["analyses"]["adaptation"]
+    other = {**run, "strategy": "slower", "learning_rate": run["learning_rate"] / 10}
+    both = {**study, "analyses": {**study["analyses"], "adaptation": [run, other]}}
+    rows = tables_of(both)["learning_rates"].rows
+    assert [row[0] for row in rows] == ["1e-06, slower", "1e-05, batch-ttt"] and len({len(row) for row in rows}) == 1
 
 
 def test_every_row_is_as_long_as_its_head_and_says_on_what_it_was_measured(study):
