@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,14 +45,12 @@ class Table:
         self._read_to = 0
         self._lines = 0
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        # What comes next is drawn in a thread of its own.
-        self._reading = threading.Lock()
 
     def rows(self, of: str) -> list[Row]:
         """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
         if not self.path.exists():
             return []
-        with self._reading, self.path.open("rb") as stream:
+        with self.path.open("rb") as stream:
             self._catch_up(stream.fileno())
             return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[of]]
 
@@ -195,12 +192,6 @@ class Ledger:
         """Hold ``task`` against other processes, so that its samples are drawn once."""
         with _locked(self.folder / "locks" / task.replace("/", "--"), os.O_RDWR | os.O_CREAT):
             yield
-
-    @contextmanager
-    def if_free(self, task: str) -> Iterator[bool]:
-        """As ``sole_owner``, but does not wait: whether nobody holds ``task``."""
-        with _locked(self.folder / "locks" / task.replace("/", "--"), os.O_RDWR | os.O_CREAT, wait=False) as file:
-            yield file >= 0
 
     def completions(self, task: str, strategy: Strategy) -> dict[int, Completion]:
         """Those of the strategy's candidates that are recorded, by index."""
@@ -395,16 +386,11 @@ def _probe(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
-    """The file, once it is locked; -1 where it is not to be waited for and another holds it."""
+def _locked(path: Path, flags: int) -> Iterator[int]:
     file = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = file
-        except BlockingIOError:
-            held = -1
-        yield held
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
     finally:
         os.close(file)
 

@@ -20,7 +20,6 @@ LAYERS = (
     {"benchmarking", "check", "fixtures", "kept", "sharding"},
     {"options", "collection", "progress"},
     {"regressions", "pins"},
-    {"lookahead"},
     {"pipeline", "workbench"},
     {"adaptation"},
     {"ledger", "reports"},

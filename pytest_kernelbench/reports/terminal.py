@@ -304,7 +304,7 @@ def _lost(samples: dict[str, Any], width: int) -> list[str]:
     """Answers that hold no candidate, by reason, and those that ran out of tokens."""
     lines = []
     if reasons := samples["no_source"]:
-        counts = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+        counts = "; ".join(f"{reason}: {n}" for reason, n in reasons.items())
         lines.append(f"no source: {sum(reasons.values())} of {samples['judged']} answers ({counts})")
     cut_off = samples["cut_off"]
     if cut_off["n"]:

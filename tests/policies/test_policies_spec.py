@@ -181,7 +181,7 @@ def test_any_policy_without_logprobs_is_refused_where_they_are_needed() -> None:
 def test_policy_files_in_the_documentation_are_read() -> None:
     page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
     files = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    assert len(files) == 4
+    assert files
     for text in files:
         Path("shown.toml").write_text(text)
         parse_policy("shown.toml")

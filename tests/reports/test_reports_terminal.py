@@ -1,5 +1,7 @@
 """To accept a new look: read the difference, then write what ``report()`` returns to ``terminal.golden.txt``."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,28 @@ def test_a_trajectory_without_a_fast_rollout_has_no_best_step(tmp_path):
     lines = render(content, width=100)
     assert "no rollout of any step is verified fast" in lines
     assert not any("best by its own" in line for line in lines)
+
+
+def test_answers_without_a_candidate_are_counted_by_reason_and_those_cut_off_too(tmp_path):
+    folder = write_run(tmp_path, "oracle")
+
+    def changed(name, change):
+        path = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**row, **change(number)}) + "\n" for number, row in enumerate(rows)))
+        return len(rows)
+
+    empty = {"outcome": "no_source", "source_sha256": None, "speedup": None, "counted": None, "attested": None}
+    reasons = ["is a refusal", "is a refusal", "defines a function ModelNew"]
+    judged = changed("evaluations", lambda n: {**empty, "detail": f"the answer {reasons[n]}"} if n < 3 else {})
+    drawn = changed("completions", lambda n: {"cut_off": True} if n < 2 else {})
+    text = report(folder, 132)
+    assert f"no source: 3 of {judged} answers (is a refusal: 2; defines a function ModelNew: 1)\n" in text
+    assert re.search(rf"^cut off at \d+ tokens: 2 of {drawn} answers; a larger max_tokens may help$", text, re.M)
+
+
+def test_what_was_remarked_in_a_run_is_a_note_of_its_report(tmp_path):
+    folder = write_run(tmp_path, "oracle")
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "remarks": {"replay:a": "replay:a has rows for level1/7"}}))
+    assert "note: replay:a has rows for level1/7\n" in report(folder)
