@@ -218,6 +218,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "hand_over": HandedOver,
     "profile": Profiled,
     "build": Built,
+    "compile": Built,
     "explore": Explored,
     "fork": Forked,
 }

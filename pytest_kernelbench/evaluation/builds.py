@@ -1,6 +1,7 @@
 """Build what a candidate asks for, away from the device and from its trial, and never twice.
 
-Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing. What a candidate builds with
+Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, and compiled in
+a sandboxed process that sees no GPU, as all else is. What a candidate builds with
 ``load_inline`` or ``load``, and what it compiles with Triton, is found by going through it in a sandboxed process that
 sees no GPU (``worker.exploring``). Each extension that it asks for is built from its sources and flags alone, by
 another such process, in which no candidate ever was; so the result may be kept by its key for whoever asks for the
@@ -16,7 +17,6 @@ import ast
 import json
 import os
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +38,8 @@ from pytest_kernelbench.records import sha256_of
 BUILD_LIMIT_S = 180.0
 # What a candidate may do between its builds while it is gone through.
 EXPLORING_LIMIT_S = 40.0
+# A compiler that ``inline`` runs is stopped after 60 s.
+COMPILING_LIMIT_S = 70.0
 # A candidate whose sources are others in every trial would never have all its builds.
 MAX_TRIALS = 8
 NO_NVCC = "CUDA_HOME environment variable is not set"
@@ -183,17 +185,34 @@ class Builders:
         """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
         for language, source in literals:
             try:
-                inline.build(source, language, self._cache)
+                complaint = self._compile(language, source)
             except inline.NoCompiler as error:
                 if language == "cuda" and self._target.on_cpu:
                     return str(error)  # asked for on the wrong device
                 raise HarnessError(str(error)) from None
-            except (UnicodeEncodeError, subprocess.TimeoutExpired) as error:
+            except (UnicodeEncodeError, BuildStopped) as error:
                 return str(error)
-            except RuntimeError as error:
-                if not caught:
-                    return str(error)
+            if complaint is not None and not caught:
+                return complaint
         return None
+
+    def _compile(self, language: str, source: str) -> str | None:
+        """Leave the library of a literal in the cache; returns what the compiler says of one that does not compile.
+
+        Raises BuildStopped where that may be another in another try.
+        """
+        library = self._cache / inline.artifact_name(source, language)
+        kept = library.with_suffix(".txt")
+        with self._turn("compile", library.name):
+            if not (library.exists() or kept.exists()):
+                question = {
+                    "ask": "compile",
+                    "language": language,
+                    "source": source,
+                    "architecture": self._target.architecture,
+                }
+                self._ask_builder(question, library, kept, timeout_s=COMPILING_LIMIT_S)
+            return None if library.exists() else kept.read_text()
 
     def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
         """Go through a candidate once; returns how a build ends it, if one does."""
@@ -225,7 +244,7 @@ class Builders:
         left_s, builds_left_s = EXPLORING_LIMIT_S, BUILD_LIMIT_S
         builder = self._fork_builder()
         try:
-            messages.send(builder.connection, question)
+            messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
             while True:
                 asked = time.monotonic()
                 answer, files = answers.receive(builder.connection, "explore", timeout_s=max(0.0, left_s))
@@ -235,7 +254,7 @@ class Builders:
                 begun = time.monotonic()
                 self._build(answer.wanted, builds_left_s)
                 builds_left_s -= time.monotonic() - begun
-                messages.send(builder.connection, {"built": True})
+                messages.send(builder.connection, {"built": True}, timeout_s=messages.SEND_TIMEOUT_S)
         finally:
             builder.kill()
         try:
@@ -258,25 +277,29 @@ class Builders:
                 "name": module_name(request, key),
                 "architecture": self._target.architecture,
             }
-            builder = self._fork_builder()
-            try:
-                messages.send(builder.connection, question)
-                answer, files = answers.receive(builder.connection, "build", timeout_s=max(0.0, timeout_s))
-            except messages.DeadlinePassed:
-                raise BuildStopped(f"its extensions were not built within {BUILD_LIMIT_S:.0f} s") from None
-            except (messages.ConnectionEnded, messages.MalformedFrame) as error:
-                raise BuildStopped(f"its extension was not built: the builder ended ({error})") from None
-            finally:
-                builder.kill()
-            try:
-                for descriptor in files:
-                    self._keep(library, answers.file_content(descriptor))
-            except messages.MalformedFrame as error:
-                raise BuildStopped(f"its extension cannot be kept: {error}") from None
-            finally:
-                _close(files)
-            if not files:
-                self._keep_complaint(complaint, answer)
+            self._ask_builder(question, library, complaint, timeout_s=timeout_s)
+
+    def _ask_builder(self, question: Mapping[str, Any], library: Path, complaint: Path, *, timeout_s: float) -> None:
+        """Have a builder make a library, and keep that, or what the compilers say. Raises BuildStopped."""
+        builder = self._fork_builder()
+        try:
+            messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
+            answer, files = answers.receive(builder.connection, question["ask"], timeout_s=max(0.0, timeout_s))
+        except messages.DeadlinePassed:
+            raise BuildStopped(f"its extensions were not built within {BUILD_LIMIT_S:.0f} s") from None
+        except (messages.ConnectionEnded, messages.MalformedFrame) as error:
+            raise BuildStopped(f"its extension was not built: the builder ended ({error})") from None
+        finally:
+            builder.kill()
+        try:
+            for descriptor in files:
+                self._keep(library, answers.file_content(descriptor))
+        except messages.MalformedFrame as error:
+            raise BuildStopped(f"its extension cannot be kept: {error}") from None
+        finally:
+            _close(files)
+        if not files:
+            self._keep_complaint(complaint, answer)
 
     def _keep_complaint(self, place: Path, answer: answers.Built | answers.Raised) -> None:
         said = answer.raised if isinstance(answer, answers.Raised) else answer.complaint or "nothing was built"

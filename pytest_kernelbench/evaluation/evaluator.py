@@ -263,10 +263,11 @@ class Evaluator:
                     sys.executable,
                     "-c",
                     "import sys; from pytest_kernelbench.evaluation.service import main; "
-                    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])",
+                    "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])",
                     str(theirs.fileno()),
                     str(foremans.fileno()),
                     self.device,
+                    str(self._cache),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

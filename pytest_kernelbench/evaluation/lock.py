@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_kernelbench.errors import HarnessError
+
 BETWEEN_LOOKS_S = 0.02
 
 
@@ -80,10 +82,25 @@ def _held(name: str, folder: Path | None, how: int) -> Iterator[None]:
         os.close(descriptor)
 
 
+def folder_for_all() -> Path:
+    """Where a machine's locks lie, whatever TMPDIR is: two runs that look in different folders time at once."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    found = (Path(each) for each in ("/tmp", "/var/tmp", own) if each and Path(each).is_dir())
+    return next(found, Path(tempfile.gettempdir()))
+
+
 def _opened(name: str, folder: Path | None) -> int:
-    path = (folder or Path(tempfile.gettempdir())) / f"kernelbench-{name}.lock"
+    path = (folder or folder_for_all()) / f"kernelbench-{name}.lock"
     try:
-        # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        try:
+            # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o644)
+            # Whatever the umask is, others must be able to wait for it.
+            os.fchmod(descriptor, 0o644)
+            return descriptor
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be opened ({error.strerror}); let all who time on this machine write to its folder"
+        ) from None

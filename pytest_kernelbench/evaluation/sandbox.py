@@ -3,7 +3,8 @@
 Covered where the kernel grants namespaces (``Isolation``; run.json says which held):
 
 - network: none, not even loopback
-- files: everything read-only but one private folder in memory, of bounded size, gone with the candidate
+- files: the system, Python and the compilers, read-only, and one private folder in memory, of bounded size, gone with
+  the candidate; the owner's home, /tmp, the folders of runs and the machine's disks are not there (``filesystem``)
 - other GPUs than its own: hidden, and from who builds all of them
 - other processes: not visible (on a GPU they are: CUDA does not start otherwise), not to be signalled or traced
   (there from Linux 6.12 on); all of the candidate's own end with it, daemons included
@@ -13,12 +14,9 @@ Covered where the kernel grants namespaces (``Isolation``; run.json says which h
 
 Covered everywhere: time limits kept by the judge; output goes nowhere; one process for one candidate.
 
-Not covered: reading files that the user can read (nothing can leave: no network, and output is only ever
-compared); hardware side channels; exploits of the kernel or of a driver; slowing the reference beside a candidate that
-is fast in truth, by less than 1.04 times on a GPU (nobody becomes fast by it: a claim must hold against the judge's own
-reference, and on a CPU it is counted against that); forged durations where the judge's clock sees half of what they
-claim to save, or where that is less than 0.02 ms, on a CPU less than 5 % as well, or so little that a candidate does
-not count as fast; a kernel left running on a GPU that reads inputs before it is asked.
+Not covered: reading what is beside a toolchain or a package that lies outside the system; hardware side channels;
+exploits of the kernel or of a driver; a kernel left running on a GPU that reads inputs before it is asked.
+Without a root of its own (``hidden``) also: reading what the user can read, and quoting it in a message.
 Without namespaces also: writing to the user's files, killing the user's processes, talking to the network.
 """
 
@@ -26,27 +24,25 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import resource
 import signal
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from glob import glob
 from pathlib import Path
+
+from pytest_kernelbench.evaluation import filesystem, landlock
+from pytest_kernelbench.evaluation.filesystem import Visible
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 _CAPABILITY_VERSION_3 = 0x20080522
-_MOUNT_SETATTR = 442  # the same number on every architecture
-_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF, _LANDLOCK_ABI_WITH_SCOPES = 444, 446, 6
-_LANDLOCK_SCOPES = 0b11  # abstract sockets and signals
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 1, 2, 4, 8, 1 << 12
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
+NOTHING = Visible()
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 MAX_PROCESSES = 256
 WATCH_INTERVAL_S = 0.1
@@ -59,10 +55,11 @@ KEPT_ENVIRONMENT = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """Which namespaces this machine grants to a candidate."""
+    """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there."""
 
     network: bool
     files: bool
+    hidden: bool
     processes: bool
     signals: bool
 
@@ -90,10 +87,6 @@ def limits_for(device: str) -> Limits:
         address_space_bytes=free_bytes if device == "cpu" else None,
         resident_bytes=free_bytes,
     )
-
-
-class _MountAttributes(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
 def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -129,26 +122,20 @@ def holds_of(child: int) -> list[int]:
         return []
 
 
-def give_up_privileges() -> None:
-    """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did."""
+def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = None) -> None:
+    """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did.
+
+    With ``listable``, no other folder can be listed from now on: of a file elsewhere, the name must be known.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(64):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    _keep_signals_inside(libc)
+    landlock.restrict(listable, private)
     header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     if libc.capset(header, none) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def _keep_signals_inside(libc: ctypes.CDLL) -> None:
-    # Where the kernel knows these scopes (6.12): no signal to, and no tracing of, a process that is not of this one's.
-    scopes = (ctypes.c_uint64 * 3)(0, 0, _LANDLOCK_SCOPES)
-    ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(scopes), ctypes.sizeof(scopes), 0)
-    if ruleset >= 0:
-        libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
-        os.close(ruleset)
 
 
 def descendants(process: int) -> list[int]:
@@ -189,36 +176,67 @@ def spent_seconds_of(process: int) -> float:
     return cpu_seconds_of(process) + sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS_PER_SECOND
 
 
-def probe_isolation(*, device: str) -> Isolation:
-    """Try each namespace in a child of its own, so that a refusal costs nothing."""
-    granted = {flag: _child_succeeds(flag, device) for flag in (_CLONE_NEWNET, _CLONE_NEWNS, _CLONE_NEWPID)}
+def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
+    """Try each wall in a child of its own, so that a refusal costs nothing."""
+
+    def read_only(folder: Path) -> None:
+        _close_files(folder, 1 << 20, device)
+
+    def hide(folder: Path) -> None:
+        _close_files(folder, 1 << 20, device, visible=visible)
+        if device == "cuda" and ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
+            raise OSError("CUDA does not start among these files")
+
+    hidden = _child_succeeds(_CLONE_NEWNS, hide)
     return Isolation(
-        network=granted[_CLONE_NEWNET],
-        files=granted[_CLONE_NEWNS],
+        network=_child_succeeds(_CLONE_NEWNET),
+        files=hidden or _child_succeeds(_CLONE_NEWNS, read_only),
+        hidden=hidden,
         # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
-        processes=granted[_CLONE_NEWPID] and device == "cpu",
-        signals=ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1) >= _LANDLOCK_ABI_WITH_SCOPES,
+        processes=device == "cpu" and _child_succeeds(_CLONE_NEWPID),
+        signals=landlock.version() >= landlock.WITH_SCOPES,
     )
 
 
-def _child_succeeds(flag: int, device: str) -> bool:
-    child = os.fork()
-    if child == 0:
-        try:
-            _unshare(flag)
-            if flag == _CLONE_NEWNS:
-                _make_read_only("/tmp", 1 << 20, device=device)
-            os._exit(0)
-        except OSError:
-            os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+def _child_succeeds(flag: int, then: Callable[[Path], None] = lambda folder: None) -> bool:
+    with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
+        child = os.fork()
+        if child == 0:
+            try:
+                _unshare(flag)
+                then(Path(folder))
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        return os.waitpid(child, 0)[1] == 0
 
 
-def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str, gpu: str | None = None) -> None:
+def _close_files(
+    folder: Path, folder_bytes: int, device: str, gpu: str | None = None, *, visible: Visible | None = None
+) -> None:
+    """Leave only ``folder`` to be written to, and only what is ``visible`` (None: everything) to be read."""
+    if visible is None:
+        of_others = filesystem.files_to_hide(filesystem.gpu_files(), device, gpu)
+        filesystem.make_read_only(folder, folder_bytes, of_others, cuda=device == "cuda")
+    else:
+        devices = filesystem.devices_for(device, gpu)
+        filesystem.enter_root(folder, folder_bytes, visible, devices, cuda=device == "cuda")
+
+
+def enter(
+    isolation: Isolation,
+    folder: Path,
+    limits: Limits,
+    *,
+    device: str,
+    gpu: str | None = None,
+    visible: Visible = NOTHING,
+) -> None:
     """Give up, in this process and for all it forks from now on, what the module's docstring lists.
 
-    ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. To be called
-    between two forks: the process namespace holds from the next fork on.
+    ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. ``visible`` is
+    what a candidate sees beside the system. To be called between two forks: the process namespace holds
+    from the next fork on.
     """
     flags = (
         (_CLONE_NEWNET if isolation.network else 0)
@@ -228,8 +246,10 @@ def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str, gp
     if flags:
         _unshare(flags)
     if isolation.files:
-        _hide_gpus(device, gpu)
-        _make_read_only(str(folder), limits.folder_bytes, device=device)
+        _close_files(folder, limits.folder_bytes, device, gpu, visible=visible if isolation.hidden else None)
+        if gpu is not None and os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():
+            # Who sees one GPU counts it as the first.
+            os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
@@ -239,19 +259,20 @@ def enter(isolation: Isolation, folder: Path, limits: Limits, *, device: str, gp
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
-def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
+def watch(worker: int, isolation: Isolation, limits: Limits, *, sees_it: bool) -> int:
     """Wait for ``worker`` and return its wait status, ending its tree when it grows beyond the limits.
+
+    ``sees_it``: what ``own_process_table`` returned.
 
     Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left. Without
     a namespace of its own, the tree is what its parent, which adopts orphans, has below it.
     """
-    guarded = not isolation.processes or _mount_own_process_table()
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == worker:
             return status
         if pid == 0:
-            tree = _process_tree(isolation) if guarded else []
+            tree = _process_tree(isolation) if sees_it else []
             if tree and (_too_large(tree, limits) or _memory_is_short()):
                 for process in [-1] if isolation.processes else tree:
                     with suppress(ProcessLookupError):
@@ -259,7 +280,10 @@ def watch(worker: int, isolation: Isolation, limits: Limits) -> int:
             time.sleep(WATCH_INTERVAL_S)
 
 
-def _mount_own_process_table() -> bool:
+def own_process_table(isolation: Isolation) -> bool:
+    """In the first process of a namespace: whether /proc now shows what is in it, which ``watch`` needs."""
+    if not isolation.processes:
+        return True
     # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.
     flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     return ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) == 0
@@ -317,41 +341,3 @@ def _unshare(flags: int) -> None:
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-
-
-def _hide_gpus(device: str, own: str | None) -> None:
-    # Who builds while another is timed must not reach the device, and who has one of his own must not reach another's.
-    for node in map(Path, files_to_hide(glob("/dev/nvidia*"), device, own)):
-        if node.is_char_device() and ctypes.CDLL(None).mount(b"/dev/null", bytes(node), None, _MS_BIND, None) != 0:
-            raise OSError(f"cannot hide {node}")
-    if own is not None and os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():
-        # Who sees one GPU counts it as the first.
-        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
-
-
-def files_to_hide(files: Iterable[str], device: str, own: str | None) -> list[str]:
-    """Device files of NVIDIA's driver that are not for a worker on ``device``, which computes on the GPU ``own``."""
-    if device == "cpu":
-        return list(files)
-    return [each for each in files if own is not None and each != own and re.fullmatch(r"/dev/nvidia\d+", each)]
-
-
-def _make_read_only(writable: str, writable_bytes: int, *, device: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def set_attributes(path: bytes, flags: int, attributes: _MountAttributes) -> int:
-        size = ctypes.sizeof(attributes)
-        return libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size)
-
-    failed = (
-        set_attributes(b"/", _AT_RECURSIVE, _MountAttributes(propagation=_MS_PRIVATE))
-        # A mount of its own, so that it stays read-only where /proc does not: for root, it is the machine's.
-        or libc.mount(b"/proc/sys", b"/proc/sys", None, _MS_BIND, None)
-        or set_attributes(b"/", _AT_RECURSIVE, _MountAttributes(set=_MOUNT_ATTR_RDONLY))
-        # CUDA does not start where it cannot write to /proc ("operation not supported on this OS").
-        or (device == "cuda" and set_attributes(b"/proc", 0, _MountAttributes(clear=_MOUNT_ATTR_RDONLY)))
-        or libc.mount(b"tmpfs", writable.encode(), b"tmpfs", 0, f"size={writable_bytes},mode=700".encode())
-    )
-    if failed:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

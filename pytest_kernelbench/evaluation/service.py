@@ -21,12 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation import filesystem, messages, sandbox
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
-def main(owner_descriptor: int, wishes_descriptor: int, device: str) -> None:
-    """Body of the service process; the sockets are those that the judge and the foreman share with the owner."""
+def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str) -> None:
+    """Body of the service process; the sockets are those that the judge and the foreman share with the owner.
+
+    ``cache`` is the folder of builds, which candidates see.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner, wishes = (socket.socket(fileno=each) for each in (owner_descriptor, wishes_descriptor))
     # Before the fork, torch and what else takes long: this is what makes it warm.
@@ -34,7 +37,9 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str) -> None:
     from pytest_kernelbench.evaluation import foreman, judge, worker
 
     vector_math.make_ready()
-    isolation_of = {each: sandbox.probe_isolation(device=each) for each in {device, "cpu"}}
+    paths = filesystem.needed(os.environ, sys.modules, Path.home())
+    visible = filesystem.Visible(paths=paths, cache=Path(cache))
+    isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}
     of_judge, judges = socket.socketpair()
     if sandbox.fork_bound() == 0:
         of_judge.close()
@@ -57,7 +62,7 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str) -> None:
 
             triton_ready.make_ready(Path(folder, "triton"))
         signal.signal(signal.SIGCHLD, _reap)
-        _fork_for((of_judge, of_foreman), partial(_guard, worker.serve, folder=Path(folder), isolation_of=isolation_of))
+        _fork_for((of_judge, of_foreman), partial(_guard, worker.serve, Path(folder), isolation_of, visible))
 
 
 def _fork_for(clients: tuple[socket.socket, ...], guard: Callable[..., None]) -> None:
@@ -124,10 +129,11 @@ def _exit_after(body: Callable[[], None]) -> None:
 
 def _guard(
     serve: Callable[[socket.socket, Path, str], None],
-    connection: int,
-    ending: int,
     folder: Path,
     isolation_of: Mapping[str, sandbox.Isolation],
+    visible: filesystem.Visible,
+    connection: int,
+    ending: int,
     device: str,
     gpu: str | None,
 ) -> None:
@@ -138,19 +144,20 @@ def _guard(
     signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
     limits = sandbox.limits_for(device)
     private = Path(tempfile.mkdtemp(dir=folder))
-    sandbox.enter(isolation, private, limits, device=device, gpu=gpu)
+    sandbox.enter(isolation, private, limits, device=device, gpu=gpu, visible=visible)
     first = sandbox.fork_bound()
     if first == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sees_it = sandbox.own_process_table(isolation)
         process = sandbox.fork_bound()
         if process == 0:
             os.close(ending)
             # A group of its own: kill(0) and killpg reach nobody else.
             os.setsid()
-            sandbox.give_up_privileges()
+            sandbox.give_up_privileges(visible.listable(private) if isolation.hidden else (), private)
             _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
         os.close(connection)
-        status = sandbox.watch(process, isolation, limits)
+        status = sandbox.watch(process, isolation, limits, sees_it=sees_it)
         os.write(ending, str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
     os.close(connection)

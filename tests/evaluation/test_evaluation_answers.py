@@ -43,6 +43,7 @@ HONEST = {
     "hand_over": {"handed_over": 2},
     "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
+    "compile": {},
     "explore": {"complaint": None},
     "fork": {"warden": 1000},
 }
@@ -301,7 +302,7 @@ def right_answers(monkeypatch):
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
-    assert {*PLACES, "start", "build", "explore", "fork"} == ANSWERS.keys()
+    assert {*PLACES, "start", "build", "compile", "explore", "fork"} == ANSWERS.keys()
     assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
 
 

@@ -1,6 +1,8 @@
 """Compiling ahead what a candidate will ask for."""
 
 import ctypes
+import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import builds, messages
 from pytest_kernelbench.evaluation.builds import Builders, Built, Target, literal_sources
+from pytest_kernelbench.evaluation.worker import loop
 from pytest_kernelbench.evaluation.worker.extensions import key_of, names_of
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive
 
@@ -27,7 +30,8 @@ def candidate(*c_sources: str) -> str:
 
 
 def build(cache, *modules):
-    with builders(cache, device="cpu") as made:
+    target = Target(device="cpu", id="made-up", architecture="", gpu=None)
+    with Builders(cache, target, lambda: Compiler(cache), jobs=2) as made:
         return [future.result().complaint for future in [made.ahead("the task", module) for module in modules]]
 
 
@@ -175,6 +179,33 @@ class Builder:
     def kill(self):
         self._thread.join()
         self.connection.close()
+
+
+class Compiler:
+    """A builder that compiles what it is asked for, in this process, in a folder of the cache."""
+
+    def __init__(self, cache):
+        self.connection, self._theirs = socket.socketpair()
+        self._folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=cache))
+        self._thread = threading.Thread(target=self._answer)
+        self._thread.start()
+
+    def _answer(self):
+        with self._theirs, suppress(messages.ConnectionEnded):
+            question, _ = messages.receive(self._theirs)
+            try:
+                answer = loop._Bench("cpu", self._folder, self._theirs).compile(question, [])
+            except Exception as error:
+                answer = {"raised": str(error), "kind": type(error).__name__}
+            files = [os.open(path, os.O_RDONLY) for path in answer.pop("files", ())]
+            messages.send(self._theirs, answer, files)
+            for file in files:
+                os.close(file)
+
+    def kill(self):
+        self._thread.join()
+        self.connection.close()
+        shutil.rmtree(self._folder)
 
 
 USES_TRITON, USES_EXTENSIONS = "import triton", "load_inline"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import lock
 
 HOLDER = """
@@ -62,6 +63,24 @@ def test_users_of_one_machine_share_the_lock():
         other = start(ANOTHER_USER, folder)
         other.communicate(timeout=30)
         assert other.returncode == 0
+
+
+def test_the_device_s_lock_lies_in_one_place_whatever_tmpdir_is(tmp_path, monkeypatch):
+    here = lock.folder_for_all()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert lock.folder_for_all() == here == Path("/tmp")
+
+
+def test_a_lock_that_cannot_be_opened_is_named_with_the_remedy(tmp_path):
+    place = tmp_path / "kernelbench-cpu-gate.lock"
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HarnessError) as caught, lock.exclusive("cpu", tmp_path):
+        pass
+    assert str(caught.value) == (
+        f"{place}: cannot be opened (Too many levels of symbolic links); "
+        "let all who time on this machine write to its folder"
+    )
 
 
 def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path):

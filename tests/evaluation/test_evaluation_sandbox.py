@@ -10,15 +10,20 @@ from pathlib import Path
 import pytest
 from made_up_tasks import HONEST_RELU, RELU, candidate
 
-from pytest_kernelbench.evaluation import Evaluator, sandbox
+from pytest_kernelbench.evaluation import Evaluator, filesystem, sandbox
 from pytest_kernelbench.records import Outcome
 
 
 @pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("builds")
+
+
+@pytest.fixture(scope="module")
+def evaluator(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MADE_UP_TOKEN", "a-secret")
-        with Evaluator(device="cpu", protocol="fast", cache=tmp_path_factory.mktemp("builds")) as evaluator:
+        with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
             yield evaluator
 
 
@@ -95,21 +100,88 @@ def test_files_outside_the_private_folder_cannot_be_written(evaluator, walls, tm
         f"os.remove({str(tmp_path / 'precious')!r})",
         "open(os.path.expanduser('~/.kernelbench-was-here'), 'w')",
         f"os.chmod({str(tmp_path)!r}, 0)",
+        "open('/usr/kernelbench-was-here', 'w')",
     ]
     for tried in attempt_all(evaluator, attacks):
         assert tried.outcome is Outcome.RUNTIME_ERROR
-        assert "Read-only file system" in tried.detail
+        assert "Read-only file system" in tried.detail or "No such file or directory" in tried.detail
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
     assert (tmp_path / "precious").read_text() == "kept"
 
 
+def test_nothing_of_the_owner_s_is_there_to_be_quoted(evaluator, walls, tmp_path):
+    needs(walls, "hidden")
+    (tmp_path / "secret").write_text("sesame")
+    fd = os.open(tmp_path / "secret", os.O_RDONLY)
+    places = [str(tmp_path / "secret"), f"/proc/{os.getpid()}/root{tmp_path}/secret", f"/proc/{os.getpid()}/fd/{fd}"]
+    places += [
+        "/etc/shadow",
+        "/run/docker.sock",
+        "/dev/vda",
+        "/dev/mem",
+        os.path.expanduser("~/.ssh"),
+        f"{Path.cwd()}/pyproject.toml",
+    ]
+    try:
+        for tried in attempt_all(evaluator, [f"open({place!r}).read()" for place in places]):
+            assert tried.outcome is Outcome.RUNTIME_ERROR
+            assert "No such file or directory" in tried.detail or "Is a directory" in tried.detail, tried.detail
+    finally:
+        os.close(fd)
+    lists = ["/", "/tmp", os.path.expanduser("~"), str(Path.cwd())]
+    for tried in attempt_all(evaluator, [f"os.listdir({place!r})" for place in lists]):
+        assert "Permission denied" in tried.detail or "No such file or directory" in tried.detail
+
+
+def test_a_compiler_quotes_no_file_that_the_candidate_does_not_see(evaluator, walls, tmp_path):
+    needs(walls, "hidden")
+    (tmp_path / "secret.h").write_text("sesame\n")
+    includes = f'#include "{tmp_path}/secret.h"\nvoid kernel(void) {{}}'
+    preamble = f"from pytest_kernelbench.inline import compile_c\nkernel = compile_c({includes!r})"
+    tried = attempt(evaluator, "return x", preamble=preamble)
+    assert tried.outcome is Outcome.BUILD_ERROR
+    assert "No such file or directory" in tried.log
+    assert "sesame" not in tried.log
+
+
+def test_builds_can_be_opened_by_name_but_not_listed_and_their_locks_are_not_there(evaluator, walls, cache):
+    needs(walls, "hidden")
+    (cache / "known").write_text("a build")
+    assert told(evaluator, f"open({str(cache / 'known')!r}).read()") == "a build"
+    (tried,) = attempt_all(evaluator, [f"os.listdir({str(cache)!r})"])
+    assert "Permission denied" in tried.detail
+    (cache / "locks" / "made-up").touch()
+    (tried,) = attempt_all(evaluator, [f"open({str(cache / 'locks' / 'made-up')!r})"])
+    assert "No such file or directory" in tried.detail
+
+
+def test_files_can_be_moved_within_the_private_folder(evaluator):
+    move = "os.makedirs('a/b')\nopen('a/b/file', 'w').write('x')\nos.replace('a/b/file', 'moved')\n1 / 0"
+    assert "ZeroDivisionError" in attempt(evaluator, move).detail
+
+
+def test_what_python_and_its_compilers_need_is_visible_wherever_it_is(tmp_path):
+    home = tmp_path / "home"
+    bin_folder, packages = home / "tools" / "bin", home / "env" / "lib" / "site-packages"
+    for folder in (bin_folder, packages):
+        folder.mkdir(parents=True)
+    linked = home / "linked"
+    linked.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    environment = {"PATH": f"{bin_folder}:{home}:/usr/bin::relative", "CUDA_HOME": str(linked), "PYTHONPATH": "/"}
+    seen = filesystem.needed(environment, {}, home)
+    assert {bin_folder, linked, tmp_path / "elsewhere"} <= set(seen)
+    assert Path(sys.prefix) in seen or any(Path(sys.prefix).is_relative_to(each) for each in seen)
+    assert not [each for each in seen if home.is_relative_to(each)]
+
+
 def test_the_walls_cannot_be_taken_down_from_inside(evaluator, walls, tmp_path):
     needs(walls, "files")
-    remount = f"""
+    remount = """
 libc = ctypes.CDLL(None, use_errno=True)
 libc.unshare(0x10020000)
 libc.mount(None, b"/", None, 0x20 | 0x1000, None)
-open({str(tmp_path / "new")!r}, "w")
+open("/usr/new", "w")
 """
     tried = attempt(evaluator, remount, preamble="import ctypes")
     assert "Read-only file system" in tried.detail
@@ -221,6 +293,7 @@ limits = sandbox.Limits(folder_bytes=1 << 20, address_space_bytes=None, resident
 isolation = sandbox.probe_isolation(device="cpu")
 sandbox.enter(isolation, Path(sys.argv[1]), limits, device="cpu")
 if os.fork() == 0:
+    sees_it = sandbox.own_process_table(isolation)
     worker = os.fork()
     if worker == 0:
         for _ in range(4):
@@ -229,7 +302,7 @@ if os.fork() == 0:
         kept = bytearray(os.urandom(1 << 20) * 80)
         time.sleep(30)
         os._exit(0)
-    os._exit(9 if sandbox.watch(worker, isolation, limits) == 9 else 1)
+    os._exit(9 if sandbox.watch(worker, isolation, limits, sees_it=sees_it) == 9 else 1)
 sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
     started = time.monotonic()
@@ -313,9 +386,9 @@ def test_limits_leave_the_machine_some_memory():
 
 def test_a_worker_reaches_its_own_gpu_only_and_a_builder_none():
     files = [f"/dev/nvidia{name}" for name in ("0", "1", "10", "ctl", "-uvm")]
-    assert sandbox.files_to_hide(files, "cuda", "/dev/nvidia1") == ["/dev/nvidia0", "/dev/nvidia10"]
-    assert sandbox.files_to_hide(files, "cuda", None) == []
-    assert sandbox.files_to_hide(files, "cpu", None) == files
+    assert filesystem.files_to_hide(files, "cuda", "/dev/nvidia1") == ["/dev/nvidia0", "/dev/nvidia10"]
+    assert filesystem.files_to_hide(files, "cuda", None) == []
+    assert filesystem.files_to_hide(files, "cpu", None) == files
 
 
 @pytest.mark.parametrize("own_processes", [False, True])

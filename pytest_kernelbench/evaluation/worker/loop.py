@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
@@ -118,6 +119,20 @@ class _Bench:
             return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
         except compiling.BuildFailed as failure:
             return {"complaint": failure.complaint, "final": failure.final}
+
+    def compile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Compile one source for ``inline``; no candidate was ever in this process."""
+        os.nice(BUILDERS_NICE)
+        if question["architecture"]:
+            inline.use_architecture(question["architecture"])
+        try:
+            return {"files": [inline.build(question["source"], question["language"], self._folder)]}
+        except subprocess.TimeoutExpired as error:
+            return {"complaint": str(error)}
+        except RuntimeError as error:
+            # Kept beside the libraries where the compiler would say so again.
+            name = inline.artifact_name(question["source"], question["language"])
+            return {"complaint": str(error), "final": (self._folder / name).with_suffix(".txt").exists()}
 
     def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Go through a candidate for what it builds; how it fails in another way is for its trial to say."""
