@@ -190,8 +190,25 @@ class Ledger:
     @contextmanager
     def sole_owner(self, task: str) -> Iterator[None]:
         """Hold ``task`` against other processes, so that its samples are drawn once."""
-        with _locked(self.folder / "locks" / task.replace("/", "--"), os.O_RDWR | os.O_CREAT):
+        with _locked(self._lock_of(task), os.O_RDWR | os.O_CREAT):
             yield
+
+    @contextmanager
+    def owner_if_free(self, task: str) -> Iterator[bool]:
+        """As ``sole_owner``, without waiting: whether ``task`` is held for the block, or another process holds it."""
+        file = os.open(self._lock_of(task), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except BlockingIOError:
+            held = False
+        try:
+            yield held
+        finally:
+            os.close(file)
+
+    def _lock_of(self, task: str) -> Path:
+        return self.folder / "locks" / task.replace("/", "--")
 
     def completions(self, task: str, strategy: Strategy) -> dict[int, Completion]:
         """Those of the strategy's candidates that are recorded, by index."""

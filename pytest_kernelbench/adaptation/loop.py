@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.trainer import Trainer
 
 
+# Between two looks at a lineage of which another process takes an update: that takes seconds to minutes.
+LOOK_AGAIN_S = 0.25
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the loop is handed: who trains, who judges, and where to write.
@@ -60,16 +64,37 @@ def checkpoint_folder(ledger: Ledger, at: Strategy) -> Path:
 def take_steps(lineage: Lineage, around: Surroundings) -> list[AdaptationStep]:
     """Adapt as far as the strategy asks, unless that is recorded already; the steps it takes.
 
-    One process adapts; others that need the lineage wait for it.
+    One process takes the updates. Others that need the lineage sample and judge rollouts of its step meanwhile; if the
+    first one dies, another takes its place.
     """
-    ledger = around.ledger
-    with ledger.sole_owner(f"lineage-{lineage.id}"):
-        steps = ledger.adaptation_steps(lineage.id)
-        while not finished(counted(steps, lineage.settings), lineage.settings):
-            step = _take_step(lineage, steps, around)
-            ledger.add_adaptation_step(step)
-            steps.append(step)
-    return counted(steps, lineage.settings)
+    ledger, settings = around.ledger, lineage.settings
+    rolled_out: set[tuple[int, str]] = set()
+    while True:
+        with ledger.owner_if_free(f"lineage-{lineage.id}") as leads:
+            steps = ledger.adaptation_steps(lineage.id)
+            while leads and not finished(counted(steps, settings), settings):
+                step = _take_step(lineage, steps, around)
+                ledger.add_adaptation_step(step)
+                steps.append(step)
+        if finished(counted(steps, settings), settings):
+            return counted(steps, settings)
+        if not _roll_out(lineage, len(steps), around, rolled_out):
+            time.sleep(LOOK_AGAIN_S)
+
+
+def _roll_out(lineage: Lineage, step: int, around: Surroundings, done: set[tuple[int, str]]) -> bool:
+    """Sample and judge a task of a step that nobody is at, the last one first; False where there is none."""
+    at = lineage.at(step)
+    if step and not around.checkpoint(at).exists():
+        return False  # the update is being taken
+    for name in reversed(lineage.sampled(step)):
+        with around.ledger.owner_if_free(name) as free:
+            pass
+        if free and (step, name) not in done:
+            around.judge(lineage.task(name), at)
+            done.add((step, name))
+            return True
+    return False
 
 
 def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], ledger: Ledger) -> dict[str, float]:
