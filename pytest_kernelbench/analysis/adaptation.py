@@ -96,6 +96,9 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
     counts = {reading: _counts(records, steps, len(numbers), COUNT[reading]) for reading in READINGS}
     correct = _counts(records, steps, len(numbers), "correct")
     held_out = {reading: _counts(records, steps, len(numbers), COUNT[reading], held_out=True) for reading in READINGS}
+    if not study.results[strategy.name].is_verifiable:
+        for table in (counts, held_out):
+            table["verified"] = {name: [None] * len(row) for name, row in table["verified"].items()}
     tasks_U = [records.unit(name).task for name in steps]
 
     def rates(values_US: Floats) -> Json:
@@ -268,7 +271,7 @@ def _coverage(rate_US: Floats, names: Sequence[str]) -> Json:
     return {
         name: {
             "base_rate": finite(rate_S[0]),
-            "best_rate": finite(numpy.nanmax(rate_S)),
+            "best_rate": None if numpy.isnan(rate_S).all() else finite(numpy.nanmax(rate_S)),
             "regime": None if numpy.isnan(rate_S[0]) else regime(rate_S[0]),
         }
         for name, rate_S in zip(names, rate_US, strict=True)

@@ -87,6 +87,8 @@ def _curves(results: StrategyResults, spent_U: list[Floats], budgets_B: Floats) 
         verified_UB[place] = [any(fast_N[:n]) for n in within_B]
         known = [[each for each in log_N[:n] if each is not None] for n in within_B]
         logs_UB[place] = [max(each) if each else 0.0 for each in known]
+    if not results.is_verifiable:
+        verified_UB[:] = numpy.nan
     return {
         "verified": rate_curve_over_tasks(tasks_U, verified_UB),
         "geomean_speedup": exponential(curve_over_tasks(tasks_U, logs_UB)),

@@ -33,8 +33,14 @@ def checkpoint(rate_US: Floats, held_out_US: Floats, lineages: Lineages) -> Json
         "held_out_value": _value(rate_US, lineages, held_out),
         "early_stop_step": _common(stopped),
         "early_stop_value": _value(rate_US, lineages, stopped),
-        "oracle_per_task": float(numpy.nanmax(rate_US, axis=1).mean()),
+        "oracle_per_task": _mean_of_best(rate_US),
     }
+
+
+def _mean_of_best(rate_US: Floats) -> float | None:
+    """Where each unit takes its own best step; None where a unit has none."""
+    known_U = ~numpy.isnan(rate_US).all(axis=1)
+    return float(numpy.nanmax(rate_US[known_U], axis=1).mean()) if known_U.any() else None
 
 
 def at_best(values_US: Floats, rate_US: Floats, lineages: Lineages) -> Floats:

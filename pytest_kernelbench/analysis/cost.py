@@ -45,7 +45,7 @@ from pytest_kernelbench.analysis.estimates import (
     rate_over_tasks,
 )
 from pytest_kernelbench.analysis.scaling import any_fast_curve
-from pytest_kernelbench.metrics import Sample, speedup_of
+from pytest_kernelbench.metrics import Sample, StrategyResults, speedup_of
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import any_success_curve
@@ -83,7 +83,9 @@ def cost(study: Study) -> Json:
         "search": [
             {"strategies": list(group.strategies), "points": _search(group)} for group in study.groups if group.n
         ],
-        "adaptation": [_trajectory(study.records, strategy) for strategy in adapting],
+        "adaptation": [
+            _trajectory(study.records, each, verified=study.results[each.name].is_verifiable) for each in adapting
+        ],
         "equal_budget": [_equal_budget(study, strategy) for strategy in adapting],
         "run_seconds": dict(study.records.options.get("seconds", {})),
     }
@@ -101,12 +103,20 @@ def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
         **{name: finite(value / units) for name, value in spent._asdict().items()},
         **{name: finite(getattr(spent, name) / units) for name in COSTS},
         "timed": finite(float(numpy.mean(timed))) if timed else None,
-        "fast_1": rate_over_tasks(tasks_U, [float(each is not None and each.fast) for each in chosen]),
+        "fast_1": rate_over_tasks(tasks_U, _fast(results)),
         "fast_1_raw": rate_over_tasks(tasks_U, [float(each is not None and each.fast_raw) for each in chosen]),
         "geomean_speedup": exponential(
             estimate_over_tasks(tasks_U, [0.0 if each is None else log(each) for each in speedups])
+            if any(each is not None for each in speedups)
+            else None
         ),
     }
+
+
+def _fast(results: StrategyResults) -> list[float]:
+    """Of each choice; NaN where the protocol verifies nothing."""
+    chosen = [task.selection for task in results.tasks]
+    return [float(each is not None and each.fast) if results.is_verifiable else nan for each in chosen]
 
 
 def _spent(drawn: Mapping[str, Sequence[Sample]], updates: Iterable[AdaptationStep]) -> Spent:
@@ -220,7 +230,7 @@ def _own_steps(records: RunRecords, strategy: StrategyOfRun) -> dict[str, list[A
     return found if len(counts) == 1 else {}
 
 
-def _trajectory(records: RunRecords, strategy: StrategyOfRun) -> Json:
+def _trajectory(records: RunRecords, strategy: StrategyOfRun, *, verified: bool) -> Json:
     """After each step, what was spent so far and the units that have a fast rollout of it or of one before."""
     steps = _own_steps(records, strategy)
     drawn = records.drawn(strategy)
@@ -230,11 +240,13 @@ def _trajectory(records: RunRecords, strategy: StrategyOfRun) -> Json:
         so_far = {name: _until(drawn.get(name, ()), steps[name][: number + 1]) for name in steps}
         spent = _spent(so_far, [step for each in lineages for step in each[: number + 1]])
         any_U = {reading: _any_fast(so_far, strategy.margin, reading) for reading in READINGS}
+        if not verified:
+            any_U["verified"] = numpy.full(len(so_far), nan)
         points.append(
             {
                 "step": number,
                 **{name: finite(getattr(spent, name) / len(steps)) for name in COSTS},
-                **{f"any_{reading}": float(values_U.mean()) for reading, values_U in any_U.items()},
+                **{f"any_{reading}": finite(values_U.mean()) for reading, values_U in any_U.items()},
             }
         )
     return {
@@ -284,6 +296,8 @@ def _equal_budget(study: Study, strategy: StrategyOfRun) -> Json:
 
     def both(reading: str) -> Json:
         adapted_U = _any_fast(so_far, strategy.margin, reading)
+        if reading == "verified" and not study.results[strategy.name].is_verifiable:
+            adapted_U = numpy.full(len(adapted_U), nan)
         searched_U = numpy.array([_success(units[name], reading=reading)[rollouts - 1] for name in steps])
         return {
             "adapted": rate_over_tasks(tasks_U, adapted_U),

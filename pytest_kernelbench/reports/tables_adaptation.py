@@ -60,9 +60,9 @@ def transfer_table(report: Report) -> Table | None:
                         f"{row['strategy']} on {itself if cell['trained'] else name}, {label}",
                         str(cell["tasks"]),
                         *(rate_of(sides[0][side]) for side in ("base", "adapted")),
-                        points_of(sides[0]["difference"]["value"], sides[0]["difference"]),
+                        _of_difference(sides[0]["difference"]),
                         *(rate_of(sides[1][side]) for side in ("base", "adapted")),
-                        points_of(sides[1]["difference"]["value"], sides[1]["difference"]),
+                        _of_difference(sides[1]["difference"]),
                     ]
                 )
     caption = (
@@ -85,7 +85,7 @@ def equal_budget_table(report: Report) -> Table | None:
                     str(each["step"]),
                     rate_of(both["adapted"]),
                     rate_of(both["searched"]),
-                    points_of(both["difference"]["value"], both["difference"]),
+                    _of_difference(both["difference"]),
                 ]
             )
     caption = (
@@ -124,3 +124,7 @@ def learning_rates_table(report: Report) -> Table | None:
 
 def _difference(curve: Mapping[str, Any], step: int) -> str:
     return points_of(curve["value"][step], point_of(curve, step))
+
+
+def _of_difference(difference: Mapping[str, Any] | None) -> str:
+    return "-" if difference is None else points_of(difference["value"], difference)

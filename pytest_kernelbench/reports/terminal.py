@@ -339,6 +339,8 @@ def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> lis
         values = [curve["value"][step] for step in shown]
         table.append([label, *("-" if value is None else as_percent(value) for value in values)])
     chosen, flat, best_of = each["checkpoint"], each["flat_test"]["verified"], each["flat_best_of"]["verified"]
+    if chosen["value"] is None:
+        return [*_table(table), "nothing is verified: the protocol gives no intervals", *stopped]
     if chosen["value"] == 0:
         return [*_table(table), "no rollout of any step is verified fast", *stopped]
     if chosen["best_step"] is None:
@@ -360,7 +362,7 @@ def _adaptation(each: dict[str, Any], report: dict[str, Any], width: int) -> lis
     elif equivalent["refusal"]:
         said.append(f"what any of {k} there is worth in samples of step 0: {equivalent['refusal']}")
     for budget in report["analyses"]["cost"]["equal_budget"]:
-        if budget["strategy"] == each["strategy"]:
+        if budget["strategy"] == each["strategy"] and ("refusal" in budget or budget["verified"]["adapted"]):
             said.append(_equal_budget(budget))
     return [*_table(table), *textwrap.wrap("; ".join(said), width), *stopped]
 
@@ -397,6 +399,9 @@ def _transfer(report: dict[str, Any], width: int) -> list[str]:
             table.append([label + (" *!" if flattered else " *" if cell["trained"] else "")])
             for of in ("per_sample", "any_of_k"):
                 both = cell[of]["verified"]
+                if both["difference"] is None:
+                    table[-1].append("-")
+                    continue
                 base, adapted = (as_percent(both[side]["value"]) for side in ("base", "adapted"))
                 table[-1].append(f"{base} -> {adapted}, {as_points(both['difference'])}")
     room = width - sum(len(GAP) + max(len(row[column]) for row in table) for column in (1, 2))

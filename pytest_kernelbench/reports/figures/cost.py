@@ -77,7 +77,11 @@ def draw(report: Mapping[str, Any]) -> Drawing:
 
 
 def _line(axis: Axes, points: Sequence[Mapping[str, Any]], key: str, **look: Any) -> None:
-    known = [(point[key], 100 * point["any_verified"]) for point in points if point[key]]
+    known = [
+        (point[key], 100 * point["any_verified"])
+        for point in points
+        if point[key] and point["any_verified"] is not None
+    ]
     if known:
         axis.plot(*zip(*known, strict=True), **look)
 

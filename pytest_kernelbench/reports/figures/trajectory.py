@@ -33,7 +33,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         curve(axis, run["steps"], run["per_sample"]["raw"], "per sample, raw", SERIES[1])
         curve(axis, run["steps"], run["any_of_k"]["verified"], f"any of {run['samples_per_task']}, verified", SERIES[2])
         best = run["checkpoint"]["best_step"]
-        if run["checkpoint"]["value"] > 0 and best is not None:  # lineages that differ have no common one
+        if best is not None and run["checkpoint"]["value"]:  # lineages that differ have no common one
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
             axis.annotate("best step", (best, 103), ha="center", va="bottom", fontsize=7.5, annotation_clip=False)
         held_out = run["checkpoint"]["held_out_step"]
@@ -71,6 +71,8 @@ def _title(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _verdict(run: Mapping[str, Any]) -> str:
+    if run["checkpoint"]["value"] is None:
+        return "nothing is verified, for the protocol gives no intervals"
     if run["checkpoint"]["value"] == 0:
         return "no rollout of any step is verified fast"
     test = run["flat_test"]["verified"]
