@@ -71,3 +71,15 @@ def counted(n: int, noun: str) -> str:
 def last_point(curve: Mapping[str, Any]) -> dict[str, Any]:
     """A curve of ``report.json`` at its end, as an estimate: ``value``, ``low`` and ``high``."""
     return {key: curve[key][-1] if curve.get(key) else None for key in ("value", "low", "high")}
+
+
+GAP = "  "
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right, each as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
