@@ -14,15 +14,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pytest_kernelbench.policies.decoding import Model, bare, input_device
-
-
-def is_sharded(model: Model) -> bool:
-    """Whether ``model``, with peft around it or not, is spread over processes."""
-    return isinstance(bare(model), FSDPModule)
+from pytest_kernelbench.policies.decoding import Model, input_device
 
 
 def shard(skeleton: Model, fill: Callable[[str, Tensor], Tensor | None], device: torch.device) -> Model:

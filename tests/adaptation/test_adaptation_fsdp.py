@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_up_world import World, strategy
 from policies.random_models import llama, save_tokenizer
 
 from pytest_kernelbench.adaptation.fsdp_trainer import FsdpTrainer
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import HarnessError, PolicyError
+from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
@@ -117,6 +119,19 @@ def test_a_sampler_that_is_left_early_leaves_the_next_request_its_own_answer(sha
     answers.close()
     again = {each.index: each.token_ids for each in sharded.sample(TASK, SAMPLING, seed=3, indices=range(4))}
     assert again[first.index] == first.token_ids
+
+
+def test_a_strategy_adapts_on_shards_and_each_step_is_drawn_from_its_own_weights(sharded, tmp_path):
+    trains = strategy(k=2, steps=1, method="sdpo")
+    world = World(tmp_path, tasks=[TASK], strategies=[trains])
+    world._policies["made-up"] = sharded
+    run_item(TASK, trains, world)
+    first, second = [json.loads(line) for line in (tmp_path / "adaptation.jsonl").read_text().splitlines()]
+    assert second["policy_version"] == f"{first['policy_version']}+{first['lineage']}.1" and second["kl"] > 0
+    assert second["update"]["ratio_max"] == pytest.approx(1, abs=1e-4) and second["update"]["teacher_tokens"] > 0
+    drawn = [json.loads(line)["policy_version"] for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
+    assert drawn == [first["policy_version"]] * 2 + [second["policy_version"]] * 2
+    world._trainer[1].close()
 
 
 @pytest.mark.parametrize(
