@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from pytest_kernelbench.evaluation import cgroup
+
 # Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms (H200).
 SPARED = 0.02
 
@@ -60,8 +62,9 @@ def clocks(device: str) -> Clocks:
 
 
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Whole cores that this process may use: of a container, what its quota allows."""
+    allowed, quota = len(os.sched_getaffinity(0)), cgroup.cores()
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def threads() -> int:
@@ -73,8 +76,7 @@ def free_bytes(device: str) -> int:
     """Memory that can be taken now."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    return cgroup.machine_memory_bytes()[1]
 
 
 def held_bytes(device: str) -> int:
@@ -96,7 +98,7 @@ def memory_bytes(device: str) -> int:
     if device == "cuda":
         # torch knows this; the driver, asked for what is free, makes others wait.
         return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return cgroup.machine_memory_bytes()[0]
 
 
 def bytes_of_others(device: str) -> int:

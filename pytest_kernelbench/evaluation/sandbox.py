@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pytest_kernelbench.evaluation import filesystem, landlock
+from pytest_kernelbench.evaluation import cgroup, filesystem, landlock
 from pytest_kernelbench.evaluation.filesystem import Visible
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -44,9 +44,6 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
 NOTHING = Visible()
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-MAX_PROCESSES = 256
-WATCH_INTERVAL_S = 0.1
-LEAST_SHARE_OF_MEMORY = 0.03
 KEPT_ENVIRONMENT = frozenset(
     "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
     "CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OMP_WAIT_POLICY".split()
@@ -79,9 +76,7 @@ class Limits:
 
 def limits_for(device: str) -> Limits:
     """Limits for a candidate on this machine as it is now: at most 60 % of the memory that is free."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free_kb = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    free_bytes = int(free_kb * 1024 * 0.6)
+    free_bytes = int(cgroup.machine_memory_bytes()[1] * 0.6)
     return Limits(
         folder_bytes=min(1 << 30, free_bytes),
         address_space_bytes=free_bytes if device == "cpu" else None,
@@ -243,6 +238,9 @@ def enter(
         | (_CLONE_NEWNS if isolation.files else 0)
         | (_CLONE_NEWPID | _CLONE_NEWIPC if isolation.processes else 0)
     )
+    with suppress(OSError):
+        # Where memory ends, the kernel is to end a candidate before anybody else.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if flags:
         _unshare(flags)
     if isolation.files:
@@ -259,27 +257,6 @@ def enter(
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
-def watch(worker: int, isolation: Isolation, limits: Limits, *, sees_it: bool) -> int:
-    """Wait for ``worker`` and return its wait status, ending its tree when it grows beyond the limits.
-
-    ``sees_it``: what ``own_process_table`` returned.
-
-    Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left. Without
-    a namespace of its own, the tree is what its parent, which adopts orphans, has below it.
-    """
-    while True:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == worker:
-            return status
-        if pid == 0:
-            tree = _process_tree(isolation) if sees_it else []
-            if tree and (_too_large(tree, limits) or _memory_is_short()):
-                for process in [-1] if isolation.processes else tree:
-                    with suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
-            time.sleep(WATCH_INTERVAL_S)
-
-
 def own_process_table(isolation: Isolation) -> bool:
     """In the first process of a namespace: whether /proc now shows what is in it, which ``watch`` needs."""
     if not isolation.processes:
@@ -287,34 +264,6 @@ def own_process_table(isolation: Isolation) -> bool:
     # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.
     flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     return ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) == 0
-
-
-def _process_tree(isolation: Isolation) -> list[int]:
-    """The candidate's processes, without this one."""
-    if isolation.processes:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
-    return [process for process in descendants(os.getppid()) if process != os.getpid()]
-
-
-def _too_large(tree: Sequence[int], limits: Limits) -> bool:
-    if len(tree) > MAX_PROCESSES:
-        return True
-    resident_pages = 0
-    for process in tree:
-        try:
-            # Resident minus shared: pages common with the warm server are not the candidate's.
-            fields = Path(f"/proc/{process}/statm").read_text().split()
-        except OSError:
-            continue
-        resident_pages += max(0, int(fields[1]) - int(fields[2]))
-    return resident_pages * resource.getpagesize() > limits.resident_bytes
-
-
-def _memory_is_short() -> bool:
-    # Anonymous files count as nobody's resident memory, and can still take all there is.
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
-    return kilobytes["MemAvailable"] < LEAST_SHARE_OF_MEMORY * kilobytes["MemTotal"]
 
 
 def adopt_orphans() -> None:

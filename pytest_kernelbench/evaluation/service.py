@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.evaluation import filesystem, messages, sandbox
+from pytest_kernelbench.evaluation import filesystem, messages, sandbox, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
@@ -157,8 +157,9 @@ def _guard(
             sandbox.give_up_privileges(visible.listable(private) if isolation.hidden else (), private)
             _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
         os.close(connection)
-        status = sandbox.watch(process, isolation, limits, sees_it=sees_it)
-        os.write(ending, str(os.waitstatus_to_exitcode(status)).encode())
+        status, by_others = watchdog.watch(process, isolation, limits, folder=private, sees_it=sees_it)
+        told = f"{os.waitstatus_to_exitcode(status)} {'others' if by_others else ''}"
+        os.write(ending, told.encode())
         os._exit(0)
     os.close(connection)
     os.close(ending)

@@ -74,9 +74,18 @@ class WorkerProcess:
             os.close(self.hold)
 
     def wait(self, *, timeout_s: float) -> int | None:
-        """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time."""
-        told = os.read(self.ending, 16) if messages.is_readable(self.ending, timeout_s=timeout_s) else b""
-        return int(told) if told else None
+        """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time.
+
+        Raises HarnessError where it was ended because others had taken the memory.
+        """
+        told = os.read(self.ending, 32) if messages.is_readable(self.ending, timeout_s=timeout_s) else b""
+        code, _, why = told.decode().partition(" ")
+        if why:
+            raise HarnessError(
+                "this machine's memory ran short while a candidate was judged that held little of it; "
+                "end what else runs and run again to resume"
+            )
+        return int(code) if code else None
 
 
 class WorkerServer:

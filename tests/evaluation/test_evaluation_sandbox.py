@@ -287,7 +287,7 @@ def test_a_tree_of_processes_that_grows_beyond_the_limit_is_ended(tmp_path):
     hog = """
 import os, sys, time
 from pathlib import Path
-from pytest_kernelbench.evaluation import sandbox
+from pytest_kernelbench.evaluation import sandbox, watchdog
 
 limits = sandbox.Limits(folder_bytes=1 << 20, address_space_bytes=None, resident_bytes=200 << 20)
 isolation = sandbox.probe_isolation(device="cpu")
@@ -302,7 +302,8 @@ if os.fork() == 0:
         kept = bytearray(os.urandom(1 << 20) * 80)
         time.sleep(30)
         os._exit(0)
-    os._exit(9 if sandbox.watch(worker, isolation, limits, sees_it=sees_it) == 9 else 1)
+    status, by_others = watchdog.watch(worker, isolation, limits, folder=Path(sys.argv[1]), sees_it=sees_it)
+    os._exit(9 if (status, by_others) == (9, False) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
     started = time.monotonic()

@@ -1,0 +1,87 @@
+"""What control groups leave this process of the machine: a container has fewer cores and less memory than it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+MEMINFO = Path("/proc/meminfo")
+
+
+def cores(root: Path = ROOT, own: Path = OWN) -> float | None:
+    """Cores that the quotas of this process's groups allow; None where there is none."""
+    found = []
+    for folder in _folders("cpu", root, own):
+        quota = _numbers(folder / "cpu.max") or [
+            *_numbers(folder / "cpu.cfs_quota_us"),
+            *_numbers(folder / "cpu.cfs_period_us"),
+        ]
+        if len(quota) == 2 and min(quota) > 0:
+            found.append(quota[0] / quota[1])
+    return min(found, default=None)
+
+
+def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
+    """The limit of the tightest of this process's groups, and what is free below it; None where there is no limit.
+
+    Files that the kernel keeps in memory, and has not used lately, count as free.
+    """
+    found = []
+    for folder in _folders("memory", root, own):
+        for limit_name, used_name in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            limit, used = _numbers(folder / limit_name), _numbers(folder / used_name)
+            if limit and used:
+                found.append((limit[0] - used[0] + _inactive_files(folder), limit[0]))
+    free, limit_bytes = min(found, default=(0, 0))
+    # Without a limit, the first version of control groups says 2^63.
+    return (limit_bytes, max(0, free)) if found and limit_bytes < 1 << 60 else None
+
+
+def machine_memory_bytes() -> tuple[int, int]:
+    """All memory that this process may use, and what is available of it now."""
+    lines = MEMINFO.read_text().splitlines()
+    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
+    whole, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
+    limited = memory_bytes()
+    return (whole, free) if limited is None else (min(whole, limited[0]), min(free, limited[1]))
+
+
+def _folders(controller: str, root: Path, own: Path) -> list[Path]:
+    """The group of this process and those above it, in both versions of control groups."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / controller if controllers else root
+        # Inside a container its own group is the root, whatever the host calls it.
+        group = base / path.lstrip("/")
+        while group != base:
+            found.append(group)
+            group = group.parent
+        found.append(base)
+    return found
+
+
+def _numbers(file: Path) -> list[int]:
+    try:
+        return [int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):  # "max": no limit
+        return []
+
+
+def _inactive_files(folder: Path) -> int:
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    words = (line.split() for line in lines)
+    return sum(int(number) for name, number in words if name in ("inactive_file", "total_inactive_file"))
