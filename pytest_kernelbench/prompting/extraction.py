@@ -130,16 +130,16 @@ def _module(text: str) -> Extraction | None:
     blocks = blocks_in(text, defines_model_new)
     wanted = [number for number, block in enumerate(blocks) if defines_model_new(block.code)]
     if wanted:
-        return _joined(blocks, max(wanted, key=partial(_rank, blocks)))
+        others = frozenset(name for block in blocks for name in bound_names(block.code))
+        return _joined(blocks, max(wanted, key=partial(_rank, blocks, others)))
     for number in reversed(range(len(blocks))):
         if MENTIONS_MODEL_NEW.search(blocks[number].code):
             return _of(blocks, number)
     return _unfenced(text)
 
 
-def _rank(blocks: Sequence[Block], number: int) -> tuple[bool, bool, bool, int]:
+def _rank(blocks: Sequence[Block], others: frozenset[str], number: int) -> tuple[bool, bool, bool, int]:
     block = blocks[number]
-    others = {name for each in blocks for name in bound_names(each.code)}
     stands_alone = not unbound_names(block.code) & others
     return is_complete(block.code), not _is_for_comparison(block), stands_alone, number
 

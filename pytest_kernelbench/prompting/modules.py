@@ -7,13 +7,15 @@ import builtins
 import symtable
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 MODEL_NEW = "ModelNew"
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__"}
 
 
+@lru_cache(maxsize=64)
 def parsed(source: str) -> ast.Module | None:
-    """The tree, or None where the text is no Python."""
+    """The tree, which nobody may change, or None where the text is no Python."""
     with warnings.catch_warnings():
         # An invalid escape in an answer is the answer's affair.
         warnings.simplefilter("ignore")
@@ -102,6 +104,7 @@ def _is_stub(forward: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     )
 
 
+@lru_cache(maxsize=64)
 def bound_names(source: str) -> frozenset[str]:
     """Names that a module binds at its top."""
     table = _symbols(source)
@@ -110,6 +113,7 @@ def bound_names(source: str) -> frozenset[str]:
     return frozenset(each.get_name() for each in table.get_symbols() if each.is_assigned() or each.is_imported())
 
 
+@lru_cache(maxsize=64)
 def unbound_names(source: str) -> frozenset[str]:
     """Names that a module reads and neither binds nor inherits from Python; none where it imports ``*``."""
     table = _symbols(source)

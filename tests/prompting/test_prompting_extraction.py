@@ -1,11 +1,13 @@
 import ast
 import textwrap
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.prompting.blocks import MOST_TRIED, Block, blocks_in, plain_blocks
 from pytest_kernelbench.prompting.extraction import extract, extract_source, fenced_blocks
 from pytest_kernelbench.records import Task
 
@@ -318,3 +320,26 @@ def test_future_imports_of_a_body_go_to_the_top(parts: int) -> None:
 def test_the_first_block_of_python_is_the_body() -> None:
     source = body("```bash\npip install triton\n```\nThen: ```python\nreturn a\n```<|im_end|>")
     assert source is not None and source.endswith("        return a\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "``` ModelNew " * 3000,
+        "```python\nclass ModelNew(\n```\n" * 400,
+        f"```python\n{MODULE}\n# {'-' * 9000}\n```\n" * 40,
+    ],
+    ids=["marks", "cut off", "drafts"],
+)
+@pytest.mark.parametrize("blocks", [blocks_in, plain_blocks])
+def test_an_answer_of_many_fences_is_not_read_in_every_way(
+    text: str, blocks: Callable[[str, Callable[[str], bool]], list[Block]]
+) -> None:
+    tried = []
+
+    def wanted(code: str) -> bool:
+        tried.append(len(code))
+        return False
+
+    blocks(text, wanted)
+    assert sum(tried) <= MOST_TRIED + 3 * len(text)

@@ -216,3 +216,17 @@ def test_deleted_evaluations_contradict_nothing_and_are_no_verdict(tmp_path):
     text = "\n".join(render(report_json(records), width=100))
     assert text.startswith("partial: 40 answers drawn and not judged\n")
     assert "-/8" in text and "0/8" not in text and METRICS["correct"](records.results(records.strategies[0])) is None
+
+
+def test_rows_from_before_reasoning_was_told_apart_read_as_they_were(tmp_path):
+    old = ("reasoning", "answer_part", "cut_off", "prompt_sha256", "prompt_tokens", "logprobs_missing", "answer_tokens")
+    folder = write_run(tmp_path / "new", "surprisal", k=4)
+    older = write_run(tmp_path / "old", "surprisal", k=4)
+    for name in ("completions", "selections"):
+        path = older / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [{key: value for key, value in row.items() if key not in (*old, "unranked")} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    new, read = RunRecords.load(folder), RunRecords.load(older)
+    assert read.completions == new.completions and read.selections == new.selections
+    assert all(each.score("answer", "mean") == each.mean_logprob for each in read.completions.values())

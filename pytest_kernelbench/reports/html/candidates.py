@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
-from pytest_kernelbench.prompting.extraction import fenced_blocks
-from pytest_kernelbench.records import Evaluation, Outcome, Selection, sha256_of
+from pytest_kernelbench.prompting.extraction import extract_source, fenced_blocks
+from pytest_kernelbench.records import Evaluation, Outcome, Selection, Task, sha256_of
 from pytest_kernelbench.reports.numbers import as_digits, as_times
 from pytest_kernelbench.runs import RunRecords
 
@@ -124,7 +124,9 @@ def _text(sample: Sample, texts: dict[str, str]) -> str | None:
     wanted = sample.evaluation.source_sha256 if sample.evaluation else None
     if wanted is not None and wanted not in texts:
         plain = answer.replace("\r\n", "\n").replace("\r", "\n")
-        texts.update((wanted, text) for text in (*fenced_blocks(plain), plain) if sha256_of(text) == wanted)
+        taken = extract_source(answer, answer="module", task=Task(id=sample.completion.task, source=""))
+        known = (taken or "", *fenced_blocks(plain), plain)
+        texts.update((wanted, text) for text in known if sha256_of(text) == wanted)
     if wanted in texts:
         return wanted
     key = sha256_of(answer)
