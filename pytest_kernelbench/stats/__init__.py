@@ -60,6 +60,7 @@ from pytest_kernelbench.stats.randomisation import (
     randomisation_test,
 )
 from pytest_kernelbench.stats.rank_correlation import Correlation, partial_spearman, spearman
+from pytest_kernelbench.stats.sign_flips import SignFlips, sign_flip_test
 
 __all__ = [
     "FEW",
@@ -70,6 +71,7 @@ __all__ = [
     "NullDistribution",
     "Power",
     "RandomisationTest",
+    "SignFlips",
     "SignTest",
     "SignedRank",
     "TaskPrograms",
@@ -108,6 +110,7 @@ __all__ = [
     "random_top_m_success_curve",
     "randomisation_test",
     "ranked_program_mean_curve",
+    "sign_flip_test",
     "sign_test",
     "signed_rank",
     "spearman",

@@ -1,6 +1,7 @@
 import json
 
-from made_up_run import write_run
+import pytest
+from made_up_run import TASKS, make_synthetic_run, write_run
 
 from pytest_kernelbench.__main__ import main
 
@@ -52,3 +53,34 @@ def test_a_run_is_not_compared_with_itself(tmp_path, capsys):
     folder = str(write_run(tmp_path, "oracle", k=2))
     assert main(["compare", folder, folder]) == 2
     assert capsys.readouterr().err == f"error: {folder}: the same run twice; name two\n"
+
+
+def test_several_policies_with_their_seeds_are_set_beside_the_first(tmp_path, capsys):
+    folders = [
+        *make_synthetic_run(tmp_path / "a", tasks=6, k=16, seeds=(0, 1), strategies=("oracle", "random")),
+        *make_synthetic_run(tmp_path / "b", tasks=5, k=4, seeds=(0,), strategies=("oracle", "random"), policy="other"),
+    ]
+    file = tmp_path / "all.json"
+    assert main(["compare", *map(str, folders), "--json", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == [
+        "oracle, tiny",
+        "random, tiny",
+        "oracle, other",
+        "random, other",
+    ]
+    assert lines[5].startswith("5 tasks, paired; p by exchanging the two within tasks")
+    found = json.loads(file.read_text())
+    assert found["tasks"] == 5 and len(found["left_out"]) == 1
+    first, _, other, _ = found["rows"]
+    assert first["seeds"] == [0, 1] and first["difference"] is None
+    assert other["difference"]["value"] == pytest.approx(other["fast_1"]["value"] - first["fast_1"]["value"])
+    assert other["p_success"]["exact"] and 0 < other["p_success"]["p"] <= 1
+
+
+def test_three_runs_without_a_task_in_common_are_refused(tmp_path, capsys):
+    a, b, c = (
+        write_run(tmp_path / name, "oracle", k=2, tasks=TASKS[place : place + 1]) for place, name in enumerate("abc")
+    )
+    assert main(["compare", str(a), str(b), str(c)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {a}: no task in common with all others")
