@@ -112,6 +112,7 @@ def run(folder: Path, policy: str, strategies: str, options: argparse.Namespace,
     done = subprocess.run(
         [*command, "--no-kernelbench-null", f"--kernelbench-run={folder}", *sets],
         cwd=folder.parent,
+        env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
         capture_output=True,
         text=True,
     )
@@ -131,6 +132,7 @@ def told(folder: Path, seconds: float, what: str) -> None:
     completions, evaluations = rows(folder, "completions"), rows(folder, "evaluations")
     tokens = sum(row["n_tokens"] or 0 for row in completions)
     spent = json.loads((folder / "run.json").read_text()).get("seconds", {})
+    print(flush=True)
     print(f"{what}: {seconds:.0f} s, {len(completions)} answers, {tokens} tokens", end="")
     print(f", {tokens / spent['sampling']:.0f} tokens/s" if spent.get("sampling") else "")
     for outcome, n in Counter(row["outcome"] for row in evaluations).most_common():
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="level1/5,level1/19,level1/23")
     parser.add_argument("--k", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=1, help="of the model; two that share cores wait for each other")
     parser.add_argument("--train", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="a folder for the converted model and the runs")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)

@@ -84,6 +84,8 @@ def blocks_in(text: str, wanted: Wanted) -> list[Block]:
             continue
         for block in _readings(text, opening, marks):
             tried += len(block.code)
+            if tried > MOST_TRIED:
+                break
             if wanted(block.code):
                 found.append(block)
                 break

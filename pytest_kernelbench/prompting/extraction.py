@@ -40,6 +40,11 @@ IS_MEANT = re.compile(
 )
 FILE_NAME = re.compile(r"\b([A-Za-z_]\w*)\.py\b")
 STARTS_CODE = re.compile(r"(?:import|from|class|def|async|@|#|[A-Za-z_][\w.]*[ \t]*(?::[^=]+)?=[^=]|\"\"\"|''')")
+STARTS_BODY = re.compile(
+    r"[ \t]*(?:return\b|import |from \w+ import|def \w+\(|class \w+\s*[(:]|@\w|"
+    r"[A-Za-z_][\w.\[\], ]*[ \t]*(?:[-+*/@]?=)[^=]|(?:for|if|with|while)\b.*:\s*$)"
+)
+RETURNS = re.compile(r"^[ \t]*return\b", re.MULTILINE)
 OTHER_LANGUAGES = frozenset("bash sh shell console text txt cpp c++ c cuda cu json toml yaml diff output".split())
 MARKED = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 # A text without fences is read from its first lines that look like code, each cut where it stops to be Python.
@@ -267,5 +272,24 @@ def _body(text: str, task: Task) -> Extraction | None:
 def _first_block(text: str) -> Block | None:
     blocks = [block for block in plain_blocks(text, parses_as_body) if block.code.strip()]
     python = [block for block in blocks if block.tag.partition(" ")[0].lower() not in OTHER_LANGUAGES]
-    whole = [Block(code=text, start=0, end=len(text))] if text.strip() and not MARKED.search(text) else []
-    return next(iter([*python, *blocks, *whole]), None)
+    found = next(iter([*python, *blocks]), None)
+    return _unfenced_body(text) if found is None and not MARKED.search(text) else found
+
+
+def _unfenced_body(text: str) -> Block | None:
+    """The whole text where it is Python; else its first lines that are; else all of it from the first that looks so."""
+    if not text.strip():
+        return None
+    if parses_as_body(text):
+        return Block(code=text, start=0, end=len(text))
+    lines = text.split("\n")
+    starts = [number for number, line in enumerate(lines) if STARTS_BODY.match(line)]
+    for start in starts[:MOST_STARTS]:
+        indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
+        end = start + _end_of_python([line.removeprefix(indent) for line in lines[start:]], 0)
+        code = "\n".join(lines[start:end])
+        if RETURNS.search(code) and parses_as_body(code):
+            place = sum(len(line) + 1 for line in lines[:start])
+            return Block(code=code, start=place, end=place + len(code))
+    # Cut off, or not Python: the compiler says where.
+    return Block(code=text, start=0, end=len(text)) if starts else None

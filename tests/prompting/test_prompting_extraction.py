@@ -343,3 +343,20 @@ def test_an_answer_of_many_fences_is_not_read_in_every_way(
 
     blocks(text, wanted)
     assert sum(tried) <= MOST_TRIED + 3 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Here it is:\n\nb = a * 2\nreturn b\n\nThis reads `a` once, so it's fast.", "b = a * 2\n        return b"),
+        ("I'd write this:\n\n    return a * 2\n\nDone.", "return a * 2"),
+    ],
+)
+def test_a_body_without_fences_is_found_between_sentences(text: str, code: str) -> None:
+    source = body(text)
+    assert source is not None and source.endswith(f"\n        {code}\n")
+
+
+def test_a_text_in_which_nothing_looks_like_code_holds_none() -> None:
+    found = extract("This can't be made faster, I'm afraid.\nAsk me again.", answer="forward_body", task=TASK)
+    assert (found.source, found.missing) == (None, "holds no code")
