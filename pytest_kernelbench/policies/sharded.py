@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -123,7 +124,7 @@ class Group:
             )
             self._connection = self._accepted(listening)
         self._stream = self._connection.makefile("rw", encoding="utf-8")
-        self._finalizer = weakref.finalize(self, _end, self._connection, self._stream, self._process)
+        self._finalizer = weakref.finalize(self, _end, self._connection, self._stream, self._process, folder)
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         """The answer to ``request``, after whatever came before it."""
@@ -193,8 +194,11 @@ def _gpus(spec: PolicySpec, device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[:n])}
 
 
-def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes]) -> None:
-    """Close the connection, which is how the processes know; those that do not end in time are killed."""
+def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Close the connection, which is how the processes know; those that do not end in time are killed.
+
+    Their log stays where one of them failed: the error names it.
+    """
     for each in (stream, connection):
         with suppress(OSError):  # what was not sent yet has nobody to go to
             each.close()
@@ -203,3 +207,5 @@ def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes
     except subprocess.TimeoutExpired:
         process.terminate()
         process.wait()
+    if process.returncode == 0:
+        shutil.rmtree(folder, ignore_errors=True)

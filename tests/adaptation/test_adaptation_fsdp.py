@@ -64,7 +64,9 @@ def sharded(folder, tmp_path_factory):
     file.write_text(f'policy = "hf:{folder}"\nshards = 2\n')
     policy = load_policy(str(file), device="cpu")
     yield policy
+    log = policy._group._log
     policy.close()
+    assert not log.exists()  # they ended by themselves, and nothing is left
 
 
 def test_a_sharded_policy_draws_scores_and_learns_as_the_same_model_alone(folder, sharded, tmp_path):
