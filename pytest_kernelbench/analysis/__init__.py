@@ -25,6 +25,7 @@ from pytest_kernelbench.analysis.regimes import regimes
 from pytest_kernelbench.analysis.scaling import scaling
 from pytest_kernelbench.analysis.selection import selection
 from pytest_kernelbench.analysis.transfer import transfer
+from pytest_kernelbench.analysis.variance import variance
 
 ANALYSES: dict[str, Analysis] = {
     "primary": primary,
@@ -37,6 +38,7 @@ ANALYSES: dict[str, Analysis] = {
     "prefilter": prefilter,
     "adaptive_k": adaptive_k,
     "margins": margins,
+    "variance": variance,
     "diversity": diversity,
     "floor": floor,
     "adaptation": adaptation,

@@ -14,8 +14,9 @@
 ``floor_share``        of the chosen kernels, the physical floor over their time, where a floor is known
 =====================  ==========================================================================
 
-P is 0, 0.5, 1, 1.5 or 2. Every task that was collected is in every denominator. To add a metric: write
-``metrics/<name>.py`` and add its line to ``METRICS``. A metric is None where there is nothing to measure.
+P is 0, 0.5, 1, 1.5 or 2. Every task that was asked for is in the denominators of choices (``fast_P``, ``solved``, means
+of speed-ups); rates of samples are of the judged ones, and a gate on them fails where a task has none. To add a metric:
+write ``metrics/<name>.py`` and add its line to ``METRICS``. A metric is None where there is nothing to measure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Estimators and intervals: numbers in, numbers out."""
 
+from pytest_kernelbench.stats.components import Components, components
 from pytest_kernelbench.stats.equivalence import equivalent_k, equivalent_k_interval
 from pytest_kernelbench.stats.homogeneity import Homogeneity, best_of_flat, homogeneity
 from pytest_kernelbench.stats.intervals import (
@@ -65,6 +66,7 @@ from pytest_kernelbench.stats.sign_flips import SignFlips, sign_flip_test
 __all__ = [
     "FEW",
     "SAME",
+    "Components",
     "Correlation",
     "Homogeneity",
     "Interval",
@@ -86,6 +88,7 @@ __all__ = [
     "clustered_rate_band",
     "cohens_h",
     "coin_flip_success",
+    "components",
     "detectable",
     "distinct_curve",
     "equivalent_k",
