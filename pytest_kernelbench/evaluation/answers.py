@@ -76,6 +76,13 @@ class Wanted(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Building(Answer):
+    """To any question that runs the candidate, before the answer: torch's compiler begins, or ends, to build for it."""
+
+    building: Annotated[bool, YesOrNo()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Answer):
     started: Done
 
@@ -224,7 +231,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
 }
 
 RUNS_THE_CANDIDATE = frozenset(
-    "load load_baseline adopt_weights move_parameters run warm pairs series sweep profile explore".split()
+    "load load_baseline adopt_weights move_parameters run warm pairs series sweep calls profile explore".split()
 )
 
 
@@ -256,6 +263,8 @@ def parse(ask: str, message: Mapping[str, Any]) -> Any:
         cls = Raised
     elif "wanted" in message and ask in RUNS_THE_CANDIDATE:
         cls = Wanted
+    elif "building" in message and ask in RUNS_THE_CANDIDATE:
+        cls = Building
     kinds = _kinds_of(cls)
     unknown = sorted(message.keys() - kinds.keys())
     if unknown:

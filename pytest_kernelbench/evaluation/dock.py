@@ -16,7 +16,7 @@ from pytest_kernelbench.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, devices, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.builds import BuildWanted
+from pytest_kernelbench.evaluation.builds import BUILD_LIMIT_S, BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.domain import MIXED
 from pytest_kernelbench.evaluation.freezing import ProcessTree, StillStarting
@@ -27,6 +27,8 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
+# A first call may be slow, a timed one may not.
+MAY_BUILD = frozenset("load load_baseline adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
 # As many calls are in a turn by the judge's clock: a file for each tensor, of which a process may have 1024.
@@ -94,6 +96,8 @@ class Dock:
         self._ready = False
         self._loaded = False
         self._closed = False
+        # Seconds for which torch's compiler was building for the candidate, as far as its process says.
+        self.built_s = 0.0
         # What the worker's torch had at most, beside the slots; not known before its first call.
         self._peak_bytes: int | None = None
         self._gave_room = False
@@ -432,11 +436,11 @@ class Dock:
         return self._put(question, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
 
     def _ask_by_the_clock(self, question: dict[str, Any], *, doing: str, timeout_s: float) -> tuple[Any, float]:
-        """An answer, and the seconds that it took, without the judge's own tidying before the question."""
+        """An answer, and the seconds that it took, without the judge's own tidying and without builds."""
         self._leave_room()
-        started = time.perf_counter()
+        started, built_s = time.perf_counter(), self.built_s
         answer = self._put(question, (), doing=doing, timeout_s=timeout_s, on_error=Outcome.RUNTIME_ERROR)
-        return answer, time.perf_counter() - started
+        return answer, time.perf_counter() - started - (self.built_s - built_s)
 
     def _put(
         self, question: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
@@ -466,9 +470,34 @@ class Dock:
                 "check the task file, and that the device has memory left"
             ) from None
 
+    def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
+        """The answer that is not about building; what torch's compiler builds has a limit of its own in untimed calls.
+
+        Raises what ``answers.receive`` raises.
+        """
+        deadline, building_since = time.monotonic() + timeout_s, None
+        while True:
+            now = time.monotonic()
+            left_s = deadline - now
+            if building_since is not None:
+                left_s = BUILD_LIMIT_S - self.built_s - (now - building_since)
+            if left_s <= 0:
+                raise messages.DeadlinePassed
+            answer, files = answers.receive(self._worker.connection, ask, timeout_s=left_s, watch=self._watch)
+            now = time.monotonic()
+            ends = not (isinstance(answer, answers.Building) and answer.building)
+            if building_since is not None and ends:
+                self.built_s += now - building_since
+                deadline += now - building_since
+                building_since = None
+            if not isinstance(answer, answers.Building):
+                return answer, files
+            if answer.building and ask in MAY_BUILD:
+                building_since = building_since or now
+
     def _answer_of_candidate(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
         try:
-            answer, unasked = answers.receive(self._worker.connection, ask, timeout_s=timeout_s, watch=self._watch)
+            answer, unasked = self._received(ask, timeout_s)
         except messages.DeadlinePassed:
             raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
         except messages.MalformedFrame as error:

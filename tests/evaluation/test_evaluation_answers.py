@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -60,7 +61,7 @@ values = st.recursive(
 def hostile_answers(draw, ask):
     """An honest answer with a field replaced, left out or added, or any object at all."""
     answer = dict(HONEST[ask])
-    names = sorted({*answer, "raised", "kind", "mismatch", "complaint", "wanted"})
+    names = sorted({*answer, "raised", "kind", "mismatch", "complaint", "wanted", "building"})
     for name in draw(st.lists(st.sampled_from(names), max_size=2)):
         answer.pop(name, None)
         if draw(st.booleans()):
@@ -362,7 +363,7 @@ def test_what_is_no_request_for_a_build_is_malformed(request_):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_request_for_a_build_ends_the_trial_without_a_verdict_and_is_none_of_the_harness_s_own(bench, rack, place):
-    asks = place not in ("prepare", "attach", "leave_room")
+    asks = place in answers.RUNS_THE_CANDIDATE
     try:
         error = tried(bench, rack, place, lambda own, ask: messages.send(own, {"wanted": REQUEST}))
     except BuildWanted as wanted:
@@ -371,6 +372,45 @@ def test_a_request_for_a_build_ends_the_trial_without_a_verdict_and_is_none_of_t
     else:
         assert not asks
         assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
+
+
+def builds_for(seconds):
+    def act(own, ask):
+        for each in (True, True, False):
+            messages.send(own, {"building": each})
+            time.sleep(seconds / 2)
+        messages.send(own, HONEST[ask])
+
+    return act
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(bench, rack, place):
+    error = tried(bench, rack, place, builds_for(0.4))
+    if place in dock.MAY_BUILD:
+        assert error is None
+    elif place not in answers.RUNS_THE_CANDIDATE:
+        assert isinstance(error, HarnessError | CandidateFailed)
+        assert "building" in str(error)
+    else:
+        assert error.outcome is Outcome.TIMEOUT
+
+
+def test_all_that_torch_builds_for_a_candidate_has_one_limit(bench, rack, monkeypatch):
+    monkeypatch.setattr(dock, "BUILD_LIMIT_S", 0.3)
+    error = tried(bench, rack, "run", builds_for(1.0))
+    assert error.outcome is Outcome.TIMEOUT
+
+
+def test_who_says_without_end_that_he_builds_is_not_listened_to_without_end(bench, rack, monkeypatch):
+    monkeypatch.setattr(dock, "BUILD_LIMIT_S", 0.3)
+
+    def act(own, ask):
+        while True:
+            messages.send(own, {"building": True})
+            messages.send(own, {"building": False})
+
+    assert tried(bench, rack, "run", act).outcome is Outcome.TIMEOUT
 
 
 @pytest.mark.parametrize("place", PLACES)

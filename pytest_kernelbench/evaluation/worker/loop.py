@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import subprocess
 import tempfile
@@ -35,6 +36,7 @@ from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
 TRITON_CACHE = "triton"
 BUILDERS_NICE = 5
+USES_COMPILER = re.compile(r"torch\s*\.\s*compile\b|\b_?dynamo\b|\binductor\b|import compile\b")
 # All that compilers say of a build that fails, and where it was asked for.
 MAX_WORDS = 5000
 
@@ -208,10 +210,20 @@ class _Bench:
     def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
             self._install_extensions()
+        if USES_COMPILER.search(source):
+            self._say_when_torch_builds()
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
         return self._import(source, name).model_class
+
+    def _say_when_torch_builds(self) -> None:
+        """Have torch's compiler, wherever the candidate calls it, say when it begins and ends."""
+        from torch._dynamo.callback import callback_handler
+
+        say = partial(messages.send, self._connection)
+        callback_handler.register_start_callback(lambda _: say({"building": True}))
+        callback_handler.register_end_callback(lambda _: say({"building": False}))
 
     def _instance(self, model_class: Callable[..., torch.nn.Module]) -> torch.nn.Module:
         return self._precision.cast_model(instantiate(model_class, self._task, self._seed, self._device))
