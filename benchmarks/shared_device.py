@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a toy on the CPU, with small sizes")
     parser.add_argument("--tasks", default="level1:eval")
     parser.add_argument("--rollouts", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=64, help="of each rollout")
+    parser.add_argument("--tokens", type=int, default=16, help="of each rollout")
     parser.add_argument("--run", type=Path, default=Path("shared-device-run"))
     parser.add_argument("--limit-s", type=float, default=500, help="no task begins later")
     options = parser.parse_args()
