@@ -5,7 +5,7 @@
 
 The honest ones do without some of what their reference does for nothing. The cheats are those rows of the catalogue
 (``tests/adversarial/``) that claim less than a factor of 1.5. Each is submitted ``--runs`` times, as texts that differ
-in a comment. One line for each: how often it was verified fast, with Wilson's interval at 95 %, how often it was void
+in a comment. One line for each: how often it was verified fast, with its exact interval at 95 %, how often it was void
 and for what, the range of its speed-ups, and the seconds of a trial.
 """
 

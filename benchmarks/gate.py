@@ -9,7 +9,7 @@ itself (another text, the same work) and with one that does ``--slowdown`` more,
 where the first sees a regression; the two kinds take turns, with one evaluator that stays warm. After ``--limit-s``
 the figures hold for what was reached, and the same command with the same ``--json`` goes on from there.
 
-One line a kind: how often it was called slower, with Wilson's interval at 95 %, its median ratio, and what a
+One line a kind: how often it was called slower, with its exact interval at 95 %, its median ratio, and what a
 comparison took.
 """
 

@@ -82,7 +82,7 @@ class Probed(NamedTuple):
 class RunRecords:
     """One run, or several merged. ``notes`` are lines for people about what was left out while reading.
 
-    ``tasks`` names the units, every one of which is in every denominator: ids of tasks, or where runs of several seeds
+    ``tasks`` names the units that the strategies were asked for: ids of tasks, or where runs of several seeds
     were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
     itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates; ``probes``

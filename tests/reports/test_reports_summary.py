@@ -102,7 +102,7 @@ def test_units_say_which_task_and_seed_they_are(tmp_path):
 
 
 def test_intervals_of_a_study_draw_tasks_and_not_seeds(tmp_path):
-    """Three seeds of the same three tasks are no nine tasks: Wilson's interval of nine would be too narrow."""
+    """Three seeds of the same three tasks are no nine tasks: the interval of nine would be too narrow."""
     report = study_of(tmp_path, seeds=(0, 1, 2))
     rates = {}
     for unit, row in report["strategies"]["oracle"]["tasks"].items():
