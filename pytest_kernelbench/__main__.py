@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kernelbench import check, pins
+from pytest_kernelbench import check, pins, task_check
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.reports import compare, export, plan
 from pytest_kernelbench.serving import deployment
@@ -68,6 +68,7 @@ def probe(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "check": Command("say whether this machine can do what will be asked of it", check.add_arguments, check.run),
+    "tasks": Command("list tasks, or say what a run of them would meet", task_check.add_arguments, task_check.run),
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
     "plan": Command("say what a study could show before it is made", plan.add_arguments, plan.run),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),

@@ -38,15 +38,19 @@ class Benchmark:
         only_tasks: bool,
         beside_tests: bool = False,
         belongs: Callable[[Task, Strategy], bool] = lambda task, strategy: True,
+        small: Path | None = None,
     ) -> None:
         """``find_tasks`` returns the tasks that ``--tasks`` names; if it returns none, every task file below the
         paths on the command line is collected. ``only_tasks``: no path was named, and nothing but tasks is collected.
         ``beside_tests``: the strategy comes from a configuration file, and the repository's tests are collected too.
 
+        ``small`` is a file of small sizes.
+
         ``default_tasks`` are those of tests that name none. ``belongs`` says whether a task is an item of a strategy.
         """
         self.strategies = strategies
         self.sizes = sizes
+        self.small = small
         self.default_tasks = default_tasks
         self.run_item = run_item
         self.judge = judge
@@ -63,7 +67,7 @@ class Benchmark:
     def sized(self, task: Task) -> Task | None:
         """``task`` as it will run, or None where ``--tasks`` does not name it."""
         if not self.tasks:
-            return load_tasks([str(task.path)], sizes=self.sizes())[0]
+            return load_tasks([str(task.path)], sizes=self.sizes(), small=self.small)[0]
         return next((named for named in self.tasks if named.path == task.path), None)
 
 

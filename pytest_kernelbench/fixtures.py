@@ -85,7 +85,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("kernelbench")
     asked = marker.kwargs if marker else {}
     try:
-        tasks = load_tasks(asked["tasks"], sizes=benchmark.sizes()) if "tasks" in asked else benchmark.default_tasks()
+        if "tasks" in asked:
+            tasks = load_tasks(asked["tasks"], sizes=benchmark.sizes(), small=benchmark.small)
+        else:
+            tasks = benchmark.default_tasks()
     except UsageError as error:
         raise metafunc.definition.getparent(pytest.Module).CollectError(str(error)) from error  # type: ignore[union-attr]
     wanted = str(asked.get("strategies", "")).replace(" ", "").split(",")

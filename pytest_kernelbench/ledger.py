@@ -17,13 +17,14 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, Task
 from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.task_findings import TaskFindings
 
 Row = dict[str, Any]
 
 # What each table's rows are looked up by.
 TABLES = {
     **dict.fromkeys(
-        ("completions", "evaluations", "confirmations", "null", "selections", "comparisons", "faults"), "task"
+        ("completions", "evaluations", "confirmations", "null", "selections", "comparisons", "faults", "tasks"), "task"
     ),
     "adaptation": "lineage",
 }
@@ -256,6 +257,14 @@ class Ledger:
         """Keep how the harness failed while it judged a source (None: the task). It is tried again when resumed."""
         row = {"task": task, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         self._tables["faults"].append({**row, "message": str(error), "traceback": error.traceback})
+
+    def add_findings(self, findings: TaskFindings, strategy: Strategy) -> None:
+        """Keep what was found out about a task's reference, once for each way to judge."""
+        rows = self._tables["tasks"].rows(findings.task)
+        row = {**findings.to_json(), "evaluation_sha256": strategy.evaluation_sha256}
+        known = ((each["evaluation_sha256"], each["task_sha256"], each["refused"]) for each in rows)
+        if (row["evaluation_sha256"], row["task_sha256"], row["refused"]) not in known:
+            self._tables["tasks"].append(row)
 
     def spent(self, drawn: Iterable[tuple[str, Strategy]]) -> dict[str, float | None]:
         """What the candidates of tasks under strategies cost; a source that was drawn several times is judged once.

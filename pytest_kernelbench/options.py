@@ -47,6 +47,7 @@ class RunOptions:
     sizes: str
     run: Path
     judges: str | None = None
+    small: Path | None = None
     gates: Mapping[str, list[Gate]] = field(default_factory=dict)
     null: bool | None = None
     shard: tuple[int, int] = (1, 1)
@@ -101,6 +102,7 @@ OPTIONS = (
         name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
     ),
     Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
+    Option(name="--kernelbench-small", help="TOML file of small sizes, before the tasks' own", metavar="FILE"),
     Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
     Option(
         name="--kernelbench-judges",
@@ -214,6 +216,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             seed=option.kernelbench_seed,
             device=option.kernelbench_device,
             sizes=option.kernelbench_sizes,
+            small=here / Path(option.kernelbench_small).expanduser() if option.kernelbench_small else None,
             run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
             judges=option.kernelbench_judges,
             gates=_gates(option.kernelbench_fail_under, strategies),

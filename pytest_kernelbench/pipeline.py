@@ -206,8 +206,9 @@ def judged_by(
     bench: Workbench, strategy: Strategy, task: Task, sources: Sequence[str | None]
 ) -> Generator[Evaluation, None, None]:
     """An evaluation of each source; where the harness fails on some, those of all others first, then HarnessError."""
+    evaluator = bench.evaluator_for(strategy)
     try:
-        yield from bench.evaluator_for(strategy).evaluate(task, sources)
+        yield from evaluator.evaluate(task, sources)
     except CandidateFault as fault:
         for source_sha256, error in fault.faults.items():
             bench.ledger.add_fault(task.id, source_sha256, strategy, error)
@@ -216,6 +217,9 @@ def judged_by(
     except HarnessError as error:
         bench.ledger.add_fault(task.id, None, strategy, error)
         raise
+    finally:
+        if task.id in evaluator.findings:
+            bench.ledger.add_findings(evaluator.findings[task.id], strategy)
 
 
 def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws, bench: Workbench) -> Selection:

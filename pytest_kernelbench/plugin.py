@@ -121,6 +121,7 @@ class KernelBench:
             only_tasks=not (self.paths_named or self.beside_tests),
             beside_tests=self.beside_tests,
             belongs=self.kept.belongs,
+            small=self.options.small,
         )
         self.policy_device: str | None = None
         self.ordered = False
@@ -137,7 +138,8 @@ class KernelBench:
 
     def default_tasks(self) -> list[Task]:
         """What ``--tasks`` names; without it, the tasks of kept kernels, or the default ones. Raises UsageError."""
-        return load_tasks(self.options.tasks or self.kept.selectors(), sizes=self.device_and_sizes[1])
+        named = self.options.tasks or self.kept.selectors()
+        return load_tasks(named, sizes=self.device_and_sizes[1], small=self.options.small)
 
     # Collection
 

@@ -42,11 +42,13 @@ DEFAULT_SEED = 42
 PARTS = {"Model": "class", "get_inputs": "function", "get_init_inputs": "function"}
 
 
-def load_tasks(selectors: str | Sequence[str], *, sizes: str = "full") -> list[Task]:
+def load_tasks(selectors: str | Sequence[str], *, sizes: str = "full", small: Path | None = None) -> list[Task]:
     """The tasks that ``selectors`` name (see above; commas separate), in natural order, each once.
 
-    ``sizes`` is ``full`` for the task's own constants, or ``small`` for those of the ``small.toml`` beside
-    the task, else of the packaged level of that name. Raises TaskError for a selector that names nothing,
+    ``sizes`` is ``full`` for the task's own constants, or ``small`` for those that the file ``small`` has of the task,
+    else the ``small.toml`` beside it, else that of the packaged level of that name.
+
+    Raises TaskError for a selector that names nothing,
     a file that is no task, two different tasks with one id, and a missing or unfitting small size.
     """
     if sizes not in ("full", "small"):
@@ -65,7 +67,7 @@ def load_tasks(selectors: str | Sequence[str], *, sizes: str = "full") -> list[T
                     "name one of them"
                 )
     tasks = sorted(found.values(), key=lambda task: _natural(task.id))
-    return tasks if sizes == "full" else _small(tasks)
+    return tasks if sizes == "full" else _small(tasks, small)
 
 
 def parse_task(path: Path) -> Task:
@@ -241,16 +243,24 @@ def _numbered(row: Mapping[str, Any]) -> str:
     return name if _number(name) is not None else f"{row['problem_id']}_{name}"
 
 
-def _small(tasks: Iterable[Task]) -> list[Task]:
+def _small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
     tables: dict[Path, dict[str, Any]] = {}
+    if small is not None:
+        if not small.is_file():
+            raise TaskError(f"--kernelbench-small={small}: no such file; give a TOML file with a table for each task")
+        tables[small] = _toml(small)
     sized = []
     for task in tasks:
         own = task.path.parent / "small.toml" if task.path else None
         packaged = data_folder("tasks") / task.level / "small.toml"
         file = own if own and own.is_file() else packaged
+        # Two levels may have tasks of one name: a quoted ["level2/1_Name"] means one of them.
+        key = next((key for key in (task.id, task.name) if small is not None and key in tables[small]), None)
+        if small is not None and key is not None:
+            file = own = small
         if file not in tables:
             tables[file] = _toml(file) if file.is_file() else {}
-        sizes = tables[file].get(task.name)
+        sizes = tables[file].get(key or task.name)
         if sizes is not None and not isinstance(sizes, dict):
             raise TaskError(f"{file}: {task.name} is no table; write [{task.name}] and its constants below")
         assigned = _assignments(_parse(task.source))

@@ -17,7 +17,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.relat
 # A module may import from its own part, and from parts on lines below.
 LAYERS = (
     {"plugin", "__main__"},
-    {"benchmarking", "check", "fixtures", "kept", "sharding"},
+    {"benchmarking", "check", "fixtures", "kept", "sharding", "task_check"},
     {"options", "collection", "progress"},
     {"regressions", "pins"},
     {"pipeline", "workbench"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"policies", "evaluation", "search", "selection", "metrics"},
     {"tiny_policy"},
     {"strategy", "tasks", "stats"},
-    {"inline", "prompting", "policy_gpus", "strategy_rules", "primary"},
+    {"inline", "prompting", "policy_gpus", "strategy_rules", "primary", "task_findings"},
     {"records", "errors", "complaints", "resources", "gpus", "durations", "vector_math"},
 )
 HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}

@@ -43,7 +43,7 @@ class Bench:
         return SimpleNamespace(sample=self.sample)
 
     def evaluator_for(self, strategy):
-        return SimpleNamespace(evaluate=self.evaluate)
+        return SimpleNamespace(evaluate=self.evaluate, findings={})
 
     def margin_of(self, strategy):
         return MARGIN

@@ -139,6 +139,7 @@ class Evaluator:
         return {"hardware": {"name": "a fake"}}
 
     clocks = None
+    findings = {}
 
     def release(self): ...
 

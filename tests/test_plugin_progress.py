@@ -21,6 +21,7 @@ progress.FIRST_LINE_S = progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
 
 class Evaluator:
     clocks = None
+    findings = {}
 
     def __init__(self, **settings): ...
 

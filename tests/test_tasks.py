@@ -1,3 +1,5 @@
+import random
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -6,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_kernelbench import tasks
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.resources import data_folder
 from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task, with_sizes
@@ -191,10 +194,45 @@ def test_a_folder_without_tasks_is_refused(tmp_path):
     )
 
 
-def test_a_level_without_splits_is_refused(checkout):
-    selector = f"{checkout}/KernelBench/level2:eval"
-    assert refusal(selector) == (
-        f"--tasks={selector}: level2 has no splits; give level2, or tasks of it such as level2/1"
+def test_a_level_without_splits_is_refused(checkout, tmp_path):
+    level = tmp_path / "level7"
+    shutil.copytree(f"{checkout}/KernelBench/level2", level)
+    assert refusal(f"{level}:eval") == (
+        f"--tasks={level}:eval: level7 has no splits; give level7, or tasks of it such as level7/1"
+    )
+
+
+def test_the_split_of_level_2_is_drawn_as_that_of_level_1():
+    files = [data_folder("tasks") / f"splits/{level}_seed42.toml" for level in ("l1", "l2")]
+    splits = [tasks._toml(file) for file in files]
+    ids = list(range(1, 101))
+    random.Random(42).shuffle(ids)
+    for split in splits:
+        assert (split["train"], split["eval"]) == (sorted(ids[:80]), sorted(ids[80:]))
+
+
+# Small sizes of the user's own
+
+
+def test_a_file_of_small_sizes_goes_before_the_task_s_own_and_the_packaged_ones(tmp_path):
+    level = tmp_path / "level1"
+    level.mkdir()
+    for name in ("19_ReLU", "20_Other"):
+        (level / f"{name}.py").write_text(f"{TASK}\nbatch_size = 4\ndim = 8\n")
+    (level / "small.toml").write_text("[19_ReLU]\nbatch_size = 2\n[20_Other]\nbatch_size = 2\n")
+    own = tmp_path / "sizes.toml"
+    own.write_text('["level1/19_ReLU"]\nbatch_size = 3\ndim = 5\n')
+    sized = load_tasks(str(level), sizes="small", small=own)
+    assert [dict(task.sizes) for task in sized] == [{"batch_size": 3, "dim": 5}, {"batch_size": 2}]
+    assert [dict(task.sizes) for task in load_tasks(str(level), sizes="full", small=own)] == [{}, {}]
+    own.write_text("[19_ReLU]\nbatchsize = 3\n")
+    with pytest.raises(TaskError) as error:
+        load_tasks(str(level), sizes="small", small=own)
+    assert str(error.value).startswith(f'{own}: [19_ReLU] "batchsize": the task assigns no such module-level constant')
+    with pytest.raises(TaskError) as error:
+        load_tasks(str(level), sizes="small", small=tmp_path / "none.toml")
+    assert str(error.value) == (
+        f"--kernelbench-small={tmp_path}/none.toml: no such file; give a TOML file with a table for each task"
     )
 
 

@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.strategy import PRECISIONS
+from pytest_kernelbench.task_findings import TaskFindings
 from pytest_kernelbench.tasks import with_sizes
 
 START_TIMEOUT_S = 120.0
@@ -114,6 +115,8 @@ class Evaluator:
         self._wishing = threading.Lock()
         # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
         self.clocks: dict[str, Any] | None = None
+        # What was found out about the reference of each task that was asked about, by the task's id.
+        self.findings: dict[str, TaskFindings] = {}
 
     @property
     def margin(self) -> float:
@@ -170,7 +173,7 @@ class Evaluator:
                         yield done[keys[told]]
                         told += 1
                         continue
-                    answer = self._answer()
+                    answer = self._answer(task)
                     waiting -= 1
                     self.clocks = answer["clocks"]
                     if "fault" in answer:
@@ -215,6 +218,22 @@ class Evaluator:
             for source in dict.fromkeys(sources):
                 if source is not None and len(source) <= MAX_SOURCE_CHARACTERS:
                     messages.send(self._wishes, {**wish, "source": source})
+
+    def look_at(self, task: Task) -> TaskFindings:
+        """What the task's reference does, before any candidate is judged by it; ``refused`` where none can be.
+
+        Raises HarnessError where the judge ends over it.
+        """
+        with self._turn():
+            self._start()
+            self._send({**self._request(task), "look": True})
+            try:
+                self._answer(task)
+            except HarnessError:
+                found = self.findings.get(task.id)
+                if found is None or found.refused is None:
+                    raise
+        return self.findings[task.id]
 
     def release(self) -> None:
         """Have the judge give back the device memory that it keeps for a task."""
@@ -304,8 +323,11 @@ class Evaluator:
         for source in sources:
             self._send({"source": source})
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, task: Task | None = None) -> dict[str, Any]:
         answer, _ = self._receive(None)
+        if task is not None and "findings" in answer:
+            found = TaskFindings.from_json({**answer["findings"], "task_sha256": task.sha256})
+            self.findings[task.id] = found
         if "fault" in answer and "fault_on" not in answer:
             raise _fault(answer["fault"])
         return answer

@@ -8,18 +8,15 @@ unless the strategy demands it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED, TASK
-from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import JudgeSlot
-from pytest_kernelbench.evaluation.reference import MOVED, Reference
+from pytest_kernelbench.evaluation.reference import MOVED
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"
 
@@ -78,15 +75,3 @@ def _remarks_on_parameters(dock: Dock, slot: JudgeSlot, number: int, demands: De
     if wrong is not None and demands.parameters:
         raise wrong
     return () if wrong is None else (FIXED_PARAMETERS,)
-
-
-def probe_of(case: Mapping[str, Any], device: str) -> Reference | None:
-    """The task's reference on a CPU, to ask where it is defined; None on a CPU, and where it does not run on one."""
-    if device == "cpu":
-        return None
-    try:
-        return Reference(
-            case["task"], case["source"], seed=case["seed"], device="cpu", precision=PRECISIONS[case["precision"]]
-        )
-    except HarnessError:
-        return None

@@ -29,7 +29,8 @@ from pytest_kernelbench.evaluation.attestation import BETWEEN, Plan
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
-from pytest_kernelbench.evaluation.examination import Demands, examine, prepare, probe_of
+from pytest_kernelbench.evaluation.examination import Demands, examine, prepare
+from pytest_kernelbench.evaluation.findings import TaskRefused, bench_of
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
@@ -77,11 +78,16 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             if "max_slowdown" in request:
                 comparison = trials.comparison(*sources, request["max_slowdown"])
                 messages.send(owner, {"comparison": comparison.to_json()})
+            elif "look" in request:
+                messages.send(owner, {"findings": trials.findings.to_json()})
             else:
+                told = {"findings": trials.findings.to_json()}
                 for judged in trials.evaluations(sources):
-                    messages.send(owner, {**judged.to_json(), "clocks": clocks.summary()})
+                    messages.send(owner, {**judged.to_json(), **told, "clocks": clocks.summary()})
         except messages.ConnectionEnded:
             raise
+        except TaskRefused as refused:
+            return {"fault": fault_of(refused, request["case"]["task"]), "findings": refused.findings.to_json()}
         except Exception as error:  # the request's own: the next one may be about a task that works
             return {"fault": fault_of(error, request["case"]["task"])}
         return None
@@ -200,15 +206,7 @@ class Trials:
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
             workers.call_up()
-            self._bench = Bench(
-                case["task"],
-                case["source"],
-                seed=case["seed"],
-                device=device,
-                precision=case["precision"],
-                tolerances=tolerances,
-                probe=probe_of(case, device),
-            )
+            self._bench, self.findings = bench_of(case, device, tolerances, beyond=self._protocol.beyond)
             workers.settle()
         self._rack = Rack(self._bench)
         self._margin = self._protocol.margin(device)
@@ -343,7 +341,9 @@ class Trials:
                 evidence = self._verifier.evidence(dock, timing)
             if evidence is not None:
                 raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
-            if self._verifier.claims(timing):
+            if why := self.findings.uncounted_because:
+                found |= {"counted": False, "uncounted_because": why}
+            elif self._verifier.claims(timing):
                 with stage(seconds, "attest"):
                     another = partial(self._another, source, found["weights"])
                     found |= self._verifier.attest(dock, another, self._seconds_per_call).to_json()

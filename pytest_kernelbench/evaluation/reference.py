@@ -68,6 +68,11 @@ class Reference:
             raise HarnessError(f"{task_id}: {error}; what can be judged is {JUDGED}") from error
         except HarnessError:
             raise
+        except torch.OutOfMemoryError as error:
+            raise HarnessError(
+                f"{task_id}: the reference needs more memory than {device} has ({_first_line(error)}); "
+                "use --kernelbench-sizes=small, or a device with more"
+            ) from error
         except Exception as error:
             raise HarnessError(
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
@@ -76,6 +81,8 @@ class Reference:
         self._exact_model = _widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
         self._levels: dict[str, list[Level] | None] = {TASK: []}
+        # Whether the same inputs give the same answer only under the same seed.
+        self.is_random = False
 
     def _look_at_result(self) -> None:
         """Call the reference for the first time: what it returns, what it writes to, and how long it takes.
@@ -222,10 +229,19 @@ class Reference:
             )
         return [layout.core(plain(each)).to(self.device) for layout, each in zip(layouts, tensors, strict=True)]
 
-    def answers(self, values: Sequence[torch.Tensor], kind: str = TASK, *, widened: bool = False) -> list[torch.Tensor]:
-        """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights."""
-        models = self._models_for(kind)
-        return self._in_parts(models[widened], values, widened=widened)
+    def answers(
+        self, values: Sequence[torch.Tensor], kind: str = TASK, *, widened: bool = False, seed: int | None = None
+    ) -> list[torch.Tensor]:
+        """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights.
+
+        ``seed`` is what a model that draws at random does so from; None: what candidates are called under.
+        """
+        models, own = self._models_for(kind), self._seed
+        self._seed = own if seed is None else seed
+        try:
+            return self._in_parts(models[widened], values, widened=widened)
+        finally:
+            self._seed = own
 
     def beside(self, values: Sequence[torch.Tensor], kind: str, noise: Noise | None) -> list[torch.Tensor]:
         """The answers in float64 to a problem that ``noise`` moves away from this one; None: to this one.
@@ -330,6 +346,10 @@ def kind_at_fault(reference: Reference, outputs: Sequence[torch.Tensor], answers
             if objection is not None:
                 return Fault(level.kind, objection)
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". GPU 0")[0]
 
 
 def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:

@@ -4,6 +4,7 @@ The policy is a random model that is sampled, scored and trained like any other;
 """
 
 import contextlib
+from typing import ClassVar
 
 from made_up_policies import WordPolicy
 from policies.random_models import llama
@@ -43,6 +44,8 @@ class World(Workbench):
         self.lines = []
         self.say = self.lines.append
         self._policies["made-up"] = FirstTokenPolicy(llama(vocab_size=16))
+
+    findings: ClassVar[dict] = {}
 
     def evaluator_for(self, strategy):
         return self

@@ -1,0 +1,48 @@
+"""``python -m pytest_kernelbench tasks``: what a run would meet, before it is paid for."""
+
+import pytest
+from project import RELU
+
+from pytest_kernelbench.__main__ import main
+
+CONSTANT = RELU.replace("torch.relu(x)", "torch.relu(-torch.relu(x))")
+RANDOM = RELU.replace("torch.relu(x)", "torch.nn.functional.dropout(x)")
+BROKEN = RELU.replace("torch.relu(x)", "x @ x.missing")
+
+
+@pytest.fixture
+def level(tmp_path):
+    folder = tmp_path / "level5"
+    folder.mkdir()
+    for name, source in {"1_Fine": RELU, "2_Constant": CONSTANT, "3_Random": RANDOM, "4_Broken": BROKEN}.items():
+        (folder / f"{name}.py").write_text(source.replace("200_000", "2_000"))
+    return folder
+
+
+def test_tasks_are_listed_without_being_run(level, capsys):
+    assert main(["tasks", str(level)]) == 0
+    assert capsys.readouterr().out.split() == ["level5/1_Fine", "level5/2_Constant", "level5/3_Random", "level5/4_Broken"]
+
+
+def test_each_task_is_looked_at_and_what_is_amiss_is_told(level, capsys):
+    assert main(["tasks", "--check", "--device=cpu", str(level)]) == 2
+    told = capsys.readouterr()
+    fine, constant, drawn, broken = told.out.splitlines()
+    assert fine.startswith("ok  level5/1 ")
+    assert fine.endswith(" ms for the first call, 0.016 MB")
+    assert constant.startswith("--  level5/2 ")
+    assert constant.endswith("; its answer does not depend on its inputs: candidates are judged, none counts as fast")
+    assert drawn.endswith("; it draws at random: both sides are seeded alike, none counts as fast")
+    assert broken == (
+        "NO  level5/4     the reference does not run on cpu (AttributeError: 'Tensor' object has no attribute "
+        "'missing'); check the task file and its sizes"
+    )
+    assert told.err == "error: 1 of 4 tasks cannot be judged; the lines that begin with NO say why\n"
+
+
+def test_small_sizes_of_the_user_s_own_are_looked_at(level, tmp_path, capsys):
+    sizes = tmp_path / "sizes.toml"
+    sizes.write_text("[1_Fine]\nn = 500\n")
+    path = str(level / "1_Fine.py")
+    assert main(["tasks", "--check", "--device=cpu", "--sizes=small", f"--small={sizes}", path]) == 0
+    assert capsys.readouterr().out.endswith("0.004 MB\n")
