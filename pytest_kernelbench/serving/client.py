@@ -13,6 +13,7 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, TOKEN_VARIABLE, EvaluateRequest
+from pytest_kernelbench.task_findings import TaskFindings
 
 ATTEMPTS = 3
 # Between two lines of an answer: a build, a trial, and others' turns before it.
@@ -35,6 +36,8 @@ class RemoteEvaluator:
         self._url = url.rstrip("/")
         self._told = settings_of(url)
         self.clocks: dict[str, Any] | None = None
+        # A server does not say what it found out about references.
+        self.findings: dict[str, TaskFindings] = {}
         for name, wanted in (("protocol", protocol), ("precision", precision)):
             if self._told.get(name) != wanted:
                 raise UsageError(
