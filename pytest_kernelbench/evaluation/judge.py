@@ -32,6 +32,7 @@ from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFaile
 from pytest_kernelbench.evaluation.examination import Demands, examine, prepare
 from pytest_kernelbench.evaluation.findings import TaskRefused, bench_of
 from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
+from pytest_kernelbench.evaluation.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.sandbox import Isolation
@@ -208,9 +209,11 @@ class Trials:
             workers.call_up()
             self._bench, self.findings = bench_of(case, device, tolerances, beyond=self._protocol.beyond)
             workers.settle()
+            self._other_sizes = OtherSizes(case, device) if self._protocol.beyond else None
         self._rack = Rack(self._bench)
+        self._dock_of = partial(summon, workers, cache=self._cache, watch=owner)
         self._margin = self._protocol.margin(device)
-        self._summon = partial(summon, workers, self._bench, self._rack, cache=self._cache, watch=owner)
+        self._summon = partial(self._dock_of, self._bench, self._rack)
         self._controls = Pairs(self._bench, partial(control, self._summon))
         self._verifier = Verifier(self._bench, Plan(self._margin, BETWEEN[device]), self._controls)
 
@@ -223,6 +226,8 @@ class Trials:
         """End the workers that were kept, and free the memory of all slots."""
         self._controls.close()
         self._rack.close()
+        if self._other_sizes is not None:
+            self._other_sizes.close()
 
     def _bytes_of_others(self) -> int:
         return devices.bytes_of_others(self._device) - self._rack.n_bytes
@@ -330,7 +335,8 @@ class Trials:
                     dock.load(source, timeout_s=LOAD_TIMEOUT_S)
             with stage(seconds, "check"), building(seconds, "check", dock):
                 found["weights"] = self._check_weights(dock)
-                found["detail"] = "; ".join(filter(None, self._remarks))
+                elsewhere = self._check_other_sizes(source, found["weights"])
+                found["detail"] = "; ".join((*self._remarks, *elsewhere))
             with stage(seconds, "load"):
                 # From now on, nobody else may use the device.
                 self._workers.settle()
@@ -352,6 +358,12 @@ class Trials:
         finally:
             dock.close()
             self._workers.settle()
+
+    def _check_other_sizes(self, source: str, weights: str) -> tuple[str, ...]:
+        """Remarks on a candidate that is right. Raises CandidateFailed."""
+        if self._other_sizes is None:
+            return ()
+        return self._other_sizes.remarks(self._dock_of, source, weights)
 
     def _another(self, source: str, weights: str) -> Dock:
         """A candidate that was checked, in a new worker."""

@@ -192,6 +192,10 @@ class Reference:
     def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
         return self._moved if kind == MOVED and self._moved else (self._model, self._exact_model)
 
+    def model_for(self, kind: str) -> torch.nn.Module:
+        """A copy of the model that answers inputs of a kind: with moved parameters where that is the kind."""
+        return copy.deepcopy(self._models_for(kind)[0])
+
     def draw(self, kind: str) -> list[torch.Tensor]:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
         if kind == MOVED:
@@ -258,6 +262,10 @@ class Reference:
     def run(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What the model answers. One with running statistics changes: every call starts from the same state."""
         return self._run(self._model, values)[1]
+
+    def answer_of(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What another model answers, called as this one is."""
+        return self._run(model, values)[1]
 
     def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
         """The structure of what a copy of ``model`` returns, and its answer."""

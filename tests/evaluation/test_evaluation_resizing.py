@@ -1,0 +1,103 @@
+"""Sizes of a task made smaller and odd, and what is said of a candidate at these."""
+
+import pytest
+from made_up_tasks import TASK, candidate, task
+
+from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.modules import ReferenceModule
+from pytest_kernelbench.evaluation.other_sizes import HANDS_NOTHING_ON, OWN_SIZES_ONLY
+from pytest_kernelbench.evaluation.resizing import smaller
+from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.tasks import load_tasks, with_sizes
+
+BODY = """
+import torch
+import torch.nn as nn
+
+{constants}
+
+class Model(nn.Module):
+    def __init__(self{named}):
+        super().__init__()
+        {init}
+
+    def forward(self, x):
+        return {result}
+
+def get_inputs():
+    return [{inputs}]
+
+def get_init_inputs():
+    return [{given}]
+"""
+
+
+def source(constants, result, inputs, *, init="pass", given="", named=""):
+    return BODY.format(constants=constants, result=result, inputs=inputs, init=init, given=given, named=named)
+
+
+@pytest.mark.parametrize(
+    ("constants", "inputs", "expected"),
+    [
+        ("batch_size = 4096\ndim = 393216", "torch.rand(batch_size, dim)", {"batch_size": 3, "dim": 257}),
+        ("M, N = 1024, 2048", "torch.rand(M, N)", {"M": 67, "N": 257}),
+        ("N = 2048 * 2\nk = 3", "torch.rand(N, k)", {"N": 257}),
+        ("shape = (2048, 512)", "torch.rand(*shape)", {"shape": (257, 67)}),
+        ("n = 8", "torch.rand(n)", None),
+        ("n = len('a' * 500)", "torch.rand(n)", None),
+        ("scale = 2.5\nname = 'a'", "torch.rand(300)", None),
+    ],
+)
+def test_sizes_are_found_and_made_odd(constants, inputs, expected):
+    assert smaller(source(constants, "torch.relu(x)", inputs), seed=0) == expected
+
+
+def test_sizes_that_must_divide_each_other_stay_so():
+    groups = source(
+        "batch_size = 64\nchannels = 256\ngroups = 16\nwidth = 512",
+        "self.norm(x)",
+        "torch.rand(batch_size, channels, width)",
+        init="self.norm = nn.GroupNorm(groups, channels)",
+        given="groups, channels",
+        named=", groups, channels",
+    )
+    found = smaller(groups, seed=0)
+    assert found["channels"] % found["groups"] == 0
+    assert found["width"] == 257
+    assert found["batch_size"] == 3
+
+
+@pytest.mark.parametrize("name", ["level1/33", "level1/35", "level1/50", "level1/62", "level1/77", "level1/97"])
+def test_packaged_tasks_run_at_small_odd_sizes(name):
+    (of_level,) = load_tasks(name)
+    found = smaller(of_level.source, seed=0)
+    inputs = ReferenceModule(with_sizes(of_level.source, found)).get_inputs()
+    assert sum(value.numel() for value in inputs) < 1 << 19
+
+
+def test_what_a_candidate_is_at_other_sizes(tmp_path):
+    relu = task("60_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(300, n)", n=500)
+    assert "n = 500" in TASK.format(model="", inputs="", init="", n=500)
+    honest, fixed, ends, no_nan, absolute, tiny = (
+        candidate(each)
+        for each in (
+            "return torch.relu(x + 0)",
+            "return torch.relu(x.view(300, 500) + 0)",
+            "if x.shape[1] != 500:\n    os._exit(3)\nreturn torch.relu(x + 0)",
+            "return torch.nan_to_num(torch.relu(x), nan=0.0)",
+            "return torch.relu(x) if x.shape[1] == 500 else x.abs()",
+            "return torch.relu(x) if x.shape[1] == 500 else x.clamp(0, 50)",
+        )
+    )
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        said = list(evaluator.evaluate(relu, [honest, fixed, ends, no_nan, absolute, tiny]))
+    assert [each.outcome for each in said[:4]] == [Outcome.CORRECT] * 4
+    assert said[0].detail == ""
+    assert said[1].detail.startswith(f"{OWN_SIZES_ONLY} (at n=257: runtime_error, ")
+    assert said[2].detail.startswith(f"{OWN_SIZES_ONLY} (at n=257: runtime_error, the process exited with status 3")
+    assert said[3].detail == HANDS_NOTHING_ON
+    assert [(each.outcome, each.draw) for each in said[4:]] == [
+        (Outcome.INCORRECT, "signed"),
+        (Outcome.INCORRECT, "wide"),
+    ]
+    assert said[5].detail.startswith("at n=257: wide inputs: error ")
