@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from math import exp, log
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.primary import Primary, parse_primary
@@ -49,29 +49,38 @@ def run(options: argparse.Namespace) -> None:
     if options.preregister:  # before the simulation, which takes a while
         written = Preregistration.planned(primary, tasks=tasks, k=options.k, seeds=seeds, margin=options.margin)
         written.write(options.preregister)
-    source, study_of = _studies(options, primary, len(seeds))
-    for line in _lines(primary, source, study_of, (len(tasks), options.k, effect)):
+    source, study_of = _studies(options, primary)
+    for line in _lines(primary, source, study_of, Asked(len(tasks), options.k, len(seeds), effect)):
         print(line, flush=True)
     if options.preregister:
         print(f"wrote {options.preregister}: sha256 {written.sha256}")
 
 
-StudyOf = Callable[[int, int], "MakeStudy"]  # of a number of tasks and of K
+StudyOf = Callable[[int, int, int], "MakeStudy"]  # of a number of tasks, of K and of a number of seeds
 
 
-def _lines(primary: Primary, source: str, study_of: StudyOf, asked: tuple[int, int, float]) -> list[str]:
+class Asked(NamedTuple):
+    """``effect`` on the scale of the test."""
+
+    tasks: int
+    k: int
+    seeds: int
+    effect: float
+
+
+def _lines(primary: Primary, source: str, study_of: StudyOf, asked: Asked) -> list[str]:
     from pytest_kernelbench.analysis.planning import least_tasks, planned
 
-    tasks, k, effect = asked
+    tasks, k, seeds, effect = asked
 
     @lru_cache
-    def at(n_tasks: int, n_answers: int) -> Planned:
-        return planned(study_of(n_tasks, n_answers), primary, effect, seed=0)
+    def at(n_tasks: int, n_answers: int, n_seeds: int = seeds) -> Planned:
+        return planned(study_of(n_tasks, n_answers, n_seeds), primary, effect, seed=0)
 
     found = at(tasks, k)
     shown = _shown(effect, primary)
     lines = [
-        f"{primary.said}: {counted(tasks, 'task')}, K = {k}; {source}",
+        f"{primary.said}: {counted(tasks, 'task')}, K = {k}, {counted(seeds, 'seed')}; {source}",
         f"a useless score is rejected in {as_rate(found.size)} of studies (asked for: at most 5 %)",
     ]
     if found.possible < effect:
@@ -82,30 +91,36 @@ def _lines(primary: Primary, source: str, study_of: StudyOf, asked: tuple[int, i
     lines.append(f"tasks for 80 %: {'more than 320' if needed is None else needed}")
     by_tasks = ", ".join(f"{n}: {as_rate(at(n, k).power)}" for n in GRID)
     by_k = ", ".join(f"{n}: {_power(at(tasks, n), effect)}" for n in (8, 16, 32, 64, 128) if n <= max(k, 8))
-    return [*lines, f"power by tasks: {by_tasks}", f"power by K, with {counted(tasks, 'task')}: {by_k}"]
+    by_seeds = ", ".join(f"{n}: {as_rate(at(tasks, k, n).power)}" for n in (1, 2, 4))
+    with_tasks = f"with {counted(tasks, 'task')}"
+    return [
+        *lines,
+        f"power by tasks: {by_tasks}",
+        f"power by K, {with_tasks}: {by_k}",
+        f"power by seeds, {with_tasks}: {by_seeds}",
+    ]
 
 
 def _power(found: Planned, effect: float) -> str:
     return as_rate(found.power) if found.possible >= effect else "not possible"
 
 
-def _studies(options: argparse.Namespace, primary: Primary, seeds: int) -> tuple[str, StudyOf]:
+def _studies(options: argparse.Namespace, primary: Primary) -> tuple[str, StudyOf]:
     from pytest_kernelbench.analysis.base import Study
     from pytest_kernelbench.analysis.planning import Assumptions, assumed, recorded
 
-    of = f"{counted(seeds, 'seed')}"
     if not options.runs:
         assumptions = Assumptions(programs=options.programs, fast=options.fast, speedup=options.speedup)
         said = f"{assumptions.programs} programs a task, {as_rate(assumptions.fast)} of them fast at "
         said += f"{as_times(assumptions.speedup)}, {as_rate(assumptions.correct)} of answers correct"
-        return f"{of}; assumed: {said}", lambda tasks, k: assumed(assumptions, primary, tasks=tasks, k=k, seeds=seeds)
+        return f"assumed: {said}", lambda n, k, seeds: assumed(assumptions, primary, tasks=n, k=k, seeds=seeds)
     records = merged({str(folder): RunRecords.load(folder) for folder in options.runs})
     groups = [group for group in Study.of(records).groups if any(unit.is_timed for unit in group.units)]
     if not groups:
         raise UsageError(f"{options.runs[0]}: no task of it has a timed candidate, so nothing can be drawn from it")
     group = max(groups, key=lambda each: each.counts["drawn"])
-    said = f"{of}; drawn from {counted(group.tasks, 'task')} of {', '.join(map(str, options.runs))}"
-    return said, lambda tasks, k: recorded(group, primary, tasks=tasks, k=k, seeds=seeds)
+    said = f"drawn from {counted(group.tasks, 'task')} of {', '.join(map(str, options.runs))}"
+    return said, lambda n, k, seeds: recorded(group, primary, tasks=n, k=k, seeds=seeds)
 
 
 def _tasks(text: str) -> list[str]:

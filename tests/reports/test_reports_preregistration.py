@@ -80,7 +80,7 @@ def test_a_plan_says_what_it_assumes_and_what_is_not_possible(tmp_path, capsys):
     path = tmp_path / "plan.json"
     assert main(["plan", "--tasks=level1/4,level1/5", "--k=8", "--effect=0.9", f"--preregister={path}"]) == 0
     out = capsys.readouterr().out
-    assert "2 tasks, K = 8; 1 seed; assumed: 12 programs a task, 30 % of them fast at 2.00x" in out
+    assert "2 tasks, K = 8, 1 seed; assumed: 12 programs a task, 30 % of them fast at 2.00x" in out
     assert "an effect of +90 points is not possible: choosing the best of every task would give" in out
     assert json.loads(path.read_text())["tasks"] == ["level1/4", "level1/5"]
 
@@ -88,7 +88,7 @@ def test_a_plan_says_what_it_assumes_and_what_is_not_possible(tmp_path, capsys):
 def test_a_plan_from_a_run_draws_its_tasks(tmp_path, capsys):
     (run,) = make_synthetic_run(tmp_path, tasks=3, k=8)
     assert main(["plan", "--tasks=4", "--k=4", "--effect=0.9", "--from", str(run)]) == 0
-    assert f"1 seed; drawn from 3 tasks of {run}" in capsys.readouterr().out
+    assert f"K = 4, 1 seed; drawn from 3 tasks of {run}" in capsys.readouterr().out
     empty = write_run(tmp_path / "empty", "oracle", k=2, lost=tuple(json.loads((Path(run) / "run.json").read_text())))
     (empty / "evaluations.jsonl").unlink()
     assert main(["plan", "--from", str(empty)]) == 2
