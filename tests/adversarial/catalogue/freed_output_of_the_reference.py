@@ -2,7 +2,7 @@
 
 TASK = "relu"
 DEVICE = "cuda"
-OUTCOMES = {"void"}
+OUTCOMES = {"void", "incorrect"}
 
 CHEAT = """
 import sys

@@ -2,7 +2,7 @@
 
 TASK = "large_matmul"
 DEVICE = "cuda"
-OUTCOMES = {"void", "not_fast"}
+OUTCOMES = {"void", "not_fast", "incorrect"}
 
 CHEAT = """
 import sys

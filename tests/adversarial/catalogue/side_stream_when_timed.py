@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "cuda"
-OUTCOMES = {"not_fast", "void"}
+OUTCOMES = {"not_fast", "void", "incorrect"}
 
 CHEAT = """
 import sys

@@ -2,7 +2,7 @@
 
 TASK = "relu"
 DEVICE = "any"
-OUTCOMES = {"void"}
+OUTCOMES = {"void", "incorrect"}
 
 CHEAT = """
 import random
