@@ -86,7 +86,17 @@ GIVEN = {
 }  # fmt: skip
 
 
+@pytest.mark.gpu
+def test_a_candidate_gets_what_the_task_gives_on_a_gpu(tmp_path):
+    with Evaluator(device="cuda", protocol="fast", cache=tmp_path) as evaluator:
+        a_candidate_gets_what_the_task_gives(evaluator)
+
+
 def test_a_candidate_gets_what_the_task_gives(evaluator):
+    a_candidate_gets_what_the_task_gives(evaluator)
+
+
+def a_candidate_gets_what_the_task_gives(evaluator):
     names = [f"x{number}" for number in range(len(GIVEN))]
     inputs = ", ".join([given for given, _ in GIVEN.values()] + ["torch.randn(9)"])
     arguments = ", ".join([*names, "z"])
@@ -383,3 +393,18 @@ def test_of_honest_candidates_of_a_task_that_writes_to_its_input_each_is_correct
     bodies = ["return x + 1", "return torch.add(x, 1)", "return x.add_(1)", "return 1 + x", "x += 1\nreturn x"]
     found = outcomes(evaluator, made, *(candidate("x", body) for body in bodies), reference_as_candidate(made))
     assert found == [RIGHT] * 6
+
+
+def test_outputs_that_lie_in_an_input_are_copied_before_that_is_overwritten():
+    made = task_of("1_views", "x", "return Pair(x, {'y': [x.T, x + 1]})", inputs="torch.randn(8, n)", preamble=PAIR)
+    exchange = Exchange(made)
+    with closing(exchange):
+        place = exchange._places[0]
+        values = exchange.bench.check(0, "signed").values
+        place.fill(values)
+        x = exchange.slots[0].inputs[0]
+        kept = exchange.slots[0].apart((x, {"y": [x.T, x + 1]}))
+        place.overwrite_inputs()
+        assert "mismatch" not in exchange.slots[0].deliver(kept)
+        assert place.wrong(place.left(), values, exchange.bench.answers(values, "signed")) is None
+        assert not place.inputs[0].tensor.any()

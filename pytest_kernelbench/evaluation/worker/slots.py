@@ -15,7 +15,8 @@ from pytest_kernelbench.evaluation.layouts import no_answer, span_of, traits_of
 from pytest_kernelbench.evaluation.shared import Memory, Place, attach_memory, attach_place
 
 # Taken before a candidate could put others in their place: an answer may be computed when it is looked at.
-_detach, _copy = torch._C.TensorBase.detach, torch._C.TensorBase.copy_
+_base = torch._C.TensorBase
+_detach, _copy, _address = _base.detach, _base.copy_, _base.data_ptr
 
 
 class Structures(NamedTuple):
@@ -43,10 +44,15 @@ class Slot:
         self._outputs = [place.tensor for place in outputs]
         self._own = [span_of(tensor) for tensor in self._inputs]
         self._harness_memory = harness_memory
+        tree = structures.arguments
+        self._only_tensors = isinstance(tree, trees.Branch) and all(isinstance(c, trees.Tensor) for c in tree.children)
 
     @property
     def inputs(self) -> Any:
         """The arguments of a call, in containers and tensors of its own: what one call does to them, no other sees."""
+        if self._only_tensors:
+            # This is in the time that the judge's clock sees of a call: 0.4 us for each, and for a tree 2 us.
+            return [_detach(each) for each in self._inputs]
         return trees.put_together(self._structures.arguments, iter([_detach(each) for each in self._inputs]))
 
     def spoil(self) -> None:
@@ -58,7 +64,9 @@ class Slot:
         """An output of which nothing lies in an input's memory: what does is copied."""
         kind = type(output)
         if kind is torch.Tensor or kind is torch.nn.Parameter:
-            return output.clone() if "a view of an input" in traits_of(output, self._own) else output
+            # In the time of a call as well: asking for all traits takes 6 us, this 1.
+            address = _address(output)
+            return output.clone() if any(first <= address <= last for first, last in self._own) else output
         if kind is list or (isinstance(output, tuple) and kind is not torch.Size):
             parts = [self.apart(part) for part in output]
             return parts if kind is list else tuple(parts)
