@@ -93,12 +93,11 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
     records = study.records
     samples = records.drawn(strategy)
     numbers = range(1 + max(step.step for each in steps.values() for step in each))
-    counts = {reading: _counts(records, steps, len(numbers), COUNT[reading]) for reading in READINGS}
+    verifiable = study.results[strategy.name].is_verifiable
+    counts, held_out = (
+        _both_readings(records, steps, len(numbers), held_out=of, verifiable=verifiable) for of in (False, True)
+    )
     correct = _counts(records, steps, len(numbers), "correct")
-    held_out = {reading: _counts(records, steps, len(numbers), COUNT[reading], held_out=True) for reading in READINGS}
-    if not study.results[strategy.name].is_verifiable:
-        for table in (counts, held_out):
-            table["verified"] = {name: [None] * len(row) for name, row in table["verified"].items()}
     tasks_U = [records.unit(name).task for name in steps]
 
     def rates(values_US: Floats) -> Json:
@@ -130,22 +129,11 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
             for reading, values in rate_US.items()
         },
         "against_start": {reading: against_start(tasks_U, values) for reading, values in rate_US.items()},
-        "per_task": {
-            name: {
-                **{
-                    reading: [None if x is None else x[0] / x[1] for x in counts[reading][name]] for reading in READINGS
-                },
-                "n": [None if x is None else x[1] for x in counts["raw"][name]],
-            }
-            for name in steps
-        },
+        "per_task": {name: _of_unit(counts, name) for name in steps},
         "any_of_k": {reading: rates(values) for reading, values in any_US.items()},
         "correct": rates(_values(correct, lambda good, n: good / n)),
         "geomean_speedup": exponential(
-            _curve(
-                _best_log_speedups(samples, steps, len(numbers)),
-                partial(estimate_over_tasks, tasks_U),
-            )
+            _curve(_best_log_speedups(samples, steps, len(numbers)), partial(estimate_over_tasks, tasks_U))
         ),
         "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
         "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
@@ -162,6 +150,26 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
             "per_sample": _equivalent(group, best_U["rate"], PER_SAMPLE),
         },
     }
+
+
+def _both_readings(
+    records: RunRecords,
+    steps: Mapping[str, Sequence[AdaptationStep]],
+    n_steps: int,
+    *,
+    held_out: bool,
+    verifiable: bool,
+) -> dict[str, Counts]:
+    """Counts of fast rollouts; the verified ones are not known where the protocol gives no intervals."""
+    found = {reading: _counts(records, steps, n_steps, COUNT[reading], held_out=held_out) for reading in READINGS}
+    if not verifiable:
+        found["verified"] = {name: [None] * n_steps for name in found["verified"]}
+    return found
+
+
+def _of_unit(counts: Mapping[str, Counts], name: str) -> Json:
+    rates = {reading: [None if x is None else x[0] / x[1] for x in counts[reading][name]] for reading in READINGS}
+    return {**rates, "n": [None if x is None else x[1] for x in counts["raw"][name]]}
 
 
 def _counts(

@@ -7,26 +7,34 @@ carry its own ``margin``.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, fields_of
 from pytest_kernelbench.runs.consistency import refuse_contradictions
+from pytest_kernelbench.runs.rows import (
+    EvaluationKey,
+    Probed,
+    ProbeKey,
+    Row,
+    SampleKey,
+    StepKey,
+    completion_row,
+    evaluation_row,
+    probed_row,
+    rows_of,
+    run_json,
+    selection_row,
+    step_row,
+)
 from pytest_kernelbench.selection.steps import candidates_of, counted
 from pytest_kernelbench.strategy import Adaptation
-
-Row = TypeVar("Row")
-SampleKey = tuple[str | None, str, int]  # sampling hash, unit, index
-EvaluationKey = tuple[str | None, str | None, str, int]  # sampling hash, evaluation hash, unit, index
-StepKey = tuple[int, str, int]  # seed of the run, lineage, step
-ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, task, index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +79,6 @@ class Unit(NamedTuple):
         return TaskResults(task=self.task, seed=self.seed).unit
 
 
-class Probed(NamedTuple):
-    """A rollout of step 0 under the weights of a later step; ``nll`` in nats, ``speedup`` None if incorrect."""
-
-    nll: float
-    speedup: float | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecords:
     """One run, or several merged. ``notes`` are lines for people about what was left out while reading.
@@ -113,7 +114,7 @@ class RunRecords:
         A last line that was cut short is left out and noted. Raises UsageError for a folder that holds no
         run, for a line that cannot be read anywhere else, and for rows that contradict each other.
         """
-        options = _run_json(folder / "run.json")
+        options = run_json(folder / "run.json")
         collected = options.get("tasks") if tasks is None else tasks
         if collected is None:
             place = folder / "run.json"
@@ -121,7 +122,7 @@ class RunRecords:
         notes: list[str] = []
 
         def rows(name: str, parse: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
-            return list(_rows(folder / name, parse, notes))
+            return list(rows_of(folder / name, parse, notes))
 
         null_was_asked = (folder / "null.jsonl").exists()
         nulls = rows("null.jsonl", lambda row: (row.get("task"), Evaluation.from_json(row)))
@@ -129,14 +130,14 @@ class RunRecords:
             options=options,
             tasks=tuple(dict.fromkeys(collected)),
             strategies=_strategies(options, folder / "run.json"),
-            completions=dict(rows("completions.jsonl", _completion)),
-            evaluations=dict(rows("evaluations.jsonl", _evaluation)),
-            selections=dict(rows("selections.jsonl", _selection)),
+            completions=dict(rows("completions.jsonl", completion_row)),
+            evaluations=dict(rows("evaluations.jsonl", evaluation_row)),
+            selections=dict(rows("selections.jsonl", selection_row)),
             nulls=tuple(evaluation for _, evaluation in nulls) if null_was_asked else None,
             null_tasks=tuple(task for task, _ in nulls),
-            confirmations=dict(rows("confirmations.jsonl", _evaluation)),
-            adaptation=dict(rows("adaptation.jsonl", partial(_step, int(options.get("seed") or 0)))),
-            probes=dict(rows("probes.jsonl", partial(_probed, int(options.get("seed") or 0)))),
+            confirmations=dict(rows("confirmations.jsonl", evaluation_row)),
+            adaptation=dict(rows("adaptation.jsonl", partial(step_row, int(options.get("seed") or 0)))),
+            probes=dict(rows("probes.jsonl", partial(probed_row, int(options.get("seed") or 0)))),
             notes=tuple(notes),
         )
         refuse_contradictions(records, str(folder))
@@ -280,43 +281,6 @@ def _same(of_row: str | None, of_strategy: str | None) -> bool:
     return of_row is None or of_strategy is None or of_row == of_strategy
 
 
-def _run_json(path: Path) -> Mapping[str, Any]:
-    try:
-        options = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent}: no run.json; name the folder of a run") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON ({error}); was the run cut short?") from error
-    if not isinstance(options, dict):
-        raise UsageError(f"{path}: not a JSON object; was it written by this plugin?")
-    return options
-
-
-def _rows(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[str]) -> Iterator[Row]:
-    if not path.exists():
-        return
-    lines = path.read_bytes().rstrip().splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                notes.append(f"{path}:{number}: the last line was cut short and is left out")
-                return
-            raise UsageError(
-                f"{path}:{number}: not JSON, and not the last line; remove the line to read the rest"
-            ) from error
-        try:
-            yield parse(row)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise UsageError(f"{path}:{number}: not a row of {path.name} ({reason})") from error
-
-
 def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, ...]:
     margin = options.get("margin")
     hashes = ("sha256", "sampling_sha256", "evaluation_sha256", "adaptation_sha256")
@@ -336,28 +300,3 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f'{path}: "strategies" cannot be read ({error!r}); was it written by this plugin?') from error
-
-
-def _completion(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:
-    completion = Completion.from_json(row)
-    return (row.get("sampling_sha256"), completion.task, completion.index), completion
-
-
-def _evaluation(row: Mapping[str, Any]) -> tuple[EvaluationKey, Evaluation]:
-    key = (row.get("sampling_sha256"), row.get("evaluation_sha256"), row["task"], row["index"])
-    return key, Evaluation.from_json(row)
-
-
-def _selection(row: Mapping[str, Any]) -> tuple[tuple[str, str], Selection]:
-    selection = Selection.from_json(row)
-    return (selection.task, selection.strategy), selection
-
-
-def _step(seed: int, row: Mapping[str, Any]) -> tuple[StepKey, AdaptationStep]:
-    step = AdaptationStep.from_json(row)
-    return (seed, step.lineage, step.step), step
-
-
-def _probed(seed: int, row: Mapping[str, Any]) -> tuple[ProbeKey, Probed]:
-    key = (seed, row["lineage"], row["step"], row["task"], row["index"])
-    return key, Probed(nll=row["nll"], speedup=row["speedup"])

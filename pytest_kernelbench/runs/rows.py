@@ -1,0 +1,86 @@
+"""The files of a run folder as rows, each with the key that joins it to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
+
+Row = TypeVar("Row")
+SampleKey = tuple[str | None, str, int]  # sampling hash, unit, index
+EvaluationKey = tuple[str | None, str | None, str, int]  # sampling hash, evaluation hash, unit, index
+StepKey = tuple[int, str, int]  # seed of the run, lineage, step
+ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, task, index
+
+
+class Probed(NamedTuple):
+    """A rollout of step 0 under the weights of a later step; ``nll`` in nats, ``speedup`` None if incorrect."""
+
+    nll: float
+    speedup: float | None
+
+
+def run_json(path: Path) -> Mapping[str, Any]:
+    try:
+        options = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent}: no run.json; name the folder of a run") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON ({error}); was the run cut short?") from error
+    if not isinstance(options, dict):
+        raise UsageError(f"{path}: not a JSON object; was it written by this plugin?")
+    return options
+
+
+def rows_of(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[str]) -> Iterator[Row]:
+    if not path.exists():
+        return
+    lines = path.read_bytes().rstrip().splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                notes.append(f"{path}:{number}: the last line was cut short and is left out")
+                return
+            raise UsageError(
+                f"{path}:{number}: not JSON, and not the last line; remove the line to read the rest"
+            ) from error
+        try:
+            yield parse(row)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise UsageError(f"{path}:{number}: not a row of {path.name} ({reason})") from error
+
+
+def completion_row(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:
+    completion = Completion.from_json(row)
+    return (row.get("sampling_sha256"), completion.task, completion.index), completion
+
+
+def evaluation_row(row: Mapping[str, Any]) -> tuple[EvaluationKey, Evaluation]:
+    key = (row.get("sampling_sha256"), row.get("evaluation_sha256"), row["task"], row["index"])
+    return key, Evaluation.from_json(row)
+
+
+def selection_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Selection]:
+    selection = Selection.from_json(row)
+    return (selection.task, selection.strategy), selection
+
+
+def step_row(seed: int, row: Mapping[str, Any]) -> tuple[StepKey, AdaptationStep]:
+    step = AdaptationStep.from_json(row)
+    return (seed, step.lineage, step.step), step
+
+
+def probed_row(seed: int, row: Mapping[str, Any]) -> tuple[ProbeKey, Probed]:
+    key = (seed, row["lineage"], row["step"], row["task"], row["index"])
+    return key, Probed(nll=row["nll"], speedup=row["speedup"])
