@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,12 +47,14 @@ class Table:
         self._read_to = 0
         self._lines = 0
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        # What comes next is drawn in a thread of its own.
+        self._reading = threading.Lock()
 
     def rows(self, of: str) -> list[Row]:
         """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
         if not self.path.exists():
             return []
-        with self.path.open("rb") as stream:
+        with self._reading, self.path.open("rb") as stream:
             self._catch_up(stream.fileno())
             return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[of]]
 
@@ -197,16 +200,8 @@ class Ledger:
     @contextmanager
     def owner_if_free(self, task: str) -> Iterator[bool]:
         """As ``sole_owner``, without waiting: whether ``task`` is held for the block, or another process holds it."""
-        file = os.open(self._lock_of(task), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
-        except BlockingIOError:
-            held = False
-        try:
-            yield held
-        finally:
-            os.close(file)
+        with _locked(self._lock_of(task), os.O_RDWR | os.O_CREAT, wait=False) as file:
+            yield file >= 0
 
     def _lock_of(self, task: str) -> Path:
         return self.folder / "locks" / task.replace("/", "--")
@@ -412,11 +407,16 @@ def _probe(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, flags: int) -> Iterator[int]:
+def _locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
+    """The file, once it is locked; -1 where it is not to be waited for and another holds it."""
     file = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = file
+        except BlockingIOError:
+            held = -1
+        yield held
     finally:
         os.close(file)
 

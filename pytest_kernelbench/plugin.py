@@ -31,6 +31,7 @@ from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import load_tasks
 
 if TYPE_CHECKING:
+    from pytest_kernelbench.lookahead import Lookahead
     from pytest_kernelbench.workbench import Workbench
 
 MARKER = (
@@ -41,6 +42,8 @@ NOTHING_BELOW = (
     "no task lies below the paths that were named; without a path, the tasks of --tasks or of kernels/ run, "
     "and tests of your own where their file is named"
 )
+# Of an item each, they are more than any host builds while one is judged.
+MOST_ITEMS_AHEAD = 256
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
 
 
@@ -127,6 +130,7 @@ class KernelBench:
         self.ordered = False
         self.left_out: str | None = None
         self.bench: Workbench | None = None
+        self.lookahead: Lookahead | None = None
         self.report: list[str] = []
         self.missed_gates: list[str] = []
 
@@ -205,6 +209,7 @@ class KernelBench:
         # pytest calls this as well when what came before it raised.
         if not (tasks and self.ordered) or self.config.option.collectonly:
             return
+        from pytest_kernelbench.lookahead import Lookahead
         from pytest_kernelbench.policies import check_answers
         from pytest_kernelbench.workbench import Workbench
 
@@ -231,8 +236,19 @@ class KernelBench:
             tell=self.progress.tell,
             policy_device=self.policy_device if device == "cuda" else None,
         )
+        self.lookahead = Lookahead(self.bench)
 
     # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        if self.lookahead is not None:
+            following = item.session.items[item.session.items.index(item) + 1 :]
+            # A worker of xdist knows no more than the next one.
+            known = [nextitem] if self.worker else following[:MOST_ITEMS_AHEAD]
+            self.lookahead.look(
+                [(each.task, each.strategy) for each in known if isinstance(each, collection.KernelItem)]
+            )
 
     def run_item(self, task: Task, strategy: Strategy) -> ItemResult:
         from pytest_kernelbench.pipeline import run_item
@@ -325,6 +341,8 @@ class KernelBench:
         self.close()
 
     def close(self) -> None:
+        if self.lookahead is not None:
+            self.lookahead.close()
         if self.bench is not None:
             self.bench.close()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
@@ -62,6 +63,8 @@ class Workbench:
         self._policies: dict[str, Policy] = {}
         self._evaluators: dict[str, Evaluator | RemoteEvaluator] = {}
         self._trainer: tuple[str, Trainer] | None = None
+        # What comes next is drawn and built in a thread of its own.
+        self._making = threading.Lock()
 
     @property
     def _policy_device(self) -> str:
@@ -105,6 +108,15 @@ class Workbench:
         if self._trainer:
             self._trainer[1].use_loaded()
         return policy
+
+    def loaded_policy(self, strategy: Strategy) -> Policy | None:
+        """The strategy's policy, where it is loaded already."""
+        return self._policies.get(strategy.sampling.policy or self._policy_spec)
+
+    def prepare(self, task: Task, strategy: Strategy, sources: Sequence[str]) -> None:
+        """Begin to build what will be judged later, where this machine judges."""
+        if self.judges is None:
+            cast("Evaluator", self._evaluator_of(strategy)).prepare(task, sources)
 
     def trainer_for(self, strategy: Strategy) -> Trainer:
         """The strategy's policy as a trainer, at the strategy's version; one lineage at a time. Raises PolicyError."""
@@ -176,13 +188,17 @@ class Workbench:
     def evaluator_for(self, strategy: Strategy) -> Evaluator | RemoteEvaluator:
         """The judges of a strategy: of this machine, or of a server. Raises UsageError and HarnessError."""
         self._make_room()
-        if strategy.evaluation_sha256 not in self._evaluators:
-            evaluator = self._remote(strategy) if self.judges else self._local(strategy)
-            self._evaluators[strategy.evaluation_sha256] = evaluator
-            described = evaluator.describe()
-            self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
-            self.ledger.describe(described)
-        return self._evaluators[strategy.evaluation_sha256]
+        return self._evaluator_of(strategy)
+
+    def _evaluator_of(self, strategy: Strategy) -> Evaluator | RemoteEvaluator:
+        with self._making:
+            if strategy.evaluation_sha256 not in self._evaluators:
+                evaluator = self._remote(strategy) if self.judges else self._local(strategy)
+                self._evaluators[strategy.evaluation_sha256] = evaluator
+                described = evaluator.describe()
+                self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
+                self.ledger.describe(described)
+            return self._evaluators[strategy.evaluation_sha256]
 
     def _local(self, strategy: Strategy) -> Evaluator:
         from pytest_kernelbench.evaluation import Evaluator
@@ -224,7 +240,7 @@ class Workbench:
 
     def release(self) -> None:
         """Have the judges give back the device's memory: a policy needs it, or another process."""
-        for evaluator in self._evaluators.values():
+        for evaluator in list(self._evaluators.values()):
             evaluator.release()
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ LAYERS = (
     {"benchmarking", "check", "fixtures", "kept", "sharding", "task_check"},
     {"options", "collection", "progress"},
     {"regressions", "pins"},
+    {"lookahead"},
     {"pipeline", "workbench"},
     {"adaptation"},
     {"ledger", "reports"},

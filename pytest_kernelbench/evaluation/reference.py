@@ -273,6 +273,11 @@ class Reference:
         tree, tensors = take_apart(self._called(copy.deepcopy(model), given), result=True)
         return tree, self._answer(tensors, given)
 
+    def arguments_for(self, values: Sequence[torch.Tensor]) -> Sequence[Any]:
+        """The arguments of a call on ``values``, as the task's ``get_inputs`` gives them."""
+        arguments: Sequence[Any] = put_together(self.arguments, iter(self._laid_out(values)))
+        return arguments
+
     def _laid_out(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Values as the task lays them out in memory; copies of those that the reference writes to."""
         return [

@@ -88,6 +88,8 @@ class OpenAIPolicy:
     """
 
     label = None
+    # Its answers can be drawn while a candidate is timed.
+    needs_a_device = False
 
     def __init__(
         self, model: str, base_url: str, *, name: str, target: str = "cpu", settings: ServerSettings | None = None

@@ -30,6 +30,8 @@ class ReplayPolicy:
     """
 
     label = None
+    # Its answers can be drawn while a candidate is timed.
+    needs_a_device = False
 
     def __init__(self, file: Path, *, name: str) -> None:
         """Read ``file``; raises PolicyError naming the line of a row that is no row."""

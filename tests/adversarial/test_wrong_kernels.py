@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from wrong_kernels import FIXED, WRONG
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.comparison import as_tensors
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED
 from pytest_kernelbench.evaluation.examination import kinds_to_check
 from pytest_kernelbench.evaluation.modules import move_parameters
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.reference import MOVED
+from pytest_kernelbench.evaluation.trees import take_apart
 
 SOURCE = """
 import torch
@@ -63,7 +63,7 @@ def fails_on(bench, candidate, kinds):
     """The first of ``kinds`` on which a candidate is wrong."""
     for kind in kinds:
         values = bench.reference.draw(kind)
-        outputs = as_tensors(candidate(*values))
+        _, outputs = take_apart(candidate(*bench.reference.arguments_for(values)), result=True)
         for expected, output in zip(bench.answers(values, kind), outputs, strict=True):
             if expected.objection(output) is not None:
                 return kind
