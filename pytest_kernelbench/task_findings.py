@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_kernelbench.records import fields_of
 
+UNDEFINED = "not defined on inputs that are"
 ALWAYS, SEEDED, NEVER = "always", "seeded", "never"
 
 
@@ -55,8 +56,13 @@ class TaskFindings:
         if self.writes_inputs:
             found.append("it writes to its inputs")
         if self.undefined_on:
-            found.append(f"not defined on inputs that are {', '.join(self.undefined_on)}")
+            found.append(f"{UNDEFINED} {', '.join(self.undefined_on)}")
         return found
+
+    @property
+    def notable(self) -> list[str]:
+        """Of ``remarks``, those that change what a number means: nothing counts, or nothing was judged."""
+        return [each for each in self.remarks if not each.startswith(UNDEFINED)]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -25,7 +25,7 @@ from pytest_kernelbench.metrics import (
     speedups,
     void_counts,
 )
-from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.records import Outcome, Task
 from pytest_kernelbench.reports.partial import partial_line
 from pytest_kernelbench.runs import RunRecords, StrategyOfRun
 from pytest_kernelbench.stats import (
@@ -70,8 +70,15 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         "null": _null(records, records.options.get("margin") or 0.0),
         "analyses": analyses(study),
         "preregistration": None,
-        "notes": [*records.notes, *(records.options.get("remarks") or {}).values()],
+        "findings": {task: each.remarks for task, each in records.findings.items()},
+        "notes": [*records.notes, *_notable(records), *(records.options.get("remarks") or {}).values()],
     }
+
+
+def _notable(records: RunRecords) -> list[str]:
+    """A line for each task of which no claim counts, or that cannot be judged."""
+    short = {task: Task(id=task, source="").short_id for task in records.findings}
+    return [f"{short[task]}: {remark}" for task, each in records.findings.items() for remark in each.notable]
 
 
 NOT_ASKED: dict[str, Any] = {

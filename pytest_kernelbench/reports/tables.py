@@ -226,9 +226,13 @@ def _tasks(report: Report) -> Table | None:
             label = Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
             interval = None if row["low"] is None else (row["low"], row["high"])
             correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
-            rows.append([f"{name}, {label}", correct, as_times(row["speedup"], interval), row["verdict"]])
+            remarks = "; ".join(report["findings"].get(task, []))
+            rows.append([f"{name}, {label}", correct, as_times(row["speedup"], interval), row["verdict"], remarks])
     caption = f"Every choice. {on(report)}"
-    return Table(caption=caption, head=["strategy, task", "correct", "speed-up [95 %]", "verdict"], rows=rows)
+    head = ["strategy, task", "correct", "speed-up [95 %]", "verdict", "of the reference"]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return Table(caption=caption, head=head, rows=rows)
 
 
 TABLES: dict[str, Callable[[Report], Table | None]] = {

@@ -35,6 +35,7 @@ from pytest_kernelbench.runs.rows import (
 )
 from pytest_kernelbench.selection.steps import candidates_of, counted
 from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.task_findings import TaskFindings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,8 @@ class RunRecords:
     were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
     itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates; ``probes``
-    rollouts of step 0 scored under later weights. Of several rows with one key the last counts: a resumed run appends.
+    rollouts of step 0 scored under later weights. ``findings`` are what a task's reference does.
+    Of several rows with one key the last counts: a resumed run appends.
     """
 
     options: Mapping[str, Any]
@@ -102,6 +104,7 @@ class RunRecords:
     adaptation: Mapping[StepKey, AdaptationStep] = field(default_factory=dict)
     probes: Mapping[ProbeKey, Probed] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
+    findings: Mapping[str, TaskFindings] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     _joined: dict[Any, dict[str, tuple[Sample, ...]]] = field(
         default_factory=dict, init=False, compare=False, repr=False
@@ -136,6 +139,7 @@ class RunRecords:
             nulls=tuple(evaluation for _, evaluation in nulls) if null_was_asked else None,
             null_tasks=tuple(task for task, _ in nulls),
             confirmations=dict(rows("confirmations.jsonl", evaluation_row)),
+            findings={each.task: each for each in rows("tasks.jsonl", TaskFindings.from_json)},
             adaptation=dict(rows("adaptation.jsonl", partial(step_row, int(options.get("seed") or 0)))),
             probes=dict(rows("probes.jsonl", partial(probed_row, int(options.get("seed") or 0)))),
             notes=tuple(notes),

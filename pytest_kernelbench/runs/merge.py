@@ -56,6 +56,7 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
         adaptation=_joined([run.adaptation for run in records]),
         probes=_joined([run.probes for run in records]),
         units=_joined([run.units for run in records]),
+        findings=_joined([run.findings for run in records]),
         notes=(
             *(note for run in records for note in run.notes),
             *(f"mixed: {key} {value}" for key, value in mixed.items()),

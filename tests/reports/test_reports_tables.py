@@ -1,9 +1,13 @@
+import json
+
 import pytest
 from made_up_run import make_synthetic_run, write_run
 
+from pytest_kernelbench.records import Task
 from pytest_kernelbench.reports import report_json
 from pytest_kernelbench.reports.tables import TABLES, Table, as_latex, as_markdown, tables_of
 from pytest_kernelbench.runs import RunRecords, merged
+from pytest_kernelbench.task_findings import TaskFindings
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,17 @@ def test_a_table_longer_than_a_page_is_broken_over_pages():
     text = as_latex(Table(caption="x", head=["a", "b"], rows=[["one", "two"]] * 46), "x")
     assert text.startswith("\\begin{longtable}{lr}\n") and text.endswith("\\end{longtable}\n")
     assert text.index("\\endhead") < text.index("one & two")
+
+
+def test_what_was_found_of_a_reference_is_in_the_table_of_tasks_and_in_the_notes(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=4)
+    task = RunRecords.load(folder).tasks[0]
+    found = TaskFindings(task=task, device="cuda", precision="float32", constant=True, undefined_on=("negative",))
+    (folder / "tasks.jsonl").write_text(json.dumps(found.to_json()) + "\n")
+    report = report_json(RunRecords.load(folder))
+    constant = "its answer does not depend on its inputs: candidates are judged, none counts as fast"
+    assert f"{Task(id=task, source='').short_id}: {constant}" in report["notes"]
+    table = tables_of(report)["tasks"]
+    assert table.head[-1] == "of the reference"
+    assert table.rows[0][-1] == f"{constant}; not defined on inputs that are negative"
+    assert {len(row) for row in table.rows} == {len(table.head)}
