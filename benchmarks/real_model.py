@@ -89,6 +89,8 @@ def serve(gguf: Path, slots: int) -> None:
     parameters.n_parallel = slots
     parameters.n_ctx = 4096 * slots
     parameters.use_jinja = True
+    # Its threads wait for each other without sleeping.
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(parameters)
     print(server.listening_address, flush=True)
     sys.stdin.read()  # until whoever started it is gone

@@ -125,7 +125,7 @@ def test_what_it_says_at_tinker_is_read_rightly(
     monkeypatch.setenv("HOME", str(tmp_path))
     here = scripted(folder, task, what)
     model, prompt = here.model, here.prompt_ids(task, "module")
-    monkeypatch.setattr(TinkerPolicy, "prompt_ids", lambda self, task, answer: prompt)
+    monkeypatch.setattr(TinkerPolicy, "prompt_ids", lambda self, task, answer, *, advice="": prompt)
     with tinker_service(model, "tml-secret-7b2e") as server:
         file = tmp_path / "policy.toml"
         file.write_text(f'policy = "tinker:tests/random"\ntokenizer = "{folder}"\nbase_url = "{server.url}"\n')

@@ -64,6 +64,8 @@ class TinkerStandIn:
         return 200, {}
 
     def sample(self, request: dict[str, Any]) -> bytes:
+        # A thread of a server has as many as there are cores, which wait for each other.
+        torch.set_num_threads(1)
         prompt = [token for chunk in request["prompt"]["chunks"] for token in chunk["tokens"]]
         parameters = request["sampling_params"]
         answer = proto.SampleResponse()
