@@ -1,12 +1,14 @@
 """Extensions built from requests: with stand-ins for torch's headers, and with torch's own where those do not do."""
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from pytest_kernelbench.evaluation.worker import compiling
+from pytest_kernelbench.evaluation.worker.compiling import Parts
 from pytest_kernelbench.evaluation.worker.extensions import key_of, request_of
 from pytest_kernelbench.evaluation.worker.stand_ins import light_operator, torch_headers
 
@@ -25,29 +27,99 @@ torch::Tensor twice(torch::Tensor x) { return 2 * torch::nn::functional::relu(x)
 """
 
 
+def request(folder, *sources):
+    return request_of("load_inline", {"name": "x", "cpp_sources": [*sources], "functions": ["twice"]}, folder)
+
+
 def built(folder, *sources):
-    """The module of an extension, and whether stand-ins did."""
-    request = request_of("load_inline", {"name": "x", "cpp_sources": [*sources], "functions": ["twice"]}, folder)
-    library = compiling.build(request, f"extension_{key_of(request, '')}", folder)
+    """The module of an extension."""
+    asked = request(folder, *sources)
+    library = compiling.build(asked, f"extension_{key_of(asked, '')}", folder)
     spec = importlib.util.spec_from_file_location(library.stem, library)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module, library.parent.name
+    return module
 
 
-def test_a_kernel_is_built_with_the_stand_ins(tmp_path):
-    module, headers = built(tmp_path, QUICK)
-    assert headers == "quick"
+@pytest.fixture
+def attempts(monkeypatch):
+    """For each compiler that ran, whether it was given the stand-ins."""
+    made, run = [], Parts._run
+
+    def counted(self, command, folder):
+        if " -c " in command:
+            made.append(f"-I{self._stand_ins} " in command)
+        return run(self, command, folder)
+
+    monkeypatch.setattr(Parts, "_run", counted)
+    return made
+
+
+def test_a_kernel_is_built_with_the_stand_ins(tmp_path, attempts):
+    module = built(tmp_path, QUICK)
+    assert attempts == [True]
     assert module.twice(torch.tensor([1.0, -2.0]), 3.0, 4).tolist() == [6.0, -12.0]
     with pytest.raises(RuntimeError, match="n must be positive"):
         module.twice(torch.tensor([1.0]), 3.0, 0)
 
 
-def test_what_the_stand_ins_lack_is_built_with_torch_s_headers(tmp_path):
+def test_what_the_stand_ins_lack_is_built_with_torch_s_headers(tmp_path, attempts):
     # In a list, into which torch puts headers of its own.
-    module, headers = built(tmp_path, FULL)
-    assert headers == "full"
+    module = built(tmp_path, FULL)
+    assert attempts == [True, False]
     assert module.twice(torch.tensor([1.0, -2.0])).tolist() == [2.0, 0.0]
+
+
+def test_what_no_header_could_mend_is_compiled_once(tmp_path, attempts):
+    with pytest.raises(compiling.BuildFailed, match=r"^main\.cpp:2:\d+: error: .*nowhere_at_all") as raised:
+        built(tmp_path, "torch::Tensor twice(torch::Tensor x) { return nowhere_at_all(x); }")
+    assert raised.value.final
+    assert attempts == [True]
+
+
+NINJA = """
+rule compile
+  command = $line
+rule cuda_compile
+  command = $line
+rule link
+  command = true
+build main.o: compile main.cpp
+  line = {host}
+build cuda.cuda.o: cuda_compile cuda.cu
+  line = {device}
+build x.so: link main.o cuda.cuda.o
+"""
+
+
+def parts_of(folder, host, device):
+    """The parts that were compiled again, with two commands in the place of compilers."""
+    (folder / "main.cpp").touch()
+    (folder / "cuda.cu").touch()
+    (folder / "build.ninja").write_text(NINJA.format(host=host, device=device))
+    parts = Parts(folder / "include", "")
+    parts.compile(str(folder), False, "Error building extension 'x'")
+    return parts.with_torch_s_headers
+
+
+def test_host_and_device_part_are_compiled_side_by_side(tmp_path):
+    started = time.monotonic()
+    assert parts_of(tmp_path, "sleep 1", "sleep 1") == set()
+    assert time.monotonic() - started < 1.9
+
+
+def test_only_the_part_that_the_stand_ins_do_not_fit_is_compiled_again(tmp_path):
+    device = "echo x >> device; [ $$(wc -l < device) = 2 ]"
+    assert parts_of(tmp_path, "echo x >> host", device) == {"cuda.cuda.o"}
+    assert [(tmp_path / name).read_text() for name in ("host", "device")] == ["x\n", "x\nx\n"]
+
+
+def test_where_one_part_fails_the_other_is_not_waited_for(tmp_path):
+    started = time.monotonic()
+    said = "echo 'ptxas error   : too much'; false"
+    with pytest.raises(RuntimeError, match=r"^Error building extension 'x': ptxas error   : too much"):
+        parts_of(tmp_path, "sleep 60", said)
+    assert time.monotonic() - started < 20
 
 
 def test_an_operator_s_header_is_made_light():

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.complaints import SAID_OF_THE_MACHINE, errors_first
 from pytest_kernelbench.evaluation.worker.extensions import FOLDER, Request
-from pytest_kernelbench.evaluation.worker.stand_ins import is_the_source_s_own, torch_headers, write_stand_ins
+from pytest_kernelbench.evaluation.worker.own_errors import are_own
+from pytest_kernelbench.evaluation.worker.stand_ins import torch_headers, write_stand_ins
 
 
 class BuildFailed(Exception):
@@ -25,24 +32,21 @@ class BuildFailed(Exception):
 def build(request: Request, name: str, folder: Path) -> Path:
     """The library of one request, a module with this ``name``, in ``folder``. Raises BuildFailed.
 
-    First with stand-ins for torch's headers. What does not compile with them is compiled with torch's own, so that the
-    verdict is the same, unless its first error is one that no header can mend.
+    Host and device part are compiled side by side, each first with stand-ins for torch's headers. One that does not
+    compile with them is compiled with torch's own, so that the verdict is the same, unless no header could mend it.
+    Where one fails, the other is not waited for.
     """
     arguments = {**_placed(request["arguments"], folder), "name": name}
     for place, text in request["files"].items():
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    source = _text(request)
-    stand_ins = write_stand_ins(source, folder / "include", torch_headers())
-    quick = {**arguments, "extra_include_paths": [str(stand_ins), *arguments.get("extra_include_paths", ())]}
+    source, cuda_source = _texts(request)
+    stand_ins = write_stand_ins(source, folder / "include", torch_headers(), cuda_source=cuda_source)
+    arguments["extra_include_paths"] = [str(stand_ins), *arguments.get("extra_include_paths", ())]
+    parts = Parts(stand_ins, source)
     try:
-        return _built(request["function"], quick, folder / "quick")
-    except RuntimeError as error:
-        if is_the_source_s_own(str(error), source):
-            raise _failure(error) from None
-    try:
-        return _built(request["function"], arguments, folder / "full")
+        return _built(request["function"], arguments, folder / "build", parts)
     except Exception as error:
         # torch raises what it likes where arguments are of no use, or a compiler is missing.
         raise _failure(error) from None
@@ -67,20 +71,105 @@ def _placed(value: Any, folder: Path) -> Any:
     return [_placed(each, folder) for each in value] if isinstance(value, list) else value
 
 
-def _text(request: Request) -> str:
-    sources = [request["arguments"].get(name) or [] for name in ("cpp_sources", "cuda_sources")]
-    texts = [text for each in sources for text in ([each] if isinstance(each, str) else each)]
-    return "\n".join([*texts, *request["files"].values()])
+def _texts(request: Request) -> tuple[str, str]:
+    """All sources of a request, and those of them that nvcc compiles."""
+    cpp, cuda = (request["arguments"].get(name) or [] for name in ("cpp_sources", "cuda_sources"))
+    files = request["files"].items()
+    in_cuda = "\n".join([*cuda, *(text for place, text in files if place.endswith((".cu", ".cuh")))])
+    return "\n".join([*cpp, *(text for _, text in files), in_cuda]), in_cuda
 
 
-def _built(function: str, arguments: dict[str, Any], folder: Path) -> Path:
+def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts) -> Path:
     from torch.utils import _cpp_extension_versioner, cpp_extension
 
     folder.mkdir()
-    real: Callable[..., Any] = getattr(cpp_extension, function)
-    # A second build of one name would get another, and the library could be imported under that only.
+    # A second build in one process would get another name.
     cpp_extension.JIT_EXTENSION_VERSIONER = _cpp_extension_versioner.ExtensionVersioner()
+    real: Callable[..., Any] = getattr(cpp_extension, function)
+    cpp_extension._run_ninja_build = parts.compile
     # Loading it would run the candidate's code in here.
     cpp_extension._import_module_from_library = lambda name, place, is_python_module: os.path.join(place, f"{name}.so")
-    # A copy: torch puts headers into the lists that it is given, and would put them into the second attempt's twice.
-    return Path(real(**copy.deepcopy(arguments), build_directory=str(folder), verbose=False))
+    return Path(real(**arguments, build_directory=str(folder), verbose=False))
+
+
+class Parts:
+    """The objects of one extension, compiled in ninja's place with the commands that torch wrote for it.
+
+    ``with_torch_s_headers`` holds the names of those for which the stand-ins did not do.
+    """
+
+    def __init__(self, stand_ins: Path, source: str) -> None:
+        self._stand_ins = stand_ins
+        self._source = source
+        self._running: list[subprocess.Popen[str]] = []
+        self._failed: str | None = None
+        self._turn = threading.Lock()
+        self.with_torch_s_headers: set[str] = set()
+
+    def compile(self, build_directory: str, verbose: bool, error_prefix: str) -> None:
+        """As torch's ``_run_ninja_build``: raises RuntimeError with what the first command that failed said."""
+        listed = Path(build_directory, "build.ninja").read_text()
+        objects = re.findall(r"^build (\S+): (?:cuda_)?compile ", listed, re.MULTILINE)
+        with ThreadPoolExecutor(max_workers=len(objects)) as pool:
+            list(pool.map(lambda each: self._compile_one(each, build_directory), objects))
+        if self._failed is None:
+            link = _commands(build_directory)[-1]
+            returncode, log = self._run(link, build_directory)
+            if returncode != 0:
+                self._failed = log
+        if self._failed is not None:
+            raise RuntimeError(f"{error_prefix}: {self._failed}")
+
+    def _compile_one(self, name: str, folder: str) -> None:
+        (command,) = _commands(folder, name)
+        returncode, log = self._run(command, folder)
+        if returncode != 0 and self._failed is None and not are_own(log, self._source, header_folders()):
+            self.with_torch_s_headers.add(name)
+            returncode, log = self._run(command.replace(f"-I{self._stand_ins} ", ""), folder)
+        if returncode != 0:
+            self._fail(log)
+
+    def _fail(self, log: str) -> None:
+        with self._turn:
+            if self._failed is not None:
+                return
+            self._failed = log
+            for process in self._running:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _run(self, command: str, folder: str) -> tuple[int, str]:
+        with self._turn:
+            if self._failed is not None:
+                return 1, ""
+            # A session of its own: nvcc starts other compilers.
+            process = subprocess.Popen(
+                command,
+                shell=True,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self._running.append(process)
+        log, _ = process.communicate()
+        with self._turn:
+            self._running.remove(process)
+        return process.returncode, log
+
+
+def _commands(folder: str, *targets: str) -> list[str]:
+    """What ninja would run, one line each."""
+    done = subprocess.run(["ninja", "-t", "commands", *targets], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()
+
+
+def header_folders() -> list[Path]:
+    """Where every header lies that torch's own could include."""
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+    cuda = [Path(nvcc).resolve().parent.parent / "include"] if nvcc else []
+    found = [torch_headers(), Path("/usr/include"), Path("/usr/local/cuda/include"), *cuda]
+    return [each for each in found if each.is_dir()]

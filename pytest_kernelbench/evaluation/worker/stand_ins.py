@@ -14,6 +14,7 @@ import torch
 # Every header that sources of this kind include, and that drags in all of ATen.
 REPLACED = ("torch/extension.h", "torch/torch.h", "torch/all.h", "torch/types.h", "ATen/ATen.h")
 INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CUDAGuard.h"}
+BINDING = re.compile(r"\bPYBIND11_|\bpybind11\b|\bpy::")
 REPLACED_FOR_CUDA = ("ATen/cuda/CUDAContext.h",)
 
 STAND_IN = """\
@@ -30,7 +31,7 @@ using namespace at;
 constexpr auto kUInt8 = at::kByte, kInt8 = at::kChar, kInt16 = at::kShort, kInt32 = at::kInt, kInt64 = at::kLong;
 constexpr auto kFloat16 = at::kHalf, kFloat32 = at::kFloat, kFloat64 = at::kDouble;
 }}
-#ifndef __CUDACC__
+#if !defined(__CUDACC__) || {binds_in_cuda:d}
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 #endif
@@ -42,8 +43,11 @@ def torch_headers() -> Path:
     return Path(torch.__file__).parent / "include"
 
 
-def write_stand_ins(source: str, folder: Path, headers: Path) -> Path:
-    """A folder of headers under torch's own names, made for one source; to be searched before torch's."""
+def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: str = "") -> Path:
+    """A folder of headers under torch's own names, made for one source; to be searched before torch's.
+
+    ``cuda_source`` is the part of it that nvcc compiles: where that holds a binding, nvcc needs its headers as well.
+    """
     # Operators of tensors (a + b) need empty_like.
     named = sorted({"empty_like", *re.findall(r"\b(?:at|torch)::(\w+)\s*\(", source)})
     includes = [header for word, header in INCLUDED_FOR_WORD.items() if word in source]
@@ -57,7 +61,10 @@ def write_stand_ins(source: str, folder: Path, headers: Path) -> Path:
         if light is not None:
             includes.append(header)
             (folder / header).write_text(light)
-    text = STAND_IN.format(includes="\n".join(f"#include <{path}>" for path in includes))
+    text = STAND_IN.format(
+        includes="\n".join(f"#include <{path}>" for path in includes),
+        binds_in_cuda=BINDING.search(cuda_source) is not None,
+    )
     for name in (*REPLACED, *(REPLACED_FOR_CUDA if on_cuda else ())):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,9 +82,3 @@ def light_operator(header: Path) -> str | None:
     includes = re.findall(r"#include <ATen/ops/\w+_ops\.h>", text)
     body = re.search(r"^namespace at \{$.*^\}$", text, re.MULTILINE | re.DOTALL)
     return "\n".join(["#pragma once", *includes, body.group(), ""]) if includes and body else None
-
-
-def is_the_source_s_own(log: str, source: str) -> bool:
-    """Whether what does not compile with stand-ins does not compile with torch's headers either."""
-    del source
-    return "ptxas" in log and "error   :" in log
