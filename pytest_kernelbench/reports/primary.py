@@ -31,9 +31,9 @@ def _sentences(found: Mapping[str, Any] | None) -> list[str]:
     lines = [f"primary: {named.said}{by}: {_found(found)}"]
     if found["detectable"] is not None:
         effect = _effect(found["detectable"]["effect"], found["outcome"])
-        lines.append(f"power: these tasks show an effect of {effect} in 80 % of studies; {_useless(found)}")
+        lines.append(f"power: an effect of {effect} is found in 80 % of studies of these tasks; {_useless(found)}")
     elif found["power"]:
-        lines.append(f"power: these tasks show no effect in 80 % of studies, however large; {_useless(found)}")
+        lines.append(f"power: no effect, however large, is found in 80 % of studies of these tasks; {_useless(found)}")
     lines.append("all other comparisons of this report are secondary")
     return lines
 

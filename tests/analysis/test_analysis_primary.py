@@ -38,8 +38,8 @@ def test_the_comparison_that_was_named_has_its_effect_its_p_and_what_it_could_sh
     assert lines == [
         "primary: surprisal against random in verified success (named by strategy s): 80 % and 25 %, "
         "+55 [-100, +100] points; p = 0.031 by randomisation within 5 tasks",
-        f"power: these tasks show an effect of +{100 * found['detectable']['effect']:.0f} points in 80 % of studies; "
-        "a useless score is rejected in 2 %",
+        f"power: an effect of +{100 * found['detectable']['effect']:.0f} points is found in 80 % of studies "
+        "of these tasks; a useless score is rejected in 2 %",
         "all other comparisons of this report are secondary",
     ]
 
