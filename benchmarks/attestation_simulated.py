@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pytest_kernelbench.evaluation import attestation
-from pytest_kernelbench.evaluation.attestation import Plan, Turn, Verdict, measure
+from pytest_kernelbench.evaluation.attestation import Plan, Verdict, measure
 from pytest_kernelbench.stats.intervals import clopper_pearson
 
 TRUTHS = (0.8, 0.97, 1.0, 1.01, 1.02, 1.03, 1.05, 1.25, 2.0)
@@ -71,12 +71,10 @@ class MadeUpMachine:
         self._of_process = {side: self._random.gauss(0.0, sd) for side in ("candidate", "control")}
         yield self
 
-    granted = 1.0
-
-    def turn(self, side: str) -> Turn:
+    def turn(self, side: str) -> float:
         call_s = self._call_s / (self._truth if side == "candidate" else 1.0)
         calls_s = self._calls * call_s * math.exp(self._of_process[side])
-        return Turn(self._lengthened(calls_s), self._lengthened(0.1 * self._calls * self._call_s))
+        return self._lengthened(calls_s)
 
     def empty_turn(self) -> float:
         return self._lengthened(0.0)

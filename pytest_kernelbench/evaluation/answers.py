@@ -159,17 +159,15 @@ class Series(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept(Answer):
-    """``kept``: the number of calls, whose outputs the worker keeps."""
+    """Where outputs are, call by call: an address each, strides one after the other, and a GPU's allocation each.
 
-    kept: Count
+    All empty for a ``mismatch``, and where a call returned memory that an earlier one had returned (``reused``).
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver(Answer):
-    """``handed_over``: the number of outputs that lie in their slots now; ``mismatch`` as in ``Ran``."""
-
-    handed_over: Count = 0
-    delivered: Done = True
+    at: Annotated[tuple[int, ...], Many(Whole(0, 1 << 64), MAX_CALLS)] = ()
+    strides: Annotated[tuple[int, ...], Many(Whole(0, MAX_BYTES), MAX_CALLS)] = ()
+    handles: Annotated[tuple[str, ...], Many(Name(128), MAX_CALLS)] = ()
+    reused: Annotated[bool, YesOrNo()] = False
     mismatch: Mismatch = None
 
 
@@ -222,7 +220,6 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "pairs": Pairs,
     "series": Series,
     "calls": Kept,
-    "hand_over": HandedOver,
     "profile": Profiled,
     "build": Built,
     "compile": Built,
@@ -231,7 +228,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
 }
 
 RUNS_THE_CANDIDATE = frozenset(
-    "load load_baseline adopt_weights move_parameters run warm pairs series sweep calls profile explore".split()
+    "load load_baseline adopt_weights move_parameters run warm pairs series calls profile explore".split()
 )
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import SystemRandom
 from statistics import fmean, median, stdev
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from pytest_kernelbench.evaluation.timing import median_interval
 
@@ -45,7 +45,7 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 # More pairs do not help where the difference between processes is the larger part.
 NOISE_SHARE = 0.5
 # A series ends at its next pair after that time, but not before the first look.
-SECONDS_PER_SERIES = 10.0
+SECONDS_PER_SERIES = 5.0
 # Standard deviation of the log-ratio of the same two kernels from one pair of processes to the next.
 BETWEEN = {"cpu": 0.02, "cuda": 0.01}
 # Empty turns tell what surrounds the calls: one at the start and one after so many pairs.
@@ -60,21 +60,11 @@ Side = Literal["candidate", "control"]
 _random = SystemRandom()
 
 
-class Turn(NamedTuple):
-    """Seconds by the judge's clock: of all calls of a turn, and of handing over their outputs afterwards."""
-
-    calls_s: float
-    handing_over_s: float
-
-
 class TwoProcesses(Protocol):
     """A candidate's process and a control process, of which only the one whose turn it is can run."""
 
-    # Share of the control's time to hand over its outputs that the candidate is granted for the same.
-    granted: float
-
-    def turn(self, side: Side) -> Turn:
-        """Calls on new inputs in one of the two. Raises CandidateFailed, HarnessError."""
+    def turn(self, side: Side) -> float:
+        """Seconds, by the judge's clock, of calls on new inputs in one of the two. Raises what goes wrong in them."""
 
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
@@ -105,17 +95,11 @@ class Series:
     high: float
 
     @classmethod
-    def of(cls, candidate: Sequence[Turn], control: Sequence[Turn], empty_s: Sequence[float], granted: float) -> Series:
-        """From the turns of both, in the order in which the pairs were made, and the seconds of empty turns."""
-        bounds = median_interval(_left_over_s(candidate, control, granted), CONFIDENCE_OF_A_LOOK)
-        if bounds is None:
-            return cls(len(candidate), median(log_ratios(candidate, control, empty_s, granted)), -math.inf, math.inf)
-        # Each bound with what is worse for it: work that is left over is no less a part of a call where it is noisy.
-        (low, _), (_, high) = (
-            median_interval(_logs(candidate, control, empty_s, left_over_s), CONFIDENCE_OF_A_LOOK) or (0.0, 0.0)
-            for left_over_s in reversed(bounds)
-        )
-        return cls(len(candidate), median(log_ratios(candidate, control, empty_s, granted)), low, high)
+    def of(cls, candidate_s: Sequence[float], control_s: Sequence[float], empty_s: Sequence[float]) -> Series:
+        """From the seconds of turns of both, in the order in which the pairs were made, and of empty turns."""
+        logs = log_ratios(candidate_s, control_s, median(empty_s))
+        bounds = median_interval(logs, CONFIDENCE_OF_A_LOOK) or (-math.inf, math.inf)
+        return cls(len(logs), median(logs), *bounds)
 
     @property
     def noise(self) -> float:
@@ -123,28 +107,12 @@ class Series:
         return (self.high - self.low) / 2
 
 
-def log_ratios(
-    candidate: Sequence[Turn], control: Sequence[Turn], empty_s: Sequence[float], granted: float
-) -> list[float]:
-    """Of each pair of turns, log(control / candidate), without what surrounds the calls.
-
-    A candidate could leave work for the time in which it hands over its outputs. So what it needs for that beyond the
-    ``granted`` share of what the control needs is added to its calls; what it needs less is not subtracted.
-    """
-    return _logs(candidate, control, empty_s, median(_left_over_s(candidate, control, granted)))
-
-
-def _left_over_s(candidate: Sequence[Turn], control: Sequence[Turn], granted: float) -> list[float]:
-    return [own.handing_over_s - granted * other.handing_over_s for own, other in zip(candidate, control, strict=True)]
-
-
-def _logs(
-    candidate: Sequence[Turn], control: Sequence[Turn], empty_s: Sequence[float], left_over_s: float
-) -> list[float]:
-    around_s, logs = median(empty_s), []
-    for own, other in zip(candidate, control, strict=True):
-        around = min(around_s, MOST_AROUND * own.calls_s, MOST_AROUND * other.calls_s)
-        logs.append(math.log((other.calls_s - around) / (own.calls_s + max(0.0, left_over_s) - around)))
+def log_ratios(candidate_s: Sequence[float], control_s: Sequence[float], around_s: float) -> list[float]:
+    """Of each pair of turns, log(control / candidate), without the seconds that surround the calls."""
+    logs = []
+    for own, other in zip(candidate_s, control_s, strict=True):
+        around = min(around_s, MOST_AROUND * own, MOST_AROUND * other)
+        logs.append(math.log((other - around) / (own - around)))
     return logs
 
 
@@ -189,14 +157,14 @@ def measure(
 def _series(two: TwoProcesses, done: Sequence[Series], plan: Plan) -> Series:
     """Pairs of turns until this series can decide no more."""
     started = time.monotonic()
-    turns: dict[Side, list[Turn]] = {"candidate": [], "control": []}
+    turns: dict[Side, list[float]] = {"candidate": [], "control": []}
     empty_s: list[float] = []
     for pairs in count():
         if pairs % PAIRS_PER_EMPTY_TURN == 0:
             empty_s.append(two.empty_turn())
         overdue = pairs > LOOKS[0] and time.monotonic() - started > SECONDS_PER_SERIES
         if pairs in LOOKS or overdue:
-            series = Series.of(turns["candidate"], turns["control"], empty_s, two.granted)
+            series = Series.of(turns["candidate"], turns["control"], empty_s)
             if overdue or pairs == LOOKS[-1] or _tells_enough(series, done, plan):
                 return series
         sides: list[Side] = ["candidate", "control"]

@@ -19,7 +19,9 @@ from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.builds import BUILD_LIMIT_S, BuildWanted
 from pytest_kernelbench.evaluation.comparison import Expected
 from pytest_kernelbench.evaluation.domain import MIXED
+from pytest_kernelbench.evaluation.foreign import Memory, NotThere, Place, ProcessMemory
 from pytest_kernelbench.evaluation.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.reference import kind_at_fault
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -31,7 +33,6 @@ QUESTION_TIMEOUT_S = 10.0
 MAY_BUILD = frozenset("load load_baseline adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
-# As many calls are in a turn by the judge's clock: a file for each tensor, of which a process may have 1024.
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
 # What a worker may compute between two questions: putting its last answer away, a pool's threads going to sleep.
@@ -104,6 +105,7 @@ class Dock:
         # What torch held here when the worker was known to have room; None where it must be looked at anew.
         self._left_room_at: int | None = None
         self._tree = ProcessTree(worker.warden)
+        self._memory: Memory | None = None
         # When it was stopped, and the CPU's time that it had used then; None while it may run.
         self._asleep_since: tuple[float, float] | None = None
         self._asleep_s = self._worked_asleep_s = 0.0
@@ -127,6 +129,8 @@ class Dock:
         if not self._closed:
             self._closed = True
             self._tree.close()
+            if self._memory is not None:
+                self._memory.close()
             self._worker.kill()
 
     def spent_seconds(self) -> float:
@@ -267,39 +271,25 @@ class Dock:
         left = [slot.left() for slot in slots]
         self._check_left(slots, drawn, left)
 
-    def inputs_left(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> list[list[torch.Tensor]]:
-        """What timed calls left in inputs that the reference writes to; the others must be as they were drawn."""
-        left = [slot.inputs_left() for slot in slots]
-        for slot in slots:
-            values = drawn[slot.number].values()
-            if (objection := slot.changed(values)) is not None:
-                raise self._asked_again(slot, values, self.bench.answers(values), objection)
-        return left
-
-    def check_answers(
-        self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], inputs_left: Sequence[Sequence[torch.Tensor]]
+    def check_outputs(
+        self, slots: Sequence[JudgeSlot], outputs: Sequence[Sequence[torch.Tensor]], drawn: Mapping[int, Drawn]
     ) -> None:
-        """As ``check_timed``, where the inputs have been overwritten since: ``inputs_left`` was in them before."""
-        left = [[*slot.outputs_left(), *written] for slot, written in zip(slots, inputs_left, strict=True)]
-        self._check_left(slots, drawn, left, inputs_too=False)
+        """As ``check_timed``, of ``outputs`` that the worker has kept."""
+        left = [[*own, *slot.inputs_left()] for slot, own in zip(slots, outputs, strict=True)]
+        self._check_left(slots, drawn, left)
 
     def _check_left(
-        self,
-        slots: Sequence[JudgeSlot],
-        drawn: Mapping[int, Drawn],
-        left: Sequence[Sequence[torch.Tensor]],
-        *,
-        inputs_too: bool = True,
+        self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], left: Sequence[Sequence[torch.Tensor]]
     ) -> None:
         if slots:
             self.give_room()
         for slot, found in zip(slots, left, strict=True):
             values = drawn[slot.number].values()
             answers = self.bench.answers(values)
-            objection = slot.changed(values) if inputs_too else None
+            objection = slot.changed(values)
             # Drawn at random in each call, the answers of timed ones are not known.
-            if not self.bench.reference.is_random:
-                objection = objection or slot.wrong(found, values, answers)
+            if objection is None and not self.bench.reference.is_random:
+                objection = slot.wrong(found, values, answers)
             if objection is not None:
                 raise self._asked_again(slot, values, answers, objection)
 
@@ -327,8 +317,12 @@ class Dock:
     def give_room(self) -> None:
         """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""
         if devices.obtainable_bytes(self.bench.device) < self.bench.bytes_to_answer:
-            self._ask({"ask": "leave_room"}, doing="giving back memory")
+            self.leave_room()
             self._gave_room, self._left_room_at = True, None
+
+    def leave_room(self) -> None:
+        """Have the worker give back the device memory that its torch keeps."""
+        self._ask({"ask": "leave_room"}, doing="giving back memory")
 
     def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
         question = {
@@ -358,23 +352,42 @@ class Dock:
         answer = self._ask(question, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
         return self._exactly(answer.ms, len(slots), "ms")
 
-    def calls(self, slots: Sequence[JudgeSlot]) -> float:
-        """Seconds, by this process's clock, in which a frozen worker runs once on each slot and is frozen again.
+    def calls(self, slots: Sequence[JudgeSlot]) -> tuple[float, list[list[Place]]] | None:
+        """Have a frozen worker run once on each slot; it is frozen again at its answer.
 
-        The clock stops when the worker cannot go on, and on a GPU when nothing runs there any more. The worker keeps
-        the outputs. Raises DeviceBusy where something runs on.
+        Returns the seconds by this process's clock, and for each slot where the outputs are. The clock stops when the
+        worker cannot go on, and on a GPU when nothing runs there any more. None: a call returned memory that an earlier
+        one had returned; from now on the worker copies each output, and is to be asked again. Raises DeviceBusy.
         """
-        question = {"ask": "calls", "slots": [slot.number for slot in slots]}
-        answer, seconds = self._timed_and_frozen(question)
-        if answer.kept != len(slots):
-            raise self._forged(f"calls: kept: {len(slots)} were due")
-        return seconds
-
-    def hand_over(self, slots: Sequence[JudgeSlot]) -> float:
-        """Seconds in which a frozen worker copies the outputs that it kept into ``slots``, and is frozen again."""
-        answer, seconds = self._timed_and_frozen({"ask": "hand_over", "slots": [slot.number for slot in slots]})
+        answer, seconds = self._timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
         self._must_match(answer.mismatch)
-        return seconds
+        if answer.reused:
+            return None
+        outputs, strides = self.bench.example_outputs, list(answer.strides)
+        if not len(answer.at) == len(answer.handles) == len(outputs) * len(slots):
+            raise self._forged(f"calls: at: {len(outputs) * len(slots)} were due")
+        if len(strides) != len(slots) * sum(output.dim() for output in outputs):
+            raise self._forged("calls: strides: another number was due")
+        told, places = zip(answer.at, answer.handles, strict=True), []
+        for _ in slots:
+            places.append([])
+            for output, (at, handle) in zip(outputs, told, strict=False):
+                own = tuple(strides.pop(0) for _ in range(output.dim()))
+                if not is_dense(output.shape, own):
+                    raise self._forged("calls: strides: not of a tensor with an element for each number")
+                places[-1].append(Place(at, own, handle))
+        return seconds, places
+
+    def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
+        """Copies of the outputs of one call, where the frozen worker has them. Raises CannotRead."""
+        if self._memory is None:
+            self._memory = memory_of(self._worker.process, self.bench.device)
+        try:
+            return [
+                self._memory.tensor(each, like) for each, like in zip(places, self.bench.example_outputs, strict=True)
+            ]
+        except NotThere as missing:
+            raise self._forged(f"an output where none is: {missing}") from None
 
     def _timed_and_frozen(self, question: dict[str, Any]) -> tuple[Any, float]:
         self._leave_room()
@@ -553,3 +566,12 @@ class Dock:
     @staticmethod
     def _forged(what: str) -> CandidateFailed:
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
+
+
+def memory_of(process: int, device: str) -> Memory:
+    """The memory of a worker on a device."""
+    if device == "cuda":
+        from pytest_kernelbench.evaluation.foreign_cuda import CudaProcessMemory
+
+        return CudaProcessMemory()
+    return ProcessMemory(process)

@@ -108,6 +108,17 @@ class Layout:
         return cls(getattr(torch, found["dtype"]), tuple(found["shape"]), tuple(found["strides"]), found["lead"])
 
 
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether a tensor fills as much memory as it has elements, in whatever order: no element stands for two."""
+    due = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size > 1:
+            if stride != due:
+                return False
+            due *= size
+    return True
+
+
 def plain(tensor: torch.Tensor) -> torch.Tensor:
     """The values of a tensor as numbers in memory, without gradient, and negated or conjugated where that is due."""
     return tensor.detach().resolve_conj().resolve_neg()

@@ -60,19 +60,12 @@ class JudgeSlot:
         for place in self.outputs:
             place.tensor.fill_(no_answer(place.tensor.dtype))
 
-    def overwrite_inputs(self) -> None:
-        """Leave nothing in the inputs to compute with."""
-        for place in self.inputs:
-            place.core.zero_()
-
     def left(self) -> list[torch.Tensor]:
         """An answer as it is now: copies of the outputs, and of the inputs that the reference writes to."""
-        return [*self.outputs_left(), *self.inputs_left()]
-
-    def outputs_left(self) -> list[torch.Tensor]:
-        return [place.tensor.clone() for place in self.outputs]
+        return [*(place.tensor.clone() for place in self.outputs), *self.inputs_left()]
 
     def inputs_left(self) -> list[torch.Tensor]:
+        """Copies of the inputs that the reference writes to."""
         return [self.inputs[number].core.clone() for number in self._bench.reference.written]
 
     def objection(

@@ -128,3 +128,15 @@ def release_persisting_l2() -> None:
     from pytest_kernelbench.evaluation.shared_cuda import runtime
 
     runtime().cudaCtxResetPersistingL2Cache()
+
+
+def exported(tensors: Sequence[torch.Tensor], device: str) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
+    """Where tensors of this process are, for another to read them: an address each, and on a GPU a handle.
+
+    With them the tensors, some of them copied where no other process could see them.
+    """
+    if device == "cuda":
+        from pytest_kernelbench.evaluation import shared_cuda
+
+        return shared_cuda.exported(tensors)
+    return list(tensors), [(tensor.data_ptr(), "") for tensor in tensors]

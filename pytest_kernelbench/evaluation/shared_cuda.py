@@ -8,6 +8,7 @@ sandbox does not give.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 
-_LAZY_ENABLE_PEER_ACCESS = 1
+LAZY_ENABLE_PEER_ACCESS = 1
 
 
-class _Handle(ctypes.Structure):
+class Handle(ctypes.Structure):
+    """What another process opens an allocation by."""
+
     _fields_ = [("reserved", ctypes.c_ubyte * 64)]
 
 
@@ -30,7 +33,7 @@ class CudaMemory:
     def __init__(self, pointer: int, name: str, size: int) -> None:
         self._pointer = pointer
         self.name = name
-        self.bytes = torch.as_tensor(_Span(pointer, size), device="cuda")
+        self.bytes = torch.as_tensor(Span(pointer, size), device="cuda")
         self._n_places = 0
 
     @classmethod
@@ -46,10 +49,10 @@ class CudaMemory:
         if status != 0:
             runtime().cudaGetLastError()
             raise torch.OutOfMemoryError(f"no {size} bytes of device memory to share with a worker")
-        handle = _Handle()
-        _expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
+        handle = Handle()
+        expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
         # What is read and was never written (the gaps of a slice) must not be what another process left there.
-        _expect(runtime().cudaMemset(pointer, 0, ctypes.c_size_t(size)), "cudaMemset")
+        expect(runtime().cudaMemset(pointer, 0, ctypes.c_size_t(size)), "cudaMemset")
         assert pointer.value is not None
         return cls(pointer.value, bytes(handle.reserved).hex(), size)
 
@@ -58,10 +61,10 @@ class CudaMemory:
     def opened(cls, name: str, size: int) -> CudaMemory:
         """The same memory in a worker, for as long as that lives."""
         raw, pointer = bytes.fromhex(name), ctypes.c_void_p()
-        opened = _Handle()
+        opened = Handle()
         ctypes.memmove(ctypes.byref(opened), raw, len(raw))
-        _expect(
-            runtime().cudaIpcOpenMemHandle(ctypes.byref(pointer), opened, _LAZY_ENABLE_PEER_ACCESS),
+        expect(
+            runtime().cudaIpcOpenMemHandle(ctypes.byref(pointer), opened, LAZY_ENABLE_PEER_ACCESS),
             "cudaIpcOpenMemHandle",
         )
         assert pointer.value is not None
@@ -76,10 +79,55 @@ class CudaMemory:
         self._n_places -= 1
         if self._n_places == 0:
             torch.cuda.synchronize()
-            _expect(runtime().cudaFree(ctypes.c_void_p(self._pointer)), "freeing shared device memory")
+            expect(runtime().cudaFree(ctypes.c_void_p(self._pointer)), "freeing shared device memory")
 
 
-class _Span:
+def range_of(pointer: int) -> tuple[int, int]:
+    """Start and size of the allocation that an address of device memory lies in."""
+    base, size = ctypes.c_void_p(), ctypes.c_size_t()
+    driver = ctypes.CDLL("libcuda.so.1")
+    status = driver.cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(pointer))
+    expect(status, "looking up an allocation")
+    return base.value or 0, size.value
+
+
+def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
+    """Where tensors of this process are, for another to read: bytes from the start of an allocation, and its handle.
+
+    With them the tensors; those in memory that no handle can be had for (a pool of the driver's) are copied.
+    """
+    handles: dict[int, str | None] = {}
+
+    def place(tensor: torch.Tensor) -> tuple[int, str] | None:
+        if tensor.numel() == 0:
+            return 0, ""
+        base, _ = range_of(tensor.data_ptr())
+        if base not in handles:
+            handle = Handle()
+            status = runtime().cudaIpcGetMemHandle(ctypes.byref(handle), ctypes.c_void_p(base))
+            handles[base] = bytes(handle.reserved).hex() if status == 0 else None
+            if status != 0:
+                # The runtime remembers a failure, and torch would report it at its next launch.
+                runtime().cudaGetLastError()
+        known = handles[base]
+        return None if known is None else (tensor.data_ptr() - base, known)
+
+    kept, found = [], []
+    for tensor in tensors:
+        where = place(tensor)
+        if where is None:
+            tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+            where = place(tensor)
+            if where is None:
+                raise RuntimeError("torch's memory cannot be shared with another process")
+        kept.append(tensor)
+        found.append(where)
+    return kept, found
+
+
+class Span:
+    """Bytes of device memory, as torch takes them."""
+
     def __init__(self, pointer: int, size: int) -> None:
         self.__cuda_array_interface__ = {
             "shape": (size,),
@@ -98,11 +146,12 @@ def runtime() -> ctypes.CDLL:
         path = line.rpartition(" ")[2]
         if "libcudart" in path:
             library = ctypes.CDLL(path)
-            library.cudaIpcOpenMemHandle.argtypes = [ctypes.c_void_p, _Handle, ctypes.c_uint]
+            library.cudaIpcOpenMemHandle.argtypes = [ctypes.c_void_p, Handle, ctypes.c_uint]
             return library
     raise HarnessError("no libcudart in this process; is this a CUDA build of torch?")
 
 
-def _expect(status: int, doing: str) -> None:
+def expect(status: int, doing: str) -> None:
+    """Raises HarnessError where a call of CUDA failed."""
     if status != 0:
         raise HarnessError(f"{doing} failed with CUDA error {status}; is the device's memory full?")

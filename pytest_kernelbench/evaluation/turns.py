@@ -1,26 +1,20 @@
 """Turns of two workers by the judge's clock, of which only one can run: what ``attestation`` measures with.
 
-One turn: both are stopped; the judge puts new inputs into the slots and poisons the outputs; one worker goes on, runs
-once on each slot and keeps the outputs; it is stopped with everything it started, and the clock with it. The judge
-overwrites the inputs. The worker goes on, copies the outputs into the slots and is stopped again; some are checked.
-
-So nothing can be computed before its inputs are there or after the clock has stopped: what a worker has not computed
-by then, it has no inputs for. It could keep copies of the inputs instead, and compute where it should only copy. That
-takes no less time where the inputs are no smaller than the outputs, since the time to copy outputs is all that it is
-granted; where they are smaller, it is granted less by so much (``granted_share``).
+One turn: both are stopped; the judge puts new inputs into the slots; one worker goes on, runs once on each slot, keeps
+the outputs and tells where they are; at that answer it is stopped with everything it started, and the clock with it.
+The judge reads some of the outputs in the worker's own memory (``foreign``). So nothing can be computed before the
+inputs are there, and nothing after the clock has stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from random import SystemRandom
 
-import torch
-
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices
-from pytest_kernelbench.evaluation.attestation import Side, Turn
+from pytest_kernelbench.evaluation.attestation import Side
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.racks import MOST_PAIRS
@@ -37,13 +31,6 @@ KEPT_CONTROLS = 2
 _random = SystemRandom()
 
 
-def granted_share(inputs: Sequence[object], outputs: Sequence[torch.Tensor]) -> float:
-    """Of the time to copy the outputs, what copying the inputs would take as well; at most all of it."""
-    n_in = sum(each.numel() * each.element_size() for each in inputs if isinstance(each, torch.Tensor))
-    n_out = sum(each.numel() * each.element_size() for each in outputs)
-    return min(1.0, n_in / n_out) if n_out else 1.0
-
-
 def calls_of_turn(dock: Dock, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
     device = dock.bench.device
@@ -57,11 +44,9 @@ class TakingTurns:
     def __init__(self, candidate: Dock, control: Dock, calls: int) -> None:
         self._docks: dict[Side, Dock] = {"candidate": candidate, "control": control}
         self._calls = calls
-        bench = candidate.bench
-        self.granted = granted_share(bench.example_inputs, bench.example_outputs)
 
-    def turn(self, side: Side) -> Turn:
-        """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy."""
+    def turn(self, side: Side) -> float:
+        """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
         if side == "candidate":
             return self._turn(self._docks[side])
         with of_control():
@@ -70,28 +55,28 @@ class TakingTurns:
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
         with of_control():
-            control = self._docks["control"]
-            seconds = control.calls([])
-            control.hand_over([])
-        return seconds
+            done = self._docks["control"].calls([])
+        assert done is not None
+        return done[0]
 
-    def _turn(self, dock: Dock) -> Turn:
-        slots = _random.sample(list(dock.slots[: self._calls]), self._calls)
-        drawn = {slot.number: dock.bench.refreshed() for slot in slots}
-        for slot in slots:
-            slot.refresh(drawn[slot.number])
-            slot.poison()
-        devices.settle(dock.bench.device)
-        calls_s = dock.calls(slots)
-        checked = {slots[-1].number: slots[-1], **{s.number: s for s in _random.sample(slots, CHECKED_AT_RANDOM)}}
-        some = list(checked.values())
-        inputs_left = dock.inputs_left(some, drawn)
-        for slot in slots:
-            slot.overwrite_inputs()
-        devices.settle(dock.bench.device)
-        handing_over_s = dock.hand_over(slots)
-        dock.check_answers(some, drawn, inputs_left)
-        return Turn(calls_s, handing_over_s)
+    def _turn(self, dock: Dock) -> float:
+        for _ in range(2):
+            slots = _random.sample(list(dock.slots[: self._calls]), self._calls)
+            drawn = {slot.number: dock.bench.refreshed() for slot in slots}
+            for slot in slots:
+                slot.refresh(drawn[slot.number])
+            devices.settle(dock.bench.device)
+            done = dock.calls(slots)
+            if done is not None:
+                break
+        else:
+            raise CandidateFailed(Outcome.VOID, "returns memory of an earlier output as a copy", ("forged_answer",))
+        seconds, places = done
+        looked_at = sorted({len(slots) - 1, *_random.sample(range(len(slots)), CHECKED_AT_RANDOM)})
+        outputs = [dock.read(places[number]) for number in looked_at]
+        some = [slots[number] for number in looked_at]
+        dock.check_outputs(some, outputs, drawn)
+        return seconds
 
 
 class ControlFailed(Exception):
@@ -165,6 +150,10 @@ class Pairs:
         finally:
             if number >= KEPT_CONTROLS:
                 control.close()
+            else:
+                # What torch keeps there, a candidate may lack.
+                with of_control():
+                    control.leave_room()
 
     def _must_work_alone(self, failure: ControlFailed) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_kernelbench.evaluation.attestation import Estimate, Plan, TwoProcesses, measure
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import Dock
+from pytest_kernelbench.evaluation.foreign import CannotRead
 from pytest_kernelbench.evaluation.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.neighbours import Neighbours, seconds_of_service
 from pytest_kernelbench.evaluation.plausibility import Suspicion, beyond_physics, missing_record
@@ -75,8 +76,8 @@ class Verifier:
 
         try:
             verdict = measure(processes, self._plan, neighbours.share)
-        except DeviceBusy as busy:
-            return Attested(None, False, str(busy))
+        except (DeviceBusy, CannotRead) as why:
+            return Attested(None, False, str(why))
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
     def _busy_ms_of_control(self) -> float | None:

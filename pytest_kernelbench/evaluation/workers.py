@@ -34,6 +34,13 @@ class WorkerProcess:
     warden: int
     hold: int | None = None
 
+    @property
+    def process(self) -> int:
+        """Number of the worker's own process; 0 where it has ended."""
+        # Below the warden is the first process of a namespace, or what stands for it, and then the worker.
+        below = sandbox.descendants(self.warden)
+        return below[1] if len(below) > 1 else 0
+
     def cpu_seconds(self) -> float:
         """CPU time used so far by the worker and all it started."""
         return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.warden)[1:])

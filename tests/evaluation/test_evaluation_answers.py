@@ -40,8 +40,7 @@ HONEST = {
         "candidate_ms": [1e-6, 1e-6],
     },
     "series": {"ms": [1e-6, 1e-6]},
-    "calls": {"kept": 2},
-    "hand_over": {"handed_over": 2},
+    "calls": {"at": [4096, 8192], "strides": [1, 1], "handles": ["", ""]},
     "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
     "compile": {},
@@ -137,8 +136,8 @@ def test_a_field_beyond_its_bounds_is_named(ask, field, value, complaint):
 
 
 def test_a_field_that_is_missing_is_named():
-    with pytest.raises(MalformedFrame, match=r"^calls: kept is missing$"):
-        parse("calls", {})
+    with pytest.raises(MalformedFrame, match=r"^series: ms is missing$"):
+        parse("series", {})
 
 
 def test_as_many_durations_as_were_due():
@@ -252,7 +251,6 @@ PLACES = (
         "pairs",
         "series",
         "calls",
-        "hand_over",
     ),
     *("profile", "leave_room"),
 )
@@ -271,7 +269,6 @@ def walk(one):
     one.pairs([(*slots, True), (*slots, False)])
     one.series(slots, "candidate")
     one.calls(slots)
-    one.hand_over(slots)
     one.profile(slots[0])
     one._ask({"ask": "leave_room"}, doing="giving back memory")
 

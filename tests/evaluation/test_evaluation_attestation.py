@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation import attestation
 from pytest_kernelbench.evaluation.attestation import (
-    LOOKS,
     MOST_SERIES,
     Plan,
     Series,
-    Turn,
     decide,
     estimate,
     log_ratios,
@@ -103,32 +101,12 @@ def test_what_counts_is_above_the_margin_and_lies_in_its_interval(logs, share):
     assert bool(verdict.because) == (verdict.counted is False)
 
 
-def turns(calls_s, handing_over_s, n=LOOKS[0]):
-    return [Turn(calls_s, handing_over_s)] * n
-
-
 def test_what_surrounds_the_calls_is_in_neither_side():
-    (log, *_) = log_ratios(turns(0.0051, 0.001), turns(0.0101, 0.001), [0.0001], granted=1.0)
-    assert log == pytest.approx(math.log(2))
-
-
-def test_work_left_for_handing_over_is_work():
-    (lazy, *_) = log_ratios(turns(0.001, 0.010), turns(0.010, 0.001), [0.0], granted=1.0)
-    assert lazy == pytest.approx(0.0)
-
-
-def test_handing_over_faster_than_the_control_gains_nothing():
-    (log, *_) = log_ratios(turns(0.010, 0.0), turns(0.010, 0.005), [0.0], granted=1.0)
-    assert log == 0.0
-
-
-def test_where_outputs_are_larger_than_inputs_less_time_is_granted_to_hand_them_over():
-    (log, *_) = log_ratios(turns(0.010, 0.004), turns(0.010, 0.004), [0.0], granted=0.25)
-    assert log == pytest.approx(math.log(10 / 13))
+    assert log_ratios([0.0051], [0.0101], 0.0001) == [pytest.approx(math.log(2))]
 
 
 @given(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0), st.floats(0, 1.0))
 def test_calls_that_take_no_longer_than_an_empty_turn_are_still_a_number(own_s, control_s, empty_s):
-    (log, *_) = log_ratios(turns(own_s, 0.0), turns(control_s, 0.0), [empty_s], granted=1.0)
+    (log,) = log_ratios([own_s], [control_s], empty_s)
     assert math.isfinite(log)
     assert log == 0.0 or (log > 0) == (control_s > own_s)

@@ -15,6 +15,7 @@ from made_up_tasks import task
 from pytest_kernelbench.evaluation import devices, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.foreign import Place
 from pytest_kernelbench.evaluation.freezing import StillStarting
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.records import Outcome
@@ -27,7 +28,7 @@ ANSWERS = {
     "attach": {"attached": 2},
     "warm": {"warm": True},
     "leave_room": {"left": True},
-    "calls": {"kept": 2},
+    "calls": {"at": [4096, 8192], "strides": [1, 1], "handles": ["", ""]},
 }
 
 
@@ -134,7 +135,39 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, m
 
 def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeypatch):
     monkeypatch.setattr(devices, "leave_room", lambda device, wanted: time.sleep(0.2))
-    assert dock.calls(dock.slots) < 0.15
+    seconds, places = dock.calls(dock.slots)
+    assert seconds < 0.15
+    assert places == [[Place(4096, (1,))], [Place(8192, (1,))]]
+
+
+@pytest.mark.parametrize(
+    ("told", "detail"),
+    [
+        ({"at": [4096]}, "calls: at: 2 were due"),
+        ({"strides": [1]}, "calls: strides: another number was due"),
+        ({"strides": [0, 1]}, "calls: strides: not of a tensor with an element for each number"),
+    ],
+)
+def test_places_that_no_outputs_can_have_are_forged(dock, monkeypatch, told, detail):
+    monkeypatch.setitem(ANSWERS, "calls", {**ANSWERS["calls"], **told})
+    with pytest.raises(CandidateFailed) as failure:
+        dock.calls(dock.slots)
+    assert failure.value.detail == f"an answer that the harness does not give: {detail}"
+
+
+def test_memory_that_was_returned_twice_is_asked_for_again(dock, monkeypatch):
+    monkeypatch.setitem(ANSWERS, "calls", {"reused": True})
+    assert dock.calls(dock.slots) is None
+
+
+def test_an_output_is_read_where_the_worker_has_it(dock, worker, monkeypatch):
+    monkeypatch.setattr(type(worker), "process", os.getpid(), raising=False)
+    there = torch.rand(1000)
+    (found,) = dock.read([Place(there.data_ptr(), (1,))])
+    assert torch.equal(found, there)
+    with pytest.raises(CandidateFailed) as failure:
+        dock.read([Place(16, (1,))])
+    assert failure.value.detail.startswith("an answer that the harness does not give: an output where none is: ")
 
 
 def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(dock):

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.evaluation.attestation import Estimate, Plan, Turn
+from pytest_kernelbench.evaluation.attestation import Estimate, Plan
+from pytest_kernelbench.evaluation.foreign import CannotRead
 from pytest_kernelbench.evaluation.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.timing import paired_timing, sequential_timing
@@ -54,11 +55,9 @@ class Profiled:
 class Steady:
     """Pairs of processes whose calls take the same time in every turn."""
 
-    granted = 1.0
-
-    def __init__(self, candidate_s, busy=False, control=None):
+    def __init__(self, candidate_s, fails=None, control=None):
         self._seconds = {"candidate": candidate_s, "control": 0.01}
-        self._busy = busy
+        self._fails = fails
         self._control = control
         self.candidates = []
 
@@ -72,9 +71,9 @@ class Steady:
         yield self._control
 
     def turn(self, side):
-        if self._busy:
-            raise DeviceBusy("the GPU was at work")
-        return Turn(self._seconds[side], 0.001)
+        if self._fails:
+            raise self._fails("nothing can be said")
+        return self._seconds[side]
 
     def empty_turn(self):
         return 0.0001
@@ -127,10 +126,11 @@ def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
     assert told["attested_low"] < told["attested"] == 1.0 < told["attested_high"]
 
 
-def test_where_the_device_is_never_idle_nothing_is_attested(alone):
-    attested = Verifier(Floor(0.1, 0.1), PLAN, Steady(0.005, busy=True)).attest("first", lambda: "another", 1e-3)
-    assert attested == Attested(None, False, "the GPU was at work")
-    assert attested.to_json() == {"counted": False, "uncounted_because": "the GPU was at work"}
+@pytest.mark.parametrize("fails", [DeviceBusy, CannotRead])
+def test_where_the_judge_can_say_nothing_a_claim_does_not_count(alone, fails):
+    attested = Verifier(Floor(0.1, 0.1), PLAN, Steady(0.005, fails=fails)).attest("first", lambda: "another", 1e-3)
+    assert attested == Attested(None, False, "nothing can be said")
+    assert attested.to_json() == {"counted": False, "uncounted_because": "nothing can be said"}
 
 
 def test_an_estimate_without_an_interval_is_not_told():

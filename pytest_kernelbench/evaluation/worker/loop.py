@@ -30,7 +30,8 @@ from pytest_kernelbench.evaluation.modules import (
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
-from pytest_kernelbench.evaluation.worker.memory import keep_freed_memory
+from pytest_kernelbench.evaluation.worker.memory import keep_freed_memory, let_memory_be_read
+from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
@@ -71,6 +72,7 @@ def _settle(folder: Path) -> None:
         os.dup2(nowhere, stream)
     random.seed()
     keep_freed_memory()
+    let_memory_be_read()
 
 
 def _last_lines(error: BaseException) -> str:
@@ -108,6 +110,7 @@ class _Bench:
         self._task = ReferenceModule(self._task_source)
         self._reference = self._instance(self._task.model_class)
         self._slots = Slots(self._device)
+        self._kept = Kept(self._device)
         self._stopwatch.settle()
         return {"prepared": True}
 
@@ -250,7 +253,8 @@ class _Bench:
         return {**answer, "peak_bytes": self._stopwatch.peak_bytes()}
 
     def leave_room(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
-        """Give back the device memory that torch keeps for later."""
+        """Give back the device memory that torch keeps for later, and that of kept outputs."""
+        self._kept.clear()
         self._stopwatch.leave_room()
         return {"left": True}
 
@@ -289,24 +293,19 @@ class _Bench:
         return {"ms": [self._stopwatch.time(module, self._slots[number].inputs).ms for number in question["slots"]]}
 
     def calls(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Run the candidate once on each slot and keep its outputs: the judge holds the clock."""
+        """Run the candidate once on each slot, and tell where the outputs are: the judge holds the clock."""
+        self._kept.clear()
         torch.set_num_threads(self._threads["candidate"])
-        slots = [self._slots[number] for number in question["slots"]]
-        self._kept = [slot.apart(self._candidate(*slot.inputs)) for slot in slots]
+        for number in question["slots"]:
+            slot = self._slots[number]
+            cannot = self._kept.add(slot, self._candidate(*slot.inputs))
+            if cannot is not None:
+                return cannot
+        # On a GPU, while that is still at work.
+        answer = self._kept.answer()
         self._stopwatch.settle()
         self._threads["candidate"] = torch.get_num_threads()
-        return {"kept": len(self._kept)}
-
-    def hand_over(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Copy the outputs that were kept into their slots."""
-        for output, number in zip(self._kept, question["slots"], strict=True):
-            answer = self._slots[number].deliver(output)
-            if "mismatch" in answer:
-                return answer
-        self._stopwatch.settle()
-        # Not before the calls of the next turn, which are timed.
-        self._kept = []
-        return {"handed_over": len(question["slots"])}
+        return answer
 
     def profile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """What the profiler records of one call of the candidate."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +14,7 @@ from pytest_kernelbench.evaluation.shared import Memory, Place, attach_memory, a
 # Taken before a candidate could put others in their place: an answer may be computed when it is looked at.
 _base = torch._C.TensorBase
 _detach, _copy, _address = _base.detach, _base.copy_, _base.data_ptr
+_is_conj, _is_neg = _base.is_conj, _base.is_neg
 
 
 class Structures(NamedTuple):
@@ -60,24 +58,26 @@ class Slot:
         spoilt = [torch.full_like(tensor, no_answer(tensor.dtype)) for tensor in self._outputs]
         del spoilt
 
-    def apart(self, output: Any) -> Any:
-        """An output of which nothing lies in an input's memory: what does is copied."""
-        kind = type(output)
-        if kind is torch.Tensor or kind is torch.nn.Parameter:
-            # In the time of a call as well: asking for all traits takes 6 us, this 1.
-            address = _address(output)
-            return output.clone() if any(first <= address <= last for first, last in self._own) else output
-        if kind is list or (isinstance(output, tuple) and kind is not torch.Size):
-            parts = [self.apart(part) for part in output]
-            return parts if kind is list else tuple(parts)
-        if kind in (dict, OrderedDict):
-            return kind((key, self.apart(part)) for key, part in output.items())
-        if dataclasses.is_dataclass(output):
-            apart = copy.copy(output)
-            for field in dataclasses.fields(output):
-                object.__setattr__(apart, field.name, self.apart(getattr(output, field.name)))
-            return apart
-        return output
+    def matched(self, output: Any) -> tuple[list[torch.Tensor], str | None]:
+        """The tensors of an answer in the order of the reference's, and None; none, and what it is, if it differs."""
+        try:
+            returned, tensors = trees.take_apart(output, result=True)
+        except trees.Unjudgeable as error:
+            return [], str(error)[:2000]
+        order = trees.like(self._structures.result, returned)
+        return ([], str(returned)[:2000]) if order is None else ([tensors[number] for number in order], None)
+
+    def stands_for_inputs(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor lies in the memory of an input, or its values are yet to be computed from what does.
+
+        In the time of a call as well: asking for all traits takes 6 us, this 1.
+        """
+        address = _address(tensor)
+        return any(first <= address <= last for first, last in self._own) or _is_conj(tensor) or _is_neg(tensor)
+
+    def traits(self, tensor: torch.Tensor) -> list[str]:
+        """In what a tensor of an answer is no tensor of its own: see ``traits_of``."""
+        return traits_of(tensor, self._own, self._harness_memory)
 
     def deliver(self, output: Any) -> dict[str, Any]:
         """Copy an answer into the slot; says so where it is not what the reference returns.
@@ -85,19 +85,17 @@ class Slot:
         Of another structure, nothing is copied. What has the structure and is no tensor of its own where the
         reference's is one, is copied: the judge can say first whether its values are right.
         """
-        try:
-            returned, tensors = trees.take_apart(output, result=True)
-        except trees.Unjudgeable as error:
-            return {"mismatch": str(error)[:2000]}
-        order = trees.like(self._structures.result, returned)
-        if order is None:
-            return {"mismatch": str(returned)[:2000]}
+        tensors, mismatch = self.matched(output)
+        if mismatch is not None:
+            return {"mismatch": mismatch}
         found = []
-        for place, number, allowed in zip(self._outputs, order, self._structures.traits, strict=True):
-            traits = traits_of(tensors[number], self._own, self._harness_memory)
-            found += [trait for trait in traits if trait not in allowed]
-            _copy(place, tensors[number])
-        return {"delivered": True, **({"mismatch": f"{str(returned)[:1000]}, {found[0]}"} if found else {})}
+        for place, tensor, allowed in zip(self._outputs, tensors, self._structures.traits, strict=True):
+            found += [trait for trait in self.traits(tensor) if trait not in allowed]
+            _copy(place, tensor)
+        if found:
+            returned, _ = trees.take_apart(output, result=True)
+            return {"delivered": True, "mismatch": f"{str(returned)[:1000]}, {found[0]}"}
+        return {"delivered": True}
 
 
 class Slots:
