@@ -54,10 +54,11 @@ Mismatch = Annotated[str | None, Optional(Text(2000))]
 
 
 class Answer:
-    """Base of all answers. ``max_files``: the number of descriptors that may come with one."""
+    """Base of all answers. ``max_files``: the number of descriptors that may come with one, of files only or of any."""
 
     __slots__ = ()
     max_files: ClassVar[int] = 0
+    files_only: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class Forked(Answer):
 
     warden: Annotated[int, Whole(2, 1 << 31)]
     max_files: ClassVar[int] = 1
+    files_only: ClassVar[bool] = False
 
 
 ANSWERS: Mapping[str, type[Answer]] = {
@@ -246,6 +248,9 @@ def receive(
         answer = parse(ask, message)
         if len(descriptors) > answer.max_files:
             raise MalformedFrame("descriptors nobody asked for")
+        if answer.files_only and not all(stat.S_ISREG(os.fstat(each).st_mode) for each in descriptors):
+            # Its own end of the connection, say: as long as somebody has that, the worker does not seem to have ended.
+            raise MalformedFrame("a file was due, and it is no regular one")
     except MalformedFrame:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -171,6 +171,18 @@ def test_what_is_no_file_is_not_read():
         os.close(descriptor)
 
 
+def test_the_other_s_own_end_of_the_connection_is_no_file_and_is_let_go(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            messages.send(theirs, {}, [theirs.fileno()])
+        with pytest.raises(MalformedFrame, match=r"^a file was due, and it is no regular one$"):
+            answers.receive(ours, "build", timeout_s=5)
+        assert ours.recv(1) == b""
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_file_that_cannot_be_read_is_malformed(tmp_path):
     (tmp_path / "written").write_bytes(b"x")
     descriptor = os.open(tmp_path / "written", os.O_WRONLY)

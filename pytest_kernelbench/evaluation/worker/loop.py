@@ -54,7 +54,7 @@ def serve(connection: socket.socket, folder: Path, device: str) -> None:
         try:
             answer = getattr(bench, question["ask"])(question, descriptors)
         except Exception as error:  # the candidate's own: whatever it raises is its verdict
-            answer = {"raised": _last_lines(error), "kind": type(error).__name__}
+            answer = {"raised": _last_lines(error), "kind": type(error).__name__[:200]}
         files = [os.open(path, os.O_RDONLY) for path in answer.pop("files", ())]
         messages.send(connection, answer, files)
 
@@ -78,7 +78,11 @@ def _settle(folder: Path) -> None:
 def _last_lines(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {error}{where}"[-MAX_WORDS:]
+    try:
+        said = str(error)
+    except Exception:  # the candidate's own class may not have a text
+        said = "its text cannot be made"
+    return f"{type(error).__name__}: {said}{where}"[-MAX_WORDS:]
 
 
 class _Bench:
