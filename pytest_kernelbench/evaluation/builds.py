@@ -28,7 +28,7 @@ from typing import Any
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, lock, messages
+from pytest_kernelbench.evaluation import answers, cache, lock, messages
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -136,6 +136,7 @@ class Builders:
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""
         self._pool.shutdown(cancel_futures=True)
+        cache.forget(self._cache)
 
     def ahead(self, task_source: str, module_source: str) -> Future[Built]:
         """Build what can be known of a candidate; HarnessError where there is no compiler."""
@@ -204,6 +205,7 @@ class Builders:
         library = self._cache / inline.artifact_name(source, language)
         kept = library.with_suffix(".txt")
         with self._turn("compile", library.name):
+            cache.touch(library if library.exists() else kept)
             if not (library.exists() or kept.exists()):
                 question = {
                     "ask": "compile",
@@ -236,6 +238,8 @@ class Builders:
                 except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
                     complaint = None  # its trial will say how it ends a process
                 self._keep(found, json.dumps({"complaint": complaint}).encode())
+        cache.touch(found)
+        cache.touch(self._cache / name)
         complaint = json.loads(found.read_text())["complaint"]
         return None if complaint is None else str(complaint)
 
@@ -270,6 +274,7 @@ class Builders:
         library, complaint = (self._cache / name for name in names_of(key))
         with self._turn("build", key):
             if library.exists() or complaint.exists():
+                cache.touch(library if library.exists() else complaint)
                 return
             question = {
                 "ask": "build",

@@ -1,0 +1,69 @@
+"""The cap of the build cache: it forgets what was used longest ago. Several processes may use it meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+# A library of one CUDA kernel has 1 MB, of torch's full headers up to 30 MB.
+MAX_BYTES = 8 << 30
+# After forgetting, so that not every build has to look again.
+KEPT_SHARE = 0.8
+# What was used since may be on its way into a worker.
+RECENT_S = 3600.0
+LOCKS = "locks"
+
+
+class Entry(NamedTuple):
+    """A file, or a folder with all below it: when it was used last, and its size."""
+
+    used: float
+    n_bytes: int
+    path: Path
+
+
+def touch(path: Path) -> None:
+    """Say that a build was used now; nothing where it is gone."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def forget(folder: Path, *, max_bytes: int = MAX_BYTES, recent_s: float = RECENT_S) -> int:
+    """Remove what was used longest ago while the folder holds more than ``max_bytes``; returns the bytes removed.
+
+    Nothing that was used in the last ``recent_s`` is removed. What somebody else removed first is no error, and a build
+    that is missed is made again.
+    """
+    entries = sorted(_entries(folder))
+    held = sum(entry.n_bytes for entry in entries)
+    if held <= max_bytes:
+        return 0
+    removed, horizon = 0, time.time() - recent_s
+    for entry in entries:
+        if held - removed <= KEPT_SHARE * max_bytes or entry.used > horizon:
+            break
+        if entry.path.is_dir():
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            entry.path.unlink(missing_ok=True)
+        removed += entry.n_bytes
+    return removed
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
+        for each in found:
+            if each.name == LOCKS:
+                continue
+            with suppress(OSError):  # somebody else was first
+                if each.is_dir(follow_symlinks=False):
+                    files = [Path(root, name) for root, _, names in os.walk(each.path) for name in names]
+                    n_bytes = sum(file.lstat().st_size for file in files)
+                else:
+                    n_bytes = each.stat(follow_symlinks=False).st_size
+                yield Entry(each.stat(follow_symlinks=False).st_mtime, n_bytes, Path(each.path))
