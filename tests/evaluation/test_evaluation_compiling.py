@@ -77,6 +77,21 @@ def test_what_no_header_could_mend_is_compiled_once(tmp_path, attempts):
     assert attempts == [True]
 
 
+def test_a_function_that_is_bound_and_not_declared_is_compiled_once(tmp_path, attempts):
+    # std::forward is in every header, and is another.
+    asked = {"name": "x", "cpp_sources": "int other();", "functions": ["forward"]}
+    with pytest.raises(compiling.BuildFailed, match=r"^main\.cpp:4:\d+: error: .*forward"):
+        compiling.build(request_of("load_inline", asked, tmp_path), "x", tmp_path)
+    assert attempts == [True]
+
+
+def test_what_torch_refuses_is_refused_again(tmp_path):
+    asked = {"name": "x", "cpp_sources": ["int f();"], "functions": 3}
+    with pytest.raises(compiling.BuildFailed, match="Expected 'functions' to be a list or dict") as raised:
+        compiling.build({"function": "load_inline", "arguments": asked, "files": {}}, "x", tmp_path)
+    assert raised.value.final
+
+
 NINJA = """
 rule compile
   command = $line

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -44,7 +44,7 @@ def build(request: Request, name: str, folder: Path) -> Path:
     source, cuda_source = _texts(request)
     stand_ins = write_stand_ins(source, folder / "include", torch_headers(), cuda_source=cuda_source)
     arguments["extra_include_paths"] = [str(stand_ins), *arguments.get("extra_include_paths", ())]
-    parts = Parts(stand_ins, source)
+    parts = Parts(stand_ins, source, undeclared=_undeclared(request))
     try:
         return _built(request["function"], arguments, folder / "build", parts)
     except Exception as error:
@@ -57,9 +57,7 @@ def _failure(error: Exception) -> BuildFailed:
     # torch's own first words are the candidate's process's to say.
     _, _, log = said.partition("Error building extension '")
     log = log.partition("': ")[2] or said
-    final = (
-        isinstance(error, RuntimeError) and bool(log != said) and not any(each in said for each in SAID_OF_THE_MACHINE)
-    )
+    final = not any(each in said for each in (*SAID_OF_THE_MACHINE, "Ninja is required"))
     return BuildFailed(errors_first(log), final=final)
 
 
@@ -69,6 +67,16 @@ def _placed(value: Any, folder: Path) -> Any:
     if isinstance(value, Mapping):
         return {name: _placed(each, folder) for name, each in value.items()}
     return [_placed(each, folder) for each in value] if isinstance(value, list) else value
+
+
+def _undeclared(request: Request) -> frozenset[str]:
+    """Functions to be bound that the C++ sources, in which they are bound, do not name."""
+    arguments = request["arguments"]
+    functions, sources = arguments.get("functions") or [], "\n".join(arguments.get("cpp_sources") or [])
+    functions = [functions] if isinstance(functions, str) else functions
+    if not isinstance(functions, list | dict):
+        return frozenset()  # torch will refuse them
+    return frozenset(each for each in functions if not re.search(rf"\b{re.escape(each)}\b", sources))
 
 
 def _texts(request: Request) -> tuple[str, str]:
@@ -98,7 +106,8 @@ class Parts:
     ``with_torch_s_headers`` holds the names of those for which the stand-ins did not do.
     """
 
-    def __init__(self, stand_ins: Path, source: str) -> None:
+    def __init__(self, stand_ins: Path, source: str, *, undeclared: Set[str] = frozenset()) -> None:
+        self._undeclared = undeclared
         self._stand_ins = stand_ins
         self._source = source
         self._running: list[subprocess.Popen[str]] = []
@@ -123,7 +132,8 @@ class Parts:
     def _compile_one(self, name: str, folder: str) -> None:
         (command,) = _commands(folder, name)
         returncode, log = self._run(command, folder)
-        if returncode != 0 and self._failed is None and not are_own(log, self._source, header_folders()):
+        again = returncode != 0 and self._failed is None
+        if again and not are_own(log, self._source, header_folders(), self._undeclared):
             self.with_torch_s_headers.add(name)
             returncode, log = self._run(command.replace(f"-I{self._stand_ins} ", ""), folder)
         if returncode != 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from pytest_kernelbench.complaints import error_lines
@@ -30,8 +30,12 @@ _DEFINED = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
 _KNOWN_MACROS = frozenset("TORCH_CHECK PYBIND11_MODULE".split())
 
 
-def are_own(log: str, source: str, folders: Sequence[Path]) -> bool:
-    """``source`` is all that a candidate wrote, and ``folders`` hold all headers that there are."""
+def are_own(log: str, source: str, folders: Sequence[Path], undeclared: Set[str] = frozenset()) -> bool:
+    """``source`` is all that a candidate wrote, and ``folders`` hold all headers that there are.
+
+    ``undeclared`` are functions that are to be bound and that no C++ source names: a header may have the name, but not
+    as one that stands alone.
+    """
     errors = error_lines(log)
     if not errors:
         return False
@@ -41,7 +45,7 @@ def are_own(log: str, source: str, folders: Sequence[Path]) -> bool:
         return False
     names = {name for line in errors for found in [_UNKNOWN.search(line)] if found for name in found.groups() if name}
     if names:
-        return any(not _is_in(name, folders) for name in sorted(names))
+        return bool(names & undeclared) or any(not _is_in(name, folders) for name in sorted(names))
     if _TWICE.search(errors[0]):
         return True
     macros = set(_MACRO.findall(source)) - set(_DEFINED.findall(source)) - _KNOWN_MACROS
