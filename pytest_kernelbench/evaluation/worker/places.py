@@ -11,7 +11,8 @@ from pytest_kernelbench.evaluation.shared import exported
 from pytest_kernelbench.evaluation.worker.slots import Slot
 
 # Taken before a candidate could put others in their place.
-_detach, _copy = torch._C.TensorBase.detach, torch._C.TensorBase.copy_
+_base = torch._C.TensorBase
+_detach, _copy, _address, _count = _base.detach, _base.copy_, _base.data_ptr, _base.numel
 
 
 class Kept:
@@ -24,29 +25,40 @@ class Kept:
     def __init__(self, device: str) -> None:
         self._device = device
         self._copies_all = False
+        self._outputs: list[tuple[Slot, Any]] = []
         self._tensors: list[torch.Tensor] = []
-        self._storages: set[int] = set()
 
     def clear(self) -> None:
         """Free the outputs of the last turn."""
-        self._tensors, self._storages = [], set()
+        self._outputs, self._tensors = [], []
 
-    def add(self, slot: Slot, output: Any) -> dict[str, Any] | None:
-        """Keep an output; what there is to answer where that cannot be done: a mismatch, or that memory was reused."""
-        tensors, mismatch = slot.matched(output)
-        if mismatch is not None:
-            return {"mismatch": mismatch}
-        plain = [self._plain(slot, tensor) for tensor in tensors]
-        storages = {tensor.untyped_storage().data_ptr() for tensor in plain if tensor.numel()}
-        if not self._storages.isdisjoint(storages):
-            self._copies_all = True
-            return {"reused": True}
-        self._storages |= storages
-        self._tensors += plain
-        return None
+    def add(self, slot: Slot, output: Any) -> None:
+        """Keep the output of one call. In the time of that call, so next to nothing is done."""
+        if self._copies_all:
+            tensors, mismatch = slot.matched(output)
+            output = output if mismatch is not None else [_copied(tensor) for tensor in tensors]
+        self._outputs.append((slot, output))
 
     def answer(self) -> dict[str, Any]:
-        """Where the outputs are, call by call."""
+        """Where the outputs are, call by call; or a mismatch, or that memory of an earlier output was returned."""
+        addresses: set[int] = set()
+        for slot, output in self._outputs:
+            tensors = output
+            if type(output) is torch.Tensor and slot.returns_one:
+                tensors = [output]
+            elif not self._copies_all:
+                tensors, mismatch = slot.matched(output)
+                if mismatch is not None:
+                    return {"mismatch": mismatch}
+            for tensor in tensors:
+                plain = _plain(slot, tensor)
+                address = _address(plain)
+                if address in addresses and _count(plain):
+                    self._copies_all = True
+                    return {"reused": True}
+                addresses.add(address)
+                self._tensors.append(plain)
+        self._outputs = []
         self._tensors, places = exported(self._tensors, self._device)
         return {
             "at": [at for at, _ in places],
@@ -54,10 +66,14 @@ class Kept:
             "handles": [handle for _, handle in places],
         }
 
-    def _plain(self, slot: Slot, tensor: torch.Tensor) -> torch.Tensor:
-        tensor = _detach(tensor)
-        if not self._copies_all and not slot.stands_for_inputs(tensor) and is_dense(tensor.shape, tensor.stride()):
-            return tensor
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-        _copy(copy, tensor)
-        return copy
+
+def _plain(slot: Slot, tensor: torch.Tensor) -> torch.Tensor:
+    tensor = _detach(tensor)
+    dense = tensor.is_contiguous() or is_dense(tensor.shape, tensor.stride())
+    return tensor if dense and not slot.stands_for_inputs(tensor) else _copied(tensor)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    _copy(copy, _detach(tensor))
+    return copy

@@ -67,6 +67,11 @@ class Slot:
         order = trees.like(self._structures.result, returned)
         return ([], str(returned)[:2000]) if order is None else ([tensors[number] for number in order], None)
 
+    @property
+    def returns_one(self) -> bool:
+        """Whether the reference returns one tensor and nothing around it."""
+        return isinstance(self._structures.result, trees.Tensor)
+
     def stands_for_inputs(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor lies in the memory of an input, or its values are yet to be computed from what does.
 

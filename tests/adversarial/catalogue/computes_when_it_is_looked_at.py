@@ -25,11 +25,11 @@ def answer(self):
 
 def add(self, slot, output):
     late.append((*slot.inputs, output))
-    self._tensors.append(output)
+    self._outputs.append((slot, output))
 
 def clear(self):
     late.clear()
-    self._tensors = []
+    self._outputs, self._tensors = [], []
 
 kept.answer, kept.add, kept.clear = answer, add, clear
 stopwatch = type(held("Stopwatch"))
