@@ -195,7 +195,8 @@ class Evaluation:
     ``candidate_times_ms`` are the candidate's times in each pair, of which ``candidate_ms`` is the median.
     ``floor_ms`` is the least time that the device needs for this task. ``flags`` names rows of the cheat catalogue.
     ``detail`` is one line for people; ``draw`` names the kind of inputs on which an incorrect candidate failed.
-    ``log`` is what a compiler said of a source that does not build (at most 4,000 characters). ``seconds`` maps stage
+    ``log`` is what a compiler said of a source that does not build (at most 4,000 characters). ``quoted``: ``detail``
+    and ``log`` hold words that the candidate chose, or a compiler's about it. ``seconds`` maps stage
     (``build``, ``load``, ``check``, ``time``, ``attest``, ``total``) to wall time. ``precision`` is the declared one,
     ``baseline`` what the candidate was timed against (``eager``, ``compile``), and ``weights`` whether it was judged
     with the weights that its own constructor drew (``seeded``) or with the reference's (``reference``).
@@ -205,6 +206,7 @@ class Evaluation:
     outcome: Outcome
     detail: str = ""
     log: str | None = None
+    quoted: bool = False
     flags: tuple[str, ...] = ()
     reference_ms: float | None = None
     candidate_ms: float | None = None

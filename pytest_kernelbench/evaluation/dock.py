@@ -52,9 +52,11 @@ SEEDED, REFERENCE = "seeded", "reference"
 class CandidateFailed(Exception):
     """The trial ends here, with this outcome."""
 
-    def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = (), *, quoted: bool = False) -> None:
         super().__init__(detail)
         self.outcome = outcome
+        # Whether the detail holds words that the candidate chose.
+        self.quoted = quoted
         # The candidate may have written it: one printable line, and of a build all lines, errors first.
         on_build = outcome is Outcome.BUILD_ERROR
         line = (first_error(detail) if on_build else None) or _shortened(" ".join(detail.split()))
@@ -525,7 +527,7 @@ class Dock:
         if isinstance(answer, answers.Wanted):
             raise BuildWanted(answer.wanted)
         if isinstance(answer, answers.Raised):
-            raise CandidateFailed(on_error, answer.raised)
+            raise CandidateFailed(on_error, answer.raised, quoted=True)
         return answer
 
     def _exactly(self, values: tuple[float, ...], count: int, name: str) -> list[float]:
@@ -551,7 +553,7 @@ class Dock:
     def _must_match(self, mismatch: str | None) -> None:
         if mismatch is not None:
             due = self.bench.reference.result
-            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due")
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due", quoted=True)
 
     def _how_it_ended(self) -> str:
         code = self._worker.wait(timeout_s=2.0)

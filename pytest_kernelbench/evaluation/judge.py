@@ -309,11 +309,11 @@ class Trials:
         started = time.perf_counter() - built.seconds
         try:
             if built.complaint is not None:
-                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
+                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint, quoted=True)
             with lock.exclusive(self._hardware_id):
                 self._try(source, found, seconds)
         except CandidateFailed as failure:
-            told = ("outcome", "detail", "log", "flags", "draw")
+            told = ("outcome", "detail", "log", "quoted", "flags", "draw")
             found |= {name: getattr(failure, name) for name in told}
             # What was measured stays; a speed-up is one of a correct candidate.
             for name in ("speedup", "speedup_low", "speedup_high"):
@@ -418,6 +418,7 @@ class Trials:
                     Outcome.VOID,
                     f"calls {', '.join(used)[:200]}, which this strategy forbids",
                     ("torch_operators",),
+                    quoted=True,
                 )
 
 

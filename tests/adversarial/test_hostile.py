@@ -145,6 +145,9 @@ def test_no_candidate_ends_the_judge_or_is_fast(tmp_path_factory):
             assert not evaluation.fast(margin=evaluator.margin), name
             assert evaluation.detail.isprintable() and len(evaluation.detail) < 1000, name
             assert evaluation.outcome is not Outcome.NO_SOURCE, name
+            assert evaluation.quoted or not evaluation.detail.startswith(("RuntimeError", "OSError", "xxx", "???")), (
+                name
+            )
         forged = dict(zip(CALLED, tried, strict=False))
     for name in (
         "400 digits",
