@@ -35,7 +35,7 @@ def measured_on(reference: Reference, kind: str, values: Sequence[Any]) -> list[
     eager = reference.answers(values, kind)
     if reference.is_random and any(_draws_differently(e, x) for e, x in zip(eager, exact, strict=True)):
         exact = [None] * len(eager)
-    spreads = _spreads(reference, kind, values) if kind in PRECISE and None not in exact else None
+    spreads = _spreads(reference, kind, values) if None not in exact else None
     measured = [
         Expected.of(e, x, spread=spread, precision=reference.precision).tolerance
         for e, x, spread in zip(eager, exact, spreads or [NO_SPREAD] * len(eager), strict=True)

@@ -1,0 +1,55 @@
+"""Sums in another order are right on every kind of inputs, also where large terms cancel."""
+
+import pytest
+import torch
+from made_up_tasks import task
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.tolerances import REFRESHED
+
+LINEAR = """\
+def __init__(self):
+    super().__init__()
+    self.fc = nn.Linear(n, 48)
+    self.norm = nn.BatchNorm1d(48)
+
+"""
+CASES = {
+    "a difference near zero": "(self.fc(x) - 2) * 1.5",
+    "weights folded": "(self.fc(x) - 2) * 1.5",
+    "a norm over three rows": "nn.functional.gelu(self.norm(self.fc(x)))",
+    "squares of a difference": "(self.fc(x) - self.fc(x).mean(1, keepdim=True)) ** 2",
+}
+
+
+def product(x, m, part):
+    """A linear layer's sums in two parts, the later first."""
+    w = m.fc.weight.T
+    return x[:, part:] @ w[part:] + x[:, :part] @ w[:part] + m.fc.bias
+
+
+def reordered(name, m, x):
+    y = product(x, m, 70)
+    if name == "a difference near zero":
+        return (y - 2) * 1.5
+    if name == "weights folded":
+        return x @ (m.fc.weight * 1.5).T + (m.fc.bias - 2) * 1.5
+    if name == "a norm over three rows":
+        return torch.nn.functional.gelu(m.norm(y))
+    return (y - y.flip(1).sum(1, keepdim=True) / 48) ** 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_another_order_of_the_same_sums_is_right_on_every_draw(name):
+    model = f"{LINEAR}def forward(self, x):\n    return {CASES[name]}"
+    made = task("70_sums", model, inputs="torch.rand(3, n)", n=300)
+    bench = Bench(made.id, made.source, seed=0, device="cpu", timed=False)
+    kinds = ["task", "signed", "scaled", REFRESHED, MIXED, *BEYOND_THE_TASK]
+    for kind in (each for each in kinds if each == REFRESHED or bench.usable(each)):
+        for _ in range(10):
+            (x,) = bench.refreshed().values() if kind == REFRESHED else bench.reference.draw(kind)
+            (expected,) = bench.answers([x], kind)
+            assert expected.objection(reordered(name, bench.reference.model_for(kind), x)) is None, kind
+            half = reordered(name, bench.reference.model_for(kind).half(), x.half()).float()
+            assert kind not in ("task", "signed") or expected.objection(half) is not None
