@@ -1,8 +1,8 @@
 """A candidate that is right, asked again where sizes are small and odd, in a process of its own.
 
-A kernel may be written for the task's sizes: where it is wrong at others, or ends its process, that is a remark unless
-the strategy demands other shapes. One that answers the task's own draw at these sizes is asked about every kind of
-inputs, each on all of them, at the price of a few small calls: what it gets wrong there, it gets wrong.
+A kernel may be written for the task's sizes: where it is wrong at others, or ends its process, that is a remark. One
+that answers the task's own draw at these sizes is asked about every kind of inputs, each on all of them, at the price
+of a few small calls: what it gets wrong there is a verdict.
 """
 
 from __future__ import annotations
