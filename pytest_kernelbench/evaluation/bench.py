@@ -60,7 +60,7 @@ class Bench:
     """One task, ready to judge by. Raises HarnessError when the reference itself does not run.
 
     ``tolerances`` by kind of inputs, where they were measured for this task before; measured ones are added.
-    ``probe``: see ``Reference``. Nothing is timed by a bench with ``timed=False``: it has no floor.
+    Nothing is timed by a bench with ``timed=False``: it has no floor.
     """
 
     def __init__(
@@ -72,7 +72,6 @@ class Bench:
         device: str,
         precision: str = "float32",
         tolerances: Tolerances | None = None,
-        probe: Reference | None = None,
         timed: bool = True,
     ) -> None:
         self.task_id = task_id
@@ -81,7 +80,7 @@ class Bench:
         self.device = device
         self.precision = precision
         known = PRECISIONS[precision]
-        self.reference = Reference(task_id, source, seed=seed, device=device, precision=known, probe=probe)
+        self.reference = Reference(task_id, source, seed=seed, device=device, precision=known)
         self.seconds_per_call = self.reference.seconds_per_call
         self.example_outputs = self.reference.example_outputs
         self._is_signal = [inputs.is_signal(value) for value in self.example_inputs]

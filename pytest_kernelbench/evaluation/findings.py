@@ -11,7 +11,6 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.comparison import differ_by_rounding
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED, TASK
-from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.reference import Reference, bytes_of
 from pytest_kernelbench.evaluation.tolerances import Tolerances
 from pytest_kernelbench.task_findings import ALWAYS, NEVER, SEEDED, TaskFindings
@@ -56,7 +55,7 @@ def look_at(bench: Bench, *, beyond: bool = True) -> TaskFindings:
         repeatable=repeatable,
         constant=_is_constant(bench) if known else None,
         writes_inputs=bool(reference.written),
-        undefined_on=tuple(kind for kind in BEYOND_THE_TASK if not bench.usable(kind)) if known else (),
+        undefined_on=_undefined_on(reference) if known else (),
         seconds_per_call=round(seconds, 6),
         n_bytes=bytes_of(bench.example_inputs) + bytes_of(reference.example_answers),
         refused=refused,
@@ -78,7 +77,6 @@ def bench_of(
             device=device,
             precision=case["precision"],
             tolerances=tolerances,
-            probe=_probe_of(case, device),
         )
     except HarnessError as error:
         said = " ".join(str(error).split()).removeprefix(f"{case['task']}: ")
@@ -87,18 +85,9 @@ def bench_of(
     return bench, look_at(bench, beyond=beyond)
 
 
-def _probe_of(case: Mapping[str, Any], device: str) -> Reference | None:
-    """The reference on a CPU, to ask where it is defined; None on a CPU, where it is too large, or does not run there.
-
-    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process.
-    """
-    if device == "cpu":
-        return None
-    try:
-        precision = PRECISIONS[case["precision"]]
-        return Reference(case["task"], case["source"], seed=case["seed"], device="cpu", precision=precision)
-    except HarnessError:
-        return None
+def _undefined_on(reference: Reference) -> tuple[str, ...]:
+    defined = {level.kind for level in reference.levels()}
+    return tuple(kind for kind in BEYOND_THE_TASK if kind not in defined)
 
 
 def _repeatable(bench: Bench) -> str:

@@ -15,9 +15,7 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, NON_FINITE, TASK
-from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.racks import Rack
-from pytest_kernelbench.evaluation.reference import Reference
 from pytest_kernelbench.evaluation.resizing import smaller
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
@@ -37,13 +35,7 @@ class OtherSizes:
             return
         source, known = with_sizes(case["source"], self.sizes), {"seed": case["seed"]}
         try:
-            probe = None
-            if device != "cpu":
-                precision = PRECISIONS[case["precision"]]
-                probe = Reference(case["task"], source, device="cpu", precision=precision, **known)
-            self._bench = Bench(
-                case["task"], source, device=device, precision=case["precision"], probe=probe, timed=False, **known
-            )
+            self._bench = Bench(case["task"], source, device=device, precision=case["precision"], timed=False, **known)
         except HarnessError:
             # At the task's own sizes it runs, and these are of our making.
             self.sizes = None

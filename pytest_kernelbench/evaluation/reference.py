@@ -6,7 +6,7 @@ import copy
 import math
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, inputs
 from pytest_kernelbench.evaluation.comparison import Expected, differ_by_rounding
-from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, KINDS, MIXED, NON_FINITE, TASK, Level
+from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, KINDS, MIXED, NON_FINITE, TASK, Level, change
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
@@ -26,16 +26,14 @@ from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_t
 
 # In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
 AT_ONCE_BYTES = 2 << 30
+# What a CPU computes in some milliseconds.
+FEW_ROWS, FEW_ELEMENTS = 8, 1 << 20
 # The task's own draw, with every parameter and buffer moved away from its initial value.
 MOVED = "moved parameters"
 
 
 class Reference:
-    """A task's model on a device. Raises HarnessError when it does not run.
-
-    ``probe`` is the same reference on a CPU, which is asked first whether it is defined on a kind of inputs: on a GPU,
-    an operator that asserts its domain ends the process.
-    """
+    """A task's model on a device. Raises HarnessError when it does not run."""
 
     def __init__(
         self,
@@ -45,13 +43,11 @@ class Reference:
         seed: int,
         device: str,
         precision: Precision,
-        probe: Reference | None = None,
     ) -> None:
         self.task_id = task_id
         self.device = device
         self.precision = precision
         self._seed = seed
-        self._probe = probe
         torch.set_grad_enabled(False)
         torch.set_num_threads(devices.threads())
         precision.set_flags()
@@ -81,6 +77,7 @@ class Reference:
         self._exact_model = _widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
         self._levels: dict[str, list[Level] | None] = {TASK: []}
+        self._few: FewRows | None = None
         # Whether the same inputs give the same answer only under the same seed.
         self.is_random = False
 
@@ -146,19 +143,26 @@ class Reference:
             self._levels[kind] = self._first_defined(kind)
         return self._levels[kind] is not None
 
-    def levels(self, kinds: Iterable[str] = BEYOND_THE_TASK) -> list[Level]:
-        """Those of ``kinds`` that the reference is defined on, each at the first level at which it is."""
-        return [level for kind in kinds if self.usable(kind) for level in self._levels[kind] or ()]
+    def levels(self) -> list[Level]:
+        """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
+        found = [next(iter(self._levels_of_few(kind)), None) for kind in BEYOND_THE_TASK]
+        return [level for level in found if level is not None]
+
+    def levels_mixed(self) -> list[Level]:
+        """The kinds that share the rows of ``mixed`` inputs, in their order."""
+        return self._levels[MIXED] or [] if self.usable(MIXED) else []
+
+    def _levels_of_few(self, kind: str) -> Iterator[Level]:
+        if self._few is None:
+            self._few = FewRows(self)
+        few = self._few
+        levels = (Level(kind, level) for level in KINDS[kind].levels)
+        return (level for level in levels if few.has_answer(self, level))
 
     def _first_defined(self, kind: str) -> list[Level] | None:
         if kind == MOVED:
             return [] if self._moved_models() and self._is_defined_on(self.draw(TASK), kind) else None
-        if kind == MIXED:
-            options = [self.levels()]
-        elif self._probe is not None:
-            options = [self._probe.levels([kind])]
-        else:
-            options = [[Level(kind, level)] for level in KINDS[kind].levels]
+        options = iter([self.levels()]) if kind == MIXED else ([level] for level in self._levels_of_few(kind))
         for option in options:
             if option and self._is_defined_on(None, kind, option):
                 return option
@@ -342,6 +346,59 @@ class Reference:
         return min(wanted, rows) if alike else 1
 
 
+class FewRows:
+    """Asks a copy of the reference on a CPU, about a few rows of its example inputs, on which kinds it has an answer.
+
+    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process; and whole inputs may
+    be 8 GB. Where the reference cannot be asked about some of its rows, every kind is left to be tried on all of them.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._signals = [inputs.is_signal(value) for value in reference.example_inputs]
+        self._rows = self._some(reference.example_inputs)
+        self._model = reference.model_for(TASK).cpu()
+        self._exact_model = _widened_model(self._model)
+        if self._rows is not None and not self._answers(reference, self._rows, NON_FINITE):
+            self._rows = None
+
+    def has_answer(self, reference: Reference, level: Level) -> bool:
+        """Whether the reference raises nothing on a few rows of this kind, and its answer is finite and stable."""
+        if self._rows is None:
+            return True
+        values = [
+            change(value.clone(), [level]) if signal else value
+            for value, signal in zip(self._rows, self._signals, strict=True)
+        ]
+        return self._answers(reference, values, level.kind)
+
+    @staticmethod
+    def _some(values: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
+        """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
+        rows = next((len(value) for value in values if value.dim()), 0)
+        shared = [value.dim() > 0 and len(value) == rows for value in values]
+        a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
+        rest = sum(value.numel() for value, of_rows in zip(values, shared, strict=True) if not of_rows)
+        count = min(rows, FEW_ROWS, (FEW_ELEMENTS - rest) // max(1, a_row))
+        if count < 1:
+            return None
+        few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
+        # Copies, so that the memory of what is large can go.
+        return [value.to("cpu", copy=True) for value in few]
+
+    def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
+        try:
+            outputs = reference.answer_of(self._model, values)
+            if kind == NON_FINITE:
+                return True
+            if not all(bool(each.isfinite().all()) for each in outputs):
+                return False
+            # As for whole inputs: indices must be those that float64 gives.
+            exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])
+        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+            return False
+        return all(is_real(one) or torch.equal(one, other) for one, other in zip(outputs, exact, strict=True))
+
+
 class Fault(NamedTuple):
     """The kind of inputs on which an answer is wrong, and why."""
 
@@ -351,7 +408,7 @@ class Fault(NamedTuple):
 
 def kind_at_fault(reference: Reference, outputs: Sequence[torch.Tensor], answers: Sequence[Expected]) -> Fault | None:
     """The first kind, of those that share the rows of ``mixed`` inputs, whose rows are answered wrong."""
-    levels = reference.levels([MIXED])
+    levels = reference.levels_mixed()
     for number, level in enumerate(levels):
         for output, expected in zip(outputs, answers, strict=True):
             begin, end = (len(output) * bound // len(levels) for bound in (number, number + 1))
