@@ -26,8 +26,9 @@ from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_t
 
 # In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
 AT_ONCE_BYTES = 2 << 30
-# What a CPU computes in some milliseconds.
-FEW_ROWS, FEW_ELEMENTS = 8, 1 << 20
+# What a CPU computes in some milliseconds; of a deep network or a large convolution it does not, and all kinds together
+# are some 20 calls (level2/50 took 7 s beside an H100).
+FEW_ROWS, FEW_ELEMENTS, MOST_SECONDS_FOR_FEW = 8, 1 << 20, 0.1
 # The task's own draw, with every parameter and buffer moved away from its initial value.
 MOVED = "moved parameters"
 
@@ -355,11 +356,17 @@ class FewRows:
 
     def __init__(self, reference: Reference) -> None:
         self._signals = [inputs.is_signal(value) for value in reference.example_inputs]
-        self._rows = self._some(reference.example_inputs)
         self._model = reference.model_for(TASK).cpu()
         self._exact_model = _widened_model(self._model)
-        if self._rows is not None and not self._answers(reference, self._rows, NON_FINITE):
-            self._rows = None
+        self._rows: list[torch.Tensor] | None = None
+        for most in (FEW_ROWS, 1):
+            rows = self._some(reference.example_inputs, most)
+            started = time.perf_counter()
+            if rows is None or not self._answers(reference, rows, NON_FINITE):
+                break
+            if time.perf_counter() - started < MOST_SECONDS_FOR_FEW:
+                self._rows = rows
+                break
 
     def has_answer(self, reference: Reference, level: Level) -> bool:
         """Whether the reference raises nothing on a few rows of this kind, and its answer is finite and stable."""
@@ -372,13 +379,13 @@ class FewRows:
         return self._answers(reference, values, level.kind)
 
     @staticmethod
-    def _some(values: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
+    def _some(values: Sequence[torch.Tensor], most: int) -> list[torch.Tensor] | None:
         """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
         rows = next((len(value) for value in values if value.dim()), 0)
         shared = [value.dim() > 0 and len(value) == rows for value in values]
         a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
         rest = sum(value.numel() for value, of_rows in zip(values, shared, strict=True) if not of_rows)
-        count = min(rows, FEW_ROWS, (FEW_ELEMENTS - rest) // max(1, a_row))
+        count = min(rows, most, (FEW_ELEMENTS - rest) // max(1, a_row))
         if count < 1:
             return None
         few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
