@@ -5,7 +5,7 @@ for, and the ``OUTCOMES`` in which the cheat may end; ``not_fast`` stands for: c
 under every protocol. What a cheat leaves behind is tested by the order: one evaluator tries all candidates of a task,
 cheats before the honest.
 
-On a CPU: ``pytest tests/adversarial``. On a GPU: ``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
+On a CPU: ``pytest tests/adversarial``, and ``pytest -m catalogue`` for the protocols beside ``fast``. On a GPU: ``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
 """
 
 import os
@@ -24,10 +24,17 @@ TASKS = runpy.run_path(str(HERE / "tasks.py"))["TASKS"]
 ROWS = {path.stem: runpy.run_path(str(path)) for path in sorted(HERE.glob("catalogue/*.py"))}
 # What the protocol ``paper`` checks and times by is told to a cheat more easily: it may gain nothing in another way.
 ALSO_UNDER = {"paper": {"not_fast", "void"}}
+
+
+def _marks(device: str, protocol: str) -> list[pytest.MarkDecorator]:
+    if device == "cuda":
+        return [pytest.mark.gpu]
+    # What a trainer rewards is tried by default; the other two take as long again each.
+    return [] if protocol == "fast" else [pytest.mark.catalogue]
+
+
 TRIALS = [
-    pytest.param(
-        device, protocol, name, id=f"{device}-{protocol}-{name}", marks=[pytest.mark.gpu] if device == "cuda" else []
-    )
+    pytest.param(device, protocol, name, id=f"{device}-{protocol}-{name}", marks=_marks(device, protocol))
     for device in ("cpu", "cuda")
     for protocol in PROTOCOLS
     for name, row in ROWS.items()

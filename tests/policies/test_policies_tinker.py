@@ -115,12 +115,16 @@ def test_end_token_is_counted_and_not_shown(service: Any, load: Load, task: Task
         assert done.text == policy.tokenizer.decode(done.token_ids[:-1]) and "<end>" not in done.text
 
 
-def test_the_code_of_an_answer_is_known_by_its_tokens(service: Any, load: Load, task: Task, sampling: Sampling) -> None:
+def test_an_answer_has_tokens_of_code_where_it_holds_code(
+    service: Any, load: Load, task: Task, sampling: Sampling
+) -> None:
     policy = load(service())
     for done in policy.sample(task, replace(sampling, answer="forward_body"), seed=0, indices=range(4)):
-        assert done.token_ids is not None and done.code_tokens is not None
-        first, end = done.code_tokens
         code = answered_code(done.text, answer="forward_body")
+        assert done.token_ids is not None and (done.code_tokens is None) == (code is None)
+        if done.code_tokens is None:
+            continue  # a model of random weights seldom writes what can be code
+        first, end = done.code_tokens
         assert code and code in policy.tokenizer.decode(done.token_ids[first:end])
         assert end <= len(done.token_ids) - (done.stop_reason == "stop")
 

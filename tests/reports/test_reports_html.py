@@ -62,6 +62,15 @@ def edit(path: Path, change) -> None:
     path.write_text("".join(json.dumps({**row, **change(row)}) + "\n" for row in rows))
 
 
+def forget_choices(folder: Path) -> None:
+    """A choice among verdicts that are edited could contradict them, and a report of such a run is refused."""
+    (folder / "selections.jsonl").write_text("")
+    (folder / "confirmations.jsonl").write_text("")
+
+
+CORRECT = {"outcome": "correct", "speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1, "flags": []}
+
+
 def answer_with(source: str):
     return lambda row: {"text": f"Here it is.\n```python\n{source}\n```\n"}
 
@@ -106,7 +115,7 @@ def test_a_source_that_many_candidates_share_is_stored_once(tmp_path):
     folder = write_run(tmp_path, "oracle", k=8, tasks=TASKS[2:3])
     source = "class ModelNew: ..."
     edit(folder / "completions.jsonl", answer_with(source))
-    edit(folder / "evaluations.jsonl", lambda row: {"source_sha256": sha256_of(source)})
+    edit(folder / "evaluations.jsonl", lambda row: {"source_sha256": sha256_of(source), **CORRECT})
     (task,) = Page(page_of(folder)).candidates
     assert task["texts"] == {sha256_of(source): source}
     (samples,) = task["sets"]
@@ -116,9 +125,9 @@ def test_a_source_that_many_candidates_share_is_stored_once(tmp_path):
 
 def test_candidates_with_one_text_and_verdict_are_one_line(tmp_path):
     folder = write_run(tmp_path, "oracle", k=8, tasks=TASKS[2:3], confirm=False)
-    timed = {"outcome": "correct", "speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1}
-    same = {"source_sha256": "0" * 64, "flags": [], "reference_ms": 2.0, "candidate_ms": 1.0, "pairs": 30, **timed}
-    void = {**same, "outcome": "void", "speedup": None}
+    same = {"source_sha256": "0" * 64, "reference_ms": 2.0, "candidate_ms": 1.0, "pairs": 30, **CORRECT}
+    void = {**same, "source_sha256": "1" * 64, "outcome": "void", "speedup": None}
+    forget_choices(folder)
     edit(folder / "evaluations.jsonl", lambda row: same if row["index"] else void)
     (task,) = Page(page_of(folder)).candidates
     entries = [entry for samples in task["sets"] for entry in samples["candidates"]]
@@ -141,6 +150,7 @@ def test_an_answer_whose_module_was_assembled_is_shown_as_it_was_given(tmp_path)
 def test_every_flag_stands_beside_its_evidence(tmp_path):
     folder = write_run(tmp_path, "oracle", k=2, tasks=TASKS[2:3])
     found = {"outcome": "void", "speedup": None, "flags": ["side_stream"], "detail": "work on stream 7 after the event"}
+    forget_choices(folder)
     edit(folder / "evaluations.jsonl", lambda row: found if row["index"] else {})
     shown = Page(page_of(folder)).shown
     assert "side_stream" in shown and "work on stream 7 after the event" in shown
@@ -180,6 +190,7 @@ def test_the_floor_is_a_column_where_it_is_known_and_a_kernel_beyond_it_is_said_
 def test_a_compiler_s_words_lie_beside_the_source_that_it_refused(tmp_path):
     folder = write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
     found = {"outcome": "build_error", "speedup": None, "detail": "cc failed", "log": "cc failed:\nline 3: </script>"}
+    forget_choices(folder)
     edit(folder / "evaluations.jsonl", lambda row: found)
     page = Page(page_of(folder))
     (entry,) = page.candidates[0]["sets"][0]["candidates"]
