@@ -25,7 +25,6 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import devices, lock, messages
-from pytest_kernelbench.evaluation.attestation import BETWEEN, Plan
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
@@ -215,7 +214,7 @@ class Trials:
         self._margin = self._protocol.margin(device)
         self._summon = partial(self._dock_of, self._bench, self._rack)
         self._controls = Pairs(self._bench, partial(control, self._summon))
-        self._verifier = Verifier(self._bench, Plan(self._margin, BETWEEN[device]), self._controls)
+        self._verifier = Verifier(self._bench, self._margin, self._controls)
 
     def renew(self) -> None:
         """Have inputs for another request that nobody saw: who was chosen by his timing is timed again."""
@@ -352,7 +351,7 @@ class Trials:
             elif self._verifier.claims(timing):
                 with stage(seconds, "attest"):
                     another = partial(self._another, source, found["weights"])
-                    found |= self._verifier.attest(dock, another, self._seconds_per_call).to_json()
+                    found |= self._verifier.attest(dock, another, self._seconds_per_call, timing.candidate_ms).to_json()
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error, dock) from None
         finally:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_kernelbench.evaluation.attestation import Estimate, Plan, TwoProcesses, measure
+from pytest_kernelbench.evaluation.attestation import Estimate, TwoProcesses, measure, plan_for
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.dock import Dock
 from pytest_kernelbench.evaluation.foreign import CannotRead
@@ -42,16 +42,16 @@ class Attested:
 class Verifier:
     """Verifies the timings of one task's candidates; ``pairs`` keeps control workers from one to the next."""
 
-    def __init__(self, bench: Bench, plan: Plan, pairs: Pairs) -> None:
+    def __init__(self, bench: Bench, margin: float, pairs: Pairs) -> None:
         self._bench = bench
-        self._plan = plan
+        self._margin = margin
         self._pairs = pairs
         self._control_was_profiled = False
         self._control_busy_ms: float | None = None
 
     def claims(self, timing: Timing) -> bool:
         """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
-        return timing.speedup_low is not None and timing.speedup_low > 1 + self._plan.margin
+        return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
 
     def evidence(self, dock: Dock, timing: Timing) -> Suspicion | None:
         """Evidence against the candidate in ``dock`` that no clock gave."""
@@ -64,8 +64,12 @@ class Verifier:
             found = missing_record(_busy_ms(dock), self._busy_ms_of_control())
         return found
 
-    def attest(self, first: Dock, another: Callable[[], Dock], seconds_per_call: float) -> Attested:
+    def attest(
+        self, first: Dock, another: Callable[[], Dock], seconds_per_call: float, candidate_ms: float
+    ) -> Attested:
         """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
+
+        ``candidate_ms`` is what a call takes by the worker's clock; one that is forged to be shorter gains nothing.
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
@@ -74,8 +78,9 @@ class Verifier:
         def processes(number: int) -> AbstractContextManager[TwoProcesses]:
             return self._pairs.two(number, (lambda: first) if number == 0 else another, seconds_per_call)
 
+        plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
-            verdict = measure(processes, self._plan, neighbours.share)
+            verdict = measure(processes, plan, neighbours.share)
         except (DeviceBusy, CannotRead) as why:
             return Attested(None, False, str(why))
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)

@@ -5,7 +5,8 @@ for, and the ``OUTCOMES`` in which the cheat may end; ``not_fast`` stands for: c
 under every protocol. What a cheat leaves behind is tested by the order: one evaluator tries all candidates of a task,
 cheats before the honest.
 
-On a CPU: ``pytest tests/adversarial``, and ``pytest -m catalogue`` for the protocols beside ``fast``. On a GPU: ``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
+On a CPU: ``pytest tests/adversarial``, and ``pytest -m catalogue`` for the protocols beside ``fast``. On a GPU:
+``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
 """
 
 import os

@@ -19,6 +19,7 @@ from pytest_kernelbench.evaluation.attestation import (
     estimate,
     log_ratios,
     measure,
+    plan_for,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -110,3 +111,18 @@ def test_calls_that_take_no_longer_than_an_empty_turn_are_still_a_number(own_s, 
     (log,) = log_ratios([own_s], [control_s], empty_s)
     assert math.isfinite(log)
     assert log == 0.0 or (log > 0) == (control_s > own_s)
+
+
+def test_of_calls_that_a_host_can_hardly_launch_as_fast_more_is_asked():
+    assert plan_for(0.01, "cpu", 0.02).between == 0.02
+    assert plan_for(0.01, "cuda", 1.0).between == pytest.approx(0.01, rel=0.02)
+    assert plan_for(0.01, "cuda", 0.05).between == pytest.approx(0.16, rel=0.01)
+    assert plan_for(0.01, "cuda", 0.2).between > 0.03
+
+
+def test_series_that_differ_by_far_more_than_processes_do_tell_by_how_much_and_of_few_with_less_certainty():
+    # Medians of 1.0 and 1.3, as two pairs of processes gave for one kernel of 0.05 ms on a GPU.
+    apart = estimate(series_at(0.0, 0.26), 0.01)
+    assert apart.low < 1 < apart.high
+    more = estimate(series_at(0.25, 0.26, 0.27, 0.26, 0.25, 0.27), 0.001)
+    assert more.low > 1.2

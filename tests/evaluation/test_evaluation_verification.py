@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.evaluation.attestation import Estimate, Plan
+from pytest_kernelbench.evaluation.attestation import Estimate
 from pytest_kernelbench.evaluation.foreign import CannotRead
 from pytest_kernelbench.evaluation.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.neighbours import Neighbours
 from pytest_kernelbench.evaluation.timing import paired_timing, sequential_timing
 from pytest_kernelbench.evaluation.verification import Attested, Verifier
 
-PLAN = Plan(margin=0.05, between=0.01)
+MARGIN = 0.05
 
 
 @dataclass
@@ -82,12 +82,12 @@ class Steady:
 @pytest.mark.parametrize(("again_ms", "void"), [(1.0, False), (2.2, True)])
 def test_a_floor_that_a_busy_machine_gave_is_measured_again(again_ms, void):
     bench = Floor(floor_ms=2.2, measured_again_ms=again_ms)
-    found = Verifier(bench, PLAN, None).evidence(None, paired_timing([1.0] * 12, [1.0] * 12))
+    found = Verifier(bench, MARGIN, None).evidence(None, paired_timing([1.0] * 12, [1.0] * 12))
     assert (found is not None) is void
 
 
 def test_a_claim_is_an_interval_above_the_margin():
-    verifier = Verifier(Floor(0.1, 0.1), PLAN, None)
+    verifier = Verifier(Floor(0.1, 0.1), MARGIN, None)
     assert verifier.claims(paired_timing([1.06] * 12, [1.0] * 12))
     assert not verifier.claims(paired_timing([1.04] * 12, [1.0] * 12))
     assert not verifier.claims(sequential_timing([9.0] * 3, [1.0] * 3))
@@ -96,7 +96,7 @@ def test_a_claim_is_an_interval_above_the_margin():
 @pytest.mark.parametrize(("busy_ms", "void"), [(1.0, False), (None, True)])
 def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
     dock, control = Profiled(busy_ms), Profiled(2.0)
-    verifier = Verifier(Floor(0.1, 0.1, "cuda"), PLAN, Steady(0.01, control=control))
+    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
     for _ in range(2):
         found = verifier.evidence(dock, paired_timing([2.0] * 12, [1.0] * 12))
         assert (found is not None) is void
@@ -113,14 +113,14 @@ def alone(monkeypatch):
 
 def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone):
     pairs = Steady(0.005)
-    attested = Verifier(Floor(0.1, 0.1), PLAN, pairs).attest("first", lambda: "another", 1e-3)
+    attested = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
     assert attested.counted
     assert attested.to_json()["attested"] == pytest.approx(0.0099 / 0.0049)
     assert pairs.candidates == ["first", "another"]
 
 
 def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
-    told = Verifier(Floor(0.1, 0.1), PLAN, Steady(0.01)).attest("first", lambda: "another", 1e-3).to_json()
+    told = Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.01)).attest("first", lambda: "another", 1e-3, 5.0).to_json()
     assert told["counted"] is False
     assert told["uncounted_because"].startswith("by the judge's clock it is 1 [0.9")
     assert told["attested_low"] < told["attested"] == 1.0 < told["attested_high"]
@@ -128,7 +128,9 @@ def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
 
 @pytest.mark.parametrize("fails", [DeviceBusy, CannotRead])
 def test_where_the_judge_can_say_nothing_a_claim_does_not_count(alone, fails):
-    attested = Verifier(Floor(0.1, 0.1), PLAN, Steady(0.005, fails=fails)).attest("first", lambda: "another", 1e-3)
+    attested = Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.005, fails=fails)).attest(
+        "first", lambda: "another", 1e-3, 5.0
+    )
     assert attested == Attested(None, False, "nothing can be said")
     assert attested.to_json() == {"counted": False, "uncounted_because": "nothing can be said"}
 
