@@ -263,12 +263,14 @@ def main() -> None:
             print(f"\n{corpus.name}: {len(corpus.candidates)} candidates for {len(tasks)} tasks", flush=True)
             judged = judge(corpus, tasks, folder, options)
             rows = judged["rows"]
-            if options.peer is not None:
-                ask_peer(corpus, tasks, rows, options)
-            print("\n".join(report(rows, judged["arrivals"], options.margin)), flush=True)
             if options.json is not None:
+                # Before the peer is asked, which may take longer than there is time.
                 with options.json.open("a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
+            if options.peer is not None:
+                print("\n".join(throughput_lines(rows, judged["arrivals"])), flush=True)
+                ask_peer(corpus, tasks, rows, options)
+            print("\n".join(report(rows, judged["arrivals"], options.margin)), flush=True)
             if options.log is not None:
                 with options.log.open("a") as file:
                     file.write(judged["log"])

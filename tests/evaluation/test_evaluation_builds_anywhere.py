@@ -142,5 +142,5 @@ def test_what_torch_s_compiler_builds_in_the_first_call_is_not_timed(evaluator):
     source = candidate("return relu(x)", preamble="@torch.compile\ndef relu(x):\n    return torch.clamp(x, min=0)")
     (evaluation,) = evaluator.evaluate(RELU, [source])
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
-    # It takes 20 s of two cores.
-    assert evaluation.seconds["build"] > evaluation.seconds["check"]
+    # It takes 13 to 20 s of two cores, and is built anew for other sizes while these are checked.
+    assert evaluation.seconds["build"] > evaluation.seconds["time"]

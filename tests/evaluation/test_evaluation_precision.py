@@ -8,7 +8,7 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.resizing import smaller
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
-LEVEL1 = {task.short_id: task for task in load_tasks("level1")}
+LEVEL1 = {task.short_id: task for task in load_tasks("level1", sizes="small")}
 # Of the 34 convolutions, one of each kind: all 100 tasks take a minute of one core.
 CONVOLUTIONS = {f"level1/{number}" for number in (50, *range(54, 88))} - {
     f"level1/{number}" for number in (50, 57, 61, 67, 74, 82, 87)
@@ -18,7 +18,7 @@ NOT_THERE = {"level1/46"}
 
 
 def bench_of(task, precision):
-    source = with_sizes(task.source, smaller(task.source, seed=0) or {})
+    source = with_sizes(task.source, smaller(task.source, seed=0) or task.sizes)
     return Bench(task.id, source, seed=0, device="cpu", precision=precision, timed=False)
 
 
