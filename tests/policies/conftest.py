@@ -2,6 +2,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from random_models import REFERENCE, llama, save_tokenizer
 
 from pytest_kernelbench.records import Task
@@ -12,6 +13,15 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """Models of a few thousand numbers: threads would only wait for each other (12 s of one test, 0.25 s on one)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
