@@ -14,7 +14,9 @@ from made_up_tasks import task
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.layouts import span_of
 from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.records import Outcome
 
@@ -395,16 +397,13 @@ def test_of_honest_candidates_of_a_task_that_writes_to_its_input_each_is_correct
     assert found == [RIGHT] * 6
 
 
-def test_outputs_that_lie_in_an_input_are_copied_before_that_is_overwritten():
+def test_outputs_that_lie_in_an_input_are_copied_for_the_judge_to_read():
     made = task_of("1_views", "x", "return Pair(x, {'y': [x.T, x + 1]})", inputs="torch.randn(8, n)", preamble=PAIR)
-    exchange = Exchange(made)
-    with closing(exchange):
-        place = exchange._places[0]
-        values = exchange.bench.check(0, "signed").values
-        place.fill(values)
+    with closing(Exchange(made)) as exchange:
         x = exchange.slots[0].inputs[0]
-        kept = exchange.slots[0].apart((x, {"y": [x.T, x + 1]}))
-        place.overwrite_inputs()
-        assert "mismatch" not in exchange.slots[0].deliver(kept)
-        assert place.wrong(place.left(), values, exchange.bench.answers(values, "signed")) is None
-        assert not place.inputs[0].tensor.any()
+        kept = Kept("cpu")
+        kept.add(exchange.slots[0], (x, {"y": [x.T, x + 1]}))
+        answer = kept.answer()
+    assert "mismatch" not in answer and "reused" not in answer
+    first, last = span_of(x)
+    assert len(answer["at"]) == 3 and not any(first <= at <= last for at in answer["at"])
