@@ -162,7 +162,7 @@ class Stages:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a toy on the CPU")
     parser.add_argument("--layers", type=int, help="of the large model; default 48")
     parser.add_argument("--rollouts", type=int, default=32)

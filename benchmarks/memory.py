@@ -36,7 +36,7 @@ def skeleton(model: str) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help=f"a folder with config.json, or one of {', '.join(SHAPES)}")
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--rollouts", type=int, default=32)

@@ -1,4 +1,6 @@
-"""Honest reorderings of references are right on every draw: ``python benchmarks/reorderings.py CHECKOUT``.
+"""Honest reorderings of references are right on every draw.
+
+    python benchmarks/reorderings.py ../KernelBench --levels 1 2
 
 Each reference of a KernelBench checkout (at sizes made smaller, so that a CPU does) is its own candidate, computed in
 other ways that round differently: with the terms of every product in another order, with products in double precision,
@@ -93,7 +95,7 @@ def judged(task: Task, device: str) -> tuple[int, list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--levels", nargs="+", default=["1", "2"])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

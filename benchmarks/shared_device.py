@@ -69,7 +69,7 @@ class SharedBench(Workbench):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a toy on the CPU, with small sizes")
     parser.add_argument("--tasks", default="level1:eval")
     parser.add_argument("--rollouts", type=int, default=16)
