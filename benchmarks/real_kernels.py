@@ -97,14 +97,13 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
     lines = records.read_text().splitlines() if records.exists() else []
     if not lines:
         raise RuntimeError(f"{corpus.name}: nothing was judged; pytest said:\n{(folder / 'pytest.log').read_text()}")
-    rows = []
-    for row in map(json.loads, lines):
-        source = by_task_source(row, published)
-        rows.append({**row, "corpus": corpus.name, "published": source})
+    rows = [
+        {**row, "corpus": corpus.name, "published": published_speedup(row, published)} for row in map(json.loads, lines)
+    ]
     return {"rows": rows, "arrivals": arrivals, "log": (folder / "pytest.log").read_text()}
 
 
-def by_task_source(row: dict[str, Any], published: dict[tuple[str, str], float | None]) -> float | None:
+def published_speedup(row: dict[str, Any], published: dict[tuple[str, str], float | None]) -> float | None:
     """The published speed-up of the program that a row is of; extraction may have moved its white space."""
     exact = published.get((row["task"], row["source_sha256"] or ""))
     if exact is not None:

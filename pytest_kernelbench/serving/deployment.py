@@ -55,7 +55,6 @@ def start(options: argparse.Namespace) -> None:
             ray.init(log_to_driver=False)
     else:
         ray_judges.connect(options.ray)
-    # Each runs in processes of its own, which import this package from where this one has it.
     deployed = serve.deployment(
         num_replicas=1, max_ongoing_requests=MOST_REQUESTS, ray_actor_options={"num_cpus": 0}, name="Judges"
     )(Judges)
