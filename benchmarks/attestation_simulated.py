@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pytest_kernelbench.evaluation import attestation
-from pytest_kernelbench.evaluation.attestation import Plan, Verdict, measure
-from pytest_kernelbench.stats.intervals import clopper_pearson
+from pytest_kernelbench.evaluation.clock import attestation
+from pytest_kernelbench.evaluation.clock.attestation import Plan, Verdict, measure
+from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 TRUTHS = (0.8, 0.97, 1.0, 1.01, 1.02, 1.03, 1.05, 1.25, 2.0)
 

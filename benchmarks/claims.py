@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome, Task
-from pytest_kernelbench.stats.intervals import clopper_pearson
+from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 CATALOGUE = Path(__file__).parent.parent / "tests" / "adversarial"
 CHEATS = ("slow_reference_by_a_tenth", "slow_reference_by_a_third", "forged_durations_by_three_tenths")

@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation.shared import describe_memory
-from pytest_kernelbench.evaluation.shared_cuda import CudaMemory
-from pytest_kernelbench.gpus import visible_gpus
+from pytest_kernelbench.evaluation.device.shared import describe_memory
+from pytest_kernelbench.evaluation.device.shared_cuda import CudaMemory
+from pytest_kernelbench.host.gpus import visible_gpus
 
 FORK = get_context("fork")
 SHARED_BYTES = 40 << 30

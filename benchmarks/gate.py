@@ -28,7 +28,7 @@ from results import Limit, Results
 from pytest_kernelbench import Evaluator
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.stats import clopper_pearson
+from pytest_kernelbench.report.stats import clopper_pearson
 
 TASK = """
 import torch

@@ -19,7 +19,7 @@ from functools import partial
 import numpy
 from numpy.typing import NDArray
 
-from pytest_kernelbench.stats import (
+from pytest_kernelbench.report.stats import (
     FEW,
     carried_by,
     clustered_rate_band,

@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     if importlib.util.find_spec("triton") is None:
         parser.error("there is no Triton to compile with; pip install triton")
-    from pytest_kernelbench.evaluation import triton_ready
+    from pytest_kernelbench.evaluation.building import triton_ready
 
     ready = tempfile.TemporaryDirectory()
     triton_ready.make_ready(Path(ready.name))

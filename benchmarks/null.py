@@ -26,7 +26,7 @@ from results import Limit, Results
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
 from pytest_kernelbench.records import Evaluation, Task
-from pytest_kernelbench.stats.intervals import clopper_pearson
+from pytest_kernelbench.report.stats.intervals import clopper_pearson
 from pytest_kernelbench.tasks import load_tasks
 
 CYCLES_OF_ONE_MS = 1_700_000

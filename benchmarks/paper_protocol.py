@@ -27,7 +27,7 @@ from results import Limit, Results
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Evaluation
-from pytest_kernelbench.stats.intervals import clopper_pearson
+from pytest_kernelbench.report.stats.intervals import clopper_pearson
 from pytest_kernelbench.tasks import load_tasks
 
 PROTOCOLS = ("paper", "full")

@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED
-from pytest_kernelbench.evaluation.reference import MOVED
-from pytest_kernelbench.evaluation.resizing import smaller
-from pytest_kernelbench.evaluation.rounding import Noise
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.correctness.reference import MOVED
+from pytest_kernelbench.evaluation.correctness.resizing import smaller
+from pytest_kernelbench.evaluation.correctness.rounding import Noise
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 

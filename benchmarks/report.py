@@ -37,8 +37,8 @@ def main() -> None:
         megabytes = sum(path.stat().st_size for path in Path(there).rglob("*.jsonl")) / 1e6
         print(f"records: {megabytes:.1f} MB")
 
-        from pytest_kernelbench.reports import REPORTS, report_json
-        from pytest_kernelbench.runs import RunRecords, merged
+        from pytest_kernelbench.report.records import RunRecords, merged
+        from pytest_kernelbench.report.render import REPORTS, report_json
 
         start = time.perf_counter()
         records = merged({str(folder): RunRecords.load(folder) for folder in folders})

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from made_up_run import make_synthetic_run
 
 from pytest_kernelbench.records import sha256_of
-from pytest_kernelbench.reports import report_json, write_reports
-from pytest_kernelbench.runs import RunRecords, merged
+from pytest_kernelbench.report.records import RunRecords, merged
+from pytest_kernelbench.report.render import report_json, write_reports
 
 WORDS = "threadIdx blockDim float half acc tile load store mask stride offset range for if return torch empty".split()
 

@@ -16,7 +16,7 @@ import argparse
 import numpy
 from numpy.typing import NDArray
 
-from pytest_kernelbench.stats import (
+from pytest_kernelbench.report.stats import (
     TaskPrograms,
     first_of_subset_weights,
     null_distribution,

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kernelbench import check, pins, task_check
+from pytest_kernelbench.commands import check
+from pytest_kernelbench.commands import tasks as task_check
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.reports import compare, export, plan
+from pytest_kernelbench.pinned import pins
+from pytest_kernelbench.report.render import compare, export, plan
 from pytest_kernelbench.serving import deployment
 
 
@@ -31,9 +33,9 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Print the report of a run, or of several merged, and write it into the (first) folder."""
-    from pytest_kernelbench.reports import NOT_WRITTEN, REPORTS, render, report_json, write_reports
-    from pytest_kernelbench.reports.preregistration import preregistration_json
-    from pytest_kernelbench.runs import RunRecords, merged
+    from pytest_kernelbench.report.records import RunRecords, merged
+    from pytest_kernelbench.report.render import NOT_WRITTEN, REPORTS, render, report_json, write_reports
+    from pytest_kernelbench.report.render.preregistration import preregistration_json
 
     records = merged({str(folder): RunRecords.load(folder) for folder in options.folders}, mix=options.mix)
     content = report_json(records)

@@ -18,7 +18,7 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, Task
 from pytest_kernelbench.strategy import Strategy
-from pytest_kernelbench.task_findings import TaskFindings
+from pytest_kernelbench.tasks.findings import TaskFindings
 
 Row = dict[str, Any]
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import exp, log
 from pathlib import Path
 
+from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.records import (
     AdaptationStep,
     Candidate,
@@ -20,7 +21,6 @@ from pytest_kernelbench.records import (
     Selection,
     sha256_of,
 )
-from pytest_kernelbench.resources import data_folder
 from pytest_kernelbench.selection import select
 from pytest_kernelbench.strategy import Adaptation, Strategy, load_strategies
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.analysis.adaptation import adaptation
-from pytest_kernelbench.analysis.base import Study
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.policies import Policy, load_policy, require_trainable
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation
-from pytest_kernelbench.runs import RunRecords
+from pytest_kernelbench.report.analyses.adaptation import adaptation
+from pytest_kernelbench.report.analyses.base import Study
+from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.strategy import Adaptation
 from pytest_kernelbench.tasks import load_tasks
 

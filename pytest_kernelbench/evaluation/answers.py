@@ -16,7 +16,6 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
-from pytest_kernelbench.complaints import MAX_LOG
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.kinds import (
     Exactly,
@@ -31,6 +30,7 @@ from pytest_kernelbench.evaluation.kinds import (
     YesOrNo,
 )
 from pytest_kernelbench.evaluation.messages import MalformedFrame
+from pytest_kernelbench.inline.complaints import MAX_LOG
 
 # The longest that the harness itself gives, names of kernels in a profile, has about 100 KB.
 MAX_ANSWER_BYTES = 1 << 20

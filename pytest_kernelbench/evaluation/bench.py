@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_kernelbench.evaluation import devices, inputs
-from pytest_kernelbench.evaluation.comparison import Expected, Tolerance
-from pytest_kernelbench.evaluation.domain import TASK
-from pytest_kernelbench.evaluation.physics import (
+from pytest_kernelbench.evaluation.correctness import inputs
+from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
+from pytest_kernelbench.evaluation.correctness.domain import TASK
+from pytest_kernelbench.evaluation.correctness.reference import AT_ONCE_BYTES, Reference, bytes_of
+from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED, Tolerances, measured_on, wider
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
     moving_ms,
     products_per_ms,
@@ -19,8 +22,6 @@ from pytest_kernelbench.evaluation.physics import (
     traffic,
 )
 from pytest_kernelbench.evaluation.precision import PRECISIONS
-from pytest_kernelbench.evaluation.reference import AT_ONCE_BYTES, Reference, bytes_of
-from pytest_kernelbench.evaluation.tolerances import REFRESHED, Tolerances, measured_on, wider
 
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
 SHARE_OF_MEMORY_FOR_ORIGINALS = 0.1

@@ -12,20 +12,21 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, devices, messages
+from pytest_kernelbench.evaluation import answers, messages
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.builds import BUILD_LIMIT_S, BuildWanted
-from pytest_kernelbench.evaluation.comparison import Expected
-from pytest_kernelbench.evaluation.domain import MIXED
-from pytest_kernelbench.evaluation.foreign import Memory, NotThere, Place, ProcessMemory
-from pytest_kernelbench.evaluation.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWanted
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.correctness.comparison import Expected
+from pytest_kernelbench.evaluation.correctness.domain import MIXED
+from pytest_kernelbench.evaluation.correctness.reference import kind_at_fault
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place, ProcessMemory
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
-from pytest_kernelbench.evaluation.reference import kind_at_fault
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.inline.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
@@ -573,7 +574,7 @@ class Dock:
 def memory_of(process: int, device: str) -> Memory:
     """The memory of a worker on a device."""
     if device == "cuda":
-        from pytest_kernelbench.evaluation.foreign_cuda import CudaProcessMemory
+        from pytest_kernelbench.evaluation.device.foreign_cuda import CudaProcessMemory
 
         return CudaProcessMemory()
     return ProcessMemory(process)

@@ -17,13 +17,13 @@ from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation.head_to_head import Comparison
+from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.strategy import PRECISIONS
-from pytest_kernelbench.task_findings import TaskFindings
 from pytest_kernelbench.tasks import with_sizes
+from pytest_kernelbench.tasks.findings import TaskFindings
 
 START_TIMEOUT_S = 120.0
 # The longest published kernel has 26,818 (CUDA-L1, H100). In JSON a character takes up to six bytes, and a frame holds

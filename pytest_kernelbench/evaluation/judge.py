@@ -24,21 +24,22 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, lock, messages
+from pytest_kernelbench.evaluation import lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.builds import Builders, BuildWanted, Built, Target
+from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
+from pytest_kernelbench.evaluation.clock.head_to_head import Comparison, compare
+from pytest_kernelbench.evaluation.clock.timekeeping import block, propose, slots_of_block, slots_to_time
+from pytest_kernelbench.evaluation.clock.turns import Pairs
+from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.correctness.examination import Demands, examine, prepare
+from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, bench_of
+from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
+from pytest_kernelbench.evaluation.device import devices
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
-from pytest_kernelbench.evaluation.examination import Demands, examine, prepare
-from pytest_kernelbench.evaluation.findings import TaskRefused, bench_of
-from pytest_kernelbench.evaluation.head_to_head import Comparison, compare
-from pytest_kernelbench.evaluation.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.sandbox import Isolation
-from pytest_kernelbench.evaluation.timekeeping import block, propose, slots_of_block, slots_to_time
-from pytest_kernelbench.evaluation.tolerances import Tolerances
-from pytest_kernelbench.evaluation.turns import Pairs
-from pytest_kernelbench.evaluation.verification import Verifier
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
 from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request, resolve_device
-from pytest_kernelbench.gpus import visible_gpus
+from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 # Requests that one judge is handed at once: their builds share the cores, and one dead judge costs that many a retry.

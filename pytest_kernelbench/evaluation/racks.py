@@ -9,9 +9,9 @@ import torch
 
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.comparison import Expected
+from pytest_kernelbench.evaluation.correctness.comparison import Expected
+from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
 from pytest_kernelbench.evaluation.layouts import Layout, alike, no_answer
-from pytest_kernelbench.evaluation.shared import Memory, Place, create, describe_memory
 
 # As many calls are in a turn by the judge's clock.
 MOST_PAIRS = 64

@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.evaluation import filesystem, messages, sandbox, watchdog
+from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
@@ -33,8 +34,9 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner, wishes = (socket.socket(fileno=each) for each in (owner_descriptor, wishes_descriptor))
     # Before the fork, torch and what else takes long: this is what makes it warm.
-    from pytest_kernelbench import vector_math
-    from pytest_kernelbench.evaluation import foreman, judge, worker
+    from pytest_kernelbench.evaluation import judge, worker
+    from pytest_kernelbench.evaluation.building import foreman
+    from pytest_kernelbench.host import vector_math
 
     vector_math.make_ready()
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
@@ -58,7 +60,7 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str)
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
         if device == "cuda" and importlib.util.find_spec("triton"):
             # Beside the judge, which starts CUDA and makes its inputs.
-            from pytest_kernelbench.evaluation import triton_ready
+            from pytest_kernelbench.evaluation.building import triton_ready
 
             triton_ready.make_ready(Path(folder, "triton"))
         signal.signal(signal.SIGCHLD, _reap)

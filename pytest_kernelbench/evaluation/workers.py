@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, devices, messages, sandbox
+from pytest_kernelbench.evaluation import answers, messages, sandbox
+from pytest_kernelbench.evaluation.device import devices
 
 START_TIMEOUT_S = 60.0
 # A worker for a CPU starts in 0.02 s, and its warden looks after it ten times a second.

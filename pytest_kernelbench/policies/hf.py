@@ -12,8 +12,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 
-from pytest_kernelbench import vector_math
 from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.host import vector_math
 from pytest_kernelbench.policies.adapters import adapter_files, own_tokenizer, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kernelbench import errors
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
-from pytest_kernelbench.gpus import visible_gpus
+from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.host.resources import PACKAGE
 from pytest_kernelbench.policies.adapters import adapter_files, with_adapter
 from pytest_kernelbench.policies.base import version_of
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, end_ids
 from pytest_kernelbench.prompting.question import Question, question_of
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.resources import PACKAGE
 from pytest_kernelbench.tiny_policy.prompt import prompt_for
 
 if TYPE_CHECKING:

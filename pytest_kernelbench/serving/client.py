@@ -13,7 +13,7 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, TOKEN_VARIABLE, EvaluateRequest
-from pytest_kernelbench.task_findings import TaskFindings
+from pytest_kernelbench.tasks.findings import TaskFindings
 
 ATTEMPTS = 3
 # Between two lines of an answer: a build, a trial, and others' turns before it.

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench import vector_math
+from pytest_kernelbench.host import vector_math
 from pytest_kernelbench.inline import use_cache
 
 TOLERANCE = 1e-4  # KernelBench's, both relative and absolute

@@ -8,8 +8,8 @@ from made_up_world import World, search, strategy
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.reports import render, report_json
-from pytest_kernelbench.runs import RunRecords, merged
+from pytest_kernelbench.report.records import RunRecords, merged
+from pytest_kernelbench.report.render import render, report_json
 
 OTHERS = [Task(id=f"level1/{number}_Other", source=f"class Model: {number}\n") for number in (901, 902)]
 HERE = {"train_on": "level1/1,level1/2", "steps": 2}

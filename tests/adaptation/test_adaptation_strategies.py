@@ -5,8 +5,8 @@ import json
 import pytest
 from made_up_world import World
 
+from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.pipeline import run_item
-from pytest_kernelbench.resources import data_folder
 from pytest_kernelbench.strategy import load_strategies
 
 FOLDER = data_folder("strategies")

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from wrong_kernels import FIXED, WRONG
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED
-from pytest_kernelbench.evaluation.examination import kinds_to_check
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.correctness.examination import kinds_to_check
+from pytest_kernelbench.evaluation.correctness.reference import MOVED
 from pytest_kernelbench.evaluation.modules import move_parameters
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.reference import MOVED
 from pytest_kernelbench.evaluation.trees import take_apart
 
 SOURCE = """

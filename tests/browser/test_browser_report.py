@@ -8,9 +8,9 @@ import pytest
 from made_up_run import TASKS, make_synthetic_run, write_run
 
 from pytest_kernelbench.records import sha256_of
-from pytest_kernelbench.reports import RunRecords, report_json
-from pytest_kernelbench.reports.figures import draw_figures
-from pytest_kernelbench.reports.html import html_report
+from pytest_kernelbench.report.render import RunRecords, report_json
+from pytest_kernelbench.report.render.figures import draw_figures
+from pytest_kernelbench.report.render.html import html_report
 
 pytestmark = pytest.mark.browser
 

@@ -17,7 +17,7 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, dock, messages
 from pytest_kernelbench.evaluation.answers import ANSWERS, parse
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.builds import BuildWanted
+from pytest_kernelbench.evaluation.building.builds import BuildWanted
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack

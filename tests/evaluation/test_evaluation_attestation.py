@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import attestation
-from pytest_kernelbench.evaluation.attestation import (
+from pytest_kernelbench.evaluation.clock import attestation
+from pytest_kernelbench.evaluation.clock.attestation import (
     MOST_SERIES,
     Plan,
     Series,

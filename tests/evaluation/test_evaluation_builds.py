@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import builds, messages
-from pytest_kernelbench.evaluation.builds import Builders, Built, Target, literal_sources
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.building import builds
+from pytest_kernelbench.evaluation.building.builds import Builders, Built, Target, literal_sources
 from pytest_kernelbench.evaluation.worker import loop
 from pytest_kernelbench.evaluation.worker.extensions import key_of, names_of
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive

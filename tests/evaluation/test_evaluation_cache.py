@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from pytest_kernelbench.evaluation import cache
+from pytest_kernelbench.evaluation.building import cache
 
 
 def put(folder, name, n_bytes, hours_ago):

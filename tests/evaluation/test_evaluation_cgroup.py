@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_kernelbench.evaluation import cgroup
+from pytest_kernelbench.evaluation.sandbox import cgroup
 
 
 def group(tmp_path, own, files):

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import comparison
-from pytest_kernelbench.evaluation.comparison import Expected, Tolerance
+from pytest_kernelbench.evaluation.correctness import comparison
+from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 WIDE = 400_000

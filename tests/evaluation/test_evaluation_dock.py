@@ -12,11 +12,12 @@ import pytest
 import torch
 from made_up_tasks import task
 
-from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.freezing import StillStarting
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
-from pytest_kernelbench.evaluation.foreign import Place
-from pytest_kernelbench.evaluation.freezing import StillStarting
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.records import Outcome
 

@@ -4,7 +4,7 @@ import pytest
 from made_up_tasks import MATMUL, RELU, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.examination import FIXED_PARAMETERS
+from pytest_kernelbench.evaluation.correctness.examination import FIXED_PARAMETERS
 from pytest_kernelbench.records import Outcome
 
 HARDTANH = task(

@@ -7,9 +7,9 @@ from made_up_tasks import candidate, task
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.findings import TaskRefused, look_at
+from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, look_at
 from pytest_kernelbench.records import Outcome
-from pytest_kernelbench.task_findings import TaskFindings
+from pytest_kernelbench.tasks.findings import TaskFindings
 
 ROWS = "torch.rand(60, n)"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_kernelbench.evaluation.freezing import ProcessTree
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
 from pytest_kernelbench.evaluation.sandbox import descendants, spent_seconds_of
 
 LOOP = "while True: pass"

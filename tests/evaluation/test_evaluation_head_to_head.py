@@ -8,7 +8,7 @@ from made_up_tasks import RELU
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.head_to_head import LOOKS, compare, verdict
+from pytest_kernelbench.evaluation.clock.head_to_head import LOOKS, compare, verdict
 
 
 def rounds_of(slowdown, *, noise=0.05, handicap=0.0, seed=0):

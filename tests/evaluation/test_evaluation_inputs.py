@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import domain, inputs
-from pytest_kernelbench.evaluation.domain import Level
+from pytest_kernelbench.evaluation.correctness import domain, inputs
+from pytest_kernelbench.evaluation.correctness.domain import Level
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 KINDS = ["task", *(kind for kind in domain.KINDS if kind != domain.NON_FINITE)]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pytest_kernelbench.evaluation.neighbours import Neighbours, busy_seconds, seconds_of_service
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, busy_seconds, seconds_of_service
 from pytest_kernelbench.evaluation.sandbox import spent_seconds_of
 
 STAT = """\

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pytest_kernelbench.evaluation import devices
-from pytest_kernelbench.evaluation.physics import (
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
     moving_ms,
     products_per_ms,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytest_kernelbench.evaluation.plausibility import beyond_physics, missing_record
-from pytest_kernelbench.evaluation.timing import paired_timing
+from pytest_kernelbench.evaluation.clock.plausibility import beyond_physics, missing_record
+from pytest_kernelbench.evaluation.clock.timing import paired_timing
 
 
 def timing(candidate_ms, reference_ms=1.0):

@@ -5,7 +5,7 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.resizing import smaller
+from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
 LEVEL1 = {task.short_id: task for task in load_tasks("level1", sizes="small")}

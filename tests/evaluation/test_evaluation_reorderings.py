@@ -5,8 +5,8 @@ import torch
 from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.domain import BEYOND_THE_TASK, MIXED
-from pytest_kernelbench.evaluation.tolerances import REFRESHED
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 
 LINEAR = """\
 def __init__(self):

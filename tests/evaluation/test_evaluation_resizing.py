@@ -4,9 +4,9 @@ import pytest
 from made_up_tasks import TASK, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.correctness.other_sizes import HANDS_NOTHING_ON, OWN_SIZES_ONLY
+from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.modules import ReferenceModule
-from pytest_kernelbench.evaluation.other_sizes import HANDS_NOTHING_ON, OWN_SIZES_ONLY
-from pytest_kernelbench.evaluation.resizing import smaller
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 

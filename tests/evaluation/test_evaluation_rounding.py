@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation.rounding import Noise, move, spread_of
+from pytest_kernelbench.evaluation.correctness.rounding import Noise, move, spread_of
 
 EPS = 2**-23
 

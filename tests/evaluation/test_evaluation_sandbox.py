@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from made_up_tasks import HONEST_RELU, RELU, candidate
 
-from pytest_kernelbench.evaluation import Evaluator, filesystem, sandbox
+from pytest_kernelbench.evaluation import Evaluator, sandbox
+from pytest_kernelbench.evaluation.sandbox import filesystem
 from pytest_kernelbench.records import Outcome
 
 
@@ -287,7 +288,8 @@ def test_a_tree_of_processes_that_grows_beyond_the_limit_is_ended(tmp_path):
     hog = """
 import os, sys, time
 from pathlib import Path
-from pytest_kernelbench.evaluation import sandbox, watchdog
+from pytest_kernelbench.evaluation import sandbox
+from pytest_kernelbench.evaluation.sandbox import watchdog
 
 limits = sandbox.Limits(folder_bytes=1 << 20, address_space_bytes=None, resident_bytes=200 << 20)
 isolation = sandbox.probe_isolation(device="cpu")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pytest_kernelbench.evaluation.clock.timekeeping import propose
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.timekeeping import propose
 
 
 class Asked:

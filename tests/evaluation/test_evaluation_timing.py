@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.timing import (
+from pytest_kernelbench.evaluation.clock.timing import (
     CONFIDENCE,
     Timing,
     enough,
@@ -18,6 +17,7 @@ from pytest_kernelbench.evaluation.timing import (
     paired_timing,
     sequential_timing,
 )
+from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 
 durations_ms = st.floats(min_value=1e-3, max_value=1e3)
 pairs = st.lists(st.tuples(durations_ms, durations_ms), min_size=1, max_size=60)

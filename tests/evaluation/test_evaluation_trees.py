@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation import trees
+from pytest_kernelbench.evaluation.device.shared import attach_memory, attach_place, create, describe_memory
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, span_of
-from pytest_kernelbench.evaluation.shared import attach_memory, attach_place, create, describe_memory
 
 DTYPES = [
     torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.uint8, torch.int64, torch.bool,

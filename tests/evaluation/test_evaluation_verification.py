@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.evaluation.attestation import Estimate
-from pytest_kernelbench.evaluation.foreign import CannotRead
-from pytest_kernelbench.evaluation.freezing import DeviceBusy
-from pytest_kernelbench.evaluation.neighbours import Neighbours
-from pytest_kernelbench.evaluation.timing import paired_timing, sequential_timing
-from pytest_kernelbench.evaluation.verification import Attested, Verifier
+from pytest_kernelbench.evaluation.clock.attestation import Estimate
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
+from pytest_kernelbench.evaluation.clock.timing import paired_timing, sequential_timing
+from pytest_kernelbench.evaluation.clock.verification import Attested, Verifier
+from pytest_kernelbench.evaluation.device.foreign import CannotRead
 
 MARGIN = 0.05
 

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import devices, messages
+from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation import workers as workers_module
+from pytest_kernelbench.evaluation.device import devices
 from pytest_kernelbench.evaluation.workers import RESERVE, WorkerServer
 
 STARTED = {"started": True}

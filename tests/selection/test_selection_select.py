@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome
+from pytest_kernelbench.report.stats import any_success, expected_max, random_correct_success, top_m_success
 from pytest_kernelbench.selection import Choice, select
-from pytest_kernelbench.stats import any_success, expected_max, random_correct_success, top_m_success
 from pytest_kernelbench.strategy import SelectionSettings
 
 TASK = "level1/19_ReLU"

@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.complaints import SAID_OF_THE_MACHINE, errors_first
 from pytest_kernelbench.evaluation.worker.extensions import FOLDER, Request
 from pytest_kernelbench.evaluation.worker.own_errors import are_own
 from pytest_kernelbench.evaluation.worker.stand_ins import torch_headers, write_stand_ins
+from pytest_kernelbench.inline.complaints import SAID_OF_THE_MACHINE, errors_first
 
 
 class BuildFailed(Exception):

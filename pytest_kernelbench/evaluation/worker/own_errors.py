@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence, Set
 from pathlib import Path
 
-from pytest_kernelbench.complaints import error_lines
+from pytest_kernelbench.inline.complaints import error_lines
 
 # Of the files that torch makes of a candidate's sources, and of those that a request brings.
 _IN_SOURCE = re.compile(r"^(?:main\.cpp|cuda\.cu|\d+\.\w+)[:(]")

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.evaluation.device.shared import exported
 from pytest_kernelbench.evaluation.layouts import is_dense
-from pytest_kernelbench.evaluation.shared import exported
 from pytest_kernelbench.evaluation.worker.slots import Slot
 
 # Taken before a candidate could put others in their place.

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 
 from pytest_kernelbench.evaluation import trees
+from pytest_kernelbench.evaluation.device.shared import Memory, Place, attach_memory, attach_place
 from pytest_kernelbench.evaluation.layouts import no_answer, span_of, traits_of
-from pytest_kernelbench.evaluation.shared import Memory, Place, attach_memory, attach_place
 
 # Taken before a candidate could put others in their place: an answer may be computed when it is looked at.
 _base = torch._C.TensorBase

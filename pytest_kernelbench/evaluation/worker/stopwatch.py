@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.shared import release_persisting_l2
+from pytest_kernelbench.evaluation.device.shared import release_persisting_l2
 
 # After a long kernel the host is slow to notice: up to 1.1 % of 8 ms, on an H200, for calls that hide nothing.
 WAIT_NOISE_MS = 0.008

@@ -8,7 +8,9 @@ CHEAT = """
 import torch
 from torch import nn
 
-from pytest_kernelbench.evaluation import attestation, comparison, plausibility, protocols
+from pytest_kernelbench.evaluation import protocols
+from pytest_kernelbench.evaluation.clock import attestation, plausibility
+from pytest_kernelbench.evaluation.correctness import comparison
 
 attestation.MOST_AROUND = attestation.PROCESSES_AT = 0.0
 plausibility.FLOOR_COUNTS = {"cpu": 0.0, "cuda": 0.0}

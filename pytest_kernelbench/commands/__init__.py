@@ -1,0 +1,1 @@
+"""Commands that concern no finished run: what this machine can do, and what a run of given tasks would meet."""

@@ -1,0 +1,64 @@
+"""``python -m pytest_kernelbench tasks``: which tasks a selector names, and what a run of them would meet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.strategy import PRECISIONS
+from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks.findings import TaskFindings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tasks", nargs="+", metavar="TASKS", help="as --tasks of pytest: level1, level2/7, a path, hf")
+    parser.add_argument("--check", action="store_true", help="run each reference and say what was found out")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--sizes", choices=("full", "small"), default="full")
+    parser.add_argument("--small", type=Path, metavar="FILE", help="a TOML file of small sizes, as --kernelbench-small")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print one line for each task. Raises UsageError where ``--check`` finds one that nothing can be judged by."""
+    tasks = load_tasks(options.tasks, sizes=options.sizes, small=options.small)
+    if not options.check:
+        for task in tasks:
+            print(task.id)
+        return
+    refused = 0
+    for line, is_refused in checked(tasks, device=options.device, precision=options.precision):
+        print(line, flush=True)
+        refused += is_refused
+    if refused:
+        raise UsageError(f"{refused} of {len(tasks)} tasks cannot be judged; the lines that begin with NO say why")
+
+
+def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]
+    """For each task a line, and whether nothing can be judged by its reference."""
+    from pytest_kernelbench.evaluation import Evaluator
+
+    with Evaluator(device=device, protocol="fast", precision=precision) as evaluator:
+        for task in tasks:
+            try:
+                findings = evaluator.look_at(task)
+            except HarnessError as error:
+                yield f"NO  {task.short_id:12} {error}", True
+            else:
+                yield line_of(task, findings), findings.refused is not None
+
+
+def line_of(task: Task, findings: TaskFindings) -> str:
+    """``ok  level1/19     0.1 ms a call, 8.4 MB``, and remarks where there are any."""
+    if findings.refused is not None:
+        return f"NO  {task.short_id:12} {findings.refused}"
+    measured = []
+    if findings.seconds_per_call is not None:
+        measured.append(f"{findings.seconds_per_call * 1e3:.3g} ms for the first call")
+    if findings.n_bytes is not None:
+        measured.append(f"{findings.n_bytes / 1e6:.3g} MB")
+    # A task of which nothing counts needs a reader's eye; a kind that it is not defined on does not.
+    mark = "-- " if findings.uncounted_because or findings.writes_inputs else "ok "
+    return f"{mark} {task.short_id:12} {', '.join(measured)}{''.join(f'; {each}' for each in findings.remarks)}"

@@ -1,0 +1,332 @@
+"""Build what a candidate asks for, away from the device and from its trial, and never twice.
+
+Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, and compiled in
+a sandboxed process that sees no GPU, as all else is. What a candidate builds with
+``load_inline`` or ``load``, and what it compiles with Triton, is found by going through it in a sandboxed process that
+sees no GPU (``worker.exploring``). Each extension that it asks for is built from its sources and flags alone, by
+another such process, in which no candidate ever was; so the result may be kept by its key for whoever asks for the
+same. A trial that asks for an extension which is not there ends, and comes again when it is.
+
+A candidate sees the cache read-only, so nobody can leave a poisoned build for the next one. What was compiled by Triton
+is kept for its own candidate alone: the candidate's process packed it, and it could be anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench import inline
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import answers, lock, messages
+from pytest_kernelbench.evaluation.building import cache
+from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
+from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
+from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.records import sha256_of
+
+# All builds of one candidate together.
+BUILD_LIMIT_S = 180.0
+# What a candidate may do between its builds while it is gone through.
+EXPLORING_LIMIT_S = 40.0
+# A compiler that ``inline`` runs is stopped after 60 s.
+COMPILING_LIMIT_S = 70.0
+# A candidate whose sources are others in every trial would never have all its builds.
+MAX_TRIALS = 8
+NO_NVCC = "CUDA_HOME environment variable is not set"
+
+CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
+
+_LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
+
+
+def literal_sources(module_source: str) -> list[tuple[str, str]]:
+    """``(language, source)`` of every compile call whose argument is a literal or a module-level name for one."""
+    try:
+        tree = ast.parse(module_source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # MemoryError is what the parser says to 10,000 nested signs.
+        return []
+    named = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and len(node.args) == 1):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", None)
+        argument = node.args[0]
+        source = argument.value if isinstance(argument, ast.Constant) else named.get(getattr(argument, "id", None))
+        if name in _LANGUAGE_OF_CALL and isinstance(source, str):
+            found.append((_LANGUAGE_OF_CALL[name], source))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is built for: a device, the ``id`` by which it is locked, and of a GPU torch's properties by name."""
+
+    device: str
+    id: str
+    architecture: str
+    gpu: Mapping[str, Any] | None
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The builds of one candidate so far: the ``complaint`` that ends it, the seconds they took, trials that asked."""
+
+    complaint: str | None = None
+    seconds: float = 0.0
+    trials: int = 0
+
+
+class BuildWanted(Exception):
+    """A trial asks for an extension that is not in the cache."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        super().__init__("a build")
+        self.request = request
+
+
+class BuildStopped(Exception):
+    """A build did not end as it would in another try: it took too long, or the machine stopped it."""
+
+
+class Builders:
+    """Builds of many candidates side by side, in at most ``jobs`` of the places that all processes of a host share.
+
+    ``fork_builder`` gives a process that waits for its first question and sees no GPU.
+    """
+
+    def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
+        self._cache = cache
+        self._target = target
+        if target.architecture:
+            inline.use_architecture(target.architecture)
+        self._fork_builder = fork_builder
+        self._jobs = jobs
+        self._locks = cache / "locks"
+        self._locks.mkdir(parents=True, exist_ok=True)
+        self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+
+    def __enter__(self) -> Builders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what was begun."""
+        self._pool.shutdown(cancel_futures=True)
+        cache.forget(self._cache)
+
+    def ahead(self, task_source: str, module_source: str) -> Future[Built]:
+        """Build what can be known of a candidate; HarnessError where there is no compiler."""
+        # Parsed here: Python 3.11 counts one recursion for all threads that parse, and raises SystemError.
+        literals = literal_sources(module_source)
+        return self._pool.submit(self._build_ahead, task_source, module_source, literals)
+
+    def wanted(self, request: dict[str, Any], so_far: Built) -> Future[Built]:
+        """Build the extension that a trial asked for."""
+        return self._pool.submit(self._build_wanted, request, so_far)
+
+    def _build_ahead(self, task_source: str, module_source: str, literals: list[tuple[str, str]]) -> Built:
+        triton = not self._target.on_cpu and uses_triton(module_source)
+        if not (literals or triton or uses_extensions(module_source)):
+            return Built()
+        with self._place():
+            started = time.perf_counter()
+            complaint = self._build_literals(literals, caught=CATCHES.search(module_source) is not None)
+            if complaint is None and (triton or uses_extensions(module_source)):
+                complaint = self._explore(task_source, module_source, triton=triton)
+            return Built(complaint=complaint, seconds=time.perf_counter() - started)
+
+    def _build_wanted(self, request: dict[str, Any], so_far: Built) -> Built:
+        trials = so_far.trials + 1
+        if trials == MAX_TRIALS:
+            return Built(complaint=f"asks for another build in each of {trials} trials", seconds=so_far.seconds)
+        with self._place():
+            started, complaint = time.perf_counter(), None
+            try:
+                self._build(request, BUILD_LIMIT_S - so_far.seconds)
+            except BuildStopped as stopped:
+                complaint = str(stopped)
+            seconds = so_far.seconds + time.perf_counter() - started
+            return Built(complaint=complaint, seconds=seconds, trials=trials)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        with lock.job(self._jobs):
+            if not self._target.on_cpu:
+                yield
+                return
+            # A compiler would be timed along with a candidate.
+            with lock.shared(self._target.id):
+                yield
+
+    def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
+        """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
+        for language, source in literals:
+            try:
+                complaint = self._compile(language, source)
+            except inline.NoCompiler as error:
+                if language == "cuda" and self._target.on_cpu:
+                    return str(error)  # asked for on the wrong device
+                raise HarnessError(str(error)) from None
+            except (UnicodeEncodeError, BuildStopped) as error:
+                return str(error)
+            if complaint is not None and not caught:
+                return complaint
+        return None
+
+    def _compile(self, language: str, source: str) -> str | None:
+        """Leave the library of a literal in the cache; returns what the compiler says of one that does not compile.
+
+        Raises BuildStopped where that may be another in another try.
+        """
+        library = self._cache / inline.artifact_name(source, language)
+        kept = library.with_suffix(".txt")
+        with self._turn("compile", library.name):
+            cache.touch(library if library.exists() else kept)
+            if not (library.exists() or kept.exists()):
+                question = {
+                    "ask": "compile",
+                    "language": language,
+                    "source": source,
+                    "architecture": self._target.architecture,
+                }
+                self._ask_builder(question, library, kept, timeout_s=COMPILING_LIMIT_S)
+            return None if library.exists() else kept.read_text()
+
+    def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
+        """Go through a candidate once; returns how a build ends it, if one does."""
+        name = kernels_archive(module_source, task_source, self._target.architecture)
+        found = self._cache / f"explored-{Path(name).stem}.json"
+        with self._turn("explore", sha256_of(name)):
+            if not found.exists():
+                question = {
+                    "ask": "explore",
+                    "candidate_source": module_source,
+                    "task_source": task_source,
+                    "architecture": self._target.architecture,
+                    "gpu": self._target.gpu,
+                    "triton": triton,
+                    "cache": str(self._cache),
+                }
+                try:
+                    complaint = self._answer_wishes(question, archive=self._cache / name)
+                except BuildStopped as stopped:
+                    return str(stopped)
+                except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
+                    complaint = None  # its trial will say how it ends a process
+                self._keep(found, json.dumps({"complaint": complaint}).encode())
+        cache.touch(found)
+        cache.touch(self._cache / name)
+        complaint = json.loads(found.read_text())["complaint"]
+        return None if complaint is None else str(complaint)
+
+    def _answer_wishes(self, question: Mapping[str, Any], *, archive: Path) -> str | None:
+        """Have a builder go through a candidate, and build what it asks for; returns the build's end of it, if any."""
+        left_s, builds_left_s = EXPLORING_LIMIT_S, BUILD_LIMIT_S
+        builder = self._fork_builder()
+        try:
+            messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
+            while True:
+                asked = time.monotonic()
+                answer, files = answers.receive(builder.connection, "explore", timeout_s=max(0.0, left_s))
+                left_s -= time.monotonic() - asked
+                if not isinstance(answer, answers.Wanted):
+                    break
+                begun = time.monotonic()
+                self._build(answer.wanted, builds_left_s)
+                builds_left_s -= time.monotonic() - begun
+                messages.send(builder.connection, {"built": True}, timeout_s=messages.SEND_TIMEOUT_S)
+        finally:
+            builder.kill()
+        try:
+            for descriptor in files:
+                self._keep(archive, answers.file_content(descriptor))
+        finally:
+            _close(files)
+        return answer.complaint if isinstance(answer, answers.Explored) else None
+
+    def _build(self, request: dict[str, Any], timeout_s: float) -> None:
+        """Leave the library of a request in the cache, or what the compilers say of it. Raises BuildStopped."""
+        key = key_of(request, self._target.architecture)
+        library, complaint = (self._cache / name for name in names_of(key))
+        with self._turn("build", key):
+            if library.exists() or complaint.exists():
+                cache.touch(library if library.exists() else complaint)
+                return
+            question = {
+                "ask": "build",
+                "request": request,
+                "name": module_name(request, key),
+                "architecture": self._target.architecture,
+            }
+            self._ask_builder(question, library, complaint, timeout_s=timeout_s)
+
+    def _ask_builder(self, question: Mapping[str, Any], library: Path, complaint: Path, *, timeout_s: float) -> None:
+        """Have a builder make a library, and keep that, or what the compilers say. Raises BuildStopped."""
+        builder = self._fork_builder()
+        try:
+            messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
+            answer, files = answers.receive(builder.connection, question["ask"], timeout_s=max(0.0, timeout_s))
+        except messages.DeadlinePassed:
+            raise BuildStopped(f"its extensions were not built within {BUILD_LIMIT_S:.0f} s") from None
+        except (messages.ConnectionEnded, messages.MalformedFrame) as error:
+            raise BuildStopped(f"its extension was not built: the builder ended ({error})") from None
+        finally:
+            builder.kill()
+        try:
+            for descriptor in files:
+                self._keep(library, answers.file_content(descriptor))
+        except messages.MalformedFrame as error:
+            raise BuildStopped(f"its extension cannot be kept: {error}") from None
+        finally:
+            _close(files)
+        if not files:
+            self._keep_complaint(complaint, answer)
+
+    def _keep_complaint(self, place: Path, answer: answers.Built | answers.Raised) -> None:
+        said = answer.raised if isinstance(answer, answers.Raised) else answer.complaint or "nothing was built"
+        if not self._target.on_cpu and NO_NVCC in said:
+            raise HarnessError("load_inline: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
+        if isinstance(answer, answers.Raised) or not answer.final:
+            raise BuildStopped(said)
+        self._keep(place, said.encode())
+
+    def _turn(self, what: str, key: str) -> Any:
+        # One at a time makes what many ask for; 4096 files are enough for all keys.
+        return lock.alone(f"{what}-{key[:3]}", self._locks)
+
+    def _keep(self, place: Path, content: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="build-", dir=self._cache) as scratch:
+            written = Path(scratch, place.name)
+            written.write_bytes(content)
+            # Atomic: who looks finds all of it or nothing.
+            written.replace(place)
+
+
+def _close(files: list[int]) -> None:
+    for descriptor in files:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""Builds for candidates that are judged later, in a process beside the judge's: what it does is in no timing.
+
+Nobody waits for what is built here. The judge finds it in the cache, or builds it itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.building.builds import Builders, Target
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.workers import WorkerServer
+
+# Left to those that judge and draw.
+CORES_FOR_OTHERS = 2
+
+
+def serve(owner: socket.socket, workers: WorkerServer) -> None:
+    """Start the builds of each source that the owner names, once, until its socket ends."""
+    jobs = max(1, devices.cores() - CORES_FOR_OTHERS)
+    crews: dict[str, Builders] = {}
+    known: set[tuple[str, ...]] = set()
+    try:
+        while True:
+            wish, _ = messages.receive(owner)
+            key = (wish["cache"], wish["task_source"], wish["source"])
+            if key in known:
+                continue
+            known.add(key)
+            if wish["cache"] not in crews:
+                crews[wish["cache"]] = _crew(wish, workers, jobs)
+            # Whatever goes wrong is said by the judge, which meets it again.
+            crews[wish["cache"]].ahead(wish["task_source"], wish["source"])
+    except messages.ConnectionEnded:
+        return
+
+
+def _crew(wish: Mapping[str, Any], workers: WorkerServer, jobs: int) -> Builders:
+    target = Target(**wish["target"])
+    return Builders(Path(wish["cache"]), target, partial(workers.fork, builder=True), jobs=jobs)

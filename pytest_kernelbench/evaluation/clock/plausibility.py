@@ -1,0 +1,39 @@
+"""Evidence against a candidate that no clock gave: each check returns it in one line, or None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_kernelbench.evaluation.clock.timing import Timing
+
+# The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
+# is not the best mixture of reads and writes: on an H200 eager relu moves its bytes 1.03 times as fast.
+FLOOR_COUNTS = {"cpu": 0.5, "cuda": 0.9}
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A flag of the catalogue and its evidence."""
+
+    flag: str
+    evidence: str
+
+
+def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | None:
+    """Said to be faster than the device can move the bytes, or form the products, that the task consists of."""
+    if timing.candidate_ms >= floor_ms * FLOOR_COUNTS[device]:
+        return None
+    return Suspicion(
+        "beyond_physics",
+        f"{timing.candidate_ms:.4g} ms, but what must be moved and multiplied takes at least {floor_ms:.4g} ms here",
+    )
+
+
+def missing_record(busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
+    """On a GPU the profiler records every kernel of a process: a candidate's are hidden where it records none.
+
+    Milliseconds in which a kernel ran in one call of the candidate and of the reference; None where none was recorded.
+    """
+    if busy_ms is None and control_busy_ms is not None:
+        return Suspicion("unrecorded_kernels", "its kernels leave no record, and those of the reference do")
+    return None

@@ -1,0 +1,107 @@
+"""How a candidate is timed beside its reference in its own worker: blocks of pairs, or one series of calls.
+
+A candidate can reach the clock of its worker. What comes out of here ranks candidates and says whose claim is worth
+the judge's own time; what counts is measured in ``attestation``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from random import SystemRandom
+
+from pytest_kernelbench.evaluation.clock.timing import Timing, enough, paired_timing, sequential_timing
+from pytest_kernelbench.evaluation.dock import Dock
+from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import JudgeSlot
+
+PAIRS_PER_BLOCK = 6
+SECONDS_PER_BLOCK = 5.0
+# To pass for fast, half of all calls must be skipped: one check in three finds that in nearly every block.
+CHECKED_SHARE = 1 / 3
+
+# The operating system's own: a candidate must not foresee which of its calls are looked at.
+random = SystemRandom()
+
+# Milliseconds by side (``reference_ms``, ``candidate_ms``), one for each pair.
+Block = dict[str, list[float]]
+
+
+def propose(dock: Dock, protocol: Protocol, margin: float, seconds_per_call: float) -> Timing:
+    """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls."""
+    if protocol.sequential_trials is not None:
+        return _sequentially(dock, protocol.sequential_trials, seconds_per_call)
+    slots = slots_to_time(dock, seconds_per_call)
+    ms: Block = {"reference_ms": [], "candidate_ms": []}
+    while True:
+        for side, more in block(dock, slots).items():
+            ms[side] += more
+        timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
+        if enough(timing, protocol, margin):
+            return timing
+
+
+def affordable_calls(seconds_per_call: float) -> int:
+    """How many calls of the candidate one question may ask for; at least one."""
+    return max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
+
+
+def slots_of_block(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+    """Slots for as many pairs as memory and time allow in one block."""
+    return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable_calls(seconds_per_call)))
+
+
+def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+    """Slots for one block of pairs, both sides warm."""
+    slots = slots_of_block(dock, seconds_per_call)
+    dock.refresh(slots)
+    dock.warm(slots[0], slots[1], times=2)
+    return slots
+
+
+def block(dock: Dock, slots: list[JudgeSlot]) -> Block:
+    """One block of pairs, some of its answers checked.
+
+    Each pair is measured twice, the second time with order and memory of the two sides swapped, and the geometric mean
+    counts: the same kernel takes 2 % longer on one 8.6 GB matrix than on another (H200), and of 0.08 ms, 0.7 % longer
+    as the first of two (H100).
+    """
+    slots = random.sample(slots, len(slots))
+    half = len(slots) // 2
+    checked = set(random.sample(slots, max(1, round(CHECKED_SHARE * len(slots)))))
+    candidate_first = [random.random() < 0.5 for _ in range(half)]
+    there = _half_block(dock, slots[:half], slots[half:], candidate_first, checked)
+    back = _half_block(dock, slots[half:], slots[:half], [not first for first in candidate_first], checked)
+    return {
+        side: [math.sqrt(one * other) for one, other in zip(first, back[side], strict=True)]
+        for side, first in there.items()
+    }
+
+
+def _half_block(
+    dock: Dock,
+    references: list[JudgeSlot],
+    candidates: list[JudgeSlot],
+    candidate_first: list[bool],
+    checked: Collection[JudgeSlot],
+) -> Block:
+    pairs = list(zip(references, candidates, candidate_first, strict=True))
+    # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
+    # are too, because what was written last is nearer in the caches.
+    drawn = dock.refresh([*references, *candidates])
+    ms = dock.pairs(pairs)
+    dock.check_timed([slot for slot in candidates if slot in checked], drawn)
+    return ms
+
+
+def _sequentially(dock: Dock, trials: int, seconds_per_call: float) -> Timing:
+    # One slot after the other: on one alone a CPU's caches made a call of 0.96 ms one of 0.43.
+    slots = slots_to_time(dock, seconds_per_call)
+    turns = [slots[trial % len(slots)] for trial in range(trials)]
+    # Fifty calls of a slow kernel take longer than one question may.
+    at_once = affordable_calls(seconds_per_call)
+    parts = [turns[begin : begin + at_once] for begin in range(0, trials, at_once)]
+    candidate_ms, reference_ms = (
+        [ms for part in parts for ms in dock.series(part, side)] for side in ("candidate", "reference")
+    )
+    return sequential_timing(reference_ms, candidate_ms)

@@ -1,0 +1,170 @@
+"""Turns of two workers by the judge's clock, of which only one can run: what ``attestation`` measures with.
+
+One turn: both are stopped; the judge puts new inputs into the slots; one worker goes on, runs once on each slot, keeps
+the outputs and tells where they are; at that answer it is stopped with everything it started, and the clock with it.
+The judge reads some of the outputs in the worker's own memory (``foreign``). So nothing can be computed before the
+inputs are there, and nothing after the clock has stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from random import SystemRandom
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.attestation import Side
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.racks import MOST_PAIRS
+from pytest_kernelbench.records import Outcome
+
+# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth.
+SECONDS_PER_TURN = {"cpu": 0.005, "cuda": 0.02}
+# The last call may still be running when a worker answers; of the others, one in three would have to be skipped to
+# gain anything that counts.
+CHECKED_AT_RANDOM = 1
+# Workers without a candidate that are kept for the next one: each holds weights, and on a GPU a context.
+KEPT_CONTROLS = 2
+
+_random = SystemRandom()
+
+
+def calls_of_turn(dock: Dock, seconds_per_call: float) -> int:
+    """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
+    device = dock.bench.device
+    wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN[device] / seconds_per_call)))
+    return dock.rack.pairs_in_memory(wanted)
+
+
+class TakingTurns:
+    """Two workers with their slots, stopped; see ``attestation.TwoProcesses``."""
+
+    def __init__(self, candidate: Dock, control: Dock, calls: int) -> None:
+        self._docks: dict[Side, Dock] = {"candidate": candidate, "control": control}
+        self._calls = calls
+
+    def turn(self, side: Side) -> float:
+        """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
+        if side == "candidate":
+            return self._turn(self._docks[side])
+        with of_control():
+            return self._turn(self._docks[side])
+
+    def empty_turn(self) -> float:
+        """Seconds of a turn of the control without calls."""
+        with of_control():
+            done = self._docks["control"].calls([])
+        assert done is not None
+        return done[0]
+
+    def _turn(self, dock: Dock) -> float:
+        for _ in range(2):
+            slots = _random.sample(list(dock.slots[: self._calls]), self._calls)
+            drawn = {slot.number: dock.bench.refreshed() for slot in slots}
+            for slot in slots:
+                slot.refresh(drawn[slot.number])
+            devices.settle(dock.bench.device)
+            done = dock.calls(slots)
+            if done is not None:
+                break
+        else:
+            raise CandidateFailed(Outcome.VOID, "returns memory of an earlier output as a copy", ("forged_answer",))
+        seconds, places = done
+        looked_at = sorted({len(slots) - 1, *_random.sample(range(len(slots)), CHECKED_AT_RANDOM)})
+        outputs = [dock.read(places[number]) for number in looked_at]
+        some = [slots[number] for number in looked_at]
+        dock.check_outputs(some, outputs, drawn)
+        return seconds
+
+
+class ControlFailed(Exception):
+    """The reference failed in a worker of its own."""
+
+
+@contextmanager
+def of_control() -> Iterator[None]:
+    """What goes wrong in here is told apart from what the candidate does wrong."""
+    try:
+        yield
+    except CandidateFailed as failure:
+        raise ControlFailed(str(failure)) from failure
+
+
+class Pairs:
+    """Gives the two workers of each series: new ones for the candidate, and controls, of which some are kept.
+
+    ``new_control()`` is a worker in which the reference is the candidate.
+    """
+
+    def __init__(self, bench: Bench, new_control: Callable[[], Dock]) -> None:
+        self._bench = bench
+        self._new_control = new_control
+        self._kept: list[Dock] = []
+
+    def close(self) -> None:
+        """End the controls that were kept."""
+        while self._kept:
+            self._kept.pop().close()
+
+    @contextmanager
+    def two(self, number: int, candidate: Callable[[], Dock], seconds_per_call: float) -> Iterator[TakingTurns]:
+        """Series ``number``: in every second one, the control was there before the candidate.
+
+        Raises CandidateFailed, also where the control fails beside the candidate and not alone, HarnessError where it
+        fails alone, and DeviceBusy.
+        """
+        try:
+            with ExitStack() as stack:
+                if number % 2 == 0:
+                    own = stack.enter_context(closing(candidate()))
+                control = stack.enter_context(self.control(number))
+                if number % 2 == 1:
+                    own = stack.enter_context(closing(candidate()))
+                calls = calls_of_turn(own, max(seconds_per_call, self._bench.seconds_per_call))
+                for dock in (control, own):
+                    dock.thaw()
+                    slots = dock.have_slots(calls)
+                    # Where there is no other slot, the same.
+                    dock.warm(slots[0], slots[-1], times=2)
+                    dock.freeze()
+                taking_turns = TakingTurns(own, control, calls)
+                for side in ("control", "candidate"):
+                    # As often as memory that is freed is to be used again.
+                    taking_turns.turn(side)
+                yield taking_turns
+        except ControlFailed as failure:
+            self.close()
+            self._must_work_alone(failure)
+
+    @contextmanager
+    def control(self, number: int) -> Iterator[Dock]:
+        """The control of series ``number``, which may be stopped: a question wakes it for as long as it answers."""
+        with of_control():
+            while number >= len(self._kept) and len(self._kept) < KEPT_CONTROLS:
+                self._kept.append(self._new_control())
+            control = self._kept[number] if number < KEPT_CONTROLS else self._new_control()
+        try:
+            yield control
+        finally:
+            if number >= KEPT_CONTROLS:
+                control.close()
+            else:
+                # What torch keeps there, a candidate may lack.
+                with of_control():
+                    control.leave_room()
+
+    def _must_work_alone(self, failure: ControlFailed) -> None:
+        try:
+            with closing(self._new_control()) as control:
+                slots = control.have_slots(1)
+                control.freeze()
+                TakingTurns(control, control, len(slots)).turn("candidate")
+        except CandidateFailed as again:
+            raise HarnessError(
+                f"{self._bench.task_id}: the reference fails its own trial ({again}); check the task"
+            ) from again
+        raise CandidateFailed(
+            Outcome.VOID, f"the reference fails beside it, and not alone: {failure}", ("works_unasked",)
+        ) from None

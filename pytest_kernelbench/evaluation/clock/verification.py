@@ -1,0 +1,102 @@
+"""What becomes of the worker's timing: evidence against the candidate, and the judge's own measurement of a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, measure, plan_for
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
+from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
+from pytest_kernelbench.evaluation.clock.timekeeping import random
+from pytest_kernelbench.evaluation.clock.timing import Timing
+from pytest_kernelbench.evaluation.clock.turns import Pairs
+from pytest_kernelbench.evaluation.device.foreign import CannotRead
+from pytest_kernelbench.evaluation.dock import Dock
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """The judge's measurement of a claim, where there is one, and whether the claim counts; else why it does not."""
+
+    estimate: Estimate | None
+    counted: bool
+    because: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields of ``Evaluation``."""
+        told: dict[str, Any] = {"counted": self.counted, "uncounted_because": self.because}
+        if self.estimate is not None and self.estimate.low > 0:
+            told |= {
+                "attested": self.estimate.speedup,
+                "attested_low": self.estimate.low,
+                "attested_high": self.estimate.high,
+            }
+        return told
+
+
+class Verifier:
+    """Verifies the timings of one task's candidates; ``pairs`` keeps control workers from one to the next."""
+
+    def __init__(self, bench: Bench, margin: float, pairs: Pairs) -> None:
+        self._bench = bench
+        self._margin = margin
+        self._pairs = pairs
+        self._control_was_profiled = False
+        self._control_busy_ms: float | None = None
+
+    def claims(self, timing: Timing) -> bool:
+        """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
+        return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
+
+    def evidence(self, dock: Dock, timing: Timing) -> Suspicion | None:
+        """Evidence against the candidate in ``dock`` that no clock gave."""
+        found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
+        if found is not None:
+            # The machine may have been busy when the floor was measured.
+            self._bench.lower_floor()
+            found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
+        if found is None and self._bench.device == "cuda" and self.claims(timing):
+            found = missing_record(_busy_ms(dock), self._busy_ms_of_control())
+        return found
+
+    def attest(
+        self, first: Dock, another: Callable[[], Dock], seconds_per_call: float, candidate_ms: float
+    ) -> Attested:
+        """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
+
+        ``candidate_ms`` is what a call takes by the worker's clock; one that is forged to be shorter gains nothing.
+
+        Raises CandidateFailed, and HarnessError where the reference fails.
+        """
+        neighbours = Neighbours(seconds_of_service)
+
+        def processes(number: int) -> AbstractContextManager[TwoProcesses]:
+            return self._pairs.two(number, (lambda: first) if number == 0 else another, seconds_per_call)
+
+        plan = plan_for(self._margin, self._bench.device, candidate_ms)
+        try:
+            verdict = measure(processes, plan, neighbours.share)
+        except (DeviceBusy, CannotRead) as why:
+            return Attested(None, False, str(why))
+        return Attested(verdict.estimate, verdict.counted is True, verdict.because)
+
+    def _busy_ms_of_control(self) -> float | None:
+        if not self._control_was_profiled:
+            with self._pairs.control(0) as control:
+                self._control_busy_ms = _busy_ms(control)
+            self._control_was_profiled = True
+        return self._control_busy_ms
+
+
+def _busy_ms(dock: Dock) -> float | None:
+    """The profiler's record of a call on new inputs; its answer is checked, so that nothing can be left out."""
+    slot = random.choice(dock.have_slots(max(1, len(dock.slots))))
+    drawn = dock.refresh([slot])
+    busy_ms = dock.profile(slot).busy_ms
+    dock.check_timed([slot], drawn)
+    return busy_ms

@@ -1,0 +1,252 @@
+"""Is an output right? Judged against float64, with a tolerance that scales with the problem.
+
+A fixed 1e-4 accepts all zeros for a softmax over 400,000 elements and rejects a good sum of a billion. An output is
+right here if it is the exact answer to a problem within a few roundings of the given one (``rounding.py`` measures how
+far such answers lie apart), or off by a small multiple of what eager PyTorch itself is off by at the declared
+precision. On the task's own inputs it is never looser than KernelBench's 1e-4 + 1e-4 |x| (1e-2 in half precision),
+except where the eager reference does not meet that either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from pytest_kernelbench.evaluation.correctness.rounding import Spread
+from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
+
+ELEMENTS_AT_ONCE = 1 << 26
+# Of these many elements the median is taken: of all, it would be a sort of 8 GB.
+ELEMENTS_FOR_MEDIAN = 1 << 14
+KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
+NO_SPREAD = Spread(0.0, 0.0, 0.0)
+FLOAT32 = PRECISIONS["float32"]
+
+
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """Of complex numbers, real and imaginary parts in a last dimension; other tensors as they are."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far from the truth one output may be: element by element, and in the root mean square.
+
+    An element may be off by ``min(kernelbench (1 + |x|), max(of_eager, rounding (|x| + rms(x))))``, by ``eager_floor``
+    in any case, and by ``forgiving (|x| + median(|x|))``; the whole by ``max(of_eager_rms, rounding rms(x), ...)``.
+    """
+
+    kernelbench: float
+    rounding: float
+    of_eager: float
+    of_eager_rms: float
+    eager_floor: float
+    forgiving: float = 0.0
+
+    @classmethod
+    def measured(
+        cls,
+        eager: torch.Tensor,
+        exact: torch.Tensor | None,
+        *,
+        spread: Spread = NO_SPREAD,
+        precision: Precision = FLOAT32,
+    ) -> Tolerance:
+        """From eager PyTorch's own error, and the spread of answers to problems within a rounding of the given one.
+
+        Without a float64 answer, KernelBench's tolerance alone holds.
+        """
+        kernelbench = KERNELBENCH_TOLERANCE.get(eager.dtype, 1e-2)
+        if exact is None:
+            return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
+        largest, rms = _error(eager, exact, of_finite=True)
+        unit, size = precision.unit_of(eager.dtype), _finite_rms(exact)
+        # Where eager is far off, as in a sum of millions in plain order, another kernel may not be 32 times as far off.
+        of_many = min(precision.of_eager_max * largest, precision.of_eager_cap * unit * size)
+        return cls(
+            kernelbench=kernelbench,
+            rounding=max(unit * precision.roundings, precision.of_spread * spread.relative),
+            of_eager=max(of_many, precision.of_eager_far * largest),
+            of_eager_rms=max(
+                min(precision.of_eager_rms * rms, precision.of_eager_cap * unit * size),
+                precision.of_eager_far * rms,
+            ),
+            eager_floor=precision.of_eager_far * largest,
+        )
+
+    def uncapped(self) -> Tolerance:
+        """Without KernelBench's limit, which was set for the task's own inputs, where hardly anything cancels.
+
+        With signs, a sum of a million terms may come out near zero, and 1e-4 is then less than any order of
+        summation costs: on an H200 three honest matrix-vector kernels were off by 1.2 times that.
+        """
+        return self if math.isinf(self.rounding) else replace(self, kernelbench=math.inf)
+
+    def that_forgives(self, share: float) -> Tolerance:
+        """Where inputs are far from the task's own: a kernel may lose digits there, but must compute the same function.
+
+        An honest GroupNorm that averages squares keeps four digits of values near 100, and eager PyTorch seven.
+        """
+        return self if math.isinf(self.rounding) else replace(self, forgiving=share)
+
+    def wider(self, other: Tolerance) -> Tolerance:
+        """What either of two tolerances of one output allows."""
+        return Tolerance(*(max(getattr(self, name), getattr(other, name)) for name in self.__slots__))
+
+    def elementwise(self, magnitude: torch.Tensor, rms: float, median: float) -> torch.Tensor:
+        """What each element may be off by, given its magnitude."""
+        if math.isinf(self.rounding):
+            return self.kernelbench * (1 + magnitude)
+        scaled = (self.rounding * (magnitude + rms)).clamp_(min=self.of_eager)
+        allowed = torch.minimum(self.kernelbench * (1 + magnitude), scaled).clamp_(min=self.eager_floor)
+        return torch.maximum(allowed, self.forgiving * (magnitude + median)) if self.forgiving else allowed
+
+    def everywhere(self, rms: float, median: float) -> float:
+        """What any element may be off by, whatever its magnitude."""
+        allowed = max(min(self.kernelbench, max(self.of_eager, self.rounding * rms)), self.eager_floor)
+        return max(allowed, self.forgiving * median)
+
+    def root_mean_square(self, rms: float) -> float:
+        return max(self.of_eager_rms, self.rounding * rms, self.forgiving * rms)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One output tensor as it must be (float64 where it could be had) and how far from it one may be."""
+
+    exact: torch.Tensor
+    tolerance: Tolerance | None
+    rms: float
+    median: float
+
+    @classmethod
+    def of(
+        cls,
+        eager: torch.Tensor,
+        exact: torch.Tensor | None,
+        known: Tolerance | None = None,
+        *,
+        spread: Spread = NO_SPREAD,
+        precision: Precision = FLOAT32,
+    ) -> Expected:
+        """From the eager output and, where it could be had, the same in float64.
+
+        ``known`` is a tolerance measured before on inputs of the same kind: then the eager output is the truth.
+        Complex numbers are judged as their real and imaginary parts.
+        """
+        eager, exact = as_real(eager), None if exact is None else as_real(exact)
+        if not eager.is_floating_point():
+            return cls(eager, None, 0.0, 0.0)
+        if exact is not None and not bool(eager.isfinite().all()):
+            # What overflows at the declared precision is due as it is.
+            exact = torch.where(eager.isfinite(), exact, eager.double())
+        truth = eager if exact is None else exact
+        tolerance = known or Tolerance.measured(eager, exact, spread=spread, precision=precision)
+        return cls(truth, tolerance, _finite_rms(truth), _median(truth))
+
+    def objection(self, got: torch.Tensor) -> str | None:
+        """Why ``got`` is wrong, in one line; None if it is right."""
+        got = as_real(got)
+        if self.tolerance is None:
+            wrong = int((got != self.exact).sum())
+            return f"{wrong} of {got.numel()} integers differ" if wrong else None
+        largest, rms = _error(got, self.exact)
+        # The error of one element is its root mean square, and may reach twice what many may average.
+        allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
+        # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
+        if largest <= self.tolerance.everywhere(self.rms, self.median) and rms <= allowed_rms:
+            return None
+        return self._objection_in_full(got, allowed_rms)
+
+    def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
+        assert self.tolerance is not None
+        if not torch.equal(got.isnan(), self.exact.isnan()):
+            return f"{int(got.isnan().sum())} NaN where {int(self.exact.isnan().sum())} are due"
+        infinite = self.exact.isinf() | got.isinf()
+        if not torch.equal(got[infinite], self.exact[infinite]):
+            return "infinities differ"
+        worst, begin = None, 0
+        for part, exact in _pieces(got, self.exact):
+            found = self._worst(part.to(exact.dtype), exact, begin)
+            worst = found if worst is None else max(worst, found)
+            begin += part.numel()
+        if worst is not None and worst.excess > 0:
+            return (
+                f"error {worst.error:.3g} where {worst.allowed:.3g} is allowed "
+                f"(element {worst.element} is {worst.got:.6g}, not {worst.exact:.6g})"
+            )
+        _, rms = _error(got, self.exact, of_finite=True)
+        if rms > allowed_rms:
+            return f"root mean square error {rms:.3g} where {allowed_rms:.3g} is allowed"
+        return None
+
+    def _worst(self, got: torch.Tensor, exact: torch.Tensor, begin: int) -> _Worst:
+        """The element that is furthest beyond what it may be off by; the first of these is element ``begin``."""
+        assert self.tolerance is not None
+        error = (got - exact).abs_().nan_to_num_(nan=0.0)
+        allowed = self.tolerance.elementwise(exact.abs().nan_to_num_(nan=0.0, posinf=0.0), self.rms, self.median)
+        at = int((error - allowed).argmax())
+        values = (float(each[at]) for each in (error, allowed, got, exact))
+        return _Worst(float(error[at] - allowed[at]), begin + at, *values)
+
+
+class _Worst(NamedTuple):
+    """An element and how far it is off; the greater ``excess`` is worse."""
+
+    excess: float
+    element: int
+    error: float
+    allowed: float
+    got: float
+    exact: float
+
+
+def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Tensors of one shape, flat and side by side: what is computed of 8 GB in float64 would not fit beside them."""
+    return zip(*(tensor.reshape(-1).split(ELEMENTS_AT_ONCE) for tensor in tensors), strict=True)
+
+
+def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -> tuple[float, float]:
+    """The largest absolute error and the root mean square of all, NaN where one is; ``of_finite`` leaves those out."""
+    if not got.numel():
+        return 0.0, 0.0
+    largest, norms = [], []
+    for part, truth in _pieces(got, exact):
+        error = (part.to(truth.dtype) - truth).abs_()
+        if of_finite:
+            error = error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        largest.append(error.max())
+        norms.append(torch.linalg.vector_norm(error))
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    return float(torch.stack(largest).max()), float(norm) / got.numel() ** 0.5
+
+
+def differ_by_rounding(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape differ by no more than the order of a few operations can explain."""
+    one, other = as_real(one), as_real(other)
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    largest, _ = _error(one, other)
+    return largest <= torch.finfo(one.dtype).eps * FLOAT32.roundings * _rms(other)
+
+
+def _rms(values: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(values)) / values.numel() ** 0.5 if values.numel() else 0.0
+
+
+def _finite_rms(values: torch.Tensor) -> float:
+    rms = _rms(values)
+    return rms if math.isfinite(rms) else _rms(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def _median(values: torch.Tensor) -> float:
+    """Of the magnitudes of some elements, evenly spaced."""
+    if not values.numel():
+        return 0.0
+    flat = values.reshape(-1)
+    some = flat[:: -(-len(flat) // ELEMENTS_FOR_MEDIAN)].abs().float()
+    return float(some.nan_to_num_(nan=0.0, posinf=0.0).median())

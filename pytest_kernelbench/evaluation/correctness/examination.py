@@ -1,0 +1,77 @@
+"""Is a candidate right? One call after the other, untimed, on inputs of every kind that the reference is defined on.
+
+The protocol's own draws come first, then ``mixed`` (every kind of ``domain.py``, each on a part of the batch), or each
+kind on all of the inputs where the answer has no rows of its own; last a call with moved parameters. What fails before
+that is a verdict; a candidate that does not follow its parameters is right as the task uses it, so that is a remark
+unless the strategy demands it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.reference import MOVED
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
+from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import JudgeSlot
+
+FIXED_PARAMETERS = "its parameters are fixed at construction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demands:
+    """What a candidate must do beside answering right: ``parameters`` that are set later must be followed."""
+
+    parameters: bool = False
+
+
+class Examined(NamedTuple):
+    """What is known of a candidate that is right: seconds of its last call, and remarks for people."""
+
+    seconds_per_call: float
+    remarks: tuple[str, ...]
+
+
+def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
+    """Kinds of inputs, in order; a logarithm is not defined on every signed input, the task's own draw always is."""
+    own = [kind for kind in protocol.draws if bench.usable(kind)] or [TASK]
+    if not protocol.beyond:
+        return own
+    if bench.reference.answers_by_row and bench.usable(MIXED):
+        return [*own, MIXED]
+    return [*own, *(kind for kind in BEYOND_THE_TASK if bench.usable(kind))]
+
+
+def prepare(bench: Bench, protocol: Protocol) -> None:
+    """Have the tolerances of all that is to be checked, before slots take the memory."""
+    moved = [MOVED] if protocol.beyond and bench.usable(MOVED) else []
+    bench.measure_tolerances([*kinds_to_check(bench, protocol), *moved])
+
+
+def examine(dock: Dock, slot: JudgeSlot, protocol: Protocol, demands: Demands) -> Examined:
+    """Check a candidate that is loaded. Raises CandidateFailed at the first wrong answer."""
+    kinds = kinds_to_check(dock.bench, protocol)
+    seconds = 0.0
+    for number, kind in enumerate(kinds):
+        seconds = dock.check(slot, number, kind)
+    moves = protocol.beyond and dock.bench.usable(MOVED)
+    return Examined(seconds, _remarks_on_parameters(dock, slot, len(kinds), demands) if moves else ())
+
+
+def _remarks_on_parameters(dock: Dock, slot: JudgeSlot, number: int, demands: Demands) -> tuple[str, ...]:
+    if not dock.move_parameters(True):
+        wrong: CandidateFailed | None = CandidateFailed.incorrect("its state has other names or shapes", MOVED)
+    else:
+        wrong = None
+        try:
+            dock.check(slot, number, MOVED)
+        except WrongValues as failure:
+            wrong = failure
+        finally:
+            dock.move_parameters(False)
+    if wrong is not None and demands.parameters:
+        raise wrong
+    return () if wrong is None else (FIXED_PARAMETERS,)

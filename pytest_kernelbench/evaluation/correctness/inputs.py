@@ -1,0 +1,85 @@
+"""Inputs to check a candidate on: the task's own draw, changed to a kind of ``domain.py``, and refreshed for timing.
+
+What may be changed is what is no label, mask or index: see ``is_signal``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.evaluation.correctness import domain
+from pytest_kernelbench.evaluation.correctness.domain import Level
+from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
+
+# A GPU gets more: it multiplies 16 million in the time that a launch takes.
+FACTORS = {"cpu": 1 << 20, "cuda": 1 << 24}
+
+
+def draw(
+    get_inputs: Callable[[], Sequence[Any]],
+    kinds: Sequence[Level] = (),
+    *,
+    seed: int,
+    device: str,
+    others: Sequence[Any] = (),
+    precision: Precision = PRECISIONS["float32"],
+) -> list[Any]:
+    """One set of inputs, contiguous, on ``device``; the same seed gives the same values.
+
+    No ``kinds``: the task's own draw. ``others`` were drawn before and must stay as they are: a task may hand out the
+    same tensor again and again.
+    """
+    torch.manual_seed(seed)
+    with torch.device(device), torch.no_grad():
+        inputs = [value.contiguous() if isinstance(value, torch.Tensor) else value for value in get_inputs()]
+        # What is a signal is decided before the precision is lost: rounded to bfloat16, many a value is whole.
+        signals = [is_signal(value) for value in inputs] if kinds else []
+        inputs = precision.cast(inputs)
+        taken = {other.data_ptr() for other in others if isinstance(other, torch.Tensor)}
+        for number, _ in filter(lambda each: each[1], enumerate(signals)):
+            value = inputs[number]
+            shared = value.data_ptr() in taken
+            taken.add(value.data_ptr())
+            inputs[number] = domain.change(value.clone() if shared else value, kinds)
+        return inputs
+
+
+def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
+    """Secret factors for ``vary``: their magnitude is in [0.5, 1), half of them are negative if ``signed``."""
+    torch.manual_seed(seed)
+    magnitude = 0.5 + 0.5 * torch.rand(2 * FACTORS[device], device=device)
+    return domain.signed(magnitude) if signed else magnitude
+
+
+def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """``value`` with a factor of its own on each element, into ``out``; the same key gives the same values.
+
+    One factor for all would not do: of a linear operator, an old answer times the factor is the new one. On a
+    square matrix the factor is a row's times a column's, because a symmetric one must stay symmetric.
+    """
+    draws, most = random.Random(key), pool.numel() // 2
+    if value.dim() == 2 and value.shape[0] == value.shape[1] <= most:
+        start = draws.randrange(most)
+        line = pool[start : start + value.shape[0]]
+        # The factors first: row times column is rounded alike on both sides of the diagonal.
+        return torch.mul(line[:, None], line, out=out).mul_(value)
+    flat, target = value.view(-1), out.view(-1)
+    for begin in range(0, flat.numel(), most):
+        part = flat[begin : begin + most]
+        start = draws.randrange(most)
+        torch.mul(part, pool[start : start + part.numel()], out=target[begin : begin + most])
+    return out
+
+
+def is_signal(value: Any) -> bool:
+    """Whether a value may be changed: floats, but not labels or masks (a hinge loss has targets -1.0 and 1.0)."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.numel() > 0
+        and not all(bool((part == part.round()).all()) for part in domain.parts(value))
+    )

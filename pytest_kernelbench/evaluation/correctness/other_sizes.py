@@ -1,0 +1,84 @@
+"""A candidate that is right, asked again where sizes are small and odd, in a process of its own.
+
+A kernel may be written for the task's sizes: where it is wrong at others, or ends its process, that is a remark. One
+that answers the task's own draw at these sizes is asked about every kind of inputs, each on all of them, at the price
+of a few small calls: what it gets wrong there is a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, NON_FINITE, TASK
+from pytest_kernelbench.evaluation.correctness.resizing import smaller
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
+from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.tasks import with_sizes
+
+LOAD_TIMEOUT_S = 60.0
+OWN_SIZES_ONLY = "right only at the task's own sizes"
+HANDS_NOTHING_ON = "a NaN or an infinity in its inputs is not handed on as the reference does"
+
+
+class OtherSizes:
+    """One task at sizes that ``resizing.smaller`` finds; ``sizes`` is None where there are none."""
+
+    def __init__(self, case: dict[str, Any], device: str) -> None:
+        self.sizes = smaller(case["source"], seed=case["seed"])
+        self._bench: Bench | None = None
+        if self.sizes is None:
+            return
+        source, known = with_sizes(case["source"], self.sizes), {"seed": case["seed"]}
+        try:
+            self._bench = Bench(case["task"], source, device=device, precision=case["precision"], timed=False, **known)
+        except HarnessError:
+            # At the task's own sizes it runs, and these are of our making.
+            self.sizes = None
+            return
+        self._kinds = [kind for kind in ("signed", *BEYOND_THE_TASK) if self._bench.usable(kind)]
+        self._rack = Rack(self._bench)
+
+    def close(self) -> None:
+        """Free the memory of the slot."""
+        if self._bench is not None:
+            self._rack.close()
+
+    def remarks(self, dock_of: Callable[[Bench, Rack], Dock], source: str, weights: str) -> tuple[str, ...]:
+        """What is to be said of a candidate. Raises CandidateFailed where it is wrong on a kind of inputs."""
+        if self._bench is None:
+            return ()
+        at = f"at {', '.join(f'{name}={value}' for name, value in (self.sizes or {}).items())}"
+        with closing(dock_of(self._bench, self._rack)) as dock:
+            dock.wait_until_ready()
+            (slot,) = dock.have_slots(1)
+            try:
+                dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+                dock.check(slot, 0, TASK)
+            except CandidateFailed as failure:
+                return (f"{OWN_SIZES_ONLY} ({at}: {failure.outcome.value}, {failure.detail[:120]})",)
+            for number, kind in enumerate(self._kinds, 1):
+                try:
+                    dock.check(slot, number, kind)
+                except CandidateFailed as failure:
+                    if failure.outcome is Outcome.TIMEOUT:
+                        return (f"not checked at other sizes ({at}: {failure.detail})",)
+                    failure.detail = f"{at}: {failure.detail}"
+                    raise
+            return self._remarks_on_specials(dock, len(self._kinds) + 1)
+
+    def _remarks_on_specials(self, dock: Dock, number: int) -> tuple[str, ...]:
+        if not dock.bench.usable(NON_FINITE):
+            return ()
+        (slot,) = dock.have_slots(1)
+        try:
+            dock.check(slot, number, NON_FINITE)
+        except WrongValues:
+            return (HANDS_NOTHING_ON,)
+        except CandidateFailed as failure:
+            return (f"{HANDS_NOTHING_ON} ({failure.outcome.value})",)
+        return ()

@@ -1,0 +1,474 @@
+"""The reference of a task as the judge runs it: on inputs of every kind that it is defined on, and in float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.correctness import inputs
+from pytest_kernelbench.evaluation.correctness.comparison import Expected, differ_by_rounding
+from pytest_kernelbench.evaluation.correctness.domain import (
+    BEYOND_THE_TASK,
+    KINDS,
+    MIXED,
+    NON_FINITE,
+    TASK,
+    Level,
+    change,
+)
+from pytest_kernelbench.evaluation.correctness.rounding import Noise, move
+from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
+from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
+from pytest_kernelbench.evaluation.precision import Precision
+from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
+
+# In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
+AT_ONCE_BYTES = 2 << 30
+# What a CPU computes in some milliseconds; of a deep network or a large convolution it does not, and all kinds together
+# are some 20 calls (level2/50 took 7 s beside an H100).
+FEW_ROWS, FEW_ELEMENTS, MOST_SECONDS_FOR_FEW = 8, 1 << 20, 0.1
+# The task's own draw, with every parameter and buffer moved away from its initial value.
+MOVED = "moved parameters"
+
+
+class Reference:
+    """A task's model on a device. Raises HarnessError when it does not run."""
+
+    def __init__(
+        self,
+        task_id: str,
+        source: str,
+        *,
+        seed: int,
+        device: str,
+        precision: Precision,
+    ) -> None:
+        self.task_id = task_id
+        self.device = device
+        self.precision = precision
+        self._seed = seed
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(devices.threads())
+        precision.set_flags()
+        try:
+            self._module = ReferenceModule(source)
+            model = instantiate(self._module.model_class, self._module, seed, device)
+            self._model = precision.cast_model(model)
+            self.example_inputs: list[torch.Tensor] = []
+            self._given_layouts: list[Layout] | None = None
+            self.example_inputs = self._drawn(())
+            self._look_at_result()
+            self._in_parts(self._model, self._drawn(()))
+        except Unjudgeable as error:
+            raise HarnessError(f"{task_id}: {error}; what can be judged is {JUDGED}") from error
+        except HarnessError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise HarnessError(
+                f"{task_id}: the reference needs more memory than {device} has ({_first_line(error)}); "
+                "use --kernelbench-sizes=small, or a device with more"
+            ) from error
+        except Exception as error:
+            raise HarnessError(
+                f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
+                "check the task file and its sizes"
+            ) from error
+        self._exact_model = _widened_model(self._model)
+        self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
+        self._levels: dict[str, list[Level] | None] = {TASK: []}
+        self._few: FewRows | None = None
+        # Whether the same inputs give the same answer only under the same seed.
+        self.is_random = False
+
+    def _look_at_result(self) -> None:
+        """Call the reference for the first time: what it returns, what it writes to, and how long it takes.
+
+        Of ``written`` inputs, those in ``filled`` are not returned: what is left in them is a part of the answer.
+        """
+        self.written: tuple[int, ...] = ()
+        called = copy.deepcopy(self._model)
+        # Of what is large, no copy is made and compared: torch counts what is written to a tensor.
+        compared = bytes_of(self.example_inputs) < devices.free_bytes(self.device) / 50
+        given = [
+            layout.laid_out(value, copied=compared)
+            for layout, value in zip(self.layouts, self.example_inputs, strict=True)
+        ]
+        versions = [each._version for each in given]
+        started = time.perf_counter()
+        result = self._called(called, given)
+        devices.settle(self.device)
+        self.seconds_per_call = time.perf_counter() - started
+        try:
+            self.result, tensors = take_apart(result, result=True)
+        except Unjudgeable as error:
+            raise Unjudgeable(f"forward returns {error}") from None
+        if _is_lazy(self._model, called):
+            # Made anew in every call, they would be others in float64.
+            self._model = called
+        self.written = tuple(
+            number
+            for number, (one, version, layout) in enumerate(zip(given, versions, self.layouts, strict=True))
+            if one._version != version or (compared and not alike(layout.core(one), self.example_inputs[number]))
+        )
+        if not tensors and not self.written:
+            raise Unjudgeable(f"forward returns {self.result}, which depends on no input")
+        addresses = {each.data_ptr() for each in tensors if each.numel()}
+        self.filled = frozenset(number for number in self.written if given[number].data_ptr() not in addresses)
+        spans = [span_of(each) for each in given]
+        self.traits = [traits_of(each, spans) for each in tensors]
+        answers = self._answer(tensors, given)
+        self.example_answers = [torch.empty(each.shape, dtype=each.dtype, device="meta") for each in answers]
+        self.example_outputs = self.example_answers[: len(tensors)]
+        if self.written and not compared:
+            self.example_inputs = self._drawn(())
+        self.n_parts = self._parts(answers)
+
+    def renew(self) -> None:
+        """Have another draw of the task as the example."""
+        self.example_inputs = self._drawn(())
+
+    @property
+    def answers_by_row(self) -> bool:
+        """Whether every output has as many rows as the first input that has any: each may be about one of these."""
+        rows = next((len(v) for v in self.example_inputs if v.dim()), None)
+        return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_answers)
+
+    def usable(self, kind: str) -> bool:
+        """Whether the reference is defined on this kind of input: it raises nothing, and its answer is finite.
+
+        Where it gives indices, they must be those that it gives in float64 too.
+        """
+        if kind not in self._levels:
+            self._levels[kind] = self._first_defined(kind)
+        return self._levels[kind] is not None
+
+    def levels(self) -> list[Level]:
+        """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
+        found = [next(iter(self._levels_of_few(kind)), None) for kind in BEYOND_THE_TASK]
+        return [level for level in found if level is not None]
+
+    def levels_mixed(self) -> list[Level]:
+        """The kinds that share the rows of ``mixed`` inputs, in their order."""
+        return self._levels[MIXED] or [] if self.usable(MIXED) else []
+
+    def _levels_of_few(self, kind: str) -> Iterator[Level]:
+        if self._few is None:
+            self._few = FewRows(self)
+        few = self._few
+        levels = (Level(kind, level) for level in KINDS[kind].levels)
+        return (level for level in levels if few.has_answer(self, level))
+
+    def _first_defined(self, kind: str) -> list[Level] | None:
+        if kind == MOVED:
+            return [] if self._moved_models() and self._is_defined_on(self.draw(TASK), kind) else None
+        options = iter([self.levels()]) if kind == MIXED else ([level] for level in self._levels_of_few(kind))
+        for option in options:
+            if option and self._is_defined_on(None, kind, option):
+                return option
+        return None
+
+    def _is_defined_on(self, values: Sequence[torch.Tensor] | None, kind: str, levels: Sequence[Level] = ()) -> bool:
+        try:
+            values = self._drawn(levels) if values is None else values
+            model, exact_model = self._models_for(kind)
+            outputs = self._in_parts(model, values)
+            if kind != NON_FINITE and not all(bool(t.isfinite().all()) for t in outputs):
+                return False
+            if all(is_real(t) for t in outputs):
+                return True
+            exact = self._in_parts(exact_model, values, widened=True)
+            return all(is_real(t) or torch.equal(t, x) for t, x in zip(outputs, exact, strict=True))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+            return False
+
+    def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """The reference with moved parameters and buffers, and the same in float64; None where it has none."""
+        if self._moved is None:
+            moved = copy.deepcopy(self._model)
+            if not move_parameters(moved, self._model, self._seed):
+                return None
+            self._moved = moved, _widened_model(moved)
+        return self._moved
+
+    def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+        return self._moved if kind == MOVED and self._moved else (self._model, self._exact_model)
+
+    def model_for(self, kind: str) -> torch.nn.Module:
+        """A copy of the model that answers inputs of a kind: with moved parameters where that is the kind."""
+        return copy.deepcopy(self._models_for(kind)[0])
+
+    def draw(self, kind: str) -> list[torch.Tensor]:
+        """New inputs of a kind; the task's own where the reference is not defined on it."""
+        if kind == MOVED:
+            kind = TASK
+        return self._drawn(self._levels[kind] or () if self.usable(kind) else ())
+
+    def _drawn(self, levels: Sequence[Level]) -> list[torch.Tensor]:
+        seed = secrets.randbits(63)  # known to nobody
+        others = self.example_inputs
+        return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)
+
+    def _given(self) -> list[torch.Tensor]:
+        """The tensors among the arguments that the task makes, each with its elements in memory once.
+
+        The numbers among the arguments, and other plain values, stay what they were at the first draw.
+        """
+        given = self._module.get_inputs()
+        if type(given) not in (list, tuple):
+            raise Unjudgeable(f"get_inputs gives a {type(given).__name__} where a list of arguments is due")
+        try:
+            arguments, tensors = take_apart(given)
+            layouts = [Layout.of(each) for each in tensors]
+        except Unjudgeable as error:
+            raise Unjudgeable(f"get_inputs gives {error}") from None
+        except Overlapping as error:
+            raise Unjudgeable(f"get_inputs gives a tensor whose elements overlap ({error})") from None
+        if self._given_layouts is None:
+            self.arguments, self._given_layouts = arguments, layouts
+            types = [each.dtype for each in self.precision.cast([torch.empty(0, dtype=each.dtype) for each in layouts])]
+            self.layouts = [replace(layout, dtype=dtype) for layout, dtype in zip(layouts, types, strict=True)]
+        elif layouts != self._given_layouts:
+            raise HarnessError(
+                f"{self.task_id}: get_inputs gives {arguments} after {self.arguments}, or other strides; "
+                "have it give the same types, shapes and strides at each call"
+            )
+        return [layout.core(plain(each)).to(self.device) for layout, each in zip(layouts, tensors, strict=True)]
+
+    def answers(
+        self, values: Sequence[torch.Tensor], kind: str = TASK, *, widened: bool = False, seed: int | None = None
+    ) -> list[torch.Tensor]:
+        """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights.
+
+        ``seed`` is what a model that draws at random does so from; None: what candidates are called under.
+        """
+        models, own = self._models_for(kind), self._seed
+        self._seed = own if seed is None else seed
+        try:
+            return self._in_parts(models[widened], values, widened=widened)
+        finally:
+            self._seed = own
+
+    def beside(self, values: Sequence[torch.Tensor], kind: str, noise: Noise | None) -> list[torch.Tensor]:
+        """The answers in float64 to a problem that ``noise`` moves away from this one; None: to this one.
+
+        Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
+        """
+        model = copy.deepcopy(self._models_for(kind)[True])
+        wide = [in_float64(value) for value in values]
+        given = self._laid_out(wide if noise is None else move(model, wide, noise))
+        with nullcontext() if noise is None else noise:
+            result = self._called(model, given)
+        return self._answer(take_apart(result, result=True)[1], given)
+
+    def run(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What the model answers. One with running statistics changes: every call starts from the same state."""
+        return self._run(self._model, values)[1]
+
+    def answer_of(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What another model answers, called as this one is."""
+        return self._run(model, values)[1]
+
+    def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
+        """The structure of what a copy of ``model`` returns, and its answer."""
+        given = self._laid_out(values)
+        tree, tensors = take_apart(self._called(copy.deepcopy(model), given), result=True)
+        return tree, self._answer(tensors, given)
+
+    def arguments_for(self, values: Sequence[torch.Tensor]) -> Sequence[Any]:
+        """The arguments of a call on ``values``, as the task's ``get_inputs`` gives them."""
+        arguments: Sequence[Any] = put_together(self.arguments, iter(self._laid_out(values)))
+        return arguments
+
+    def _laid_out(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Values as the task lays them out in memory; copies of those that the reference writes to."""
+        return [
+            layout.laid_out(value, copied=number in self.written)
+            for number, (layout, value) in enumerate(zip(self.layouts, values, strict=True))
+        ]
+
+    def _called(self, model: torch.nn.Module, given: Sequence[torch.Tensor]) -> Any:
+        # A candidate is called under the same seed: what draws at random draws the same.
+        seed_all(self._seed)
+        return model(*put_together(self.arguments, iter(given)))
+
+    def _answer(self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What a candidate's is compared with: the tensors of a result, and what is left in inputs that are written."""
+        left = [self.layouts[number].core(given[number]) for number in self.written]
+        return [plain(each).to(self.device) for each in (*tensors, *left)]
+
+    def _in_parts(
+        self, model: torch.nn.Module, values: Sequence[torch.Tensor], *, widened: bool = False
+    ) -> list[torch.Tensor]:
+        """The answer of ``model``; of a large batch, so many rows at a time. ``widened``: all of it in float64."""
+        if self.n_parts == 1:
+            tree, answer = self._run(model, [in_float64(value) for value in values] if widened else values)
+            if not widened and tree != self.result:
+                raise HarnessError(
+                    f"{self.task_id}: forward returns {tree} on some inputs and {self.result} on others; "
+                    "have it return the same types and shapes on all"
+                )
+            return answer
+        wholes = [
+            torch.empty_like(t, dtype=_wide_type(t.dtype) if widened else t.dtype, device=self.device)
+            for t in self.example_answers
+        ]
+        rows = len(wholes[0])
+        for part in range(self.n_parts):
+            begin, end = (rows * bound // self.n_parts for bound in (part, part + 1))
+            some = rows_of(values, begin, end)
+            _, answer = self._run(model, [in_float64(value) for value in some] if widened else some)
+            for whole, piece in zip(wholes, answer, strict=True):
+                whole[begin:end] = piece
+        return wholes
+
+    def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
+        """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
+        if self.written or not all(layout.is_contiguous for layout in self.layouts):
+            return 1
+        wanted = math.ceil(2 * (bytes_of(self.example_inputs) + bytes_of(outputs)) / AT_ONCE_BYTES)
+        sizes = {t.shape[0] if t.dim() else 1 for t in (*self.example_inputs, *outputs)}
+        rows = sizes.pop()
+        if wanted == 1 or sizes or rows < 3:
+            return 1
+        # From the middle: what depends on the rows before or after it gives another result.
+        begin, end = rows // 3, 2 * rows // 3
+        try:
+            middle = self.run(rows_of(self.example_inputs, begin, end))
+        except RuntimeError:
+            return 1
+        alike = len(middle) == len(outputs) and all(
+            part.shape == whole[begin:end].shape and differ_by_rounding(part, whole[begin:end])
+            for part, whole in zip(middle, outputs, strict=True)
+        )
+        return min(wanted, rows) if alike else 1
+
+
+class FewRows:
+    """Asks a copy of the reference on a CPU, about a few rows of its example inputs, on which kinds it has an answer.
+
+    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process; and whole inputs may
+    be 8 GB. Where the reference cannot be asked about some of its rows, every kind is left to be tried on all of them.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._signals = [inputs.is_signal(value) for value in reference.example_inputs]
+        self._model = reference.model_for(TASK).cpu()
+        self._exact_model = _widened_model(self._model)
+        self._rows: list[torch.Tensor] | None = None
+        for most in (FEW_ROWS, 1):
+            rows = self._some(reference.example_inputs, most)
+            started = time.perf_counter()
+            if rows is None or not self._answers(reference, rows, NON_FINITE):
+                break
+            if time.perf_counter() - started < MOST_SECONDS_FOR_FEW:
+                self._rows = rows
+                break
+
+    def has_answer(self, reference: Reference, level: Level) -> bool:
+        """Whether the reference raises nothing on a few rows of this kind, and its answer is finite and stable."""
+        if self._rows is None:
+            return True
+        values = [
+            change(value.clone(), [level]) if signal else value
+            for value, signal in zip(self._rows, self._signals, strict=True)
+        ]
+        return self._answers(reference, values, level.kind)
+
+    @staticmethod
+    def _some(values: Sequence[torch.Tensor], most: int) -> list[torch.Tensor] | None:
+        """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
+        rows = next((len(value) for value in values if value.dim()), 0)
+        shared = [value.dim() > 0 and len(value) == rows for value in values]
+        a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
+        rest = sum(value.numel() for value, of_rows in zip(values, shared, strict=True) if not of_rows)
+        count = min(rows, most, (FEW_ELEMENTS - rest) // max(1, a_row))
+        if count < 1:
+            return None
+        few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
+        # Copies, so that the memory of what is large can go.
+        return [value.to("cpu", copy=True) for value in few]
+
+    def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
+        try:
+            outputs = reference.answer_of(self._model, values)
+            if kind == NON_FINITE:
+                return True
+            if not all(bool(each.isfinite().all()) for each in outputs):
+                return False
+            # As for whole inputs: indices must be those that float64 gives.
+            exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])
+        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+            return False
+        return all(is_real(one) or torch.equal(one, other) for one, other in zip(outputs, exact, strict=True))
+
+
+class Fault(NamedTuple):
+    """The kind of inputs on which an answer is wrong, and why."""
+
+    kind: str
+    objection: str
+
+
+def kind_at_fault(reference: Reference, outputs: Sequence[torch.Tensor], answers: Sequence[Expected]) -> Fault | None:
+    """The first kind, of those that share the rows of ``mixed`` inputs, whose rows are answered wrong."""
+    levels = reference.levels_mixed()
+    for number, level in enumerate(levels):
+        for output, expected in zip(outputs, answers, strict=True):
+            begin, end = (len(output) * bound // len(levels) for bound in (number, number + 1))
+            objection = replace(expected, exact=expected.exact[begin:end]).objection(output[begin:end])
+            if objection is not None:
+                return Fault(level.kind, objection)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". GPU 0")[0]
+
+
+def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:
+    """Whether a model makes parameters in its first call; ``called`` is a copy that was called."""
+    made, before = called.state_dict(), model.state_dict()
+    return made.keys() != before.keys() or any(is_lazy(value) for value in before.values())
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is compared with a tolerance."""
+    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _wide_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64 if dtype.is_floating_point else dtype
+
+
+def in_float64(value: Any) -> Any:
+    """A floating or complex tensor in double precision; anything else as it is."""
+    return value.to(_wide_type(value.dtype)) if is_real(value) else value
+
+
+def _widened_model(model: torch.nn.Module) -> torch.nn.Module:
+    exact = copy.deepcopy(model)
+    # Not .double(), which leaves complex parameters as they are.
+    return exact._apply(lambda tensor: tensor.to(_wide_type(tensor.dtype)))
+
+
+def rows_of(values: Sequence[torch.Tensor], begin: int, end: int) -> list[torch.Tensor]:
+    """The inputs of a part of a batch."""
+    return [value[begin:end] for value in values]
+
+
+def bytes_of(values: Sequence[torch.Tensor]) -> int:
+    """Memory that tensors take."""
+    return sum(value.numel() * value.element_size() for value in values)

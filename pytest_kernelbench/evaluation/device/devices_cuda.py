@@ -1,0 +1,160 @@
+"""Facts about one NVIDIA GPU, and what it runs at."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from functools import cache
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.host.gpus import device_file
+
+# NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
+HOLDS_BACK = {
+    "software power cap": 0x4,
+    "hardware slowdown": 0x8,
+    "software thermal slowdown": 0x20,
+    "hardware thermal slowdown": 0x40,
+    "hardware power brake": 0x80,
+}
+QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
+
+
+def describe() -> dict[str, Any]:
+    """The current GPU; ``id`` is its UUID, which no ``CUDA_VISIBLE_DEVICES`` changes."""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    uuid = _uuid()
+    driver, sm_mhz, memory_mhz, reasons = _query(uuid, QUERY)
+    return {
+        "id": uuid,
+        "name": properties.name,
+        "multiprocessors": properties.multi_processor_count,
+        "memory_bytes": properties.total_memory,
+        "driver": driver,
+        "clocks": {"sm_mhz": sm_mhz, "memory_mhz": memory_mhz, "event_reasons": reasons},
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+    }
+
+
+@cache
+def properties() -> dict[str, Any]:
+    """What torch tells of the current GPU in numbers and names."""
+    told = torch.cuda.get_device_properties(torch.cuda.current_device())
+    values = {name: getattr(told, name) for name in dir(told) if not name.startswith("_")}
+    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+
+
+@cache
+def gpu_file() -> str | None:
+    """Path of the current GPU's device file, None where that is not known."""
+    return device_file(_uuid())
+
+
+class Clocks:
+    """What the GPU ran at while candidates were timed: the range of its SM clock, and what held it back.
+
+    Read with nvidia-ml-py (the ``cuda`` extra) after each timing; without it, nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self._sm_mhz: list[int] = []
+        self._held_back: dict[str, int] = {}
+
+    def read(self) -> None:
+        """To be called right after a timing, before the clocks fall. Where NVML fails, nothing is read."""
+        nvml = _nvml()
+        if nvml is None:
+            return
+        try:
+            device = nvml.nvmlDeviceGetHandleByUUID(_uuid())
+            sm_mhz = nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)
+            active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+        except (nvml.NVMLError, AttributeError):  # an older library has no such function
+            return
+        self._sm_mhz.append(sm_mhz)
+        for name, bit in HOLDS_BACK.items():
+            if active & bit:
+                self._held_back[name] = self._held_back.get(name, 0) + 1
+
+    def summary(self) -> dict[str, Any] | None:
+        """``held_back`` counts readings by reason; None where none was made."""
+        if not self._sm_mhz:
+            return None
+        return {
+            "readings": len(self._sm_mhz),
+            "sm_mhz_min": min(self._sm_mhz),
+            "sm_mhz_max": max(self._sm_mhz),
+            "held_back": dict(self._held_back),
+        }
+
+
+# Contexts of one GPU take turns of a millisecond or so: where another computes, a short kernel waits for its turn.
+IDLE_WITHIN = 3.0
+PROBES_IN_A_ROW = 2
+BUSY_AFTER_S = 2.0
+
+
+class _Probe:
+    """A short kernel of this process, and how long it takes on an idle device."""
+
+    def __init__(self) -> None:
+        self._target = torch.zeros(1 << 10, device="cuda")
+        self.least_s = min(self.seconds() for _ in range(20))
+
+    def seconds(self) -> float:
+        started = time.perf_counter()
+        self._target.add_(1)
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+@cache
+def _probe() -> _Probe:
+    return _Probe()
+
+
+def wait_until_idle() -> None:
+    """Return when short kernels take no longer than on an idle device. Raises DeviceBusy after some seconds."""
+    probe, quick = _probe(), 0
+    started = time.perf_counter()
+    while quick < PROBES_IN_A_ROW:
+        seconds = probe.seconds()
+        quick = quick + 1 if seconds < IDLE_WITHIN * probe.least_s else 0
+        probe.least_s = min(probe.least_s, seconds)
+        if time.perf_counter() - started > BUSY_AFTER_S:
+            raise DeviceBusy(f"the GPU was at work for {BUSY_AFTER_S:.0f} s while no process might compute")
+
+
+@cache
+def _nvml() -> Any:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def _uuid() -> str:
+    return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
+
+
+def _query(uuid: str, names: str) -> list[str | None]:
+    unknown: list[str | None] = [None] * len(names.split(","))
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--id={uuid}", f"--query-gpu={names}", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return unknown
+    return [part.strip() for part in done.stdout.split(",")] if done.returncode == 0 else unknown

@@ -1,0 +1,292 @@
+"""What a candidate's process may do, and what this cannot stop.
+
+Covered where the kernel grants namespaces (``Isolation``; run.json says which held):
+
+- network: none, not even loopback
+- files: the system, Python and the compilers, read-only, and one private folder in memory, of bounded size, gone with
+  the candidate; the owner's home, /tmp, the folders of runs and the machine's disks are not there (``filesystem``)
+- other GPUs than its own: hidden, and from who builds all of them
+- other processes: not visible (on a GPU they are: CUDA does not start otherwise), not to be signalled or traced
+  (there from Linux 6.12 on); all of the candidate's own end with it, daemons included
+- fork bombs and memory: ended by a watchdog over the candidate's process tree, and by limits for each process
+- secrets: the environment holds a short list of harmless names
+- core dumps, and CPU time beyond the deadline
+
+Covered everywhere: time limits kept by the judge; output goes nowhere; one process for one candidate.
+
+Not covered: reading what is beside a toolchain or a package that lies outside the system; hardware side channels;
+exploits of the kernel or of a driver; a kernel left running on a GPU that reads inputs before it is asked.
+Without a root of its own (``hidden``) also: reading what the user can read, and quoting it in a message.
+Without namespaces also: writing to the user's files, killing the user's processes, talking to the network.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pytest_kernelbench.evaluation.sandbox import cgroup, filesystem, landlock
+from pytest_kernelbench.evaluation.sandbox.filesystem import Visible
+
+_CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+
+NOTHING = Visible()
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+KEPT_ENVIRONMENT = frozenset(
+    "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
+    "CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OMP_WAIT_POLICY".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there."""
+
+    network: bool
+    files: bool
+    hidden: bool
+    processes: bool
+    signals: bool
+
+    def describe(self) -> dict[str, bool]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``address_space_bytes`` is None on a GPU: CUDA reserves far more address space than it uses."""
+
+    folder_bytes: int
+    address_space_bytes: int | None
+    resident_bytes: int
+    cpu_seconds: int = 3600
+
+
+def limits_for(device: str) -> Limits:
+    """Limits for a candidate on this machine as it is now: at most 60 % of the memory that is free."""
+    free_bytes = int(cgroup.machine_memory_bytes()[1] * 0.6)
+    return Limits(
+        folder_bytes=min(1 << 30, free_bytes),
+        address_space_bytes=free_bytes if device == "cpu" else None,
+        resident_bytes=free_bytes,
+    )
+
+
+def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of an environment that a candidate may see."""
+    return {name: value for name, value in environment.items() if name in KEPT_ENVIRONMENT}
+
+
+def fork_bound() -> int:
+    """As ``os.fork``, but the kernel kills the child when this process ends, however that happens."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        try:
+            os.write(writing, b"bound")
+        except BrokenPipeError:
+            # On a busy machine the parent may have ended by now, and then nobody sends the signal.
+            os._exit(1)
+        os.close(writing)
+        return 0
+    os.close(writing)
+    os.read(reading, 5)
+    os.close(reading)
+    return child
+
+
+def holds_of(child: int) -> list[int]:
+    """A descriptor (pidfd) that means this process's ``child`` and no later one; none where the kernel has no such."""
+    try:
+        return [os.pidfd_open(child)]
+    except OSError:
+        return []
+
+
+def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = None) -> None:
+    """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did.
+
+    With ``listable``, no other folder can be listed from now on: of a file elsewhere, the name must be known.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for capability in range(64):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    landlock.restrict(listable, private)
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def descendants(process: int) -> list[int]:
+    """All that ``process`` started and that still runs, parents before children."""
+    found: list[int] = []
+    for child in _children(process):
+        found += [child, *descendants(child)]
+    return found
+
+
+def _children(process: int) -> list[int]:
+    # Any thread may have started some. Asked for 50 times a trial, of 40 threads: pathlib took three times as long.
+    threads = f"/proc/{process}/task"
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(threads):
+            with suppress(OSError), open(f"{threads}/{thread}/children") as listing:
+                found += map(int, listing.read().split())
+    return found
+
+
+def cpu_seconds_of(process: int) -> float:
+    """CPU time of all threads of a process, ended ones included; 0 when it is gone."""
+    try:
+        # What clock_getcpuclockid(3) returns; /proc/PID/stat counts in steps of 10 ms.
+        return time.clock_gettime(~process << 3 | 2)
+    except OSError:
+        return 0.0
+
+
+def spent_seconds_of(process: int) -> float:
+    """CPU time so far of a process, and of all its children that have ended in steps of 10 ms; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return 0.0
+    # The name of a process, the second field, may hold anything.
+    return cpu_seconds_of(process) + sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS_PER_SECOND
+
+
+def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
+    """Try each wall in a child of its own, so that a refusal costs nothing."""
+
+    def read_only(folder: Path) -> None:
+        _close_files(folder, 1 << 20, device)
+
+    def hide(folder: Path) -> None:
+        _close_files(folder, 1 << 20, device, visible=visible)
+        if device == "cuda" and ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
+            raise OSError("CUDA does not start among these files")
+
+    hidden = _child_succeeds(_CLONE_NEWNS, hide)
+    return Isolation(
+        network=_child_succeeds(_CLONE_NEWNET),
+        files=hidden or _child_succeeds(_CLONE_NEWNS, read_only),
+        hidden=hidden,
+        # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
+        processes=device == "cpu" and _child_succeeds(_CLONE_NEWPID),
+        signals=landlock.version() >= landlock.WITH_SCOPES,
+    )
+
+
+def _child_succeeds(flag: int, then: Callable[[Path], None] = lambda folder: None) -> bool:
+    with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
+        child = os.fork()
+        if child == 0:
+            try:
+                _unshare(flag)
+                then(Path(folder))
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        return os.waitpid(child, 0)[1] == 0
+
+
+def _close_files(
+    folder: Path, folder_bytes: int, device: str, gpu: str | None = None, *, visible: Visible | None = None
+) -> None:
+    """Leave only ``folder`` to be written to, and only what is ``visible`` (None: everything) to be read."""
+    if visible is None:
+        of_others = filesystem.files_to_hide(filesystem.gpu_files(), device, gpu)
+        filesystem.make_read_only(folder, folder_bytes, of_others, cuda=device == "cuda")
+    else:
+        devices = filesystem.devices_for(device, gpu)
+        filesystem.enter_root(folder, folder_bytes, visible, devices, cuda=device == "cuda")
+
+
+def enter(
+    isolation: Isolation,
+    folder: Path,
+    limits: Limits,
+    *,
+    device: str,
+    gpu: str | None = None,
+    visible: Visible = NOTHING,
+) -> None:
+    """Give up, in this process and for all it forks from now on, what the module's docstring lists.
+
+    ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. ``visible`` is
+    what a candidate sees beside the system. To be called between two forks: the process namespace holds
+    from the next fork on.
+    """
+    flags = (
+        (_CLONE_NEWNET if isolation.network else 0)
+        | (_CLONE_NEWNS if isolation.files else 0)
+        | (_CLONE_NEWPID | _CLONE_NEWIPC if isolation.processes else 0)
+    )
+    with suppress(OSError):
+        # Where memory ends, the kernel is to end a candidate before anybody else.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if flags:
+        _unshare(flags)
+    if isolation.files:
+        _close_files(folder, limits.folder_bytes, device, gpu, visible=visible if isolation.hidden else None)
+        if gpu is not None and os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():
+            # Who sees one GPU counts it as the first.
+            os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    if limits.address_space_bytes is not None:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        allowed = used + limits.address_space_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+
+
+def own_process_table(isolation: Isolation) -> bool:
+    """In the first process of a namespace: whether /proc now shows what is in it, which ``watch`` needs."""
+    if not isolation.processes:
+        return True
+    # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.
+    flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    return ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/proc", b"proc", flags, None) == 0
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every process below it whose own parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
+    """Kill every process below this one; it must have adopted their orphans."""
+    while below := descendants(os.getpid()):
+        for process in below:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _unshare(flags: int) -> None:
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags | _CLONE_NEWUSER) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")

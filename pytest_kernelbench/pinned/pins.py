@@ -1,0 +1,118 @@
+"""``python -m pytest_kernelbench pin RUN``: what a run chose, kept as files that ``--strategy=pinned`` gates on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.prompting.extraction import extract_source
+from pytest_kernelbench.records import Selection, Task, sha256_of
+from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.tasks import load_tasks
+
+KERNELS = Path("kernels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A kernel as it is to be kept: ``source`` begins with a comment that says where it comes from."""
+
+    task: str
+    selection: Selection
+    source: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="level1/19 or a glob; default: all fast ones")
+    parser.add_argument("--strategy", metavar="NAME", help="whose choice; default: the fastest of all strategies'")
+    parser.add_argument("--to", type=Path, default=KERNELS, metavar="FOLDER", help=f"default: {KERNELS}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Keep the kernels that a run chose: those verified fast, or those of the tasks named, however fast they are."""
+    for pin in pins_of(options.run, options.tasks, strategy=options.strategy):
+        file = options.to / f"{pin.task}.py"
+        kept = "replaced" if file.exists() else "kept"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(pin.source, encoding="utf-8")
+        print(f"{kept} {file}: {pin.selection.strategy} #{pin.selection.index}, {_speedup(pin.selection)}")
+
+
+def pins_of(folder: Path, tasks: Sequence[str] = (), *, strategy: str | None = None) -> list[Pin]:
+    """What ``folder`` has to keep, by task. Raises UsageError where that is nothing."""
+    records = RunRecords.load(folder)
+    names = [each.name for each in records.strategies]
+    if strategy is not None and strategy not in names:
+        raise UsageError(f"{folder}: has no strategy {strategy}; it has {', '.join(names)}")
+    for task in tasks:
+        if not any(_matches(each, task) for each in records.tasks):
+            raise UsageError(f"{folder}: has no task {task}; it has {', '.join(records.tasks)}")
+    best: dict[str, Selection] = {}
+    for (task, name), selection in records.selections.items():
+        named = any(_matches(task, each) for each in tasks)
+        if selection.index is None or strategy not in (None, name) or not (named or (selection.fast and not tasks)):
+            continue
+        if task not in best or _rank(selection) > _rank(best[task]):
+            best[task] = selection
+    if not best:
+        if tasks:
+            raise UsageError(f"{folder}: nothing was chosen for {', '.join(tasks)}; name other tasks")
+        raise UsageError(f"{folder}: no choice is verified fast; name tasks to keep what was chosen for them")
+    return [
+        Pin(task=task, selection=best[task], source=_header(records, best[task]) + _source(folder, records, best[task]))
+        for task in records.tasks
+        if task in best
+    ]
+
+
+def _matches(task: str, pattern: str) -> bool:
+    return pattern in (task, Task(id=task, source="").short_id) or fnmatchcase(task, pattern)
+
+
+def _rank(selection: Selection) -> tuple[bool, float]:
+    return selection.fast, selection.confirmed_speedup or 0.0
+
+
+def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
+    confirmed = {
+        evaluation.source_sha256
+        for (_, _, task, index), evaluation in records.confirmations.items()
+        if (task, index) == (selection.task, selection.index)
+    }
+    for source in _sources(folder, records, selection):
+        if sha256_of(source) in confirmed:
+            if source.startswith(f"# {selection.task}: "):  # kept before
+                source = source.partition("\n")[2]
+            return source if source.endswith("\n") else f"{source}\n"
+    raise UsageError(f"{folder}: the text of {selection.task} #{selection.index} is not there; was the run cut short?")
+
+
+def _sources(folder: Path, records: RunRecords, selection: Selection) -> Iterator[str]:
+    rows = {row["name"]: row for row in records.options["strategies"]}
+    answer = rows[selection.strategy]["sampling"]["answer"]
+    task = Task(id=selection.task, source="")
+    if answer == "forward_body":
+        # Such an answer is a part of the reference, which the run names and does not hold.
+        tasks = load_tasks(records.options.get("selectors") or [task.id])
+        task = next(each for each in tasks if each.id == task.id)
+    for (_, name, index), completion in records.completions.items():
+        if (name, index) == (selection.task, selection.index):
+            source = extract_source(completion.text, answer=answer, task=task)
+            if source is not None:
+                yield source
+
+
+def _header(records: RunRecords, selection: Selection) -> str:
+    device = records.options.get("device") or "an unknown device"
+    return f"# {selection.task}: {selection.strategy} #{selection.index}, {_speedup(selection)} on {device}\n"
+
+
+def _speedup(selection: Selection) -> str:
+    if selection.confirmed_low is None:
+        return f"{selection.confirmed_speedup:.3g}x"
+    return f"{selection.confirmed_speedup:.3g}x [{selection.confirmed_low:.3g}, {selection.confirmed_high:.3g}]"

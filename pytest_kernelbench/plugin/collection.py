@@ -1,0 +1,278 @@
+"""Task files as pytest nodes: ``tasks/level1/19_ReLU.py::kernel[surprisal-top3]``. No task is ever imported."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kernelbench.errors import KernelBenchError, TaskError
+from pytest_kernelbench.pinned.regressions import ItemResult
+from pytest_kernelbench.records import Judged, Selection, Task
+from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
+
+RunItem = Callable[[Task, Strategy], ItemResult]
+
+# The folder that a task from outside the root folder has in its id.
+ELSEWHERE = "tasks"
+
+
+class Benchmark:
+    """What is to be collected and how an item is run; one a session, under ``BENCHMARK`` in ``config.stash``."""
+
+    def __init__(
+        self,
+        *,
+        strategies: Sequence[Strategy],
+        find_tasks: Callable[[], list[Task]],
+        default_tasks: Callable[[], list[Task]],
+        sizes: Callable[[], str],
+        run_item: RunItem,
+        judge: Callable[[Task, Strategy], list[Judged]],
+        only_tasks: bool,
+        beside_tests: bool = False,
+        belongs: Callable[[Task, Strategy], bool] = lambda task, strategy: True,
+        small: Path | None = None,
+    ) -> None:
+        """``find_tasks`` returns the tasks that ``--tasks`` names; if it returns none, every task file below the
+        paths on the command line is collected. ``only_tasks``: no path was named, and nothing but tasks is collected.
+        ``beside_tests``: the strategy comes from a configuration file, and the repository's tests are collected too.
+
+        ``small`` is a file of small sizes.
+
+        ``default_tasks`` are those of tests that name none. ``belongs`` says whether a task is an item of a strategy.
+        """
+        self.strategies = strategies
+        self.sizes = sizes
+        self.small = small
+        self.default_tasks = default_tasks
+        self.run_item = run_item
+        self.judge = judge
+        self.only_tasks = only_tasks
+        self.beside_tests = beside_tests
+        self.belongs = belongs
+        self._find_tasks = find_tasks
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Those that were named, none where there are only paths. Raises TaskError."""
+        return self._find_tasks()
+
+    def sized(self, task: Task) -> Task | None:
+        """``task`` as it will run, or None where ``--tasks`` does not name it."""
+        if not self.tasks:
+            return load_tasks([str(task.path)], sizes=self.sizes(), small=self.small)[0]
+        return next((named for named in self.tasks if named.path == task.path), None)
+
+
+BENCHMARK = pytest.StashKey[Benchmark]()
+
+
+class TaskSet(pytest.Directory):
+    """Stands in for the root folder when no path was named: its files are the tasks, wherever they lie."""
+
+    def collect(self) -> Iterator[pytest.File]:
+        for task in self.config.stash[BENCHMARK].tasks:
+            yield TaskFile.of_task(self, task)
+
+
+def items_beside_tests(session: pytest.Session) -> Iterator[pytest.Item]:
+    """The items of all tasks of the run, for a session that collects the repository's own tests."""
+    tasks = TaskSet.from_parent(session, path=session.config.rootpath)
+    for file in tasks.collect():
+        yield from session.genitems(file)
+
+
+class TaskFile(pytest.Module):
+    """One task: a Module, so that Functions may live in it, whose module is empty."""
+
+    task: Task
+
+    @classmethod
+    def of_task(cls, parent: pytest.Collector, task: Task) -> TaskFile:
+        root = parent.config.rootpath
+        path = task.path
+        if path is None or not path.is_relative_to(root):
+            # Node ids are relative to the root folder; a task from elsewhere gets the place it would have here.
+            path = root / ELSEWHERE / f"{task.id}.py"
+        self: TaskFile = cls.from_parent(parent, path=path)
+        self.obj = types.ModuleType(path.stem)
+        self.task = task
+        return self
+
+    @property
+    def ihook(self) -> Any:
+        # Only folders that pytest walked through have their conftest's hooks: a task found elsewhere has the root's.
+        return self.parent.ihook if isinstance(self.parent, TaskSet) else super().ihook
+
+    def collect(self) -> Iterator[pytest.Item]:
+        benchmark = self.config.stash.get(BENCHMARK, None)
+        if benchmark is None:
+            return
+        for strategy in benchmark.strategies:
+            if benchmark.belongs(self.task, strategy):
+                yield KernelItem.of_strategy(self, strategy)
+
+
+class KernelItem(pytest.Function):
+    """One task under one strategy. It errs where the harness fails, and fails where a gate of its own is missed.
+
+    ``selection`` is what came out, ``entry`` its times for pytest-benchmark.
+    """
+
+    task: Task
+    strategy: Strategy
+    selection: Selection | None = None
+    entry: dict[str, Any] | None = None
+
+    @classmethod
+    def of_strategy(cls, parent: TaskFile, strategy: Strategy) -> KernelItem:
+        name = f"kernel[{strategy.name}]"
+        self: KernelItem = cls.from_parent(parent, name=name, callobj=kernel)
+        if hasattr(self, "_id"):
+            # From pytest 9.2 on ids are compared by their parts, and --lf finds only what parses to the same.
+            self._id = type(self._id).parse(self.nodeid)
+        self.task, self.strategy = parent.task, strategy
+        self.add_marker(marker_of(parent.task, strategy))
+        return self
+
+    @property
+    def ihook(self) -> Any:
+        assert self.parent is not None
+        return self.parent.ihook
+
+    def run(self) -> None:
+        result = self.config.stash[BENCHMARK].run_item(self.task, self.strategy)
+        self.selection, self.entry = result.selection, result.entry
+        self.user_properties += properties_of(result)
+        if result.failure is not None:
+            pytest.fail(result.failure, pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"{self.task.id}[{self.strategy.name}]"
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], **settings: Any) -> Any:
+        if isinstance(excinfo.value, KernelBenchError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, **settings)
+
+
+def properties_of(result: ItemResult) -> list[tuple[str, object]]:
+    """For JUnit's XML; nothing but the verdict where nothing was chosen."""
+    selection = result.selection
+    if selection.index is None:
+        return [("verdict", "unsolved")]
+    timed = result.entry["extra_info"] if result.entry else {}
+    measured = {
+        "index": selection.index,
+        "speedup": selection.confirmed_speedup,
+        "speedup_low": selection.confirmed_low,
+        "speedup_high": selection.confirmed_high,
+        **{name: timed.get(name) for name in ("candidate_ms", "reference_ms", "device")},
+    }
+    known = [(name, value) for name, value in measured.items() if value is not None]
+    return [("verdict", "fast" if selection.fast else "correct"), *known]
+
+
+def marker_of(task: Task, strategy: Strategy | None) -> pytest.MarkDecorator:
+    """What ``-m "kernelbench(level=1, strategy='random')"`` selects by."""
+    level = task.level.removeprefix("level")
+    of_strategy = {} if strategy is None else {"strategy": strategy.name}
+    return pytest.mark.kernelbench(level=int(level) if level.isdecimal() else level, task=task.id, **of_strategy)
+
+
+def kernel(request: pytest.FixtureRequest) -> None:
+    """The body of every item."""
+    request.node.run()
+
+
+def files_at(path: Path, parent: pytest.Collector, others: list[pytest.Collector]) -> list[pytest.Collector]:
+    """The collectors of the file ``path``, where pytest and other plugins would take ``others``.
+
+    A task is a TaskFile and nothing else. With ``--strategy``, other files count only where they are named;
+    without it, a task that is named collects nothing, which is better than importing it.
+    """
+    benchmark = parent.config.stash.get(BENCHMARK, None)
+    named = parent.session.isinitpath(path)
+    if benchmark is None and not named:
+        return others
+    try:
+        task = _task_at(path)
+        if task is None:
+            return others if named or benchmark is None or benchmark.beside_tests else []
+        if benchmark and benchmark.beside_tests and not named:
+            return []  # ``items_beside_tests`` has the tasks of the run
+        task = benchmark.sized(task) if benchmark else task
+    except KernelBenchError as error:
+        raise parent.CollectError(str(error)) from error
+    return [TaskFile.of_task(parent, task)] if task else []
+
+
+def _task_at(path: Path) -> Task | None:
+    if not is_task_file(path):
+        return None
+    try:
+        return parse_task(path)
+    except TaskError:
+        if path.stem[0].isdigit():
+            raise
+        return None
+
+
+def items_named(arguments: Sequence[str], root: Path) -> dict[str, str]:
+    """Arguments that are ids of items whose task lies elsewhere, as pytest prints them, and the tasks' own ids.
+
+    Empty unless all are such: ``tasks/level1/19_ReLU.py::kernel[random]`` where there is no such file.
+    """
+    found = {}
+    for argument in arguments:
+        file = Path(argument.partition("::")[0])
+        if file.parts[:1] != (ELSEWHERE,) or file.suffix != ".py" or (root / file).exists():
+            return {}
+        found[argument] = "/".join(file.with_suffix("").parts[1:])
+    return found
+
+
+def in_order(
+    items: Sequence[pytest.Item], strategies: Sequence[str], shard: tuple[int, int], *, named: Sequence[str] = ()
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Items to run and to leave out: task by task, so that a task is sampled once for all strategies.
+
+    In the order of ``strategies`` within a task, whatever shuffled them before. Left out are those of other shards,
+    and where ids are ``named``, those of other ids.
+
+    Raises pytest.UsageError where two files have one task id, and for an id that is none.
+    """
+    kernels = [item for item in items if isinstance(item, KernelItem)]
+    files: dict[str, Path] = {}
+    for item in kernels:
+        if files.setdefault(item.task.id, item.path) != item.path:
+            other = files[item.task.id]
+            raise pytest.UsageError(f"{item.path} and {other} are both {item.task.id}; name one of them")
+    place = {name: number for number, name in enumerate(strategies)}
+    kernels.sort(key=lambda item: (_natural(item.task.id), place[item.strategy.name]))
+    i, n = shard
+    ours = {task for place, task in enumerate(sorted(files, key=_natural)) if place % n == i - 1}
+    kept = [item for item in kernels if item.task.id in ours]
+    for name in named:
+        if not any(_is_or_has(name, item) for item in kernels):
+            raise pytest.UsageError(f"{name}: no such item; pytest --collect-only -q lists them")
+    if named:
+        kept = [item for item in kept if any(_is_or_has(name, item) for name in named)]
+    rest = [item for item in items if not isinstance(item, KernelItem)]
+    left_out = set(kernels) - set(kept)
+    return [*kept, *rest], [item for item in kernels if item in left_out]
+
+
+def _is_or_has(name: str, item: pytest.Item) -> bool:
+    return item.nodeid == name or item.nodeid.startswith(f"{name}::")
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]

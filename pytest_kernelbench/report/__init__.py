@@ -1,0 +1,1 @@
+"""Numbers and pages from records alone: nothing here needs a GPU, and nothing here changes a record."""

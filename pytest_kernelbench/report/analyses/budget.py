@@ -1,0 +1,137 @@
+"""What each strategy had found after so much was spent, on each of four budgets: equal budgets, honestly compared.
+
+``analyses["budget"]`` is None where all strategies share their candidates, and otherwise::
+
+    {AXIS: {"budget": [b, ...], "tasks": 20,
+            "strategies": {name: {"verified": curve, "geomean_speedup": curve, "spends": x}}}}
+
+AXIS is ``rollouts`` (answers drawn), ``tokens`` (of prompts and answers, teachers and updates), ``judged`` (distinct
+programs handed to the judge) or ``seconds`` (of sampling, of judging distinct programs, and of updates, one after the
+other). A curve's value at budget ``b`` is over what each task's candidates, in the order in which they were drawn, had
+reached within ``b``: the share of tasks with a verified fast one, and the geometric mean of the best speed-up, 1 where
+none is correct. Budgets go as far as the strategy that spent least (``spends``, mean over tasks), so that every
+strategy is compared on what it did spend. What updates took is spread over the rollouts that they were made from. An
+axis of which something is not known is left out.
+
+Selection plays no part: this is what there was to select from. Strategies that share candidates are one, under the
+names of all.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy
+
+from pytest_kernelbench.report.analyses.base import Floats, Json, Study
+from pytest_kernelbench.report.analyses.estimates import curve_over_tasks, exponential, rate_curve_over_tasks
+from pytest_kernelbench.report.metrics import Sample, StrategyResults
+
+AXES = ("rollouts", "tokens", "judged", "seconds")
+POINTS = 24
+
+
+def budget(study: Study) -> Json | None:
+    """The four comparisons, of every set of candidates that was drawn."""
+    found = _sets(study)
+    if len(found) < 2:
+        return None
+    compared = {axis: _on_axis(axis, found, study) for axis in AXES}
+    return {axis: each for axis, each in compared.items() if each is not None} or None
+
+
+def _sets(study: Study) -> dict[str, StrategyResults]:
+    """Results by the names of the strategies that share them; the first of the names finds the rest."""
+    sharing: dict[tuple[str | None, ...], list[str]] = {}
+    for strategy in study.records.strategies:
+        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256)
+        if any(task.samples for task in study.results[strategy.name].tasks):
+            sharing.setdefault(key, []).append(strategy.name)
+    return {", ".join(names): study.results[names[0]] for names in sharing.values()}
+
+
+def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json | None:
+    spent = {name: [_spent(axis, task.samples) for task in each.tasks] for name, each in found.items()}
+    for name, spent_U in spent.items():
+        extra = _of_updates(axis, found[name].strategy, study)
+        rollouts = sum(map(len, spent_U))
+        for spent_N in spent_U:
+            # Updates were paid for along with the rollouts that they learn from.
+            spent_N += extra / max(1, rollouts) * numpy.arange(1, len(spent_N) + 1)
+    spends = {
+        name: float(numpy.mean([each[-1] if len(each) else 0.0 for each in rows])) for name, rows in spent.items()
+    }
+    most = min(spends.values())
+    if not numpy.isfinite(most) or most <= 0:
+        return None
+    budgets = numpy.unique(numpy.linspace(most / POINTS, most, POINTS).round(3))
+    if axis in ("rollouts", "judged"):
+        budgets = numpy.unique(budgets.round().clip(1))
+    return {
+        "budget": budgets.tolist(),
+        "tasks": len({task.task for each in found.values() for task in each.tasks}),
+        "strategies": {
+            name: {**_curves(results, spent[name], budgets), "spends": spends[name]} for name, results in found.items()
+        },
+    }
+
+
+def _curves(results: StrategyResults, spent_U: list[Floats], budgets_B: Floats) -> Json:
+    tasks_U = [task.task for task in results.tasks]
+    verified_UB = numpy.zeros((len(tasks_U), len(budgets_B)))
+    logs_UB = numpy.zeros((len(tasks_U), len(budgets_B)))
+    for place, task in enumerate(results.tasks):
+        within_B = numpy.searchsorted(spent_U[place], budgets_B + 1e-9, side="right")
+        fast_N = [bool(each.evaluation and each.evaluation.fast(margin=results.margin)) for each in task.samples]
+        log_N = [_log_speedup(each) for each in task.samples]
+        verified_UB[place] = [any(fast_N[:n]) for n in within_B]
+        known = [[each for each in log_N[:n] if each is not None] for n in within_B]
+        logs_UB[place] = [max(each) if each else 0.0 for each in known]
+    if not results.is_verifiable:
+        verified_UB[:] = numpy.nan
+    return {
+        "verified": rate_curve_over_tasks(tasks_U, verified_UB),
+        "geomean_speedup": exponential(curve_over_tasks(tasks_U, logs_UB)),
+    }
+
+
+def _log_speedup(sample: Sample) -> float | None:
+    speedup = sample.evaluation.counted_speedup if sample.evaluation else None
+    return None if speedup is None else log(speedup)
+
+
+def _spent(axis: str, samples: tuple[Sample, ...]) -> Floats:
+    """What had been spent on a task once each of its candidates was there, in the order of drawing; NaN: not known."""
+    seen: set[str] = set()
+    each_N = []
+    for sample in samples:
+        completion, evaluation = sample.completion, sample.evaluation
+        program = evaluation.source_sha256 if evaluation else None
+        is_new = program is not None and program not in seen
+        if program is not None:
+            seen.add(program)
+        value: float | None
+        if axis == "rollouts":
+            value = 1.0
+        elif axis == "judged":
+            value = float(is_new)
+        elif axis == "tokens":
+            value = None if completion is None or completion.n_tokens is None else completion.n_tokens
+            if value is not None and completion is not None:
+                value += completion.prompt_tokens or 0
+        else:
+            drawing = completion.seconds if completion else None
+            judging = evaluation.seconds.get("total") if evaluation and is_new else 0.0
+            value = None if drawing is None or judging is None else drawing + judging
+        each_N.append(numpy.nan if value is None else value)
+    return numpy.cumsum(numpy.array(each_N, dtype=float))
+
+
+def _of_updates(axis: str, name: str, study: Study) -> float:
+    """What a strategy's updates took, over all tasks together; 0 where it made none."""
+    strategy = next(each for each in study.records.strategies if each.name == name)
+    if strategy.adaptation_sha256 is None or axis in ("rollouts", "judged"):
+        return 0.0
+    keys = ("seconds",) if axis == "seconds" else ("teacher_tokens", "update_tokens")
+    steps = [each for each in study.records.adaptation.values() if each.adaptation_sha256 == strategy.adaptation_sha256]
+    return float(sum((step.update or {}).get(key, 0.0) for step in steps for key in keys))

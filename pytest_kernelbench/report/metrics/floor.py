@@ -1,0 +1,31 @@
+"""How near the chosen kernels are to the physical floor: the least time in which the hardware could do the work.
+
+On a GPU a kernel beyond its floor is void. On a CPU the floor is one timed copy, which caches beat, and another process
+on the machine while it was timed: a share over 1 says that the floor was none.
+"""
+
+from __future__ import annotations
+
+from pytest_kernelbench.records import Evaluation
+from pytest_kernelbench.report.metrics.results import StrategyResults, TaskResults, mean
+
+
+def floor_share(results: StrategyResults) -> float | None:
+    """Mean of ``floor_ms / candidate_ms`` over the tasks whose chosen candidate has both; None where none has.
+
+    Unlike a speed-up it cannot be raised by a slow reference.
+    """
+    return mean(share for share in map(floor_share_of, results.tasks) if share is not None)
+
+
+def floor_share_of(task: TaskResults) -> float | None:
+    """Of the chosen kernel when it was timed again, else at first; None where the floor or the timing is not known."""
+    timed = timing_of_choice(task)
+    if timed is None or timed.floor_ms is None or not timed.candidate_ms:
+        return None
+    return timed.floor_ms / timed.candidate_ms
+
+
+def timing_of_choice(task: TaskResults) -> Evaluation | None:
+    """The second timing, which choosing has not biased, where there is one."""
+    return task.confirmation or task.chosen

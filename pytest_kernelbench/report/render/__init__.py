@@ -1,0 +1,44 @@
+"""What runs say: summed up, shown, and written into the run folder.
+
+To add a file: write ``report/render/<name>.py`` with a ``write(records, content, folder)``, ``content`` being that of
+``report.json``, which returns lines for people about what it had to leave out; and add its line to ``REPORTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
+from pytest_kernelbench.report.render import html, summary, tables
+from pytest_kernelbench.report.render.summary import report_json
+from pytest_kernelbench.report.render.terminal import render
+
+Writer = Callable[[RunRecords, Mapping[str, Any], Path], list[str]]
+
+REPORTS: dict[str, Writer] = {
+    "report.json": summary.write,
+    "report.html": html.write,
+    "tables": tables.write,
+}
+
+
+def write_reports(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write every report into ``folder``; the lines say what was left out.
+
+    A file that cannot be written (a full disk) costs that file and no other: what was measured is in the records.
+    """
+    lines = []
+    for name, write in REPORTS.items():
+        try:
+            lines += write(records, content, folder)
+        except OSError as error:
+            lines.append(f"{error.filename or folder / name}: {NOT_WRITTEN} ({error.strerror})")
+    return lines
+
+
+NOT_WRITTEN = "could not be written"
+
+
+__all__ = ["NOT_WRITTEN", "REPORTS", "RunRecords", "StrategyOfRun", "render", "report_json", "write_reports"]

@@ -1,0 +1,60 @@
+"""The primary comparison in words, for the terminal and the page."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_kernelbench.report.render.numbers import as_digits, as_points, as_rate, as_times, counted
+from pytest_kernelbench.report.render.preregistration import preregistration_line
+from pytest_kernelbench.strategy.primary import Primary
+
+
+def primary_lines(report: Mapping[str, Any], width: int) -> list[str]:
+    """Nothing where no comparison was named; else what was found, and what could have been."""
+    return [part for line in primary_sentences(report) for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+
+
+def primary_sentences(report: Mapping[str, Any]) -> list[str]:
+    planned = report["preregistration"]
+    return [*_sentences(report["analyses"]["primary"]), *([preregistration_line(planned)] if planned else [])]
+
+
+def _sentences(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    named = Primary(selector=found["selector"], control=found["control"], outcome=found["outcome"])
+    by = "" if found["by"] is None else f" (named by {found['by']})"
+    if "refusal" in found:
+        return [f"primary: {named.said}{by}: {found['refusal']}"]
+    lines = [f"primary: {named.said}{by}: {_found(found)}"]
+    if found["detectable"] is not None:
+        effect = _effect(found["detectable"]["effect"], found["outcome"])
+        lines.append(f"power: an effect of {effect} is found in 80 % of studies of these tasks; {_useless(found)}")
+    elif found["power"]:
+        lines.append(f"power: no effect, however large, is found in 80 % of studies of these tasks; {_useless(found)}")
+    lines.append("all other comparisons of this report are secondary")
+    return lines
+
+
+def _found(found: Mapping[str, Any]) -> str:
+    effect, test = found["effect"], found["test"]
+    success = found["outcome"] == "success"
+    shown = [as_rate(value) if success else as_times(value) for value in found["values"]]
+    ends = None if effect["low"] is None else (effect["low"], effect["high"])
+    said = as_points(effect) + " points" if success else f"{as_times(effect['value'], ends)} as fast"
+    p = f"p = {test['p_two_sided']:.2g}" + ("" if test["exact"] else f" ± {as_digits(test['p_error'])}")
+    of = f"{counted(found['tasks'], 'task')}" + (f", {found['left_out']} left out" if found["left_out"] else "")
+    warning = f"; {effect['warning']}" if effect["warning"] else ""
+    return f"{shown[0]} and {shown[1]}, {said}; {p} by randomisation within {of}{warning}"
+
+
+def _effect(effect: float, outcome: str) -> str:
+    from math import exp
+
+    return f"{100 * effect:+.0f} points" if outcome == "success" else as_times(exp(effect))
+
+
+def _useless(found: Mapping[str, Any]) -> str:
+    return f"a useless score is rejected in {as_rate(found['power'][0]['power'])}"

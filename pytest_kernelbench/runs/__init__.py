@@ -1,6 +1,0 @@
-"""Finished runs read back from their folders, and several of them joined."""
-
-from pytest_kernelbench.runs.folder import Probed, RunRecords, StrategyOfRun, Unit
-from pytest_kernelbench.runs.merge import check_comparable, merged
-
-__all__ = ["Probed", "RunRecords", "StrategyOfRun", "Unit", "check_comparable", "merged"]

@@ -1,0 +1,106 @@
+"""What is seen while an item runs: lines where output is a file, one status that goes away on a terminal."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from project import PLUGIN, answer
+
+from pytest_kernelbench.plugin.progress import RESTORE_CURSOR_AND_ERASE, SAVE_CURSOR
+
+AT_ONCE = """
+import pytest_kernelbench.evaluation
+from pytest_kernelbench import progress
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+
+progress.FIRST_LINE_S = progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
+
+
+class Evaluator:
+    clocks = None
+    findings = {}
+
+    def __init__(self, **settings): ...
+
+    def describe(self):
+        return {}
+
+    def release(self): ...
+
+    def close(self): ...
+
+    def evaluate(self, task, sources):
+        for source in sources:
+            print("captured")
+            yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
+
+
+pytest_kernelbench.evaluation.Evaluator = Evaluator
+"""
+OPTIONS = (
+    "--strategy=random",
+    "--tasks=problems/level1/2*",
+    "--policy=replay:answers.jsonl",
+    "--no-kernelbench-null",
+)
+LAST = "level1/2: sampled 1, evaluated 1/1 distinct, 0 correct"
+
+
+@pytest.fixture
+def project(benchmark_project):
+    benchmark_project.pytester.makeconftest(AT_ONCE)
+    row = {"task": "level1/2", "text": answer("torch.relu(x)")}
+    benchmark_project.path.joinpath("answers.jsonl").write_text(json.dumps(row))
+    return benchmark_project
+
+
+@pytest.mark.parametrize("verbosity", ["-q", "-v"])
+def test_without_a_terminal_progress_is_lines_of_their_own(project, verbosity):
+    result = project.run(*OPTIONS, verbosity, apart=True)
+    assert result.ret == 0
+    assert LAST in result.outlines
+    assert "captured" not in result.outlines
+
+
+def test_doubly_quiet_says_nothing(project):
+    assert LAST not in project.run(*OPTIONS, "-qq", apart=True).outlines
+
+
+def test_on_a_terminal_the_status_is_taken_away_before_the_item_s_own_word(project):
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *PLUGIN,
+        "--kernelbench-device=cpu",
+        "--kernelbench-sizes=full",
+    ]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "PY_COLORS": "1"}
+    process = subprocess.Popen(
+        [*command, *OPTIONS, "-v"],
+        cwd=project.path,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # Linux says EIO where the other end is closed
+            break
+        if not block:
+            break
+        seen += block
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = seen.decode()
+    assert text.count(SAVE_CURSOR) == text.count(RESTORE_CURSOR_AND_ERASE) > 1
+    assert f"{SAVE_CURSOR}  {LAST}" in text
+    assert "PASSED unsolved" in text.split(RESTORE_CURSOR_AND_ERASE)[-1]

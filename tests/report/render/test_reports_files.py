@@ -1,0 +1,46 @@
+"""What is read and written by the commands is checked, and said in one line."""
+
+import pytest
+from made_up_run import write_run
+
+from pytest_kernelbench.__main__ import main
+from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a", "oracle", k=2)
+    write_run(tmp_path / "b", "oracle", k=2)
+    (tmp_path / "file").touch()
+    (tmp_path / "dir").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("report file", "file/run.json: cannot be read (Not a directory); name the folder of a run"),
+        ("report dir", "dir: no run.json; name the folder of a run"),
+        ("export a --to file", "file: cannot be a folder (File exists); name another with --to"),
+        ("export a --to file/x", "file/x: cannot be a folder (Not a directory); name another with --to"),
+        ("compare a b --json dir", "dir: could not be written (Is a directory)"),
+        ("plan --preregister file/x", "file/x: cannot be written (Not a directory)"),
+    ],
+)
+def test_a_file_where_a_folder_is_due_and_the_reverse_is_one_line(runs, capsys, command, problem):
+    assert main(command.split()) == 2
+    assert capsys.readouterr().err == f"error: {problem}\n"
+
+
+def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
+    """A full disk is met at the end: here a folder is where the page is due."""
+    (runs / "a" / "report.html").mkdir()
+    records = RunRecords.load(runs / "a")
+    lines = write_reports(records, report_json(records), runs / "a")
+    assert f"{runs / 'a' / 'report.html'}: could not be written (Is a directory)" in lines
+    assert (runs / "a" / "report.json").exists() and (runs / "a" / "tables").is_dir()
+    assert main(["report", "a"]) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith("5 tasks, policy tiny") and "strategy" in told.out
+    assert told.err == "error: a/report.html: could not be written (Is a directory)\n"

@@ -1,0 +1,46 @@
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.report.stats import components
+
+
+def nested(rng, tasks, programs, seeds, sd_task, sd_program, sd_seed):
+    return {
+        f"t{t}": {
+            f"p{p}": (mean_t + rng.normal(0, sd_program) + rng.normal(0, sd_seed, rng.integers(1, seeds + 1))).tolist()
+            for p in range(rng.integers(1, programs + 1))
+        }
+        for t, mean_t in enumerate(rng.normal(0, sd_task, tasks))
+    }
+
+
+def test_what_was_put_in_comes_out_on_average_whatever_the_sizes():
+    rng = numpy.random.default_rng(0)
+    found = numpy.array([components(nested(rng, 30, 6, 3, 0.5, 0.3, 0.1)) for _ in range(80)])
+    assert numpy.sqrt(found.mean(axis=0)) == pytest.approx([0.5, 0.3, 0.1], rel=0.06)
+
+
+def test_a_balanced_layout_is_the_textbook_s():
+    """Two tasks of two programs of two seeds: mean squares 50, 5 and 1 / 2."""
+    values = {"a": {"p": [0.0, 1.0], "q": [2.0, 3.0]}, "b": {"p": [5.0, 6.0], "q": [7.0, 8.0]}}
+    found = components(values)
+    assert found.seed == pytest.approx(0.5)
+    assert found.program == pytest.approx((4.0 - 0.5) / 2)
+    assert found.task == pytest.approx((50.0 - 4.0) / 4)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.dictionaries(st.sampled_from("pq"), st.lists(st.floats(-3, 3), max_size=3))
+    )
+)
+def test_no_layout_is_too_poor(values):
+    found = components(values)
+    assert all(each is None or each >= 0 for each in found)
+
+
+def test_one_seed_says_nothing_of_seeds_and_one_task_nothing_of_tasks():
+    assert components({"a": {"p": [1.0], "q": [2.0]}}) == (None, pytest.approx(0.5), None)
+    assert components({}) == (None, None, None)

@@ -1,0 +1,308 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_kernelbench.errors import StrategyError
+from pytest_kernelbench.host.resources import data_folder
+from pytest_kernelbench.selection import RANKINGS, Sees
+from pytest_kernelbench.strategy import NEEDS_LOGPROBS, Sampling, Strategy, load_strategies
+from pytest_kernelbench.strategy import RANKINGS as RANKING_NAMES
+
+PACKAGED = data_folder("strategies")
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Loads a strategy from the text of ``strategies/x.toml``."""
+    monkeypatch.chdir(tmp_path)
+    Path("strategies").mkdir()
+
+    def load(text: str, *overrides: str) -> Strategy:
+        Path("strategies/x.toml").write_text(text)
+        (strategy,) = load_strategies(["x"], folders=[Path("strategies")], overrides=overrides)
+        return strategy
+
+    return load
+
+
+def error_of(load, *arguments: str) -> str:
+    with pytest.raises(StrategyError) as caught:
+        load(*arguments)
+    return str(caught.value)
+
+
+def packaged(*names: str, overrides: tuple[str, ...] = ()) -> list[Strategy]:
+    return load_strategies(names, folders=[PACKAGED], overrides=overrides)
+
+
+def test_an_empty_file_means_the_paper_s_budget_with_honest_measurement(load):
+    strategy = load("")
+    assert strategy == Strategy(name="x")
+    assert strategy.sampling == Sampling(k=64, temperature=0.25, max_tokens=1024, answer="module")
+    assert (strategy.evaluation.protocol, strategy.evaluation.precision) == ("full", "float32")
+    assert strategy.evaluation.torch_operators == "allowed"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGED.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_packaged_strategy_loads_and_says_what_it_is_and_where_it_is_from(path):
+    (strategy,) = load_strategies([str(path)], folders=[])
+    assert strategy.name == path.stem
+    assert strategy.description and strategy.source
+
+
+def test_surprisal_top3_is_the_fastest_of_the_three_least_expected():
+    (strategy,) = packaged("surprisal-top3")
+    selection = strategy.selection
+    assert (selection.by, selection.logprob, selection.top, selection.then) == (
+        "surprisal",
+        "mean",
+        3,
+        "fastest",
+    )
+
+
+def test_names_come_comma_separated_and_repeated_and_each_counts_once():
+    strategies = packaged("surprisal, oracle", "random", "oracle")
+    assert [strategy.name for strategy in strategies] == ["surprisal", "oracle", "random"]
+
+
+def test_the_user_s_folder_goes_before_the_packaged_one(tmp_path):
+    (tmp_path / "random.toml").write_text("sampling = {k = 3}")
+    (strategy,) = load_strategies(["random"], folders=[tmp_path, PACKAGED])
+    assert strategy.sampling.k == 3
+
+
+def test_two_files_of_one_name_are_refused(load, tmp_path):
+    load("")
+    (tmp_path / "x.toml").write_text("")
+    with pytest.raises(StrategyError) as caught:
+        load_strategies(["x,x.toml"], folders=[Path("strategies")])
+    assert str(caught.value) == '--strategy: strategies/x.toml and x.toml are both named "x"; rename one'
+
+
+def test_only_what_changes_numbers_changes_the_hash():
+    best_of_64, oracle, surprisal = packaged("best-of-64", "oracle", "surprisal")
+    assert best_of_64.sha256 == oracle.sha256 != surprisal.sha256
+    assert best_of_64.sampling_sha256 == surprisal.sampling_sha256
+    assert best_of_64.evaluation_sha256 == surprisal.evaluation_sha256
+
+
+def test_a_smaller_k_shares_the_samples_of_a_larger_one(load):
+    full, few = load(""), load("", "sampling.k=16")
+    assert full.sampling_sha256 == few.sampling_sha256
+    assert full.sha256 != few.sha256
+
+
+def test_a_whole_number_for_a_temperature_hashes_as_the_same_temperature(load):
+    assert load("sampling.temperature = 1").sha256 == load("sampling.temperature = 1.0").sha256
+
+
+def test_overrides_are_typed_recorded_and_apply_to_every_strategy():
+    overrides = ("sampling.k=16", "sampling.temperature=1", "evaluation.protocol=fast", "gate.fast_1=0.5")
+    for strategy in packaged("random,surprisal", overrides=overrides):
+        assert strategy.sampling.k == 16
+        assert strategy.sampling.temperature == 1.0
+        assert strategy.evaluation.protocol == "fast"
+        assert strategy.gate == {"fast_1": 0.5}
+        assert strategy.overrides == overrides
+
+
+def test_a_quoted_override_is_the_same_as_a_bare_word(load):
+    assert load("", 'evaluation.protocol="fast"').evaluation == load("", "evaluation.protocol=fast").evaluation
+
+
+def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
+    needs = {
+        strategy.name for strategy in packaged(*(p.stem for p in PACKAGED.glob("*.toml"))) if strategy.needs_logprobs
+    }
+    assert needs == {"quick", "refine-then-select", "surprisal", "surprisal-top3", "confidence", "confidence-top3"}
+
+
+def test_the_names_that_a_file_may_use_are_the_rankings_there_are():
+    assert set(RANKING_NAMES) == set(RANKINGS)
+    assert set(NEEDS_LOGPROBS) == {name for name, each in RANKINGS.items() if each.sees is Sees.LOGPROBS}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[sampling]\ntemprature = 1", '[sampling] unknown key "temprature"; did you mean "temperature"?'),
+        ("[samplng]\nk = 1", "unknown section [samplng]; did you mean [sampling]?"),
+        ('descripton = "x"', 'unknown key "descripton"; did you mean "description"?'),
+        ("[sampling]\nzzz = 1", '[sampling] unknown key "zzz"'),
+        ('[sampling]\nk = "many"', '[sampling] k must be a whole number, not "many"'),
+        ("[sampling]\nk = 1.5", "[sampling] k must be a whole number, not 1.5"),
+        ("[sampling]\nk = true", "[sampling] k must be a whole number, not true"),
+        ("[sampling]\nk = 0", "[sampling] k must be at least 1, not 0"),
+        ("[sampling]\ntemperature = -1", "[sampling] temperature must be at least 0, not -1.0"),
+        ("[sampling]\ntemperature = nan", "[sampling] temperature must be a number, not NaN"),
+        ("[selection]\ntop = 0", "[selection] top must be at least 1, not 0"),
+        (
+            '[evaluation]\nprotocol = "slow"',
+            '[evaluation] protocol must be fast or full or paper, not "slow"',
+        ),
+        ("[gate]\nfast_1 = true", "[gate] fast_1 must be a number, not true"),
+        ("description = 3", "description must be a string, not 3"),
+        ("sampling = 3", "sampling must be a section; write [sampling] above its keys"),
+        ("[sampling]\nk = = 1", "Invalid value (at line 2, column 5)"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_line(load, text, message):
+    assert error_of(load, text) == f"strategies/x.toml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampling.temprature=1", '[sampling] unknown key "temprature"; did you mean "temperature"?'),
+        ("samplng.k=1", "unknown section [samplng]; did you mean [sampling]?"),
+        ("sampling.k", "write SECTION.KEY=VALUE, as in sampling.k=16"),
+        ("k=3", "write SECTION.KEY=VALUE, as in sampling.k=16"),
+        ("sampling.k=many", '[sampling] k must be a whole number, not "many"'),
+        ("sampling.k=-1", "[sampling] k must be at least 1, not -1"),
+    ],
+)
+def test_what_is_wrong_with_an_override_is_said_of_the_override(load, override, message):
+    assert error_of(load, "", override) == f"--kernelbench-set {override}: {message}"
+
+
+def test_an_unknown_strategy_is_told_its_nearest_and_all_there_are():
+    with pytest.raises(StrategyError) as caught:
+        packaged("surprisl")
+    assert str(caught.value) == (
+        '--strategy=surprisl: no such strategy; did you mean "surprisal"? there are '
+        + ", ".join(sorted(path.stem for path in PACKAGED.glob("*.toml")))
+    )
+
+
+def test_a_toml_path_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(StrategyError, match=r"^--strategy=nowhere/y\.toml: no such file$"):
+        packaged("nowhere/y.toml")
+
+
+def test_a_file_in_another_encoding_is_refused_with_its_place(load, tmp_path):
+    Path("strategies/y.toml").write_bytes(b'description = "\xff"')
+    with pytest.raises(StrategyError) as caught:
+        load_strategies(["y"], folders=[Path("strategies")])
+    assert str(caught.value) == "strategies/y.toml: not UTF-8 at byte 15; save it as UTF-8"
+
+
+@given(text=st.text(max_size=30))
+def test_any_text_after_an_override_s_equals_sign_loads_or_is_a_strategy_error(text):
+    try:
+        (strategy,) = packaged("random", overrides=(f"sampling.k={text}",))
+    except StrategyError:
+        return
+    assert strategy.sampling.k >= 1
+
+
+def test_adaptation_is_asked_for_by_its_section(load):
+    assert load("").adaptation is None and load("").adaptation_sha256 is None
+    adaptation = load("[adaptation]\nsteps = 2\ntasks_per_step = 8\ndrop_truncated = true\n").adaptation
+    assert (adaptation.steps, adaptation.tasks_per_step, adaptation.drop_truncated) == (2, 8, True)
+    assert (adaptation.max_kl, adaptation.temperature, adaptation.train_on) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mask = 1", "[adaptation] mask must be true or false, not 1"),
+        ('max_kl = "much"', '[adaptation] max_kl must be a number, not "much"'),
+        ("max_of = 1", "[adaptation] max_of must be at least 2, not 1"),
+        ("teacher_share = 1.5", "[adaptation] teacher_share must be at most 1, not 1.5"),
+        ("learning_rat = 1", '[adaptation] unknown key "learning_rat"; did you mean "learning_rate"?'),
+    ],
+)
+def test_a_wrong_value_for_adaptation_is_named(load, text, message):
+    assert error_of(load, f"[adaptation]\n{text}\n") == f"strategies/x.toml: {message}"
+
+
+def test_adaptation_needs_samples_that_differ(load):
+    text = "[adaptation]\n[sampling]\ntemperature = 0\n"
+    assert error_of(load, text) == (
+        "strategies/x.toml: [adaptation] learns from samples that differ; set sampling.temperature above 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        ("max_of = 4", 'max_of is read with method = "maxk" only'),
+        ("threshold = 1.5", 'threshold is read with reward = "fast" only'),
+        ("mask = true", 'mask is read with method = "sdpo" only'),
+        ('method = "sdpo"\ndrop_equal = true', 'drop_equal is about rewards, and method = "sdpo" learns from none'),
+        (
+            'method = "sdpo"\nshuffle_rewards = true',
+            'shuffle_rewards is about rewards, and method = "sdpo" learns from none',
+        ),
+        ('method = "sdpo"\nteacher_rate = 0.1', 'teacher_rate is read with teacher = "average" only'),
+        ('method = "sdpo"\ntop_k = 9', 'top_k is read with distil = "distribution" only'),
+        (
+            'method = "sdpo"\ndistil = "distribution"\nloss = "clipped"',
+            'loss is not read with distil = "distribution", which has a loss of its own',
+        ),
+        (
+            'method = "sdpo"\nfeedback_beside_solution = false',
+            "feedback_beside_solution is read with both feedback and demonstrations only",
+        ),
+        ("clip_low = 0.1", 'clip_low is read with loss = "clipped" only'),
+        (
+            'scope = "task"\ntrain_on = "level1:eval"',
+            'train_on is read with scope = "batch" only: with "task" each task learns from itself alone',
+        ),
+        (
+            'scope = "task"\ntasks_per_step = 2',
+            'tasks_per_step is read with scope = "batch" only: with "task" each task learns from itself alone',
+        ),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused_and_its_default_is_not(load, lines, refusal):
+    assert error_of(load, f"[adaptation]\n{lines}\n") == f"strategies/x.toml: [adaptation] {refusal}; leave it out"
+
+
+@pytest.mark.parametrize("method", ["grpo", "dr-grpo", "maxk", "entropic"])
+def test_a_group_of_one_has_nothing_to_compare(load, method):
+    assert error_of(load, f'[sampling]\nk = 1\n[adaptation]\nmethod = "{method}"\n') == (
+        f'strategies/x.toml: [adaptation] method = "{method}" compares the rollouts of a task; '
+        "set sampling.k to 2 or more"
+    )
+
+
+def test_an_override_that_would_do_nothing_is_named(load):
+    assert error_of(load, "[adaptation]\n", "adaptation.max_of=4") == (
+        "strategies/x.toml --kernelbench-set adaptation.max_of=4: [adaptation] max_of is read "
+        'with method = "maxk" only; leave it out'
+    )
+
+
+def test_a_mask_that_leaves_nothing_is_refused(load):
+    text = '[adaptation]\nmethod = "sdpo"\nmask = true\nfeedback = false\n'
+    assert error_of(load, text) == (
+        "strategies/x.toml: [adaptation] mask leaves out every rollout without advice, and there is none; "
+        "set feedback = true"
+    )
+
+
+def test_an_override_of_adaptation_is_for_those_that_adapt():
+    search, adapting = packaged("best-of-64", "batch-ttt", overrides=("adaptation.steps=2",))
+    assert search.adaptation is None and adapting.adaptation.steps == 2
+    with pytest.raises(StrategyError) as caught:
+        packaged("best-of-64", overrides=("adaptation.steps=2",))
+    assert str(caught.value) == "--kernelbench-set adaptation.steps=2: none of these strategies has [adaptation]"
+
+
+def test_steps_share_their_weights_whatever_is_chosen_of_them():
+    fewer, all_of_them, other = packaged("best-of-adaptation", "batch-ttt", "ttt-zero-lr")
+    assert fewer.adaptation_sha256 == all_of_them.adaptation_sha256 != other.adaptation_sha256
+    assert fewer.sha256 != all_of_them.sha256
+
+
+def test_step_0_samples_as_search_does_and_later_steps_as_nobody_else():
+    search, adapting = packaged("best-of-64", "batch-ttt")
+    first, second, other = adapting.at("a", 0), adapting.at("a", 1), adapting.at("b", 1)
+    assert first.sampling_sha256 == search.sampling_sha256
+    assert len({first.sampling_sha256, second.sampling_sha256, other.sampling_sha256}) == 3
+    assert (search.indices, first.indices, second.indices) == (range(64), range(32), range(32, 64))
+    assert second.sha256 == adapting.sha256
