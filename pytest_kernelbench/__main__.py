@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kernelbench.commands import check
+from pytest_kernelbench.commands import check, probe
 from pytest_kernelbench.commands import tasks as task_check
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.pinned import pins
@@ -50,24 +50,6 @@ def report(options: argparse.Namespace) -> None:
     print(f"wrote {', '.join(REPORTS)} in {folder}")
 
 
-def probe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a run with an adaptation strategy")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--samples",
-        metavar="STRATEGY",
-        help="a search of the run whose samples are scored (default: step 0's rollouts)",
-    )
-
-
-def probe(options: argparse.Namespace) -> None:
-    """Score one fixed set of answers under every checkpoint of a run; this one loads the policy, and so torch."""
-    from pytest_kernelbench.adaptation.probes import probe_folder
-
-    for line in probe_folder(options.folder, device=options.device, samples=options.samples):
-        print(line)
-
-
 COMMANDS = {
     "check": Command("say whether this machine can do what will be asked of it", check.add_arguments, check.run),
     "tasks": Command("list tasks, or say what a run of them would meet", task_check.add_arguments, task_check.run),
@@ -76,7 +58,7 @@ COMMANDS = {
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
     "probe": Command(
-        "score a run's first rollouts, or a search's samples, under every checkpoint", probe_arguments, probe
+        "score a run's first rollouts, or a search's samples, under every checkpoint", probe.add_arguments, probe.run
     ),
     "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
     "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),

@@ -1,4 +1,7 @@
-"""Imports point down, and the plugin costs nothing where it is not asked for."""
+"""The rooms of the package, which of them may import which, and how large a module may become.
+
+``python tests/rooms.py`` prints the rooms and their neighbours; docs/architecture.md is the page about them.
+"""
 
 import ast
 import subprocess
@@ -8,100 +11,93 @@ from pathlib import Path
 
 import pytest
 from project import PLUGIN
+from repeats import repeats_in
+from rooms import MODULES, ROOMS, ROOT, files_imported, names_imported, neighbours_of, room_of
 
-import pytest_kernelbench
-
-ROOT = Path(pytest_kernelbench.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.relative_to(ROOT).parts)
-
-# A module may import from its own room, and from rooms on lines below.
-LAYERS = (
-    {"__main__"},
-    {"plugin", "commands"},
-    {"pinned", "lookahead"},
-    {"pipeline", "workbench"},
-    {"adaptation"},
-    {"ledger", "report", "serving"},
-    {"evaluation", "policies", "search", "selection"},
-    {"tiny_policy"},
-    {"tasks", "strategy"},
-    {"prompting", "inline", "host"},
-    {"records", "errors"},
-)
 # Inside ``report``: a page shows what an analysis found in records, and a record knows neither.
 INNER_LAYERS = ({"render"}, {"analyses"}, {"records"}, {"metrics", "stats"})
-HEIGHT = {part: len(LAYERS) - number for number, layer in enumerate(LAYERS) for part in layer}
 
-
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def names_imported(path: Path) -> set[tuple[str, ...]]:
-    """Dotted names of this package that a module imports, in functions too, but not for type checking only."""
-    package = ("pytest_kernelbench", *path.relative_to(ROOT).parts[:-1])
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        node
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
-        for node in ast.walk(branch)
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 350, 60, 6
+# Kernels as text, one function a family of them: data.
+DATA = ROOT / "tiny_policy" / "corpus"
+# What is still too large, to be taken apart; nothing is added here.
+LARGE_MODULES = frozenset(
+    {
+        "evaluation/correctness/reference.py",
+        "evaluation/dock.py",
+        "evaluation/evaluator.py",
+        "evaluation/judge.py",
+        "ledger.py",
+        "plugin/__init__.py",
+        "records.py",
+        "report/render/summary.py",
+        "strategy/__init__.py",
+        "tasks/__init__.py",
+        "tiny_policy/train.py",
     }
-    found = set()
-    for node in ast.walk(tree):
-        if node in typing_only:
-            continue
-        if isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*above, *(node.module.split(".") if node.module else ()))
-            names = [(*module, alias.name) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in node.names]
-        else:
-            continue
-        found |= {name[1:] for name in names if name[0] == "pytest_kernelbench"}
-    return found
+)
+LARGE_FUNCTIONS = frozenset(
+    {
+        "policies/rows.py:sample_rows",
+        "report/analyses/adaptation.py:_of_strategy",
+        "tiny_policy/execute.py:run",
+        "tiny_policy/train.py:train",
+    }
+)
+MANY_ARGUMENTS = frozenset(
+    {
+        "adaptation/peft_trainer.py:__init__",
+        "adaptation/sdpo.py:teach",
+        "evaluation/bench.py:__init__",
+        "evaluation/judge.py:__init__",
+        "evaluation/service.py:_guard",
+        "pinned/regressions.py:result_of",
+        "pipeline.py:draw",
+        "policies/hf.py:__init__",
+        "policies/tinker_service.py:__init__",
+        "tiny_policy/execute.py:run",
+        "workbench.py:__init__",
+    }
+)
 
 
-def parts_imported(path: Path) -> set[str]:
-    """What stands first in them; the package's own names are those of the parts below it."""
-    return {name[0] for name in names_imported(path) if len(name) > 1 or (ROOT / f"{name[0]}.py").exists()}
+def name_of(path):
+    return str(path.relative_to(ROOT))
 
 
-def file_of(name: tuple[str, ...]) -> Path | None:
-    """The module that a dotted name is, or is found in; None for the package itself."""
-    if not name:
-        return None
-    for candidate in (ROOT.joinpath(*name).with_suffix(".py"), ROOT.joinpath(*name, "__init__.py")):
-        if candidate.exists():
-            return candidate
-    return file_of(name[:-1])
+PARSED = {path: ast.parse(path.read_text()) for path in MODULES}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path):
-    part = part_of(path)
-    if part == "__init__":
-        return
-    for imported in parts_imported(path) - {part}:
-        assert HEIGHT[imported] < HEIGHT[part], f"{part} imports {imported}, which is not below it"
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_from_its_neighbours_and_from_no_other_room(room):
+    imported, allowed = neighbours_of(room), set(ROOMS[room].neighbours)
+    assert not imported - allowed, f"{room} imports another room: find another way, or add it in tests/rooms.py"
+    assert not allowed - imported, f"{room} no longer imports it: take it out of tests/rooms.py"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) == "report"], ids=lambda path: path.stem)
-def test_inside_the_report_imports_point_down_as_well(path):
+def test_every_room_is_in_the_table_and_its_neighbours_stand_below_it():
+    assert {room_of(path) for path in MODULES} - {"__init__"} == set(ROOMS)
+    order = list(ROOMS)
+    for name, room in ROOMS.items():
+        for other in room.neighbours:
+            assert order.index(other) > order.index(name), f"{other} stands above {name}"
+
+
+def test_inside_the_report_imports_point_down_as_well():
     heights = {part: -number for number, layer in enumerate(INNER_LAYERS) for part in layer}
-    room = path.relative_to(ROOT).parts[1]
-    for name in names_imported(path):
-        if name[0] == "report" and len(name) > 1 and name[1] != room and room in heights:
-            assert heights[name[1]] < heights[room], f"report.{room} imports report.{name[1]}, which is not below it"
+    for path in (path for path in MODULES if room_of(path) == "report"):
+        room = path.relative_to(ROOT).parts[1]
+        for name in names_imported(path):
+            if name[0] == "report" and len(name) > 1 and name[1] != room and room in heights:
+                below = heights[name[1]] < heights[room]
+                assert below, f"{name_of(path)} imports report.{name[1]}, which is not below it"
 
 
 def test_no_module_imports_what_imports_it():
-    imports = {path: {file for name in names_imported(path) if (file := file_of(name))} - {path} for path in MODULES}
     try:
-        TopologicalSorter(imports).prepare()
+        TopologicalSorter({path: files_imported(path) for path in MODULES}).prepare()
     except CycleError as error:
-        pytest.fail(" -> ".join(str(path.relative_to(ROOT)) for path in error.args[1]))
+        pytest.fail(" -> ".join(map(name_of, error.args[1])))
 
 
 def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
@@ -116,9 +112,47 @@ def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
                     assert any(name == each or name.startswith(f"{each}.") for each in allowed), (path.name, name)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_what_it_is_for(path):
-    assert ast.get_docstring(ast.parse(path.read_text())), path
+def test_every_module_says_what_it_is_for():
+    assert not [name_of(path) for path, tree in PARSED.items() if not ast.get_docstring(tree)]
+
+
+def test_no_module_is_too_long_to_read():
+    modules = (path for path in MODULES if path.parent != DATA and name_of(path) not in LARGE_MODULES)
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in modules}
+    assert not {name: n for name, n in lines.items() if n > MOST_LINES}, f"at most {MOST_LINES} lines; take it apart"
+
+
+def functions_of(path):
+    return [node for node in ast.walk(PARSED[path]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_no_function_is_too_long_to_read():
+    lines = {
+        f"{name_of(path)}:{function.name}": function.end_lineno - function.lineno + 1
+        for path in MODULES
+        for function in (functions_of(path) if path.parent != DATA else ())
+    }
+    found = {name: n for name, n in lines.items() if n > MOST_LINES_OF_A_FUNCTION and name not in LARGE_FUNCTIONS}
+    assert not found, f"at most {MOST_LINES_OF_A_FUNCTION} lines"
+
+
+def test_no_function_takes_more_arguments_than_one_remembers():
+    """``self`` aside. A constructor may take more where all are keywords, since a call then names each of them."""
+    found = {}
+    for path in MODULES:
+        for function in functions_of(path) if path.parent != DATA else ():
+            given = function.args
+            places = [each.arg for each in (*given.posonlyargs, *given.args) if each.arg not in ("self", "cls")]
+            count = len(places) + len(given.kwonlyargs)
+            name, named = f"{name_of(path)}:{function.name}", function.name == "__init__" and not places
+            if count > MOST_ARGUMENTS and name not in MANY_ARGUMENTS and not named:
+                found[name] = count
+    assert not found, f"at most {MOST_ARGUMENTS} arguments"
+
+
+def test_no_two_places_do_the_same_in_ten_lines():
+    repeats = repeats_in([path for path in MODULES if path.parent != DATA])
+    assert not [f"{name_of(a)}:{i} and {name_of(b)}:{j}" for (a, i), (b, j) in repeats]
 
 
 def test_the_plugin_loads_nothing_heavy():
@@ -135,3 +169,11 @@ def test_a_suite_that_does_not_ask_for_it_is_left_alone(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT.parent)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_the_one_that_the_imports_draw():
+    docs = Path(__file__).parent.parent / "docs"
+    command = [sys.executable, str(docs / "draw_architecture.py"), "--print"]
+    drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    current = (docs / "architecture.svg").read_text() == drawn
+    assert current, "imports changed: run python docs/draw_architecture.py"

@@ -9,7 +9,7 @@ from policies.random_models import llama
 from scipy.stats import spearmanr
 
 from pytest_kernelbench.__main__ import main
-from pytest_kernelbench.adaptation import probes
+from pytest_kernelbench.commands import probe
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks
@@ -24,7 +24,7 @@ def lines(folder, name):
 def test_rollouts_of_step_0_are_scored_under_the_weights_of_every_step(tmp_path, monkeypatch, capsys):
     trains = strategy(train_on="level1/1,level1/2", k=12)
     run_item(OTHER, trains, World(tmp_path, tasks=[OTHER], strategies=[trains]))
-    monkeypatch.setattr(probes, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    monkeypatch.setattr(probe, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
     assert main(["probe", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     steps = lines(tmp_path, "adaptation")
@@ -56,7 +56,7 @@ def test_a_search_s_samples_are_probed_where_they_are_named(tmp_path, monkeypatc
     for each in (trains, searches):
         for task in tasks:
             run_item(task, each, world)
-    monkeypatch.setattr(probes, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    monkeypatch.setattr(probe, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
     assert main(["probe", str(tmp_path), "--samples=best-of-6"]) == 0
     assert "and speed-up of correct samples of best-of-6" in capsys.readouterr().out
     found = lines(tmp_path, "probes")
@@ -76,8 +76,8 @@ def test_the_policy_that_a_strategy_names_is_the_one_that_is_probed(tmp_path, mo
     run_item(OTHER, trains, world)
     asked = []
     policy = FirstTokenPolicy(llama(vocab_size=16))
-    monkeypatch.setattr(probes, "load_policy", lambda spec, device: asked.append(spec) or policy)
-    assert len(list(probes.probe_run(tmp_path, device="cpu"))) == 2 * 4
+    monkeypatch.setattr(probe, "load_policy", lambda spec, device: asked.append(spec) or policy)
+    assert len(list(probe.probe_run(tmp_path, device="cpu"))) == 2 * 4
     assert asked == ["other"]
 
 

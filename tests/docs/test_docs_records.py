@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import Project
 
-from pytest_kernelbench.adaptation import probes
+from pytest_kernelbench.commands import probe
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
 from pytest_kernelbench.ledger import TABLES, Ledger
@@ -37,7 +37,7 @@ def run(tmp_path_factory):
 
 
 def test_every_file_of_a_run_is_described():
-    assert set(documented()) == {"run.json", probes.FILE, *(f"{name}.jsonl" for name in TABLES)}
+    assert set(documented()) == {"run.json", probe.FILE, *(f"{name}.jsonl" for name in TABLES)}
 
 
 def test_no_field_is_described_twice():
@@ -71,7 +71,7 @@ def test_a_fault_of_the_harness_has_the_fields_that_are_described(tmp_path):
 
 
 def test_a_probe_has_the_fields_that_are_described():
-    assert list(probes.Probe.__dataclass_fields__) == documented()[probes.FILE]
+    assert list(probe.Probe.__dataclass_fields__) == documented()[probe.FILE]
 
 
 def test_a_step_of_adaptation_has_the_fields_that_are_described():

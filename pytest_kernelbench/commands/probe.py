@@ -1,10 +1,11 @@
-"""Probes: one fixed set of answers, scored under every checkpoint of a run's lineages.
+"""``python -m pytest_kernelbench probe RUN``: one fixed set of answers, scored under every checkpoint of a run.
 
 Does training sharpen the policy on what it already preferred? The text stays; only the weights that judge it change.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -41,6 +42,22 @@ class Probe:
     nll: float
     n_tokens: int
     speedup: float | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a run with an adaptation strategy")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--samples",
+        metavar="STRATEGY",
+        help="a search of the run whose samples are scored (default: step 0's rollouts)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score one fixed set of answers under every checkpoint of a run; this one loads the policy, and so torch."""
+    for line in probe_folder(options.folder, device=options.device, samples=options.samples):
+        print(line)
 
 
 def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> Iterator[str]:
