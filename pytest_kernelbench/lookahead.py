@@ -80,7 +80,8 @@ class Lookahead:
 
     def _prepare(self, task: Task, strategy: Strategy) -> int | None:
         """Returns how many sources there are; None where that cannot be said yet."""
-        if any(each is not None for each in (strategy.adaptation, strategy.version, strategy.search)):
+        reads = (strategy.adaptation, strategy.version, strategy.search, strategy.stopping)
+        if any(each is not None for each in reads):
             return 0  # what it draws depends on what was judged before
         bench = self._bench
         policy = bench.loaded_policy(strategy)

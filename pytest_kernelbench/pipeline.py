@@ -12,9 +12,9 @@ from pytest_kernelbench.errors import CandidateFault, HarnessError
 from pytest_kernelbench.policies import require_given_logprobs
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.prompting.candidates import candidate_of
-from pytest_kernelbench.prompting.feedback import history_of
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
-from pytest_kernelbench.search import search_for, turns
+from pytest_kernelbench.search import advice_for, turns_of
+from pytest_kernelbench.search.stopping import Stop, reason_to_stop, stop_of
 from pytest_kernelbench.selection import select
 from pytest_kernelbench.strategy import Strategy
 
@@ -88,15 +88,28 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
 
 
 def judge(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
-    """The candidates of one version of the policy, each with its evaluation, in order of index."""
-    if strategy.search is None:
-        return judge_some(task, strategy, bench, strategy.indices, {})
-    search, known = search_for(strategy.search), dict[int, Judged]()
-    for indices in turns(strategy.indices, strategy.search.width):
-        shown = search.shown(indices, known)
-        advice = {index: history_of(shown[index], characters=strategy.search.characters) for index in indices}
+    """The candidates of one version of the policy, each with its evaluation, in order of index.
+
+    A strategy with ``[search]`` or ``[stopping]`` draws them in turns: each may depend on the verdicts before it.
+    """
+    known = dict[int, Judged]()
+    for indices in turns_of(strategy):
+        advice = advice_for(indices, strategy, known)
         known |= {each.candidate.index: each for each in judge_some(task, strategy, bench, indices, advice)}
+        if strategy.stopping and reason_to_stop(
+            strategy.stopping, [each.evaluation for each in known.values()], bench.margin_of(strategy)
+        ):
+            break
     return list(known.values())
+
+
+def stop_where(strategy: Strategy, group: Sequence[Judged], bench: Workbench) -> Stop | None:
+    """Where a strategy that stops by itself did, and why; None for one that does not."""
+    if strategy.stopping is None:
+        return None
+    known = {judged.candidate.index: judged for judged in group}
+    found = stop_of(strategy.stopping, turns_of(strategy), known, margin=bench.margin_of(strategy))
+    return found or Stop(strategy.sampling.k, f"all {strategy.sampling.k} were asked for")
 
 
 def judge_some(
@@ -228,6 +241,10 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
     A choice that is not correct the second time is no choice: ``confirmations.jsonl`` says why.
     """
     choice = select(group, strategy.selection, seed=bench.seed)
+    stop = stop_where(strategy, group, bench)
+    if stop:
+        # Another strategy that shares the candidates may have drawn more.
+        draws = replace(draws, versions=[replace(strategy, sampling=replace(strategy.sampling, k=stop.asked))])
     nothing = Selection(
         task=task.id,
         strategy=strategy.name,
@@ -236,6 +253,8 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         unranked=choice.unranked,
         cost=cost_of(task, draws, timed=len(choice.considered), bench=bench),
         checkpoint_step=draws.checkpoint_step,
+        asked=stop.asked if stop else None,
+        stopped=stop.because if stop else None,
     )
     if choice.index is None:
         return nothing

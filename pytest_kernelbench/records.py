@@ -294,6 +294,9 @@ class Selection:
 
     Under adaptation ``policy_version`` and ``step`` are those of the chosen candidate, and ``checkpoint_step``
     is the step whose weights the strategy settled on; None where the candidates of every step counted.
+
+    Of a strategy that stops by itself, ``asked`` is how many candidates it asked for, the first so many, and
+    ``stopped`` why it asked for no more.
     """
 
     task: str
@@ -313,6 +316,8 @@ class Selection:
     policy_version: str | None = None
     step: int | None = None
     checkpoint_step: int | None = None
+    asked: int | None = None
+    stopped: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

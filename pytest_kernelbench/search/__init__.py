@@ -1,19 +1,42 @@
-"""Strategies that look at verdicts and ask again: which earlier answers the next prompt shows. One file each.
+"""Strategies that look at verdicts and ask again, or stop asking: what the next prompt shows. One file each.
 
 A search draws its K candidates in turns of ``width``. Candidate ``i`` belongs to turn ``i // width``; what its prompt
 shows is a function of the recorded verdicts of the turns before, so that a run that was killed goes on at the turn
-where it was, and any candidate is an ordinary one to selectors, reports and pins.
+where it was, and any candidate is an ordinary one to selectors, reports and pins. A strategy that stops by itself
+(``search.stopping``) draws in turns too, and looks at the verdicts after each.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_kernelbench.prompting.feedback import history_of
+from pytest_kernelbench.records import Judged
 from pytest_kernelbench.search.base import Search, turns
 from pytest_kernelbench.search.evolve import Evolve
 from pytest_kernelbench.search.refine import Refine
+from pytest_kernelbench.strategy import SearchSettings, Strategy
 
-__all__ = ["SEARCHES", "Search", "search_for", "turns"]
+__all__ = ["SEARCHES", "Search", "advice_for", "search_for", "turns", "turns_of"]
 
 SEARCHES: dict[str, type[Search]] = {"evolve": Evolve, "refine": Refine}
 
 
-def search_for(settings: object) -> Search:
+def search_for(settings: SearchSettings) -> Search:
     """The search that a strategy's ``[search]`` describes."""
-    return SEARCHES[settings.method](settings)  # type: ignore[attr-defined]
+    return SEARCHES[settings.method](settings)
+
+
+def turns_of(strategy: Strategy) -> list[Sequence[int]]:
+    """Indices of the candidates that are asked for together, before any of them is judged, turn by turn."""
+    if strategy.search:
+        return list(turns(strategy.indices, strategy.search.width))
+    return list(turns(strategy.indices, strategy.stopping.every)) if strategy.stopping else [strategy.indices]
+
+
+def advice_for(indices: Sequence[int], strategy: Strategy, known: Mapping[int, Judged]) -> dict[int, str]:
+    """What the prompt of each of ``indices`` ends with, by the verdicts of the turns before; empty without a search."""
+    if strategy.search is None:
+        return {}
+    shown = search_for(strategy.search).shown(indices, known)
+    return {index: history_of(shown[index], characters=strategy.search.characters) for index in indices}

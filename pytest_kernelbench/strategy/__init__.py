@@ -1,8 +1,8 @@
 """Strategy files: TOML to validated, hashed, frozen values. Everything that changes a number is in here.
 
 A file has ``description``, ``source`` and ``primary`` at the top and the sections ``[sampling]``, ``[evaluation]``,
-``[selection]`` and ``[gate]``, ``[search]`` if it asks again after verdicts and ``[adaptation]`` if it trains; what it
-leaves out has the default of the dataclass below.
+``[selection]`` and ``[gate]``, ``[search]`` if it asks again after verdicts, ``[stopping]`` if it may draw fewer than K
+candidates and ``[adaptation]`` if it trains; what it leaves out has the default of the dataclass below.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pytest_kernelbench.prompting.question import Prompt, question_for
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.strategy.primary import parse_primary
 from pytest_kernelbench.strategy.rules import nothing_to_learn, nothing_to_read
+from pytest_kernelbench.strategy.stopping import Stopping
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +45,8 @@ TEACHERS = ("current", "start", "average")
 DISTILLATIONS = ("drawn", "distribution")
 
 Section = TypeVar(
-    "Section", bound="Sampling | Prompt | EvaluationSettings | SelectionSettings | SearchSettings | Adaptation"
+    "Section",
+    bound="Sampling | Prompt | EvaluationSettings | SelectionSettings | SearchSettings | Stopping | Adaptation",
 )
 
 
@@ -225,6 +227,7 @@ class Strategy:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     search: SearchSettings | None = None
+    stopping: Stopping | None = None
     adaptation: Adaptation | None = None
     gate: Mapping[str, float] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -245,7 +248,7 @@ class Strategy:
     def sha256(self) -> str:
         """Hash of all that changes a number: not of the name, the prose or the gate."""
         sections = [self._drawing, asdict(self.evaluation), asdict(self.selection)]
-        sections += [asdict(each) for each in (self.search, self.adaptation) if each]
+        sections += [asdict(each) for each in (self.search, self.stopping, self.adaptation) if each]
         return _sha256_of_json(sections)
 
     @property
@@ -304,8 +307,11 @@ SECTIONS = {
     "evaluation": EvaluationSettings,
     "selection": SelectionSettings,
     "search": SearchSettings,
+    "stopping": Stopping,
     "adaptation": Adaptation,
 }
+# A strategy without one of these does without what it is about.
+OPTIONAL = ("search", "stopping", "adaptation")
 TEXTS = ("description", "source", "primary")
 TOP_LEVEL = (*TEXTS, *SECTIONS, "gate")
 KINDS = {"int": "a whole number", "float": "a number", "str": "a string", "bool": "true or false"}
@@ -328,10 +334,10 @@ def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides:
             other = _shown(loaded[strategy.name][0])
             raise StrategyError(f'--strategy: {other} and {_shown(path)} are both named "{strategy.name}"; rename one')
         loaded.setdefault(strategy.name, (path, strategy))
-    if loaded and not any(strategy.adaptation for _, strategy in loaded.values()):
-        for override in overrides:
-            if override.strip().startswith("adaptation."):
-                raise StrategyError(f"--kernelbench-set {override}: none of these strategies has [adaptation]")
+    for override in overrides if loaded else ():
+        section = override.strip().partition(".")[0]
+        if section in OPTIONAL and not any(getattr(strategy, section) for _, strategy in loaded.values()):
+            raise StrategyError(f"--kernelbench-set {override}: none of these strategies has [{section}]")
     return [strategy for _, strategy in loaded.values()]
 
 
@@ -383,6 +389,7 @@ def _load(path: Path, overrides: Sequence[str]) -> Strategy:
         evaluation=_section(EvaluationSettings, table, "evaluation", place),
         selection=_section(SelectionSettings, table, "selection", place),
         search=_search(table, sampling, place),
+        stopping=_stopping(table, place),
         adaptation=adaptation,
         gate=_gate(table, place),
         overrides=tuple(overrides),
@@ -439,6 +446,23 @@ def _search(table: Mapping[str, Any], sampling: Sampling, place: str) -> SearchS
     return search
 
 
+def _stopping(table: Mapping[str, Any], place: str) -> Stopping | None:
+    """The section, if there is one. Raises StrategyError where it does not go with the others."""
+    if "stopping" not in table:
+        return None
+    stopping = _section(Stopping, table, "stopping", place)
+    if "adaptation" in table:
+        raise StrategyError(
+            f"{place}: [stopping] and [adaptation] both say how much is drawn; leave one of them out, "
+            "or set adaptation.patience"
+        )
+    if "search" in table and "every" in table["stopping"]:
+        raise StrategyError(f"{place}: [stopping] every is the width of [search] where there is one; leave it out")
+    if stopping.gain != "speedup" and "scale" in table["stopping"]:
+        raise StrategyError(f'{place}: [stopping] scale is read with gain = "speedup" only; leave it out')
+    return stopping
+
+
 def _apply(override: str, table: dict[str, Any]) -> None:
     place = f"--kernelbench-set {override}"
     target, equals, text = override.partition("=")
@@ -449,8 +473,8 @@ def _apply(override: str, table: dict[str, Any]) -> None:
         raise StrategyError(f"{place}: unknown section [{section}]{did_you_mean(section, (*SECTIONS, 'gate'), '[{}]')}")
     change = {section: {key: _value(text.strip())}}
     _check(change, place)
-    if section == "adaptation" and section not in table:
-        return  # search beside it stays what it is
+    if section in OPTIONAL and section not in table:
+        return  # a strategy beside the one that is meant stays what it is
     table[section] = {**table.get(section, {}), **change[section]}
 
 

@@ -23,9 +23,9 @@ import numpy
 from pytest_kernelbench.report.analyses.base import Floats, Json, SampleGroup, UnitSamples, for_each_group
 from pytest_kernelbench.report.analyses.scaling import any_fast_curve
 from pytest_kernelbench.report.stats import any_success_curve, expected_max_curve
+from pytest_kernelbench.search.stopping import chance_of_first
 
 COSTS = (0.1, 0.05, 0.02, 0.01, 0.005)
-PRIOR = 0.5
 
 
 def of_group(group: SampleGroup) -> Json | None:
@@ -45,8 +45,11 @@ adaptive_k = for_each_group(of_group)
 
 
 def posterior_stop(cost: float) -> int:
-    """After how many failures the posterior mean of success falls under ``cost``."""
-    return max(1, int(numpy.ceil(PRIOR / cost - 2 * PRIOR)))
+    """After how many failures the posterior mean of success is above ``cost`` no more: the rule of ``[stopping]``."""
+    failures = 1
+    while chance_of_first(failures) > cost:
+        failures += 1
+    return failures
 
 
 def reservation(values: Floats, cost: float) -> float:

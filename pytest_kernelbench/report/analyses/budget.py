@@ -10,8 +10,9 @@ programs handed to the judge) or ``seconds`` (of sampling, of judging distinct p
 other). A curve's value at budget ``b`` is over what each task's candidates, in the order in which they were drawn, had
 reached within ``b``: the share of tasks with a verified fast one, and the geometric mean of the best speed-up, 1 where
 none is correct. Budgets go as far as the strategy that spent least (``spends``, mean over tasks), so that every
-strategy is compared on what it did spend. What updates took is spread over the rollouts that they were made from. An
-axis of which something is not known is left out.
+strategy is compared on what it did spend. A strategy that stops by itself spends more on some tasks than on others:
+budget ``b`` is then its mean over tasks, under the one limit a task at which that mean is reached. What updates took is
+spread over the rollouts that they were made from. An axis of which something is not known is left out.
 
 Selection plays no part: this is what there was to select from. Strategies that share candidates are one, under the
 names of all.
@@ -44,7 +45,10 @@ def _sets(study: Study) -> dict[str, StrategyResults]:
     """Results by the names of the strategies that share them; the first of the names finds the rest."""
     sharing: dict[tuple[str | None, ...], list[str]] = {}
     for strategy in study.records.strategies:
-        key = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256)
+        key = (
+            *(strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256),
+            strategy.name if strategy.stops else None,
+        )
         if any(task.samples for task in study.results[strategy.name].tasks):
             sharing.setdefault(key, []).append(strategy.name)
     return {", ".join(names): study.results[names[0]] for names in sharing.values()}
@@ -71,9 +75,24 @@ def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json
         "budget": budgets.tolist(),
         "tasks": len({task.task for each in found.values() for task in each.tasks}),
         "strategies": {
-            name: {**_curves(results, spent[name], budgets), "spends": spends[name]} for name, results in found.items()
+            name: {**_curves(results, spent[name], _limits(name, spent[name], budgets, study)), "spends": spends[name]}
+            for name, results in found.items()
         },
     }
+
+
+def _limits(name: str, spent_U: list[Floats], budgets_B: Floats, study: Study) -> Floats:
+    """The most that is spent on any one task at each budget: the budget itself, unless the strategy stops by itself.
+
+    If it does, it gives what it saved on some tasks to others: the limit at which the mean over tasks is the budget.
+    """
+    if not any(each.stops for each in study.records.strategies if each.name == name):
+        return budgets_B
+    totals_U = numpy.array([each[-1] if len(each) else 0.0 for each in spent_U])
+    limits_L = numpy.unique(numpy.concatenate([[0.0], totals_U]))
+    means_L = numpy.array([numpy.minimum(totals_U, limit).mean() for limit in limits_L])
+    # Linear between the places where a task drops out; beyond the last, everything is spent.
+    return numpy.interp(budgets_B, means_L, limits_L)
 
 
 def _curves(results: StrategyResults, spent_U: list[Floats], budgets_B: Floats) -> Json:

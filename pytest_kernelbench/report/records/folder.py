@@ -44,7 +44,7 @@ class StrategyOfRun:
 
     ``selection`` is the section of its file. ``tasks`` are the ids that it was asked for; None: all of the run's.
     ``reads_verdicts``: later candidates were drawn after verdicts on earlier ones, so that no subset of them is like
-    another of its size.
+    another of its size. ``stops``: it may have drawn fewer than ``k`` for a task, as its selection says.
     """
 
     name: str
@@ -56,6 +56,7 @@ class StrategyOfRun:
     adaptation_sha256: str | None = None
     adaptation: Adaptation | None = None
     reads_verdicts: bool = False
+    stops: bool = False
     selection: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
     tasks: frozenset[str] | None = field(default=None, compare=False, hash=False)
 
@@ -231,7 +232,8 @@ class RunRecords:
 
     def _samples(self, strategy: StrategyOfRun, *, held_out: bool) -> dict[str, tuple[Sample, ...]]:
         """Strategies that share candidates share the very samples, which are joined once."""
-        key = (held_out, replace(strategy, name="", sha256=None, margin=0.0))
+        name = strategy.name if strategy.stops else ""
+        key = (held_out, replace(strategy, name=name, sha256=None, margin=0.0))
         if key not in self._joined:
             self._joined[key] = self._join(strategy, held_out)
         return self._joined[key]
@@ -251,9 +253,11 @@ class RunRecords:
     def _drawn_by(self, strategy: StrategyOfRun, held_out: bool) -> Callable[[str | None, str, int], bool]:
         if strategy.adaptation is None:
             collected = frozenset(self.tasks)
+            asked_of = self._asked(strategy)
 
             def searched(sampling: str | None, name: str, index: int) -> bool:
-                return name in collected and index < strategy.k and _same(sampling, strategy.sampling_sha256)
+                asked = asked_of.get(name, strategy.k)
+                return name in collected and index < asked and _same(sampling, strategy.sampling_sha256)
 
             return searched
         steps = {name: list(taken) for name, taken in self.steps(strategy).items()}
@@ -271,6 +275,11 @@ class RunRecords:
             for step in taken
         }
         return lambda sampling, name, index: index in spans.get((sampling, name), ())
+
+    def _asked(self, strategy: StrategyOfRun) -> dict[str, int]:
+        """By unit, how many candidates a strategy that stops by itself asked for, where it has chosen."""
+        chosen = ((name, self.selections.get((name, strategy.name))) for name in self.tasks if strategy.stops)
+        return {name: each.asked for name, each in chosen if each is not None and each.asked is not None}
 
     def _unit_name(self, task: str, seed: int) -> str:
         return Unit(task, seed).name if self.units else task
@@ -297,7 +306,8 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
                 selection=row.get("selection") or {},
                 tasks=None if row.get("tasks") is None else frozenset(row["tasks"]),
                 adaptation=Adaptation(**fields_of(Adaptation, row["adaptation"])) if row.get("adaptation") else None,
-                reads_verdicts=bool(row.get("search")),
+                reads_verdicts=bool(row.get("search") or row.get("stopping")),
+                stops=bool(row.get("stopping")),
                 **{key: row.get(key) for key in hashes},
             )
             for row in options.get("strategies", ())

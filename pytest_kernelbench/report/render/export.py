@@ -176,6 +176,8 @@ COLUMNS = {
     "confirmed_high": "upper end",
     "step": "of adaptation that drew it; 0 is the policy as loaded",
     "checkpoint_step": "step that the strategy settled on; empty where every step's candidates count",
+    "asked": "of a strategy that stops by itself, how many candidates it asked for",
+    "stopped": "why it asked for no more",
     "lineage": "one chain of weights",
     "trained_on": "whether this step's rollouts of the task made the next step",
     "rollouts": "of the task at this step",
