@@ -78,13 +78,16 @@ ROOMS: dict[str, Room] = {
     ),
     "report": Room(
         "Numbers and pages from records alone: records, stats, metrics, analyses, render.",
-        ("selection", "strategy", "tasks", "prompting", "records", "errors"),
+        ("search", "selection", "strategy", "tasks", "prompting", "records", "errors"),
     ),
     "policies": Room(
         "Who answers: one module for each way to get completions with their log-probabilities.",
         ("tiny_policy", "prompting", "host", "records", "errors"),
     ),
-    "search": Room("Which earlier candidates a question shows, when a strategy asks again.", ("records",)),
+    "search": Room(
+        "Which earlier candidates a question shows when a strategy asks again, and when it stops asking.",
+        ("strategy", "prompting", "records"),
+    ),
     "selection": Room("Which of the correct candidates a strategy chooses.", ("strategy", "records")),
     "tiny_policy": Room(
         "The embedded policy: the corpus that it was trained on, its training and its weights.",
