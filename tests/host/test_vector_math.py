@@ -8,7 +8,7 @@ import os
 
 import torch
 
-from pytest_kernelbench import vector_math
+from pytest_kernelbench.host import vector_math
 
 torch.set_num_threads(1)
 values = torch.rand(1 << 13)

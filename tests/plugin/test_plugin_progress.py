@@ -13,7 +13,7 @@ from pytest_kernelbench.plugin.progress import RESTORE_CURSOR_AND_ERASE, SAVE_CU
 
 AT_ONCE = """
 import pytest_kernelbench.evaluation
-from pytest_kernelbench import progress
+from pytest_kernelbench.plugin import progress
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 progress.FIRST_LINE_S = progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
