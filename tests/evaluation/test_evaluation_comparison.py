@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation.correctness import comparison
 from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
+from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 WIDE = 400_000
@@ -220,6 +221,16 @@ def test_where_terms_cancel_the_yardstick_is_eager_s_own_error():
     loose = Expected(expected.exact, expected.tolerance.uncapped(), expected.rms, expected.median)
     assert loose.objection((expected.exact + off / 4).float()) is None
     assert loose.objection((expected.exact + 2 * off).float() + 1) is not None
+
+
+def test_a_sum_that_comes_out_near_zero_may_be_off_by_a_rounding_of_its_terms():
+    """The tolerance is of a draw whose sum is 16 and was exact; of the next draw the same 257 terms nearly cancel."""
+    of_another_draw = Tolerance.measured(
+        torch.tensor(16.0), torch.tensor(16.0, dtype=torch.float64), spread=Spread(2e-6, 6e-8, 2e-6)
+    ).uncapped()
+    expected = Expected.of(torch.tensor(9.5e-7), None, of_another_draw)
+    assert expected.objection(torch.tensor(1.7e-6)) is None
+    assert expected.objection(torch.tensor(1e-3)) is not None
 
 
 def test_without_a_float64_answer_the_limit_stays():

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from made_up_tasks import MATMUL
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
+from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
 LEVEL1 = {task.short_id: task for task in load_tasks("level1", sizes="small")}
@@ -54,3 +56,15 @@ def test_a_product_in_a_coarser_type_than_the_declared_is_wrong(precision, coars
     (expected,) = bench.answers([a, b], "signed")
     assert expected.objection(a.to(coarser).float() @ b.to(coarser).float()) is not None
     assert expected.objection((a.double() @ b.double()).float()) is None
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "tf32", "float32"])
+def test_a_product_a_tenth_off_is_wrong_on_every_kind_of_inputs(precision):
+    bench = Bench(MATMUL.id, MATMUL.source, seed=0, device="cpu", precision=precision, timed=False)
+    for kind in ("task", "signed", "mixed", REFRESHED):
+        for _ in range(3):
+            a, b = bench.refreshed().values() if kind == REFRESHED else bench.reference.draw(kind)
+            (expected,) = bench.answers([a, b], kind)
+            assert expected.objection(a @ b) is None
+            assert expected.objection((a.double() @ b.double()).to(a.dtype)) is None
+            assert expected.objection(a @ b * 0.9) is not None

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.correctness.rounding import Spread
+from pytest_kernelbench.evaluation.correctness.rounding import FEW, Spread
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
 ELEMENTS_AT_ONCE = 1 << 26
@@ -36,8 +36,14 @@ def as_real(tensor: torch.Tensor) -> torch.Tensor:
 class Tolerance:
     """How far from the truth one output may be: element by element, and in the root mean square.
 
-    An element may be off by ``min(kernelbench (1 + |x|), max(of_eager, rounding (|x| + rms(x))))``, by ``eager_floor``
-    in any case, and by ``forgiving (|x| + median(|x|))``; the whole by ``max(of_eager_rms, rounding rms(x), ...)``.
+    An element may be off by ``min(kernelbench (1 + |x|), max(of_eager, of_spread, rounding (|x| + rms(x))))``, by
+    ``eager_floor`` in any case, and by ``forgiving (|x| + median(|x|))``; the whole by
+    ``max(of_eager_rms, of_spread, rounding_rms rms(x), ...)``.
+
+    ``rounding`` is a multiple of the largest spread of any element and ``rounding_rms`` of that of all: among 65536
+    elements the largest is four times the root mean square, and in bfloat16 a product that is 0.9 of what it must be
+    lies within that. ``of_spread`` is the same multiple of the spread in the units of the output, where that has few
+    elements: all of the next draw's may come out near zero, and the terms that were added do not.
     """
 
     kernelbench: float
@@ -45,6 +51,8 @@ class Tolerance:
     of_eager: float
     of_eager_rms: float
     eager_floor: float
+    rounding_rms: float = 0.0
+    of_spread: float = 0.0
     forgiving: float = 0.0
 
     @classmethod
@@ -65,6 +73,7 @@ class Tolerance:
             return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
         largest, rms = _error(eager, exact, of_finite=True)
         unit, size = precision.unit_of(eager.dtype), _finite_rms(exact)
+        of_spread = precision.of_spread * spread.rms
         # Where eager is far off, as in a sum of millions in plain order, another kernel may not be 32 times as far off.
         of_many = min(precision.of_eager_max * largest, precision.of_eager_cap * unit * size)
         return cls(
@@ -76,6 +85,8 @@ class Tolerance:
                 precision.of_eager_far * rms,
             ),
             eager_floor=precision.of_eager_far * largest,
+            rounding_rms=max(unit * precision.roundings, of_spread / size if size else 0.0),
+            of_spread=of_spread if exact.numel() < FEW else 0.0,
         )
 
     def uncapped(self) -> Tolerance:
@@ -101,17 +112,18 @@ class Tolerance:
         """What each element may be off by, given its magnitude."""
         if math.isinf(self.rounding):
             return self.kernelbench * (1 + magnitude)
-        scaled = (self.rounding * (magnitude + rms)).clamp_(min=self.of_eager)
+        scaled = (self.rounding * (magnitude + rms)).clamp_(min=max(self.of_eager, self.of_spread))
         allowed = torch.minimum(self.kernelbench * (1 + magnitude), scaled).clamp_(min=self.eager_floor)
         return torch.maximum(allowed, self.forgiving * (magnitude + median)) if self.forgiving else allowed
 
     def everywhere(self, rms: float, median: float) -> float:
         """What any element may be off by, whatever its magnitude."""
-        allowed = max(min(self.kernelbench, max(self.of_eager, self.rounding * rms)), self.eager_floor)
+        scaled = max(self.of_eager, self.of_spread, self.rounding * rms)
+        allowed = max(min(self.kernelbench, scaled), self.eager_floor)
         return max(allowed, self.forgiving * median)
 
     def root_mean_square(self, rms: float) -> float:
-        return max(self.of_eager_rms, self.rounding * rms, self.forgiving * rms)
+        return max(self.of_eager_rms, self.of_spread, self.rounding_rms * rms, self.forgiving * rms)
 
 
 @dataclass(frozen=True, slots=True)
