@@ -5,7 +5,6 @@ from pytest_kernelbench.report.stats.equivalence import equivalent_k, equivalent
 from pytest_kernelbench.report.stats.homogeneity import Homogeneity, best_of_flat, homogeneity
 from pytest_kernelbench.report.stats.intervals import (
     FEW,
-    SAME,
     Interval,
     carried_by,
     clopper_pearson,
@@ -58,7 +57,6 @@ from pytest_kernelbench.report.stats.sign_flips import SignFlips, sign_flip_test
 
 __all__ = [
     "FEW",
-    "SAME",
     "Components",
     "Correlation",
     "Homogeneity",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESAMPLES = 4000
 NEXT_TO_NONE = 1e-9  # a rate that is as good as 0 or 1
 SAME = 1e-12  # relative difference of two numbers that are one but for rounding
+LEAST_DEGREES = 1.999  # two: of two tasks with equal variances there are exactly two, but for rounding
 CARRIED = 0.2  # of the standard deviation, what is left without the tasks that carry it
 FEW = 29  # 0.9 ** 28 is 5.2 %, 0.9 ** 29 is 4.7 %
 
@@ -84,7 +85,8 @@ def clustered_rate_band(
 
     successes_TX, trials_TX = numpy.broadcast_arrays(successes_TX, numpy.asarray(trials_TX, dtype=float))
     tasks_X, total_X = (trials_TX > 0).sum(axis=0), trials_TX.sum(axis=0)
-    votes_X = ((trials_TX <= 1) & numpy.isin(successes_TX, (0, 1))).all(axis=0)
+    is_vote_TX = numpy.minimum(numpy.abs(successes_TX), numpy.abs(successes_TX - 1)) <= SAME
+    votes_X = ((trials_TX <= 1) & is_vote_TX).all(axis=0)
     tail = (1 - confidence) / 2
     with numpy.errstate(divide="ignore", invalid="ignore"):
         rate_X = numpy.minimum(successes_TX.sum(axis=0) / total_X, 1.0)
@@ -149,7 +151,7 @@ def mean_band(values_TX: Array, *, confidence: float = 0.95) -> tuple[Array, Arr
         return nothing_X, nothing_X
     mean_X = values_TX.mean(axis=0)
     off_TX = values_TX - mean_X
-    agree_X = numpy.ptp(values_TX, axis=0) <= rounding_of(values_TX)
+    agree_X = differ_by_rounding(values_TX)
     spread_X = numpy.where(agree_X, 1.0, numpy.sqrt((off_TX**2).mean(axis=0)))
     skew_X = (off_TX**3).mean(axis=0) / spread_X**3
     # As the skewness goes to 0, Hall's interval goes to Student's: dividing by it is put off where it is next to 0.
@@ -169,12 +171,21 @@ def mean_band(values_TX: Array, *, confidence: float = 0.95) -> tuple[Array, Arr
 def rounding_of(values_TX: Array) -> Array:
     """How far apart values of a column may lie and still be one value: 1e-12 of the largest, or of 1 if that is more.
 
-    Logarithms and rates of the same records differ by 1e-16 according to the order in which they were added.
+    Logarithms and rates of the same records differ by 1e-16 according to the order in which they were added. Infinities
+    are left out.
     """
     import numpy
 
-    largest_X: Array = numpy.abs(values_TX).max(axis=0, initial=1.0)
+    largest_X: Array = numpy.abs(values_TX).max(axis=0, initial=1.0, where=numpy.isfinite(values_TX))
     return SAME * largest_X
+
+
+def differ_by_rounding(values_TX: Array) -> NDArray[numpy.bool_]:
+    """Whether all values of a column are one value but for rounding."""
+    import numpy
+
+    alike_X: NDArray[numpy.bool_] = numpy.ptp(values_TX, axis=0) <= rounding_of(values_TX)
+    return alike_X
 
 
 def carried_by(values_by_task: Sequence[float]) -> tuple[int, ...]:
@@ -186,7 +197,7 @@ def carried_by(values_by_task: Sequence[float]) -> tuple[int, ...]:
     import numpy
 
     values_T = numpy.asarray(values_by_task, dtype=float)
-    if len(values_T) < 4 or numpy.ptp(values_T) <= rounding_of(values_T[:, None])[0]:
+    if len(values_T) < 4 or differ_by_rounding(values_T):
         return ()
     farthest_first = numpy.argsort(-numpy.abs(values_T - numpy.median(values_T)), kind="stable")
     for few in (1, 2):
@@ -222,13 +233,16 @@ def fixed_task_interval(values_by_task: Sequence[Sequence[float]], confidence: f
     if not values_by_task or any(len(each) < 2 for each in values_by_task):
         return None
     tasks = len(values_by_task)
-    parts_T = numpy.array([numpy.var(each, ddof=1) / len(each) for each in values_by_task]) / tasks**2
-    degrees_T = numpy.array([len(each) - 1 for each in values_by_task])
+    of_task_TS = [numpy.asarray(each, dtype=float) for each in values_by_task]
+    variance_T = numpy.array([0.0 if differ_by_rounding(each_S) else each_S.var(ddof=1) for each_S in of_task_TS])
+    sizes_T = numpy.array([len(each_S) for each_S in of_task_TS])
+    parts_T = variance_T / sizes_T / tasks**2
     variance = float(parts_T.sum())
-    if variance <= SAME**2:
+    if variance == 0:
         return None
-    degrees = variance**2 / float((parts_T**2 / degrees_T).sum())
-    if degrees < 2:
+    # As shares of the sum: the square of a small one would be 0.
+    degrees = 1 / float(((parts_T / variance) ** 2 / (sizes_T - 1)).sum())
+    if degrees < LEAST_DEGREES:
         return None
     mean = float(numpy.mean([numpy.mean(each) for each in values_by_task]))
     half = float(stdtrit(degrees, (1 + confidence) / 2)) * sqrt(variance)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from math import asin, comb, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_kernelbench.report.stats.intervals import SAME
+from pytest_kernelbench.report.stats.intervals import rounding_of
 from pytest_kernelbench.report.stats.rank_correlation import mean_ranks
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
+    pass
 
 
 class SignTest(NamedTuple):
@@ -41,11 +40,14 @@ def cohens_h(p: float, q: float) -> float:
 
 
 def sign_test(differences: Sequence[float]) -> SignTest:
-    """Exact, of one difference a task; differences within 1e-12 are ties.
+    """Exact, of one difference a task; differences that are 0 but for rounding are ties.
 
     It assumes that a task is as likely to be won as lost, which holds of two selectors and not against an expectation.
     """
-    wins, losses = sum(each > SAME for each in differences), sum(each < -SAME for each in differences)
+    import numpy
+
+    rounding = float(rounding_of(numpy.asarray(differences, dtype=float)))
+    wins, losses = sum(each > rounding for each in differences), sum(each < -rounding for each in differences)
     n = wins + losses
     return SignTest(
         wins=wins,
@@ -68,11 +70,9 @@ def signed_rank(log_ratios: Sequence[float]) -> SignedRank | None:
     import numpy
 
     ratios = numpy.asarray(log_ratios, dtype=float)
-    rounding = SAME * max(1.0, float(numpy.abs(ratios).max(initial=0.0)))
-    differing = ratios[numpy.abs(ratios) > rounding]
+    differing = ratios[numpy.abs(ratios) > rounding_of(ratios)]
     if not len(differing):
         return None
-    differing = _equal_as_one(differing, rounding)
     doubled_N = numpy.rint(2 * mean_ranks(numpy.abs(differing))).astype(int)  # whole numbers in spite of ties
     share_of_sum = numpy.ones(1)
     for rank in doubled_N:
@@ -82,19 +82,6 @@ def signed_rank(log_ratios: Sequence[float]) -> SignedRank | None:
     smaller = min(positive, int(doubled_N.sum()) - positive)
     p = min(1.0, 2 * float(share_of_sum[: smaller + 1].sum()))
     return SignedRank(n=len(differing), statistic=smaller / 2, p=p)
-
-
-def _equal_as_one(values: NDArray[numpy.float64], rounding: float) -> NDArray[numpy.float64]:
-    """Each value, its size replaced by the least of those that differ from their neighbour by rounding alone."""
-    import numpy
-
-    order = numpy.argsort(numpy.abs(values))
-    sizes = numpy.abs(values)[order]
-    new_group = numpy.diff(sizes, prepend=-1.0) > rounding
-    first = numpy.maximum.accumulate(numpy.where(new_group, numpy.arange(len(sizes)), 0))
-    equal = numpy.empty_like(values)
-    equal[order] = sizes[first]
-    return equal * numpy.sign(values)
 
 
 def least_sign_p(tasks: int) -> float:

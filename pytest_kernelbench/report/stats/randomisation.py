@@ -17,7 +17,7 @@ from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_kernelbench.report.stats.intervals import SAME
+from pytest_kernelbench.report.stats.intervals import rounding_of
 from pytest_kernelbench.report.stats.k_curves import first_of_subset_weights
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NullDistribution:
         """
         import numpy
 
-        rounding = SAME * max(1.0, float(numpy.abs(self.value_X).max(initial=0.0)))
+        rounding = float(rounding_of(self.value_X))
         up_to = numpy.concatenate([[0.0], numpy.cumsum(self.chance_X)])
         above = 1 - up_to[numpy.searchsorted(self.value_X, statistics - rounding, side="left")]
         below = up_to[numpy.searchsorted(self.value_X, statistics + rounding, side="right")]
@@ -238,7 +238,7 @@ def _summed(parts: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats] | N
         order = numpy.argsort(sums, kind="stable")
         sums, both = sums[order], both[order]
         # Sums that differ by rounding are one sum.
-        starts = numpy.flatnonzero(numpy.diff(sums, prepend=-numpy.inf) > SAME * max(1.0, float(abs(sums).max())))
+        starts = numpy.flatnonzero(numpy.diff(sums, prepend=-numpy.inf) > rounding_of(sums))
         value_X, chance_X = sums[starts], numpy.add.reduceat(both, starts)
         value_X, chance_X = value_X[chance_X > 0], chance_X[chance_X > 0]
         if len(value_X) > MOST_SUMS:

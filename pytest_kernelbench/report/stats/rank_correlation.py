@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import factorial, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_kernelbench.report.stats.intervals import rounding_of
+
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
@@ -47,12 +49,21 @@ def partial_spearman(x: Column, y: Column, z: Column) -> Correlation | None:
 
 
 def mean_ranks(values: Column) -> NDArray[numpy.float64]:
-    """From 1 up, equal values the mean of the ranks that they take. (scipy.stats has it, and takes 0.5 s to import.)"""
+    """From 1 up, values that are equal but for rounding the mean of the ranks that they take.
+
+    (scipy.stats has it for equal values, and takes 0.5 s to import.)
+    """
     import numpy
 
-    _, place, count = numpy.unique(numpy.asarray(values), return_inverse=True, return_counts=True)
-    last = numpy.cumsum(count)
-    ranks: NDArray[numpy.float64] = (last - (count - 1) / 2)[place]
+    given = numpy.asarray(values, dtype=float)
+    order = numpy.argsort(given, kind="stable")
+    ordered = given[order]
+    rounding = rounding_of(given)
+    # Not by the difference, which of two infinities is no number.
+    group = numpy.concatenate([[0], numpy.cumsum(ordered[1:] > ordered[:-1] + rounding)])[: len(given)].astype(int)
+    count = numpy.bincount(group)
+    ranks = numpy.empty(len(given))
+    ranks[order] = (numpy.cumsum(count) - (count - 1) / 2)[group]
     return ranks
 
 

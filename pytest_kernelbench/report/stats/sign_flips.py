@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
-from pytest_kernelbench.report.stats.intervals import SAME
+from pytest_kernelbench.report.stats.intervals import rounding_of
 
 EXACT_TASKS = 14  # 2 ** 14 exchanges are counted, more are drawn
 DRAWS = 20_000
@@ -38,7 +38,8 @@ def sign_flip_test(differences: Sequence[float], *, seed: int) -> SignFlips | No
     else:
         bits_RT = numpy.random.default_rng(seed).integers(2, size=(DRAWS, tasks))
     means_R = numpy.abs((2 * bits_RT - 1) @ found_T)
-    as_large = int((means_R >= abs(found_T.sum()) - SAME * max(1.0, float(numpy.abs(found_T).sum()))).sum())
+    rounding = tasks * float(rounding_of(found_T))
+    as_large = int((means_R >= abs(found_T.sum()) - rounding).sum())
     if exact:
         return SignFlips(p=as_large / len(means_R), exact=True, p_error=0.0)
     p = (as_large + 1) / (DRAWS + 1)

@@ -3,7 +3,7 @@ from math import comb, sqrt
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest, norm, t
 
@@ -95,15 +95,37 @@ def test_one_or_two_tasks_that_carry_a_mean_are_named():
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=4), min_size=1, max_size=5))
+@example([[1.0, 0.4], [1.0, 0.4]])
+@example([[0.7, 0.1], [0.1, 0.7]])
+@example([[0.1 + 0.2, 0.3], [0.5, 0.5]])
 def test_for_these_very_tasks_only_the_spread_between_seeds_counts(values):
     found = fixed_task_interval(values)
-    if found is None:
-        return
+    # What differs by less than 1e-9 is lost where a constant is added, or nearly.
+    assume(not any(1e-15 < numpy.ptp(each) < 1e-9 for each in values))
     moved = [[each + place for each in of_task] for place, of_task in enumerate(values)]
+    if found is None:
+        assert fixed_task_interval(moved) is None
+        return
     assert fixed_task_interval(moved) == pytest.approx([end + (len(values) - 1) / 2 for end in found])
     if len(values) == 1:
         mean, sd, n = numpy.mean(values[0]), numpy.std(values[0], ddof=1), len(values[0])
         assert found == pytest.approx(t.interval(0.95, n - 1, mean, sd / sqrt(n)))
+
+
+@given(st.floats(1e-5, 1e3), st.floats(0, 9), st.floats(0, 9))
+def test_two_tasks_of_equal_spread_leave_two_degrees_of_freedom_whatever_is_added(width, first, second):
+    """Exactly at the limit under which there is no interval, so that rounding must not decide."""
+    assert fixed_task_interval([[first, first + width], [second, second + width]]) is not None
+
+
+def test_seeds_that_differ_by_rounding_have_no_spread():
+    assert fixed_task_interval([[0.1 + 0.2, 0.3], [1e6 + 1e-9, 1e6]]) is None
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20))
+def test_votes_that_are_off_by_rounding_are_votes(votes):
+    off = [abs(vote - 1e-16) for vote in votes]
+    assert clustered_rate(off) == pytest.approx(clustered_rate(votes), abs=1e-9)
 
 
 def test_one_seed_says_nothing_of_other_seeds():

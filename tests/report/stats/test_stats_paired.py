@@ -80,3 +80,10 @@ def test_rounding_is_no_difference_and_breaks_no_tie(found, rng):
     shaken = [each + rng.uniform(-4e-16, 4e-16) for each in values]
     assert signed_rank(shaken) == signed_rank(values)
     assert sign_test(shaken) == sign_test(values)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.floats(1, 1e9))
+def test_the_sign_test_s_ties_do_not_depend_on_the_unit(signs, unit):
+    """A difference that is left over by rounding grows with the values that were subtracted."""
+    off = [unit * (sign + 1e-16) for sign in [5, *signs]]
+    assert sign_test(off) == sign_test([5, *signs])

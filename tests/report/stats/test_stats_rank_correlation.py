@@ -58,3 +58,16 @@ def test_a_length_that_does_not_vary_takes_nothing_out():
 
 def test_too_few_pairs_have_no_correlation():
     assert spearman([1, 2], [1, 2]) is None
+
+
+@settings(deadline=None)
+@given(columns, st.lists(st.sampled_from([-4e-16, 0.0, 3e-16]), min_size=30, max_size=30))
+def test_values_that_differ_by_rounding_have_the_same_rank(rows, off):
+    x, y, z = zip(*rows, strict=True)
+    moved = [each / 10 + rounding for each, rounding in zip(x, off, strict=False)]
+    assert spearman(moved, y) == spearman(x, y)
+    assert partial_spearman(moved, y, z) == partial_spearman(x, y, z)
+
+
+def test_infinite_values_have_ranks():
+    assert spearman([-numpy.inf, -numpy.inf, 0.0, numpy.inf], [1, 1, 2, 3]).rho == 1
