@@ -1,11 +1,48 @@
 """Shared by the tests of the plugin."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
 import pytest
 from project import PLUGIN, RELU
+
+TORCH_SETTINGS = {
+    "gradients are taken": lambda torch: torch.is_grad_enabled(),
+    "inference mode": lambda torch: torch.is_inference_mode_enabled(),
+    "default dtype": lambda torch: torch.get_default_dtype(),
+    "deterministic algorithms": lambda torch: torch.are_deterministic_algorithms_enabled(),
+}
+
+
+def settings_of_torch():
+    """What holds for the whole process or thread, by name; None where no test has imported torch yet."""
+    torch = sys.modules.get("torch")
+    return torch and {name: of(torch) for name, of in TORCH_SETTINGS.items()}
+
+
+@pytest.fixture(autouse=True)
+def torch_is_left_as_it_was():
+    """The next test would fail, or pass, for what this one left behind.
+
+    The number of threads changes no result: it is put back and nothing is said (a tiny policy sets it to one).
+    """
+    before = settings_of_torch()
+    threads = before and sys.modules["torch"].get_num_threads()
+    yield
+    after = settings_of_torch()
+    if before is None or after is None:
+        return
+    torch = sys.modules["torch"]
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    torch.set_grad_enabled(before["gradients are taken"])
+    torch.set_default_dtype(before["default dtype"])
+    torch.use_deterministic_algorithms(before["deterministic algorithms"])
+    left = [f"{name}: {after[name]} after {before[name]}" for name in before if after[name] != before[name]]
+    assert not left, f"the test leaves torch with other settings ({'; '.join(left)})"
+
 
 DEVICE_AND_SIZES = ("--kernelbench-device=cpu", "--kernelbench-sizes=full")
 

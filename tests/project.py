@@ -96,3 +96,8 @@ class Project:
     def rows(self, name: str, run: str = "run") -> list[dict]:
         path = self.folder / run / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def details(self) -> str:
+        """What the judge says of each candidate: a verdict that was not expected is to explain itself."""
+        told = ("task", "index", "outcome", "draw", "flags", "detail")
+        return "\n".join(" ".join(str(row.get(name)) for name in told) for row in self.rows("evaluations"))

@@ -155,6 +155,39 @@ def test_no_two_places_do_the_same_in_ten_lines():
     assert not [f"{name_of(a)}:{i} and {name_of(b)}:{j}" for (a, i), (b, j) in repeats]
 
 
+MODES_OF_TORCH = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad", "autocast", "device"}
+
+
+def yields_under_a_mode(path: Path) -> list[int]:
+    """Lines on which a generator hands something out inside ``with torch.no_grad()`` or the like.
+
+    The mode is the thread's: while the generator waits, and for good if nobody asks on, it is its consumer's. In a
+    context manager that is what is asked for, and ``@torch.inference_mode()`` on a generator ends at each yield.
+    """
+    found = []
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if any("contextmanager" in ast.unparse(each) for each in function.decorator_list):
+            continue
+        for block in ast.walk(function):
+            if isinstance(block, ast.With) and any(
+                isinstance(each, ast.Attribute) and each.attr in MODES_OF_TORCH and ast.unparse(each.value) == "torch"
+                for item in block.items
+                for each in ast.walk(item.context_expr)
+            ):
+                found += [each.lineno for each in ast.walk(block) if isinstance(each, ast.Yield | ast.YieldFrom)]
+    return found
+
+
+def test_no_generator_holds_a_mode_of_torch_while_it_waits(tmp_path):
+    held = {str(path.relative_to(ROOT)): lines for path in MODULES if (lines := yields_under_a_mode(path))}
+    assert held == {}
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("def rows():\n    with lock, torch.no_grad():\n        for row in found:\n            yield row\n")
+    assert yields_under_a_mode(wrong) == [4]
+
+
 def test_the_plugin_loads_nothing_heavy():
     heavy = {"torch", "transformers", "numpy", "scipy"}
     code = f"import sys, pytest_kernelbench.plugin; print(sorted({heavy} & set(sys.modules)))"

@@ -65,7 +65,9 @@ KERNEL_OF_A_LIBRARY = re.compile(
 
 
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
-    """Answer the owner's requests until its socket ends."""
+    """Answer the owner's requests until its socket ends. The process is the judge's own: so are torch's settings."""
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(devices.threads())
     hardware, clocks = devices.describe(device), devices.clocks(device)
     trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
     last = LastTask(trials_of, device)

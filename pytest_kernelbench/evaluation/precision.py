@@ -18,10 +18,10 @@ import torch
 class Precision:
     """``dtype`` of inputs and weights (None: as the task makes them); whether convolutions may use TF32.
 
-    An answer may be off by ``roundings`` units in the last place, by ``of_spread`` times the distance between answers
-    to problems within a rounding of each other, and by ``of_eager_max`` (root mean square: ``of_eager_rms``) times the
-    error of eager PyTorch, as far as that is within ``of_eager_cap`` units in the last place, beyond it by
-    ``of_eager_far`` times.
+    An answer may be off by ``roundings`` units in the last place (root mean square: ``roundings_rms``), by
+    ``of_spread`` times the distance between answers to problems within a rounding of each other, and by
+    ``of_eager_max`` (root mean square: ``of_eager_rms``) times the error of eager PyTorch, as far as that is within
+    ``of_eager_cap`` units in the last place, beyond it by ``of_eager_far`` times.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Precision:
     tf32: bool = False
     unit: float | None = None
     roundings: float = 64.0
+    roundings_rms: float = 64.0
     of_spread: float = 32.0
     # Sequential float32 sums in plain C err up to 10 times eager's blocked ones at the sizes of level 1.
     of_eager_max: float = 32.0
@@ -65,7 +66,14 @@ class Precision:
 
 # Where inputs are rounded that coarsely, every kernel makes nearly the same error as eager: the order of its sums,
 # which are made in float32, adds little. With the multiples of float32, zeros would pass for a sigmoid in bfloat16.
-_OF_COARSE = {"roundings": 8.0, "of_spread": 4.0, "of_eager_max": 4.0, "of_eager_rms": 3.0, "of_eager_cap": 64.0}
+_OF_COARSE = {
+    "roundings": 8.0,
+    "roundings_rms": 2.0,
+    "of_spread": 4.0,
+    "of_eager_max": 4.0,
+    "of_eager_rms": 3.0,
+    "of_eager_cap": 64.0,
+}
 PRECISIONS = {
     each.name: each
     for each in (

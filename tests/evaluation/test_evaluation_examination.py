@@ -65,7 +65,7 @@ IGNORES = [
 def test_a_kernel_whose_parameters_are_fixed_is_right_with_a_remark(evaluator):
     follows, *ignore = evaluator.evaluate(SCALED, [FOLLOWS, *IGNORES])
     assert follows.outcome is Outcome.CORRECT and FIXED_PARAMETERS not in follows.detail
-    assert [each.outcome for each in ignore] == [Outcome.CORRECT] * 3
+    assert [each.outcome for each in ignore] == [Outcome.CORRECT] * 3, ignore
     assert all(FIXED_PARAMETERS in each.detail for each in ignore)
 
 
@@ -91,4 +91,6 @@ def test_candidates_are_judged_at_the_declared_precision(cache, precision, task,
     with Evaluator(device="cpu", protocol="fast", precision=precision, cache=cache) as evaluator:
         good, bad = evaluator.evaluate(task, [candidate(each, arguments=arguments) for each in (right, wrong)])
     assert (good.outcome, good.precision) == (Outcome.CORRECT, precision), good.detail
-    assert bad.outcome is Outcome.INCORRECT
+    assert bad.outcome is Outcome.INCORRECT, bad
+    # On the first draw, and not only where other sizes happen to show it.
+    assert bad.draw in ("signed", None), bad

@@ -43,7 +43,7 @@ def test_verdicts_are_those_of_the_answers(first, project):
         ("level1/1_Relu", 2): "incorrect",
         ("level1/2_Sum", 0): "correct",
         ("level1/2_Sum", 1): "incorrect",
-    }
+    }, project.details()
 
 
 def test_strategies_share_samples_and_evaluations(first, project):
@@ -56,7 +56,7 @@ def test_strategies_share_samples_and_evaluations(first, project):
 
 def test_surprisal_chooses_the_least_expected_correct_candidate(first, project):
     chosen = {row["task"]: row["index"] for row in project.rows("selections") if row["strategy"] == "surprisal"}
-    assert chosen == {"level1/1_Relu": 1, "level1/2_Sum": 0}
+    assert chosen == {"level1/1_Relu": 1, "level1/2_Sum": 0}, project.details()
 
 
 def test_the_report_says_what_each_strategy_got(first, project):
@@ -111,7 +111,7 @@ def test_two_xdist_workers_leave_the_same_records(first, project, tmp_path):
         rows = report["strategies"]["best-of-64"]["tasks"]
         return [(task, row["drawn"], row["judged"], row["correct"]) for task, row in rows.items()]
 
-    assert verdicts(other) == verdicts(project)
+    assert verdicts(other) == verdicts(project), f"{other.details()}\n{project.details()}"
     assert counts(other) == counts(project)
     assert "2 tasks" in done.stdout
 

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import torch
+
 from pytest_kernelbench.policies import Policy
 from pytest_kernelbench.records import Completion, Task
 from pytest_kernelbench.strategy import Sampling
@@ -17,6 +19,7 @@ def keeps_the_contract(policy: Policy, task: Task, sampling: Sampling) -> list[C
     assert policy.name and policy.version
     assert policy.label is None or "\n" not in policy.label
     everything = range(sampling.k)
+    _holds_no_mode_of_torch(policy, task, sampling)
     completions = sorted(policy.sample(task, sampling, seed=0, indices=everything), key=lambda done: done.index)
     assert [done.index for done in completions] == list(everything)
     for done in completions:
@@ -28,6 +31,15 @@ def keeps_the_contract(policy: Policy, task: Task, sampling: Sampling) -> list[C
     assert texts(policy, task, sampling, [sampling.k - 1, 1]) == {i: by_index[i] for i in (sampling.k - 1, 1)}
     assert texts(policy, task, sampling, []) == {}
     return completions
+
+
+def _holds_no_mode_of_torch(policy: Policy, task: Task, sampling: Sampling) -> None:
+    """Whoever takes a completion may train before the next one, or never ask for it."""
+    rows = iter(policy.sample(task, sampling, seed=0, indices=range(sampling.k)))
+    next(rows)
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    del rows
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
 def _has_sound_logprobs(done: Completion, policy: Policy) -> None:

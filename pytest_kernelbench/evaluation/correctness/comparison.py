@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.correctness.rounding import FEW, Spread
+from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
 ELEMENTS_AT_ONCE = 1 << 26
 # Of these many elements the median is taken: of all, it would be a sort of 8 GB.
 ELEMENTS_FOR_MEDIAN = 1 << 14
+# Of more, no draw has a root mean square that is much smaller than another's.
+A_HANDFUL = 16
 KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 NO_SPREAD = Spread(0.0, 0.0, 0.0)
 FLOAT32 = PRECISIONS["float32"]
@@ -42,8 +44,8 @@ class Tolerance:
 
     ``rounding`` is a multiple of the largest spread of any element and ``rounding_rms`` of that of all: among 65536
     elements the largest is four times the root mean square, and in bfloat16 a product that is 0.9 of what it must be
-    lies within that. ``of_spread`` is the same multiple of the spread in the units of the output, where that has few
-    elements: all of the next draw's may come out near zero, and the terms that were added do not.
+    lies within that. ``of_spread`` is the same multiple of the spread in the units of the output, where that has a
+    handful of elements: all of the next draw's may come out near zero, and the terms that were added do not.
     """
 
     kernelbench: float
@@ -73,20 +75,23 @@ class Tolerance:
             return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
         largest, rms = _error(eager, exact, of_finite=True)
         unit, size = precision.unit_of(eager.dtype), _finite_rms(exact)
+        rounding = max(unit * precision.roundings, precision.of_spread * spread.relative)
         of_spread = precision.of_spread * spread.rms
         # Where eager is far off, as in a sum of millions in plain order, another kernel may not be 32 times as far off.
         of_many = min(precision.of_eager_max * largest, precision.of_eager_cap * unit * size)
         return cls(
             kernelbench=kernelbench,
-            rounding=max(unit * precision.roundings, precision.of_spread * spread.relative),
+            rounding=rounding,
             of_eager=max(of_many, precision.of_eager_far * largest),
             of_eager_rms=max(
                 min(precision.of_eager_rms * rms, precision.of_eager_cap * unit * size),
                 precision.of_eager_far * rms,
             ),
             eager_floor=precision.of_eager_far * largest,
-            rounding_rms=max(unit * precision.roundings, of_spread / size if size else 0.0),
-            of_spread=of_spread if exact.numel() < FEW else 0.0,
+            rounding_rms=min(rounding, max(unit * precision.roundings_rms, of_spread / size))
+            if of_spread
+            else rounding,
+            of_spread=of_spread if exact.numel() <= A_HANDFUL else 0.0,
         )
 
     def uncapped(self) -> Tolerance:

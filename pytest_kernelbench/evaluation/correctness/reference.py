@@ -45,6 +45,7 @@ MOVED = "moved parameters"
 class Reference:
     """A task's model on a device. Raises HarnessError when it does not run."""
 
+    @torch.no_grad()
     def __init__(
         self,
         task_id: str,
@@ -58,8 +59,6 @@ class Reference:
         self.device = device
         self.precision = precision
         self._seed = seed
-        torch.set_grad_enabled(False)
-        torch.set_num_threads(devices.threads())
         precision.set_flags()
         try:
             self._module = ReferenceModule(source)
@@ -299,6 +298,7 @@ class Reference:
             for number, (layout, value) in enumerate(zip(self.layouts, values, strict=True))
         ]
 
+    @torch.no_grad()
     def _called(self, model: torch.nn.Module, given: Sequence[torch.Tensor]) -> Any:
         # A candidate is called under the same seed: what draws at random draws the same.
         seed_all(self._seed)
