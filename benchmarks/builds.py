@@ -33,7 +33,7 @@ from pathlib import Path
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
-from pytest_kernelbench.evaluation.device.devices import cores
+from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
 

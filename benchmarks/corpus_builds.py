@@ -20,7 +20,7 @@ from real_corpora import read_corpus
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.device.devices import cores
+from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.worker.extensions import uses_extensions
 from pytest_kernelbench.records import Outcome
 

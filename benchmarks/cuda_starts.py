@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.evaluation.device.cuda_memory import CudaMemory
 from pytest_kernelbench.evaluation.device.shared import describe_memory
-from pytest_kernelbench.evaluation.device.shared_cuda import CudaMemory
 from pytest_kernelbench.host.gpus import visible_gpus
 
 FORK = get_context("fork")

@@ -6,7 +6,8 @@
 code that shares a process with one.
 """
 
-from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate, resolve_device
+from pytest_kernelbench.evaluation.device.names import resolve_device
+from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
 
 __all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_device"]

@@ -13,7 +13,7 @@ from pytest_kernelbench.evaluation.correctness.comparison import Expected, Toler
 from pytest_kernelbench.evaluation.correctness.domain import TASK
 from pytest_kernelbench.evaluation.correctness.reference import AT_ONCE_BYTES, Reference, bytes_of
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED, Tolerances, measured_on, wider
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
     moving_ms,
@@ -125,7 +125,7 @@ class Bench:
         if number in self._checks:
             return self._checks[number]
         check = Check(kind, self.reference.draw(kind))
-        if bytes_of(check.values) + 2 * bytes_of(self.example_outputs) < devices.free_bytes(self.device) / 50:
+        if bytes_of(check.values) + 2 * bytes_of(self.example_outputs) < device_named(self.device).free_bytes() / 50:
             self._checks[number] = check
         return check
 
@@ -141,7 +141,7 @@ class Bench:
     def refreshed(self) -> Drawn:
         """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""
         if self._n_originals is None:
-            room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_ORIGINALS
+            room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_ORIGINALS
             self._n_originals = ORIGINALS if room > bytes_of(self.example_inputs) * ORIGINALS else 1
         if len(self._originals) < self._n_originals:
             self._originals.append(self.reference.draw(TASK))
@@ -166,7 +166,7 @@ class Bench:
     def pairs_in_memory(self, wanted: int) -> int:
         """How many pairs of input sets, with outputs, can be held at once; at least one."""
         one = sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs)
-        room = devices.free_bytes(self.device) * SHARE_OF_MEMORY_FOR_SLOTS
+        room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (2 * one + 1))))
 
     def lower_floor(self) -> None:

@@ -20,8 +20,8 @@ from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStart
 from pytest_kernelbench.evaluation.correctness.comparison import Expected
 from pytest_kernelbench.evaluation.correctness.domain import MIXED
 from pytest_kernelbench.evaluation.correctness.reference import kind_at_fault
-from pytest_kernelbench.evaluation.device import devices
-from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place, ProcessMemory
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -93,6 +93,7 @@ class Dock:
     def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
         self._worker = worker
         self.bench = bench
+        self._device = device_named(bench.device)
         self.rack = rack
         self._watch = watch
         self._attached = 0
@@ -118,7 +119,7 @@ class Dock:
             "seed": bench.seed,
             "precision": bench.precision,
             "cache": str(cache),
-            "architecture": devices.architecture(bench.device),
+            "architecture": self._device.architecture(),
         }
         self._send(question)
 
@@ -221,7 +222,7 @@ class Dock:
         """
         slot.fill(values)
         slot.poison()
-        devices.settle(self.bench.device)
+        self._device.settle()
         answer, seconds = self._ask_by_the_clock(
             {"ask": "run", "slot": slot.number}, doing=doing, timeout_s=QUESTION_TIMEOUT_S
         )
@@ -246,7 +247,7 @@ class Dock:
                 with self.idle():
                     for slot in slots:
                         slot.refresh(drawn[slot.number])
-                    devices.settle(self.bench.device)
+                    self._device.settle()
                 break
             except CandidateFailed:
                 if attempt == REFRESHES:
@@ -319,7 +320,7 @@ class Dock:
 
     def give_room(self) -> None:
         """Have the worker give back the device memory that its torch keeps, where the judge would lack it."""
-        if devices.obtainable_bytes(self.bench.device) < self.bench.bytes_to_answer:
+        if self._device.obtainable_bytes() < self.bench.bytes_to_answer:
             self.leave_room()
             self._gave_room, self._left_room_at = True, None
 
@@ -384,7 +385,7 @@ class Dock:
     def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
         """Copies of the outputs of one call, where the frozen worker has them. Raises CannotRead."""
         if self._memory is None:
-            self._memory = memory_of(self._worker.process, self.bench.device)
+            self._memory = self._device.memory_of(self._worker.process)
         try:
             return [
                 self._memory.tensor(each, like) for each, like in zip(places, self.bench.example_outputs, strict=True)
@@ -402,7 +403,7 @@ class Dock:
             question["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
         )
         self._tree.stop()
-        devices.wait_until_idle(self.bench.device)
+        self._device.wait_until_idle()
         seconds = time.perf_counter() - started
         self.freeze()
         return answer, seconds
@@ -539,10 +540,10 @@ class Dock:
 
     def _leave_room(self) -> None:
         """Give back what this process keeps where the worker would lack it; looked at only when it holds more."""
-        held_bytes = devices.held_bytes(self.bench.device)
+        held_bytes = self._device.held_bytes()
         if self._left_room_at is None or held_bytes > self._left_room_at:
-            devices.leave_room(self.bench.device, self._missing_bytes)
-            self._left_room_at = devices.held_bytes(self.bench.device)
+            self._device.leave_room(self._missing_bytes)
+            self._left_room_at = self._device.held_bytes()
 
     @property
     def _missing_bytes(self) -> int | None:
@@ -569,12 +570,3 @@ class Dock:
     @staticmethod
     def _forged(what: str) -> CandidateFailed:
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
-
-
-def memory_of(process: int, device: str) -> Memory:
-    """The memory of a worker on a device."""
-    if device == "cuda":
-        from pytest_kernelbench.evaluation.device.foreign_cuda import CudaProcessMemory
-
-        return CudaProcessMemory()
-    return ProcessMemory(process)

@@ -18,6 +18,7 @@ from typing import Any
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
+from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
@@ -30,26 +31,6 @@ START_TIMEOUT_S = 120.0
 # 16 MB.
 MAX_SOURCE_CHARACTERS = 1 << 20
 DEFAULT_CACHE = Path("~/.cache/pytest-kernelbench/builds")
-
-
-def resolve_device(wanted: str) -> str:
-    """``cpu`` or ``cuda``. Raises UsageError when CUDA was asked for and is not there."""
-    if wanted == "cpu":
-        return "cpu"
-    if wanted not in ("auto", "cuda"):
-        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, cpu, cuda")
-    # Asking the driver's own files costs nothing; asking torch costs seconds.
-    available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
-    if available:
-        import torch
-
-        available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise UsageError(
-            "--kernelbench-device=cuda: no CUDA device that torch can use here; "
-            "install a CUDA build of torch and a driver, or use --kernelbench-device=cpu"
-        )
-    return "cuda" if available else "cpu"
 
 
 def check_request(task: Task, sources: Sequence[str | None]) -> None:

@@ -35,7 +35,9 @@ from pytest_kernelbench.evaluation.correctness.examination import Demands, exami
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, bench_of
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.device.cpu import cores, threads
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
@@ -67,8 +69,8 @@ KERNEL_OF_A_LIBRARY = re.compile(
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends. The process is the judge's own: so are torch's settings."""
     torch.set_grad_enabled(False)
-    torch.set_num_threads(devices.threads())
-    hardware, clocks = devices.describe(device), devices.clocks(device)
+    torch.set_num_threads(threads())
+    hardware, clocks = device_named(device).describe(), device_named(device).clocks()
     trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
     last = LastTask(trials_of, device)
 
@@ -111,7 +113,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                 last.forget()
             if last_word is not None:
                 messages.send(owner, last_word)
-            if not devices.works(device):
+            if not device_named(device).works():
                 # CUDA does not recover in a process that met an error: the next request starts another.
                 return
     except messages.ConnectionEnded:
@@ -120,9 +122,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
 
 def target_of(device: str, hardware_id: str) -> Target:
     """What is built for."""
-    return Target(
-        device=device, id=hardware_id, architecture=devices.architecture(device), gpu=devices.gpu_properties(device)
-    )
+    known = device_named(device)
+    return Target(device=device, id=hardware_id, architecture=known.architecture(), gpu=known.gpu_properties())
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class LastTask:
         if self._trials is not None:
             self._trials.close()
             self._trials = None
-        devices.leave_room(self._device)
+        device_named(self._device).leave_room()
 
 
 class Trials:
@@ -192,7 +193,7 @@ class Trials:
         workers: WorkerServer,
         device: str,
         hardware_id: str,
-        clocks: devices.Clocks,
+        clocks: Clocks,
         tolerances: Tolerances,
     ) -> None:
         self.case = case
@@ -232,10 +233,10 @@ class Trials:
             self._other_sizes.close()
 
     def _bytes_of_others(self) -> int:
-        return devices.bytes_of_others(self._device) - self._rack.n_bytes
+        return device_named(self._device).bytes_of_others() - self._rack.n_bytes
 
     def _builders(self) -> Builders:
-        return Builders(self._cache, self._target, partial(self._workers.fork, builder=True), jobs=devices.cores())
+        return Builders(self._cache, self._target, partial(self._workers.fork, builder=True), jobs=cores())
 
     def evaluations(self, sources: Sequence[str]) -> Iterator[Judged]:
         """One for each source, as each is ready: what is built first is judged first.
@@ -246,7 +247,7 @@ class Trials:
             waiting = {builders.ahead(self.case["source"], source): source for source in sources}
             while waiting:
                 # On a CPU, compilers would wait for trials and trials for compilers.
-                done, _ = wait(waiting, return_when=ALL_COMPLETED if self._device == "cpu" else FIRST_COMPLETED)
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED if is_gpu(self._device) else ALL_COMPLETED)
                 for build in [each for each in waiting if each in done]:
                     source = waiting.pop(build)
                     try:
@@ -381,7 +382,7 @@ class Trials:
         """Who took the memory that the judge lacks? The candidate, if it is there again once that has ended."""
         held = self._bytes_of_others()
         dock.close()
-        if held - self._bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * devices.memory_bytes(self._device):
+        if held - self._bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * device_named(self._device).memory_bytes():
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
-from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request, resolve_device
+from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
+from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
@@ -284,7 +285,7 @@ class EvaluatorPool:
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
     """``(device, gpu)`` of each judge. Raises UsageError for a device that is not there."""
     if isinstance(devices, str) and devices == "auto":
-        gpus = visible_gpus(os.environ) if resolve_device("auto") == "cuda" else []
+        gpus = visible_gpus(os.environ) if is_gpu(resolve_device("auto")) else []
         return [("cuda", gpu) for gpu in gpus] or [("cpu", None)]
     found: list[tuple[str, str | None]] = []
     for name in [devices] if isinstance(devices, str) else devices:
@@ -292,7 +293,7 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
         if not number:
             found.append((kind, None))
             continue
-        gpus = visible_gpus(os.environ) if kind == "cuda" else []
+        gpus = visible_gpus(os.environ) if is_gpu(kind) else []
         if not number.isdigit() or int(number) >= len(gpus):
             raise UsageError(f"devices: {name} is not there; visible are cpu and {len(gpus)} GPUs, cuda:0 the first")
         found.append((kind, gpus[int(number)]))

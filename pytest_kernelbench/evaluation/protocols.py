@@ -7,6 +7,7 @@ published figures can be reproduced and the difference shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import UsageError
@@ -17,7 +18,7 @@ class Protocol:
     """``draws`` names the correctness inputs (see ``domain.py``); ``beyond``: all kinds beside them, moved parameters.
 
     Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
-    when the candidate is plainly slower, or plainly faster by a quarter. ``margin_*`` is what a verified
+    when the candidate is plainly slower, or plainly faster by a quarter. ``margins``, by device, is what a verified
     speed-up must clear on top of 1; measured with identical kernels (docs/measurements.md).
     """
 
@@ -26,13 +27,13 @@ class Protocol:
     pairs_min: int
     pairs_max: int
     half_width: float
-    margin_cpu: float
-    margin_cuda: float
+    margins: Mapping[str, float]
     sequential_trials: int | None = None
     beyond: bool = True
 
     def margin(self, device: str) -> float:
-        return self.margin_cuda if device == "cuda" else self.margin_cpu
+        """For a device, by torch's name."""
+        return self.margins[device]
 
 
 PROTOCOLS = {
@@ -42,8 +43,7 @@ PROTOCOLS = {
         pairs_min=6,
         pairs_max=16,
         half_width=0.03,
-        margin_cpu=0.05,
-        margin_cuda=0.02,
+        margins={"cpu": 0.05, "cuda": 0.02},
     ),
     "full": Protocol(
         name="full",
@@ -51,8 +51,7 @@ PROTOCOLS = {
         pairs_min=8,
         pairs_max=42,
         half_width=0.01,
-        margin_cpu=0.05,
-        margin_cuda=0.01,
+        margins={"cpu": 0.05, "cuda": 0.01},
     ),
     "paper": Protocol(
         name="paper",
@@ -60,8 +59,7 @@ PROTOCOLS = {
         pairs_min=0,
         pairs_max=0,
         half_width=0.0,
-        margin_cpu=0.0,
-        margin_cuda=0.0,
+        margins={"cpu": 0.0, "cuda": 0.0},
         sequential_trials=50,
         beyond=False,
     ),

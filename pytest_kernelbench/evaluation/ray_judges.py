@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError, WorkerCrashedError
 
 from pytest_kernelbench.errors import JudgeEnded, UsageError
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Task
 
@@ -40,7 +41,7 @@ class RayJudge:
     def start(self) -> None:
         """Wait until Ray has found a place for the actor. Raises JudgeEnded where the actor died first."""
         if self._actor is None:
-            on_gpu = self._settings["device"] == "cuda"
+            on_gpu = is_gpu(self._settings["device"])
             placed = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
             self._actor = ray.remote(Judge).options(**placed).remote(self._settings)
             try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
@@ -58,7 +59,7 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str)
     wishes.close()
     foremans.close()
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
-        if device == "cuda" and importlib.util.find_spec("triton"):
+        if is_gpu(device) and importlib.util.find_spec("triton"):
             # Beside the judge, which starts CUDA and makes its inputs.
             from pytest_kernelbench.evaluation.building import triton_ready
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages, sandbox
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.cpu import threads
 
 START_TIMEOUT_S = 60.0
 # A worker for a CPU starts in 0.02 s, and its warden looks after it ten times a second.
@@ -149,7 +150,7 @@ class WorkerServer:
         """Whether one more worker has started."""
         worker = self.fork()
         try:
-            messages.send(worker.connection, {"ask": "start", "threads": devices.threads()})
+            messages.send(worker.connection, {"ask": "start", "threads": threads()})
             answer, _ = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)
             self._complaint = answer.raised if isinstance(answer, answers.Raised) else ""
         except messages.ConnectionEnded:
@@ -170,7 +171,7 @@ class WorkerServer:
         reading, writing = os.pipe()
         with self._turn:
             device = "cpu" if builder else self._device
-            what = {"device": device, "gpu": devices.gpu_file(device)}
+            what = {"device": device, "gpu": device_named(device).gpu_file()}
             messages.send(self._control, what, [theirs.fileno(), writing])
             theirs.close()
             os.close(writing)

@@ -10,7 +10,7 @@ from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import reference as reference_module
-from pytest_kernelbench.evaluation.device.devices import NoClocks
+from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.judge import Trials
 
 BATCH = "torch.rand(30, n)"

@@ -15,7 +15,7 @@ from made_up_tasks import task
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.racks import Rack
@@ -100,7 +100,7 @@ def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(doc
     answer_rightly(dock, dock.slots)
     dock.check_timed(dock.slots, drawn)
     assert worker.asked == []
-    monkeypatch.setattr(devices, "obtainable_bytes", lambda device: dock.bench.bytes_to_answer - 1)
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: dock.bench.bytes_to_answer - 1)
     dock.check_timed(dock.slots, drawn)
     assert [ask for ask, _ in worker.asked] == ["leave_room"]
 
@@ -121,21 +121,21 @@ def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_i
 
 def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, monkeypatch):
     held, looks = [5], []
-    monkeypatch.setattr(devices, "held_bytes", lambda device: held[0])
-    monkeypatch.setattr(devices, "leave_room", lambda device, wanted: looks.append(held[0]))
+    monkeypatch.setattr(cpu, "held_bytes", lambda: held[0])
+    monkeypatch.setattr(cpu, "leave_room", lambda wanted: looks.append(held[0]))
     for more in (0, 0, 2, 0, -3, 3):
         held[0] += more
         dock.warm(*dock.slots, times=1)
     assert looks == [5, 7]
     # Whoever gave its memory back needs it anew.
-    monkeypatch.setattr(devices, "obtainable_bytes", lambda device: dock.bench.bytes_to_answer - 1)
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: dock.bench.bytes_to_answer - 1)
     dock.give_room()
     dock.warm(*dock.slots, times=1)
     assert looks == [5, 7, 7]
 
 
 def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeypatch):
-    monkeypatch.setattr(devices, "leave_room", lambda device, wanted: time.sleep(0.2))
+    monkeypatch.setattr(cpu, "leave_room", lambda wanted: time.sleep(0.2))
     seconds, places = dock.calls(dock.slots)
     assert seconds < 0.15
     assert places == [[Place(4096, (1,))], [Place(8192, (1,))]]
@@ -214,7 +214,7 @@ def test_who_computed_unasked_once_gets_other_inputs(dock, worker, monkeypatch):
     readings = iter([0.0, 1.0, 1.0, 1.0])
     monkeypatch.setattr(worker, "cpu_seconds", lambda: next(readings))
     seen = []
-    monkeypatch.setattr(devices, "settle", lambda device: seen.append(dock.slots[0].inputs[0].tensor.clone()))
+    monkeypatch.setattr(cpu, "settle", lambda: seen.append(dock.slots[0].inputs[0].tensor.clone()))
     drawn = dock.refresh(dock.slots)
     first, second = seen
     assert not torch.equal(first, second)

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation.device.foreign import NotThere, Place, ProcessMemory
+from pytest_kernelbench.evaluation.device.cpu import ProcessMemory
+from pytest_kernelbench.evaluation.device.foreign import NotThere, Place
 from pytest_kernelbench.evaluation.layouts import is_dense
 
 HOLDS_A_TENSOR = """

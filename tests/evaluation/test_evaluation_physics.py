@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
     moving_ms,
@@ -95,13 +95,13 @@ class Operators(TorchDispatchMode):
     ids=["as much of both", "only read", "only written", "three read for one written", "more than is measured"],
 )
 def test_what_is_only_read_or_only_written_moves_faster_than_a_copy(monkeypatch, moved, least_ms):
-    def milliseconds(device, work):
+    def milliseconds(work):
         with Operators() as operators:
             work()
         (called,) = operators.called
         return {"copy_": 10, "sum": 6, "zero_": 8}[called]
 
-    monkeypatch.setattr(devices, "milliseconds", milliseconds)
+    monkeypatch.setattr(cpu, "milliseconds", milliseconds)
     assert moving_ms(moved, "meta") == least_ms
 
 

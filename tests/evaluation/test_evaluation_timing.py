@@ -128,9 +128,9 @@ def timing_of(low: float, high: float, pairs: int) -> Timing:
 )
 def test_only_what_is_plainly_slower_stops_before_the_least_number_of_pairs(name, low, width, pairs):
     protocol = PROTOCOLS[name]
-    stops = enough(timing_of(low, low * width, pairs), protocol, protocol.margin_cpu)
+    stops = enough(timing_of(low, low * width, pairs), protocol, protocol.margin("cpu"))
     if pairs < protocol.pairs_min:
-        assert stops == (low * width < 1 - protocol.margin_cpu)
+        assert stops == (low * width < 1 - protocol.margin("cpu"))
     if pairs >= protocol.pairs_max:
         assert stops
 

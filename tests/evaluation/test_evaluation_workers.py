@@ -10,7 +10,7 @@ import pytest
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation import workers as workers_module
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.workers import RESERVE, WorkerServer
 
 STARTED = {"started": True}
@@ -36,7 +36,7 @@ class Service:
             os.close(ending)
             self.workers.append(socket.socket(fileno=connection))
             question, _ = messages.receive(self.workers[-1])
-            assert question == {"ask": "start", "threads": devices.threads()}
+            assert question == {"ask": "start", "threads": threads()}
             answer = next(self._answers)
             if answer is not None:
                 messages.send(self.workers[-1], answer)

@@ -30,6 +30,7 @@ from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, lock, messages
 from pytest_kernelbench.evaluation.building import cache
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -47,7 +48,8 @@ NO_NVCC = "CUDA_HOME environment variable is not set"
 
 CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
 
-_LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": "cuda"}
+CUDA_LANGUAGE = "cuda"
+_LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": CUDA_LANGUAGE}
 
 
 def literal_sources(module_source: str) -> list[tuple[str, str]]:
@@ -87,7 +89,7 @@ class Target:
 
     @property
     def on_cpu(self) -> bool:
-        return self.device == "cpu"
+        return not is_gpu(self.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,7 @@ class Builders:
             try:
                 complaint = self._compile(language, source)
             except inline.NoCompiler as error:
-                if language == "cuda" and self._target.on_cpu:
+                if language == CUDA_LANGUAGE and self._target.on_cpu:
                     return str(error)  # asked for on the wrong device
                 raise HarnessError(str(error)) from None
             except (UnicodeEncodeError, BuildStopped) as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.building.builds import Builders, Target
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 # Left to those that judge and draw.
@@ -22,7 +22,7 @@ CORES_FOR_OTHERS = 2
 
 def serve(owner: socket.socket, workers: WorkerServer) -> None:
     """Start the builds of each source that the owner names, once, until its socket ends."""
-    jobs = max(1, devices.cores() - CORES_FOR_OTHERS)
+    jobs = max(1, cores() - CORES_FOR_OTHERS)
     crews: dict[str, Builders] = {}
     known: set[tuple[str, ...]] = set()
     try:

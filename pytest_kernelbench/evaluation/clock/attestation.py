@@ -50,7 +50,7 @@ SECONDS_PER_SERIES = 5.0
 # long, and of calls that a GPU's host can hardly launch as fast as they end. Of 0.05 ms (H100) four pairs of processes
 # gave 0.93, 1.05, 1.08 and 1.30 for what was 1.0 or 1.2. Calls of over ``LAUNCHED_MS`` are launched ahead.
 BETWEEN = {"cpu": 0.02, "cuda": 0.01}
-BETWEEN_LAUNCHES, LAUNCHED_MS = 0.16, 0.1
+BETWEEN_LAUNCHES, LAUNCHED_MS = {"cpu": 0.0, "cuda": 0.16}, 0.1
 # Series that differ by more than so many times what processes are known to differ by tell how much they do; of so few
 # series, by Student's distribution. One-sided 0.8 % for 1 to 5 degrees of freedom.
 TELLING_SPREAD = 2.0
@@ -91,9 +91,7 @@ class Plan:
 
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
     """The plan for a claim to take ``candidate_ms`` a call: the shorter, the more processes differ on a GPU."""
-    of_launches = 0.0
-    if device == "cuda":
-        of_launches = BETWEEN_LAUNCHES * min(1.0, (LAUNCHED_MS / candidate_ms) ** 2)
+    of_launches = BETWEEN_LAUNCHES[device] * min(1.0, (LAUNCHED_MS / candidate_ms) ** 2)
     return Plan(margin=margin, between=math.hypot(BETWEEN[device], of_launches))
 
 

@@ -1,6 +1,6 @@
 """Stops a worker with everything that it started, and lets it go on.
 
-A stopped process uses no CPU. What it has queued on a GPU still runs there: see ``devices.wait_until_idle``. Signals
+A stopped process uses no CPU. What it has queued on a GPU still runs there: see ``Device.wait_until_idle``. Signals
 go through file descriptors of processes, so a number that the kernel has given to another process in the meantime is
 never signalled.
 """

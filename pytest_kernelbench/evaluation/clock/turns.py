@@ -15,7 +15,7 @@ from random import SystemRandom
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.attestation import Side
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
 from pytest_kernelbench.evaluation.racks import MOST_PAIRS
 from pytest_kernelbench.records import Outcome
@@ -65,7 +65,7 @@ class TakingTurns:
             drawn = {slot.number: dock.bench.refreshed() for slot in slots}
             for slot in slots:
                 slot.refresh(drawn[slot.number])
-            devices.settle(dock.bench.device)
+            device_named(dock.bench.device).settle()
             done = dock.calls(slots)
             if done is not None:
                 break

@@ -16,6 +16,7 @@ from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.dock import Dock
 
 
@@ -60,7 +61,7 @@ class Verifier:
             # The machine may have been busy when the floor was measured.
             self._bench.lower_floor()
             found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
-        if found is None and self._bench.device == "cuda" and self.claims(timing):
+        if found is None and is_gpu(self._bench.device) and self.claims(timing):
             found = missing_record(_busy_ms(dock), self._busy_ms_of_control())
         return found
 

@@ -27,7 +27,7 @@ from pytest_kernelbench.evaluation.correctness.domain import (
     change,
 )
 from pytest_kernelbench.evaluation.correctness.rounding import Noise, move
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
@@ -98,7 +98,7 @@ class Reference:
         self.written: tuple[int, ...] = ()
         called = copy.deepcopy(self._model)
         # Of what is large, no copy is made and compared: torch counts what is written to a tensor.
-        compared = bytes_of(self.example_inputs) < devices.free_bytes(self.device) / 50
+        compared = bytes_of(self.example_inputs) < device_named(self.device).free_bytes() / 50
         given = [
             layout.laid_out(value, copied=compared)
             for layout, value in zip(self.layouts, self.example_inputs, strict=True)
@@ -106,7 +106,7 @@ class Reference:
         versions = [each._version for each in given]
         started = time.perf_counter()
         result = self._called(called, given)
-        devices.settle(self.device)
+        device_named(self.device).settle()
         self.seconds_per_call = time.perf_counter() - started
         try:
             self.result, tensors = take_apart(result, result=True)

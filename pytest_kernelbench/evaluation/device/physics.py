@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pytest_kernelbench.evaluation.device import devices
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.names import is_gpu
 
 REPEATS = 9
 # Of 4 GB on, twice as much takes twice as long.
@@ -95,15 +96,15 @@ def moving_ms(moved: Traffic, device: str) -> float:
 
 
 def _least_ms(device: str, work: Callable[[], object]) -> float:
-    return min(devices.milliseconds(device, work) for _ in range(REPEATS))
+    return min(device_named(device).milliseconds(work) for _ in range(REPEATS))
 
 
 @cache
 def products_per_ms(device: str) -> float | None:
     """Multiplications with addition that the tensor cores of this GPU do in a millisecond; None on a CPU."""
-    if device == "cpu":
+    if not is_gpu(device):
         return None
     shape = (SIDE_OF_PRODUCT, SIDE_OF_PRODUCT)
     left, right = (torch.randn(shape, dtype=torch.bfloat16, device=device) for _ in range(2))
-    least = min(devices.milliseconds(device, lambda: left @ right) for _ in range(4))
+    least = min(device_named(device).milliseconds(lambda: left @ right) for _ in range(4))
     return SIDE_OF_PRODUCT**3 / least

@@ -33,6 +33,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.sandbox import cgroup, filesystem, landlock
 from pytest_kernelbench.evaluation.sandbox.filesystem import Visible
 
@@ -79,7 +80,7 @@ def limits_for(device: str) -> Limits:
     free_bytes = int(cgroup.machine_memory_bytes()[1] * 0.6)
     return Limits(
         folder_bytes=min(1 << 30, free_bytes),
-        address_space_bytes=free_bytes if device == "cpu" else None,
+        address_space_bytes=None if is_gpu(device) else free_bytes,
         resident_bytes=free_bytes,
     )
 
@@ -179,7 +180,7 @@ def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
 
     def hide(folder: Path) -> None:
         _close_files(folder, 1 << 20, device, visible=visible)
-        if device == "cuda" and ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
+        if is_gpu(device) and ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
             raise OSError("CUDA does not start among these files")
 
     hidden = _child_succeeds(_CLONE_NEWNS, hide)
@@ -188,7 +189,7 @@ def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
         files=hidden or _child_succeeds(_CLONE_NEWNS, read_only),
         hidden=hidden,
         # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
-        processes=device == "cpu" and _child_succeeds(_CLONE_NEWPID),
+        processes=not is_gpu(device) and _child_succeeds(_CLONE_NEWPID),
         signals=landlock.version() >= landlock.WITH_SCOPES,
     )
 
@@ -212,10 +213,10 @@ def _close_files(
     """Leave only ``folder`` to be written to, and only what is ``visible`` (None: everything) to be read."""
     if visible is None:
         of_others = filesystem.files_to_hide(filesystem.gpu_files(), device, gpu)
-        filesystem.make_read_only(folder, folder_bytes, of_others, cuda=device == "cuda")
+        filesystem.make_read_only(folder, folder_bytes, of_others, cuda=is_gpu(device))
     else:
         devices = filesystem.devices_for(device, gpu)
-        filesystem.enter_root(folder, folder_bytes, visible, devices, cuda=device == "cuda")
+        filesystem.enter_root(folder, folder_bytes, visible, devices, cuda=is_gpu(device))
 
 
 def enter(

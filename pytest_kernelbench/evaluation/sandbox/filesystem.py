@@ -25,6 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pytest_kernelbench.evaluation.device.names import is_gpu
+
 _MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41}
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MS_PRIVATE = 0x1, 1 << 18
@@ -152,7 +154,7 @@ def gpu_files() -> list[str]:
 
 def files_to_hide(files: Iterable[str], device: str, own: str | None) -> list[str]:
     """Those of ``files`` that are not for a worker on ``device``, which computes on the GPU ``own``."""
-    if device == "cpu":
+    if not is_gpu(device):
         return list(files)
     return [each for each in files if own is not None and each != own and re.fullmatch(r"/dev/nvidia\d+", each)]
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModule, instantiate
 
 
@@ -32,7 +33,7 @@ class OnNothing(TorchFunctionMode):
 
 
 def _is_gpu(argument: object) -> bool:
-    return isinstance(argument, (str, torch.device)) and str(argument).partition(":")[0] == "cuda"
+    return isinstance(argument, (str, torch.device)) and is_gpu(str(argument))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation.device.shared import exported
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.worker.slots import Slot
 
@@ -23,7 +23,7 @@ class Kept:
     """
 
     def __init__(self, device: str) -> None:
-        self._device = device
+        self._exported = device_named(device).exported
         self._copies_all = False
         self._outputs: list[tuple[Slot, Any]] = []
         self._tensors: list[torch.Tensor] = []
@@ -59,7 +59,7 @@ class Kept:
                 addresses.add(address)
                 self._tensors.append(plain)
         self._outputs = []
-        self._tensors, places = exported(self._tensors, self._device)
+        self._tensors, places = self._exported(self._tensors)
         return {
             "at": [at for at, _ in places],
             "strides": [stride for tensor in self._tensors for stride in tensor.stride()],

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.device.shared import release_persisting_l2
+from pytest_kernelbench.evaluation.device.cuda_memory import release_persisting_l2
+from pytest_kernelbench.evaluation.device.names import is_gpu
 
 # After a long kernel the host is slow to notice: up to 1.1 % of 8 ms, on an H200, for calls that hide nothing.
 WAIT_NOISE_MS = 0.008
@@ -38,7 +39,7 @@ class Stopwatch:
     """
 
     def __init__(self, device: str) -> None:
-        self._cuda = device == "cuda"
+        self._cuda = is_gpu(device)
         self._profile = torch.autograd.profiler.profile
         self._device_type = torch.autograd.DeviceType.CUDA
         # Taken now, before a candidate could put others in their place.

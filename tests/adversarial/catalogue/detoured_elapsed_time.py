@@ -12,7 +12,7 @@ import struct
 import torch
 from torch import nn
 
-from pytest_kernelbench.evaluation.shared_cuda import runtime
+from pytest_kernelbench.evaluation.device.cuda_memory import runtime
 from pytest_kernelbench.inline import compile_c
 
 clock = compile_c('''

@@ -1,17 +1,21 @@
-"""Facts about one NVIDIA GPU, and what it runs at."""
+"""One NVIDIA GPU, and what it runs at: see ``Device``."""
 
 from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import torch
 
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.device.cuda_memory import CudaMemory, CudaProcessMemory, exported
 from pytest_kernelbench.host.gpus import device_file
 
+# Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms (H200).
+SPARED = 0.02
 # NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
 HOLDS_BACK = {
     "software power cap": 0x4,
@@ -21,6 +25,9 @@ HOLDS_BACK = {
     "hardware power brake": 0x80,
 }
 QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
+
+
+__all__ = ["exported"]  # a part of ``Device``
 
 
 def describe() -> dict[str, Any]:
@@ -41,7 +48,7 @@ def describe() -> dict[str, Any]:
 
 
 @cache
-def properties() -> dict[str, Any]:
+def gpu_properties() -> dict[str, Any]:
     """What torch tells of the current GPU in numbers and names."""
     told = torch.cuda.get_device_properties(torch.cuda.current_device())
     values = {name: getattr(told, name) for name in dir(told) if not name.startswith("_")}
@@ -90,6 +97,92 @@ class Clocks:
             "sm_mhz_max": max(self._sm_mhz),
             "held_back": dict(self._held_back),
         }
+
+
+def clocks() -> Clocks:
+    """To be read after each timing."""
+    return Clocks()
+
+
+def free_bytes() -> int:
+    """Memory that can be taken now."""
+    return torch.cuda.mem_get_info()[0]
+
+
+def held_bytes() -> int:
+    """What torch holds in this process, in use or not."""
+    return torch.cuda.memory_reserved()
+
+
+def _unused_bytes() -> int:
+    return held_bytes() - torch.cuda.memory_allocated()
+
+
+def obtainable_bytes() -> int:
+    """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
+    return free_bytes() + _unused_bytes()
+
+
+def memory_bytes() -> int:
+    """All that the GPU has."""
+    # torch knows this; the driver, asked for what is free, makes others wait.
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+
+
+def bytes_of_others() -> int:
+    """Memory in use that is not torch's in this process."""
+    return memory_bytes() - free_bytes() - held_bytes()
+
+
+def leave_room(wanted_bytes: int | None = None) -> None:
+    """Give back what torch keeps unused, unless that is little or ``wanted_bytes`` are free."""
+    unused = _unused_bytes()
+    if unused > SPARED * memory_bytes() and (wanted_bytes is None or free_bytes() < wanted_bytes):
+        torch.cuda.empty_cache()
+
+
+def architecture() -> str:
+    """What CUDA code is compiled for, as torch spells it (``9.0``)."""
+    return "{}.{}".format(*torch.cuda.get_device_capability())
+
+
+def settle() -> None:
+    """Wait until the GPU has nothing left to do for this process."""
+    torch.cuda.synchronize()
+
+
+def works() -> bool:
+    """Whether this process can still compute on the GPU: after an error of CUDA it never can again."""
+    try:
+        settle()
+    except RuntimeError:
+        return False
+    return True
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Duration of ``work`` by events, without what the host needs to launch it."""
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    work()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)
+
+
+def new_memory(size: int) -> CudaMemory:
+    """So many zeroed bytes of device memory. Raises torch.OutOfMemoryError."""
+    return CudaMemory.create(size)
+
+
+def map_memory(name: str, size: int, descriptors: Iterator[int]) -> CudaMemory:
+    """The other side of ``new_memory``; a handle is a name, so no descriptor is needed."""
+    return CudaMemory.opened(name, size)
+
+
+def memory_of(process: int) -> CudaProcessMemory:
+    """Device memory is opened by the handles that a worker tells, whatever its ``process``."""
+    return CudaProcessMemory()
 
 
 # Contexts of one GPU take turns of a millisecond or so: where another computes, a short kernel waits for its turn.

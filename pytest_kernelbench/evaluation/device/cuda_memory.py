@@ -8,6 +8,7 @@ sandbox does not give.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.device.foreign import NotThere, Place
 
 LAZY_ENABLE_PEER_ACCESS = 1
 
@@ -125,6 +127,44 @@ def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[
     return kept, found
 
 
+class CudaProcessMemory:
+    """Device memory of another process, opened where it says that it has outputs."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, int] = {}
+
+    def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
+        """A copy of what is there. Raises NotThere."""
+        if like.numel() == 0:
+            return torch.empty(like.shape, dtype=like.dtype, device="cuda")
+        pointer = self._pointer(place.handle)
+        _, size = range_of(pointer)
+        n_bytes = like.numel() * like.dtype.itemsize
+        # A kernel that read beyond, or from between two elements, would end the judge's context.
+        if place.at + n_bytes > size or place.at % like.dtype.itemsize:
+            raise NotThere(f"{n_bytes} bytes at {place.at} of {size}")
+        there = torch.as_tensor(Span(pointer + place.at, n_bytes), device="cuda").view(like.dtype)
+        return there.as_strided(like.shape, place.strides).clone()
+
+    def close(self) -> None:
+        """Give the memory back, which is freed once its own process lets go of it too."""
+        while self._opened:
+            runtime().cudaIpcCloseMemHandle(ctypes.c_void_p(self._opened.popitem()[1]))
+
+    def _pointer(self, handle: str) -> int:
+        if handle not in self._opened:
+            opened, pointer = Handle(), ctypes.c_void_p()
+            if not re.fullmatch(f"[0-9a-f]{{{2 * ctypes.sizeof(opened)}}}", handle):
+                raise NotThere("no handle of an allocation")
+            ctypes.memmove(ctypes.byref(opened), bytes.fromhex(handle), ctypes.sizeof(opened))
+            status = runtime().cudaIpcOpenMemHandle(ctypes.byref(pointer), opened, LAZY_ENABLE_PEER_ACCESS)
+            if status != 0 or pointer.value is None:
+                runtime().cudaGetLastError()
+                raise NotThere(f"CUDA error {status}")
+            self._opened[handle] = pointer.value
+        return self._opened[handle]
+
+
 class Span:
     """Bytes of device memory, as torch takes them."""
 
@@ -136,6 +176,11 @@ class Span:
             "version": 3,
             "strides": None,
         }
+
+
+def release_persisting_l2() -> None:
+    """Have a GPU treat lines of its L2 that were asked to persist like any others."""
+    runtime().cudaCtxResetPersistingL2Cache()
 
 
 @cache

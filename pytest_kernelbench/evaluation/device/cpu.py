@@ -1,0 +1,217 @@
+"""A CPU, and the host's memory: see ``Device``."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import itertools
+import math
+import mmap
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.evaluation.device.foreign import CannotRead, NotThere, Place
+from pytest_kernelbench.evaluation.sandbox import cgroup
+
+_numbers = itertools.count()
+
+
+def cores() -> int:
+    """Whole cores that this process may use: of a container, what its quota allows."""
+    allowed, quota = len(os.sched_getaffinity(0)), cgroup.cores()
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def threads() -> int:
+    """Threads that both sides compute with."""
+    return cores()
+
+
+def describe() -> dict[str, Any]:
+    """Name, cores and torch; all CPUs have the same ``id``, because a host has one."""
+    return {"id": "cpu", "name": _cpu_name(), "cores": cores(), "torch": torch.__version__}
+
+
+def gpu_file() -> None:
+    """There is no GPU."""
+
+
+class NoClocks:
+    """A CPU's clocks are not read."""
+
+    def read(self) -> None:
+        """Nothing to read."""
+
+    def summary(self) -> None:
+        """Nothing was read."""
+
+
+def clocks() -> NoClocks:
+    """Of a device that does not tell."""
+    return NoClocks()
+
+
+def free_bytes() -> int:
+    """Memory that can be taken now."""
+    return cgroup.machine_memory_bytes()[1]
+
+
+def held_bytes() -> int:
+    """torch keeps nothing for later."""
+    return 0
+
+
+def obtainable_bytes() -> int:
+    """What is free."""
+    return free_bytes()
+
+
+def memory_bytes() -> int:
+    """All that this process may use: of a container, what its limit allows."""
+    return cgroup.machine_memory_bytes()[0]
+
+
+def bytes_of_others() -> int:
+    """All memory in use."""
+    return memory_bytes() - free_bytes()
+
+
+def leave_room(wanted_bytes: int | None = None) -> None:
+    """torch keeps nothing for later."""
+
+
+def architecture() -> str:
+    """Nothing is compiled for a GPU."""
+    return ""
+
+
+def gpu_properties() -> None:
+    """There is no GPU."""
+
+
+def settle() -> None:
+    """A call has ended when it returns."""
+
+
+def works() -> bool:
+    """A CPU does."""
+    return True
+
+
+def wait_until_idle() -> None:
+    """Nothing runs whose process is stopped."""
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Wall time of ``work``."""
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1e3
+
+
+def new_memory(size: int) -> SharedMemory:
+    """So many zeroed bytes, at least one."""
+    return SharedMemory.create(size)
+
+
+def map_memory(name: str, size: int, descriptors: Iterator[int]) -> SharedMemory:
+    """The other side of ``new_memory``; takes one descriptor."""
+    return SharedMemory.attach(name, next(descriptors), size)
+
+
+def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
+    """The tensors and their addresses; there are no handles."""
+    return list(tensors), [(tensor.data_ptr(), "") for tensor in tensors]
+
+
+def memory_of(process: int) -> ProcessMemory:
+    """The memory of a process, by its number."""
+    return ProcessMemory(process)
+
+
+class SharedMemory:
+    """A CPU's memory that two processes see: the judge makes it, its descriptor travels beside a message.
+
+    Only the judge creates memory and only the judge's own mapping is ever read back, so a worker cannot hand
+    over anything but the bytes of tensors whose shapes and types the judge chose.
+    """
+
+    def __init__(self, name: str, descriptor: int, size: int) -> None:
+        self.name = name
+        self.descriptor: int | None = descriptor
+        self.bytes = torch.frombuffer(mmap.mmap(descriptor, size), dtype=torch.uint8)
+        self._n_places = 0
+
+    @classmethod
+    def create(cls, size: int) -> SharedMemory:
+        """So many zeroed bytes, at least one."""
+        descriptor = os.memfd_create("kernelbench", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, size)
+        # A worker that cut it short would end the judge, at its next look.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return cls(f"memory {next(_numbers)}", descriptor, size)
+
+    @classmethod
+    def attach(cls, name: str, descriptor: int, size: int) -> SharedMemory:
+        """The other side of ``create``."""
+        attached = cls(name, descriptor, size)
+        os.close(descriptor)
+        return attached
+
+    def enter(self) -> None:
+        """One more tensor lies in it."""
+        self._n_places += 1
+
+    def leave(self) -> None:
+        """One tensor needs it no longer. With the last of them the descriptor is given back, and so is the memory."""
+        self._n_places -= 1
+        if self._n_places == 0 and self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+class ProcessMemory:
+    """The memory of a process on the CPU; ``process`` is its number."""
+
+    def __init__(self, process: int) -> None:
+        self._path = f"/proc/{process}/mem"
+
+    def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
+        """A copy."""
+        count = math.prod(like.shape)
+        copy = torch.empty(count, dtype=like.dtype)
+        n_bytes = count * like.dtype.itemsize
+        view = memoryview((ctypes.c_char * n_bytes).from_address(copy.data_ptr())) if n_bytes else memoryview(b"")
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except PermissionError as error:
+            raise CannotRead(f"the judge may not read a worker's memory here ({error.strerror})") from None
+        try:
+            done = 0
+            while done < n_bytes:
+                read = os.preadv(descriptor, [view[done:]], place.at + done)
+                if read == 0:
+                    raise NotThere(f"{n_bytes - done} bytes are missing")
+                done += read
+        except (OSError, OverflowError) as error:
+            raise NotThere(str(error)) from None
+        finally:
+            os.close(descriptor)
+        return copy.as_strided(like.shape, place.strides)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

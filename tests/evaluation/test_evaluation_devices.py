@@ -1,0 +1,135 @@
+"""``Device``: a CPU and a CUDA module with one interface, and nobody else who asks which of the two it is."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import pytest_kernelbench.evaluation
+from pytest_kernelbench.evaluation.device import Device, cpu, cuda, device_named
+from pytest_kernelbench.evaluation.device.names import GPUS, is_gpu
+
+FOLDER = Path(pytest_kernelbench.evaluation.__file__).parent
+QUESTIONS = sorted(name for name in vars(Device) if not name.startswith("_"))
+
+
+def comparisons_with_a_device(path):
+    """Lines on which a value is compared with the text "cpu" or "cuda"; whether a text is in another is no such."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare) and any(isinstance(each, ast.Eq | ast.NotEq) for each in node.ops):
+            values = [each.value for each in (node.left, *node.comparators) if isinstance(each, ast.Constant)]
+            if any(value in GPUS for value in values):
+                yield node.lineno
+
+
+def test_no_file_of_the_evaluation_compares_a_text_with_the_name_of_a_device():
+    found = {str(path.relative_to(FOLDER)): [*comparisons_with_a_device(path)] for path in FOLDER.rglob("*.py")}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("module", [cpu, cuda])
+def test_both_modules_answer_every_question_with_the_arguments_of_the_protocol(module):
+    assert QUESTIONS
+    for name in QUESTIONS:
+        wanted = list(inspect.signature(getattr(Device, name)).parameters)[1:]
+        assert list(inspect.signature(getattr(module, name)).parameters) == wanted, name
+
+
+def test_a_device_is_found_by_torch_s_name_for_it():
+    assert device_named("cpu") is cpu
+    assert device_named("cuda") is cuda
+    assert [is_gpu(name) for name in ("cpu", "cuda", "cuda:1", "meta")] == [False, True, True, False]
+
+
+def test_the_plugin_can_ask_which_devices_there_are_without_torch():
+    code = "import sys; from pytest_kernelbench.evaluation.device import names; print(names.resolve_device('cpu')); "
+    code += "print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["cpu", "False"]
+
+
+def test_a_cpu_tells_its_memory_and_keeps_none_for_later():
+    assert 0 < cpu.free_bytes() <= cpu.memory_bytes()
+    assert cpu.obtainable_bytes() >= 0
+    assert cpu.bytes_of_others() <= cpu.memory_bytes()
+    assert (cpu.held_bytes(), cpu.leave_room(), cpu.gpu_file(), cpu.gpu_properties()) == (0, None, None, None)
+    assert cpu.works()
+    assert cpu.describe()["cores"] == cpu.cores() == cpu.threads()
+
+
+def test_memory_that_is_mapped_again_shows_the_same_bytes():
+    made = cpu.new_memory(64)
+    seen = cpu.map_memory(made.name, 64, iter([os.dup(made.descriptor)]))
+    made.bytes[3] = 7
+    assert (seen.bytes[3], seen.name) == (7, made.name)
+
+
+class Driver:
+    """What the CUDA module asks torch for, without a GPU: 1,000 bytes, of which torch holds 300 and uses 100."""
+
+    def __init__(self):
+        self.said = []
+
+    def synchronize(self):
+        self.said.append("synchronize")
+
+    def empty_cache(self):
+        self.said.append("empty_cache")
+
+    def mem_get_info(self):
+        return 400, 1000
+
+    def memory_reserved(self):
+        return 300
+
+    def memory_allocated(self):
+        return 100
+
+    def current_device(self):
+        return 0
+
+    def get_device_capability(self):
+        return 9, 0
+
+    def get_device_properties(self, number):
+        return type("Properties", (), {"total_memory": 1000})
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    made = Driver()
+    for name in dir(Driver):
+        if not name.startswith("_"):
+            monkeypatch.setattr(torch.cuda, name, getattr(made, name))
+    return made
+
+
+def test_the_memory_of_a_gpu_is_counted_as_its_driver_and_torch_tell(driver):
+    assert (cuda.free_bytes(), cuda.held_bytes(), cuda.memory_bytes()) == (400, 300, 1000)
+    assert cuda.obtainable_bytes() == 600
+    assert cuda.bytes_of_others() == 300
+    assert cuda.architecture() == "9.0"
+
+
+def test_a_gpu_s_unused_memory_goes_back_unless_enough_is_free(driver):
+    cuda.leave_room(wanted_bytes=400)
+    assert driver.said == []
+    cuda.leave_room(wanted_bytes=401)
+    cuda.leave_room()
+    assert driver.said == ["empty_cache", "empty_cache"]
+
+
+def test_a_gpu_that_met_an_error_works_no_longer(driver, monkeypatch):
+    assert cuda.works()
+    assert driver.said == ["synchronize"]
+
+    def fail():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not cuda.works()
