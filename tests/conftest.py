@@ -1,7 +1,9 @@
 """Shared by the tests of the plugin."""
 
+import fcntl
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
@@ -42,6 +44,29 @@ def torch_is_left_as_it_was():
     torch.use_deterministic_algorithms(before["deterministic algorithms"])
     left = [f"{name}: {after[name]} after {before[name]}" for name in before if after[name] != before[name]]
     assert not left, f"the test leaves torch with other settings ({'; '.join(left)})"
+
+
+def held(file, how):
+    """An open file with a lock on it, which closing gives back."""
+    opened = file.open("w")
+    fcntl.flock(opened, how)
+    return opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Under ``-n``, a test that is marked ``quiet`` runs, with its fixtures, while no other test does on any worker.
+
+    All pass one gate, so that a quiet test, which waits in it, is not kept waiting by tests that come after it.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    folder = item.config._tmp_path_factory.getbasetemp().parent
+    with ExitStack() as stack:
+        with held(folder / "gate", fcntl.LOCK_EX):
+            quiet = item.get_closest_marker("quiet")
+            stack.enter_context(held(folder / "floor", fcntl.LOCK_EX if quiet else fcntl.LOCK_SH))
+        return (yield)
 
 
 DEVICE_AND_SIZES = ("--kernelbench-device=cpu", "--kernelbench-sizes=full")

@@ -1,4 +1,4 @@
-"""Every row of the catalogue: the cheat never counts as fast, and its honest look-alike is acquitted.
+"""Every row of the catalogue: the cheat never counts as fast, and its honest look-alike is correct.
 
 A row (``catalogue/*.py``) names a task and holds two module texts, ``CHEAT`` and ``HONEST``, the ``DEVICE`` they are
 for, and the ``OUTCOMES`` in which the cheat may end; ``not_fast`` stands for: correct, but not faster. It is tried
@@ -34,6 +34,8 @@ def _marks(device: str, protocol: str) -> list[pytest.MarkDecorator]:
     return [] if protocol == "fast" else [pytest.mark.catalogue]
 
 
+# Beside other tests no claim would count, so no cheat would be put to the test.
+pytestmark = pytest.mark.quiet
 TRIALS = [
     pytest.param(device, protocol, name, id=f"{device}-{protocol}-{name}", marks=_marks(device, protocol))
     for device in ("cpu", "cuda")

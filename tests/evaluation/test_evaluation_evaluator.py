@@ -290,6 +290,7 @@ SAME_BUFFER = candidate(
 )
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("source", [FRESH, SAME_BUFFER], ids=["new memory", "the same memory"])
 def test_a_kernel_twice_as_fast_is_fast(evaluator, source):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
