@@ -194,6 +194,7 @@ def make_synthetic_run(
     seeds: Sequence[int] = (0,),
     strategies: Sequence[str] = STUDY_STRATEGIES,
     steps: int = 0,
+    rates: Sequence[float] = (1e-5,),
     **options: object,
 ) -> list[Path]:
     """One run folder a seed, as a pytest run would leave it: ``folder/seed0``, ``folder/seed1``, ...
@@ -201,25 +202,33 @@ def make_synthetic_run(
     A task has about 12 programs, each with its own probability, length, verdict and speed; candidates draw
     from them, so some are drawn often. With ``steps`` there is a strategy ``batch-ttt`` too, which takes so many
     updates of ``k / 4`` rollouts a task, holds ``k / 16`` out, and learns what is fast as far as it is drawn at all.
-    ``options`` go into every ``run.json``.
+    More learning ``rates`` make more of them, ``batch-ttt-1e-06``, ..., each with lineages of its own. ``options`` go
+    into every ``run.json``.
     """
-    return [_study_run(folder / f"seed{seed}", tasks, k, seed, strategies, steps, options) for seed in seeds]
+    return [_study_run(folder / f"seed{seed}", tasks, k, seed, strategies, steps, rates, options) for seed in seeds]
 
 
 Rows = dict[str, list[dict[str, object]]]
 
 
 def _study_run(
-    folder: Path, n_tasks: int, k: int, seed: int, names: Sequence[str], steps: int, options: dict[str, object]
+    folder: Path,
+    n_tasks: int,
+    k: int,
+    seed: int,
+    names: Sequence[str],
+    steps: int,
+    rates: Sequence[float],
+    options: dict[str, object],
 ) -> Path:
     folder.mkdir(parents=True)
     searching = strategies(*names, k=k)
     tasks = [f"level1/{name}" for name in STUDY_TASKS[:n_tasks]]
-    adapting = _adapting(searching[0], k, steps) if steps else None
+    adapting = [_adapting(searching[0], k, steps, rate) for rate in rates] if steps else []
     run = {
         "tasks": tasks,
         "task_sha256": {task: sha256_of(task) for task in tasks},
-        "strategies": [each.to_json() for each in (*searching, *([adapting] if adapting else []))],
+        "strategies": [each.to_json() for each in (*searching, *adapting)],
         "margin": MARGIN,
         "seed": seed,
         "policy": "tiny",
@@ -244,19 +253,19 @@ def _study_run(
         null = evaluation_of(exp(random.Random(f"null {seed} {task}").gauss(0, 0.004)), half_width=0.006)
         judging = {"sampling_sha256": None, "evaluation_sha256": searching[0].evaluation_sha256}
         rows["null"].append({"task": task, "index": None, **null.to_json(), **judging})
-    if adapting:
-        _add_adaptation(rows, tasks, adapting, seed)
+    for each in adapting:
+        _add_adaptation(rows, tasks, each, seed)
     for name, table in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
     return folder
 
 
-def _adapting(search: Strategy, k: int, steps: int) -> Strategy:
+def _adapting(search: Strategy, k: int, steps: int, rate: float) -> Strategy:
     return Strategy(
-        name="batch-ttt",
+        name="batch-ttt" if rate == 1e-5 else f"batch-ttt-{rate:g}",
         sampling=replace(search.sampling, k=k // 4),
         evaluation=search.evaluation,
-        adaptation=Adaptation(steps=steps, holdout=k // 16, checkpoint="best"),
+        adaptation=Adaptation(steps=steps, holdout=k // 16, checkpoint="best", learning_rate=rate),
     )
 
 
@@ -310,14 +319,15 @@ def _add_selection(
 def _add_adaptation(rows: Rows, tasks: list[str], strategy: Strategy, seed: int) -> None:
     lineage = sha256_of(f"{strategy.adaptation_sha256} {seed}")[:12]
     trained_on = tasks[: max(1, len(tasks) * 3 // 4)]
-    rows["adaptation"] = []
+    rows.setdefault("adaptation", [])
+    pace = strategy.adaptation.learning_rate / 1e-5
     rollouts_of: dict[str, list[Judged]] = {task: [] for task in tasks}
     for number in range(1 + strategy.adaptation.steps):
         at = strategy.at(lineage, number)
         version = f"0+{lineage}.{number}" if number else "0"
         counts = {}
         for task in tasks:
-            learned = 0.3 * number if task in trained_on else 0.05 * number
+            learned = pace * number * (0.3 if task in trained_on else 0.05)
             group = _study_group(task, at.indices, seed, learned=learned, version=version)
             if number > 0:
                 _add_samples(rows, group, at)
@@ -327,7 +337,7 @@ def _add_adaptation(rows: Rows, tasks: list[str], strategy: Strategy, seed: int)
         update = {
             "loss": -0.4 / (1 + number),
             "grad_norm": 0.8,
-            "learning_rate": 1e-5,
+            "learning_rate": strategy.adaptation.learning_rate,
             "update_tokens": 90_000,
             "teacher_tokens": 0,
             "seconds": 21.5,

@@ -19,8 +19,10 @@
                 "within_task_rho": estimate}] | null,
      "coverage": {UNIT: {"base_rate": x, "best_rate": x, "regime": REGIME}},
      "coverage_regimes": {REGIME: {"units": 3, "base": x, "at_best_step": x}},
+     "coverage_split": {"over_30": {"units": 3, "base": x, "at_best_step": x}, "up_to_30": the same},
      "equivalent_k": {"any_of_k": EQUIVALENT, "per_sample": EQUIVALENT}}
 
+    over_30: units of which over 30 % of the rollouts of step 0 are fast, the paper's line (arXiv 2602.07670)
     REGIME = "none" (no fast rollout at step 0) | "partial" | "saturated" (at least 90 % fast)
     CHI2 = {"statistic": x, "degrees": 5, "p": x} | null
     CHECKPOINT = {"best_step": s | null, "best_steps": [s, ...], "value": x, "held_out_step": s | null,
@@ -66,7 +68,7 @@ from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
 from pytest_kernelbench.report.stats import best_of_flat, homogeneity
 
 COUNT = {"verified": "fast_1", "raw": "fast_1_raw"}
-SATURATED = 0.9
+SATURATED, PAPERS_COVERAGE = 0.9, 0.3
 
 Counts = dict[str, list[tuple[int, int] | None]]  # by unit, for each step (successes, rollouts); None: not drawn
 
@@ -144,7 +146,8 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         "probe_of": probe_of,
         "probe": probe_rows,
         "coverage": coverage,
-        "coverage_regimes": _coverage_regimes(rate_US["verified"][:, 0], best_U["rate"], coverage),
+        "coverage_regimes": _by_coverage(rate_US["verified"][:, 0], best_U["rate"], _regime),
+        "coverage_split": _by_coverage(rate_US["verified"][:, 0], best_U["rate"], _over_30),
         "equivalent_k": {
             "any_of_k": _equivalent(group, best_U["any"], ANY_OF_K),
             "per_sample": _equivalent(group, best_U["rate"], PER_SAMPLE),
@@ -272,28 +275,37 @@ def _training(lineages: Collection[AdaptationStep], n_steps: int) -> Json:
     }
 
 
-def _coverage(rate_US: Floats, names: Sequence[str]) -> Json:
-    def regime(base: float) -> str:
-        return "none" if base == 0 else "saturated" if base >= SATURATED else "partial"
+REGIMES = ("none", "partial", "saturated", "over_30", "up_to_30")
 
+
+def _regime(base: float) -> str:
+    return "none" if base == 0 else "saturated" if base >= SATURATED else "partial"
+
+
+def _over_30(base: float) -> str:
+    return "over_30" if base > PAPERS_COVERAGE else "up_to_30"
+
+
+def _coverage(rate_US: Floats, names: Sequence[str]) -> Json:
     return {
         name: {
             "base_rate": finite(rate_S[0]),
             "best_rate": None if numpy.isnan(rate_S).all() else finite(numpy.nanmax(rate_S)),
-            "regime": None if numpy.isnan(rate_S[0]) else regime(rate_S[0]),
+            "regime": None if numpy.isnan(rate_S[0]) else _regime(rate_S[0]),
         }
         for name, rate_S in zip(names, rate_US, strict=True)
     }
 
 
-def _coverage_regimes(base_U: Floats, best_U: Floats, coverage: Json) -> Json:
+def _by_coverage(base_U: Floats, best_U: Floats, kind: Callable[[float], str]) -> Json:
     """Units without a fast rollout at step 0 can only gain, saturated ones only lose, even by chance."""
+    kinds = [None if numpy.isnan(base) else kind(base) for base in base_U.tolist()]
     found = {}
-    for regime in ("none", "partial", "saturated"):
-        places = [place for place, each in enumerate(coverage.values()) if each["regime"] == regime]
+    for name in REGIMES:
+        places = [place for place, each in enumerate(kinds) if each == name]
         if places:
             base, after = (finite(mean_over_units(each[places][:, None])[0]) for each in (base_U, best_U))
-            found[regime] = {"units": len(places), "base": base, "at_best_step": after}
+            found[name] = {"units": len(places), "base": base, "at_best_step": after}
     return found
 
 

@@ -3,10 +3,10 @@
 ``analyses["cost"]``::
 
     {"strategies": {name: {"rollouts": x, "tokens": x | null, "generated_tokens": x | null, "teacher_tokens": x | null,
-                           "update_tokens": x | null, "timed": x | null, "seconds": x | null,
+                           "update_tokens": x | null, "prompt_tokens": x | null, "timed": x | null, "seconds": x | null,
                            "sampling_seconds": x | null, "evaluation_seconds": x | null, "adaptation_seconds": x | null,
                            "fast_1": estimate, "fast_1_raw": estimate, "geomean_speedup": estimate,
-                           "on_frontier": {"rollouts": bool | null, "tokens": bool | null, "seconds": bool | null}}},
+                           "on_frontier": {COST: bool | null}}},
      "search": [{"strategies": [name, ...], "points": [{"k": 4, **POINT}]}],
      "adaptation": [{"strategy": name, "tasks": 5, "points": [{"step": 2, **POINT}]}],
      "equal_budget": [{"strategy": name, "tasks": 5, "step": 1, "rollouts": 64,
@@ -15,11 +15,13 @@
 
     POINT = {"rollouts": x, "tokens": x | null, "seconds": x | null, "any_verified": x, "any_raw": x}
     BOTH = {"adapted": estimate, "searched": estimate, "difference": estimate}
+    COST: "rollouts", "tokens", "prompt_tokens", "timed", "seconds"
 
 Costs are means for one task (and seed) that was collected. They hold all that a strategy drew, what was held out and
 what it drew for tasks that it only trained on included. ``tokens`` are those generated, those that a teacher read
-and those that updates read; ``seconds`` those of sampling, of evaluating distinct sources, and of updates, one after
-the other, whatever ran beside what. ``timed`` counts evaluations whose timing the selector looked at.
+and those that updates read, ``prompt_tokens`` those of each answer's prompt beside them; ``seconds`` those of sampling,
+of evaluating distinct sources, and of updates, one after the other, whatever ran beside what. ``timed`` counts
+evaluations whose timing the selector looked at.
 
 ``search`` is what best-of-K gives for the same spending, at powers of two: any of K on first timings. ``adaptation`` is
 what a strategy that adapts has after each step: any of all its rollouts so far. ``equal_budget`` compares the two, any
@@ -50,7 +52,8 @@ from pytest_kernelbench.report.metrics import Sample, StrategyResults, speedup_o
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
 from pytest_kernelbench.report.stats import any_success_curve
 
-COSTS = ("rollouts", "tokens", "seconds")
+COSTS = ("rollouts", "tokens", "seconds")  # of which there are curves
+FRONTIERS = ("rollouts", "tokens", "prompt_tokens", "timed", "seconds")
 
 
 class Spent(NamedTuple):
@@ -60,6 +63,7 @@ class Spent(NamedTuple):
     generated_tokens: float
     teacher_tokens: float
     update_tokens: float
+    prompt_tokens: float
     sampling_seconds: float
     evaluation_seconds: float
     adaptation_seconds: float
@@ -76,7 +80,7 @@ class Spent(NamedTuple):
 def cost(study: Study) -> Json:
     strategies = {strategy.name: _of_strategy(study, strategy) for strategy in study.records.strategies}
     for name, row in strategies.items():
-        row["on_frontier"] = {each: on_frontier(name, strategies, each) for each in COSTS}
+        row["on_frontier"] = {each: on_frontier(name, strategies, each) for each in FRONTIERS}
     adapting = [each for each in study.records.strategies if _own_steps(study.records, each)]
     return {
         "strategies": strategies,
@@ -131,6 +135,7 @@ def _spent(drawn: Mapping[str, Sequence[Sample]], updates: Iterable[AdaptationSt
         generated_tokens=of_samples(lambda sample: sample.completion and sample.completion.n_tokens),
         teacher_tokens=float(sum(update.get("teacher_tokens", 0) for update in made)),
         update_tokens=float(sum(update.get("update_tokens", nan) for update in made)),
+        prompt_tokens=of_samples(lambda sample: sample.completion and sample.completion.prompt_tokens),
         sampling_seconds=of_samples(lambda sample: sample.completion and sample.completion.seconds),
         evaluation_seconds=float(sum(map(_evaluation_seconds, drawn.values()))),
         adaptation_seconds=float(sum(update.get("seconds", nan) for update in made)),

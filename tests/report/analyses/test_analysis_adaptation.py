@@ -155,6 +155,15 @@ def test_coverage_says_where_the_base_policy_left_something_to_learn():
     assert found["coverage_regimes"]["saturated"] == {"units": 1, "base": 1.0, "at_best_step": 1.0}
 
 
+def test_coverage_over_30_percent_is_told_from_less_as_the_paper_does():
+    fast = {"level1/1_x": (8, 12), "level1/2_x": (16, 8), "level1/3_x": (10, 10), "level1/4_x": (0, 4)}
+    found = adaptation_of(records_of_steps(fast))["coverage_split"]
+    assert found == {
+        "over_30": {"units": 2, "base": 26 / 64, "at_best_step": 26 / 64},
+        "up_to_30": {"units": 2, "base": 8 / 64, "at_best_step": 8 / 64},
+    }
+
+
 def test_what_the_steps_say_of_themselves_is_passed_on():
     found = adaptation_of(records_of_steps({"level1/1_x": (4, 16)}))
     assert found["losses"] == [None, -1.0] and found["kl"] == [None, 0.1] and found["seconds"] == [None, 2.0]

@@ -158,4 +158,6 @@ def test_fast_1_falls_with_the_margin_and_needs_an_interval():
     found = ANALYSES["margins"](Study.of(records(0)))
     for curve in found["strategies"].values():
         assert curve["value"] == sorted(curve["value"], reverse=True)
+        assert curve["falls_to"] == sorted(curve["falls_to"], reverse=True)
+        assert curve["falls_at"] == sorted(curve["falls_at"])
     assert ANALYSES["margins"](Study.of(records_of({"level1/1_x": [Drawn(2.0)]}))) is None

@@ -86,9 +86,24 @@ def test_what_search_spends_and_finds_is_the_mean_over_all_subsets(group):
         assert point["any_verified"] == pytest.approx(mean(any(d.speedup for d in s) for s in subsets))
 
 
+def test_prompt_tokens_are_a_cost_of_their_own_and_null_where_one_is_not_known():
+    chosen = [choice(task, "search", 0, 1) for task in TWO]
+    records = records_of(TWO, strategies=("search",), selections={(each.task, each.strategy): each for each in chosen})
+    known = {key: replace(each, prompt_tokens=100) for key, each in records.completions.items()}
+    row = ANALYSES["cost"](Study.of(replace(records, completions=known)))["strategies"]["search"]
+    assert row["prompt_tokens"] == 300 and row["tokens"] == 60
+    assert row["on_frontier"]["prompt_tokens"] is row["on_frontier"]["timed"] is True
+    first, *_ = known
+    known[first] = replace(known[first], prompt_tokens=None)
+    assert (
+        ANALYSES["cost"](Study.of(replace(records, completions=known)))["strategies"]["search"]["prompt_tokens"] is None
+    )
+
+
 def test_a_strategy_that_another_beats_at_the_same_price_is_not_on_the_frontier():
     found = cost_of(choice("level1/1_x", "good", 0, 2), choice("level1/1_x", "bad", None, 2))["strategies"]
-    assert found["good"]["on_frontier"] == {"rollouts": True, "tokens": True, "seconds": True}
+    unknown = {"prompt_tokens": None, "timed": None}
+    assert found["good"]["on_frontier"] == {"rollouts": True, "tokens": True, "seconds": True, **unknown}
     assert found["bad"]["on_frontier"]["rollouts"] is False
 
 
