@@ -183,12 +183,13 @@ def _cost(report: Report) -> Table | None:
     ]
     caption = (
         "What each strategy spent on a task, what it held out or only trained on included, and got. Tokens: generated, "
-        f"read by a teacher, read by updates. Seconds: of sampling, of evaluation, of updates. {on(report)}"
+        f"of prompts, read by a teacher, read by updates. Seconds: of sampling, of evaluation, of updates. {on(report)}"
     )
     head = [
         "strategy",
         "rollouts",
         "tokens",
+        "prompts'",
         "teacher's",
         "updates'",
         "timed",
@@ -200,7 +201,7 @@ def _cost(report: Report) -> Table | None:
 
 
 COSTS = (
-    *("rollouts", "generated_tokens", "teacher_tokens", "update_tokens", "timed"),
+    *("rollouts", "generated_tokens", "prompt_tokens", "teacher_tokens", "update_tokens", "timed"),
     *("sampling_seconds", "evaluation_seconds", "adaptation_seconds"),
 )
 

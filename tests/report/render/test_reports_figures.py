@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,16 +11,29 @@ from made_up_run import make_synthetic_run, write_run
 import pytest_kernelbench
 from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
 from pytest_kernelbench.report.render.figures import FIGURES, draw_figures, write_figures
-from pytest_kernelbench.report.render.figures.style import SERIES, house_style
+from pytest_kernelbench.report.render.figures.dark import DARK, PAPER, themed
+from pytest_kernelbench.report.render.figures.style import (
+    IDENTITY,
+    LABEL_INCHES,
+    NULL,
+    PANEL_INCHES,
+    SERIES,
+    curves,
+    house_style,
+    labels_beside,
+    new_figure,
+    percent_axis,
+    series_of,
+)
 from pytest_kernelbench.report.render.numbers import as_rate
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> dict:
-    """Six tasks under four strategies, one of which adapts."""
+    """Six tasks under five strategies, two of which adapt, at two learning rates."""
     folder = tmp_path_factory.mktemp("study")
     searching = ("best-of-64", "surprisal-top3", "random-top3")
-    (run,) = make_synthetic_run(folder, tasks=6, k=16, steps=2, strategies=searching)
+    (run,) = make_synthetic_run(folder, tasks=6, k=16, steps=2, strategies=searching, rates=(1e-5, 1e-6))
     return report_json(RunRecords.load(run))
 
 
@@ -104,6 +118,75 @@ def test_series_differ_by_marker_and_dash_and_not_by_colour_alone():
     assert len({each.marker for each in SERIES}) == len({str(each.dash) for each in SERIES}) == len(SERIES)
 
 
+def test_more_than_eight_series_still_differ_in_black_and_white():
+    looks = [series_of(number) for number in range(32)]
+    assert len({(each.marker, str(each.dash)) for each in looks}) == 32
+
+
+@pytest.fixture
+def axis():
+    with house_style():
+        yield new_figure()[1][0]
+
+
+def flat(value: float) -> dict:
+    return {"value": [value] * 3, "low": None, "high": None}
+
+
+def test_curves_that_coincide_are_one_line_with_all_names_and_lie_where_their_values_are(axis):
+    named = {"a": (flat(0.5), SERIES[0]), "b": (flat(0.502), SERIES[1]), "c": (flat(0.7), SERIES[2])}
+    curves(axis, [1, 2, 3], named)
+    assert [line.get_label() for line in axis.get_lines()] == ["a = b", "c"]
+    assert [list(line.get_ydata()) for line in axis.get_lines()] == [[50.0] * 3, [70.0] * 3]
+
+
+def test_points_that_coincide_stay_and_their_labels_are_set_apart(axis):
+    percent_axis(axis, "")
+    labels_beside(axis, [(1, 50, "a"), (1, 50.5, "b,\nc"), (2, 51, "d"), (1, 90, "e")])
+    places = {text.get_text(): (text.xy, text.xyann[1]) for text in axis.texts}
+    assert [places[name][0] for name in ("a", "b,\nc", "d", "e")] == [(1, 50), (1, 50.5), (2, 51), (1, 90)]
+    line = LABEL_INCHES / PANEL_INCHES
+    heights = [places[name][1] for name in ("a", "b,\nc", "d", "e")]
+    assert heights[1] - heights[0] >= 1.5 * line - 1e-9 and heights[2] - heights[1] >= 1.5 * line - 1e-9
+    assert heights[3] == pytest.approx((90 + 3) / 106)
+
+
+def test_what_holds_until_more_is_spent_is_drawn_in_steps(study):
+    with house_style():
+        drawing = FIGURES["budget"](study)
+    lines = [line for axis in drawing.figure.axes for line in axis.get_lines()]
+    assert lines and all(line.get_drawstyle() == "steps-post" for line in lines)
+
+
+def test_the_margin_figure_steps_at_the_low_end_of_each_choice_s_interval(study):
+    with house_style():
+        axis = FIGURES["margins"](study).figure.axes[0]
+    line = next(line for line in axis.get_lines() if "best-of-64" in line.get_label())
+    lows = [row["low"] for row in study["strategies"]["best-of-64"]["tasks"].values() if row["low"]]
+    assert line.get_drawstyle() == "steps-post"
+    assert list(line.get_xdata())[1:-1] == pytest.approx(sorted({100 * (low - 1) for low in lows if low > 1}))
+    assert list(line.get_ydata())[-1] == 100 * sum(low > 1.5 for low in lows) / 6
+
+
+def test_in_the_dark_every_colour_of_every_figure_has_another_and_the_drawing_is_the_same(figures):
+    for figure in figures.drawn:
+        dark = themed(figure.svg)
+        (style,) = re.findall(r"<style>(@media.*?)</style>", dark)
+        assert dark.replace(f"<style>{style}</style>", "", 1) == figure.svg
+        used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", figure.svg))
+        assert used <= {colour.lower() for colour in DARK}, figure.name
+
+
+def test_on_a_dark_page_every_series_has_contrast():
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for each in (*SERIES, NULL, IDENTITY):
+        assert (luminance(DARK[each.color]) + 0.05) / (luminance(PAPER) + 0.05) >= 4.5
+
+
 def test_a_figure_without_data_is_not_drawn_and_the_reason_is_said(tmp_path):
     folder = write_run(tmp_path, "oracle", null=False)
     (folder / "completions.jsonl").unlink()
@@ -115,6 +198,9 @@ def test_a_figure_without_data_is_not_drawn_and_the_reason_is_said(tmp_path):
         "rho_trajectory": "no step of an adaptation has rollouts whose surprisal and speed-up are known",
         "null": "the reference was not timed against itself",
         "budget": "it takes two strategies that draw candidates of their own",
+        "learning_rates": "it takes strategies that adapt at two learning rates",
+        "transfer": "no strategy adapted to some of the tasks and not to others",
+        "calibration": "no correct program has a log-probability and a speed-up",
     }
 
 

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.report.render.figures import (
+    adaptive_k,
     budget,
+    calibration,
     cost,
+    learning_rates,
+    margins,
     null,
     prefilter,
     regimes,
@@ -23,6 +27,7 @@ from pytest_kernelbench.report.render.figures import (
     selection,
     teaser,
     trajectory,
+    transfer,
 )
 from pytest_kernelbench.report.render.figures.style import COLUMN_INCHES, PNG_DPI, Drawing, NotDrawn, house_style
 
@@ -34,8 +39,13 @@ FIGURES = {
     "null": null.draw,
     "trajectory": trajectory.draw,
     "rho_trajectory": rho_trajectory.draw,
+    "margins": margins.draw,
+    "learning_rates": learning_rates.draw,
     "selection": selection.draw,
     "regimes": regimes.draw,
+    "calibration": calibration.draw,
+    "adaptive_k": adaptive_k.draw,
+    "transfer": transfer.draw,
     "cost": cost.draw,
     "budget": budget.draw,
 }

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_kernelbench.report.render.figures.style import (
-    SERIES,
     Drawing,
     NotDrawn,
-    curve,
+    curves,
     finish,
+    legend_below,
     new_figure,
     percent_axis,
+    series_of,
 )
-from pytest_kernelbench.report.render.numbers import scope
+from pytest_kernelbench.report.render.numbers import as_amount, as_rate, scope
 
 LABELS = {
     "rollouts": "answers drawn a task",
@@ -31,16 +32,27 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("it takes two strategies that draw candidates of their own")
     figure, axes = new_figure(len(found), height=3.4)
     for axis, (name, each) in zip(axes, found.items(), strict=True):
-        for number, (strategy, curves) in enumerate(each["strategies"].items()):
-            curve(axis, each["budget"], curves["verified"], strategy, SERIES[number % len(SERIES)])
+        named = {
+            strategy: (found["verified"], series_of(number))
+            for number, (strategy, found) in enumerate(each["strategies"].items())
+        }
+        curves(axis, each["budget"], named, steps=True)
         axis.set_xlabel(LABELS[name])
         axis.set_xlim(left=0)
-    percent_axis(axes[0], "tasks with a verified fast kernel, %")
-    for axis in axes[1:]:
-        percent_axis(axis, "")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        percent_axis(axis, "tasks with a verified fast one, %" if axis in axes[::2] else "")
+    legend_below(figure, axes, 2)
     caption = (
         f"{scope(report)}; what each strategy's candidates had reached, in the order in which they were drawn, as far "
         "as the strategy that spent least; bands: 95 % over tasks."
     )
-    return finish(figure, "What each strategy had found within equal budgets", caption)
+    return finish(figure, _title(found), caption)
+
+
+def _title(found: Mapping[str, Any]) -> str:
+    """At the end of the first budget, who is ahead; several names of shared candidates are the first of them."""
+    name, each = next(iter(found.items()))
+    reached = {names.partition(",")[0]: curves["verified"]["value"][-1] for names, curves in each["strategies"].items()}
+    if any(value is None for value in reached.values()):
+        return "Nothing is verified: the protocol gives no intervals"
+    said = ", ".join(f"{names} {as_rate(value)}" for names, value in reached.items())
+    return f"Within {as_amount(each['budget'][-1])} {LABELS[name]}: {said} of tasks verified fast"

@@ -1,4 +1,4 @@
-"""What success costs: strategies against answers, tokens and seconds, and search and adaptation as they spend more."""
+"""What success costs, in answers, tokens, timings and seconds, and search and adaptation as they spend more."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_kernelbench.report.render.figures.style import (
     NULL,
-    SERIES,
     Drawing,
     NotDrawn,
+    Series,
     finish,
+    labels_beside,
+    legend_below,
     log_axis,
     new_figure,
     percent_axis,
+    series_of,
 )
 from pytest_kernelbench.report.render.numbers import scope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.transforms import Transform
 
 COSTS = {
     "rollouts": "answers drawn a task",
     "tokens": "tokens generated and read a task",
+    "prompt_tokens": "prompt tokens a task",
+    "timed": "timings looked at a task",
     "seconds": "seconds a task",
 }
-ALIKE, ALIKE_SUCCESS = 1.02, 0.03
-APART_POINTS = 5.0
+ALIKE, ALIKE_SUCCESS = 1.01, 0.005
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
@@ -36,51 +39,48 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     shown = [key for key in COSTS if any(each[key] for each in strategies.values())]
     if not shown:
         raise NotDrawn("no strategy has a result")
-    series = {name: SERIES[number % len(SERIES)] for number, name in enumerate(strategies)}
-    figure, axes = new_figure(len(shown), height=3.6, width=2.6 * len(shown) if len(shown) > 1 else None)
+    looks = {name: series_of(number) for number, name in enumerate(strategies)}
+    figure, axes = new_figure(len(shown), height=3.2, width=6.8 if len(shown) > 1 else None)
     for axis, key in zip(axes, shown, strict=True):
         for each in cost["search"]:
             _line(axis, each["points"], key, color=NULL.color, linestyle=NULL.dash, label="any of K answers")
         for each in cost["adaptation"]:
-            color = series[each["strategy"]].color
+            color = looks[each["strategy"]].color
             label = f"any of {each['strategy']}'s steps"
             _line(axis, each["points"], key, color=color, linestyle="--", linewidth=1, marker=".", label=label)
         known = {name: each for name, each in strategies.items() if each[key]}
-        for together in _alike({name: (each[key], each["fast_1"]["value"]) for name, each in known.items()}):
-            for place, name in enumerate(together):
-                each, fast = known[name], known[name]["fast_1"]
-                moved = _moved(axis, APART_POINTS * (place - (len(together) - 1) / 2))
-                first = each["on_frontier"].get(key)
-                if first and fast["low"] is not None:
-                    ends = [100 * fast["low"], 100 * fast["high"]]
-                    axis.plot([each[key]] * 2, ends, color=series[name].color, linewidth=0.9, transform=moved)
-                axis.plot(
-                    each[key],
-                    100 * fast["value"],
-                    series[name].marker,
-                    color=series[name].color,
-                    mfc=series[name].color if first else "white",
-                    transform=moved,
-                    label=name,
-                )
-        axis.margins(x=0.2)
-        log_axis(axis, COSTS[key])
-        percent_axis(axis, "tasks verified fast, %" if axis is axes[0] else "")
-    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(shown))
+        _strategies(axis, known, key, looks)
+    legend_below(figure, axes, 2)
     caption = (
         f"Means for one task; {scope(report)}. Filled: on the frontier, so no other strategy has as much for less. "
-        "Vertical: its 95 % interval over tasks. Strategies that would hide each other stand side by side. "
+        "Vertical: its 95 % interval over tasks. Strategies of one cost and success are one point with all names. "
         "Lines: any fast one among all answers so far, on first timings, which choosing the best has biased upwards."
     )
     return finish(figure, _title(strategies, shown[0]), caption)
+
+
+def _strategies(axis: Axes, known: Mapping[str, Any], key: str, looks: Mapping[str, Series]) -> None:
+    """Each strategy a point where its values are, with its name to the right."""
+    points = []
+    for together in _alike({name: (each[key], each["fast_1"]["value"]) for name, each in known.items()}):
+        name = together[0]
+        each, fast, color = known[name], known[name]["fast_1"], looks[name].color
+        first = any(known[one]["on_frontier"].get(key) for one in together)
+        if first and fast["low"] is not None:
+            axis.plot([each[key]] * 2, [100 * fast["low"], 100 * fast["high"]], color=color, linewidth=0.9)
+        axis.plot(each[key], 100 * fast["value"], looks[name].marker, color=color, mfc=color if first else "white")
+        points.append((each[key], 100 * fast["value"], ",\n".join(together)))
+    axis.margins(x=0.1)
+    log_axis(axis, COSTS[key])
+    percent_axis(axis, "tasks verified fast, %")
+    labels_beside(axis, points)
 
 
 def _line(axis: Axes, points: Sequence[Mapping[str, Any]], key: str, **look: Any) -> None:
     known = [
         (point[key], 100 * point["any_verified"])
         for point in points
-        if point[key] and point["any_verified"] is not None
+        if point.get(key) and point["any_verified"] is not None
     ]
     if known:
         axis.plot(*zip(*known, strict=True), **look)
@@ -98,12 +98,6 @@ def _alike(places: Mapping[str, tuple[float, float]]) -> list[list[str]]:
         else:
             groups.append([name])
     return groups
-
-
-def _moved(axis: Axes, points: float) -> Transform:
-    from matplotlib.transforms import ScaledTranslation
-
-    return axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
 
 
 def _title(strategies: Mapping[str, Any], key: str) -> str:

@@ -11,8 +11,9 @@ from pytest_kernelbench.report.render.figures.style import (
     Drawing,
     NotDrawn,
     count_axis,
-    curve,
+    curves,
     finish,
+    legend_below,
     new_figure,
     percent_axis,
 )
@@ -28,21 +29,17 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("it takes two programs of every task with log-probabilities")
     each = max(sets, key=lambda one: len(one["m"]))
     figure, (axis,) = new_figure()
-    for ranking, series in zip(LABELS, SERIES, strict=False):
-        curve(axis, each["m"], each["success"][ranking]["verified"], LABELS[ranking], series)
-    random = each["success"]["random"]["verified"]["value"]
-    if random[0] is None:
+    random = each["success"]["random"]["verified"]
+    if random["value"][0] is None:
         raise NotDrawn("nothing is verified: the protocol gives no intervals")
-    axis.plot(
-        each["m"],
-        [100 * value for value in random],
-        color=NULL.color,
-        linestyle=NULL.dash,
-        label="in random order (exact)",
-    )
+    named = {
+        LABELS[ranking]: (each["success"][ranking]["verified"], series)
+        for ranking, series in zip(LABELS, SERIES, strict=False)
+    }
+    curves(axis, each["m"], {**named, "in random order (exact)": ({**random, "low": None, "high": None}, NULL)})
     count_axis(axis, f"programs evaluated, m of {each['m'][-1]}", each["m"][-1])
-    percent_axis(axis, "tasks with a fast one, %")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    percent_axis(axis, "tasks with a verified fast one, %")
+    legend_below(figure, [axis], 2)
     caption = (
         f"Distinct programs ranked before any was built; {scope(report)}; success is one that is verified fast on its "
         "first timing. Bands: 95 % over tasks, of each curve for itself. More and fewer: at that m the interval of the "

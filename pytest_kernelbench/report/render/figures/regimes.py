@@ -44,7 +44,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no task has two candidates with log-probabilities")
     if all(one["selectors"]["oracle"]["fast_1"] is None for one in each["regimes"].values()):
         raise NotDrawn("nothing is verified: the protocol gives no intervals")
-    figure, (spread, success) = new_figure(2, height=3.2, width=6.8)
+    figure, (spread, success) = new_figure(2, height=3.2, width=6.4)
     markers = {"flat": SERIES[1], "medium": SERIES[2], "high": SERIES[0]}
     for regime, series in markers.items():
         rows = [(sd, place) for place, (sd, of) in enumerate(spreads) if of == regime]

@@ -9,10 +9,12 @@ from pytest_kernelbench.report.render.figures.style import (
     SERIES,
     Drawing,
     NotDrawn,
-    curve,
+    curves,
     finish,
+    legend_below,
     new_figure,
     step_axis,
+    y_label,
 )
 from pytest_kernelbench.report.render.numbers import counted
 
@@ -32,19 +34,22 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         steps = [point["step"] for point in probe]
         within = [point["within_task_rho"] or {"value": None, "low": None, "high": None} for point in probe]
         bounds = {end: [each[end] for each in within] for end in ("value", "low", "high")}
-        curve(axis, steps, bounds, "within task [95 %]", SERIES[0], scale=1)
-        for key, label, series in (
-            ("rho", "pooled", SERIES[1]),
-            ("tail_rho", "pooled, least expected quarter", SERIES[2]),
-        ):
-            values = {"value": [point[key] for point in probe], "low": None, "high": None}
-            curve(axis, steps, values, label, series, scale=1)
+        pooled, tail = (
+            {"value": [point[key] for point in probe], "low": None, "high": None} for key in ("rho", "tail_rho")
+        )
+        named = {
+            "within task [95 %]": (bounds, SERIES[0]),
+            "pooled": (pooled, SERIES[1]),
+            "pooled, least expected quarter": (tail, SERIES[2]),
+        }
+        curves(axis, steps, named, scale=1)
         axis.axhline(0, color="black", linewidth=0.8)
         step_axis(axis, steps)
         if len(runs) > 1:
             axis.set_title(run["strategy"])
-    axes[0].set_ylabel("rank correlation with speed-up")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for axis in axes[::2]:
+        y_label(axis, "rank correlation of surprisal and speed-up")
+    legend_below(figure, axes, 3)
     first = runs[0]["probe"]
     caption = (
         f"Spearman's rho of negative log-probability and speed-up among {PROBE_OF[runs[0]['probe_of']]} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,10 @@ from pytest_kernelbench.report.render.figures.style import (
     Drawing,
     NotDrawn,
     count_axis,
-    curve,
+    curves,
     every_octave,
     finish,
+    legend_below,
     new_figure,
     percent_axis,
 )
@@ -28,12 +30,14 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     figure, axes = new_figure(len(sets), height=3.4)
     for axis, each in zip(axes, sets, strict=True):
         ks = each["k"]
-        curve(axis, ks, each["success"]["any"]["raw"], "any of K, raw", SERIES[1])
-        curve(axis, ks, each["success"]["any"]["verified"], "any of K, verified", SERIES[0])
+        named = {
+            "any of K, raw": (each["success"]["any"]["raw"], SERIES[1]),
+            "any of K, verified": (each["success"]["any"]["verified"], SERIES[0]),
+        }
         if "surprisal" in each["success"]:
-            curve(axis, ks, each["success"]["surprisal"]["verified"], "surprisal's of K, verified", SERIES[2])
+            named["surprisal's of K, verified"] = (each["success"]["surprisal"]["verified"], SERIES[2])
         random = {**each["success"]["random"]["verified"], "low": None, "high": None}
-        curve(axis, ks, random, "a random correct one of K, verified", SERIES[3])
+        curves(axis, ks, {**named, "a random correct one of K, verified": (random, SERIES[3])})
         axis.plot(
             ks, [100 * value for value in each["coin_flip"]], color=NULL.color, ls=NULL.dash, label="coin flip, raw"
         )
@@ -50,11 +54,9 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             )
         count_axis(axis, "candidates K", ks[-1])
         if len(sets) > 1:
-            axis.set_title(", ".join(each["strategies"]))
-    percent_axis(axes[0], "tasks with a fast kernel, %")
-    for axis in axes[1:]:
-        percent_axis(axis, "")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 if len(sets) == 1 else 3)
+            axis.set_title(textwrap.fill(", ".join(each["strategies"]), 46))
+        percent_axis(axis, "tasks with a fast candidate, %" if axis in axes[::2] else "")
+    legend_below(figure, axes, 2)
     first = sets[0]
     caption = (
         f"{scope(report)}; exact means over all choices of K among {first['k'][-1]} candidates, of whose "

@@ -41,7 +41,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     ranked = sorted(
         selectors, key=lambda name: (selectors[name]["fast_1"]["value"], selectors[name]["geomean_speedup"]["value"])
     )
-    figure, (success, speedup) = new_figure(2, height=1.5 + 0.24 * len(ranked), width=6.8)
+    figure, (success, speedup) = new_figure(2, height=1.5 + 0.24 * len(ranked), width=6.4)
     for place, name in enumerate(ranked):
         values = selectors[name]
         control = name in CONTROLS

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#666666"
-MARGIN_COLOR = "#999999"
+MARGIN_COLOR, GRID, THIN = "#999999", "#dddddd", "#bbbbbb"
 
 SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same on every machine
@@ -29,7 +29,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
-    "grid.color": "#dddddd",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
@@ -60,6 +60,17 @@ SERIES = (
     Series(color=BLACK, marker="*", dash=(0, (1, 1))),
     Series(color=GREY, marker="X", dash=(0, (5, 1, 1, 1))),
 )
+
+
+def series_of(number: int) -> Series:
+    """Marker and dash differ for the first 32 numbers, whatever the colour: eight looks, then each marker with another
+    dash.
+    """
+    again, place = divmod(number, len(SERIES))
+    marker, dash = SERIES[(place + again) % len(SERIES)].marker, SERIES[(place + 3 * again) % len(SERIES)].dash
+    return Series(color=SERIES[place].color, marker=marker, dash=dash)
+
+
 NULL = Series(color=BLACK, marker="", dash=":")
 IDENTITY = Series(color=GREY, marker="x", dash=(0, (3, 1, 1, 1)))
 
@@ -92,15 +103,15 @@ PNG_DPI = 200
 
 
 def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with ``panels`` axes, at most three in a row; inches, ``height`` of one row.
+    """A figure with ``panels`` axes, at most two in a row; inches, ``height`` of one row.
 
-    One panel is as wide as a column of a page.
+    More in a row could not be read on a narrow page. One panel is as wide as a column of a page.
     """
     from matplotlib.figure import Figure
 
-    columns = min(panels, 3)
+    columns = min(panels, 2)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(width or (COLUMN_INCHES if panels == 1 else 3.4 * columns), height * rows))
+    figure = Figure(figsize=(width or (COLUMN_INCHES if panels == 1 else 3.1 * columns), height * rows))
     # Wide enough at the edges for what text is wider in one file format than in the other.
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -120,7 +131,12 @@ def percent_axis(axis: Axes, label: str) -> None:
     """The vertical axis in %, from 0 to 100."""
     axis.set_ylim(-3, 103)
     axis.set_yticks([0, 25, 50, 75, 100])
-    axis.set_ylabel(label)
+    y_label(axis, label)
+
+
+def y_label(axis: Axes, label: str) -> None:
+    """In lines that are no longer than a panel is high."""
+    axis.set_ylabel(textwrap.fill(label, 30))
 
 
 def count_axis(axis: Axes, label: str, largest: float) -> None:
@@ -139,9 +155,16 @@ def step_axis(axis: Axes, steps: Sequence[int]) -> None:
 
 
 def curve(
-    axis: Axes, xs: Sequence[float], values: Mapping[str, Any], label: str, series: Series, *, scale: float = 100
+    axis: Axes,
+    xs: Sequence[float],
+    values: Mapping[str, Any],
+    label: str,
+    series: Series,
+    *,
+    scale: float = 100,
+    steps: bool = False,
 ) -> None:
-    """A curve of ``report.json`` with its band; by default a rate, drawn in %."""
+    """A curve of ``report.json`` with its band; by default a rate, drawn in %. ``steps``: it holds until the next x."""
     shown = [(x, y) for x, y in zip(xs, values["value"], strict=True) if y is not None]
     axis.plot(
         [x for x, _ in shown],
@@ -150,6 +173,7 @@ def curve(
         linestyle=series.dash,
         marker=series.marker,
         markevery=every_octave([x for x, _ in shown]),
+        drawstyle="steps-post" if steps else "default",
         label=label,
     )
     bounds = [
@@ -159,7 +183,34 @@ def curve(
     ]
     if bounds:
         at, lows, highs = zip(*bounds, strict=True)
-        axis.fill_between(at, lows, highs, color=series.color, alpha=0.15, linewidth=0)
+        step = "post" if steps else None
+        axis.fill_between(at, lows, highs, color=series.color, alpha=0.15, linewidth=0, step=step)
+
+
+def curves(
+    axis: Axes,
+    xs: Sequence[float],
+    named: Mapping[str, tuple[Mapping[str, Any], Series]],
+    *,
+    scale: float = 100,
+    steps: bool = False,
+    alike: float = 0.005,
+) -> None:
+    """Curves by label. Those that coincide, all along and to ``alike``, are one line, labelled with all their names."""
+    drawn: list[tuple[list[str], Mapping[str, Any], Series]] = []
+    for label, (values, series) in named.items():
+        same = next((labels for labels, other, _ in drawn if _coincide(values["value"], other["value"], alike)), None)
+        if same is None:
+            drawn.append(([label], values, series))
+        else:
+            same.append(label)
+    for labels, values, series in drawn:
+        curve(axis, xs, values, " = ".join(labels), series, scale=scale, steps=steps)
+
+
+def _coincide(values: Sequence[float | None], others: Sequence[float | None], alike: float) -> bool:
+    pairs = list(zip(values, others, strict=True))
+    return all((a is None) == (b is None) and (a is None or b is None or abs(a - b) <= alike) for a, b in pairs)
 
 
 def whisker(axis: Axes, place: float, estimate: Mapping[str, Any], color: str, *, scale: float = 1) -> None:
@@ -208,6 +259,56 @@ def legend_above(axis: Axes) -> None:
         handlelength=1.3,
         columnspacing=1,
     )
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
+    """Each label of any of ``axes`` once, long ones in lines."""
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    labels = [textwrap.fill(label, 44) for label in handles]
+    figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=min(ncols, len(labels)))
+
+
+def labels_beside(axis: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """A label for each point (x, y, text) in a column to the right of ``axis``, with a line from the point.
+
+    Points stay where their values are; what would lie on each other is the labels, and these are set apart.
+    """
+    ordered = sorted(points, key=lambda each: each[1])
+    low, high = axis.get_ylim()
+    line = LABEL_INCHES / PANEL_INCHES
+    places = _set_apart([((y - low) / (high - low), line * (1 + text.count("\n"))) for _, y, text in ordered])
+    for (x, y, text), place in zip(ordered, places, strict=True):
+        axis.annotate(
+            text,
+            (x, y),
+            xytext=(1.05, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": MARGIN_COLOR, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+        )
+
+
+LABEL_INCHES, PANEL_INCHES = 0.155, 2.2
+
+
+def _set_apart(places_and_sizes: Sequence[tuple[float, float]]) -> list[float]:
+    """Ascending places moved so that nothing overlaps, those that crowd around their middle."""
+    groups: list[tuple[float, list[float]]] = []  # centre, and the sizes of its members
+    for place, size in places_and_sizes:
+        groups.append((place, [size]))
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < (sum(groups[-1][1]) + sum(groups[-2][1])) / 2:
+            (second, upper), (first, lower) = groups.pop(), groups.pop()
+            n, m = len(upper), len(lower)
+            groups.append(((first * m + second * n) / (m + n), lower + upper))
+    found = []
+    for centre, sizes in groups:
+        edge = centre - sum(sizes) / 2
+        for size in sizes:
+            found.append(edge + size / 2)
+            edge += size
+    return found
 
 
 def every_octave(xs: Sequence[float]) -> list[int]:

@@ -8,17 +8,17 @@ from typing import Any
 
 from pytest_kernelbench.report.render.figures.style import (
     SERIES,
+    THIN,
     Drawing,
     NotDrawn,
-    curve,
+    curves,
     finish,
+    legend_below,
     new_figure,
     percent_axis,
     step_axis,
 )
 from pytest_kernelbench.report.render.numbers import scope
-
-THIN = "#bbbbbb"
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
@@ -29,9 +29,12 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     for axis, run in zip(axes, runs, strict=True):
         for rates in _by_task(run["per_task"], report["units"]):
             axis.plot(run["steps"], rates, color=THIN, linewidth=0.6)
-        curve(axis, run["steps"], run["per_sample"]["verified"], "per sample, verified", SERIES[0])
-        curve(axis, run["steps"], run["per_sample"]["raw"], "per sample, raw", SERIES[1])
-        curve(axis, run["steps"], run["any_of_k"]["verified"], f"any of {run['samples_per_task']}, verified", SERIES[2])
+        named = {
+            "per sample, verified": (run["per_sample"]["verified"], SERIES[0]),
+            "per sample, raw": (run["per_sample"]["raw"], SERIES[1]),
+            f"any of {run['samples_per_task']}, verified": (run["any_of_k"]["verified"], SERIES[2]),
+        }
+        curves(axis, run["steps"], named)
         best = run["checkpoint"]["best_step"]
         if best is not None and run["checkpoint"]["value"]:  # lineages that differ have no common one
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
@@ -41,10 +44,10 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             value = 100 * run["checkpoint"]["held_out_value"]
             axis.plot(held_out, value, "D", color="black", mfc="none", ms=7, label="chosen by held-out rollouts")
         step_axis(axis, run["steps"])
-        percent_axis(axis, "fast, %" if axis is axes[0] else "")
+        percent_axis(axis, "fast rollouts, or tasks with one, %" if axis in axes[::2] else "")
         if len(runs) > 1:
             axis.set_title(run["strategy"], pad=12)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, axes, 2)
     caption = (
         f"{scope(report)}, {runs[0]['samples_per_task']} samples a task and step. Bands: 95 % over tasks; "
         "thin lines: single tasks, per sample, verified. The best step is chosen by the very samples that it is shown "
