@@ -237,3 +237,32 @@ def test_on_paper_there_are_no_controls(page):
     page.emulate_media(media="print")
     assert not page.locator(".filters").is_visible() and not page.locator("nav").is_visible()
     assert page.locator(".filtered").is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 500, 1280])
+def test_no_table_scrolls_sideways_and_every_cell_of_a_narrow_one_says_what_it_is_of(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('#tables details').forEach((each) => { each.open = true; })")
+    page.wait_for_timeout(50)  # toggles are told of later
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter((each) => each.scrollWidth > each.clientWidth + 1)"
+        ".map((each) => each.ariaLabel)"
+    )
+    assert wide == []
+    stacked = page.locator("table.stacked tbody td:not(.plot):visible")
+    assert (stacked.count() > 0) == (width < 1280)
+    assert all(stacked.evaluate_all("cells => cells.map((cell) => cell.dataset.label)"))
+
+
+def test_a_dark_page_has_dark_figures(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    paper = page.locator("figure img").first.evaluate(
+        """async (image) => {
+            await image.decode();
+            const canvas = new OffscreenCanvas(1, 1);
+            const pen = canvas.getContext("2d");
+            pen.drawImage(image, 0, 0, 1, 1);
+            return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        }"""
+    )
+    assert all(part < 80 for part in paper) if scheme == "dark" else all(part > 200 for part in paper)

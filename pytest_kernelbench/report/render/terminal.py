@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.metrics import THRESHOLDS
+from pytest_kernelbench.report.render.cautions import interval_warnings
 from pytest_kernelbench.report.render.numbers import (
     GAP,
     aligned,
@@ -187,21 +188,11 @@ def _strategies(report: dict[str, Any], width: int) -> list[str]:
     if len(table) == 1:
         return []
     told = [
-        part for line in _warnings(report["strategies"]) for part in textwrap.wrap(line, width, subsequent_indent="  ")
+        part
+        for line in interval_warnings(report["strategies"])
+        for part in textwrap.wrap(line, width, subsequent_indent="  ")
     ]
     return [*aligned(table), "kept: of the first timing's speed-up, when the chosen were timed again", *told]
-
-
-def _warnings(strategies: dict[str, Any]) -> list[str]:
-    """A line for each reason not to rely on the interval of a geometric mean, with the strategies it holds for."""
-    named: dict[str, list[str]] = {}
-    for name, each in strategies.items():
-        if (warning := each["warnings"].get("geomean_speedup")) is not None:
-            named.setdefault(warning, []).append(name)
-    whose = {
-        warning: "" if len(names) == len(strategies) else f" of {', '.join(names)}" for warning, names in named.items()
-    }
-    return [f"geomean{whose[warning]}: {warning}" for warning in named]
 
 
 def _fast_p(report: dict[str, Any]) -> list[str]:

@@ -242,3 +242,50 @@ def test_twenty_tasks_of_64_candidates_that_all_differ_stay_under_10_mb(tmp_path
     page = page_of(folder)
     assert sum(len(task["texts"]) for task in Page(page).candidates) == 20 * 64
     assert len(page.encode()) < 10e6
+
+
+def test_the_page_begins_with_the_primary_comparison_the_null_the_counts_and_five_words(tmp_path):
+    options = {"primary": "surprisal-top3:random-top3:success"}
+    (run,) = make_synthetic_run(
+        tmp_path, tasks=4, k=8, strategies=("surprisal-top3", "random-top3"), steps=1, **options
+    )
+    shown = Page(page_of(run)).shown
+    parts = [
+        "The primary comparison",
+        "primary: surprisal-top3 against random-top3 in verified success",
+        "The null",
+        "verified fast in 0 of 4 trials",
+        "How many of what",
+        "Five words",
+        "fast_1, verified",
+    ]
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_the_counts_of_the_page_are_those_of_the_records(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=3, k=8, strategies=("oracle",))
+    records = RunRecords.load(run)
+    (samples,) = report_json(records)["samples"]
+    correct = [each for each in records.evaluations.values() if each.correct]
+    assert samples["drawn"] == samples["judged"] == 24
+    assert samples["correct"] == samples["timed"] == samples["ranked"] == len(correct)
+    assert samples["programs"] == len({each.source_sha256 for each in correct})
+    edit(run / "completions.jsonl", lambda row: dict.fromkeys(("logprobs", "sum_logprob")) if row["index"] == 0 else {})
+    (samples,) = report_json(RunRecords.load(run))["samples"]
+    first = sum(each.correct for (*_, index), each in records.evaluations.items() if index == 0)
+    assert samples["ranked"] == len(correct) - first
+
+
+def test_a_page_without_a_primary_comparison_or_a_null_says_so(tmp_path):
+    page = Page(page_of(write_run(tmp_path, "oracle", null=False)))
+    assert "None was named before the run, so every comparison below is secondary" in page.shown
+    assert "Not measured: the reference was not timed against itself" in page.shown
+
+
+def test_the_page_names_the_tasks_that_carry_a_mean_in_place_of_its_interval(tmp_path):
+    folder = write_run(tmp_path, "oracle")
+    records = RunRecords.load(folder)
+    report = report_json(records)
+    (line,) = {each["warnings"]["geomean_speedup"] for each in report["strategies"].values()}
+    assert line in Page(html_report(records, report)).shown

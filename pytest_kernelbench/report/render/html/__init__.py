@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.metrics import THRESHOLDS
 from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.report.render.cautions import interval_warnings
 from pytest_kernelbench.report.render.html.candidates import candidates_by_task
 from pytest_kernelbench.report.render.numbers import as_amount, as_percent, as_rate, as_times, scope
 from pytest_kernelbench.report.render.primary import primary_sentences
@@ -61,7 +62,7 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         "short_id": lambda task: Task(id=task, source="").short_id,
         "amount": as_amount,
         "name_only": _name_only,
-        "data_uri": _data_uri,
+        "figure_uri": _figure_uri,
     }
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     page = environment.get_template("page.html.jinja").render(
@@ -69,6 +70,7 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         options=records.options,
         scope=scope(report),
         primary=primary_sentences(report),
+        warnings=interval_warnings(report["strategies"]),
         thresholds=THRESHOLDS,
         costs={head: key for head, key in COSTS.items() if _known(report, key)},
         floors=(report["analyses"]["floor"] or {"strategies": {}})["strategies"],
@@ -120,5 +122,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def _figure_uri(svg: str) -> str:
+    from pytest_kernelbench.report.render.figures.dark import themed
+
+    return "data:image/svg+xml;base64," + base64.b64encode(themed(svg).encode()).decode()

@@ -68,6 +68,28 @@ function makeFilter(form, table) {
   apply();
 }
 
+// A table that is wider than its place: each row a block, and each cell says what it is of (page.css). The roles keep it
+// a table for who hears the page.
+const ROLES = { THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+
+function makeStackable(table) {
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  table.setAttribute("role", "table");
+  table.querySelectorAll("thead, tbody, tr, td, th").forEach((each) => {
+    each.setAttribute("role", ROLES[each.tagName] ?? (each.scope === "row" ? "rowheader" : "columnheader"));
+  });
+  for (const row of table.tBodies[0].rows) {
+    [...row.cells].forEach((cell, column) => { cell.dataset.label = heads[column]; });
+  }
+  const fit = () => {
+    table.classList.remove("stacked");
+    table.classList.toggle("stacked", table.scrollWidth > table.parentNode.clientWidth + 1);
+  };
+  addEventListener("resize", fit);
+  table.closest("details")?.addEventListener("toggle", fit);
+  return fit;
+}
+
 // Intervals
 
 const WIDTH = 220;
@@ -293,11 +315,13 @@ async function follow() {
   target.querySelector("summary").focus();
 }
 
+const fits = [...document.querySelectorAll("table")].map(makeStackable);
 document.querySelectorAll("table.plotted").forEach(plotTable);
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("form.filters").forEach((form) => makeFilter(form, document.querySelector("table.filtered")));
 document.querySelectorAll("details.task").forEach((each) => {
   each.addEventListener("toggle", () => each.open && open(each));
 });
+fits.forEach((fit) => fit());
 addEventListener("hashchange", follow);
 follow();
