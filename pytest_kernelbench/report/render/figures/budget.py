@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pytest_kernelbench.report.render.figures.style import (
@@ -33,10 +34,10 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     figure, axes = new_figure(len(found), height=3.4)
     for axis, (name, each) in zip(axes, found.items(), strict=True):
         named = {
-            strategy: (found["verified"], series_of(number))
+            strategy: (found["verified"], replace(series_of(number), steps=True))
             for number, (strategy, found) in enumerate(each["strategies"].items())
         }
-        curves(axis, each["budget"], named, steps=True)
+        curves(axis, each["budget"], named)
         axis.set_xlabel(LABELS[name])
         axis.set_xlim(left=0)
         percent_axis(axis, "tasks with a verified fast one, %" if axis in axes[::2] else "")

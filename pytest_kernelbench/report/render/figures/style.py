@@ -43,11 +43,12 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """How one line or row of dots is drawn."""
+    """How one line or row of dots is drawn; ``steps``: a value holds until the next x."""
 
     color: str
     marker: str
     dash: Any = "-"
+    steps: bool = False
 
 
 SERIES = (
@@ -155,16 +156,9 @@ def step_axis(axis: Axes, steps: Sequence[int]) -> None:
 
 
 def curve(
-    axis: Axes,
-    xs: Sequence[float],
-    values: Mapping[str, Any],
-    label: str,
-    series: Series,
-    *,
-    scale: float = 100,
-    steps: bool = False,
+    axis: Axes, xs: Sequence[float], values: Mapping[str, Any], label: str, series: Series, *, scale: float = 100
 ) -> None:
-    """A curve of ``report.json`` with its band; by default a rate, drawn in %. ``steps``: it holds until the next x."""
+    """A curve of ``report.json`` with its band; by default a rate, drawn in %."""
     shown = [(x, y) for x, y in zip(xs, values["value"], strict=True) if y is not None]
     axis.plot(
         [x for x, _ in shown],
@@ -173,7 +167,7 @@ def curve(
         linestyle=series.dash,
         marker=series.marker,
         markevery=every_octave([x for x, _ in shown]),
-        drawstyle="steps-post" if steps else "default",
+        drawstyle="steps-post" if series.steps else "default",
         label=label,
     )
     bounds = [
@@ -183,7 +177,7 @@ def curve(
     ]
     if bounds:
         at, lows, highs = zip(*bounds, strict=True)
-        step = "post" if steps else None
+        step = "post" if series.steps else None
         axis.fill_between(at, lows, highs, color=series.color, alpha=0.15, linewidth=0, step=step)
 
 
@@ -193,7 +187,6 @@ def curves(
     named: Mapping[str, tuple[Mapping[str, Any], Series]],
     *,
     scale: float = 100,
-    steps: bool = False,
     alike: float = 0.005,
 ) -> None:
     """Curves by label. Those that coincide, all along and to ``alike``, are one line, labelled with all their names."""
@@ -205,7 +198,7 @@ def curves(
         else:
             same.append(label)
     for labels, values, series in drawn:
-        curve(axis, xs, values, " = ".join(labels), series, scale=scale, steps=steps)
+        curve(axis, xs, values, " = ".join(labels), series, scale=scale)
 
 
 def _coincide(values: Sequence[float | None], others: Sequence[float | None], alike: float) -> bool:
