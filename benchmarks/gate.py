@@ -5,12 +5,12 @@
 
 The kernel takes about a millisecond, and what it does is known: so many rounds over its input. It is compared with
 itself (another text, the same work) and with one that does ``--slowdown`` more, at the limit of ``--limit``, as
-``--benchmark-compare-fail=median:2%`` does. Each run is one comparison of ``Evaluator.compare``, in two processes
-where the first sees a regression; the two kinds take turns, with one evaluator that stays warm. After ``--limit-s``
+``--benchmark-compare-fail=median:2%`` does. Each run is one comparison of ``Evaluator.compare``, by the judge's clock;
+the two kinds take turns, with one evaluator that stays warm. After ``--limit-s``
 the figures hold for what was reached, and the same command with the same ``--json`` goes on from there.
 
-One line a kind: how often it was called slower, with its exact interval at 95 %, its median ratio, and what a
-comparison took.
+One line a kind: how often it was called slower, with its exact interval at 95 %, how often it was undecided, its
+median ratio, and what a comparison took.
 """
 
 from __future__ import annotations
@@ -79,15 +79,16 @@ def rounds_for(evaluator: Evaluator, task: Task) -> int:
 def line(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     """One line of the table, and one for each reason not to compare."""
     said = [row for row in rows if row["slowdown"] is not None]
-    slower = sum(row["slower"] for row in said)
+    slower = sum(row["verdict"] == "slower" for row in said)
+    undecided = sum(row["verdict"] == "undecided" for row in said)
     interval = clopper_pearson(slower, len(said))
     why_not = {f"    not compared: {row['detail']}" for row in rows if row["slowdown"] is None}
     if interval is None:
         return "\n".join([f"{kind:16} not reached", *sorted(why_not)])
     ratios = [row["slowdown"] for row in said]
     text = (
-        f"{kind:16} {slower:3} of {len(said):3} [{interval.low:6.1%}, {interval.high:6.1%}]  "
-        f"{median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})  {mean(row['pairs'] for row in said):5.0f}  "
+        f"{kind:16} {slower:3} of {len(said):3} [{interval.low:6.1%}, {interval.high:6.1%}]  {undecided:9}  "
+        f"{median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})  {mean(row['series'] for row in said):6.1f}  "
         f"{mean(row['wall_s'] for row in said):5.2f}  {median(row['baseline_ms'] for row in said):.3g}"
     )
     return "\n".join([text, *sorted(why_not)])
@@ -127,7 +128,7 @@ def main() -> None:
                 faults = 0
                 results.add([{"kind": kind, **found.to_json(), "wall_s": time.perf_counter() - started}])
     print(f"{len(results.rows)} comparisons, {clock.spent_s:.0f} s")
-    print(f"{'':16} called slower [95 %]             ratio (range)               pairs  s each  baseline_ms")
+    print(f"{'':16} called slower [95 %]         undecided  ratio (range)               series  s each  baseline_ms")
     for kind in kinds:
         print(line(kind, [row for row in results.rows if row["kind"] == kind]))
 

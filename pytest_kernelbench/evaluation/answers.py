@@ -212,7 +212,6 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "start": Started,
     "prepare": Prepared,
     "load": Loaded,
-    "load_baseline": Loaded,
     "adopt_weights": Adopted,
     "attach": Attached,
     "move_parameters": Moved,
@@ -229,9 +228,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "fork": Forked,
 }
 
-RUNS_THE_CANDIDATE = frozenset(
-    "load load_baseline adopt_weights move_parameters run warm pairs series calls profile explore".split()
-)
+RUNS_THE_CANDIDATE = frozenset("load adopt_weights move_parameters run warm pairs series calls profile explore".split())
 
 
 def receive(

@@ -31,7 +31,7 @@ from pytest_kernelbench.records import Outcome
 
 QUESTION_TIMEOUT_S = 10.0
 # A first call may be slow, a timed one may not.
-MAY_BUILD = frozenset("load load_baseline adopt_weights move_parameters run warm".split())
+MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 60.0
 # A library may need more for a timed call than for the first ones.
@@ -162,11 +162,6 @@ class Dock:
         """
         answer = self._ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
         return bool(answer.adopted)
-
-    def load_baseline(self, source: str, *, timeout_s: float) -> None:
-        """A kernel of the user's takes the reference's place; after ``load``."""
-        question = {"ask": "load_baseline", "baseline_source": source}
-        self._ask(question, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
 
     def have_slots(self, count: int) -> list[JudgeSlot]:
         """``count`` slots that both sides have mapped; those that are not there yet are made."""

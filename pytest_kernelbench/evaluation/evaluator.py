@@ -11,13 +11,14 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
+from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
@@ -171,18 +172,32 @@ class Evaluator:
                 raise CandidateFault(faults, [done[later] for later in dict.fromkeys(keys[number:]) if later in done])
             yield done[key]
 
-    def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Comparison:
+    def compare(
+        self,
+        task: Task,
+        source: str,
+        baseline_source: str,
+        *,
+        max_slowdown: float = 1.01,
+        sizes: int = 1,
+        seconds: float = SECONDS_PER_SIZE,
+    ) -> Comparison:
         """Whether ``source`` is slower than ``baseline_source`` by more than ``max_slowdown`` (1.05: 5 %).
 
-        Both alternate in one process: see ``head_to_head``. Each should have been found correct before.
+        Both are checked, then they take turns by the judge's clock: see ``clock.gates``. ``sizes`` is the number of
+        sizes of the task at which the same two are compared, one call for each: a false alarm at any of them has at
+        most a probability of 1 %. After ``seconds`` of turns what is not decided is ``undecided``.
+
+        Raises UsageError for a limit that is not above 1, and HarnessError.
         """
-        if max_slowdown < 1:
+        if max_slowdown <= 1:
             raise UsageError(
-                f"max_slowdown={max_slowdown}: a limit under 1 calls equal kernels slower; give 1.05 for 5 %"
+                f"max_slowdown={max_slowdown:g}: no measurement shows that two times are equal; give 1.01 for 1 %"
             )
+        gate = Gate(max_slowdown=max_slowdown, sizes=sizes, seconds=seconds)
         with self._turn():
             self._start()
-            self._ask([baseline_source, source], {**self._request(task), "max_slowdown": max_slowdown})
+            self._ask([source, baseline_source], {**self._request(task), "gate": asdict(gate)})
             return Comparison.from_json(self._answer()["comparison"])
 
     def prepare(self, task: Task, sources: Sequence[str | None]) -> None:

@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,8 +27,9 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import lock, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
-from pytest_kernelbench.evaluation.clock.head_to_head import Comparison, compare
-from pytest_kernelbench.evaluation.clock.timekeeping import block, propose, slots_of_block, slots_to_time
+from pytest_kernelbench.evaluation.clock.gate_trial import Checked, compare, detail_of
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
+from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls, propose, slots_of_block
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine, prepare
@@ -80,8 +81,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             return {"released": True}
         try:
             trials = last.trials(request["case"])
-            if "max_slowdown" in request:
-                comparison = trials.comparison(*sources, request["max_slowdown"])
+            if "gate" in request:
+                comparison = trials.comparison(*sources, Gate(**request["gate"]))
                 messages.send(owner, {"comparison": comparison.to_json()})
             elif "look" in request:
                 messages.send(owner, {"findings": trials.findings.to_json()})
@@ -270,33 +271,34 @@ class Trials:
         except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
             return Judged(source_sha256, fault=fault_of(error, self._bench.task_id))
 
-    def comparison(self, baseline: str, current: str, max_slowdown: float) -> Comparison:
-        """The second source against the first, a kernel that is to be no slower."""
+    def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
+        """The first source against the second, a kernel that is to be no slower."""
+        sources: dict[Side, str] = {"baseline": baseline, "kernel": kernel}
+        checked: dict[Side, Checked] = {}
         with self._builders() as builders:
-            ahead = [builders.ahead(self.case["source"], source) for source in (baseline, current)]
-            for whose, build in zip(("the baseline", "the kernel"), ahead, strict=True):
-                if (built := build.result()).complaint is not None:
-                    return Comparison(detail=f"{whose} does not build: {built.complaint}")
-            while True:
+            ahead = {side: builders.ahead(self.case["source"], source) for side, source in sources.items()}
+            for side, source in sources.items():
                 try:
-                    with lock.exclusive(self._hardware_id):
-                        return compare(self._rounds, baseline, current, max_slowdown)
+                    checked[side] = self._checked(source, builders, ahead[side].result())
                 except CandidateFailed as failure:
-                    return Comparison(detail=f"one of the two fails beside the other: {failure.detail}")
-                except BuildWanted as wanted:
-                    built = builders.wanted(wanted.request, built).result()
-                if built.complaint is not None:
-                    return Comparison(detail=f"one of the two does not build: {built.complaint}")
+                    return Comparison(failed=side, detail=detail_of(failure))
+        with lock.exclusive(self._hardware_id):
+            return compare(self._bench, checked, gate)
 
-    def _rounds(self, first: str, second: str) -> Generator[dict[str, list[float]], None, None]:
-        """Blocks of pairs of two kernels, in a process of their own, for as long as they are asked for."""
-        with closing(self._summon()) as dock:
-            dock.load(second, timeout_s=LOAD_TIMEOUT_S)
-            dock.load_baseline(first, timeout_s=LOAD_TIMEOUT_S)
-            self._check_weights(dock)
-            slots = slots_to_time(dock, self._seconds_per_call)
-            while True:
-                yield block(dock, slots)
+    def _checked(self, source: str, builders: Builders, built: Built) -> Checked:
+        """A kernel found correct in a worker of its own. Raises CandidateFailed."""
+        while True:
+            if built.complaint is not None:
+                raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
+            try:
+                with lock.exclusive(self._hardware_id), closing(self._summon()) as dock:
+                    dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+                    weights = self._check_weights(dock)
+                    call_ms = ms_of_calls(dock, self._seconds_per_call)
+            except BuildWanted as wanted:
+                built = builders.wanted(wanted.request, built).result()
+            else:
+                return Checked(partial(self._another, source, weights), call_ms, self._seconds_per_call)
 
     def _evaluate(self, source: str, built: Built) -> Evaluation:
         """One trial; the next workers, of this task or of another, start while this one is checked.

@@ -12,7 +12,7 @@ from pytest_kernelbench.records import Evaluation, Judged, Outcome, Selection, T
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
+    from pytest_kernelbench.evaluation.clock.gates import Comparison
     from pytest_kernelbench.workbench import Workbench
 
 SAME_TEXT = "the same text as its baseline"
@@ -79,8 +79,9 @@ def result_of(
     if source == baseline.source:
         return ItemResult(selection=selection, entry={**entry, "compared": SAME_TEXT})
     comparison = compare(task, strategy, source, baseline.source, max_slowdown, bench)
-    if comparison.slowdown is None:
-        return ItemResult(selection=selection, entry={**entry, "not_compared": comparison.detail})
+    if comparison.verdict is None:
+        why = f"the {comparison.failed} fails beside the other: {comparison.detail}"
+        return ItemResult(selection=selection, entry={**entry, "not_compared": why})
     said = shown(comparison)
     over = f"{name}: {said}, over the limit of {max_slowdown:g}x ({baseline.file})"
     return ItemResult(
@@ -144,7 +145,7 @@ def compare(
     task: Task, strategy: Strategy, source: str, baseline_source: str, max_slowdown: float, bench: Workbench
 ) -> Comparison:
     """Both kernels in turns, recorded; what the run has recorded already is not timed again."""
-    from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
+    from pytest_kernelbench.evaluation.clock.gates import Comparison
 
     hashes = {
         "source_sha256": sha256_of(source),
@@ -153,7 +154,8 @@ def compare(
         "max_slowdown": f"{max_slowdown:g}",
     }
     recorded = bench.ledger.comparison(task.id, hashes)
-    if recorded is not None:
+    # A run of an earlier version was measured by another procedure.
+    if recorded is not None and "verdict" in recorded:
         return Comparison.from_json(recorded)
     bench.say(f"{task.short_id}: in turns with its baseline")
     comparison = bench.evaluator_for(strategy).compare(task, source, baseline_source, max_slowdown=max_slowdown)
@@ -162,6 +164,10 @@ def compare(
 
 
 def shown(comparison: Comparison) -> str:
-    """``1.102x the time of its baseline [1.094, 1.110]``."""
-    interval = "" if comparison.low is None else f" [{comparison.low:.3f}, {comparison.high:.3f}]"
-    return f"{comparison.slowdown:.3f}x the time of its baseline{interval}"
+    """``1.102x the time of its baseline [1.094, 1.110]``, and whether that is undecided."""
+    undecided = f", undecided ({comparison.detail})" if comparison.verdict == "undecided" else ""
+    if comparison.slowdown is None:
+        return f"beside its baseline{undecided}"
+    return (
+        f"{comparison.slowdown:.3f}x the time of its baseline [{comparison.low:.3f}, {comparison.high:.3f}]{undecided}"
+    )

@@ -9,7 +9,7 @@ from project import Project
 
 from pytest_kernelbench.commands import probe
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.clock.head_to_head import Comparison
+from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.ledger import TABLES, Ledger
 from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.strategy import Strategy

@@ -28,7 +28,6 @@ HONEST = {
     "start": {"started": True},
     "prepare": {"prepared": True},
     "load": {"loaded": True},
-    "load_baseline": {"loaded": True},
     "adopt_weights": {"adopted": False},
     "attach": {"attached": 2},
     "move_parameters": {"moved": True},
@@ -255,7 +254,6 @@ PLACES = (
         "prepare",
         "attach",
         "load",
-        "load_baseline",
         "adopt_weights",
         "run",
         "move_parameters",
@@ -273,7 +271,6 @@ def walk(one):
     one.wait_until_ready()
     slots = one.have_slots(2)
     one.load("a candidate", timeout_s=5)
-    one.load_baseline("another", timeout_s=0.5)
     one.adopt_weights(timeout_s=0.5)
     one.check(slots[0], 0, "task")
     one.move_parameters(away=True)

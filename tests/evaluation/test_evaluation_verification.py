@@ -23,6 +23,7 @@ class Floor:
     floor_ms: float
     measured_again_ms: float
     device: str = "cpu"
+    seconds_per_call: float = 0.01
 
     def lower_floor(self):
         self.floor_ms = min(self.floor_ms, self.measured_again_ms)

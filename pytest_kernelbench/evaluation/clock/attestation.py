@@ -1,11 +1,14 @@
-"""Does a claim hold by the judge's own clock? How it is measured, and how it is decided. Standard library only.
+"""Is a candidate faster than a limit by the judge's own clock? How it is measured and decided. No torch.
 
-Two processes take turns: the candidate's worker, and a control worker in which no candidate ever was and which runs
-the reference. A turn is a number of calls, each on inputs that the process has not seen. One pair of turns gives one
-log-ratio, control / candidate. Pairs in the same two processes are a ``Series``. There are at least two series, each
-with a process of its own for the candidate.
+Two processes take turns: the candidate's worker, and a control worker. A turn is a number of calls, each on inputs that
+the process has not seen. One pair of turns gives one log-ratio, control / candidate. Pairs in the same two processes
+are a ``Series``. There are at least two series, each with a process of its own for the candidate.
 
     measure -> [Series, Series, ...] -> decide -> Verdict
+
+Two questions are asked by different ``Plan``s. For a claim (``plan_for``) the control runs the reference, no candidate
+was ever in its process, and the limit is above 1. For a gate (``gates.plan_of_gate``) the control runs the kernel that
+is to be replaced, and the limit is below 1: how much slower the candidate may be.
 
 What can be wrong is counted in three parts:
 
@@ -14,8 +17,9 @@ What can be wrong is counted in three parts:
   interval of the median. It is looked at five times, at 99.9 % each: together 0.5 % a series.
 - the difference between processes. The same kernel is faster in one process than in another; no number of turns
   averages that. It is a variance component of ``Plan.between`` (or what the series show, if that is more), at
-  ``PROCESSES_AT`` standard errors.
-- other programs that use the cores: beyond a quarter of them, no claim counts.
+  as many standard errors as the plan's rates of error ask for.
+- other programs that use the cores: beyond a quarter of them, nothing is said. A claim is then over; a gate measures
+  that series again.
 """
 
 from __future__ import annotations
@@ -25,9 +29,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from random import SystemRandom
-from statistics import fmean, median, stdev
+from statistics import NormalDist, fmean, median
 from typing import Literal, Protocol
 
 from pytest_kernelbench.evaluation.clock.timing import median_interval
@@ -35,12 +40,12 @@ from pytest_kernelbench.evaluation.clock.timing import median_interval
 # The first is the least number of which the whole range is an interval at 99.9 %; each look doubles the pairs.
 LOOKS = (11, 22, 44, 88, 176)
 CONFIDENCE_OF_A_LOOK = 0.999
-# One-sided 0.8 %, because up to five numbers of series are looked at. With 2.33 the interval of claims near the margin,
-# where the looks are most, covered the truth in 95.0 % of 200 (benchmarks/attestation_simulated.py); with 2.5 in 96 %,
-# and three in 100 claims of 3 % fewer counted.
-PROCESSES_AT = 2.4
-# A claim that is not within so many standard errors of its limit is given up: of claims of 3 % none.
-HOPELESS_AT = 1.645
+# One-sided, because up to five numbers of series are looked at. With 1 % (2.33 standard errors) the interval of claims
+# near the margin, where the looks are most, covered the truth in 95.0 % of 200 (benchmarks/attestation_simulated.py);
+# with 0.6 % (2.5) in 96 %, and three in 100 claims of 3 % fewer counted.
+CLAIM_ERROR = 0.0082
+# A claim that is not within 1.645 standard errors of its limit is given up: of claims of 3 % none.
+HOPELESS_ERROR = 0.05
 LEAST_SERIES, MOST_SERIES = 2, 6
 # More pairs do not help where the difference between processes is the larger part.
 NOISE_SHARE = 0.5
@@ -52,9 +57,8 @@ SECONDS_PER_SERIES = 5.0
 BETWEEN = {"cpu": 0.02, "cuda": 0.01}
 BETWEEN_LAUNCHES, LAUNCHED_MS = {"cpu": 0.0, "cuda": 0.16}, 0.1
 # Series that differ by more than so many times what processes are known to differ by tell how much they do; of so few
-# series, by Student's distribution. One-sided 0.8 % for 1 to 5 degrees of freedom.
+# series, by Student's distribution.
 TELLING_SPREAD = 2.0
-STUDENT_AT = (39.8, 7.8, 4.9, 4.0, 3.6)
 # Empty turns tell what surrounds the calls: one at the start and one after so many pairs.
 PAIRS_PER_EMPTY_TURN = 4
 # So much of a turn may count as what surrounds its calls: the rest is what a call takes at least.
@@ -63,6 +67,8 @@ MOST_AROUND = 0.5
 DISTURBING_SHARE = 0.25
 
 Side = Literal["candidate", "control"]
+# On which side of the limit the candidate's speed-up is.
+Answer = Literal["above", "below", "undecided"]
 # The operating system's own: a candidate must not foresee whose turn is next.
 _random = SystemRandom()
 
@@ -77,22 +83,36 @@ class TwoProcesses(Protocol):
         """Seconds of a turn of the control without calls."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``margin``: a claim counts if the interval's lower end is above ``1 + margin``.
+    """What is asked, how sure the answer must be, and when the measurement ends without one.
 
-    ``between`` is the standard deviation of the log-ratio of the same two kernels from one pair of processes to the
-    next (measured: docs/measurements.md).
+    ``margin``: the limit is ``1 + margin``, negative for a kernel that may be slower. ``between`` is the standard
+    deviation of the log-ratio of the same two kernels from one pair of processes to the next (measured:
+    docs/measurements.md). ``above_error`` and ``below_error`` are the one-sided error rates at one look of the answers
+    "above" and "below". ``looks`` are the numbers of series after which an answer may be given; the last one ends the
+    measurement. ``seconds``: the series that is due then is the last one, None: no limit. ``repeats_disturbed``:
+    whether a series beside busy neighbours is measured again; else it ends the measurement.
     """
 
     margin: float
     between: float
+    above_error: float = CLAIM_ERROR
+    below_error: float = HOPELESS_ERROR
+    looks: Sequence[int] = range(1, MOST_SERIES + 1)
+    seconds: float | None = None
+    repeats_disturbed: bool = False
 
 
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
-    """The plan for a claim to take ``candidate_ms`` a call: the shorter, the more processes differ on a GPU."""
-    of_launches = BETWEEN_LAUNCHES[device] * min(1.0, (LAUNCHED_MS / candidate_ms) ** 2)
-    return Plan(margin=margin, between=math.hypot(BETWEEN[device], of_launches))
+    """The plan for a claim to take ``candidate_ms`` a call."""
+    return Plan(margin=margin, between=between_processes(device, candidate_ms))
+
+
+def between_processes(device: str, call_ms: float) -> float:
+    """By how much processes differ, see ``Plan.between``: on a GPU more for calls that are shorter."""
+    of_launches = BETWEEN_LAUNCHES[device] * min(1.0, (LAUNCHED_MS / call_ms) ** 2)
+    return math.hypot(BETWEEN[device], of_launches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +160,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``counted``: whether the claim counts; None: another series is needed to say. ``because``: why it does not."""
+    """``answer`` None: another series is needed to say. ``because``: why it is not "above"."""
 
     estimate: Estimate
-    counted: bool | None
+    answer: Answer | None
     because: str = ""
+    series: int = 0
+
+    @property
+    def counted(self) -> bool | None:
+        """Whether a claim counts; None: another series is needed to say."""
+        return None if self.answer is None else self.answer == "above"
 
 
 def measure(
@@ -152,17 +178,28 @@ def measure(
     plan: Plan,
     others_share: Callable[[], float] = lambda: 0.0,
 ) -> Verdict:
-    """Measure a claim until it is decided.
+    """Measure until the plan's question is answered, or its series or seconds are spent.
 
     ``processes(number)`` gives the two processes of a series; ``others_share()`` is the share of the cores that other
-    programs have used since the start. Raises what the turns raise.
+    programs have used: since the start, or where the plan ``repeats_disturbed``, since it was asked last. Raises what
+    the turns raise.
     """
+    started = time.monotonic()
     done: list[Series] = []
     for number in count():
         with processes(number) as two:
-            done.append(_series(two, done, plan))
-        verdict = decide(done, plan, others_share())
-        if verdict.counted is not None:
+            series = _series(two, done, plan)
+        share = others_share()
+        over = plan.seconds is not None and time.monotonic() - started > plan.seconds
+        if plan.repeats_disturbed and share > DISTURBING_SHARE:
+            if not over:
+                continue
+            # What was measured undisturbed may be enough.
+            share = 0.0 if done else share
+        else:
+            done.append(series)
+        verdict = decide(done or [series], plan, share, last=over)
+        if verdict.answer is not None:
             return verdict
     raise AssertionError("unreachable")
 
@@ -188,39 +225,71 @@ def _series(two: TwoProcesses, done: Sequence[Series], plan: Plan) -> Series:
 
 
 def _tells_enough(series: Series, done: Sequence[Series], plan: Plan) -> bool:
-    if series.noise < NOISE_SHARE * plan.between:
-        return True
-    together = [*done, series]
-    return estimate(together, plan.between).low > 1 + plan.margin or _hopeless(together, plan)
+    return series.noise < NOISE_SHARE * plan.between or _side_of_limit([*done, series], plan) is not None
 
 
-def decide(series: Sequence[Series], plan: Plan, others_share: float) -> Verdict:
-    """What the evidence says of the claim to be faster than ``1 + plan.margin``."""
-    found = estimate(series, plan.between)
-    limit = 1 + plan.margin
+def decide(series: Sequence[Series], plan: Plan, others_share: float, *, last: bool = False) -> Verdict:
+    """What the evidence says of the speed-up: above ``1 + plan.margin`` or below.
+
+    ``last``: it is decided now, by whatever there is.
+    """
+    n, limit = len(series), 1 + plan.margin
+    found = estimate(
+        series, plan.between, low_error=plan.above_error, high_error=min(plan.above_error, plan.below_error)
+    )
     if others_share > DISTURBING_SHARE:
-        return Verdict(found, False, f"other processes used {others_share:.0%} of the cores while it was timed")
-    if len(series) >= LEAST_SERIES and found.low > limit:
-        return Verdict(found, True)
-    if _hopeless(series, plan) or len(series) >= MOST_SERIES:
+        because = f"other processes used {others_share:.0%} of the cores while it was timed"
+        return Verdict(found, "undecided", because, n)
+    side = _side_of_limit(series, plan) if n in plan.looks or last else None
+    if side == "above" and n >= LEAST_SERIES:
+        return Verdict(found, "above", series=n)
+    if side == "below" or last or n >= plan.looks[-1]:
         seen = f"{found.speedup:.4g} [{found.low:.4g}, {found.high:.4g}]"
-        return Verdict(found, False, f"by the judge's clock it is {seen} times as fast, and must be over {limit:.4g}")
-    return Verdict(found, None)
+        because = f"by the judge's clock it is {seen} times as fast, and must be over {limit:.4g}"
+        return Verdict(found, "below" if side == "below" else "undecided", because, n)
+    return Verdict(found, None, series=n)
 
 
-def _hopeless(series: Sequence[Series], plan: Plan) -> bool:
-    return estimate(series, plan.between, processes_at=HOPELESS_AT).high < 1 + plan.margin
+def _side_of_limit(series: Sequence[Series], plan: Plan) -> Answer | None:
+    """None: the interval holds the limit."""
+    found = estimate(series, plan.between, low_error=plan.above_error, high_error=plan.below_error)
+    limit = 1 + plan.margin
+    return "above" if found.low > limit else "below" if found.high < limit else None
 
 
-def estimate(series: Sequence[Series], between: float, processes_at: float = PROCESSES_AT) -> Estimate:
-    """The mean over series of their medians; noise and the difference between processes added as errors are."""
+def estimate(
+    series: Sequence[Series], between: float, *, low_error: float = CLAIM_ERROR, high_error: float = CLAIM_ERROR
+) -> Estimate:
+    """The mean over series of their medians; noise and the difference between processes added as errors are.
+
+    ``low_error`` and ``high_error`` are the probabilities that the truth is below and above the interval.
+    """
     n = len(series)
-    middles = [each.middle for each in series]
-    spread = stdev(middles) if n > 1 else 0.0
-    if spread > TELLING_SPREAD * between:
-        processes_at *= STUDENT_AT[min(n - 1, len(STUDENT_AT)) - 1] / PROCESSES_AT
-    of_processes = processes_at * max(between, spread) / math.sqrt(n)
-    below = math.hypot(of_processes, *((each.middle - each.low) / n for each in series))
-    above = math.hypot(of_processes, *((each.high - each.middle) / n for each in series))
-    middle = fmean(middles)
-    return Estimate(math.exp(middle), math.exp(middle - below), math.exp(middle + above))
+    middle = fmean(each.middle for each in series)
+    squares = math.fsum((each.middle - middle) ** 2 for each in series)
+    spread = math.sqrt(squares / (n - 1)) if n > 1 else 0.0
+
+    def reach(noise: Sequence[float], error: float) -> float:
+        at = _normal_at(error)
+        of_processes = student_at(error, n - 1) if spread > TELLING_SPREAD * between else at
+        # The interval of a series holds at the confidence of a look; who asks for more has a wider one.
+        wider = max(1.0, at / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+        return math.hypot(of_processes * max(between, spread) / math.sqrt(n), *(wider * each / n for each in noise))
+
+    low = middle - reach([each.middle - each.low for each in series], low_error)
+    high = middle + reach([each.high - each.middle for each in series], high_error)
+    return Estimate(math.exp(middle), math.exp(low), math.exp(high))
+
+
+@cache
+def _normal_at(error: float) -> float:
+    """Standard errors beyond which the normal distribution has ``error`` of its mass, on one side."""
+    return NormalDist().inv_cdf(1 - error)
+
+
+@cache
+def student_at(error: float, freedom: int) -> float:
+    """Standard errors beyond which Student's distribution has ``error`` of its mass, on one side."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - error))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from random import SystemRandom
+from statistics import median
 
 from pytest_kernelbench.evaluation.clock.timing import Timing, enough, paired_timing, sequential_timing
 from pytest_kernelbench.evaluation.dock import Dock
@@ -39,6 +40,11 @@ def propose(dock: Dock, protocol: Protocol, margin: float, seconds_per_call: flo
         timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
         if enough(timing, protocol, margin):
             return timing
+
+
+def ms_of_calls(dock: Dock, seconds_per_call: float) -> float:
+    """The median of some calls of the candidate, in milliseconds by its worker's clock."""
+    return median(dock.series(slots_to_time(dock, seconds_per_call), "candidate"))
 
 
 def affordable_calls(seconds_per_call: float) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from random import SystemRandom
+from typing import NoReturn
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
@@ -80,7 +81,7 @@ class TakingTurns:
 
 
 class ControlFailed(Exception):
-    """The reference failed in a worker of its own."""
+    """The reference, or the kernel that a candidate is to replace, failed in a worker of its own."""
 
 
 @contextmanager
@@ -112,31 +113,26 @@ class Pairs:
     def two(self, number: int, candidate: Callable[[], Dock], seconds_per_call: float) -> Iterator[TakingTurns]:
         """Series ``number``: in every second one, the control was there before the candidate.
 
-        Raises CandidateFailed, also where the control fails beside the candidate and not alone, HarnessError where it
-        fails alone, and DeviceBusy.
+        Raises CandidateFailed, ControlFailed and DeviceBusy.
         """
-        try:
-            with ExitStack() as stack:
-                if number % 2 == 0:
-                    own = stack.enter_context(closing(candidate()))
-                control = stack.enter_context(self.control(number))
-                if number % 2 == 1:
-                    own = stack.enter_context(closing(candidate()))
-                calls = calls_of_turn(own, max(seconds_per_call, self._bench.seconds_per_call))
-                for dock in (control, own):
-                    dock.thaw()
-                    slots = dock.have_slots(calls)
-                    # Where there is no other slot, the same.
-                    dock.warm(slots[0], slots[-1], times=2)
-                    dock.freeze()
-                taking_turns = TakingTurns(own, control, calls)
-                for side in ("control", "candidate"):
-                    # As often as memory that is freed is to be used again.
-                    taking_turns.turn(side)
-                yield taking_turns
-        except ControlFailed as failure:
-            self.close()
-            self._must_work_alone(failure)
+        with ExitStack() as stack:
+            if number % 2 == 0:
+                own = stack.enter_context(closing(candidate()))
+            control = stack.enter_context(self.control(number))
+            if number % 2 == 1:
+                own = stack.enter_context(closing(candidate()))
+            calls = calls_of_turn(own, seconds_per_call)
+            for dock in (control, own):
+                dock.thaw()
+                slots = dock.have_slots(calls)
+                # Where there is no other slot, the same.
+                dock.warm(slots[0], slots[-1], times=2)
+                dock.freeze()
+            taking_turns = TakingTurns(own, control, calls)
+            for side in ("control", "candidate"):
+                # As often as memory that is freed is to be used again.
+                taking_turns.turn(side)
+            yield taking_turns
 
     @contextmanager
     def control(self, number: int) -> Iterator[Dock]:
@@ -155,7 +151,12 @@ class Pairs:
                 with of_control():
                     control.leave_room()
 
-    def _must_work_alone(self, failure: ControlFailed) -> None:
+    def must_work_alone(self, failure: ControlFailed) -> NoReturn:
+        """Try the reference, which failed beside a candidate, in a worker that is alone.
+
+        Raises HarnessError where it fails again, and else CandidateFailed.
+        """
+        self.close()
         try:
             with closing(self._new_control()) as control:
                 slots = control.have_slots(1)

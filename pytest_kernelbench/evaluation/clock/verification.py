@@ -14,7 +14,7 @@ from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_o
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.clock.turns import Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.dock import Dock
@@ -77,11 +77,14 @@ class Verifier:
         neighbours = Neighbours(seconds_of_service)
 
         def processes(number: int) -> AbstractContextManager[TwoProcesses]:
-            return self._pairs.two(number, (lambda: first) if number == 0 else another, seconds_per_call)
+            calls_s = max(seconds_per_call, self._bench.seconds_per_call)
+            return self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s)
 
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share)
+        except ControlFailed as failure:
+            self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
             return Attested(None, False, str(why))
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)

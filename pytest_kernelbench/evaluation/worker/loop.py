@@ -207,13 +207,6 @@ class _Bench:
         self._candidate.load_state_dict(self._unmoved)
         return {"moved": True}
 
-    def load_baseline(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Another kernel takes the reference's place: the candidate is compared with that."""
-        torch.set_num_threads(self._threads["reference"])
-        self._reference = self._instance(self._class_of(question["baseline_source"], "baseline.py"))
-        self._threads["reference"] = torch.get_num_threads()
-        return {"loaded": True}
-
     def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
             self._install_extensions()

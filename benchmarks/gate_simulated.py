@@ -1,0 +1,103 @@
+"""How often a gate on several sizes errs, by simulation: the very code that decides, driven by made-up processes.
+
+    python benchmarks/gate_simulated.py                     2,000 gates of each kind: some minutes
+    python benchmarks/gate_simulated.py --gates 200         a quick look
+    python benchmarks/gate_simulated.py --device cpu        what processes differ by there: 2 % and not 1 %
+
+A gate is one kernel at ``--sizes`` sizes, of 0.2 to 5 ms a call, at a limit of ``--limit``. Printed for each kind of
+noise: how many gates called any size slower, where the kernel is the same at all sizes, and where it is exactly as slow
+as the limit allows at all of them; how many caught a kernel that is ``--slowdown`` slower at one size; which share of
+the sizes at which it is the same were undecided; and how many pairs of processes were needed for the same and for the
+slower ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from attestation_simulated import KINDS, MadeUpMachine, Noise
+
+from pytest_kernelbench.evaluation.clock import attestation
+from pytest_kernelbench.evaluation.clock.attestation import BETWEEN, Verdict, measure
+from pytest_kernelbench.evaluation.clock.gates import Gate, plan_of_gate
+from pytest_kernelbench.report.stats.intervals import clopper_pearson
+
+CALL_S = (0.2e-3, 5e-3)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is asked, and on what machine."""
+
+    gate: Gate
+    device: str
+    noise: Noise
+
+
+def gate_verdict(setting: Setting, slowdown: float, generator: random.Random) -> Verdict:
+    """The verdict at one size, of a kernel that takes ``slowdown`` times as long as its baseline."""
+    call_s = generator.uniform(*CALL_S)
+    plan = replace(plan_of_gate(setting.gate, setting.device, call_s * 1e3), seconds=None)
+    machine = MadeUpMachine(setting.noise, truth=1 / slowdown, call_s=call_s, generator=generator)
+    return measure(machine.processes, plan)
+
+
+def gate_verdicts(setting: Setting, slowdowns: Sequence[float], generator: random.Random) -> list[Verdict]:
+    """The verdicts of one gate, by size."""
+    return [gate_verdict(setting, slowdown, generator) for slowdown in slowdowns]
+
+
+def slower(verdicts: Sequence[Verdict]) -> bool:
+    return any(each.answer == "below" for each in verdicts)
+
+
+def upper(count: int, of: int) -> float:
+    """Of a rate, the upper end of its exact 95 % interval."""
+    bounds = clopper_pearson(count, of)
+    assert bounds is not None
+    return bounds.high
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gates", type=int, default=2000, help="of each kind")
+    parser.add_argument("--sizes", type=int, default=20)
+    parser.add_argument("--limit", type=float, default=0.01)
+    parser.add_argument("--slowdown", type=float, default=0.03)
+    parser.add_argument("--device", choices=sorted(BETWEEN), default="cuda")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="repeatable; default: all")
+    options = parser.parse_args()
+    # A made-up turn takes no time.
+    attestation._random.seed(options.seed)
+    gate = Gate(max_slowdown=1 + options.limit, sizes=options.sizes)
+    same, at_limit = [1.0] * options.sizes, [1 + options.limit] * options.sizes
+    print(f"{options.device}, {options.sizes} sizes, limit {options.limit:.1%}, {options.gates} gates of each kind")
+    print(f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} {'undecided':>10s} series")
+    for name in options.kind or KINDS:
+        started = time.perf_counter()
+        noise = replace(KINDS[name], between=BETWEEN[options.device]) if KINDS[name].between else KINDS[name]
+        setting, draw = Setting(gate, options.device, noise), random.Random(options.seed)
+        of_same = [gate_verdicts(setting, same, draw) for _ in range(options.gates)]
+        of_limit = [gate_verdicts(setting, at_limit, draw) for _ in range(options.gates)]
+        of_slow = [gate_verdict(setting, 1 + options.slowdown, draw) for _ in range(options.gates)]
+        each_same = [each for verdicts in of_same for each in verdicts]
+        alarms, at_limits = sum(map(slower, of_same)), sum(map(slower, of_limit))
+        print(
+            f"{name:32s} {alarms:>4d} (< {upper(alarms, options.gates):.2%}) "
+            f"{at_limits:>10d} (< {upper(at_limits, options.gates):.2%}) "
+            f"{sum(slower([each]) for each in of_slow) / options.gates:>10.1%} "
+            f"{fmean(each.answer == 'undecided' for each in each_same):>9.1%} "
+            f"{fmean(each.series for each in each_same):>6.1f} {fmean(each.series for each in of_slow):>6.1f} "
+            f"({time.perf_counter() - started:.0f} s)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A kernel and the one that it replaces take turns by the judge's clock, until the gate's question is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
+from typing import Any, NamedTuple
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.attestation import TwoProcesses, measure
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
+from pytest_kernelbench.evaluation.device.foreign import CannotRead
+from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+
+
+class Checked(NamedTuple):
+    """A kernel that was found correct: ``worker`` starts a process with it.
+
+    ``call_ms`` is a call by the worker's clock, ``seconds_per_call`` what the judge waits for one.
+    """
+
+    worker: Callable[[], Dock]
+    call_ms: float
+    seconds_per_call: float
+
+
+def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Comparison:
+    """Measure until the gate's question is answered, or its seconds are spent. Raises HarnessError."""
+    started = time.perf_counter()
+    kernel, baseline = checked["kernel"], checked["baseline"]
+    told: dict[str, Any] = {"kernel_ms": kernel.call_ms, "baseline_ms": baseline.call_ms}
+    plan = plan_of_gate(gate, bench.device, min(kernel.call_ms, baseline.call_ms))
+    seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
+    with closing(Pairs(bench, baseline.worker)) as pairs:
+
+        def processes(number: int) -> AbstractContextManager[TwoProcesses]:
+            return pairs.two(number, kernel.worker, seconds_per_call)
+
+        try:
+            told |= told_by(measure(processes, plan, _ShareOfSeries()))
+        except (DeviceBusy, CannotRead) as why:
+            told |= {"verdict": "undecided", "detail": str(why)}
+        except ControlFailed as failure:
+            told |= {"failed": "baseline", "detail": detail_of(failure.__cause__)}
+        except CandidateFailed as failure:
+            told |= {"failed": "kernel", "detail": detail_of(failure)}
+    return Comparison(**told, seconds=time.perf_counter() - started)
+
+
+class _ShareOfSeries:
+    """The share of the cores that other programs have used since it was asked last."""
+
+    def __init__(self) -> None:
+        self._neighbours = Neighbours(seconds_of_service)
+
+    def __call__(self) -> float:
+        share = self._neighbours.share()
+        self._neighbours = Neighbours(seconds_of_service)
+        return share
+
+
+def detail_of(failure: BaseException | None) -> str:
+    """``incorrect: mixed inputs: ...`` in one printable line."""
+    assert isinstance(failure, CandidateFailed)
+    return f"{failure.outcome.value}: {failure.detail}"
