@@ -25,6 +25,7 @@ What can be wrong is counted in three parts:
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -63,6 +64,7 @@ TELLING_SPREAD = 2.0
 PAIRS_PER_EMPTY_TURN = 4
 # So much of a turn may count as what surrounds its calls: the rest is what a call takes at least.
 MOST_AROUND = 0.5
+LARGEST_LOG = math.log(sys.float_info.max)
 # With two endless loops on two cores others' share is 0.5 to 0.6; on a quiet machine it is under 0.05.
 DISTURBING_SHARE = 0.25
 
@@ -278,7 +280,7 @@ def estimate(
 
     low = middle - reach([each.middle - each.low for each in series], low_error)
     high = middle + reach([each.high - each.middle for each in series], high_error)
-    return Estimate(math.exp(middle), math.exp(low), math.exp(high))
+    return Estimate(math.exp(middle), math.exp(low), math.exp(high) if high < LARGEST_LOG else math.inf)
 
 
 @cache

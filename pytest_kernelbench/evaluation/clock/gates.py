@@ -45,8 +45,8 @@ class Comparison:
     """A kernel against its baseline, at one size.
 
     ``verdict`` is None where the two could not be compared, because one of them ``failed``. ``slowdown`` is the ratio
-    of times, kernel / baseline, by the judge's clock; ``low`` and ``high`` bound the interval that the verdict is read
-    from. ``kernel_ms`` and ``baseline_ms`` are calls by the worker's own clock. ``series`` counts pairs of processes,
+    of times, kernel / baseline, by the judge's clock; ``low`` and ``high`` (None: unbounded) are the interval that the
+    verdict is read from. ``kernel_ms`` and ``baseline_ms`` are calls by the worker's own clock. ``series`` counts pairs of processes,
     ``seconds`` is the wall time of the measurement, ``detail`` says why it is undecided or what failed.
     """
 
@@ -92,8 +92,7 @@ def told_by(verdict: Verdict) -> dict[str, Any]:
     assert verdict.answer is not None
     found = verdict.estimate
     told: dict[str, Any] = {"verdict": VERDICTS[verdict.answer], "series": verdict.series}
-    if found.low > 0:
-        told |= {"slowdown": 1 / found.speedup, "low": 1 / found.high, "high": 1 / found.low}
+    told |= {"slowdown": 1 / found.speedup, "low": 1 / found.high, "high": 1 / found.low if found.low > 0 else None}
     if verdict.answer == "undecided":
         told["detail"] = verdict.because
     return told
