@@ -168,6 +168,5 @@ def shown(comparison: Comparison) -> str:
     undecided = f", undecided ({comparison.detail})" if comparison.verdict == "undecided" else ""
     if comparison.slowdown is None:
         return f"beside its baseline{undecided}"
-    return (
-        f"{comparison.slowdown:.3f}x the time of its baseline [{comparison.low:.3f}, {comparison.high:.3f}]{undecided}"
-    )
+    high = "unbounded" if comparison.high is None else f"{comparison.high:.3f}"
+    return f"{comparison.slowdown:.3f}x the time of its baseline [{comparison.low:.3f}, {high}]{undecided}"

@@ -134,8 +134,9 @@ def kernel(rounds=20, result="torch.clamp(x, min=0)"):
 
 
 def test_half_more_work_is_slower_and_the_same_work_is_not(evaluator):
-    slower = evaluator.compare(RELU, kernel(60), kernel(40), max_slowdown=1.1)
-    assert slower.slower and slower.low > 1.1, slower
+    slower = evaluator.compare(RELU, kernel(60), kernel(40), max_slowdown=1.1, seconds=20)
+    # Beside other programs the promise is that nothing is said.
+    assert (slower.slower and slower.low > 1.1) or slower.detail.startswith("other processes used "), slower
     assert slower.kernel_ms > 0 and slower.baseline_ms > 0 and slower.seconds > 0
     assert not evaluator.compare(RELU, kernel(40) + "# another text", kernel(40), max_slowdown=1.1, seconds=10).slower
 

@@ -46,8 +46,8 @@ class Comparison:
 
     ``verdict`` is None where the two could not be compared, because one of them ``failed``. ``slowdown`` is the ratio
     of times, kernel / baseline, by the judge's clock; ``low`` and ``high`` (None: unbounded) are the interval that the
-    verdict is read from. ``kernel_ms`` and ``baseline_ms`` are calls by the worker's own clock. ``series`` counts pairs of processes,
-    ``seconds`` is the wall time of the measurement, ``detail`` says why it is undecided or what failed.
+    verdict is read from. ``kernel_ms`` and ``baseline_ms`` are calls by the worker's own clock. ``series`` counts pairs
+    of processes, ``seconds`` is the wall time of the measurement, ``detail`` says why it is undecided or what failed.
     """
 
     verdict: GateVerdict | None = None
