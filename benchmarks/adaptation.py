@@ -35,7 +35,7 @@ from pytest_kernelbench.policies import decoding
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy
 from pytest_kernelbench.policies.rows import draw
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import Adaptation, Sampling
+from pytest_kernelbench.strategy import Adaptation, Lora, Sampling
 
 SHAPES = {
     "8B": {
@@ -293,7 +293,7 @@ def main() -> None:
     answers = [random_tokens(model, tokens, seed=100 + place) for place in range(rollouts // PROMPTS)]
     read = rollouts * (prompt_tokens + tokens)
     rows = stages(f"scoring {rollouts} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
-    settings = Adaptation(learning_rate=1e-5, lora_rank=RANK, lora_alpha=ALPHA, reduction="constant")
+    settings = Adaptation(learning_rate=1e-5, reduction="constant", lora=Lora(rank=RANK, alpha=ALPHA))
     with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
         if stages.wants(step := f"one step on {rollouts} rollouts"):
             rows = rows or training_rows(policy, answers)

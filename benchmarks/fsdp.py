@@ -35,7 +35,7 @@ from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.causal_lm import CausalLMPolicy, sample_rows, score_rows
 from pytest_kernelbench.policies.sharding import shard
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Lora
 
 TOY = {
     **{"vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
@@ -46,7 +46,7 @@ LARGE = {
     **{"vocab_size": 128256, "hidden_size": 8192, "num_hidden_layers": 48, "num_attention_heads": 64},
     **{"num_key_value_heads": 8, "intermediate_size": 28672, "max_position_embeddings": 8192},
 }
-SETTINGS = Adaptation(lora_rank=16, lora_alpha=32, learning_rate=1e-5)
+SETTINGS = Adaptation(learning_rate=1e-5, lora=Lora(rank=16, alpha=32))
 SPREAD = 0.02  # of a random weight
 
 

@@ -1,7 +1,7 @@
 """What a model takes on each GPU to sample and to train, computed from its shape: no weights, no GPU.
 
     python benchmarks/memory.py                                          the published models that docs/policies.md has
-    python benchmarks/memory.py --model gpt-oss-120b --shards 8 --set lora_experts=true
+    python benchmarks/memory.py --model gpt-oss-120b --shards 8 --set lora.experts=true
     python benchmarks/memory.py --model path/to/a/model                  config.json is all that is read
 
 GiB on each GPU, and whether 80 GB (79.6 GiB, less 5 % that the allocator loses) hold them.
@@ -10,7 +10,6 @@ GiB on each GPU, and whether 80 GB (79.6 GiB, less 5 % that the allocator loses)
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from pytest_kernelbench.adaptation.memory import GIB, Load, for_sampling, for_training, total_gib, trained_parameters
 from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy.overrides import overridden
+from pytest_kernelbench.strategy.values import section_of
 
 ROOM_GIB = 79.6 * 0.95
 PUBLISHED = [
@@ -42,13 +43,13 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=32)
     parser.add_argument("--prompt-tokens", type=int, default=1500)
     parser.add_argument("--tokens", type=int, default=4096, help="of each answer, its reasoning included")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of [adaptation]: lora_rank=32")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of [adaptation]: lora.rank=32")
     parser.add_argument("--parts", action="store_true", help="every part of each sum")
     options = parser.parse_args()
-    settings = Adaptation()
+    table: dict[str, Any] = {"adaptation": {}}
     for each in options.set:
-        key, _, value = each.partition("=")
-        settings = replace(settings, **{key: value == "true" if value in ("true", "false") else int(value)})
+        table = overridden(table, f"adaptation.{each}")
+    settings = section_of(Adaptation, table["adaptation"], "adaptation", "--set")
     print(f"{options.rollouts} rollouts of {options.tokens} tokens after {options.prompt_tokens}, bfloat16")
     print(f"{'model':22} {'GPUs':>4}  {'B':>6}  {'adapter, M':>10}  {'sampling':>8}  {'training':>8}   GiB on each GPU")
     for name, shards in [(options.model, options.shards)] if options.model else PUBLISHED:

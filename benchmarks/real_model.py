@@ -188,7 +188,7 @@ def measured(gguf: Path, folder: Path, options: argparse.Namespace) -> None:
         told(folder / "server", run(folder / "server", str(policy), SEARCH, options), "search, llama.cpp server")
     agreement(model, folder / "server")
     for strategy in TRAINING if options.train else ():
-        settings = ("adaptation.steps=1", "adaptation.lora_rank=4", "adaptation.reward=correct")
+        settings = ("adaptation.steps=1", "adaptation.lora.rank=4", "adaptation.reward=correct")
         seconds = run(folder / strategy, f"hf:{model}", strategy, options, *settings[: 2 + (strategy == "batch-ttt")])
         told(folder / strategy, seconds, strategy)
 

@@ -30,14 +30,25 @@ ROOMS: dict[str, Room] = {
     ),
     "commands": Room(
         "The commands that belong to no other room: check, probe, tasks.",
-        ("adaptation", "evaluation", "policies", "ledger", "report", "tasks", "strategy", "records", "errors"),
+        (
+            "adaptation",
+            "evaluation",
+            "policies",
+            "ledger",
+            "report",
+            "tasks",
+            "strategy",
+            "registries",
+            "records",
+            "errors",
+        ),
     ),
     "plugin": Room(
         "Everything that imports pytest: hooks, options, collection, fixtures, progress, and the bridges to "
         "pytest-benchmark and pytest-xdist.",
         (
             *("lookahead", "pinned", "pipeline", "workbench", "evaluation", "serving", "ledger", "report", "policies"),
-            *("strategy", "tasks", "host", "records", "errors"),
+            *("strategy", "tasks", "host", "registries", "records", "errors"),
         ),
     ),
     "pinned": Room(
@@ -62,7 +73,7 @@ ROOMS: dict[str, Room] = {
     ),
     "adaptation": Room(
         "What is learned: rewards, advantages, losses and the trainers that make the next version of the weights.",
-        ("ledger", "policies", "selection", "strategy", "tasks", "prompting", "records", "errors"),
+        ("ledger", "policies", "selection", "strategy", "tasks", "prompting", "registries", "records", "errors"),
     ),
     "serving": Room(
         "A judge behind HTTP, and the client that stands in for a local evaluator.",
@@ -70,7 +81,7 @@ ROOMS: dict[str, Room] = {
     ),
     "evaluation": Room(
         "A candidate becomes an evaluation: built, checked and timed in a process of its own.",
-        ("strategy", "tasks", "inline", "host", "records", "errors"),
+        ("tasks", "inline", "host", "registries", "records", "errors"),
     ),
     "ledger": Room(
         "The run folder: every record, written as it comes into being, and found again when a run is resumed.",
@@ -86,20 +97,22 @@ ROOMS: dict[str, Room] = {
     ),
     "search": Room(
         "Which earlier candidates a question shows when a strategy asks again, and when it stops asking.",
-        ("strategy", "prompting", "records"),
+        ("strategy", "prompting", "registries", "records"),
     ),
-    "selection": Room("Which of the correct candidates a strategy chooses.", ("strategy", "records")),
+    "selection": Room("Which of the correct candidates a strategy chooses.", ("strategy", "registries", "records")),
     "tiny_policy": Room(
         "The embedded policy: the corpus that it was trained on, its training and its weights.",
         ("tasks", "inline", "host", "errors"),
     ),
     "tasks": Room("KernelBench's task files: found, parsed and sized, never imported.", ("host", "records", "errors")),
     "strategy": Room(
-        "A strategy file as checked, frozen settings with their hashes.", ("prompting", "records", "errors")
+        "A strategy file as checked, frozen settings with their hashes.",
+        ("prompting", "registries", "records", "errors"),
     ),
     "prompting": Room("What a policy is asked, and the module that is found in its answer.", ("records", "errors")),
     "inline": Room("`compile_c` and `compile_cuda`: the compilers that a candidate may call.", ()),
     "host": Room("Facts about this machine and this installation that need no torch.", ()),
+    "registries": Room("Every name that a strategy may use, and where the object with that name is.", ()),
     "records": Room("The nouns, as frozen dataclasses: Task, Completion, Candidate, Evaluation, Selection.", ()),
     "errors": Room("Every error of the package, by whose mistake it is.", ()),
 }

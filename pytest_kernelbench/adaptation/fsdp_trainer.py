@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,13 +28,15 @@ class FsdpTrainer(Answering):
     ) -> None:
         """Raises PolicyError for what a sharded model cannot do, before anything is sampled."""
         super().__init__(policy)
-        if settings.distil == "distribution":
-            self._refuse('distil = "distribution" needs whole distributions, and shards send none', 'distil = "drawn"')
-        if settings.lora_experts or settings.lora_parameters:
-            self._refuse("experts are spread over processes and cannot be adapted", "lora_experts = false")
+        if settings.sdpo.distil == "distribution":
+            self._refuse(
+                "sdpo", 'distil = "distribution" needs whole distributions, and shards send none', 'distil = "drawn"'
+            )
+        if settings.lora.experts or settings.lora.parameters:
+            self._refuse("lora", "experts are spread over processes and cannot be adapted", "experts = false")
         told = policy.ask(
             {
-                **{"do": "train", "settings": asdict(settings), "temperature": temperature},
+                **{"do": "train", "settings": settings.to_json(), "temperature": temperature},
                 **{"max_tokens": max_tokens, "seed": seed},
             }
         )
@@ -89,8 +90,8 @@ class FsdpTrainer(Answering):
         finally:
             self.policy.ask({"do": "give back"})
 
-    def _refuse(self, why: str, remedy: str) -> NoReturn:
-        raise PolicyError(f"--policy={self.policy.name}: [adaptation] {why}; set {remedy}")
+    def _refuse(self, section: str, why: str, remedy: str) -> NoReturn:
+        raise PolicyError(f"--policy={self.policy.name}: [adaptation.{section}] {why}; set {remedy}")
 
 
 def _plain(row: TrainingRow) -> dict[str, Any]:

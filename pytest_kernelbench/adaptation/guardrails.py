@@ -16,12 +16,11 @@ def broken(steps: Sequence[AdaptationStep], settings: Adaptation) -> str | None:
     if last is first:
         return None
     start, now = (correct_rate(step, last.tasks.keys() & first.tasks.keys()) for step in (first, last))
-    if start is not None and now is not None and now < settings.collapse * start:
-        return (
-            f"correct rollouts fell from {start:.1%} to {now:.1%}, below collapse = {settings.collapse:g} of the start"
-        )
-    if settings.max_kl is not None and last.kl is not None and last.kl > settings.max_kl:
-        return f"divergence from the start is {last.kl:.3g} nats a token, above max_kl = {settings.max_kl:g}"
+    collapse, max_kl = settings.ending.collapse, settings.ending.max_kl
+    if start is not None and now is not None and now < collapse * start:
+        return f"correct rollouts fell from {start:.1%} to {now:.1%}, below collapse = {collapse:g} of the start"
+    if max_kl is not None and last.kl is not None and last.kl > max_kl:
+        return f"divergence from the start is {last.kl:.3g} nats a token, above max_kl = {max_kl:g}"
     return None
 
 

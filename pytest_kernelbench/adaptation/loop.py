@@ -177,11 +177,11 @@ def _update(lineage: Lineage, before: AdaptationStep, around: Surroundings) -> b
 def _teacher(lineage: Lineage, step: int, trainer: Trainer, around: Surroundings) -> Weights:
     """Those of the teacher of ``trainer``, which has the weights of ``step``."""
     settings = lineage.settings
-    if settings.teacher == "start":
+    if settings.sdpo.teacher == "start":
         return trainer.as_loaded
-    if settings.teacher == "average":
+    if settings.sdpo.teacher == "average":
         folders = [around.checkpoint(lineage.at(number)) for number in range(1, step + 1)]
-        return partial(trainer.as_average, folders, rate=settings.teacher_rate)
+        return partial(trainer.as_average, folders, rate=settings.sdpo.teacher_rate)
     return nullcontext
 
 

@@ -50,10 +50,10 @@ def targets_of(model: Model, settings: Adaptation) -> Targets:
         name for name, each in model.named_parameters() if name.split(".")[-2:-1] == [EXPERTS] and each.dim() == 3
     ]
     has_experts = bool(expert_layers or expert_tensors)
-    named = names_in(settings.lora_parameters)
-    parameters = tuple(name for name in expert_tensors if settings.lora_experts) or tuple(named)
-    if settings.lora_targets != ALL:
-        layers = names_in(settings.lora_targets)
+    experts = expert_tensors if settings.lora.experts else []
+    parameters = tuple(dict.fromkeys([*experts, *names_in(settings.lora.parameters)]))
+    if settings.lora.targets != ALL:
+        layers = names_in(settings.lora.targets)
     else:
         layers = [
             name
@@ -61,30 +61,30 @@ def targets_of(model: Model, settings: Adaptation) -> Targets:
             if name.split(".")[-1] not in ROUTERS
             and not name.endswith(READ_PAST)
             and not (expert_tensors and name.endswith(ONCE_EXPERTS))
-            and (settings.lora_experts or name not in expert_layers)
+            and (settings.lora.experts or name not in expert_layers)
         ]
-    adapted = bool(parameters) or bool(settings.lora_experts and expert_layers)
+    adapted = bool(parameters) or bool(settings.lora.experts and expert_layers)
     return Targets(layers=tuple(layers), parameters=parameters, experts=adapted if has_experts else None)
 
 
 def config_for(model: Model, settings: Adaptation, *, policy: str) -> LoraConfig:
     """peft's configuration. Raises UsageError where the strategy names what the model does not have."""
     targets = targets_of(model, settings)
-    place = f"--policy={policy}: [adaptation]"
-    if settings.lora_experts and targets.experts is None:
-        raise UsageError(f"{place} lora_experts = true, and this model has no experts; leave it out")
-    if targets.parameters and settings.lora_dropout:
-        raise UsageError(f"{place} lora_dropout is not for experts that are one tensor; set lora_dropout = 0")
+    place = f"--policy={policy}: [adaptation.lora]"
+    if settings.lora.experts and targets.experts is None:
+        raise UsageError(f"{place} experts = true, and this model has no experts; leave it out")
+    if targets.parameters and settings.lora.dropout:
+        raise UsageError(f"{place} dropout is not for experts that are one tensor; set dropout = 0")
     known = [name for name, _ in model.named_modules()] + [name for name, _ in model.named_parameters()]
-    for key, names in (("lora_targets", targets.layers), ("lora_parameters", targets.parameters)):
+    for key, names in (("targets", targets.layers), ("parameters", targets.parameters)):
         for name in names:
             if not any(each == name or each.endswith(f".{name}") for each in known):
                 raise UsageError(f'{place} {key} = "{name}" fits nothing in this model; {_remedy(key, model)}')
     return LoraConfig(
         task_type="CAUSAL_LM",
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
         target_modules=list(targets.layers),
         target_parameters=list(targets.parameters) or None,
     )
@@ -107,8 +107,8 @@ def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:
     for name, each in model.named_modules():
         if isinstance(each, LoraLayer) and (found := special.intersection(name.split("."))) and not found & asked:
             raise UsageError(
-                f"--policy={policy}: [adaptation] lora_targets: peft takes a name among them for {name}; "
-                "name layers of attention only, and set lora_experts for the experts"
+                f"--policy={policy}: [adaptation.lora] targets: peft takes a name among them for {name}; "
+                "name layers of attention only, and set experts = true for the experts"
             )
 
 
@@ -138,7 +138,7 @@ def said_of(described: dict[str, Any] | Any) -> str:
         return line
     if described["experts"]:
         return f"{line}; experts are adapted"
-    return f"{line}; experts are left as they are (adaptation.lora_experts=true adapts them)"
+    return f"{line}; experts are left as they are (adaptation.lora.experts=true adapts them)"
 
 
 def names_in(listed: str) -> list[str]:
@@ -153,8 +153,8 @@ def _linear_inside(model: Model) -> list[str]:
 
 
 def _remedy(key: str, model: Model) -> str:
-    if key == "lora_parameters":
-        return 'set lora_experts = true, or name weights such as "mlp.experts.gate_up_proj"'
+    if key == "parameters":
+        return 'set experts = true, or name weights such as "mlp.experts.gate_up_proj"'
     there = sorted({name.rpartition(".")[2] for name in _linear_inside(model)})
     return f'write "{ALL}", or some of {", ".join(there)}'
 

@@ -1,12 +1,11 @@
 """What is minimised: a policy-gradient term for each token, summed over a step's rollouts and divided by a constant.
 
-To add a loss or a reduction: write its function, add its line to the table and its name to ``strategy``.
+To add a loss: write its function here, and add its line to ``LOSSES`` in ``registries.py``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ def importance_sampling(ratios: Tensor, advantages: Tensor, settings: Adaptation
 
 def clipped(ratios: Tensor, advantages: Tensor, settings: Adaptation) -> Tensor:
     """min(ratio * A, clip(ratio, 1 - low, 1 + high) * A): PPO, with DAPO's two bounds (arXiv 2503.14476)."""
-    within = ratios.clamp(1 - settings.clip_low, 1 + settings.clip_high)
+    within = ratios.clamp(1 - settings.clipped.low, 1 + settings.clipped.high)
     return (ratios * advantages).minimum(within * advantages)
 
 
@@ -35,7 +34,7 @@ def towards_teacher(ratios: Tensor, student: Tensor, teacher: Tensor, settings: 
     0 KL(teacher || student), for 1 KL(student || teacher). No gradient goes through the ratio, which is a weight.
     Source: SDPO, arXiv 2601.20802, and its code.
     """
-    share = settings.teacher_share
+    share = settings.sdpo.teacher_share
     if share in (0, 1):
         distance = _kl(teacher, student) if share == 0 else _kl(student, teacher)
     else:
@@ -62,17 +61,3 @@ def divergence(logprobs: Tensor, reference: Tensor) -> Tensor:
     """
     log_ratio = reference - logprobs
     return log_ratio.exp() - 1 - log_ratio
-
-
-# (ratios, advantages, settings) to the objective of each token; all of one shape.
-LOSSES: dict[str, Callable[[Tensor, Tensor, Adaptation], Tensor]] = {
-    "importance-sampling": importance_sampling,
-    "clipped": clipped,
-}
-
-# (tokens trained on, rollouts trained on, max_tokens) to what the sum over tokens is divided by.
-REDUCTIONS: dict[str, Callable[[int, int, int], float]] = {
-    "sum": lambda tokens, rollouts, max_tokens: 1.0,
-    "token-mean": lambda tokens, rollouts, max_tokens: float(tokens),
-    "constant": lambda tokens, rollouts, max_tokens: float(rollouts * max_tokens),  # Dr. GRPO's
-}

@@ -79,7 +79,7 @@ def trained_parameters(model: Model, settings: Adaptation) -> int:
     shapes: Mapping[str, tuple[int, ...]] = {name: tuple(each.shape) for name, each in model.named_parameters()}
     layers = (shapes[f"{name}.weight"] for name in targets.layers)
     experts = (shapes[name] for name in targets.parameters)
-    return settings.lora_rank * (sum(a + b for a, b in layers) + sum(n * (a + b) for n, a, b in experts))
+    return settings.lora.rank * (sum(a + b for a, b in layers) + sum(n * (a + b) for n, a, b in experts))
 
 
 def total_gib(parts: Mapping[str, int]) -> float:

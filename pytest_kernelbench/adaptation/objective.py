@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS, divergence, towards_teacher, with_others
+from pytest_kernelbench.adaptation.losses import divergence, towards_teacher, with_others
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.decoding import Model, input_device, keeps_last_logits
+from pytest_kernelbench.registries import LOSSES, REDUCTIONS
 from pytest_kernelbench.strategy import Adaptation
 
 # Beside weights of this precision an adapter computes in it too, and stays float32 itself. Else every layer would hold

@@ -1,7 +1,7 @@
 """From the evaluations of a task's rollouts to their rewards. Nothing but the evaluator makes a reward.
 
 A rollout that is not correct earns 0; so does one that is void, whatever it was timed at. To add a reward: write its
-function, add its line to ``REWARDS`` and its name to ``strategy.REWARDS``.
+function here, and add its line to ``REWARDS`` in ``registries.py``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import numpy as np
 
 from pytest_kernelbench.adaptation.advantages.base import Array
 from pytest_kernelbench.records import Evaluation
+from pytest_kernelbench.registries import REWARDS
 from pytest_kernelbench.strategy import Adaptation
+
+# Evaluations of one task's rollouts to their rewards, in the same order.
+Reward = Callable[[Sequence[Evaluation], Adaptation], list[float]]
 
 
 def rewards_of(evaluations: Sequence[Evaluation], settings: Adaptation) -> Array:
     """Rewards of one task's group, shape (rollouts,)."""
     earned = REWARDS[settings.reward](evaluations, settings)
     pairs = zip(evaluations, earned, strict=True)
-    return np.array([reward + settings.correct_bonus if each.correct else 0.0 for each, reward in pairs])
+    return np.array([reward + settings.rewards.correct_bonus if each.correct else 0.0 for each, reward in pairs])
 
 
 def speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
@@ -47,18 +51,9 @@ def log_speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list
 
 def verified_fast(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """1 where the interval of the speed-up lies above ``threshold``: the sparse reward."""
-    return [float(each.fast(settings.threshold)) for each in evaluations]
+    return [float(each.fast(settings.rewards.threshold)) for each in evaluations]
 
 
 def correct(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """1 where it is correct, however slow."""
     return [float(each.correct) for each in evaluations]
-
-
-REWARDS: dict[str, Callable[[Sequence[Evaluation], Adaptation], list[float]]] = {
-    "speedup": speedup,
-    "normalised": normalised,
-    "log": log_speedup,
-    "fast": verified_fast,
-    "correct": correct,
-}

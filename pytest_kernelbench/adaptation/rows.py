@@ -76,12 +76,12 @@ def _credited(
 ) -> dict[str, list[tuple[float, ...]]]:
     """Every token of a rollout gets the rollout's advantage; groups that ``drop_equal`` drops are not in the result."""
     rewards = {name: rewards_of([each.evaluation for each in group], settings) for name, group in rollouts.items()}
-    if settings.shuffle_rewards:
+    if settings.rewards.shuffle:
         every = np.concatenate(list(rewards.values())).tolist()
         random.Random(seed).shuffle(every)
         dealt = iter(every)
         rewards = {name: np.array([next(dealt) for _ in group]) for name, group in rewards.items()}
-    if settings.drop_equal:
+    if settings.rewards.drop_equal:
         rewards = {name: group for name, group in rewards.items() if np.ptp(group) > 0}
     advantages = ADVANTAGES[settings.method](list(rewards.values()), settings) if rewards else []
     return {

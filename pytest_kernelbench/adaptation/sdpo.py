@@ -43,9 +43,9 @@ def student_of(
 ) -> Student:
     """``policy`` has the student's weights."""
     logprobs = policy.score(task, answer, token_ids, temperature=temperature)
-    if settings.distil == "drawn":
+    if settings.sdpo.distil == "drawn":
         return Student(logprobs)
-    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.top_k))
+    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.sdpo.top_k))
 
 
 class Taught(NamedTuple):
@@ -80,7 +80,7 @@ def teach(
     lessons: list[Lesson | None] = [None] * len(group)
     teacher_tokens = 0
     for text in dict.fromkeys(advice):
-        if settings.mask and text == ASK_AGAIN:
+        if settings.sdpo.mask and text == ASK_AGAIN:
             continue
         places = [place for place, each in enumerate(advice) if each == text]
         rows = [group[place].candidate.completion.token_ids or () for place in places]
@@ -106,9 +106,9 @@ def teach(
 def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str:
     """What the teacher of rollout ``place`` reads after the question."""
     parts = []
-    if settings.demonstrations and (solution := _another_correct(group, place)):
+    if settings.sdpo.demonstrations and (solution := _another_correct(group, place)):
         parts.append(f"{SOLUTION}\n{solution}")
-    if settings.feedback and (settings.feedback_beside_solution or not parts):
+    if settings.sdpo.feedback and (settings.sdpo.feedback_beside_solution or not parts):
         parts.append(f"{FEEDBACK}\n{feedback_on(group[place].evaluation)}")
     return "\n\n".join([*parts, ASK_AGAIN])
 

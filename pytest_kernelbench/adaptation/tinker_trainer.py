@@ -17,10 +17,10 @@ import tinker
 
 from pytest_kernelbench.adaptation.answering import Answering
 from pytest_kernelbench.adaptation.checkpoints import UPDATE, written_whole
-from pytest_kernelbench.adaptation.losses import REDUCTIONS
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.tinker_service import TinkerPolicy
+from pytest_kernelbench.registries import REDUCTIONS
 from pytest_kernelbench.strategy import Adaptation
 
 NAMES = "tinker.json"
@@ -51,9 +51,9 @@ class TinkerTrainer(Answering):
         self._training: Any = None
         self._state: str | None = None  # what the training client has, None: the base model or an unsaved step
         self.described: Mapping[str, Any] = {
-            "said": f"adapter: rank {settings.lora_rank} on attention, MLP (experts among them) and output layer of "
+            "said": f"adapter: rank {settings.lora.rank} on attention, MLP (experts among them) and output layer of "
             f"{policy.base_model}, trained by Tinker",
-            "rank": settings.lora_rank,
+            "rank": settings.lora.rank,
             "model": policy.base_model,
         }
 
@@ -73,7 +73,7 @@ class TinkerTrainer(Answering):
             self.policy.client, self.policy.version = client, version
 
     def as_average(self, folders: Sequence[Path], *, rate: float) -> NoReturn:
-        self._refuse("averages no weights", 'teacher = "current" or "start"')
+        self._refuse("Tinker averages no weights", 'teacher = "current" or "start"', section="sdpo")
 
     def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
         """A step of Adam for each pass. Where a loss is not finite, no step is taken and the run there is left."""
@@ -138,7 +138,7 @@ class TinkerTrainer(Answering):
             if state is None:
                 self._training = self._asked(
                     lambda: service.create_lora_training_client(
-                        self.policy.base_model, rank=self.settings.lora_rank, seed=self.seed % 2**31
+                        self.policy.base_model, rank=self.settings.lora.rank, seed=self.seed % 2**31
                     ).result()
                 )
             else:
@@ -149,7 +149,7 @@ class TinkerTrainer(Answering):
 
     def _loss(self) -> tuple[str, dict[str, float] | None]:
         if self.settings.loss == "clipped":
-            low, high = 1 - self.settings.clip_low, 1 + self.settings.clip_high
+            low, high = 1 - self.settings.clipped.low, 1 + self.settings.clipped.high
             return "ppo", {"clip_low_threshold": low, "clip_high_threshold": high}
         return "importance_sampling", None
 
@@ -170,22 +170,24 @@ class TinkerTrainer(Answering):
             )
         if self.temperature != 1:
             self._refuse("Tinker's losses are at temperature 1", "temperature = 1")
+        lora, sdpo = settings.lora, settings.sdpo
         cannot = (
-            (settings.lora_targets != "all-linear", "Tinker chooses the layers", 'lora_targets = "all-linear"'),
-            (bool(settings.lora_parameters), "Tinker chooses the layers", 'lora_parameters = ""'),
-            (settings.lora_alpha != ALPHA, "Tinker's adapters have an alpha of 32", "lora_alpha = 32"),
-            (settings.lora_dropout > 0, "Tinker's adapters have no dropout", "lora_dropout = 0"),
-            (settings.kl > 0, "Tinker's losses have no penalty on divergence", "kl = 0"),
-            (settings.entropy > 0, "Tinker's losses have no bonus on entropy", "entropy = 0"),
-            (settings.teacher == "average", "Tinker averages no weights", 'teacher = "current" or "start"'),
-            (settings.distil == "distribution", "Tinker gives no whole distributions", 'distil = "drawn"'),
+            (lora.targets != "all-linear", "lora", "Tinker chooses the layers", 'targets = "all-linear"'),
+            (bool(lora.parameters), "lora", "Tinker chooses the layers", 'parameters = ""'),
+            (lora.alpha != ALPHA, "lora", "Tinker's adapters have an alpha of 32", "alpha = 32"),
+            (lora.dropout > 0, "lora", "Tinker's adapters have no dropout", "dropout = 0"),
+            (settings.kl > 0, "", "Tinker's losses have no penalty on divergence", "kl = 0"),
+            (settings.entropy > 0, "", "Tinker's losses have no bonus on entropy", "entropy = 0"),
+            (sdpo.teacher == "average", "sdpo", "Tinker averages no weights", 'teacher = "current" or "start"'),
+            (sdpo.distil == "distribution", "sdpo", "Tinker gives no whole distributions", 'distil = "drawn"'),
         )
-        for asked, why, remedy in cannot:
+        for asked, section, why, remedy in cannot:
             if asked:
-                self._refuse(why, remedy)
+                self._refuse(why, remedy, section=section)
 
-    def _refuse(self, why: str, remedy: str) -> NoReturn:
-        raise PolicyError(f"--policy={self.policy.name}: [adaptation] {why}; set {remedy}")
+    def _refuse(self, why: str, remedy: str, *, section: str = "") -> NoReturn:
+        place = f"adaptation.{section}" if section else "adaptation"
+        raise PolicyError(f"--policy={self.policy.name}: [{place}] {why}; set {remedy}")
 
 
 def _datum(row: TrainingRow, divisor: float) -> tinker.Datum:

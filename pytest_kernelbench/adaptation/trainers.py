@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from pytest_kernelbench.adaptation.trainer import Trainer
 from pytest_kernelbench.policies import Policy
+from pytest_kernelbench.registries import TRAINERS
 from pytest_kernelbench.strategy import Adaptation
-
-TRAINERS = {
-    "fsdp": ("pytest_kernelbench.adaptation.fsdp_trainer", "FsdpTrainer"),
-    "peft": ("pytest_kernelbench.adaptation.peft_trainer", "PeftTrainer"),
-    "tinker": ("pytest_kernelbench.adaptation.tinker_trainer", "TinkerTrainer"),
-}
 
 
 def trainer_of(policy: Policy, settings: Adaptation, *, temperature: float, max_tokens: int, seed: int) -> Trainer:
@@ -21,11 +15,8 @@ def trainer_of(policy: Policy, settings: Adaptation, *, temperature: float, max_
 
     ``temperature`` and ``max_tokens`` are the sampler's.
     """
-    module, name = TRAINERS[policy.trained_by]  # type: ignore[attr-defined]
-    trainer: Trainer = getattr(import_module(module), name)(
-        policy, settings, temperature=temperature, max_tokens=max_tokens, seed=seed
-    )
-    return trainer
+    make = TRAINERS[policy.trained_by]  # type: ignore[attr-defined]
+    return make(policy, settings, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
 
 def said_of(described: Any) -> str:

@@ -107,7 +107,7 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
         own = {task: _scorable(fixed, task, drawn, folder, samples) for task in first.group}
         trainer = trainer_of(
             policy,
-            Adaptation(**strategy["adaptation"]),
+            Adaptation.from_json(strategy["adaptation"]),
             temperature=1.0,
             max_tokens=strategy["sampling"]["max_tokens"],
             seed=0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import PRECISIONS
+from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import load_tasks
 from pytest_kernelbench.tasks.findings import TaskFindings
 

@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
-from pytest_kernelbench.strategy import PRECISIONS
+from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 

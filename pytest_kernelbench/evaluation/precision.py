@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.registries import PRECISIONS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
@@ -74,12 +76,9 @@ _OF_COARSE = {
     "of_eager_rms": 3.0,
     "of_eager_cap": 64.0,
 }
-PRECISIONS = {
-    each.name: each
-    for each in (
-        Precision(name="float32"),
-        Precision(name="tf32", tf32=True, unit=2**-11, **_OF_COARSE),
-        Precision(name="bfloat16", dtype=torch.bfloat16, **_OF_COARSE),
-        Precision(name="float16", dtype=torch.float16, **_OF_COARSE),
-    )
-}
+FLOAT32 = Precision(name="float32")
+TF32 = Precision(name="tf32", tf32=True, unit=2**-11, **_OF_COARSE)
+BFLOAT16 = Precision(name="bfloat16", dtype=torch.bfloat16, **_OF_COARSE)
+FLOAT16 = Precision(name="float16", dtype=torch.float16, **_OF_COARSE)
+
+__all__ = ["PRECISIONS", "Precision"]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.registries import PROTOCOLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +37,34 @@ class Protocol:
         return self.margins[device]
 
 
-PROTOCOLS = {
-    "fast": Protocol(
-        name="fast",
-        draws=("signed",),
-        pairs_min=6,
-        pairs_max=16,
-        half_width=0.03,
-        margins={"cpu": 0.05, "cuda": 0.02},
-    ),
-    "full": Protocol(
-        name="full",
-        draws=("task", "signed", "scaled", "task", "task"),
-        pairs_min=8,
-        pairs_max=42,
-        half_width=0.01,
-        margins={"cpu": 0.05, "cuda": 0.01},
-    ),
-    "paper": Protocol(
-        name="paper",
-        draws=("task", "task", "task", "task", "task"),
-        pairs_min=0,
-        pairs_max=0,
-        half_width=0.0,
-        margins={"cpu": 0.0, "cuda": 0.0},
-        sequential_trials=50,
-        beyond=False,
-    ),
-}
+FAST = Protocol(
+    name="fast",
+    draws=("signed",),
+    pairs_min=6,
+    pairs_max=16,
+    half_width=0.03,
+    margins={"cpu": 0.05, "cuda": 0.02},
+)
+FULL = Protocol(
+    name="full",
+    draws=("task", "signed", "scaled", "task", "task"),
+    pairs_min=8,
+    pairs_max=42,
+    half_width=0.01,
+    margins={"cpu": 0.05, "cuda": 0.01},
+)
+PAPER = Protocol(
+    name="paper",
+    draws=("task", "task", "task", "task", "task"),
+    pairs_min=0,
+    pairs_max=0,
+    half_width=0.0,
+    margins={"cpu": 0.0, "cuda": 0.0},
+    sequential_trials=50,
+    beyond=False,
+)
+
+__all__ = ["PROTOCOLS", "Protocol", "protocol_named"]
 
 
 def protocol_named(name: str) -> Protocol:

@@ -14,7 +14,8 @@ import pytest
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.records import sha256_of
-from pytest_kernelbench.strategy import PROTOCOLS, Strategy, load_strategies
+from pytest_kernelbench.registries import PROTOCOLS
+from pytest_kernelbench.strategy import Strategy, load_strategies
 from pytest_kernelbench.strategy.primary import parse_primary
 
 if TYPE_CHECKING:

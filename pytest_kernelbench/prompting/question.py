@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-STYLES = ("ours", "kernelbench", "paper")
-# What each style can ask for.
+# Each style, and what it can ask for.
 ANSWERS = {"ours": ("module", "forward_body"), "kernelbench": ("module",), "paper": ("forward_body",)}
 # Part of every sampling hash: other words draw other candidates.
 VERSION = 1
@@ -29,7 +28,7 @@ class Prompt:
     system's message. ``device_facts`` tells what the machine is: its cores, memory and caches.
     """
 
-    style: str = field(default="ours", metadata={"choices": STYLES})
+    style: str = field(default="ours", metadata={"choices": ANSWERS})
     device_facts: bool = False
     file: str = ""
 

@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from pytest_kernelbench.prompting.feedback import history_of
 from pytest_kernelbench.records import Judged
+from pytest_kernelbench.registries import SEARCHES
 from pytest_kernelbench.search.base import Search, turns
-from pytest_kernelbench.search.evolve import Evolve
-from pytest_kernelbench.search.refine import Refine
 from pytest_kernelbench.strategy import SearchSettings, Strategy
 
 __all__ = ["SEARCHES", "Search", "advice_for", "search_for", "turns", "turns_of"]
-
-SEARCHES: dict[str, type[Search]] = {"evolve": Evolve, "refine": Refine}
 
 
 def search_for(settings: SearchSettings) -> Search:

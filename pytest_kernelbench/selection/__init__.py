@@ -1,7 +1,6 @@
 """Which candidate a strategy takes: by what it may see, and by timings only of those it may look at.
 
-To add a ranking: write ``selection/<name>.py``, add its line to ``RANKINGS`` and its name to
-``strategy.RANKINGS``.
+To add a ranking: write ``selection/<name>.py``, and add its line to ``RANKINGS`` in ``registries.py``.
 """
 
 from __future__ import annotations
@@ -9,19 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_kernelbench.records import Judged
+from pytest_kernelbench.registries import RANKINGS
 from pytest_kernelbench.selection.base import Choice, Ranking, Sees, Visible, logprob_of, visible
-from pytest_kernelbench.selection.confidence import most_expected_first
-from pytest_kernelbench.selection.fastest import fastest_first
-from pytest_kernelbench.selection.surprisal import least_expected_first
-from pytest_kernelbench.selection.uniform import in_random_order
 from pytest_kernelbench.strategy import SelectionSettings
-
-RANKINGS = {
-    "fastest": Ranking(order=fastest_first, sees=Sees.TIMINGS),
-    "random": Ranking(order=in_random_order, sees=Sees.VERDICTS),
-    "confidence": Ranking(order=most_expected_first, sees=Sees.LOGPROBS),
-    "surprisal": Ranking(order=least_expected_first, sees=Sees.LOGPROBS),
-}
 
 __all__ = ["RANKINGS", "Choice", "Ranking", "Sees", "Visible", "select"]
 

@@ -47,6 +47,11 @@ class Ranking(NamedTuple):
     order: Callable[[Sequence[Visible], int], list[int]]
     sees: Sees
 
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether a candidate without a log-probability cannot be ranked."""
+        return self.sees is Sees.LOGPROBS
+
 
 def visible(judged: Judged, sees: Sees, settings: SelectionSettings) -> Visible:
     """What a ranking may know of a candidate, its log-probability over the strategy's span."""

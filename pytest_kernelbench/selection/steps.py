@@ -33,11 +33,11 @@ def finished(steps: Sequence[AdaptationStep], settings: Adaptation) -> bool:
         return False
     if len(steps) > settings.steps or steps[-1].stopped:
         return True
-    if settings.patience is None:
+    if settings.ending.patience is None:
         return False
     scores = latest_fast_1(steps)
     since_best = len(steps) - 1 - scores.index(max(scores))
-    return since_best >= settings.patience * steps_a_pass(len(steps[0].group), settings)
+    return since_best >= settings.ending.patience * steps_a_pass(len(steps[0].group), settings)
 
 
 def steps_a_pass(tasks: int, settings: Adaptation) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_kernelbench.records import sha256_of
-from pytest_kernelbench.selection.base import Visible
+from pytest_kernelbench.selection.base import Ranking, Sees, Visible
 
 
 def in_random_order(correct: Sequence[Visible], seed: int) -> list[int]:
@@ -18,3 +18,6 @@ def in_random_order(correct: Sequence[Visible], seed: int) -> list[int]:
         (each.index for each in correct),
         key=lambda index: sha256_of(f"uniform\0{seed}\0{correct[0].task}\0{index}"),
     )
+
+
+RANDOM = Ranking(order=in_random_order, sees=Sees.VERDICTS)

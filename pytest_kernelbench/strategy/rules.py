@@ -1,72 +1,198 @@
-"""Settings of ``[adaptation]`` that would do nothing beside the others of their file, and what to do about each."""
+"""What does not go together in a strategy: keys that nothing reads beside the others, training that teaches nothing.
+
+``READ_ONLY_WITH`` is the table of keys that only some methods, losses, rankings or searches read. A key whose value is
+its default is never refused, so a file may spell defaults out, and a base may leave its own behind.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_kernelbench.strategy.adaptation import SDPO, Clipped, Rewards, Sdpo
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.strategy import Adaptation, Sampling
+    from pytest_kernelbench.strategy.strategy import Strategy
 
 IN_GROUPS = ("grpo", "dr-grpo", "maxk", "entropic")
 
-# Keys, what has to hold for them to be read, and the words for it. A key whose value is its default is never refused.
-READ_ONLY_WITH: tuple[tuple[tuple[str, ...], Callable[[Adaptation], bool], str], ...] = (
-    (
-        ("demonstrations", "mask", "teacher", "distil"),
-        lambda each: each.method == "sdpo",
+
+class Rule(NamedTuple):
+    """``keys``, each with its section, are read where ``holds`` says so of a strategy that has this section.
+
+    ``words`` go on after a key's name.
+    """
+
+    keys: tuple[str, ...]
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _all_of(section: str, cls: type) -> tuple[str, ...]:
+    return tuple(f"{section}.{each.name}" for each in fields(cls))
+
+
+def _equal_rewards_matter(strategy: Strategy) -> bool:
+    """Whether a group without advantages changes a step: by the batch's mean, by the divisor or by a penalty."""
+    adaptation = strategy.adaptation
+    assert adaptation is not None
+    counted = adaptation.reduction != "sum" or adaptation.kl > 0 or adaptation.entropy > 0
+    return adaptation.method == "batch" or counted
+
+
+READ_ONLY_WITH: tuple[Rule, ...] = (
+    Rule(
+        ("evaluation.parameters",),
+        lambda each: each.evaluation.protocol != "paper",
+        'is not read with protocol = "paper", which moves no parameters',
+    ),
+    Rule(
+        ("selection.logprob", "selection.span"),
+        lambda each: each.needs_logprobs,
+        'is read with by = "surprisal" or "confidence" only',
+    ),
+    Rule(
+        ("selection.top",),
+        lambda each: each.selection.by != "fastest",
+        'is not read with by = "fastest", which looks at every timing',
+    ),
+    Rule(
+        ("search.history",),
+        lambda each: each.search.method == "refine",
+        'is read with method = "refine" only',
+    ),
+    Rule(
+        ("search.exploration",),
+        lambda each: each.search.method == "evolve",
+        'is read with method = "evolve" only',
+    ),
+    Rule(
+        ("stopping.every",),
+        lambda each: each.search is None,
+        "is the width of [search] where there is one",
+    ),
+    Rule(
+        ("stopping.scale",),
+        lambda each: each.stopping.gain == "speedup",
+        'is read with gain = "speedup" only',
+    ),
+    Rule(
+        _all_of("adaptation.sdpo", Sdpo),
+        lambda each: each.adaptation.method == SDPO,
         'is read with method = "sdpo" only',
     ),
-    (
-        ("drop_equal", "shuffle_rewards"),
-        lambda each: each.method != "sdpo",
+    Rule(
+        ("adaptation.reward", *_all_of("adaptation.rewards", Rewards)),
+        lambda each: each.adaptation.method != SDPO,
         'is about rewards, and method = "sdpo" learns from none',
     ),
-    (("max_of",), lambda each: each.method == "maxk", 'is read with method = "maxk" only'),
-    (("threshold",), lambda each: each.reward == "fast", 'is read with reward = "fast" only'),
-    (("teacher_rate",), lambda each: each.teacher == "average", 'is read with teacher = "average" only'),
-    (
-        ("top_k", "teacher_share"),
-        lambda each: each.distil == "distribution",
+    Rule(
+        ("adaptation.maxk.k",),
+        lambda each: each.adaptation.method == "maxk",
+        'is read with method = "maxk" only',
+    ),
+    Rule(
+        ("adaptation.rewards.threshold",),
+        lambda each: each.adaptation.reward == "fast",
+        'is read with reward = "fast" only',
+    ),
+    Rule(
+        ("adaptation.rewards.drop_equal",),
+        _equal_rewards_matter,
+        'does nothing with reduction = "sum": rewards that are all equal give no advantage',
+    ),
+    Rule(
+        ("adaptation.sdpo.teacher_rate",),
+        lambda each: each.adaptation.sdpo.teacher == "average",
+        'is read with teacher = "average" only',
+    ),
+    Rule(
+        ("adaptation.sdpo.top_k", "adaptation.sdpo.teacher_share"),
+        lambda each: each.adaptation.sdpo.distil == "distribution",
         'is read with distil = "distribution" only',
     ),
-    (
-        ("loss",),
-        lambda each: each.distil != "distribution",
+    Rule(
+        ("adaptation.sdpo.feedback_beside_solution",),
+        lambda each: each.adaptation.sdpo.feedback and each.adaptation.sdpo.demonstrations,
+        "is read with both feedback and demonstrations only",
+    ),
+    Rule(
+        ("adaptation.loss",),
+        lambda each: each.adaptation.method != SDPO or each.adaptation.sdpo.distil != "distribution",
         'is not read with distil = "distribution", which has a loss of its own',
     ),
-    (("clip_low", "clip_high"), lambda each: each.loss == "clipped", 'is read with loss = "clipped" only'),
-    (
-        ("train_on", "tasks_per_step"),
-        lambda each: each.scope == "batch",
-        'is read with scope = "batch" only: with "task" each task learns from itself alone',
+    Rule(
+        _all_of("adaptation.clipped", Clipped),
+        lambda each: each.adaptation.loss == "clipped",
+        'is read with loss = "clipped" only',
     ),
-    (
-        ("feedback_beside_solution",),
-        lambda each: each.feedback and each.demonstrations,
-        "is read with both feedback and demonstrations only",
+    Rule(
+        ("adaptation.train_on", "adaptation.tasks_per_step"),
+        lambda each: each.adaptation.scope == "batch",
+        'is read with scope = "batch" only: with "task" each task learns from itself alone',
     ),
 )
 
 
-def nothing_to_read(settings: Adaptation) -> str | None:
-    """``[adaptation] max_of is read with method = "maxk" only; leave it out``, or None where every key counts."""
-    defaults = {each.name: each.default for each in fields(settings)}
-    for keys, holds, words in READ_ONLY_WITH:
-        for key in keys:
-            if getattr(settings, key) != defaults[key] and not holds(settings):
-                return f"[adaptation] {key} {words}; leave it out"
+def refusal(strategy: Strategy, *, overridden: bool = False) -> str | None:
+    """One line with the remedy where settings do not go together, or None.
+
+    ``overridden``: the command line has set values of ``[selection]`` for all strategies of a run; a ranking that does
+    not read such a value is not refused for it.
+    """
+    skipped = ("selection",) if overridden else ()
+    return (
+        _sections_that_exclude_each_other(strategy)
+        or nothing_reads(strategy, skipped=skipped)
+        or (nothing_to_learn(strategy) if strategy.adaptation else None)
+    )
+
+
+def nothing_reads(strategy: Strategy, *, skipped: tuple[str, ...] = ()) -> str | None:
+    """``[adaptation.maxk] k is read with method = "maxk" only; leave it out``, or None where every key is read.
+
+    Keys of the sections ``skipped`` are not looked at.
+    """
+    for rule in READ_ONLY_WITH:
+        name = rule.keys[0].partition(".")[0]
+        section = getattr(strategy, name)
+        if section is None or name in skipped or rule.holds(strategy):
+            continue
+        default = type(section)()
+        for key in rule.keys:
+            value_of = attrgetter(key.partition(".")[2])
+            if value_of(section) != value_of(default):
+                inner, _, last = key.rpartition(".")
+                return f"[{inner}] {last} {rule.words}; leave it out"
     return None
 
 
-def nothing_to_learn(settings: Adaptation, sampling: Sampling) -> str | None:
-    """Why no step could ever move the weights, and the remedy; None where one can."""
+def nothing_to_learn(strategy: Strategy) -> str | None:
+    """Why no step could ever move the weights, and the remedy; None where a step can."""
+    settings, sampling = strategy.adaptation, strategy.sampling
+    assert settings is not None
     if sampling.temperature == 0:
         return "[adaptation] learns from samples that differ; set sampling.temperature above 0"
     compares_groups = settings.method in IN_GROUPS or (settings.method == "batch" and settings.scope == "task")
     if sampling.k == 1 and compares_groups:
         return f'[adaptation] method = "{settings.method}" compares the rollouts of a task; set sampling.k to 2 or more'
-    if settings.method == "sdpo" and settings.mask and not settings.feedback and not settings.demonstrations:
-        return "[adaptation] mask leaves out every rollout without advice, and there is none; set feedback = true"
+    sdpo = settings.sdpo
+    if settings.method == SDPO and sdpo.mask and not sdpo.feedback and not sdpo.demonstrations:
+        return "[adaptation.sdpo] mask leaves out every rollout without advice, and there is none; set feedback = true"
+    return None
+
+
+def _sections_that_exclude_each_other(strategy: Strategy) -> str | None:
+    search, k = strategy.search, strategy.sampling.k
+    if strategy.adaptation and search:
+        return "[search] and [adaptation] both say what is drawn next; leave one of them out"
+    if strategy.adaptation and strategy.stopping:
+        return (
+            "[stopping] and [adaptation] both say how much is drawn; leave one of them out, "
+            "or set adaptation.ending.patience"
+        )
+    if search and k % search.width:
+        return f"[search] width = {search.width} does not divide sampling.k = {k}; set sampling.k to a multiple of it"
     return None

@@ -91,7 +91,7 @@ def strategy(name="adapting", k=8, **settings):
         name=name,
         sampling=Sampling(k=k, temperature=1.0, max_tokens=2),
         evaluation=EvaluationSettings(protocol="fast"),
-        adaptation=Adaptation(**settings),
+        adaptation=Adaptation.from_json(settings),
     )
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.adaptation.advantages import ADVANTAGES
-from pytest_kernelbench.strategy import ADVANTAGES as NAMES
 from pytest_kernelbench.strategy import Adaptation
 
 rewards = st.floats(0, 1000).map(lambda value: round(value, 3))
@@ -17,11 +16,7 @@ groups = st.lists(st.lists(rewards, min_size=2, max_size=9).map(np.array), min_s
 
 
 def advantages(method, *groups, **settings):
-    return ADVANTAGES[method]([np.array(group, dtype=float) for group in groups], Adaptation(**settings))
-
-
-def test_a_strategy_file_may_name_each_of_them():
-    assert tuple(ADVANTAGES) == NAMES
+    return ADVANTAGES[method]([np.array(group, dtype=float) for group in groups], Adaptation.from_json(settings))
 
 
 @pytest.mark.parametrize("method", ADVANTAGES)

@@ -18,7 +18,7 @@ from pytest_kernelbench.errors import HarnessError, PolicyError
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import Adaptation, Sampling
+from pytest_kernelbench.strategy import Adaptation, Lora, Sampling
 
 HERE = Path(__file__).parent
 TASK = Task(id="level1/1_Task", source="class Model: ...")
@@ -87,7 +87,7 @@ def test_a_sharded_policy_draws_scores_and_learns_as_the_same_model_alone(folder
         for index, each in sorted(drawn.items())
     ]
     token_ids = [row.token_ids for row in rows]
-    settings = Adaptation(lora_rank=4, learning_rate=1e-2)
+    settings = Adaptation(learning_rate=1e-2, lora=Lora(rank=4))
     found = []
     for kind, policy in ((PeftTrainer, alone), (FsdpTrainer, sharded)):
         trainer = kind(policy, settings, temperature=0.8, max_tokens=12, seed=0)
@@ -137,19 +137,24 @@ def test_a_strategy_adapts_on_shards_and_each_step_is_drawn_from_its_own_weights
 
 
 @pytest.mark.parametrize(
-    ("settings", "refusal"),
+    ("settings", "place", "refusal"),
     [
         (
             {"method": "sdpo", "distil": "distribution"},
+            "sdpo",
             'distil = "distribution" needs whole distributions, and shards send none; set distil = "drawn"',
         ),
-        ({"lora_experts": True}, "experts are spread over processes and cannot be adapted; set lora_experts = false"),
+        (
+            {"lora_experts": True},
+            "lora",
+            "experts are spread over processes and cannot be adapted; set experts = false",
+        ),
     ],
 )
-def test_what_shards_cannot_do_is_refused_before_anything_is_sampled(settings, refusal, sharded):
+def test_what_shards_cannot_do_is_refused_before_anything_is_sampled(settings, place, refusal, sharded):
     with pytest.raises(PolicyError) as caught:
-        FsdpTrainer(sharded, Adaptation(**settings), temperature=0.8, max_tokens=12, seed=0)
-    assert str(caught.value) == f"--policy={sharded.name}: [adaptation] {refusal}"
+        FsdpTrainer(sharded, Adaptation.from_json(settings), temperature=0.8, max_tokens=12, seed=0)
+    assert str(caught.value) == f"--policy={sharded.name}: [adaptation.{place}] {refusal}"
 
 
 def test_an_error_in_the_processes_is_raised_here_and_they_go_on(sharded):

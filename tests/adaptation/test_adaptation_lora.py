@@ -13,7 +13,7 @@ from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import PolicyError, UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Lora
 
 # State-space and convolution layers of transformers say that they run without their CUDA kernels.
 pytestmark = pytest.mark.filterwarnings("ignore:.*falling back")
@@ -57,7 +57,7 @@ def logits(model):
 
 def trainer_on(model, **settings):
     settings = {"learning_rate": 1e-2, "lora_rank": 4, **settings}
-    return PeftTrainer(WordPolicy(model), Adaptation(**settings), temperature=1.0, max_tokens=8, seed=0)
+    return PeftTrainer(WordPolicy(model), Adaptation.from_json(settings), temperature=1.0, max_tokens=8, seed=0)
 
 
 @pytest.mark.parametrize("kind", CHANGES)
@@ -66,7 +66,7 @@ def test_all_linear_is_attention_state_space_and_mlp_and_never_a_router(kind):
     assert {name.rpartition(".")[2] for name in targets.layers} == LAYERS[kind]
     assert targets.parameters == () and targets.experts is (False if kind in MIXTURES else None)
     if kind in MIXTURES:
-        declared = targets_of(family(kind), Adaptation(lora_experts=True))
+        declared = targets_of(family(kind), Adaptation(lora=Lora(experts=True)))
         assert declared.layers == targets.layers and declared.experts
         assert {name.rpartition(".")[2] for name in declared.parameters} == PARAMETERS
         assert not any("router" in name or name.endswith(".gate") for name in (*declared.layers, *declared.parameters))
@@ -110,7 +110,7 @@ def test_what_is_trained_is_counted_and_said_before_the_first_step():
         assert experts.described["trained_parameters"] == 2 * 4 * (224 + 4 * (80 + 56))
         assert said_of(attention.described) == (
             "adapter: 1.79 k beside 45.5 k parameters (k_proj, o_proj, q_proj, v_proj), 3.3e-05 GiB with gradient and "
-            "optimizer; experts are left as they are (adaptation.lora_experts=true adapts them)"
+            "optimizer; experts are left as they are (adaptation.lora.experts=true adapts them)"
         )
         assert said_of(experts.described).endswith("optimizer; experts are adapted")
 
@@ -118,33 +118,33 @@ def test_what_is_trained_is_counted_and_said_before_the_first_step():
 @pytest.mark.parametrize(
     ("kind", "settings", "refusal"),
     [
-        ("llama", {"lora_experts": True}, "lora_experts = true, and this model has no experts; leave it out"),
+        ("llama", {"lora_experts": True}, "experts = true, and this model has no experts; leave it out"),
         (
             "gpt_oss",
             {"lora_experts": True, "lora_dropout": 0.1},
-            "lora_dropout is not for experts that are one tensor; set lora_dropout = 0",
+            "dropout is not for experts that are one tensor; set dropout = 0",
         ),
         (
             "llama",
             {"lora_parameters": "mlp.experts.up"},
-            'lora_parameters = "mlp.experts.up" fits nothing in this model; '
-            'set lora_experts = true, or name weights such as "mlp.experts.gate_up_proj"',
+            'parameters = "mlp.experts.up" fits nothing in this model; '
+            'set experts = true, or name weights such as "mlp.experts.gate_up_proj"',
         ),
     ],
 )
 def test_what_a_model_does_not_have_is_refused_in_one_line(kind, settings, refusal):
     with pytest.raises(UsageError) as caught:
         trainer_on(family(kind), **settings)
-    assert str(caught.value) == f"--policy=made-up: [adaptation] {refusal}"
+    assert str(caught.value) == f"--policy=made-up: [adaptation.lora] {refusal}"
 
 
 def test_names_that_peft_takes_for_experts_are_refused_in_one_line():
     with pytest.raises(UsageError) as caught:
         trainer_on(family("deepseek_v3"), lora_targets="q_a_proj,gate_proj,up_proj")
     assert str(caught.value) == (
-        "--policy=made-up: [adaptation] lora_targets: peft takes a name among them for "
+        "--policy=made-up: [adaptation.lora] targets: peft takes a name among them for "
         "base_model.model.model.layers.1.mlp.experts; "
-        "name layers of attention only, and set lora_experts for the experts"
+        "name layers of attention only, and set experts = true for the experts"
     )
 
 

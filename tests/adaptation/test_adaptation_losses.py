@@ -11,7 +11,7 @@ from pytest_kernelbench.adaptation.losses import towards_teacher, with_others
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import Lesson, TrainingRow
 from pytest_kernelbench.policies.causal_lm import distributions, score_rows
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Sdpo
 
 TEMPERATURE = 0.5
 
@@ -33,7 +33,7 @@ def test_loss_and_gradient_are_those_of_trl_s_sdpo(share, k):
     their_gradient = torch.autograd.grad(theirs.sum(), student)[0]
     tokens = student.topk(k).indices
     scored, taught = (with_others(each.log_softmax(-1).gather(-1, tokens)) for each in (student, teacher))
-    ours = -towards_teacher(torch.ones(2, 5), scored, taught, Adaptation(teacher_share=share))
+    ours = -towards_teacher(torch.ones(2, 5), scored, taught, Adaptation(sdpo=Sdpo(teacher_share=share)))
     assert torch.allclose(ours, theirs, atol=1e-3)
     gradient = torch.autograd.grad(ours.sum(), student)[0]
     assert torch.nn.functional.cosine_similarity(gradient.flatten(), their_gradient.flatten(), dim=0) > 0.9999
@@ -72,7 +72,7 @@ def taught_rows(policy, teacher, *, k):
 
 
 def learner_on(policy, **settings):
-    settings = Adaptation(**{"learning_rate": 1e-2, "lora_rank": 4, "distil": "distribution", **settings})
+    settings = Adaptation.from_json({"learning_rate": 1e-2, "lora_rank": 4, "distil": "distribution", **settings})
     return PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=0)
 
 

@@ -11,7 +11,7 @@ from policies.random_models import llama
 from pytest_kernelbench.adaptation.lora import BYTES_A_PARAMETER
 from pytest_kernelbench.adaptation.memory import GIB, Load, for_sampling, for_training, total_gib, trained_parameters
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Lora
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*falling back")
 LOAD = Load(rollouts=4, prompt_tokens=100, max_tokens=50)
@@ -25,7 +25,7 @@ EIGHT_B = {
 def test_the_adapter_counted_is_the_adapter_made(kind):
     model = family(kind)
     for experts in {False, "experts" in str(type(model)).lower() or kind in ("gpt_oss", "qwen3_moe", "deepseek_v3")}:
-        settings = Adaptation(lora_rank=4, lora_experts=experts)
+        settings = Adaptation(lora=Lora(rank=4, experts=experts))
         counted = trained_parameters(model, settings)
         with PeftTrainer(WordPolicy(model), settings, temperature=1.0, max_tokens=8, seed=0) as trainer:
             assert trainer.described["trained_parameters"] == counted
@@ -51,5 +51,5 @@ def test_a_step_of_an_8_b_model_is_counted_within_a_tenth_of_what_was_measured()
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig(**EIGHT_B, tie_word_embeddings=False)).to(torch.bfloat16)
     load = Load(rollouts=160, prompt_tokens=768, max_tokens=1024)
-    assert total_gib(for_training(model, load, Adaptation(lora_rank=16))) == pytest.approx(25.5, rel=0.1)
+    assert total_gib(for_training(model, load, Adaptation(lora=Lora(rank=16)))) == pytest.approx(25.5, rel=0.1)
     assert for_training(model, load, Adaptation())["weights"] / GIB == pytest.approx(15.0, abs=0.1)

@@ -10,7 +10,6 @@ from policies.random_models import llama
 
 from pytest_kernelbench.adaptation import objective
 from pytest_kernelbench.adaptation.checkpoints import Checkpoint
-from pytest_kernelbench.adaptation.losses import LOSSES, REDUCTIONS
 from pytest_kernelbench.adaptation.objective import token_logprobs
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
@@ -18,9 +17,8 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
 from pytest_kernelbench.policies.causal_lm import score_rows
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import LOSSES as LOSS_NAMES
-from pytest_kernelbench.strategy import REDUCTIONS as REDUCTION_NAMES
-from pytest_kernelbench.strategy import Adaptation, Sampling
+from pytest_kernelbench.registries import LOSSES, REDUCTIONS
+from pytest_kernelbench.strategy import Adaptation, Clipped, Lora, Sampling
 
 MODELS = {"tied": llama, "untied": lambda: llama(tie_word_embeddings=False), "moe": moe, "gpt-oss": gpt_oss}
 TEMPERATURE = 0.5
@@ -30,7 +28,7 @@ def learner_on(policy, *, temperature=TEMPERATURE, checkpointing=None, **setting
     settings = {"learning_rate": 1e-2, "lora_rank": 4, **settings}
     return PeftTrainer(
         policy,
-        Adaptation(**settings),
+        Adaptation.from_json(settings),
         temperature=temperature,
         max_tokens=16,
         seed=0,
@@ -54,10 +52,6 @@ def rows_from(policy, *, temperature=TEMPERATURE, advantages=(1.0, -0.5, 0.25)):
 
 def scores(policy):
     return [score_rows(policy.model, prompt, answers) for prompt, answers in ROWS]
-
-
-def test_a_strategy_file_may_name_each_loss_and_reduction():
-    assert (tuple(LOSSES), tuple(REDUCTIONS)) == (LOSS_NAMES, REDUCTION_NAMES)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -281,7 +275,7 @@ def test_the_temperature_is_the_loss_s_own():
     explicit = gradient_of(policy, rows_from(policy, temperature=1.0), temperature=0.25, **{"lora_rank": 4})
     assert torch.nn.functional.cosine_similarity(cold, warm, dim=0) < 0.99
     assert not torch.allclose(explicit, cold)
-    settings = Adaptation(temperature=1.0, learning_rate=1e-2, lora_rank=4)
+    settings = Adaptation(temperature=1.0, learning_rate=1e-2, lora=Lora(rank=4))
     with PeftTrainer(policy, settings, temperature=0.25, max_tokens=16, seed=0) as training:
         assert training.temperature == 1.0
 
@@ -299,7 +293,7 @@ def test_a_reduction_divides_by_a_constant(reduction):
 def test_clipping_stops_the_gradient_where_the_ratio_has_left_its_bounds_in_the_direction_of_the_advantage():
     ratios = torch.tensor([0.5, 0.9, 1.2, 2.0, 0.5, 2.0], requires_grad=True)
     advantages = torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0, -1.0])
-    settings = Adaptation(clip_low=0.2, clip_high=0.28)
+    settings = Adaptation(clipped=Clipped(low=0.2, high=0.28))
     LOSSES["clipped"](ratios, advantages, settings).sum().backward()
     assert ratios.grad.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, -1.0]
 
@@ -407,7 +401,7 @@ def test_on_a_gpu_a_step_is_taken_sampled_from_and_loaded_again(model, dtype, to
 def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
     def adapted(seed):
         policy = WordPolicy(llama())
-        settings = Adaptation(learning_rate=1e-2, lora_rank=4, lora_dropout=0.2)
+        settings = Adaptation(learning_rate=1e-2, lora=Lora(rank=4, dropout=0.2))
         with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=seed) as training:
             torch.rand(3)  # whatever else draws
             training.update(rows_from(policy), step=1)
@@ -445,6 +439,6 @@ def test_targets_that_match_nothing_are_an_error_in_one_line():
     with pytest.raises(UsageError) as caught:
         learner_on(WordPolicy(llama()), lora_targets="nothing")
     assert str(caught.value) == (
-        '--policy=made-up: [adaptation] lora_targets = "nothing" fits nothing in this model; '
+        '--policy=made-up: [adaptation.lora] targets = "nothing" fits nothing in this model; '
         'write "all-linear", or some of down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj'
     )

@@ -9,11 +9,11 @@ from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies import check_policy, load_policy
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.strategy import Adaptation, Sampling
+from pytest_kernelbench.strategy import Adaptation, Lora, Sampling
 
 TASK = Task(id="level1/19_ReLU", source=REFERENCE)
 SAMPLING = Sampling(k=4, temperature=0.7, max_tokens=12)
-SETTINGS = Adaptation(learning_rate=1e-2, lora_rank=4)
+SETTINGS = Adaptation(learning_rate=1e-2, lora=Lora(rank=4))
 
 
 def saved(model, folder):

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.adaptation.rewards import REWARDS, rewards_of
 from pytest_kernelbench.records import Evaluation, Outcome
-from pytest_kernelbench.strategy import REWARDS as NAMES
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Rewards
 
 
 def correct(speedup):
@@ -27,11 +26,7 @@ def failed(outcome):
 
 
 def rewards(reward, *evaluations, **settings):
-    return rewards_of(evaluations, Adaptation(reward=reward, **settings)).tolist()
-
-
-def test_a_strategy_file_may_name_each_of_them():
-    assert tuple(REWARDS) == NAMES
+    return rewards_of(evaluations, Adaptation(reward=reward, rewards=Rewards(**settings))).tolist()
 
 
 @pytest.mark.parametrize("reward", REWARDS)

@@ -9,7 +9,7 @@ from pytest_kernelbench.adaptation import sdpo
 from pytest_kernelbench.adaptation.sdpo import Student, advice_for, feedback_on, student_of, teach
 from pytest_kernelbench.policies.causal_lm import distributions
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Task
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Sdpo
 
 TASK = Task(id="level1/1_Task", source="class Model: ...")
 ROWS = ((5, 6, 7, 0), (8, 0), (9, 10, 0))
@@ -43,7 +43,7 @@ def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(tempe
         "module",
         group(CORRECT, FAILED, FAILED),
         student,
-        Adaptation(feedback=False),
+        Adaptation(sdpo=Sdpo(feedback=False)),
         temperature=temperature,
     )
     assert taught.advantages == [(0.0,) * len(row) for row in ROWS]
@@ -53,7 +53,7 @@ def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(tempe
 def test_advantages_are_teacher_s_minus_student_s_log_probabilities_at_one_temperature():
     policy = WordPolicy(llama())
     student = Student(policy.score(TASK, "module", ROWS, temperature=0.5))
-    settings = Adaptation(feedback=True)
+    settings = Adaptation(sdpo=Sdpo(feedback=True))
     judged = group(CORRECT, FAILED, FAILED)
     taught = teach(policy, TASK, "module", judged, student, settings, temperature=0.5)
     for place, row in enumerate(ROWS):
@@ -67,7 +67,7 @@ def test_advantages_are_teacher_s_minus_student_s_log_probabilities_at_one_tempe
 def test_with_the_mask_a_rollout_without_advice_is_not_trained_on():
     policy = WordPolicy(llama())
     student = Student(policy.score(TASK, "module", ROWS))
-    settings = Adaptation(feedback=False, demonstrations=True, mask=True)
+    settings = Adaptation(sdpo=Sdpo(feedback=False, demonstrations=True, mask=True))
     taught = teach(policy, TASK, "module", group(CORRECT, FAILED, FAILED), student, settings, temperature=1.0)
     assert not any(taught.advantages[0])  # the only correct answer is its own
     assert any(taught.advantages[1]) and any(taught.advantages[2])
@@ -76,7 +76,7 @@ def test_with_the_mask_a_rollout_without_advice_is_not_trained_on():
 
 
 def test_the_teacher_reads_the_verdict_and_another_s_solution_never_the_attempt_s_own():
-    settings = Adaptation(feedback=True, demonstrations=True)
+    settings = Adaptation(sdpo=Sdpo(feedback=True, demonstrations=True))
     judged = group(FAILED, CORRECT, CORRECT)
     assert advice_for(judged, 0, settings) == (
         "Correct solution:\nsource 1\n\n"
@@ -84,11 +84,11 @@ def test_the_teacher_reads_the_verdict_and_another_s_solution_never_the_attempt_
         "Correctly solve the original question."
     )
     assert "source 2" in advice_for(judged, 1, settings) and "source 1" not in advice_for(judged, 1, settings)
-    assert advice_for(judged, 1, Adaptation(feedback=False)) == "Correctly solve the original question."
+    assert advice_for(judged, 1, Adaptation(sdpo=Sdpo(feedback=False))) == "Correctly solve the original question."
 
 
 def test_a_teacher_may_read_a_solution_alone_and_feedback_only_where_there_is_none():
-    settings = Adaptation(demonstrations=True, feedback_beside_solution=False)
+    settings = Adaptation(sdpo=Sdpo(demonstrations=True, feedback_beside_solution=False))
     judged = group(FAILED, CORRECT, FAILED)
     assert advice_for(judged, 0, settings) == "Correct solution:\nsource 1\n\nCorrectly solve the original question."
     assert advice_for(judged, 1, settings).startswith("This is what became of an earlier attempt:\noutcome: correct\n")
@@ -96,7 +96,7 @@ def test_a_teacher_may_read_a_solution_alone_and_feedback_only_where_there_is_no
 
 def test_lessons_are_the_teacher_s_log_probabilities_of_the_student_s_likeliest_tokens():
     policy = WordPolicy(llama())
-    settings = Adaptation(distil="distribution", top_k=3)
+    settings = Adaptation(sdpo=Sdpo(distil="distribution", top_k=3))
     student = student_of(policy, TASK, "module", ROWS, settings, temperature=0.5)
     judged = group(CORRECT, FAILED, FAILED)
     taught = teach(policy, TASK, "module", judged, student, settings, temperature=0.5)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import pytest
 from made_up_world import TASKS, Killed, World, strategy
@@ -94,7 +93,7 @@ def trainer(**settings):
     saved = settings.pop("saved", False)
     policy = FirstTokenTinkerPolicy(Service(), saved=saved)
     return TinkerTrainer(
-        policy, replace(Adaptation(temperature=1.0), **settings), temperature=0.25, max_tokens=8, seed=0
+        policy, Adaptation.from_json({"temperature": 1.0, **settings}), temperature=0.25, max_tokens=8, seed=0
     )
 
 
@@ -113,25 +112,26 @@ def test_without_an_advantage_the_service_is_not_asked():
 
 
 @pytest.mark.parametrize(
-    ("settings", "refusal"),
+    ("settings", "place", "refusal"),
     [
-        ({"temperature": None}, "Tinker's losses are at temperature 1; set temperature = 1"),
-        ({"lora_targets": "q_proj"}, 'Tinker chooses the layers; set lora_targets = "all-linear"'),
-        ({"lora_parameters": "x"}, 'Tinker chooses the layers; set lora_parameters = ""'),
-        ({"lora_alpha": 16}, "Tinker's adapters have an alpha of 32; set lora_alpha = 32"),
-        ({"lora_dropout": 0.1}, "Tinker's adapters have no dropout; set lora_dropout = 0"),
-        ({"kl": 0.1}, "Tinker's losses have no penalty on divergence; set kl = 0"),
-        ({"entropy": 0.1}, "Tinker's losses have no bonus on entropy; set entropy = 0"),
-        ({"teacher": "average"}, 'Tinker averages no weights; set teacher = "current" or "start"'),
-        ({"distil": "distribution"}, 'Tinker gives no whole distributions; set distil = "drawn"'),
+        ({"temperature": None}, "adaptation", "Tinker's losses are at temperature 1; set temperature = 1"),
+        ({"lora_targets": "q_proj"}, "adaptation.lora", 'Tinker chooses the layers; set targets = "all-linear"'),
+        ({"lora_parameters": "x"}, "adaptation.lora", 'Tinker chooses the layers; set parameters = ""'),
+        ({"lora_alpha": 16}, "adaptation.lora", "Tinker's adapters have an alpha of 32; set alpha = 32"),
+        ({"lora_dropout": 0.1}, "adaptation.lora", "Tinker's adapters have no dropout; set dropout = 0"),
+        ({"kl": 0.1}, "adaptation", "Tinker's losses have no penalty on divergence; set kl = 0"),
+        ({"entropy": 0.1}, "adaptation", "Tinker's losses have no bonus on entropy; set entropy = 0"),
+        ({"teacher": "average"}, "adaptation.sdpo", 'Tinker averages no weights; set teacher = "current" or "start"'),
+        ({"distil": "distribution"}, "adaptation.sdpo", 'Tinker gives no whole distributions; set distil = "drawn"'),
         (
             {"saved": True},
+            "adaptation",
             "weights that were saved for sampling cannot be trained; "
             "set --policy=tinker:tests/random, the model that they were made from",
         ),
     ],
 )
-def test_what_the_service_cannot_do_is_refused_in_one_line(settings, refusal):
+def test_what_the_service_cannot_do_is_refused_in_one_line(settings, place, refusal):
     with pytest.raises(PolicyError) as caught:
         trainer(**settings)
-    assert str(caught.value) == f"--policy=made-up: [adaptation] {refusal}"
+    assert str(caught.value) == f"--policy=made-up: [{place}] {refusal}"

@@ -8,7 +8,7 @@ from policies.random_models import llama
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.causal_lm import score_rows
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Lora
 
 # TRL, datasets and pandas warn of their own affairs.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.parametrize("temperature", [0.25, 1.0])]
@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_trl_s_dr_grpo(tmp_path, temperature):
             answers, score_rows(policy.model, prompt, answers, temperature=temperature), ADVANTAGES, strict=True
         )
     ]
-    settings = Adaptation(lora_rank=4, learning_rate=1e-2, reduction="constant")
+    settings = Adaptation(learning_rate=1e-2, reduction="constant", lora=Lora(rank=4))
     with PeftTrainer(policy, settings, temperature=temperature, max_tokens=MAX_TOKENS, seed=0) as learner:
         ours = learner.gradient(rows)
         theirs = gradient_of_trl(learner.model, rows, tmp_path, temperature)

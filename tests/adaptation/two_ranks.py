@@ -14,7 +14,7 @@ from pytest_kernelbench.adaptation.ranks import ProcessGroup
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.causal_lm import sample_rows, score_rows
 from pytest_kernelbench.policies.sharding import least_of, shard, whole_of
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Lora
 
 
 def rows():
@@ -34,7 +34,7 @@ def measured(model, ranks, folder):
     policy = WordPolicy(model)
     uniforms = torch.rand(3, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     drawn = {done.row: done.token_ids for done in sample_rows(model, (5, 6, 7), uniforms, temperature=1.0, eos_ids={0})}
-    settings = Adaptation(lora_rank=4, learning_rate=1e-2, passes=2, loss="clipped")
+    settings = Adaptation(learning_rate=1e-2, passes=2, loss="clipped", lora=Lora(rank=4))
     with PeftTrainer(
         policy, settings, temperature=1.0, max_tokens=16, seed=0, ranks=ranks, gradient_checkpointing=True
     ) as trainer:

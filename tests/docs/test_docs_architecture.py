@@ -26,7 +26,7 @@ def test_the_six_answers_name_places_that_exist():
         path = place.strip("`")
         others = list(ROOT.glob(path.replace("<name>", "*"))) if "<name>" in path else [ROOT / path]
         assert others and others[0].exists(), path
-        if found := re.fullmatch(r"`(\w+)` in `(.+)`", table):
+        if found := re.fullmatch(r"`(\w+)` in `([^`]+)`", table):
             name, file = found.groups()
             assert re.search(rf"^(class )?{name}\b", (ROOT / file).read_text(), re.MULTILINE), table
 

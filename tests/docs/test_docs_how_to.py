@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from project import PLUGIN
 
+from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.policies import parse_policy
 from pytest_kernelbench.records import Evaluation, Outcome
 from pytest_kernelbench.report.metrics import Sample, StrategyResults, TaskResults
+from pytest_kernelbench.strategy import load_strategies
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLAMP = """import torch
@@ -60,3 +62,13 @@ def test_a_policy_file_is_one(number, tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(blocks("policies.md", "toml")[number])
     assert parse_policy(str(file)).name == str(file)
+
+
+STRATEGIES = [text for page in ("adaptation.md", "researcher.md") for text in blocks(page, "toml")]
+
+
+@pytest.mark.parametrize("text", STRATEGIES)
+def test_a_strategy_file_is_one(text, tmp_path):
+    (tmp_path / "mine.toml").write_text(text)
+    (strategy,) = load_strategies(["mine"], folders=[tmp_path, data_folder("strategies")])
+    assert strategy.name == "mine"

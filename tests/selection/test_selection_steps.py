@@ -13,7 +13,7 @@ from pytest_kernelbench.selection.steps import (
     latest_fast_1,
     steps_a_pass,
 )
-from pytest_kernelbench.strategy import Adaptation
+from pytest_kernelbench.strategy import Adaptation, Ending
 
 # arXiv 2602.07670, batch TTT at seed 42: fast rollouts of 32, by step, for tasks 4, 5, 12, 14 and 15.
 TASKS = ("level1/4", "level1/5", "level1/12", "level1/14", "level1/15")
@@ -55,7 +55,7 @@ def test_the_paper_s_step_table_has_its_aggregates_and_its_best_step():
 
 
 def test_with_patience_1_the_paper_stops_at_step_3_and_keeps_step_2():
-    settings = Adaptation(checkpoint="best", patience=1)
+    settings = Adaptation(checkpoint="best", ending=Ending(patience=1))
     taken = counted(table(), settings)
     assert [each.step for each in taken] == [0, 1, 2, 3]
     assert candidates_of(TASKS[0], taken, settings) == ([2], 2)
@@ -72,14 +72,14 @@ def in_turns(*fast_of_32):
 
 
 def test_where_steps_take_turns_patience_goes_by_the_latest_measurement_of_each_task():
-    settings = Adaptation(steps=9, tasks_per_step=1, patience=1)
+    settings = Adaptation(steps=9, tasks_per_step=1, ending=Ending(patience=1))
     improving = in_turns((4, 4), 8, 8, 12, 12)
     assert latest_fast_1(improving) == [4 / 32, 6 / 32, 8 / 32, 10 / 32, 12 / 32]
     assert not any(finished(improving[:n], settings) for n in range(1, 6))
 
 
 def test_where_steps_take_turns_patience_counts_whole_passes_over_the_tasks():
-    settings = Adaptation(steps=9, tasks_per_step=1, patience=1)
+    settings = Adaptation(steps=9, tasks_per_step=1, ending=Ending(patience=1))
     falling = in_turns((4, 4), 3, 3, 2)
     assert steps_a_pass(2, settings) == 2
     assert [finished(falling[:n], settings) for n in (1, 2, 3)] == [False, False, True]
@@ -142,7 +142,7 @@ def test_where_a_guardrail_broke_the_best_step_before_is_kept(checkpoint):
 def test_a_collapse_of_correctness_stops_and_says_on_what_measurement():
     start = step(0, dict.fromkeys(TASKS, counts(1, correct=24)))
     now = step(1, {TASKS[0]: counts(0, correct=2)})
-    settings = Adaptation(collapse=0.1)
+    settings = Adaptation(ending=Ending(collapse=0.1))
     assert (
         broken([start, now], settings) == "correct rollouts fell from 75.0% to 6.2%, below collapse = 0.1 of the start"
     )
@@ -157,6 +157,6 @@ def test_a_start_without_a_correct_rollout_cannot_collapse():
 def test_drifting_too_far_stops_and_says_how_far():
     steps = [*table()[:1], step(1, table()[1].tasks, kl=0.25)]
     assert broken(steps, Adaptation()) is None
-    assert broken(steps, Adaptation(max_kl=0.2)) == (
+    assert broken(steps, Adaptation(ending=Ending(max_kl=0.2))) == (
         "divergence from the start is 0.25 nats a token, above max_kl = 0.2"
     )

@@ -3,38 +3,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loading import PACKAGED, error_of, packaged
 
 from pytest_kernelbench.errors import StrategyError
-from pytest_kernelbench.host.resources import data_folder
-from pytest_kernelbench.selection import RANKINGS, Sees
-from pytest_kernelbench.strategy import NEEDS_LOGPROBS, Sampling, Strategy, load_strategies
-from pytest_kernelbench.strategy import RANKINGS as RANKING_NAMES
-
-PACKAGED = data_folder("strategies")
-
-
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    """Loads a strategy from the text of ``strategies/x.toml``."""
-    monkeypatch.chdir(tmp_path)
-    Path("strategies").mkdir()
-
-    def load(text: str, *overrides: str) -> Strategy:
-        Path("strategies/x.toml").write_text(text)
-        (strategy,) = load_strategies(["x"], folders=[Path("strategies")], overrides=overrides)
-        return strategy
-
-    return load
-
-
-def error_of(load, *arguments: str) -> str:
-    with pytest.raises(StrategyError) as caught:
-        load(*arguments)
-    return str(caught.value)
-
-
-def packaged(*names: str, overrides: tuple[str, ...] = ()) -> list[Strategy]:
-    return load_strategies(names, folders=[PACKAGED], overrides=overrides)
+from pytest_kernelbench.strategy import Sampling, Strategy, load_strategies
 
 
 def test_an_empty_file_means_the_paper_s_budget_with_honest_measurement(load):
@@ -120,11 +92,6 @@ def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
     assert needs == {"quick", "refine-then-select", "surprisal", "surprisal-top3", "confidence", "confidence-top3"}
 
 
-def test_the_names_that_a_file_may_use_are_the_rankings_there_are():
-    assert set(RANKING_NAMES) == set(RANKINGS)
-    assert set(NEEDS_LOGPROBS) == {name for name, each in RANKINGS.items() if each.sees is Sees.LOGPROBS}
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -196,113 +163,3 @@ def test_any_text_after_an_override_s_equals_sign_loads_or_is_a_strategy_error(t
     except StrategyError:
         return
     assert strategy.sampling.k >= 1
-
-
-def test_adaptation_is_asked_for_by_its_section(load):
-    assert load("").adaptation is None and load("").adaptation_sha256 is None
-    adaptation = load("[adaptation]\nsteps = 2\ntasks_per_step = 8\ndrop_truncated = true\n").adaptation
-    assert (adaptation.steps, adaptation.tasks_per_step, adaptation.drop_truncated) == (2, 8, True)
-    assert (adaptation.max_kl, adaptation.temperature, adaptation.train_on) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("mask = 1", "[adaptation] mask must be true or false, not 1"),
-        ('max_kl = "much"', '[adaptation] max_kl must be a number, not "much"'),
-        ("max_of = 1", "[adaptation] max_of must be at least 2, not 1"),
-        ("teacher_share = 1.5", "[adaptation] teacher_share must be at most 1, not 1.5"),
-        ("learning_rat = 1", '[adaptation] unknown key "learning_rat"; did you mean "learning_rate"?'),
-    ],
-)
-def test_a_wrong_value_for_adaptation_is_named(load, text, message):
-    assert error_of(load, f"[adaptation]\n{text}\n") == f"strategies/x.toml: {message}"
-
-
-def test_adaptation_needs_samples_that_differ(load):
-    text = "[adaptation]\n[sampling]\ntemperature = 0\n"
-    assert error_of(load, text) == (
-        "strategies/x.toml: [adaptation] learns from samples that differ; set sampling.temperature above 0"
-    )
-
-
-@pytest.mark.parametrize(
-    ("lines", "refusal"),
-    [
-        ("max_of = 4", 'max_of is read with method = "maxk" only'),
-        ("threshold = 1.5", 'threshold is read with reward = "fast" only'),
-        ("mask = true", 'mask is read with method = "sdpo" only'),
-        ('method = "sdpo"\ndrop_equal = true', 'drop_equal is about rewards, and method = "sdpo" learns from none'),
-        (
-            'method = "sdpo"\nshuffle_rewards = true',
-            'shuffle_rewards is about rewards, and method = "sdpo" learns from none',
-        ),
-        ('method = "sdpo"\nteacher_rate = 0.1', 'teacher_rate is read with teacher = "average" only'),
-        ('method = "sdpo"\ntop_k = 9', 'top_k is read with distil = "distribution" only'),
-        (
-            'method = "sdpo"\ndistil = "distribution"\nloss = "clipped"',
-            'loss is not read with distil = "distribution", which has a loss of its own',
-        ),
-        (
-            'method = "sdpo"\nfeedback_beside_solution = false',
-            "feedback_beside_solution is read with both feedback and demonstrations only",
-        ),
-        ("clip_low = 0.1", 'clip_low is read with loss = "clipped" only'),
-        (
-            'scope = "task"\ntrain_on = "level1:eval"',
-            'train_on is read with scope = "batch" only: with "task" each task learns from itself alone',
-        ),
-        (
-            'scope = "task"\ntasks_per_step = 2',
-            'tasks_per_step is read with scope = "batch" only: with "task" each task learns from itself alone',
-        ),
-    ],
-)
-def test_a_setting_that_would_do_nothing_is_refused_and_its_default_is_not(load, lines, refusal):
-    assert error_of(load, f"[adaptation]\n{lines}\n") == f"strategies/x.toml: [adaptation] {refusal}; leave it out"
-
-
-@pytest.mark.parametrize("method", ["grpo", "dr-grpo", "maxk", "entropic"])
-def test_a_group_of_one_has_nothing_to_compare(load, method):
-    assert error_of(load, f'[sampling]\nk = 1\n[adaptation]\nmethod = "{method}"\n') == (
-        f'strategies/x.toml: [adaptation] method = "{method}" compares the rollouts of a task; '
-        "set sampling.k to 2 or more"
-    )
-
-
-def test_an_override_that_would_do_nothing_is_named(load):
-    assert error_of(load, "[adaptation]\n", "adaptation.max_of=4") == (
-        "strategies/x.toml --kernelbench-set adaptation.max_of=4: [adaptation] max_of is read "
-        'with method = "maxk" only; leave it out'
-    )
-
-
-def test_a_mask_that_leaves_nothing_is_refused(load):
-    text = '[adaptation]\nmethod = "sdpo"\nmask = true\nfeedback = false\n'
-    assert error_of(load, text) == (
-        "strategies/x.toml: [adaptation] mask leaves out every rollout without advice, and there is none; "
-        "set feedback = true"
-    )
-
-
-def test_an_override_of_adaptation_is_for_those_that_adapt():
-    search, adapting = packaged("best-of-64", "batch-ttt", overrides=("adaptation.steps=2",))
-    assert search.adaptation is None and adapting.adaptation.steps == 2
-    with pytest.raises(StrategyError) as caught:
-        packaged("best-of-64", overrides=("adaptation.steps=2",))
-    assert str(caught.value) == "--kernelbench-set adaptation.steps=2: none of these strategies has [adaptation]"
-
-
-def test_steps_share_their_weights_whatever_is_chosen_of_them():
-    fewer, all_of_them, other = packaged("best-of-adaptation", "batch-ttt", "ttt-zero-lr")
-    assert fewer.adaptation_sha256 == all_of_them.adaptation_sha256 != other.adaptation_sha256
-    assert fewer.sha256 != all_of_them.sha256
-
-
-def test_step_0_samples_as_search_does_and_later_steps_as_nobody_else():
-    search, adapting = packaged("best-of-64", "batch-ttt")
-    first, second, other = adapting.at("a", 0), adapting.at("a", 1), adapting.at("b", 1)
-    assert first.sampling_sha256 == search.sampling_sha256
-    assert len({first.sampling_sha256, second.sampling_sha256, other.sampling_sha256}) == 3
-    assert (search.indices, first.indices, second.indices) == (range(64), range(32), range(32, 64))
-    assert second.sha256 == adapting.sha256

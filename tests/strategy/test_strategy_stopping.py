@@ -34,7 +34,8 @@ def test_the_candidates_of_one_that_stops_are_those_of_one_that_does_not():
     [
         (
             "[stopping]\n[adaptation]\n",
-            "[stopping] and [adaptation] both say how much is drawn; leave one of them out, or set adaptation.patience",
+            "[stopping] and [adaptation] both say how much is drawn; leave one of them out, or set "
+            "adaptation.ending.patience",
         ),
         (
             "[search]\n[stopping]\nevery = 4\n",

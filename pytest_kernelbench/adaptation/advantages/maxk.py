@@ -18,7 +18,7 @@ def contribution_to_max(rewards: Sequence[Array], settings: Adaptation) -> list[
     k - 1 as baseline: a rollout that beats no neighbour gets 0, and none is pushed down. k is at most the size of
     the group. Source: PKPO, arXiv 2505.15201, its estimator "s loo minus one".
     """
-    return [_contribution(group, settings.max_of) for group in rewards]
+    return [_contribution(group, settings.maxk.k) for group in rewards]
 
 
 def _contribution(rewards: Array, k: int) -> Array:

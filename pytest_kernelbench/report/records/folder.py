@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, fields_of
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
 from pytest_kernelbench.report.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.report.records.consistency import refuse_contradictions
 from pytest_kernelbench.report.records.rows import (
@@ -305,7 +305,7 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
                 margin=row.get("margin", margin) or 0.0,
                 selection=row.get("selection") or {},
                 tasks=None if row.get("tasks") is None else frozenset(row["tasks"]),
-                adaptation=Adaptation(**fields_of(Adaptation, row["adaptation"])) if row.get("adaptation") else None,
+                adaptation=Adaptation.from_json(row["adaptation"]) if row.get("adaptation") else None,
                 reads_verdicts=bool(row.get("search") or row.get("stopping")),
                 stops=bool(row.get("stopping")),
                 **{key: row.get(key) for key in hashes},

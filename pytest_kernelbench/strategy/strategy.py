@@ -1,0 +1,96 @@
+"""A strategy: everything that changes a number, as one frozen value with its hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pytest_kernelbench.prompting.question import Prompt
+from pytest_kernelbench.registries import RANKINGS
+from pytest_kernelbench.strategy import hashing
+from pytest_kernelbench.strategy.adaptation import Adaptation
+from pytest_kernelbench.strategy.sections import EvaluationSettings, Sampling, SearchSettings, SelectionSettings
+from pytest_kernelbench.strategy.stopping import Stopping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """Adapted weights: step ``step`` of a lineage; step 0 is the policy as loaded."""
+
+    lineage: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """One way to spend test-time compute. ``gate`` maps a metric's name to the least value that passes.
+
+    ``version`` is None for a strategy as its file describes it; ``at`` makes the strategy that samples with a version's
+    weights. ``primary`` is the comparison that this strategy is there for, as ``--kernelbench-primary`` takes it.
+    """
+
+    name: str
+    description: str = ""
+    source: str = ""
+    primary: str = ""
+    sampling: Sampling = field(default_factory=Sampling)
+    prompt: Prompt = field(default_factory=Prompt)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    search: SearchSettings | None = None
+    stopping: Stopping | None = None
+    adaptation: Adaptation | None = None
+    gate: Mapping[str, float] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    version: Version | None = None
+
+    def at(self, lineage: str, step: int) -> Strategy:
+        """This strategy with the weights of a step, and the candidates that are drawn from them."""
+        return replace(self, version=Version(lineage=lineage, step=step))
+
+    @property
+    def indices(self) -> range:
+        """Of a task's candidates. Indices of a later step go on where the step before ended."""
+        n = self.sampling.k + (self.adaptation.holdout if self.adaptation else 0)
+        first = self.version.step * n if self.version else 0
+        return range(first, first + n)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that changes a number: not of the name, the prose or the gate."""
+        return hashing.of_strategy(self)
+
+    @property
+    def sampling_sha256(self) -> str:
+        """Hash of what candidate ``i`` is drawn from. ``k`` is not in it: fewer are the first of more."""
+        return hashing.of_sampling(self)
+
+    @property
+    def adaptation_sha256(self) -> str | None:
+        """Hash of what the weights of step ``s`` come from. How many steps and which one is taken is not in it."""
+        return hashing.of_adaptation(self)
+
+    @property
+    def evaluation_sha256(self) -> str:
+        """Hash of how a candidate is judged."""
+        return hashing.of_evaluation(self)
+
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether candidates are ranked by their log-probability."""
+        return RANKINGS[self.selection.by].needs_logprobs
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``run.json`` holds it: every value of the file, and the hashes."""
+        values = asdict(self)
+        del values["version"]
+        return {
+            **values,
+            "adaptation": self.adaptation.to_json() if self.adaptation else None,
+            "overrides": list(self.overrides),
+            "sha256": self.sha256,
+            "sampling_sha256": self.sampling_sha256,
+            "evaluation_sha256": self.evaluation_sha256,
+            "adaptation_sha256": self.adaptation_sha256,
+        }
