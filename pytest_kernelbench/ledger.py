@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection, Task
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Forecast, Selection, Task
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks.findings import TaskFindings
 
@@ -25,7 +25,18 @@ Row = dict[str, Any]
 # What each table's rows are looked up by.
 TABLES = {
     **dict.fromkeys(
-        ("completions", "evaluations", "confirmations", "null", "selections", "comparisons", "faults", "tasks"), "task"
+        (
+            "completions",
+            "evaluations",
+            "confirmations",
+            "null",
+            "selections",
+            "comparisons",
+            "faults",
+            "tasks",
+            "forecasts",
+        ),
+        "task",
     ),
     "adaptation": "lineage",
 }
@@ -304,6 +315,14 @@ class Ledger:
 
     def add_comparison(self, task: str, hashes: Mapping[str, str], comparison: Mapping[str, Any]) -> None:
         self._tables["comparisons"].append({"task": task, **hashes, **comparison})
+
+    def forecast(self, task: str, asked_sha256: str) -> Forecast | None:
+        """What the policy was asked and said before, by the hash of what was asked."""
+        rows = self._tables["forecasts"].rows(task)
+        return next((Forecast.from_json(row) for row in rows if row["asked_sha256"] == asked_sha256), None)
+
+    def add_forecast(self, forecast: Forecast) -> None:
+        self._tables["forecasts"].append(forecast.to_json())
 
     def adaptation_steps(self, lineage: str) -> list[AdaptationStep]:
         """The steps of a lineage so far, in order."""

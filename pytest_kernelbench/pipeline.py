@@ -9,13 +9,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError
-from pytest_kernelbench.policies import require_given_logprobs
+from pytest_kernelbench.policies import require_given
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.prompting.candidates import candidate_of
-from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Selection, Task, sha256_of
+from pytest_kernelbench.records import (
+    Candidate,
+    Completion,
+    Evaluation,
+    Forecast,
+    Judged,
+    Outcome,
+    Selection,
+    Task,
+    sha256_of,
+)
 from pytest_kernelbench.search import advice_for, turns_of
 from pytest_kernelbench.search.stopping import Stop, reason_to_stop, stop_of
-from pytest_kernelbench.selection import select
+from pytest_kernelbench.selection import ranked_and_not, select
+from pytest_kernelbench.selection.asking import ask, question_about
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -159,8 +170,8 @@ def draw(
         now = time.perf_counter()
         # What was drawn elsewhere took as long as was recorded there.
         seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
-        if strategy.needs_logprobs and not drawn and not isinstance(policy, ReplayPolicy):
-            require_given_logprobs(completion, strategy.name)
+        if not drawn and not isinstance(policy, ReplayPolicy):
+            require_given(completion, strategy)
         part = extract(completion, task, strategy).completion.answer_part
         drawn[completion.index] = replace(completion, seconds=seconds, answer_part=part)
         start = now
@@ -240,7 +251,8 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
 
     A choice that is not correct the second time is no choice: ``confirmations.jsonl`` says why.
     """
-    choice = select(group, strategy.selection, seed=bench.seed)
+    forecast = forecast_of(task, strategy, group, bench) if strategy.asks_for_a_forecast else None
+    choice = select(group, strategy.selection, seed=bench.seed, named=forecast.named if forecast else None)
     stop = stop_where(strategy, group, bench)
     if stop:
         # Another strategy that shares the candidates may have drawn more.
@@ -251,10 +263,11 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         index=None,
         considered=choice.considered,
         unranked=choice.unranked,
-        cost=cost_of(task, draws, timed=len(choice.considered), bench=bench),
+        cost=cost_of(task, draws, timed=len(choice.considered), forecast=forecast, bench=bench),
         checkpoint_step=draws.checkpoint_step,
         asked=stop.asked if stop else None,
         stopped=stop.because if stop else None,
+        unread=forecast.missing if forecast else None,
     )
     if choice.index is None:
         return nothing
@@ -279,13 +292,33 @@ def choose(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
     )
 
 
-def cost_of(task: Task, draws: Draws, *, timed: int, bench: Workbench) -> dict[str, float | None]:
+def forecast_of(task: Task, strategy: Strategy, group: Sequence[Judged], bench: Workbench) -> Forecast | None:
+    """Which candidate the policy itself takes for the fastest, asked once; None where there is no choice to make."""
+    ranked, _ = ranked_and_not(group, strategy.selection)
+    if len(ranked) < 2:
+        return None
+    policy = bench.policy_for(strategy)
+    question = question_about(task, ranked, strategy, policy)
+    forecast = bench.ledger.forecast(task.id, question.sha256)
+    if forecast is None:
+        bench.say(f"{task.short_id}: asking which of {len(question.shown)} is fastest")
+        with bench.spending("sampling"):
+            forecast = ask(question, policy, seed=bench.seed)
+        bench.ledger.add_forecast(forecast)
+    return forecast
+
+
+def cost_of(
+    task: Task, draws: Draws, *, timed: int, forecast: Forecast | None = None, bench: Workbench
+) -> dict[str, float | None]:
     """All that the choice took, whoever drew or judged it first; None where a part of it is not known.
 
     ``device_seconds`` are those of sampling, evaluation and adaptation one after the other.
     """
     own = bench.ledger.spent((task.id, each) for each in (*draws.versions, *draws.others))
     cost: dict[str, float | None] = {**NO_TRAINING, **own, "timed": timed}
+    if forecast:
+        cost |= {"forecast_tokens": forecast.tokens, "forecast_seconds": forecast.seconds}
     cost = {key: value if value is None else value + draws.training.get(key, 0) for key, value in cost.items()}
     seconds = [value for key, value in cost.items() if key.endswith("_seconds")]
     return {**cost, "device_seconds": None if None in seconds else sum(each for each in seconds if each is not None)}

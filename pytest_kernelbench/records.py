@@ -79,7 +79,9 @@ class Completion:
     token of the answer without its reasoning, or of its code, and the one after the last, counted in ``logprobs``.
 
     ``prompt_sha256`` is the hash of what was asked: the messages to a server, the prompt's text to a model here.
-    ``prompt_tokens`` is its number of tokens.
+    ``prompt_tokens`` is its number of tokens. ``self_certainty`` is the Kullback-Leibler divergence of the next token's
+    distribution at temperature 1 from the uniform one, KL(uniform || policy) in nats, mean over all tokens drawn; from
+    a server over its likeliest tokens alone (docs/policies.md).
     ``seconds`` is the wall time that drawing it took; rows drawn together share theirs.
     """
 
@@ -104,6 +106,7 @@ class Completion:
     prompt_sha256: str | None = None
     prompt_tokens: int | None = None
     logprobs_missing: str | None = None
+    self_certainty: float | None = None
 
     def __post_init__(self) -> None:
         if self.logprobs is not None:
@@ -296,7 +299,7 @@ class Selection:
     is the step whose weights the strategy settled on; None where the candidates of every step counted.
 
     Of a strategy that stops by itself, ``asked`` is how many candidates it asked for, the first so many, and
-    ``stopped`` why it asked for no more.
+    ``stopped`` why it asked for no more. ``unread``: why a forecast that the strategy goes by was none.
     """
 
     task: str
@@ -318,12 +321,39 @@ class Selection:
     checkpoint_step: int | None = None
     asked: int | None = None
     stopped: str | None = None
+    unread: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Selection:
+        return cls(**fields_of(cls, row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a policy said when it was asked which of its correct programs is the fastest: a line of ``forecasts.jsonl``.
+
+    ``asked_sha256`` is the hash of the question and of what the candidates were drawn from. ``shown`` are the indices
+    of the candidates that stood in the question, in that order, and ``named`` the one that the answer names; None where
+    it names none, or could not be asked, ``missing`` says why. ``tokens`` are those of prompt and answer.
+    """
+
+    task: str
+    asked_sha256: str
+    shown: tuple[int, ...]
+    named: int | None = None
+    missing: str | None = None
+    text: str | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Forecast:
         return cls(**fields_of(cls, row))
 
 

@@ -87,6 +87,9 @@ RANKINGS: Registry[Ranking] = Registry(
         "random": "selection.uniform:RANDOM",
         "confidence": "selection.confidence:CONFIDENCE",
         "surprisal": "selection.surprisal:SURPRISAL",
+        "self-certainty": "selection.self_certainty:SELF_CERTAINTY",
+        "cluster": "selection.cluster:CLUSTER",
+        "forecast": "selection.forecast:FORECAST",
     }
 )
 

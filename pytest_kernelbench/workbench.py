@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_trainable
+from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_self_certainty, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Judged, Task
 from pytest_kernelbench.strategy import Strategy
@@ -101,6 +101,8 @@ class Workbench:
             self._shared.before_sampling(policy)
         if strategy.needs_logprobs:
             require_logprobs(policy, strategy.name)
+        if strategy.needs_self_certainty:
+            require_self_certainty(policy, strategy.name)
         if strategy.adaptation:
             require_trainable(policy, strategy.name)
         if strategy.version and strategy.version.step > 0:

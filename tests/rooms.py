@@ -99,7 +99,9 @@ ROOMS: dict[str, Room] = {
         "Which earlier candidates a question shows when a strategy asks again, and when it stops asking.",
         ("strategy", "prompting", "registries", "records"),
     ),
-    "selection": Room("Which of the correct candidates a strategy chooses.", ("strategy", "registries", "records")),
+    "selection": Room(
+        "Which of the correct candidates a strategy chooses.", ("strategy", "prompting", "registries", "records")
+    ),
     "tiny_policy": Room(
         "The embedded policy: the corpus that it was trained on, its training and its weights.",
         ("tasks", "inline", "host", "errors"),

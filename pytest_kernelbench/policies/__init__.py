@@ -19,13 +19,16 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies.base import Policy
 from pytest_kernelbench.policies.reading import NONE_GIVEN
 from pytest_kernelbench.policies.replay import ReplayPolicy
 from pytest_kernelbench.records import Completion, Task
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.strategy import Strategy
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,8 +41,9 @@ __all__ = [
     "PolicySpec",
     "check_policy",
     "load_policy",
-    "require_given_logprobs",
+    "require_given",
     "require_logprobs",
+    "require_self_certainty",
     "require_trainable",
 ]
 
@@ -69,7 +73,7 @@ POLICIES: dict[str, _Row] = {
         "openai:MODEL@BASE_URL",
         (
             *("endpoint", "logprobs", "concurrency", "timeout_s", "body", "chat_template_kwargs", "max_tokens"),
-            *("stop", "context", "rename", "omit", "n", "opens_reasoning"),
+            *("stop", "context", "rename", "omit", "n", "opens_reasoning", "alternatives"),
         ),
         extra="openai",
     ),
@@ -154,6 +158,14 @@ def require_logprobs(policy: Policy, strategy: str) -> None:
     )
 
 
+def require_given(completion: Completion, strategy: Strategy) -> None:
+    """Raise PolicyError where a policy's first answer lacks what the strategy ranks by."""
+    if strategy.needs_logprobs:
+        require_given_logprobs(completion, strategy.name)
+    if strategy.needs_self_certainty:
+        require_given_self_certainty(completion, strategy.name)
+
+
 def require_given_logprobs(completion: Completion, strategy: str) -> None:
     """Raise PolicyError where a policy's first answer came without any log-probability: the others will too.
 
@@ -163,6 +175,26 @@ def require_given_logprobs(completion: Completion, strategy: str) -> None:
         raise PolicyError(
             f"--policy={completion.policy}: gave no logprobs with its first answer, which strategy "
             f'"{strategy}" needs; choose another policy, or {NO_LOGPROBS_NEEDED}'
+        )
+
+
+def require_self_certainty(policy: Policy, strategy: str) -> None:
+    """Raise PolicyError unless completions of ``policy`` carry the self-certainty of their distributions."""
+    if getattr(policy, "gives_self_certainty", False):
+        return
+    remedy = getattr(policy, "self_certainty_remedy", "use tiny or hf:ID_OR_PATH, or choose another strategy")
+    raise PolicyError(
+        f"--policy={policy.name}: records the log-probabilities of the tokens drawn and not their distributions, which "
+        f'strategy "{strategy}" needs; {remedy}'
+    )
+
+
+def require_given_self_certainty(completion: Completion, strategy: str) -> None:
+    """Raise PolicyError where a policy's first answer came without it: the others will too."""
+    if completion.self_certainty is None and completion.text.strip() and completion.logprobs_missing is None:
+        raise PolicyError(
+            f"--policy={completion.policy}: gave no alternatives to the tokens of its first answer, which strategy "
+            f'"{strategy}" needs; serve top_logprobs, or choose another strategy'
         )
 
 
@@ -279,6 +311,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "omit": (_are_words, "a list of the names of parameters"),
     "n": (_is_whole, "a whole number from 1"),
     "opens_reasoning": (lambda value: isinstance(value, bool), "true or false"),
+    "alternatives": (lambda value: type(value) is int and value > 1, "a whole number from 2"),
     "tokenizer": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
     "base_url": (lambda value: isinstance(value, str), "an address in quotes"),
 }

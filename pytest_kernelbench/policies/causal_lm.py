@@ -48,6 +48,7 @@ class CausalLMPolicy(ABC):
     version: str
     label: str | None = None
     gives_logprobs = True
+    gives_self_certainty = True
     max_tokens: int | None = None
     trained_by: str | None = "peft"
     model: Model
@@ -156,6 +157,11 @@ class CausalLMPolicy(ABC):
         """How many rows of ``tokens`` tokens, prompt included, are computed together."""
         return batch_rows(self.model, tokens)
 
+    def tokens_left(self, task: Task, answer: str, advice: str) -> int | None:
+        """How many tokens an answer to this prompt may have; None where the model's context has no end."""
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return None if context is None else context - len(self.prompt_ids(task, answer, advice=advice))
+
     def _room(self, prompt: Sequence[int], max_tokens: int, task: Task) -> int:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         room = max_tokens if context is None else min(max_tokens, context - len(prompt))
@@ -187,6 +193,7 @@ class CausalLMPolicy(ABC):
             token_ids=done.token_ids,
             logprobs=done.logprobs,
             sampling_logprobs=done.sampling_logprobs,
+            self_certainty=done.self_certainty,
             stop_reason=done.stop_reason,
             answer_tokens=read.answer_tokens,
             code_tokens=read.code_tokens,

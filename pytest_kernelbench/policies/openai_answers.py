@@ -10,6 +10,7 @@ log-probabilities may cover it or not.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from pytest_kernelbench.prompting.extraction import code_place
 
 # OpenAI and vLLM write -9999 for a log-probability that JSON cannot hold.
 LEAST_LOGPROB = -9998.0
+# As policies whose weights are here: below the logarithm of the least float32.
+LEAST_COUNTED = -104.0
 REASONING_KEYS = ("reasoning_content", "reasoning")
 TEXT_PARTS = ("text", "output_text")
 REASONING_PARTS = ("thinking", "reasoning")
@@ -42,7 +45,8 @@ class Answer:
     some and keeps it. ``logprobs`` are None where the server gave none, and where they cover neither all tokens nor
     the text: ``missing`` says which. ``whole``: whether they cover the reasoning too. ``pieces`` are what each token
     that has one spells, in UTF-8; None where the server does not say. ``first_top`` are the likeliest first tokens, as
-    the server spells them, with their log-probabilities.
+    the server spells them, with their log-probabilities. ``self_certainty`` is taken over the likeliest tokens in each
+    place; None where there are fewer than two of them anywhere.
     """
 
     text: str
@@ -55,6 +59,7 @@ class Answer:
     whole: bool = True
     pieces: tuple[bytes, ...] | None = None
     first_top: Mapping[str, float] = field(default_factory=dict)
+    self_certainty: float | None = None
     prompt_tokens: int | None = None
 
     def read(self, *, answer: str, opened: bool = False) -> Reading:
@@ -101,6 +106,7 @@ class _Table(NamedTuple):
     ids: tuple[int, ...] | None = None
     pieces: tuple[bytes, ...] | None = None
     first_top: Mapping[str, float] = {}
+    self_certainty: float | None = None
 
 
 def read_answers(body: str) -> list[Answer]:
@@ -165,6 +171,7 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
         whole=whole,
         pieces=None if logprobs is None else table.pieces,
         first_top=table.first_top,
+        self_certainty=table.self_certainty if logprobs is not None else None,
         prompt_tokens=usage.get("prompt_tokens") if isinstance(usage.get("prompt_tokens"), int) else None,
     )
 
@@ -256,16 +263,38 @@ def _table(table: object) -> _Table:
         logprobs = _all_of([entry.get("logprob") for entry in content], float)
         ids = _all_of([entry.get("id") for entry in content], int)
         pieces = _pieces([entry.get("bytes") or entry.get("token") for entry in content])
+        certainty = _self_certainty([_listed(entry.get("top_logprobs")) for entry in content])
     else:
         tops = table.get("top_logprobs")
         first_top = tops[0] if isinstance(tops, list) and tops and isinstance(tops[0], dict) else {}
         logprobs, ids, pieces = _all_of(table.get("token_logprobs"), float), None, _pieces(table.get("tokens"))
+        places = tops if isinstance(tops, list) else []
+        certainty = _self_certainty([list(each.values()) if isinstance(each, dict) else [] for each in places])
     return _Table(
         logprobs=logprobs,
         ids=ids,
         pieces=pieces if logprobs is not None and pieces is not None and len(pieces) == len(logprobs) else None,
         first_top={token: value for token, value in first_top.items() if _is_logprob(value)},
+        self_certainty=certainty,
     )
+
+
+def _listed(tops: object) -> list[Any]:
+    return [each.get("logprob") for each in tops if isinstance(each, dict)] if isinstance(tops, list) else []
+
+
+def _self_certainty(tops: Sequence[Sequence[Any]]) -> float | None:
+    """Mean over the places of KL(uniform || policy) in nats, both over the likeliest tokens there alone."""
+    known = [[max(float(value), LEAST_COUNTED) for value in place if _is_number(value)] for place in tops]
+    if not known or any(len(place) < 2 for place in known):
+        return None
+    return sum(map(_divergence_from_uniform, known)) / len(known)
+
+
+def _divergence_from_uniform(logprobs: Sequence[float]) -> float:
+    most = max(logprobs)
+    total = most + math.log(sum(math.exp(each - most) for each in logprobs))
+    return total - sum(logprobs) / len(logprobs) - math.log(len(logprobs))
 
 
 def _pieces(tokens: object) -> tuple[bytes, ...] | None:
@@ -302,5 +331,9 @@ def _all_of(values: object, kind: type) -> tuple[Any, ...] | None:
     return tuple(values) if all(isinstance(value, int) and not isinstance(value, bool) for value in values) else None
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value < 1e-3
+
+
 def _is_logprob(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and LEAST_LOGPROB < value < 1e-3
+    return _is_number(value) and float(value) > LEAST_LOGPROB  # type: ignore[arg-type]

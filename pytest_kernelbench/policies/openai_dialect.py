@@ -16,7 +16,7 @@ UNKNOWN = re.compile(
 NEEDLESS = frozenset(("seed", "top_p", "temperature"))
 LENGTHS = ("max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_tokens")
 # How many alternatives of a token are asked for; some servers give fewer than others.
-TOPS = (5, 3, 2, 1, 0)
+TOPS = (20, 5, 3, 2, 1, 0)
 
 
 class Dialect:

@@ -37,6 +37,10 @@ TIMEOUT_S = 600.0
 PROBE = [{"role": "user", "content": "Write a Python function that adds two tensors."}]
 # In nats, between the likeliest first tokens: below it, a measurement could be rounding.
 LEAST_SPREAD = 0.2
+CERTAINTY_REMEDY = (
+    "set alternatives = 20 in a policy file, where the server gives log-probabilities of temperature 1, "
+    "or choose another strategy"
+)
 SCALED = "gives log-probabilities of the temperature sampled at and not of temperature 1 (docs/policies.md)"
 # English and Python have fewer characters a token than this with every tokenizer met so far.
 MOST_CHARACTERS_A_TOKEN = 6
@@ -54,7 +58,8 @@ class ServerSettings:
     and answer may have together, where the server does not say. ``rename`` and ``omit`` are parameters that the server
     takes by another name or not at all; those that a refusal names are found out. ``n`` choices are asked for at once,
     so that their prompt is computed once by a server that shares nothing between requests. ``opens_reasoning``: the
-    template opens ``<think>`` itself, so that answers begin inside it.
+    template opens ``<think>`` itself, so that answers begin inside it. ``alternatives`` is how many of the likeliest
+    tokens are asked for in the place of each, over which the self-certainty is taken; None: it is not recorded.
     """
 
     endpoint: str = "chat"
@@ -70,6 +75,7 @@ class ServerSettings:
     omit: Sequence[str] = ()
     n: int = 1
     opens_reasoning: bool = False
+    alternatives: int | None = None
 
     @property
     def whole_body(self) -> dict[str, Any]:
@@ -110,6 +116,8 @@ class OpenAIPolicy:
         ((self.logprobs, served, row),) = in_background(partial(self._first_contact, settings.logprobs))
         self.context = settings.context or _context_in(row)
         self.gives_logprobs = self.logprobs == "raw"
+        self.gives_self_certainty = self.gives_logprobs and settings.alternatives is not None
+        self.self_certainty_remedy = CERTAINTY_REMEDY
         self.no_logprobs_because = SCALED if self.logprobs == "scaled" else "gives no logprobs"
         # vLLM names the folder or repository, llama.cpp sizes.
         listed = None if row is None else (str(row.get("root")), str(row.get("meta")))
@@ -148,7 +156,9 @@ class OpenAIPolicy:
                 }
                 async with in_turn:
                     start = time.perf_counter()
-                    answers = await self.server.ask(client, messages, request, logprobs=self.logprobs != "none")
+                    answers = await self.server.ask(
+                        client, messages, request, logprobs=self.logprobs != "none", top=self.settings.alternatives or 1
+                    )
                     seconds = time.perf_counter() - start
                 if len(answers) < n:
                     raise PolicyError(
@@ -173,9 +183,7 @@ class OpenAIPolicy:
                 policy_version=self.version,
                 seed=seed,
                 token_ids=answer.token_ids,
-                logprobs=answer.logprobs if self.logprobs == "raw" else None,
-                sampling_logprobs=answer.logprobs if self.logprobs == "scaled" else None,
-                logprobs_missing=answer.missing if self.logprobs == "raw" else None,
+                **self._scores(answer),
                 stop_reason=answer.stop_reason,
                 answer_tokens=read.answer_tokens,
                 code_tokens=read.code_tokens,
@@ -184,11 +192,25 @@ class OpenAIPolicy:
                 seconds=seconds,
             )
 
+    def _scores(self, answer: Answer) -> dict[str, Any]:
+        """What a completion has of the log-probabilities of an answer, whatever temperature they are for."""
+        if self.logprobs == "scaled":
+            return {"sampling_logprobs": answer.logprobs}
+        if self.logprobs == "none":
+            return {}
+        certainty = answer.self_certainty if self.gives_self_certainty else None
+        return {"logprobs": answer.logprobs, "logprobs_missing": answer.missing, "self_certainty": certainty}
+
+    def tokens_left(self, task: Task, answer: str, advice: str) -> int | None:
+        """How many tokens an answer may have at most; None where the server does not say how long its context is."""
+        messages = build_messages(task, answer, self.target, advice=advice)
+        return None if self.context is None else self.context - _least_tokens(messages)
+
     def _check_room(self, messages: Sequence[Mapping[str, str]], max_tokens: int, task: Task) -> None:
         """Before the first request: a prompt that cannot fit would be refused, or cut, at every one of them."""
         if self.context is None:
             return
-        least = sum(len(message["content"]) for message in messages) // MOST_CHARACTERS_A_TOKEN
+        least = _least_tokens(messages)
         if least + max_tokens > self.context:
             raise PolicyError(
                 f"{self.server.place}: the prompt of {task.short_id} has {least} tokens or more and an answer may "
@@ -260,6 +282,10 @@ class OpenAIPolicy:
 
 # Settings beside the body that change what is sampled; part of the version where they are not as by default.
 CHANGES = ("max_tokens", "n", "opens_reasoning", "omit")
+
+
+def _least_tokens(messages: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages) // MOST_CHARACTERS_A_TOKEN
 
 
 def _context_in(row: Mapping[str, Any] | None) -> int | None:

@@ -50,6 +50,7 @@ class ReplayPolicy:
             raise PolicyError(f"{file}: has no rows; {EACH_LINE}")
         rows = [completion for found in self._rows.values() for _, completion in found.values()]
         self.gives_logprobs = any(row.mean_logprob is not None for row in rows)
+        self.gives_self_certainty = any(row.self_certainty is not None for row in rows)
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> ReplayPolicy:
@@ -109,6 +110,7 @@ class ReplayPolicy:
             seconds=_optional(row, "seconds", float, place),
             prompt_sha256=_optional(row, "prompt_sha256", str, place),
             prompt_tokens=_optional(row, "prompt_tokens", int, place),
+            self_certainty=_optional(row, "self_certainty", float, place),
         )
         if completion.mean_logprob is None and self.no_logprobs_at is None:
             self.no_logprobs_at = place

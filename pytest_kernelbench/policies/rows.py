@@ -1,15 +1,17 @@
 """Continuing one prompt in many rows, and scoring rows that were drawn, with the log-probability of every token.
 
 ``generate`` of transformers keeps the logits of every step (53 GB for 64 completions of 1024 tokens over a
-vocabulary of 201 k) or loses the raw log-probabilities; this loop keeps two numbers a token.
+vocabulary of 201 k) or loses the raw log-probabilities; this loop keeps three numbers a token.
 
 No top-k, no top-p: what is scored is what was drawn from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,16 +32,19 @@ CPU_BATCH_BYTES = 2 * 2**30
 GPU_BATCH_SHARE = 0.6
 # Float32 logits of one chunk: a GPU wants thousands of tokens at once.
 SCORE_CHUNK_BYTES = {"cpu": 2**28, "cuda": 2**31}
+# Below the logarithm of the least float32.
+LEAST_LOGPROB = -104.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """One finished row. ``logprobs`` and ``sampling_logprobs`` are as in ``Completion``, end token included."""
+    """One finished row, end token included; its numbers are as in ``Completion``."""
 
     row: int
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     sampling_logprobs: tuple[float, ...] | None
+    self_certainty: float
     stop_reason: str
 
 
@@ -78,6 +83,7 @@ def sample_rows(
     token_ids = torch.zeros(rows, tokens, dtype=torch.long, device=device)
     logprobs = torch.zeros(rows, tokens, device=device)
     sampling_logprobs = torch.zeros(rows, tokens, device=device)
+    certainties = torch.zeros(rows, tokens, device=device)
     lengths = torch.full((rows,), tokens, device=device)
     alive = torch.arange(rows, device=device)
     finished = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -92,15 +98,17 @@ def sample_rows(
                 token_ids=ids,
                 logprobs=tuple(logprobs[row, :length].tolist()),
                 sampling_logprobs=(None if temperature == 1 else tuple(sampling_logprobs[row, :length].tolist())),
+                self_certainty=float(certainties[row, :length].double().mean()),
                 stop_reason="stop" if ids[-1] in eos_ids else "length",
             )
 
     # Nothing in a step asks the device for a value, but the look at what is finished: it would wait for the device.
     for step in range(tokens):
-        drawn, raw, tempered = draw(logits, uniforms[alive, step], temperature)
+        drawn, raw, tempered, certainty = draw(logits, uniforms[alive, step], temperature)
         token_ids[alive, step] = drawn
         logprobs[alive, step] = raw
         sampling_logprobs[alive, step] = tempered
+        certainties[alive, step] = certainty
         ended = torch.isin(drawn, ends) & ~finished
         lengths[alive] = lengths[alive].where(~ended, step + 1)
         finished |= ended
@@ -119,19 +127,33 @@ def sample_rows(
     yield from take(alive)
 
 
-def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One token a row: (token ids, log-probability at temperature 1, log-probability as drawn), each (rows,)."""
+class Drawn(NamedTuple):
+    """One token a row, each (rows,): its id, and its log-probability at temperature 1 and as drawn.
+
+    ``certainty`` is KL(uniform || distribution at temperature 1) of the row, in nats.
+    """
+
+    token_ids: Tensor
+    logprobs: Tensor
+    sampling_logprobs: Tensor
+    certainty: Tensor
+
+
+def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Drawn:
+    """One token a row."""
     raw = logits.log_softmax(-1, dtype=torch.float32)
+    # Some models mask entries of their vocabulary with -inf, and one of those would outweigh all others.
+    certainty = -raw.clamp(min=LEAST_LOGPROB).mean(-1) - math.log(raw.shape[-1])
     if temperature == 0:
         drawn = raw.argmax(-1)
-        return drawn, _at(raw, drawn), torch.zeros_like(uniforms, dtype=torch.float32)
+        return Drawn(drawn, _at(raw, drawn), torch.zeros_like(uniforms, dtype=torch.float32), certainty)
     tempered = raw if temperature == 1 else (raw / temperature).log_softmax(-1)
     # float64: in float32 the sum over 200 k entries is off by more than most of the entries.
     cumulative = tempered.double().exp_().cumsum(-1)
     target = uniforms[:, None] * cumulative[:, -1:]
     # right=True never lands on an entry of probability 0. The clamp is for u * total rounding up to total.
     drawn = torch.searchsorted(cumulative, target, right=True).squeeze(1).clamp_(max=raw.shape[-1] - 1)
-    return drawn, _at(raw, drawn), _at(tempered, drawn)
+    return Drawn(drawn, _at(raw, drawn), _at(tempered, drawn), certainty)
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:

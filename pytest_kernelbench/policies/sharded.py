@@ -43,6 +43,7 @@ class ShardedPolicy:
 
     label = None
     gives_logprobs = True
+    gives_self_certainty = True
     trained_by = "fsdp"
 
     def __init__(self, spec: PolicySpec, *, device: str) -> None:

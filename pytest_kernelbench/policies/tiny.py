@@ -72,7 +72,8 @@ class TinyPolicy(CausalLMPolicy):
                 f"--policy={self.name}: reads the prompt that it was trained on and no other; "
                 "leave [prompt] out of the strategy, or choose another policy"
             )
-        if question.answer != "module":
+        # A forecast is asked for in the same prompt, which is the only one that it knows.
+        if question.answer not in ("module", "forecast"):
             raise PolicyError(
                 f'--policy={self.name}: writes whole modules only, and the strategy asks for "{question.answer}"; '
                 'set answer = "module" in [sampling], or choose another policy'

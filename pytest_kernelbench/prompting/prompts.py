@@ -72,11 +72,21 @@ Answer with the statements of the body only, ending in `return`, in a single ```
 no text around it."""
 
 
+FORECAST = """\
+Here is the reference, `{task_id}`:
+
+```python
+{source}
+```
+
+Each of the following programs computes what it does, on the same machine."""
+
+
 def build_messages(task: Task, answer: str, target: str, *, advice: str = "") -> list[dict[str, str]]:
     """The messages that ask for ``answer`` on ``target`` ("cpu", "cuda").
 
-    ``answer`` is "module", "forward_body", or a ``Question`` as text. The reference is quoted in full, with the sizes
-    of the task file. ``advice`` comes after the question.
+    ``answer`` is "module", "forward_body", "forecast", or a ``Question`` as text. The reference is quoted in full, with
+    the sizes of the task file. ``advice`` comes after the question.
     """
     question = question_of(answer)
     system, user = _own(question, task, target) if question.text else _styled(question, task, target)
@@ -95,7 +105,7 @@ def _styled(question: Question, task: Task, target: str) -> tuple[str, str]:
     if question.style == "paper":
         number, _, name = task.name.partition("_")
         return PAPER_SYSTEM, PAPER_USER.format(number=number, name=name, source=source, facts=facts).rstrip()
-    form = {"module": MODULE, "forward_body": FORWARD_BODY}[question.answer]
+    form = {"module": MODULE, "forward_body": FORWARD_BODY, "forecast": FORECAST}[question.answer]
     user = form.format(task_id=task.id, source=source, backends=BACKENDS[target])
     return SYSTEM.format(machine=MACHINES[target]), f"{user}\n{facts}".rstrip()
 

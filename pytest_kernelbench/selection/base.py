@@ -15,7 +15,7 @@ from pytest_kernelbench.strategy import SelectionSettings
 class Choice:
     """``index`` of the candidate taken, or None; ``considered``: whose timing may be looked at, in order.
 
-    ``unranked`` are correct candidates whose log-probability is needed and not known.
+    ``unranked`` are correct candidates without the number that the ranking needs.
     """
 
     index: int | None
@@ -28,16 +28,29 @@ class Sees(Enum):
 
     VERDICTS = "verdicts"
     LOGPROBS = "logprobs"
+    SELF_CERTAINTY = "self-certainty"
+    PROGRAMS = "programs"  # their sources, and log-probabilities
+    FORECAST = "forecast"  # which of them the policy named, and log-probabilities
     TIMINGS = "timings"
+
+
+# What ranks by log-probability, alone or where the rest leaves a choice.
+NEEDS_LOGPROB = (Sees.LOGPROBS, Sees.PROGRAMS, Sees.FORECAST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visible:
-    """A correct candidate as a ranking sees it: ``logprob`` (nats) and ``speedup`` only where it may."""
+    """A correct candidate as a ranking sees it; what the ranking may not see is None.
+
+    ``logprob`` and ``self_certainty`` are in nats. ``named``: the policy named it as the fastest.
+    """
 
     task: str
     index: int
     logprob: float | None = None
+    self_certainty: float | None = None
+    source: str | None = None
+    named: bool | None = None
     speedup: float | None = None
 
 
@@ -50,17 +63,32 @@ class Ranking(NamedTuple):
     @property
     def needs_logprobs(self) -> bool:
         """Whether a candidate without a log-probability cannot be ranked."""
-        return self.sees is Sees.LOGPROBS
+        return self.sees in NEEDS_LOGPROB
+
+    @property
+    def needs_self_certainty(self) -> bool:
+        """Whether a candidate without a self-certainty cannot be ranked."""
+        return self.sees is Sees.SELF_CERTAINTY
 
 
-def visible(judged: Judged, sees: Sees, settings: SelectionSettings) -> Visible:
+def visible(judged: Judged, sees: Sees, settings: SelectionSettings, named: int | None = None) -> Visible:
     """What a ranking may know of a candidate, its log-probability over the strategy's span."""
     return Visible(
         task=judged.candidate.task,
         index=judged.candidate.index,
-        logprob=logprob_of(judged, settings) if sees is Sees.LOGPROBS else None,
+        logprob=logprob_of(judged, settings) if sees in NEEDS_LOGPROB else None,
+        self_certainty=judged.candidate.completion.self_certainty if sees is Sees.SELF_CERTAINTY else None,
+        source=judged.candidate.source if sees is Sees.PROGRAMS else None,
+        named=judged.candidate.index == named if sees is Sees.FORECAST else None,
         speedup=judged.evaluation.counted_speedup if sees is Sees.TIMINGS else None,
     )
+
+
+def score_of(judged: Judged, sees: Sees, settings: SelectionSettings) -> float | None:
+    """The number that a ranking cannot do without; None where it is not known. 0 for one that needs none."""
+    if sees is Sees.SELF_CERTAINTY:
+        return judged.candidate.completion.self_certainty
+    return logprob_of(judged, settings) if sees in NEEDS_LOGPROB else 0.0
 
 
 def logprob_of(judged: Judged, settings: SelectionSettings) -> float | None:

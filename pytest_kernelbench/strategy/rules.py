@@ -51,7 +51,7 @@ READ_ONLY_WITH: tuple[Rule, ...] = (
     Rule(
         ("selection.logprob", "selection.span"),
         lambda each: each.needs_logprobs,
-        'is read with by = "surprisal" or "confidence" only',
+        'is read with by = "surprisal", "confidence", "cluster" or "forecast" only',
     ),
     Rule(
         ("selection.top",),
@@ -193,6 +193,8 @@ def _sections_that_exclude_each_other(strategy: Strategy) -> str | None:
             "[stopping] and [adaptation] both say how much is drawn; leave one of them out, "
             "or set adaptation.ending.patience"
         )
+    if strategy.adaptation and strategy.asks_for_a_forecast:
+        return '[selection] by = "forecast" asks the policy as it was loaded; leave [adaptation] out'
     if search and k % search.width:
         return f"[search] width = {search.width} does not divide sampling.k = {k}; set sampling.k to a multiple of it"
     return None

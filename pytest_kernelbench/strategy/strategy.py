@@ -81,6 +81,16 @@ class Strategy:
         """Whether candidates are ranked by their log-probability."""
         return RANKINGS[self.selection.by].needs_logprobs
 
+    @property
+    def needs_self_certainty(self) -> bool:
+        """Whether candidates are ranked by the self-certainty of the policy."""
+        return RANKINGS[self.selection.by].needs_self_certainty
+
+    @property
+    def asks_for_a_forecast(self) -> bool:
+        """Whether the policy is asked which correct candidate is the fastest."""
+        return self.selection.by == "forecast"
+
     def to_json(self) -> dict[str, Any]:
         """As ``run.json`` holds it: every value of the file, and the hashes."""
         values = asdict(self)

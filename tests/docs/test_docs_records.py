@@ -11,7 +11,7 @@ from pytest_kernelbench.commands import probe
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.ledger import TABLES, Ledger
-from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.records import AdaptationStep, Forecast
 from pytest_kernelbench.strategy import Strategy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"
@@ -45,12 +45,18 @@ def test_no_field_is_described_twice():
         assert len(set(fields)) == len(fields)
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults")])
+@pytest.mark.parametrize(
+    "name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults", "forecasts")]
+)
 def test_the_rows_of_a_run_have_the_fields_that_are_described(run, name):
     rows = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
     assert rows
     for row in rows:
         assert set(row) == set(documented()[f"{name}.jsonl"])
+
+
+def test_a_forecast_has_the_fields_that_are_described():
+    assert set(Forecast(task="t", asked_sha256="a", shown=()).to_json()) == set(documented()["forecasts.jsonl"])
 
 
 def test_run_json_has_the_fields_that_are_described(run):

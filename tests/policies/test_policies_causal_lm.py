@@ -123,7 +123,7 @@ def test_shorter_limit_gives_the_beginning_of_a_longer_one(model: Any) -> None:
 def test_draws_follow_the_tempered_distribution() -> None:
     logits = torch.tensor([2.0, -math.inf, 0.5, 0.0])
     even = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
-    drawn, raw, tempered = draw(logits.expand(4000, -1), even, 0.5)
+    drawn, raw, tempered, _ = draw(logits.expand(4000, -1), even, 0.5)
     shares = torch.bincount(drawn, minlength=4) / 4000
     expected = (logits / 0.5).softmax(-1)
     assert shares.tolist() == pytest.approx(expected.tolist(), abs=1e-3)
@@ -139,7 +139,7 @@ def test_token_of_probability_zero_is_never_drawn(values: list[float], uniform: 
     impossible = 0 if first else len(values) - 1
     logits = torch.tensor([values])
     logits[0, impossible] = -math.inf
-    drawn, raw, _ = draw(logits, torch.tensor([uniform], dtype=torch.float64), 1.0)
+    drawn, raw, *_ = draw(logits, torch.tensor([uniform], dtype=torch.float64), 1.0)
     assert drawn.item() != impossible and math.isfinite(raw.item())
 
 

@@ -12,9 +12,12 @@ REFUSALS = [
     ),
     (
         '[selection]\nby = "random"\nlogprob = "sum"',
-        '[selection] logprob is read with by = "surprisal" or "confidence" only',
+        '[selection] logprob is read with by = "surprisal", "confidence", "cluster" or "forecast" only',
     ),
-    ('[selection]\nspan = "code"', '[selection] span is read with by = "surprisal" or "confidence" only'),
+    (
+        '[selection]\nspan = "code"',
+        '[selection] span is read with by = "surprisal", "confidence", "cluster" or "forecast" only',
+    ),
     ("[selection]\ntop = 3", '[selection] top is not read with by = "fastest", which looks at every timing'),
     ('[search]\nmethod = "evolve"\nhistory = 2', '[search] history is read with method = "refine" only'),
     ("[search]\nexploration = 2.0", '[search] exploration is read with method = "evolve" only'),

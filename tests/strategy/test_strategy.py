@@ -89,7 +89,10 @@ def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
     needs = {
         strategy.name for strategy in packaged(*(p.stem for p in PACKAGED.glob("*.toml"))) if strategy.needs_logprobs
     }
-    assert needs == {"quick", "refine-then-select", "surprisal", "surprisal-top3", "confidence", "confidence-top3"}
+    assert needs == {
+        *("quick", "refine-then-select", "surprisal", "surprisal-top3", "confidence", "confidence-top3"),
+        *("cluster-top3", "forecast"),
+    }
 
 
 @pytest.mark.parametrize(

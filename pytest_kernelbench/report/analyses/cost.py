@@ -19,9 +19,10 @@
 
 Costs are means for one task (and seed) that was collected. They hold all that a strategy drew, what was held out and
 what it drew for tasks that it only trained on included. ``tokens`` are those generated, those that a teacher read
-and those that updates read, ``prompt_tokens`` those of each answer's prompt beside them; ``seconds`` those of sampling,
-of evaluating distinct sources, and of updates, one after the other, whatever ran beside what. ``timed`` counts
-evaluations whose timing the selector looked at.
+and those that updates read; a forecast's, of its prompt and answer, are among the generated ones. ``prompt_tokens`` are
+those of each answer's prompt beside them; ``seconds`` those of sampling, of evaluating distinct sources, and of
+updates, one after the other, whatever ran beside what. ``timed`` counts evaluations whose timing the selector looked
+at.
 
 ``search`` is what best-of-K gives for the same spending, at powers of two: any of K on first timings. ``adaptation`` is
 what a strategy that adapts has after each step: any of all its rollouts so far. ``equal_budget`` compares the two, any
@@ -38,7 +39,7 @@ from typing import NamedTuple
 
 import numpy
 
-from pytest_kernelbench.records import AdaptationStep
+from pytest_kernelbench.records import AdaptationStep, Selection
 from pytest_kernelbench.report.analyses.base import READINGS, Floats, Json, SampleGroup, Study, UnitSamples
 from pytest_kernelbench.report.analyses.estimates import (
     difference_over_tasks,
@@ -100,7 +101,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
     tasks_U = [task.task for task in results.tasks]
     chosen = [task.selection for task in results.tasks]
     speedups = [None if each is None else speedup_of(each) for each in chosen]
-    spent = _spent(records.drawn(strategy), _updates(records, strategy))
+    spent = _with_forecasts(_spent(records.drawn(strategy), _updates(records, strategy)), chosen)
     units = max(1, len(records.tasks))
     timed = [nan if each is None else each.cost.get("timed", nan) for each in chosen]
     return {
@@ -139,6 +140,18 @@ def _spent(drawn: Mapping[str, Sequence[Sample]], updates: Iterable[AdaptationSt
         sampling_seconds=of_samples(lambda sample: sample.completion and sample.completion.seconds),
         evaluation_seconds=float(sum(map(_evaluation_seconds, drawn.values()))),
         adaptation_seconds=float(sum(update.get("seconds", nan) for update in made)),
+    )
+
+
+def _with_forecasts(spent: Spent, chosen: Iterable[Selection | None]) -> Spent:
+    """And what the policy read and said where it was asked which candidate is the fastest."""
+    asked = [each.cost for each in chosen if each is not None and "forecast_tokens" in each.cost]
+    tokens, seconds = (
+        float(sum(nan if cost[key] is None else cost[key] for cost in asked))  # type: ignore[misc]
+        for key in ("forecast_tokens", "forecast_seconds")
+    )
+    return spent._replace(
+        generated_tokens=spent.generated_tokens + tokens, sampling_seconds=spent.sampling_seconds + seconds
     )
 
 

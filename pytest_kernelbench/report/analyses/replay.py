@@ -40,15 +40,15 @@ class Replay:
 
 
 def settings_by_name(*, of: Sequence[str]) -> dict[str, tuple[str, SelectionSettings]]:
-    """Every way to select that the rankings give, top 1 and top 3: mean and sum ``of`` what has log-probabilities.
+    """The rankings by verdicts and log-probabilities, top 1 and top 3: mean and sum ``of`` what has log-probabilities.
 
     ``oracle`` takes the fastest by its estimate, ``oracle-verified`` the fastest of those that are verified fast. Names
     with ``-draws`` rank candidates and not programs, as the paper did.
     """
     found = {ORACLE: (ANSWER, SelectionSettings()), ORACLE_VERIFIED: (ANSWER, SelectionSettings())}
     for by, ranking in RANKINGS.items():
-        if ranking.sees is Sees.TIMINGS:
-            continue
+        if ranking.sees not in (Sees.VERDICTS, Sees.LOGPROBS):
+            continue  # an oracle has a name of its own; sources and forecasts are not read here
         scored = ranking.sees is Sees.LOGPROBS
         for part, score, top in product(of if scored else (ANSWER,), SCORES if scored else SCORES[:1], TOPS):
             words = [by, part != ANSWER and part, score != "mean" and score, top > 1 and f"top{top}"]

@@ -178,6 +178,7 @@ COLUMNS = {
     "checkpoint_step": "step that the strategy settled on; empty where every step's candidates count",
     "asked": "of a strategy that stops by itself, how many candidates it asked for",
     "stopped": "why it asked for no more",
+    "unread": "why a forecast that the strategy goes by was none",
     "lineage": "one chain of weights",
     "trained_on": "whether this step's rollouts of the task made the next step",
     "rollouts": "of the task at this step",
