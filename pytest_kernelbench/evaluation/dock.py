@@ -277,6 +277,13 @@ class Dock:
         left = [[*own, *slot.inputs_left()] for slot, own in zip(slots, outputs, strict=True)]
         self._check_left(slots, drawn, left)
 
+    def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """Raises CandidateFailed where inputs are no longer those that were ``drawn``."""
+        for slot in slots:
+            changed = slot.changed(drawn[slot.number].values())
+            if changed is not None:
+                raise CandidateFailed(Outcome.VOID, changed.detail, (changed.flag,))
+
     def _check_left(
         self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], left: Sequence[Sequence[torch.Tensor]]
     ) -> None:

@@ -134,6 +134,15 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, m
     assert looks == [5, 7, 7]
 
 
+def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(dock):
+    drawn = dock.refresh(dock.slots)
+    dock.check_inputs(dock.slots, drawn)
+    dock.slots[1].inputs[0].tensor.add_(1)
+    with pytest.raises(CandidateFailed) as failure:
+        dock.check_inputs(dock.slots, drawn)
+    assert (failure.value.detail, failure.value.flags) == ("changes its inputs", ("mutated_input",))
+
+
 def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeypatch):
     monkeypatch.setattr(cpu, "leave_room", lambda wanted: time.sleep(0.2))
     seconds, places = dock.calls(dock.slots)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_kernelbench.evaluation.clock.timekeeping import propose
+from pytest_kernelbench.evaluation.clock.timekeeping import block, propose
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 
 
@@ -38,3 +38,36 @@ def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
     timing = propose(dock, PROTOCOLS["paper"], 0.0, seconds_per_call)
     assert dock.series_asked == [("candidate", count) for count in counts] + [("reference", count) for count in counts]
     assert (timing.speedup, timing.pairs) == (2.0, 50)
+
+
+class Timed(Asked):
+    """A dock with ten slots whose reference takes 2 ms, and how many pairs it was asked for at once."""
+
+    def __init__(self, candidate_ms):
+        super().__init__()
+        self.candidate_ms = candidate_ms
+        self.asked = []
+
+    def pairs_in_memory(self, wanted):
+        return wanted
+
+    def pairs(self, pairs):
+        self.asked.append(len(pairs))
+        return {"reference_ms": [2.0] * len(pairs), "candidate_ms": [self.candidate_ms] * len(pairs)}
+
+    def check_timed(self, slots, drawn):
+        pass
+
+
+@pytest.mark.parametrize(("candidate_ms", "asked"), [(4.0, [6]), (2.4, [6, 6]), (1.0, [6, 6])])
+def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped(candidate_ms, asked):
+    dock = Timed(candidate_ms)
+    timing = propose(dock, PROTOCOLS["full"], 0.05, 0.001)
+    assert dock.asked == asked
+    assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
+
+
+def test_a_kernel_beside_its_baseline_is_always_measured_twice():
+    dock = Timed(40.0)
+    block(dock, list(range(12)))
+    assert dock.asked == [6, 6]

@@ -1,6 +1,7 @@
 """From raw pairs to a speed-up with an interval."""
 
 import math
+import random
 from dataclasses import asdict
 from itertools import product
 
@@ -126,11 +127,11 @@ def timing_of(low: float, high: float, pairs: int) -> Timing:
     width=st.floats(min_value=1, max_value=3),
     pairs=st.integers(min_value=6, max_value=200),
 )
-def test_only_what_is_plainly_slower_stops_before_the_least_number_of_pairs(name, low, width, pairs):
+def test_only_a_claim_and_what_is_plainly_none_stop_before_the_least_number_of_pairs(name, low, width, pairs):
     protocol = PROTOCOLS[name]
     stops = enough(timing_of(low, low * width, pairs), protocol, protocol.margin("cpu"))
     if pairs < protocol.pairs_min:
-        assert stops == (low * width < 1 - protocol.margin("cpu"))
+        assert stops == (low > 1 + protocol.margin("cpu") or low * width < 1 + protocol.margin("cpu") / 2)
     if pairs >= protocol.pairs_max:
         assert stops
 
@@ -165,6 +166,17 @@ def test_protocols_stop(name):
 def test_what_is_not_near_the_margin_after_twelve_pairs_is_given_up(speedup, pairs, stops):
     timing = Timing(**{**asdict(timing_of(0.9, 1.2, pairs)), "speedup": speedup})
     assert enough(timing, PROTOCOLS["full"], 0.05) is stops
+
+
+@given(st.floats(min_value=1.5, max_value=4), st.integers(min_value=0, max_value=2**32))
+def test_six_pairs_under_half_of_the_margin_are_no_claim_that_more_pairs_would_have_shown(margins, seed):
+    # As noisy as the margin is wide.
+    margin, noise = 0.05, random.Random(seed)
+    sixes = [[math.exp(margins * margin + noise.gauss(0, margin)) for _ in range(6)] for _ in range(200)]
+    given_up = sum(
+        enough(paired_timing(six, [1.0] * 6), PROTOCOLS["full"], margin) and max(six) < 1 + margin for six in sixes
+    )
+    assert given_up <= 1
 
 
 def test_a_timing_becomes_fields_of_an_evaluation():

@@ -171,6 +171,9 @@ class Expected:
         if self.tolerance is None:
             wrong = int((got != self.exact).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
+        if got.dtype is self.exact.dtype and torch.equal(got, self.exact):
+            # What calls the same operator is right to the last bit: one look instead of five passes.
+            return None
         largest, rms = _error(got, self.exact)
         # The error of one element is its root mean square, and may reach twice what many may average.
         allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)

@@ -1,0 +1,70 @@
+"""Turns of two workers: what is checked after each of them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_kernelbench.evaluation.clock import turns
+from pytest_kernelbench.evaluation.clock.turns import CHECKED_AT_RANDOM, CONTROL_CHECKED, TakingTurns
+from pytest_kernelbench.evaluation.device.foreign import Place
+
+TURNS = 400
+
+
+class Slot:
+    def __init__(self, number):
+        self.number = number
+
+    def refresh(self, drawn):
+        pass
+
+
+class Worker:
+    """A stopped worker with four slots that answers each turn at once, and what of it was looked at."""
+
+    def __init__(self):
+        self.slots = [Slot(number) for number in range(4)]
+        self.bench = SimpleNamespace(device="cpu", refreshed=lambda: "inputs")
+        self.answers_checked, self.inputs_checked = [], []
+
+    def calls(self, slots):
+        return 0.005, [[Place(4096 * slot.number, (1,))] for slot in slots]
+
+    def read(self, places):
+        return ["output"]
+
+    def check_outputs(self, slots, outputs, drawn):
+        self.answers_checked.append(len(slots))
+
+    def check_inputs(self, slots, drawn):
+        self.inputs_checked.append(len(slots))
+
+
+def test_a_candidate_s_answers_are_checked_after_every_turn():
+    candidate = Worker()
+    two = TakingTurns(candidate, Worker(), 4)
+    for _ in range(TURNS):
+        assert two.turn("candidate") == 0.005
+    assert len(candidate.answers_checked) == TURNS
+    assert set(candidate.answers_checked) == {1, 1 + CHECKED_AT_RANDOM}
+    assert candidate.inputs_checked == []
+
+
+def test_a_control_s_inputs_are_checked_after_every_turn_and_its_answers_after_some():
+    control = Worker()
+    two = TakingTurns(Worker(), control, 4)
+    for _ in range(TURNS):
+        two.turn("control")
+    assert len(control.answers_checked) + len(control.inputs_checked) == TURNS
+    # Five standard errors.
+    assert len(control.answers_checked) == pytest.approx(CONTROL_CHECKED * TURNS, abs=50)
+
+
+def test_a_control_that_is_tried_as_the_candidate_is_checked_like_one():
+    control = Worker()
+    TakingTurns(control, control, 4).turn("control")
+    assert len(control.answers_checked) == 1
+
+
+def test_which_turns_of_the_control_are_checked_cannot_be_foreseen():
+    assert type(turns._random).__name__ == "SystemRandom"
