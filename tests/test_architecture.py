@@ -31,7 +31,6 @@ LARGE_MODULES = frozenset(
         "plugin/__init__.py",
         "records.py",
         "report/render/summary.py",
-        "tasks/__init__.py",
         "tiny_policy/train.py",
     }
 )

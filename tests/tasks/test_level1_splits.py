@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kernelbench.tasks import tomllib
+from pytest_kernelbench.tasks.files import tomllib
 
 SPLITS = Path(__file__).parents[2] / "tasks" / "splits"
 

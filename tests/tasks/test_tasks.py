@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench import tasks
+from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task, with_sizes
@@ -204,7 +204,7 @@ def test_a_level_without_splits_is_refused(checkout, tmp_path):
 
 def test_the_split_of_level_2_is_drawn_as_that_of_level_1():
     files = [data_folder("tasks") / f"splits/{level}_seed42.toml" for level in ("l1", "l2")]
-    splits = [tasks._toml(file) for file in files]
+    splits = [toml_of(file) for file in files]
     ids = list(range(1, 101))
     random.Random(42).shuffle(ids)
     for split in splits:

@@ -1,0 +1,57 @@
+"""Small sizes of tasks: constants by name, from ``small.toml`` or a file of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.host.resources import data_folder
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.tasks.files import toml_of
+from pytest_kernelbench.tasks.sources import assignments, no_constant, parse
+
+
+
+def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
+    """The tasks with their small sizes: those of the file ``small``, of ``small.toml`` beside the task, or packaged.
+
+    Raises TaskError for a file that is not there, and for a task without a small size that fits it.
+    """
+    tables: dict[Path, dict[str, Any]] = {}
+    if small is not None:
+        if not small.is_file():
+            raise TaskError(f"--kernelbench-small={small}: no such file; give a TOML file with a table for each task")
+        tables[small] = toml_of(small)
+    sized = []
+    for task in tasks:
+        own = task.path.parent / "small.toml" if task.path else None
+        packaged = data_folder("tasks") / task.level / "small.toml"
+        file = own if own and own.is_file() else packaged
+        # Two levels may have tasks of one name: a quoted ["level2/1_Name"] means one of them.
+        key = next((key for key in (task.id, task.name) if small is not None and key in tables[small]), None)
+        if small is not None and key is not None:
+            file = own = small
+        if file not in tables:
+            tables[file] = toml_of(file) if file.is_file() else {}
+        sizes = tables[file].get(key or task.name)
+        if sizes is not None and not isinstance(sizes, dict):
+            raise TaskError(f"{file}: {task.name} is no table; write [{task.name}] and its constants below")
+        assigned = assignments(parse(task.source))
+        unknown = [name for name in sizes or () if name not in assigned]
+        if unknown and file == own:
+            raise TaskError(f'{file}: [{task.name}] "{unknown[0]}": {no_constant(unknown[0], assigned)}')
+        # A checkout's task may be of a version with other constants: then the packaged sizes are not for it.
+        if sizes is None or unknown:
+            remedy = f"add [{task.name}] to {own} or use" if own else "use"
+            raise TaskError(
+                f"--kernelbench-sizes=small: no small size for {task.id}; {remedy} --kernelbench-sizes=full"
+            )
+        sized.append(replace(task, sizes={name: _frozen(value) for name, value in sizes.items()}))
+    return sized
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
