@@ -27,9 +27,7 @@ LARGE_MODULES = frozenset(
         "evaluation/dock.py",
         "evaluation/evaluator.py",
         "evaluation/judge.py",
-        "ledger.py",
         "plugin/__init__.py",
-        "records.py",
         "report/render/summary.py",
         "tiny_policy/train.py",
     }

@@ -5,10 +5,7 @@ One JSON object a line; a record is one write under a lock, so processes may sha
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.ledger.resuming import check_settings, joined, read_run, sources_joined
+from pytest_kernelbench.ledger.tables import Row, Table, locked, probe, write_atomically
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Forecast, Selection, Task
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks.findings import TaskFindings
 
-Row = dict[str, Any]
+__all__ = ["TABLES", "Ledger", "Row", "Table", "check_settings", "read_run"]
 
 # What each table's rows are looked up by.
 TABLES = {
@@ -40,93 +39,6 @@ TABLES = {
     ),
     "adaptation": "lineage",
 }
-MUST_MATCH = {
-    "policy": "--policy",
-    "seed": "--kernelbench-seed",
-    "device_kind": "--kernelbench-device",
-    "sizes": "--kernelbench-sizes",
-    "primary": "--kernelbench-primary",
-}
-
-
-class Table:
-    """One append-only JSONL file. Rows stay on disk: only where those of each ``key`` lie is kept in memory."""
-
-    def __init__(self, path: Path, key: str = "task") -> None:
-        self.path = path
-        self.key = key
-        self._read_to = 0
-        self._lines = 0
-        self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        # What comes next is drawn in a thread of its own.
-        self._reading = threading.Lock()
-
-    def rows(self, of: str) -> list[Row]:
-        """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
-        if not self.path.exists():
-            return []
-        with self._reading, self.path.open("rb") as stream:
-            self._catch_up(stream.fileno())
-            return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[of]]
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Record ``row``. Raises HarnessError where it cannot be written."""
-        try:
-            line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        except ValueError as error:
-            raise HarnessError(f"{self.path}: a record of {row[self.key]} is not JSON ({error})") from error
-        with _locked(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
-            self._cut_torn_line(file)
-            end = os.fstat(file).st_size
-            try:
-                written = os.write(file, line)
-                reason = "disk full"
-            except OSError as error:
-                written, reason = 0, str(error.strerror)
-            if written != len(line):
-                os.ftruncate(file, end)
-                raise HarnessError(f"{self.path}: cannot be written ({reason}); make room and run again to resume")
-
-    def repair(self) -> str | None:
-        """Cut off a last line that was not finished; the line that says so, or None."""
-        if not self.path.exists():
-            return None
-        with _locked(self.path, os.O_RDWR) as file:
-            cut = self._cut_torn_line(file)
-            self._catch_up(file)
-        if not cut:
-            return None
-        return f"{self.path}:{self._lines + 1}: cut off a record that was not finished; it is made again"
-
-    def _cut_torn_line(self, file: int) -> bool:
-        # Else the next record would be glued to the torn one, and both were lost.
-        end = os.fstat(file).st_size
-        if end == 0 or os.pread(file, 1, end - 1) == b"\n":
-            return False
-        start = end
-        while start > 0:
-            step = min(start, 65536)
-            newline = os.pread(file, step, start - step).rfind(b"\n")
-            start = start - step + newline + 1 if newline >= 0 else start - step
-            if newline >= 0:
-                break
-        os.ftruncate(file, start)
-        return True
-
-    def _catch_up(self, file: int) -> None:
-        with os.fdopen(os.dup(file), "rb") as stream:
-            stream.seek(self._read_to)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    of = json.loads(line)[self.key]
-                except (ValueError, KeyError, TypeError):
-                    place = f"{self.path}:{self._lines + 1}"
-                    raise UsageError(f"{place}: not a record; remove the line, or start another run") from None
-                self._places[of].append((self._read_to, len(line)))
-                self._read_to += len(line)
-                self._lines += 1
 
 
 class Ledger:
@@ -146,7 +58,7 @@ class Ledger:
         self = cls(folder)
         try:
             (folder / "locks").mkdir(parents=True, exist_ok=True)
-            _probe(folder)
+            probe(folder)
         except OSError as error:
             raise UsageError(
                 f"{folder}: cannot hold a run ({error.strerror}); name another folder with --kernelbench-run"
@@ -154,9 +66,9 @@ class Ledger:
         with self._run_locked():
             recorded = read_run(folder)
             if recorded is None:
-                _write_atomically(folder / "run.json", dict(run))
+                write_atomically(folder / "run.json", dict(run))
             else:
-                _write_atomically(folder / "run.json", _joined(folder, recorded, run))
+                write_atomically(folder / "run.json", joined(folder, recorded, run))
         self.warnings += [warning for table in self._tables.values() if (warning := table.repair())]
         return self
 
@@ -170,13 +82,13 @@ class Ledger:
                         f"{self.folder}: was made with {key} {run[key]}, and now it is {value}; "
                         "start another run with --kernelbench-run"
                     )
-            _write_atomically(self.folder / "run.json", {**run, **facts})
+            write_atomically(self.folder / "run.json", {**run, **facts})
 
     def remark(self, about: str, line: str) -> None:
         """Put a line for people into ``run.json``, which every report repeats: the last one ``about`` a thing."""
         with self._run_locked():
             run = read_run(self.folder) or {}
-            _write_atomically(self.folder / "run.json", {**run, "remarks": {**run.get("remarks", {}), about: line}})
+            write_atomically(self.folder / "run.json", {**run, "remarks": {**run.get("remarks", {}), about: line}})
 
     def keep(self, table: str, key: str, value: Mapping[str, Any]) -> bool:
         """Put ``value`` under ``table`` and ``key`` of ``run.json`` unless something is there; whether it was put."""
@@ -186,13 +98,13 @@ class Ledger:
             if key in held:
                 return False
             held[key] = dict(value)
-            _write_atomically(self.folder / "run.json", run)
+            write_atomically(self.folder / "run.json", run)
         return True
 
     def describe(self, machine: Mapping[str, Any]) -> None:
         """Put what is known of the machine into ``run.json``, under ``machine``: the last one to join counts."""
         with self._run_locked():
-            _write_atomically(self.folder / "run.json", {**(read_run(self.folder) or {}), "machine": machine})
+            write_atomically(self.folder / "run.json", {**(read_run(self.folder) or {}), "machine": machine})
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to what ``run.json`` says a stage took, over all processes and resumptions."""
@@ -200,18 +112,18 @@ class Ledger:
             run = read_run(self.folder) or {}
             spent = run.get("seconds", {})
             spent[stage] = round(spent.get(stage, 0.0) + seconds, 3)
-            _write_atomically(self.folder / "run.json", {**run, "seconds": spent})
+            write_atomically(self.folder / "run.json", {**run, "seconds": spent})
 
     @contextmanager
     def sole_owner(self, task: str) -> Iterator[None]:
         """Hold ``task`` against other processes, so that its samples are drawn once."""
-        with _locked(self._lock_of(task), os.O_RDWR | os.O_CREAT):
+        with locked(self._lock_of(task), os.O_RDWR | os.O_CREAT):
             yield
 
     @contextmanager
     def owner_if_free(self, task: str) -> Iterator[bool]:
         """As ``sole_owner``, without waiting: whether ``task`` is held for the block, or another process holds it."""
-        with _locked(self._lock_of(task), os.O_RDWR | os.O_CREAT, wait=False) as file:
+        with locked(self._lock_of(task), os.O_RDWR | os.O_CREAT, wait=False) as file:
             yield file >= 0
 
     def _lock_of(self, task: str) -> Path:
@@ -346,101 +258,16 @@ class Ledger:
                     f"{self.folder}: strategy {strategy.name} adapted to {len(group)} other tasks here; "
                     "name the same tasks, or start another run with --kernelbench-run"
                 )
-            run["task_sha256"] = _sources(self.folder, run, {task.id: task.sha256 for task in tasks})
-            _write_atomically(self.folder / "run.json", run)
+            run["task_sha256"] = sources_joined(self.folder, run, {task.id: task.sha256 for task in tasks})
+            write_atomically(self.folder / "run.json", run)
         return tuple(group)
 
     @contextmanager
     def _run_locked(self) -> Iterator[None]:
-        with _locked(self.folder / "locks" / "run", os.O_RDWR | os.O_CREAT):
+        with locked(self.folder / "locks" / "run", os.O_RDWR | os.O_CREAT):
             yield
-
-
-def read_run(folder: Path) -> Row | None:
-    """``run.json`` of ``folder``, or None where there is no run. Raises UsageError."""
-    try:
-        run = json.loads((folder / "run.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error
-    return dict(run)
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
     known = list(values)
     return None if None in known else round(sum(value for value in known if value is not None), 3)
-
-
-def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
-    """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
-    remedy = "resume with the same, or start another run with --kernelbench-run"
-    differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
-    # Of comparisons that strategies name the first counts; one that is named late is told as such.
-    if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
-        differing = [key for key in differing if key != "primary"]
-    if differing:
-        there = " ".join(f"{MUST_MATCH[key]}={recorded.get(key)}" for key in differing)
-        here = " ".join(f"{MUST_MATCH[key]}={run[key]}" for key in differing)
-        raise UsageError(f"{folder}: was made with {there}, not {here}; {remedy}")
-    hashes = {row["name"]: row["sha256"] for row in recorded["strategies"]}
-    for row in run["strategies"]:
-        if hashes.get(row["name"], row["sha256"]) != row["sha256"]:
-            raise UsageError(f"{folder}: was made with other settings of strategy {row['name']}; {remedy}")
-
-
-def _joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
-    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
-    check_settings(folder, recorded, run)
-    strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
-    for name, row in strategies.items():
-        asked = [each.get("tasks") for each in (*recorded["strategies"], *run["strategies"]) if each["name"] == name]
-        if None not in asked:
-            # A strategy that is not among this run's was never asked for this run's tasks.
-            strategies[name] = {**row, "tasks": list(dict.fromkeys(task for tasks in asked for task in tasks))}
-    late = recorded.get("primary") is None and run.get("primary") is not None
-    return {
-        **recorded,
-        # What a strategy that joins later names is told, but was not named before anything was seen.
-        **({"primary": run["primary"], "primary_by": f"{run['primary_by']}, after the run had begun"} if late else {}),
-        "strategies": list(strategies.values()),
-        "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
-        "task_sha256": _sources(folder, recorded, run["task_sha256"]),
-    }
-
-
-def _sources(folder: Path, recorded: Row, sources: Mapping[str, str]) -> dict[str, str]:
-    """The hashes of tasks that are recorded, and ``sources``; raises UsageError where the two differ."""
-    known = {**sources, **recorded.get("task_sha256", {})}
-    for task, source in sources.items():
-        if known[task] != source:
-            raise UsageError(f"{folder}: was made with another text of {task}; start another run")
-    return known
-
-
-def _probe(folder: Path) -> None:
-    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun."""
-    probe = folder / "locks" / f"probe-{os.getpid()}"
-    probe.write_bytes(b"\0" * 4096)
-    probe.unlink()
-
-
-@contextmanager
-def _locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
-    """The file, once it is locked; -1 where it is not to be waited for and another holds it."""
-    file = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = file
-        except BlockingIOError:
-            held = -1
-        yield held
-    finally:
-        os.close(file)
-
-
-def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -1,0 +1,76 @@
+"""``run.json`` of a folder: read, and joined with the run that is to go on in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.ledger.tables import Row
+
+MUST_MATCH = {
+    "policy": "--policy",
+    "seed": "--kernelbench-seed",
+    "device_kind": "--kernelbench-device",
+    "sizes": "--kernelbench-sizes",
+    "primary": "--kernelbench-primary",
+}
+
+
+def read_run(folder: Path) -> Row | None:
+    """``run.json`` of ``folder``, or None where there is no run. Raises UsageError."""
+    try:
+        run = json.loads((folder / "run.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error
+    return dict(run)
+
+
+def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
+    """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
+    remedy = "resume with the same, or start another run with --kernelbench-run"
+    differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
+    # Of comparisons that strategies name the first counts; one that is named late is told as such.
+    if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
+        differing = [key for key in differing if key != "primary"]
+    if differing:
+        there = " ".join(f"{MUST_MATCH[key]}={recorded.get(key)}" for key in differing)
+        here = " ".join(f"{MUST_MATCH[key]}={run[key]}" for key in differing)
+        raise UsageError(f"{folder}: was made with {there}, not {here}; {remedy}")
+    hashes = {row["name"]: row["sha256"] for row in recorded["strategies"]}
+    for row in run["strategies"]:
+        if hashes.get(row["name"], row["sha256"]) != row["sha256"]:
+            raise UsageError(f"{folder}: was made with other settings of strategy {row['name']}; {remedy}")
+
+
+def joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
+    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
+    check_settings(folder, recorded, run)
+    strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
+    for name, row in strategies.items():
+        asked = [each.get("tasks") for each in (*recorded["strategies"], *run["strategies"]) if each["name"] == name]
+        if None not in asked:
+            # A strategy that is not among this run's was never asked for this run's tasks.
+            strategies[name] = {**row, "tasks": list(dict.fromkeys(task for tasks in asked for task in tasks))}
+    late = recorded.get("primary") is None and run.get("primary") is not None
+    return {
+        **recorded,
+        # What a strategy that joins later names is told, but was not named before anything was seen.
+        **({"primary": run["primary"], "primary_by": f"{run['primary_by']}, after the run had begun"} if late else {}),
+        "strategies": list(strategies.values()),
+        "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
+        "task_sha256": sources_joined(folder, recorded, run["task_sha256"]),
+    }
+
+
+def sources_joined(folder: Path, recorded: Row, sources: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of tasks that are recorded, and ``sources``; raises UsageError where the two differ."""
+    known = {**sources, **recorded.get("task_sha256", {})}
+    for task, source in sources.items():
+        if known[task] != source:
+            raise UsageError(f"{folder}: was made with another text of {task}; start another run")
+    return known

@@ -1,0 +1,125 @@
+"""Append-only JSONL files that several processes share, and the locks under which they do."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import HarnessError, UsageError
+
+Row = dict[str, Any]
+
+
+class Table:
+    """One append-only JSONL file. Rows stay on disk: only where those of each ``key`` lie is kept in memory."""
+
+    def __init__(self, path: Path, key: str = "task") -> None:
+        self.path = path
+        self.key = key
+        self._read_to = 0
+        self._lines = 0
+        self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        # What comes next is drawn in a thread of its own.
+        self._reading = threading.Lock()
+
+    def rows(self, of: str) -> list[Row]:
+        """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
+        if not self.path.exists():
+            return []
+        with self._reading, self.path.open("rb") as stream:
+            self._catch_up(stream.fileno())
+            return [json.loads(os.pread(stream.fileno(), size, start)) for start, size in self._places[of]]
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Record ``row``. Raises HarnessError where it cannot be written."""
+        try:
+            line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        except ValueError as error:
+            raise HarnessError(f"{self.path}: a record of {row[self.key]} is not JSON ({error})") from error
+        with locked(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+            self._cut_torn_line(file)
+            end = os.fstat(file).st_size
+            try:
+                written = os.write(file, line)
+                reason = "disk full"
+            except OSError as error:
+                written, reason = 0, str(error.strerror)
+            if written != len(line):
+                os.ftruncate(file, end)
+                raise HarnessError(f"{self.path}: cannot be written ({reason}); make room and run again to resume")
+
+    def repair(self) -> str | None:
+        """Cut off a last line that was not finished; the line that says so, or None."""
+        if not self.path.exists():
+            return None
+        with locked(self.path, os.O_RDWR) as file:
+            cut = self._cut_torn_line(file)
+            self._catch_up(file)
+        if not cut:
+            return None
+        return f"{self.path}:{self._lines + 1}: cut off a record that was not finished; it is made again"
+
+    def _cut_torn_line(self, file: int) -> bool:
+        # Else the next record would be glued to the torn one, and both were lost.
+        end = os.fstat(file).st_size
+        if end == 0 or os.pread(file, 1, end - 1) == b"\n":
+            return False
+        start = end
+        while start > 0:
+            step = min(start, 65536)
+            newline = os.pread(file, step, start - step).rfind(b"\n")
+            start = start - step + newline + 1 if newline >= 0 else start - step
+            if newline >= 0:
+                break
+        os.ftruncate(file, start)
+        return True
+
+    def _catch_up(self, file: int) -> None:
+        with os.fdopen(os.dup(file), "rb") as stream:
+            stream.seek(self._read_to)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    of = json.loads(line)[self.key]
+                except (ValueError, KeyError, TypeError):
+                    place = f"{self.path}:{self._lines + 1}"
+                    raise UsageError(f"{place}: not a record; remove the line, or start another run") from None
+                self._places[of].append((self._read_to, len(line)))
+                self._read_to += len(line)
+                self._lines += 1
+
+
+@contextmanager
+def locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
+    """The file, once it is locked; -1 where it is not to be waited for and another holds it."""
+    file = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = file
+        except BlockingIOError:
+            held = -1
+        yield held
+    finally:
+        os.close(file)
+
+
+def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def probe(folder: Path) -> None:
+    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun."""
+    probe = folder / "locks" / f"probe-{os.getpid()}"
+    probe.write_bytes(b"\0" * 4096)
+    probe.unlink()

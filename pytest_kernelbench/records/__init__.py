@@ -1,0 +1,25 @@
+"""The nouns of the story, in the order in which they come into being. Standard library only.
+
+    Task -> Completion -> Candidate -> Evaluation -> Selection
+
+``None`` always means "not measured" or "not known".
+"""
+
+from pytest_kernelbench.records.chosen import AdaptationStep, Forecast, Selection
+from pytest_kernelbench.records.drawn import Candidate, Completion, Task
+from pytest_kernelbench.records.judged import Evaluation, Judged, Outcome
+from pytest_kernelbench.records.rows import fields_of, sha256_of
+
+__all__ = [
+    "AdaptationStep",
+    "Candidate",
+    "Completion",
+    "Evaluation",
+    "Forecast",
+    "Judged",
+    "Outcome",
+    "Selection",
+    "Task",
+    "fields_of",
+    "sha256_of",
+]

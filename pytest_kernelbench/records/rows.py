@@ -1,0 +1,21 @@
+"""What every record needs: a hash of a text, and the fields of a dataclass in a JSON object."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
+
+
+def sha256_of(text: str) -> str:
+    """Hexadecimal SHA-256 of ``text`` in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fields_of(cls: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that a JSON object holds, lists as tuples; what else it holds is left out."""
+    names: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    values = {name: row[name] for name in names if name in row}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
