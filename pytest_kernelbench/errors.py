@@ -62,6 +62,10 @@ class CandidateFault(HarnessError):
         self.faults = dict(faults)
         self.evaluations = tuple(evaluations)
 
+    def __reduce__(self) -> tuple[type[CandidateFault], tuple[object, ...]]:
+        # By default an error is made again from its message alone; on a Ray cluster errors cross processes.
+        return type(self), (self.faults, self.evaluations)
+
 
 class JudgeEnded(HarnessError):
     """The judge's process ended while it was asked: the next request starts another one."""

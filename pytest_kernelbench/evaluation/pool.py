@@ -6,105 +6,21 @@ import asyncio
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 
-from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, TooLate, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request
+from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
-# Requests that one judge is handed at once: their builds share the cores, and one dead judge costs that many a retry.
-AT_ONCE = 8
-# Waiting requests a judge, beyond which submit() blocks: enough that no judge runs dry while a caller samples.
-WAITING_PER_JUDGE = 4 * AT_ONCE
 ATTEMPTS = 2
 BETWEEN_STARTS_S = 1.0
-
-
-@dataclass(slots=True)
-class Request:
-    """One source to be judged. ``deadline`` is on ``time.monotonic``'s clock; None: none."""
-
-    task: Task
-    source: str | None
-    deadline: float | None
-    verdict: Future[Evaluation] = field(default_factory=Future)
-    attempts: int = 0
-
-
-class Requests:
-    """The queue: requests by task, because a judge that stays with its task draws and measures it once."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._by_task: OrderedDict[str, deque[Request]] = OrderedDict()
-        self._waiting = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def put(self, request: Request, *, timeout_s: float | None = None) -> None:
-        """Wait for room, then add. Raises TooLate where none came in time and UsageError once closed."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._closed or self._waiting < self._most, timeout_s):
-                raise TooLate(
-                    f"{request.task.id}: {self._waiting} requests wait already and none was taken within "
-                    f"{timeout_s:.0f} s; ask for less at once or give the pool more devices"
-                )
-            if self._closed:
-                raise UsageError(f"{request.task.id}: the pool is closed; submit before close()")
-            self._add(request, first=False)
-
-    def put_back(self, request: Request) -> None:
-        """Add at the front, whatever waits: it has waited before."""
-        with self._changed:
-            self._add(request, first=True)
-
-    def take(self, last_task: str | None) -> list[Request]:
-        """Up to ``AT_ONCE`` requests of one task, ``last_task`` if it has any; waits for some. Empty once closed.
-
-        A request that is tried again comes alone: what ended its judge may have been another candidate.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting > 0)
-            if self._closed:
-                return []
-            key = last_task if last_task in self._by_task else next(iter(self._by_task))
-            assert key is not None
-            queue = self._by_task[key]
-            taken = [queue.popleft()]
-            while queue and not taken[0].attempts and not queue[0].attempts and len(taken) < AT_ONCE:
-                taken.append(queue.popleft())
-            if not queue:
-                del self._by_task[key]
-            self._waiting -= len(taken)
-            self._changed.notify_all()
-            return taken
-
-    def close(self) -> list[Request]:
-        """Let nobody wait any longer; returns what nobody has taken."""
-        with self._changed:
-            self._closed = True
-            left = [request for queue in self._by_task.values() for request in queue]
-            self._by_task.clear()
-            self._waiting = 0
-            self._changed.notify_all()
-            return left
-
-    def _add(self, request: Request, *, first: bool) -> None:
-        queue = self._by_task.setdefault(request.task.sha256, deque())
-        if first:
-            queue.appendleft(request)
-            self._by_task.move_to_end(request.task.sha256, last=False)
-        else:
-            queue.append(request)
-        self._waiting += 1
-        self._changed.notify_all()
 
 
 class EvaluatorPool:
@@ -138,11 +54,12 @@ class EvaluatorPool:
 
             ray_judges.connect(ray)
             evaluator = ray_judges.RayJudge  # type: ignore[assignment]
-            named = ray_judges.devices_of_cluster() if devices == "auto" else [(kind, None) for kind in devices]
+            named = ray_judges.devices_named(devices)
         # Kind of the judges' devices; the first one's where they differ.
         self.device = named[0][0]
         self._closed = False
-        self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named))
+        self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named), judges=len(named))
+        self._ready: set[str] = set()
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
         self._threads = [
             threading.Thread(target=self._serve, args=(judge,), name=f"judge-{number}", daemon=True)
@@ -162,6 +79,11 @@ class EvaluatorPool:
     def __len__(self) -> int:
         """How many judges there are."""
         return len(self._judges)
+
+    @property
+    def ready(self) -> int:
+        """How many judges have started and not died since."""
+        return len(self._ready)
 
     def submit(self, task: Task, source: str | None, *, within_s: float | None = None) -> Future[Evaluation]:
         """A future of one evaluation; blocks while too many requests wait.
@@ -211,11 +133,20 @@ class EvaluatorPool:
     ) -> AsyncIterator[tuple[int, Evaluation | HarnessError]]:
         """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it."""
         check_request(task, sources)
+        left = threading.Event()
+
+        def submit(source: str | None) -> Future[Evaluation]:
+            if left.is_set():
+                return Future()
+            verdict = self.submit(task, source, within_s=within_s)
+            if left.is_set():
+                # Whoever asked went away while this waited for room.
+                verdict.cancel()
+            return verdict
 
         async def one(index: int, source: str | None) -> tuple[int, Evaluation | HarnessError]:
             try:
-                verdict = await asyncio.to_thread(self.submit, task, source, within_s=within_s)
-                return index, await asyncio.wrap_future(verdict)
+                return index, await asyncio.wrap_future(await asyncio.to_thread(submit, source))
             except HarnessError as error:
                 return index, error
 
@@ -224,6 +155,7 @@ class EvaluatorPool:
             for next_one in asyncio.as_completed(waiting):
                 yield await next_one
         finally:
+            left.set()
             for each in waiting:
                 each.cancel()
 
@@ -234,13 +166,16 @@ class EvaluatorPool:
             _fail(request, HarnessError(f"{request.task.id}: the pool was closed before this candidate was judged"))
         for judge in self._judges:
             judge.close()
-        for thread in self._threads:
+        for judge, thread in zip(self._judges, self._threads, strict=True):
             thread.join()
+            # It may have been about to start a process.
+            judge.close()
 
     def _expire(self, request: Request, within_s: float) -> None:
         _fail(request, TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less"))
 
     def _serve(self, judge: Evaluator) -> None:
+        name = threading.current_thread().name
         last_task: str | None = None
         while not self._closed:
             try:
@@ -249,12 +184,18 @@ class EvaluatorPool:
             except HarnessError:
                 time.sleep(BETWEEN_STARTS_S)
                 continue
+            self._ready.add(name)
             if not (batch := self._requests.take(last_task)):
                 return
             last_task = batch[0].task.sha256
-            self._judge_batch(judge, [request for request in batch if not request.verdict.done()])
+            try:
+                self._judge_batch(judge, [request for request in batch if not request.verdict.done()])
+            except JudgeEnded as error:
+                self._ready.discard(name)
+                self._try_again(batch, error)
 
     def _judge_batch(self, judge: Evaluator, batch: Sequence[Request]) -> None:
+        """Answer all requests. Raises JudgeEnded, which leaves some without an answer."""
         if not batch:
             return
         answered = 0
@@ -262,13 +203,8 @@ class EvaluatorPool:
             for evaluation in judge.evaluate(batch[0].task, [request.source for request in batch]):
                 _answer(batch[answered], evaluation)
                 answered += 1
-        except JudgeEnded as error:
-            for request in reversed(batch[answered:]):
-                request.attempts += 1
-                if request.attempts < ATTEMPTS:
-                    self._requests.put_back(request)
-                else:
-                    _fail(request, error)
+        except JudgeEnded:
+            raise
         except CandidateFault as fault:
             judged = {evaluation.source_sha256: evaluation for evaluation in fault.evaluations}
             for request in batch[answered:]:
@@ -277,8 +213,24 @@ class EvaluatorPool:
                     _answer(request, judged[key])
                 else:
                     _fail(request, fault.faults.get(key, fault))
-        except HarnessError as error:
+        except KernelBenchError as error:
             for request in batch[answered:]:
+                _fail(request, error)
+        except Exception as error:  # not foreseen: without an answer its callers, and all later ones, wait for ever
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            told = HarnessError(
+                f"{batch[0].task.id}: the harness failed ({said[:300]}); please report this",
+                traceback=traceback.format_exc(),
+            )
+            for request in batch[answered:]:
+                _fail(request, told)
+
+    def _try_again(self, batch: Sequence[Request], error: JudgeEnded) -> None:
+        for request in reversed(batch):
+            if request.verdict.done():
+                continue
+            request.attempts += 1
+            if request.attempts >= ATTEMPTS or not self._requests.put_back(request):
                 _fail(request, error)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, WorkerCrashedError
+from ray.exceptions import RayError, RayTaskError
 
-from pytest_kernelbench.errors import JudgeEnded, UsageError
-from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.errors import HarnessError, JudgeEnded, KernelBenchError, UsageError
+from pytest_kernelbench.evaluation.device.names import GPUS, is_gpu
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Task
 
@@ -32,30 +32,46 @@ class Judge:
 
 
 class RayJudge:
-    """The pool's side: as an ``Evaluator``, on whatever node Ray finds room. An actor that died is replaced."""
+    """The pool's side: as an ``Evaluator``, on whatever node Ray finds room. An actor that died is replaced.
+
+    Raises UsageError for settings that no ``Evaluator`` takes, before any node is asked.
+    """
 
     def __init__(self, **settings: Any) -> None:
+        # An actor whose constructor fails looks like one that died, and would be started again for ever.
+        Evaluator(**{**settings, "device": "cpu"})
         self._settings = settings
         self._actor: Any = None
+        self._closed = False
 
     def start(self) -> None:
         """Wait until Ray has found a place for the actor. Raises JudgeEnded where the actor died first."""
         if self._actor is None:
             on_gpu = is_gpu(self._settings["device"])
             placed = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
-            self._actor = ray.remote(Judge).options(**placed).remote(self._settings)
+            actor = self._actor = ray.remote(Judge).options(**placed).remote(self._settings)
+            if self._closed:
+                ray.kill(actor)
             try:
-                ray.get(self._actor.__ray_ready__.remote())
-            except RayActorError as error:
+                ray.get(actor.__ray_ready__.remote())
+            except RayError as error:
                 raise self._ended(error) from None
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
-        """As ``Evaluator.evaluate``. Raises JudgeEnded when the actor or its node died."""
+        """As ``Evaluator.evaluate``. Raises JudgeEnded when the actor, its node or what it had sent was lost."""
         self.start()
         try:
             for row in self._actor.evaluate.options(num_returns="streaming").remote(task, list(sources)):
                 yield Evaluation.from_json(ray.get(row))
-        except (RayActorError, WorkerCrashedError) as error:
+        except RayTaskError as error:
+            # Raised by the actor's code: its own error, in the words of its message and not of Ray's traceback.
+            if isinstance(error.cause, KernelBenchError):
+                raise error.cause from None
+            said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"
+            raise HarnessError(
+                f"{task.id}: the harness failed ({said[:300]}); please report this", traceback=error.traceback_str
+            ) from None
+        except RayError as error:
             raise self._ended(error) from None
 
     def _ended(self, error: Exception) -> JudgeEnded:
@@ -65,8 +81,9 @@ class RayJudge:
 
     def close(self) -> None:
         """End the actor, also one that waits for its place."""
-        if self._actor is not None:
-            ray.kill(self._actor)
+        self._closed = True
+        if (actor := self._actor) is not None:
+            ray.kill(actor)
             self._actor = None
 
 
@@ -83,8 +100,21 @@ def connect(address: str) -> None:
         raise UsageError(f"ray={address}: no such cluster ({error}); start one with: ray start --head") from None
 
 
-def devices_of_cluster() -> list[tuple[str, str | None]]:
-    """One judge for each GPU of the cluster, or for each CPU where it has none."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0))
-    return [("cuda", None)] * gpus or [("cpu", None)] * int(resources.get("CPU", 0))
+def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:
+    """Kind of each judge; "auto": one for each GPU of the cluster, or for each CPU where it has none.
+
+    Ray says which node and which GPU. Raises UsageError for anything but kinds, and where the cluster has neither.
+    """
+    if devices == "auto":
+        resources = ray.cluster_resources()
+        kinds = ["cuda"] * int(resources.get("GPU", 0)) or ["cpu"] * int(resources.get("CPU", 0))
+        if not kinds:
+            raise UsageError('devices="auto": the Ray cluster has no GPU and no CPU yet; add a node, or name the kinds')
+    else:
+        kinds = [devices] if isinstance(devices, str) else list(devices)
+    for kind in kinds:
+        if kind not in GPUS:
+            raise UsageError(f"devices: {kind!r} is no kind of device of a Ray cluster; there are {', '.join(GPUS)}")
+    if not kinds:
+        raise UsageError('devices: none is named; give "auto", or a list such as ["cuda", "cuda"]')
+    return [(kind, None) for kind in kinds]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ import pytest
 from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
 
 from pytest_kernelbench import EvaluatorPool
-from pytest_kernelbench.errors import HarnessError, JudgeEnded, TooLate, UsageError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -32,10 +33,12 @@ class MadeUpJudge:
     def evaluate(self, task, sources):
         self.asked.append((task.name, tuple(sources)))
         for source in sources:
-            if source == "wait":
+            if source.startswith("wait"):
                 assert self.wait.wait(10)
-            if source == "die" or (source == "die once" and len(self.asked) == 1):
+            if source.endswith("die") or (source == "die once" and len(self.asked) == 1):
                 raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+            if source == "bug":
+                raise ZeroDivisionError("a bug\nin two lines")
             if source == "refuse":
                 raise HarnessError(f"{task.id}: the reference does not run on cpu (made up)")
             yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
@@ -114,6 +117,38 @@ def test_a_task_that_cannot_be_judged_is_not_tried_again(pool_of):
     assert kind.asked == [("1_relu", ("refuse",))]
 
 
+def test_a_failure_that_nobody_foresaw_is_one_line_and_the_pool_goes_on(pool_of):
+    pool, _ = pool_of()
+    message = r"made_up/1_relu: the harness failed \(ZeroDivisionError: a bug in two lines\); please report this"
+    with pytest.raises(HarnessError, match=message) as raised:
+        pool.submit(RELU, "bug").result(10)
+    assert "Traceback" in raised.value.traceback
+    assert pool.submit(RELU, "a").result(10).outcome is Outcome.INCORRECT
+
+
+def test_what_failed_on_some_candidates_is_the_same_once_it_has_crossed_processes():
+    verdict = Evaluation(source_sha256=sha256_of("b"), outcome=Outcome.INCORRECT)
+    fault = CandidateFault({sha256_of("a"): HarnessError("out of memory", traceback="where")}, [verdict])
+    again = pickle.loads(pickle.dumps(fault))
+    assert str(again) == "out of memory"
+    assert again.faults[sha256_of("a")].traceback == "where"
+    assert again.evaluations == (verdict,)
+
+
+def test_a_pool_says_how_many_judges_are_up(pool_of):
+    pool, kind = pool_of(judges=2)
+    while pool.ready < 2:
+        time.sleep(0.01)
+    may_start = threading.Event()
+    kind.start = lambda self: may_start.wait(10)
+    with pytest.raises(JudgeEnded):
+        pool.submit(RELU, "die").result(10)
+    assert (pool.ready, len(pool)) == (0, 2)
+    may_start.set()
+    while pool.ready < 2:
+        time.sleep(0.01)
+
+
 def test_a_judge_stays_with_its_task(pool_of):
     pool, kind = pool_of()
     first = pool.submit(RELU, "wait")
@@ -159,6 +194,30 @@ def test_what_was_not_judged_when_the_pool_closes_says_so(pool_of):
         left.result(10)
     with pytest.raises(UsageError, match=r"made_up/1_relu: the pool is closed; submit before close\(\)"):
         pool.submit(RELU, "a")
+
+
+def test_what_is_being_judged_when_the_pool_closes_says_so(pool_of):
+    pool, kind = pool_of()
+    begun = pool.submit(RELU, "wait and die")
+    while not kind.asked:
+        time.sleep(0.01)
+    pool.close()
+    with pytest.raises(JudgeEnded, match=r"the judge on cpu ended \(made up\)"):
+        begun.result(10)
+
+
+def test_nobody_is_judged_for_a_caller_that_left(pool_of):
+    pool, kind = pool_of(most_waiting=1)
+
+    async def ask():
+        async for _ in pool.evaluate_async(RELU, ["a", "wait", "b", "c", "d"]):
+            break
+
+    asyncio.run(asyncio.wait_for(ask(), 10))
+    kind.wait.set()
+    assert pool.submit(RELU, "z").result(10).outcome is Outcome.INCORRECT
+    judged = [source for _, sources in kind.asked for source in sources]
+    assert "z" in judged and len(judged) <= 4
 
 
 @pytest.mark.parametrize(
