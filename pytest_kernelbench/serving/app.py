@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.errors import HarnessError, JudgeEnded
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
 from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, BadRequest, EvaluateRequest, Limits
 
@@ -57,6 +58,7 @@ class Numbers:
         self.waiting = Gauge(
             "kernelbench_sources_waiting", "Sources asked for and not answered", registry=self.registry
         )
+        self.ready = Gauge("kernelbench_judges_ready", "Judges that are up", registry=self.registry)
         self.latency = Histogram(
             "kernelbench_latency_seconds",
             "From a source's request to its evaluation",
@@ -103,10 +105,14 @@ class Service:
             return await route(request)
         except BadRequest as error:
             self._numbers.requests.labels(str(error.status)).inc()
-            return JSONResponse({"error": str(error)}, status_code=error.status)
+            headers = {} if error.again_in_s is None else {"Retry-After": str(error.again_in_s)}
+            return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
 
     async def evaluate(self, request: Request) -> Response:
-        """One line for each source as it is ready: ``index`` with ``evaluation``, or with ``fault``."""
+        """One line for each source as it is ready: ``index`` with ``evaluation``, or with ``fault``.
+
+        ``judge_ended``: judges died over it twice, and it may be asked for again.
+        """
         asked = EvaluateRequest.parse(await self._body(request), self._limits)
         self._numbers.requests.labels("200").inc()
         return StreamingResponse(self._lines(asked), media_type="application/x-ndjson")
@@ -116,11 +122,12 @@ class Service:
         return JSONResponse({**self._settings, "judges": len(self._pool)})
 
     async def health(self, request: Request) -> Response:
-        """How many judges there are."""
-        return JSONResponse({"judges": len(self._pool)})
+        """How many judges there are, and how many of them are up; a request waits where none is."""
+        return JSONResponse({"judges": len(self._pool), "ready": self._pool.ready})
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text."""
+        self._numbers.ready.set(self._pool.ready)
         return Response(generate_latest(self._numbers.registry), media_type="text/plain; version=0.0.4")
 
     def _admit(self, request: Request) -> None:
@@ -130,7 +137,8 @@ class Service:
                 raise BadRequest(401, "the token is missing or wrong; send Authorization: Bearer TOKEN")
         wait_s = self._rate.take(request.client.host if request.client else "")
         if wait_s:
-            raise BadRequest(429, f"too many requests; try again in {wait_s:.1f} s")
+            again_in_s = math.ceil(wait_s)
+            raise BadRequest(429, f"too many requests; try again in {again_in_s} s", again_in_s=again_in_s)
 
     async def _body(self, request: Request) -> bytes:
         # Read in parts: what is too large is not kept.
@@ -150,7 +158,7 @@ class Service:
                 self._numbers.waiting.dec()
                 if isinstance(answer, HarnessError):
                     self._numbers.faults.inc()
-                    yield _line({"index": index, "fault": str(answer)})
+                    yield _line({"index": index, "fault": str(answer), "judge_ended": isinstance(answer, JudgeEnded)})
                     continue
                 self._numbers.evaluations.labels(answer.outcome.value).inc()
                 self._numbers.latency.observe(time.monotonic() - started)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +19,11 @@ from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, TOKEN_VARIABLE, 
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 ATTEMPTS = 3
+BETWEEN_ATTEMPTS_S = 0.5
+# Sources in one request: a server takes four times as many, of a quarter of the size that it takes of one.
+AT_ONCE = 64
+# How long a client waits altogether for a server that says "too many requests".
+RATE_PATIENCE_S = 300.0
 # Between two lines of an answer: a build, a trial, and others' turns before it.
 SILENCE_TIMEOUT_S = 900.0
 
@@ -28,8 +36,9 @@ def settings_of(url: str) -> dict[str, Any]:
 class RemoteEvaluator:
     """As an ``Evaluator``, on the judges of a server at ``url`` (``http://host:8000``).
 
-    A connection that breaks is made again, for the sources that have no evaluation yet. Raises HarnessError where
-    that does not help, and UsageError where the server judges by another ``protocol`` or ``precision``.
+    A connection that breaks is made again, for the sources that have no evaluation yet; so are sources asked for
+    again whose judges died. Raises HarnessError where that does not help, and UsageError where the server judges by
+    another ``protocol`` or ``precision``.
     """
 
     def __init__(self, url: str, *, protocol: str, precision: str) -> None:
@@ -69,7 +78,10 @@ class RemoteEvaluator:
         known: dict[str | None, Evaluation] = {
             None: Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
         }
-        answers = self._answers(task, distinct)
+        answers = chain.from_iterable(
+            ((first + index, told) for index, told in self._answers(task, distinct[first : first + AT_ONCE]))
+            for first in range(0, len(distinct), AT_ONCE)
+        )
         for source in sources:
             while source not in known:
                 index, evaluation = next(answers)
@@ -84,7 +96,8 @@ class RemoteEvaluator:
 
     def _answers(self, task: Task, sources: Sequence[str]) -> Iterator[tuple[int, Evaluation]]:
         left = dict(enumerate(sources))
-        for attempt in range(1, ATTEMPTS + 1):
+        failed: Exception | None = None
+        for _ in range(ATTEMPTS):
             asked = list(left)
             body = EvaluateRequest(task=task, sources=tuple(left.values())).to_json()
             try:
@@ -92,18 +105,25 @@ class RemoteEvaluator:
                     for line in answer:
                         row = json.loads(line)
                         if "done" in row:
-                            return
+                            break
                         if "fault" in row:
-                            raise HarnessError(f"{self._url}: {row['fault']}")
+                            failed = HarnessError(f"{self._url}: {row['fault']}")
+                            if not row.get("judge_ended"):
+                                raise failed
+                            continue
                         index = asked[row["index"]]
                         evaluation = Evaluation.from_json(row["evaluation"])
-                        if evaluation.source_sha256 != sha256_of(left.pop(index)):
+                        if index not in left or evaluation.source_sha256 != sha256_of(left.pop(index)):
                             raise HarnessError(f"{self._url}: answered for another source; update server and client")
                         yield index, evaluation
-            except (OSError, ValueError) as error:
-                if attempt == ATTEMPTS or isinstance(error, urllib.error.HTTPError):
-                    raise _failed(self._url, error) from None
-        raise HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                failed = _failed(self._url, error)
+                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                    raise failed from None
+                time.sleep(BETWEEN_ATTEMPTS_S)
+            if not left:
+                return
+        raise failed or HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
 
 
 def _get(url: str, path: str) -> dict[str, Any]:
@@ -120,9 +140,17 @@ def _open(url: str, path: str, body: dict[str, Any] | None) -> Any:
     if token := os.environ.get(TOKEN_VARIABLE):
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
-    return urllib.request.urlopen(
-        urllib.request.Request(url + path, data=data, headers=headers), timeout=SILENCE_TIMEOUT_S
-    )
+    request = urllib.request.Request(url + path, data=data, headers=headers)
+    until = time.monotonic() + RATE_PATIENCE_S
+    while True:
+        try:
+            return urllib.request.urlopen(request, timeout=SILENCE_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code != 429 or time.monotonic() >= until:
+                raise
+            # A server of ours says for how long, a proxy before it may not.
+            told = error.headers.get("Retry-After", "")
+            time.sleep(int(told) if told.isdigit() else 1)
 
 
 def _failed(url: str, error: Exception) -> HarnessError:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-import time
+import signal
+import threading
 from typing import Any
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
+from pytest_kernelbench.strategy import PRECISIONS
 
 APPLICATION = "kernelbench"
 # What one client may have under way; the pool's own queue holds back beyond that.
@@ -17,26 +20,32 @@ MOST_REQUESTS = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help=f"other than loopback needs {TOKEN_VARIABLE} to be set")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help=f"on the cluster's head node; other than loopback needs {TOKEN_VARIABLE} to be set",
+    )
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
         "--ray", default=None, metavar="ADDRESS", help="a running cluster, or auto; default: start one here"
     )
     parser.add_argument("--judges", default="auto", metavar="KIND,...", help="auto: one a GPU; or cpu,cpu,cpu,cpu")
-    parser.add_argument("--protocol", default="fast")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--protocol", default="fast", choices=PROTOCOLS)
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--requests-a-minute", type=int, default=Limits().requests_a_minute, help="of each client")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted (Ctrl-C) or terminated (SIGTERM)."""
+    ended = threading.Event()
     start(options)
+    # After Ray, which installs handlers of its own. A service manager terminates; a shell's background job ignores
+    # interrupts unless it says otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     print(f"judging at http://{options.host}:{options.port}; stop with Ctrl-C", flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        stop()
+    ended.wait()
+    stop()
 
 
 def start(options: argparse.Namespace) -> None:
@@ -50,16 +59,21 @@ def start(options: argparse.Namespace) -> None:
         raise UsageError(f"serve: {error}; install pytest-kernelbench[ray]") from None
     from pytest_kernelbench.evaluation import ray_judges
 
+    judges: str | list[str] = "auto" if options.judges == "auto" else options.judges.split(",")
     if options.ray is None:
         if not ray.is_initialized():
-            ray.init(log_to_driver=False)
+            # By default Ray's workers give way to everything else on the machine, and what a judge times with them.
+            os.environ.setdefault("RAY_worker_niceness", "0")
+            # Each judge on a CPU takes one of Ray's; on a machine with fewer cores they take turns for them.
+            cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else judges.count("cpu"))
+            ray.init(address="local", num_cpus=cpus, log_to_driver=False)
     else:
         ray_judges.connect(options.ray)
     deployed = serve.deployment(
         num_replicas=1, max_ongoing_requests=MOST_REQUESTS, ray_actor_options={"num_cpus": 0}, name="Judges"
     )(Judges)
-    serve.start(http_options={"host": options.host, "port": options.port})
-    judges: str | list[str] = "auto" if options.judges == "auto" else options.judges.split(",")
+    # One address that answers: by default each node with a replica opens the port as well.
+    serve.start(proxy_location="HeadOnly", http_options={"host": options.host, "port": options.port})
     application = deployed.bind(
         judges,
         {"protocol": options.protocol, "precision": options.precision},

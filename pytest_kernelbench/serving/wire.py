@@ -15,11 +15,15 @@ TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
 
 
 class BadRequest(KernelBenchError):
-    """A request that cannot be answered, with the HTTP status that says so."""
+    """A request that cannot be answered, with the HTTP status that says so.
 
-    def __init__(self, status: int, message: str) -> None:
+    ``again_in_s``: where the same request is answered later, how much later, in whole seconds.
+    """
+
+    def __init__(self, status: int, message: str, *, again_in_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.again_in_s = again_in_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,38 @@ def test_a_fault_of_the_harness_is_raised_where_it_was_asked(serving):
         list(evaluator.evaluate(RELU, ["fault"]))
 
 
+def test_a_source_over_which_two_judges_died_is_asked_for_again(serving):
+    url = serving()
+    verdicts = RemoteEvaluator(url, **SETTINGS).evaluate(RELU, ["a", "dies twice", "right"])
+    assert [each.outcome for each in verdicts] == [Outcome.INCORRECT, Outcome.INCORRECT, Outcome.CORRECT]
+    assert "kernelbench_faults_total 1.0" in answer(f"{url}/metrics")[1]
+
+
+def test_more_sources_than_a_request_may_hold_are_sent_in_several(serving):
+    evaluator = RemoteEvaluator(serving(), **SETTINGS)
+    sources = [*map(str, range(300)), "right"]
+    outcomes = [each.outcome for each in evaluator.evaluate(RELU, sources)]
+    assert outcomes == [Outcome.INCORRECT] * 300 + [Outcome.CORRECT]
+
+
+def test_a_client_waits_where_it_asks_too_often(serving):
+    url = serving(limits=Limits(requests_a_minute=30))
+    for _ in range(30):
+        answer(f"{url}/v1/settings")
+    started = time.monotonic()
+    assert RemoteEvaluator(url, **SETTINGS).describe()["judges"] == 2
+    assert 1 <= time.monotonic() - started < 20
+
+
+def test_health_says_how_many_judges_are_up(serving):
+    url = serving()
+    until = time.monotonic() + 10
+    while '"ready":2' not in (told := answer(f"{url}/health")[1]) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert told == '{"judges":2,"ready":2}'
+    assert "kernelbench_judges_ready 2.0" in answer(f"{url}/metrics")[1]
+
+
 def test_many_clients_at_once_each_get_all_their_verdicts(serving):
     url = serving(limits=Limits(requests_a_minute=10_000))
     told = {}
@@ -118,7 +150,12 @@ def test_what_is_malformed_too_large_unauthorised_or_too_often_gets_a_clear_answ
     assert status == 404 and "no such route; there are POST /v1/evaluate, GET /v1/settings" in told
     statuses = [answer(f"{url}/v1/settings", None, "secret")[0] for _ in range(6)]
     assert statuses[-1] == 429
-    assert "too many requests; try again in" in answer(evaluate, b"{}", "secret")[1]
+    request = urllib.request.Request(evaluate, data=b"{}", headers={"Authorization": "Bearer secret"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    again_in_s = refused.value.headers["Retry-After"]
+    assert refused.value.read().decode() == f'{{"error":"too many requests; try again in {again_in_s} s"}}'
+    assert 1 <= int(again_in_s) <= 10
 
 
 def test_the_client_says_what_the_server_said(serving, monkeypatch):

@@ -1,16 +1,23 @@
 """Judges on a real Ray cluster of several nodes, on this machine."""
 
 import argparse
+import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 import urllib.request
 
+import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.evaluation import EvaluatorPool, reference_as_candidate
-from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation import Evaluator, EvaluatorPool, reference_as_candidate
+from pytest_kernelbench.records import Outcome, Task
 from pytest_kernelbench.serving import deployment
 from pytest_kernelbench.serving.client import RemoteEvaluator
 from pytest_kernelbench.tasks import load_tasks
@@ -51,6 +58,38 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_candidate(cluster, relu, tmp
     assert outcomes == {**dict.fromkeys(range(10), Outcome.INCORRECT), 10: Outcome.CORRECT}
 
 
+def test_an_error_on_another_node_is_the_one_line_that_it_is_here(cluster, tmp_path):
+    node = cluster.add_node(num_cpus=1)
+    broken = Task(id="level1/1_broken", source="import torch\n\n\nclass Model(torch.nn.Module):\n    pass\n")
+    asked = (broken, ["class ModelNew: pass"])
+    pool = EvaluatorPool(ray="auto", devices="cpu", protocol="fast", cache=tmp_path)
+    with pool, pytest.raises(HarnessError) as there:
+        list(pool.evaluate(*asked))
+    evaluator = Evaluator(device="cpu", protocol="fast", cache=tmp_path)
+    with evaluator, pytest.raises(HarnessError) as here:
+        list(evaluator.evaluate(*asked))
+    cluster.remove_node(node)
+    assert str(there.value) == str(here.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"devices": "cpu", "protocol": "slow"},
+            "--kernelbench-protocol=slow: no such protocol; there are fast, full, paper",
+        ),
+        ({"devices": "gpu"}, 'devices: \'gpu\' is no kind of device of a Ray cluster; there are "cpu" and "cuda"'),
+        ({"devices": []}, 'devices: none is named; give "auto", or a list such as ["cuda", "cuda"]'),
+        ({}, 'devices="auto": the Ray cluster has no GPU and no CPU yet; add a node, or name the kinds'),
+    ],
+)
+def test_settings_that_no_judge_takes_are_refused_before_a_node_is_asked(cluster, settings, message):
+    with pytest.raises(UsageError) as refused:
+        EvaluatorPool(**{"ray": "auto", **settings})
+    assert str(refused.value) == message
+
+
 def test_the_service_judges_over_http_and_says_how_it_fares(cluster, relu, monkeypatch):
     monkeypatch.delenv("KERNELBENCH_TOKEN", raising=False)
     node = cluster.add_node(num_cpus=2)
@@ -71,6 +110,34 @@ def test_the_service_judges_over_http_and_says_how_it_fares(cluster, relu, monke
     finally:
         deployment.stop()
         cluster.remove_node(node)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_with_more_judges_than_cores_ends_with_all_its_processes_when_it_is_told_to(tmp_path, number):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    judges = ["cpu"] * ((os.cpu_count() or 1) + 1)
+    command = [sys.executable, "-m", "pytest_kernelbench", "serve", f"--port={port}", f"--judges={','.join(judges)}"]
+    # As a shell starts what it puts into the background: interrupts are ignored.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    with server.stdout:
+        assert server.stdout.readline() == f"judging at http://127.0.0.1:{port}; stop with Ctrl-C\n"
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as told:
+            if (health := json.load(told))["ready"] == len(judges):
+                break
+        time.sleep(0.2)
+    assert health == {"judges": len(judges), "ready": len(judges)}
+    processes = psutil.Process(server.pid).children(recursive=True)
+    server.send_signal(number)
+    assert server.wait(timeout=60) == 0
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 def test_a_server_for_the_network_needs_a_token():
