@@ -1,5 +1,6 @@
-"""The reward function that the docs show gives TRL's trainer its rewards."""
+"""The reward functions that the docs show give TRL's trainer and verl's reward manager their rewards."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def shown():
     names = {}
     exec(REWARD, names)
     yield names
-    names["evaluator"].close()
+    names["pool"].close()
 
 
 def test_a_correct_kernel_earns_what_its_interval_supports_and_a_wrong_one_nothing(shown):
@@ -41,6 +42,21 @@ def test_a_correct_kernel_earns_what_its_interval_supports_and_a_wrong_one_nothi
     nothing, something, silence = shown["kernel_reward"](completions, [task.id] * 3)
     assert (nothing, silence) == (0.0, 0.0)
     assert 0.3 <= something < 0.5
+
+
+def test_verl_s_function_says_the_same_of_many_answers_at_once(shown):
+    """As verl's reward managers call it, all arguments by name; ``test_environments_verl.py`` has verl itself."""
+    task = shown["tasks"]["level1/19_ReLU"]
+    good = reference_as_candidate(task)
+
+    async def scores():
+        texts = [f"```python\n{source}\n```" for source in (good, good.replace("torch.relu(x)", "x"))]
+        asked = {"data_source": "kernels", "ground_truth": task.id, "extra_info": {"num_turns": 1}}
+        return await asyncio.gather(*(shown["compute_score"](solution_str=each, **asked) for each in (*texts, "No.")))
+
+    right, wrong, silent = asyncio.run(scores())
+    assert right["correct"] == 1.0 and 0.3 <= right["score"] < 0.5
+    assert wrong == silent == {"score": 0.0, "correct": 0.0}
 
 
 @pytest.mark.filterwarnings("ignore")  # TRL and datasets warn of their own affairs
