@@ -75,9 +75,13 @@ ROOMS: dict[str, Room] = {
         "What is learned: rewards, advantages, losses and the trainers that make the next version of the weights.",
         ("ledger", "policies", "selection", "strategy", "tasks", "prompting", "registries", "records", "errors"),
     ),
+    "environments": Room(
+        "The tasks and the judge as an environment for trainers: verifiers and OpenEnv, one file each.",
+        ("evaluation", "tasks", "prompting", "records"),
+    ),
     "serving": Room(
         "A judge behind HTTP, and the client that stands in for a local evaluator.",
-        ("evaluation", "tasks", "records", "errors"),
+        ("evaluation", "tasks", "registries", "records", "errors"),
     ),
     "evaluation": Room(
         "A candidate becomes an evaluation: built, checked and timed in a process of its own.",

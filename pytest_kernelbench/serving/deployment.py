@@ -10,9 +10,9 @@ import threading
 from typing import Any
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.evaluation.protocols import PROTOCOLS
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.registries import PRECISIONS, PROTOCOLS
 from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
-from pytest_kernelbench.strategy import PRECISIONS
 
 APPLICATION = "kernelbench"
 # What one client may have under way; the pool's own queue holds back beyond that.
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ray", default=None, metavar="ADDRESS", help="a running cluster, or auto; default: start one here"
     )
     parser.add_argument("--judges", default="auto", metavar="KIND,...", help="auto: one a GPU; or cpu,cpu,cpu,cpu")
-    parser.add_argument("--protocol", default="fast", choices=PROTOCOLS)
-    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--protocol", default="fast", choices=list(PROTOCOLS))
+    parser.add_argument("--precision", default="float32", choices=list(PRECISIONS))
     parser.add_argument("--requests-a-minute", type=int, default=Limits().requests_a_minute, help="of each client")
 
 
@@ -65,7 +65,7 @@ def start(options: argparse.Namespace) -> None:
             # By default Ray's workers give way to everything else on the machine, and what a judge times with them.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # Each judge on a CPU takes one of Ray's; on a machine with fewer cores they take turns for them.
-            cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else judges.count("cpu"))
+            cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else sum(not is_gpu(each) for each in judges))
             ray.init(address="local", num_cpus=cpus, log_to_driver=False)
     else:
         ray_judges.connect(options.ray)
