@@ -20,8 +20,6 @@ from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks
 
-SPLIT = "tasks"
-
 
 class KernelAction(Action):
     """A model's answer."""
@@ -90,15 +88,6 @@ class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
     @property
     def state(self) -> State:
         return self._state
-
-    def list_splits(self) -> list[str]:
-        return [SPLIT]
-
-    def list_tasks(self, split: str) -> list[dict[str, str]]:
-        return [{"id": task.id} for task in self._tasks]
-
-    def num_tasks(self, split: str) -> int:
-        return len(self._tasks)
 
 
 def kernel_app(
