@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 
 from pytest_kernelbench.errors import KernelBenchError
-from pytest_kernelbench.pipeline import extract, sample
 from pytest_kernelbench.policies import Policy
 from pytest_kernelbench.records import Task, sha256_of
+from pytest_kernelbench.rollouts import extract, sample
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.workbench import Workbench
 
@@ -96,8 +96,8 @@ class Lookahead:
             with bench.ledger.owner_if_free(task.id) as free:
                 if not free:
                     return None
-                beside = _Beside(bench, policy, self._closed)
-                completions = sample(task, strategy, beside, strategy.indices, {})  # type: ignore[arg-type]
+                beside = _Beside(bench, self._closed)
+                completions = sample(task, strategy, beside, strategy.indices, {}, policy)
                 known = bench.ledger.evaluations(task.id, strategy)
             found = (extract(completion, task, strategy).source for completion in completions)
             sources = [each for each in dict.fromkeys(found) if each is not None and sha256_of(each) not in known]
@@ -113,15 +113,14 @@ class _Stopped(Exception):
 
 
 class _Beside:
-    """The workbench as ``sample`` sees it here: its policy, and nothing shown."""
+    """The workbench as ``sample`` sees it in this thread: nothing is shown, and an answer is where it may stop."""
 
-    def __init__(self, bench: Workbench, policy: Policy | None, closed: threading.Event) -> None:
+    def __init__(self, bench: Workbench, closed: threading.Event) -> None:
         self.ledger, self.seed = bench.ledger, bench.seed
-        self._bench, self._policy, self._closed = bench, policy, closed
+        self._bench, self._closed = bench, closed
 
     def policy_for(self, strategy: Strategy) -> Policy:
-        assert self._policy is not None
-        return self._policy
+        raise AssertionError(f"{strategy.name}: a policy is loaded by the item that needs it first")
 
     def spending(self, stage: str) -> AbstractContextManager[None]:
         return self._bench.spending(stage)

@@ -1,4 +1,4 @@
-"""What the pipeline works with: the ledger at hand, policy and evaluators once something is left to do."""
+"""What an item works with: the run folder, and policies and evaluators that are made when first needed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.ledger import Ledger, read_run
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_self_certainty, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.records import Judged, Task
+from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.adaptation.loop import Surroundings
     from pytest_kernelbench.adaptation.trainer import Trainer
     from pytest_kernelbench.evaluation import Evaluator
-    from pytest_kernelbench.ledger import Ledger
     from pytest_kernelbench.policies.device_memory import SharedDevice
     from pytest_kernelbench.serving.client import RemoteEvaluator
 
 # Of the tasks that a replay file has rows for and nobody collected.
 MOST_UNUSED = 5
+
+
+class Training(NamedTuple):
+    """The trainer at work, and the lineage whose weights it makes."""
+
+    lineage: str
+    trainer: Trainer
 
 
 class Workbench:
@@ -62,7 +68,10 @@ class Workbench:
         self._shared: SharedDevice | None = None
         self._policies: dict[str, Policy] = {}
         self._evaluators: dict[str, Evaluator | RemoteEvaluator] = {}
-        self._trainer: tuple[str, Trainer] | None = None
+        # The trainer of the adaptation stage, which lives as long as the policy that it trains.
+        self.training: Training | None = None
+        # The name of the hardware that judges, once an evaluator was asked for it.
+        self._device_name: str | None = None
         # What comes next is drawn and built in a thread of its own.
         self._making = threading.Lock()
 
@@ -77,10 +86,6 @@ class Workbench:
 
         return resolve_device("auto")
 
-    def _policy_of(self, strategy: Strategy) -> Policy:
-        """The policy that answers under ``strategy``, and that it trains if it adapts."""
-        return self._loaded(strategy.sampling.policy or self._policy_spec)
-
     def _loaded(self, spec: str) -> Policy:
         if spec not in self._policies:
             self.say(f"loading {spec}")
@@ -93,22 +98,25 @@ class Workbench:
                 self.ledger.remark(spec, f"{spec} has rows for tasks that are not collected here: {shown}")
         return self._policies[spec]
 
-    def policy_for(self, strategy: Strategy) -> Policy:
-        """With the weights of the strategy's version. Raises PolicyError where it cannot give what is needed."""
+    def policy_of(self, strategy: Strategy) -> Policy:
+        """The policy of ``strategy``, loaded, with the device's memory to itself. Raises PolicyError."""
         self.release()
-        policy = self._policy_of(strategy)
+        policy = self._loaded(strategy.sampling.policy or self._policy_spec)
         if self._shared:
             self._shared.before_sampling(policy)
+        return policy
+
+    def policy_for(self, strategy: Strategy) -> Policy:
+        """``policy_of``, with its weights as loaded. Raises PolicyError where it cannot give what is needed."""
+        policy = self.policy_of(strategy)
         if strategy.needs_logprobs:
             require_logprobs(policy, strategy.name)
         if strategy.needs_self_certainty:
             require_self_certainty(policy, strategy.name)
         if strategy.adaptation:
             require_trainable(policy, strategy.name)
-        if strategy.version and strategy.version.step > 0:
-            return self.trainer_for(strategy)
-        if self._trainer:
-            self._trainer[1].use_loaded()
+        if self.training:
+            self.training.trainer.use_loaded()
         return policy
 
     def loaded_policy(self, strategy: Strategy) -> Policy | None:
@@ -119,61 +127,6 @@ class Workbench:
         """Begin to build what will be judged later, where this machine judges."""
         if self.judges is None:
             cast("Evaluator", self._evaluator_of(strategy)).prepare(task, sources)
-
-    def trainer_for(self, strategy: Strategy) -> Trainer:
-        """The strategy's policy as a trainer, at the strategy's version; one lineage at a time. Raises PolicyError."""
-        self.release()
-        from pytest_kernelbench.adaptation.loop import checkpoint_folder
-
-        if self._shared:
-            self._shared.before_sampling(self._policy_of(strategy))
-
-        version = strategy.version
-        assert version is not None
-        if self._trainer and self._trainer[0] != version.lineage:
-            self._trainer[1].close()
-            self._trainer = None
-        if self._trainer is None:
-            self._trainer = version.lineage, self._new_trainer(strategy)
-        trainer = self._trainer[1]
-        if trainer.holds != version.step:
-            trainer.load(checkpoint_folder(self.ledger, strategy) if version.step else None, step=version.step)
-        if version.step:
-            trainer.use_adapted(f"{trainer.loaded_version}+{version.lineage}.{version.step}")
-        else:
-            trainer.use_loaded()
-        return trainer
-
-    def _new_trainer(self, strategy: Strategy) -> Trainer:
-        from pytest_kernelbench.adaptation.trainers import said_of, trainer_of
-        from pytest_kernelbench.policies.base import random_seed
-
-        assert strategy.version is not None and strategy.adaptation is not None
-        policy = self._policy_of(strategy)
-        require_trainable(policy, strategy.name)
-        trainer = trainer_of(
-            policy,
-            strategy.adaptation,
-            temperature=strategy.sampling.temperature,
-            max_tokens=strategy.sampling.max_tokens,
-            seed=random_seed(self.seed, "adapter", 0),
-        )
-        if self.ledger.keep("adapters", strategy.version.lineage, trainer.described):
-            self.tell(f"{strategy.name}: {said_of(trainer.described)}")
-        return trainer
-
-    def around(self, strategy: Strategy, judge: Callable[[Task, Strategy], list[Judged]]) -> Surroundings:
-        """What the loop of ``strategy`` is handed; ``judge`` samples and evaluates a task's candidates."""
-        from pytest_kernelbench.adaptation.loop import Surroundings
-
-        return Surroundings(
-            trainer=self.trainer_for,
-            judge=judge,
-            ledger=self.ledger,
-            margin=self.margin_of(strategy),
-            say=self.say,
-            spending=self.spending,
-        )
 
     def _make_room(self) -> None:
         """Have policies leave the judge's device where they leave too little of it."""
@@ -198,7 +151,8 @@ class Workbench:
                 evaluator = self._remote(strategy) if self.judges else self._local(strategy)
                 self._evaluators[strategy.evaluation_sha256] = evaluator
                 described = evaluator.describe()
-                self.ledger.note(device=described.get("hardware", {}).get("name") or self.device)
+                self._device_name = described.get("hardware", {}).get("name") or self.device
+                self.ledger.note(device=self._device_name)
                 self.ledger.describe(described)
             return self._evaluators[strategy.evaluation_sha256]
 
@@ -235,6 +189,13 @@ class Workbench:
             yield
         finally:
             self.ledger.spend(stage, time.perf_counter() - start)
+
+    @property
+    def device_name(self) -> str | None:
+        """The hardware that judged, by name; of a run whose records are all there, the one that is recorded."""
+        if self._device_name is None:
+            self._device_name = (read_run(self.ledger.folder) or {}).get("device")
+        return self._device_name
 
     def margin_of(self, strategy: Strategy) -> float:
         """Of the strategy's protocol, on top of 1."""

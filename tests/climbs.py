@@ -61,10 +61,7 @@ def _place(frame: FrameType) -> Call | None:
     path = Path(frame.f_code.co_filename)
     if not path.is_relative_to(ROOT):
         return None
-    return str(path.relative_to(ROOT)), frame.f_code.co_qualname if sys.version_info >= (
-        3,
-        11,
-    ) else frame.f_code.co_name
+    return str(path.relative_to(ROOT)), frame.f_code.co_name
 
 
 @contextmanager

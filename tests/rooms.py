@@ -51,29 +51,33 @@ ROOMS: dict[str, Room] = {
             *("strategy", "tasks", "host", "registries", "records", "errors"),
         ),
     ),
-    "pinned": Room(
-        "Kernels that a repository keeps: how a choice becomes a file, and whether a kernel is slower than its "
-        "baseline.",
-        ("pipeline", "evaluation", "ledger", "report", "strategy", "tasks", "prompting", "records", "errors"),
-    ),
     "lookahead": Room(
         "A thread that samples and builds the next items while one is judged.",
-        ("pipeline", "workbench", "policies", "strategy", "records", "errors"),
+        ("rollouts", "workbench", "policies", "strategy", "records", "errors"),
     ),
     "pipeline": Room(
         "The story: one task under one strategy, from the sample to the confirmed choice.",
-        (
-            *("adaptation", "evaluation", "policies", "search", "selection", "strategy", "prompting", "records"),
-            "errors",
-        ),
-    ),
-    "workbench": Room(
-        "The policies and evaluators of a session, each made when it is first needed.",
-        ("adaptation", "evaluation", "serving", "policies", "strategy", "records", "errors"),
+        ("adaptation", "rollouts", "evaluation", "search", "selection", "strategy", "records"),
     ),
     "adaptation": Room(
         "What is learned: rewards, advantages, losses and the trainers that make the next version of the weights.",
-        ("ledger", "policies", "selection", "strategy", "tasks", "prompting", "registries", "records", "errors"),
+        (
+            *("rollouts", "workbench", "ledger", "policies", "selection", "strategy", "tasks", "prompting"),
+            *("registries", "records", "errors"),
+        ),
+    ),
+    "rollouts": Room(
+        "One version of the policy on one task: sample, extract, judge, each recorded when it comes.",
+        ("policies", "search", "strategy", "prompting", "records", "errors"),
+    ),
+    "workbench": Room(
+        "What an item works with: the run folder, and policies and evaluators made when first needed.",
+        ("serving", "evaluation", "ledger", "policies", "strategy", "records", "errors"),
+    ),
+    "pinned": Room(
+        "Kernels that a repository keeps: how a choice becomes a file, and whether a kernel is slower than its "
+        "baseline.",
+        ("evaluation", "report", "tasks", "prompting", "records", "errors"),
     ),
     "environments": Room(
         "The tasks and the judge as an environment for trainers: verifiers and OpenEnv, one file each.",

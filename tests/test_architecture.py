@@ -27,7 +27,6 @@ LARGE_MODULES = frozenset(
         "evaluation/dock.py",
         "evaluation/evaluator.py",
         "evaluation/judge.py",
-        "plugin/__init__.py",
         "report/render/summary.py",
         "tiny_policy/train.py",
     }
@@ -45,14 +44,8 @@ MANY_ARGUMENTS = frozenset(
         "adaptation/peft_trainer.py:__init__",
         "adaptation/sdpo.py:teach",
         "evaluation/bench.py:__init__",
-        "evaluation/judge.py:__init__",
         "evaluation/service.py:_guard",
-        "pinned/regressions.py:result_of",
-        "pipeline.py:draw",
-        "policies/hf.py:__init__",
-        "policies/tinker_service.py:__init__",
         "tiny_policy/execute.py:run",
-        "workbench.py:__init__",
     }
 )
 
@@ -134,14 +127,14 @@ def test_no_function_is_too_long_to_read():
 
 
 def test_no_function_takes_more_arguments_than_one_remembers():
-    """``self`` aside. A constructor may take more where all are keywords, since a call then names each of them."""
+    """``self`` aside. A constructor may take more where all but the first are keywords: a call then names each."""
     found = {}
     for path in MODULES:
         for function in functions_of(path) if path.parent != DATA else ():
             given = function.args
             places = [each.arg for each in (*given.posonlyargs, *given.args) if each.arg not in ("self", "cls")]
             count = len(places) + len(given.kwonlyargs)
-            name, named = f"{name_of(path)}:{function.name}", function.name == "__init__" and not places
+            name, named = f"{name_of(path)}:{function.name}", function.name == "__init__" and len(places) <= 1
             if count > MOST_ARGUMENTS and name not in MANY_ARGUMENTS and not named:
                 found[name] = count
     assert not found, f"at most {MOST_ARGUMENTS} arguments"

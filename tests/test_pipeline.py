@@ -31,6 +31,7 @@ class Bench:
         self.words, self.speedups, self.again = words, speedups, again or {}
         self.sampled, self.evaluated = [], []
         self.seed, self.null, self.die_after = 0, null, die_after
+        self.device_name = "a made-up device"
         run = {
             **{"policy": "fake", "seed": 0, "device_kind": "cpu", "sizes": "full"},
             **{"strategies": [], "tasks": [TASK.id], "task_sha256": {}},
@@ -118,16 +119,16 @@ def test_each_distinct_source_is_judged_once_and_every_candidate_has_a_row(tmp_p
 
 
 def test_the_choice_carries_both_timings_and_fast_is_decided_on_the_second(tmp_path):
-    chosen = run_item(TASK, strategy(), Bench(tmp_path / "a", WORDS, SPEEDUPS, again={"best": 1.06}))
+    chosen = run_item(TASK, strategy(), Bench(tmp_path / "a", WORDS, SPEEDUPS, again={"best": 1.06})).selection
     assert (chosen.index, chosen.speedup, chosen.confirmed_speedup) == (4, 2.0, 1.06)
     assert chosen.fast_raw and not chosen.fast  # 1.04 is not above 1 + margin
-    chosen = run_item(TASK, strategy(), Bench(tmp_path / "b", WORDS, SPEEDUPS, again={"best": 1.08}))
+    chosen = run_item(TASK, strategy(), Bench(tmp_path / "b", WORDS, SPEEDUPS, again={"best": 1.08})).selection
     assert chosen.fast
 
 
 def test_a_choice_says_what_it_took_and_a_source_that_was_drawn_twice_is_judged_once(tmp_path):
     bench = Bench(tmp_path, WORDS, SPEEDUPS)
-    cost = run_item(TASK, strategy(), bench).cost
+    cost = run_item(TASK, strategy(), bench).selection.cost
     sampling = sum(row["seconds"] for row in rows(bench, "completions"))
     assert cost == {
         **{"rollouts": 5, "timed": 2, "sampled_tokens": 5, "steps": 0, "teacher_tokens": 0, "update_tokens": 0},
@@ -141,21 +142,21 @@ def test_of_recorded_answers_that_do_not_say_what_they_took_the_cost_is_not_know
     (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     bench = Bench(tmp_path / "run", WORDS, SPEEDUPS)
     bench.policy_for = lambda strategy: ReplayPolicy(tmp_path / "answers.jsonl", name="replay")
-    cost = run_item(TASK, strategy(), bench).cost
+    cost = run_item(TASK, strategy(), bench).selection.cost
     assert (cost["sampled_tokens"], cost["sampling_seconds"], cost["device_seconds"]) == (None, None, None)
     assert [row["seconds"] for row in rows(bench, "completions")] == [None, 2.5]
 
 
 def test_a_choice_that_is_wrong_the_second_time_is_no_choice(tmp_path):
     bench = Bench(tmp_path, WORDS, SPEEDUPS, again={"best": None})
-    chosen = run_item(TASK, strategy(), bench)
+    chosen = run_item(TASK, strategy(), bench).selection
     assert (chosen.index, chosen.fast, chosen.fast_raw, chosen.speedup) == (None, False, False, None)
     assert [row["outcome"] for row in rows(bench, "confirmations")] == ["incorrect"]
 
 
 def test_a_task_without_a_correct_candidate_is_unsolved_and_nothing_is_timed_again(tmp_path):
     bench = Bench(tmp_path, WORDS, {})
-    chosen = run_item(TASK, strategy(), bench)
+    chosen = run_item(TASK, strategy(), bench).selection
     assert (chosen.index, chosen.considered) == (None, ())
     assert (chosen.cost["rollouts"], chosen.cost["timed"]) == (5, 0)
     assert rows(bench, "confirmations") == []
@@ -163,9 +164,9 @@ def test_a_task_without_a_correct_candidate_is_unsolved_and_nothing_is_timed_aga
 
 def test_strategies_share_samples_evaluations_and_the_confirmation_of_one_source(tmp_path):
     bench = Bench(tmp_path, WORDS, SPEEDUPS)
-    first = run_item(TASK, strategy("fastest"), bench)
+    first = run_item(TASK, strategy("fastest"), bench).selection
     before = list(bench.evaluated)
-    second = run_item(TASK, strategy("top5", by="surprisal", top=5), bench)
+    second = run_item(TASK, strategy("top5", by="surprisal", top=5), bench).selection
     assert second.index == first.index == 4
     assert bench.evaluated == before
     assert bench.sampled == [0, 1, 2, 3, 4]
@@ -207,7 +208,7 @@ def untimed(value):
 @pytest.mark.parametrize("moment", range(11))
 def test_killed_at_any_moment_a_run_repeats_nothing_and_misses_nothing(tmp_path, moment):
     whole = Bench(tmp_path / "whole", WORDS, SPEEDUPS, null=True)
-    expected = run_item(TASK, strategy(), whole)
+    expected = run_item(TASK, strategy(), whole).selection
     first = Bench(tmp_path / "run", WORDS, SPEEDUPS, null=True, die_after=moment)
     if moment < 10:
         with pytest.raises(Killed):
@@ -215,7 +216,7 @@ def test_killed_at_any_moment_a_run_repeats_nothing_and_misses_nothing(tmp_path,
     else:
         run_item(TASK, strategy(), first)
     second = Bench(tmp_path / "run", WORDS, SPEEDUPS, null=True)
-    assert untimed(run_item(TASK, strategy(), second).to_json()) == untimed(expected.to_json())
+    assert untimed(run_item(TASK, strategy(), second).selection.to_json()) == untimed(expected.to_json())
     assert first.sampled + second.sampled == whole.sampled
     assert first.evaluated + second.evaluated == whole.evaluated
     for name in ("completions", "evaluations", "confirmations", "null", "selections"):
@@ -324,5 +325,5 @@ def test_an_answer_with_logprobs_of_a_part_is_left_out_of_the_ranking_and_counte
             yield Completion(task=task.id, index=index, text=module("ab"[index]), policy="half", **known)
 
     bench.sample = sample
-    selection = run_item(TASK, strategy(k=2, by="surprisal"), bench)
+    selection = run_item(TASK, strategy(k=2, by="surprisal"), bench).selection
     assert (selection.index, selection.unranked) == (1, (0,))

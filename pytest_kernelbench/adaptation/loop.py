@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,13 @@ from pytest_kernelbench.adaptation.guardrails import NOT_FINITE, broken
 from pytest_kernelbench.adaptation.lineage import Lineage
 from pytest_kernelbench.adaptation.rewards import rewards_of
 from pytest_kernelbench.ledger import Ledger, read_run
-from pytest_kernelbench.records import AdaptationStep, Judged, Outcome, Task
+from pytest_kernelbench.records import AdaptationStep, Judged, Outcome
 from pytest_kernelbench.selection.steps import counted, finished
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.rows import Weights
+    from pytest_kernelbench.adaptation.stage import Stage
     from pytest_kernelbench.adaptation.trainer import Trainer
 
 
@@ -33,65 +33,37 @@ if TYPE_CHECKING:
 LOOK_AGAIN_S = 0.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the loop is handed: who trains, who judges, and where to write.
-
-    ``trainer`` returns the trainer with the weights of a strategy's version in use; it is asked when something is left
-    to do, since loading a model takes minutes. ``judge`` returns the candidates of a task under a strategy at a
-    version, sampled and evaluated, in order of index. ``margin`` is what the lower end of a speed-up must clear on top
-    of 1. ``say`` shows progress; ``spending`` adds the seconds of a block to a stage of ``run.json``.
-    """
-
-    trainer: Callable[[Strategy], Trainer]
-    judge: Callable[[Task, Strategy], list[Judged]]
-    ledger: Ledger
-    margin: float
-    say: Callable[[str], None]
-    spending: Callable[[str], AbstractContextManager[None]]
-
-    def checkpoint(self, at: Strategy) -> Path:
-        """The folder of the weights of ``at``'s version."""
-        return checkpoint_folder(self.ledger, at)
-
-
-def checkpoint_folder(ledger: Ledger, at: Strategy) -> Path:
-    """``adapters/LINEAGE/step-0001`` in the run's folder, for the version of ``at``."""
-    assert at.version is not None
-    return ledger.folder / "adapters" / at.version.lineage / f"step-{at.version.step:04d}"
-
-
-def take_steps(lineage: Lineage, around: Surroundings) -> list[AdaptationStep]:
+def take_steps(lineage: Lineage, stage: Stage) -> list[AdaptationStep]:
     """Adapt as far as the strategy asks, unless that is recorded already; the steps it takes.
 
     One process takes the updates. Others that need the lineage sample and judge rollouts of its step meanwhile; if the
     first one dies, another takes its place.
     """
-    ledger, settings = around.ledger, lineage.settings
+    ledger, settings = stage.ledger, lineage.settings
     rolled_out: set[tuple[int, str]] = set()
     while True:
         with ledger.owner_if_free(f"lineage-{lineage.id}") as leads:
             steps = ledger.adaptation_steps(lineage.id)
             while leads and not finished(counted(steps, settings), settings):
-                step = _take_step(lineage, steps, around)
+                step = _take_step(lineage, steps, stage)
                 ledger.add_adaptation_step(step)
                 steps.append(step)
         if finished(counted(steps, settings), settings):
             return counted(steps, settings)
-        if not _roll_out(lineage, len(steps), around, rolled_out):
+        if not _roll_out(lineage, len(steps), stage, rolled_out):
             time.sleep(LOOK_AGAIN_S)
 
 
-def _roll_out(lineage: Lineage, step: int, around: Surroundings, done: set[tuple[int, str]]) -> bool:
+def _roll_out(lineage: Lineage, step: int, stage: Stage, done: set[tuple[int, str]]) -> bool:
     """Sample and judge a task of a step that nobody is at, the last one first; False where there is none."""
     at = lineage.at(step)
-    if step and not around.checkpoint(at).exists():
+    if step and not stage.checkpoint(at).exists():
         return False  # the update is being taken
     for name in reversed(lineage.sampled(step)):
-        with around.ledger.owner_if_free(name) as free:
+        with stage.ledger.owner_if_free(name) as free:
             pass
         if free and (step, name) not in done:
-            around.judge(lineage.task(name), at)
+            stage.rollouts(lineage.task(name), at)
             done.add((step, name))
             return True
     return False
@@ -114,7 +86,7 @@ def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], ledger: Le
     return {"steps": len(updates), **{key: (value or 0) / len(collected) for key, value in spent.items()}}
 
 
-def _take_step(lineage: Lineage, steps: Sequence[AdaptationStep], around: Surroundings) -> AdaptationStep:
+def _take_step(lineage: Lineage, steps: Sequence[AdaptationStep], stage: Stage) -> AdaptationStep:
     at = lineage.at(len(steps))
     row = AdaptationStep(
         lineage=lineage.id,
@@ -126,74 +98,72 @@ def _take_step(lineage: Lineage, steps: Sequence[AdaptationStep], around: Surrou
         holdout=lineage.settings.holdout,
     )
     if steps:
-        folder = around.checkpoint(at)
-        if not folder.exists() and not _update(lineage, steps[-1], around):
+        folder = stage.checkpoint(at)
+        if not folder.exists() and not _update(lineage, steps[-1], stage):
             return replace(row, stopped=NOT_FINITE)
         update = json.loads((folder / "update.json").read_text())
-        row = replace(row, update=update, checkpoint=str(folder.relative_to(around.ledger.folder)))
-    rollouts = {name: around.judge(lineage.task(name), at) for name in lineage.sampled(row.step)}
+        row = replace(row, update=update, checkpoint=str(folder.relative_to(stage.ledger.folder)))
+    rollouts = {name: stage.rollouts(lineage.task(name), at) for name in lineage.sampled(row.step)}
     trainable = {name: group[: at.sampling.k] for name, group in rollouts.items()}
     held_out = {name: group[at.sampling.k :] for name, group in rollouts.items()}
     row = replace(
         row,
-        policy_version=around.trainer(at).version,
+        policy_version=stage.trainer(at).version,
         sampling_sha256=at.sampling_sha256,
         trained_on=lineage.trained_on(row.step),
         tasks={
             name: {
-                **_counts(trainable[name], around.margin),
+                **_counts(trainable[name], stage.margin),
                 "reward": float(rewards_of([each.evaluation for each in trainable[name]], lineage.settings).mean()),
-                "holdout": _counts(held_out[name], around.margin) if held_out[name] else None,
+                "holdout": _counts(held_out[name], stage.margin) if held_out[name] else None,
             }
             for name in rollouts
         },
         entropy=_entropy([each for group in trainable.values() for each in group]),
-        kl=_divergence(lineage, at, trainable, around) if steps else None,
+        kl=_divergence(lineage, at, trainable, stage) if steps else None,
     )
     return replace(row, stopped=broken([*steps, row], lineage.settings))
 
 
-def _update(lineage: Lineage, before: AdaptationStep, around: Surroundings) -> bool:
+def _update(lineage: Lineage, before: AdaptationStep, stage: Stage) -> bool:
     """Make the next checkpoint from the rollouts of ``before``; False where the update came to nothing."""
     from pytest_kernelbench.adaptation.rows import training_rows
 
     start = time.perf_counter()
     at, next_step = lineage.at(before.step), before.step + 1
-    rollouts = {name: around.judge(lineage.task(name), at)[: at.sampling.k] for name in before.trained_on}
-    trainer = around.trainer(at)
-    around.say(f"{lineage.strategy.name}: update {next_step}/{lineage.settings.steps}")
-    with around.spending("adapting"):
-        teacher = _teacher(lineage, before.step, trainer, around)
+    rollouts = {name: stage.rollouts(lineage.task(name), at)[: at.sampling.k] for name in before.trained_on}
+    trainer = stage.trainer(at)
+    stage.say(f"{lineage.strategy.name}: update {next_step}/{lineage.settings.steps}")
+    with stage.spending("adapting"):
+        teacher = _teacher(lineage, before.step, trainer, stage)
         rows, teacher_tokens = training_rows(lineage, at, rollouts, trainer, teacher)
         summary = trainer.update(rows, step=next_step)
     if summary is None:
         return False
     seconds = time.perf_counter() - start
     update = {**summary, "teacher_tokens": teacher_tokens, "seconds": round(seconds, 3)}
-    trainer.save(around.checkpoint(lineage.at(next_step)), update)
+    trainer.save(stage.checkpoint(lineage.at(next_step)), update)
     return True
 
 
-def _teacher(lineage: Lineage, step: int, trainer: Trainer, around: Surroundings) -> Weights:
+def _teacher(lineage: Lineage, step: int, trainer: Trainer, stage: Stage) -> Weights:
     """Those of the teacher of ``trainer``, which has the weights of ``step``."""
     settings = lineage.settings
     if settings.sdpo.teacher == "start":
         return trainer.as_loaded
     if settings.sdpo.teacher == "average":
-        folders = [around.checkpoint(lineage.at(number)) for number in range(1, step + 1)]
+        folders = [stage.checkpoint(lineage.at(number)) for number in range(1, step + 1)]
         return partial(trainer.as_average, folders, rate=settings.sdpo.teacher_rate)
     return nullcontext
 
 
-def _divergence(
-    lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], around: Surroundings
-) -> float | None:
+def _divergence(lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], stage: Stage) -> float | None:
     """Nats a token to the policy as loaded, by the k3 estimator."""
     from pytest_kernelbench.adaptation.rows import logprobs_of
 
-    trainer = around.trainer(at)
+    trainer = stage.trainer(at)
     log_ratios: list[float] = []
-    with around.spending("measuring divergence"):
+    with stage.spending("measuring divergence"):
         for name, group in rollouts.items():
             task = lineage.task(name)
             completions = [each.candidate.completion for each in group]

@@ -1,18 +1,17 @@
-"""What an item comes to: the kernel chosen, its times, and whether it falls behind what it was in a saved run."""
+"""An item's kernel beside its baseline: its times for pytest-benchmark, and whether it was lost or became slower."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_kernelbench.ledger import read_run
-from pytest_kernelbench.records import Evaluation, Judged, Outcome, Selection, Task, sha256_of
-from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.records import Judged, Outcome, Selection, sha256_of
 
 if TYPE_CHECKING:
     from pytest_kernelbench.evaluation.clock.gates import Comparison
+    from pytest_kernelbench.pipeline import ItemOutcome
     from pytest_kernelbench.workbench import Workbench
 
 SAME_TEXT = "the same text as its baseline"
@@ -28,18 +27,45 @@ class Baseline:
     stats: Mapping[str, float]
     source: str | None
     device: str | None
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselines:
+    """What the kernels of a session are compared with: ``saved`` by item id; empty where no gate was asked for.
+
+    A kernel may take ``max_slowdown`` times as long as its baseline; None where no gate limits that.
+    """
+
+    saved: Mapping[str, Baseline] = field(default_factory=dict)
+    max_slowdown: float | None = None
+
+    def of(self, task: str, strategy: str) -> Baseline | None:
+        """The baseline of the kernel that ``strategy`` chooses for ``task``."""
+        return self.saved.get(id_of(task, strategy))
+
+    def tasks(self, strategy: str) -> list[str]:
+        """Tasks that must have a kernel under ``strategy``, because a gate compares with it."""
+        named = ((name, each.task) for name, each in self.saved.items() if each.task is not None)
+        return [task for name, task in named if name == id_of(task, strategy)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemResult:
-    """``entry`` is for pytest-benchmark, builtin values only; ``failure`` is the line with which the item fails.
+    """An item's outcome beside its baseline.
 
-    Either is None where there is none.
+    ``entry`` is for pytest-benchmark, builtin values only; ``failure`` is the line with which the item fails. Either is
+    None where there is none.
     """
 
-    selection: Selection
+    outcome: ItemOutcome
     entry: dict[str, Any] | None = None
     failure: str | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """What the strategy chose."""
+        return self.outcome.selection
 
 
 def id_of(task: str, strategy: str) -> str:
@@ -47,61 +73,43 @@ def id_of(task: str, strategy: str) -> str:
     return f"{task}[{strategy}]"
 
 
-def result_of(
-    task: Task,
-    strategy: Strategy,
-    selection: Selection,
-    bench: Workbench,
-    *,
-    baseline: Baseline | None = None,
-    max_slowdown: float | None = None,
-    kept: Path | None = None,
-) -> ItemResult:
-    """``selection`` beside its ``baseline``, which it may exceed in time by a factor of ``max_slowdown``.
-
-    ``kept`` is the file of a pinned kernel.
+def result_of(outcome: ItemOutcome, baselines: Baselines, bench: Workbench, *, kept: Path | None = None) -> ItemResult:
+    """``outcome`` beside the baseline of its kernel. ``kept`` is the file of a pinned kernel.
 
     A kernel that is in the baseline and was not chosen now is lost, and so is any under ``[gate] solved = 1``.
     """
-    name = id_of(task.id, strategy.name)
-    from pytest_kernelbench.pipeline import pool
-
-    group = pool(task, strategy, bench)
-    if selection.index is None:
-        if baseline is None and strategy.gate.get("solved", 0.0) < 1:
-            return ItemResult(selection=selection)
+    name = id_of(outcome.task.id, outcome.strategy.name)
+    baseline, limit = baselines.of(outcome.task.id, outcome.strategy.name), baselines.max_slowdown
+    if outcome.selection.index is None:
+        if baseline is None and outcome.strategy.gate.get("solved", 0.0) < 1:
+            return ItemResult(outcome=outcome)
         lost = f" (it is in {baseline.file})" if baseline else ""
-        return ItemResult(selection=selection, failure=f"{name}: {why_unsolved(group, kept)}{lost}")
-    source = next((each.candidate.source for each in group if each.candidate.index == selection.index), None)
-    entry = entry_of(task, strategy, selection, source, bench)
-    if entry is None or source is None or baseline is None or baseline.source is None or max_slowdown is None:
-        return ItemResult(selection=selection, entry=entry)
-    if source == baseline.source:
-        return ItemResult(selection=selection, entry={**entry, "compared": SAME_TEXT})
-    comparison = compare(task, strategy, source, baseline.source, max_slowdown, bench)
+        return ItemResult(outcome=outcome, failure=f"{name}: {why_unsolved(outcome.group, kept)}{lost}")
+    entry = entry_of(outcome)
+    if entry is None or outcome.source is None or baseline is None or baseline.source is None or limit is None:
+        return ItemResult(outcome=outcome, entry=entry)
+    if outcome.source == baseline.source:
+        return ItemResult(outcome=outcome, entry={**entry, "compared": SAME_TEXT})
+    comparison = compare(outcome, baseline.source, limit, bench)
     if comparison.verdict is None:
         why = f"the {comparison.failed} fails beside the other: {comparison.detail}"
-        return ItemResult(selection=selection, entry={**entry, "not_compared": why})
+        return ItemResult(outcome=outcome, entry={**entry, "not_compared": why})
     said = shown(comparison)
-    over = f"{name}: {said}, over the limit of {max_slowdown:g}x ({baseline.file})"
-    return ItemResult(
-        selection=selection, entry={**entry, "compared": said}, failure=over if comparison.slower else None
-    )
+    over = f"{name}: {said}, over the limit of {limit:g}x ({baseline.file})"
+    return ItemResult(outcome=outcome, entry={**entry, "compared": said}, failure=over if comparison.slower else None)
 
 
-def entry_of(
-    task: Task, strategy: Strategy, selection: Selection, source: str | None, bench: Workbench
-) -> dict[str, Any] | None:
+def entry_of(outcome: ItemOutcome) -> dict[str, Any] | None:
     """The chosen kernel's single calls of the second timing; None where they were not recorded."""
-    again = _confirmation(task, strategy, selection, source, bench)
+    again, selection = outcome.confirmation, outcome.selection
     if again is None or not again.candidate_times_ms:
         return None
-    name = id_of(task.id, strategy.name)
+    name = id_of(outcome.task.id, outcome.strategy.name)
     return {
         "name": name,
         "fullname": name,
         "group": None,
-        "params": {"task": task.id, "strategy": strategy.name},
+        "params": {"task": outcome.task.id, "strategy": outcome.strategy.name},
         "times_ms": list(again.candidate_times_ms),
         "extra_info": {
             "index": selection.index,
@@ -110,23 +118,13 @@ def entry_of(
             "speedup": selection.confirmed_speedup,
             "speedup_low": selection.confirmed_low,
             "speedup_high": selection.confirmed_high,
-            "source": source,
-            "device": (read_run(bench.ledger.folder) or {}).get("device"),
+            "source": outcome.source,
+            "device": outcome.device,
         },
     }
 
 
-def _confirmation(
-    task: Task, strategy: Strategy, selection: Selection, source: str | None, bench: Workbench
-) -> Evaluation | None:
-    confirmations = bench.ledger.evaluations(task.id, strategy, "confirmations")
-    if source is not None:
-        return confirmations.get(sha256_of(source))
-    speedup = selection.confirmed_speedup
-    return next((each for each in confirmations.values() if each.counted_speedup == speedup), None)
-
-
-def why_unsolved(group: list[Judged], kept: Path | None = None) -> str:
+def why_unsolved(group: Sequence[Judged], kept: Path | None = None) -> str:
     """``incorrect: signed inputs: ...`` of a single candidate, which may be the file ``kept``; counts of more."""
     if not group:
         return "there is no candidate"
@@ -141,12 +139,12 @@ def why_unsolved(group: list[Judged], kept: Path | None = None) -> str:
     return said if kept is None else said.replace(NAME_IN_WORKER, str(kept))
 
 
-def compare(
-    task: Task, strategy: Strategy, source: str, baseline_source: str, max_slowdown: float, bench: Workbench
-) -> Comparison:
+def compare(outcome: ItemOutcome, baseline_source: str, max_slowdown: float, bench: Workbench) -> Comparison:
     """Both kernels in turns, recorded; what the run has recorded already is not timed again."""
     from pytest_kernelbench.evaluation.clock.gates import Comparison
 
+    task, strategy, source = outcome.task, outcome.strategy, outcome.source
+    assert source is not None
     hashes = {
         "source_sha256": sha256_of(source),
         "baseline_sha256": sha256_of(baseline_source),

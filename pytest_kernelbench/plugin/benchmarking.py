@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.pinned.regressions import SAME_TEXT, Baseline, id_of
+from pytest_kernelbench.pinned.regressions import SAME_TEXT, Baseline, Baselines
 from pytest_kernelbench.plugin.collection import KernelItem
 
 Entry = dict[str, Any]
@@ -135,23 +135,15 @@ class BenchmarkBridge:
         arguments = [*self.config.invocation_params.args, *self.config.getini("addopts"), *from_environment]
         return self.enabled and any(str(each).startswith("--benchmark-") for each in arguments)
 
-    def baseline(self, task: str, strategy: str) -> Baseline | None:
-        """The latest of the files compared with that has this kernel; None where no gate was asked for."""
-        return self._baseline(id_of(task, strategy)) if self.checks else None
-
     @property
-    def max_slowdown(self) -> float | None:
-        """The strictest limit on a kernel's time that is a percentage; None where there is none."""
-        limits = [each.percent for each in self.checks if each.field in LOCATIONS and each.percent is not None]
-        return 1 + min(limits) / 100 if limits else None
-
-    def baseline_tasks(self, strategy: str) -> list[str]:
-        """Tasks of which a kernel under ``strategy`` must be there, because a gate compares with it."""
+    def baselines(self) -> Baselines:
+        """What kernels are compared with: the latest saved row of each, and the strictest limit on a kernel's time."""
         if not self.checks:
-            return []
-        rows = [row for rows in self.session.compared_mapping.values() for row in rows.items()]
-        tasks = [(name, row["params"]["task"]) for name, row in rows if "task" in (row.get("params") or {})]
-        return list(dict.fromkeys(task for name, task in tasks if name == id_of(task, strategy)))
+            return Baselines()
+        names = dict.fromkeys(name for rows in self.session.compared_mapping.values() for name in rows)
+        saved = {name: baseline for name in names if (baseline := self._baseline(name))}
+        limits = [each.percent for each in self.checks if each.field in LOCATIONS and each.percent is not None]
+        return Baselines(saved=saved, max_slowdown=1 + min(limits) / 100 if limits else None)
 
     # Selecting
 
@@ -265,6 +257,7 @@ class BenchmarkBridge:
                     stats=rows[name]["stats"],
                     source=told.get("source"),
                     device=told.get("device"),
+                    task=(rows[name].get("params") or {}).get("task"),
                 )
         return None
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,72 +12,23 @@ import pytest
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
 from pytest_kernelbench.pinned.regressions import ItemResult
-from pytest_kernelbench.records import Judged, Selection, Task
+from pytest_kernelbench.plugin.session import Session
+from pytest_kernelbench.records import Selection, Task
 from pytest_kernelbench.strategy import Strategy
-from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
-
-RunItem = Callable[[Task, Strategy], ItemResult]
+from pytest_kernelbench.tasks import is_task_file, parse_task
 
 # The folder that a task from outside the root folder has in its id.
 ELSEWHERE = "tasks"
 
 
-class Benchmark:
-    """What is to be collected and how an item is run; one a session, under ``BENCHMARK`` in ``config.stash``."""
-
-    def __init__(
-        self,
-        *,
-        strategies: Sequence[Strategy],
-        find_tasks: Callable[[], list[Task]],
-        default_tasks: Callable[[], list[Task]],
-        sizes: Callable[[], str],
-        run_item: RunItem,
-        judge: Callable[[Task, Strategy], list[Judged]],
-        only_tasks: bool,
-        beside_tests: bool = False,
-        belongs: Callable[[Task, Strategy], bool] = lambda task, strategy: True,
-        small: Path | None = None,
-    ) -> None:
-        """``find_tasks`` returns the tasks that ``--tasks`` names; if it returns none, every task file below the
-        paths on the command line is collected. ``only_tasks``: no path was named, and nothing but tasks is collected.
-        ``beside_tests``: the strategy comes from a configuration file, and the repository's tests are collected too.
-
-        ``small`` is a file of small sizes.
-
-        ``default_tasks`` are those of tests that name none. ``belongs`` says whether a task is an item of a strategy.
-        """
-        self.strategies = strategies
-        self.sizes = sizes
-        self.small = small
-        self.default_tasks = default_tasks
-        self.run_item = run_item
-        self.judge = judge
-        self.only_tasks = only_tasks
-        self.beside_tests = beside_tests
-        self.belongs = belongs
-        self._find_tasks = find_tasks
-
-    @cached_property
-    def tasks(self) -> list[Task]:
-        """Those that were named, none where there are only paths. Raises TaskError."""
-        return self._find_tasks()
-
-    def sized(self, task: Task) -> Task | None:
-        """``task`` as it will run, or None where ``--tasks`` does not name it."""
-        if not self.tasks:
-            return load_tasks([str(task.path)], sizes=self.sizes(), small=self.small)[0]
-        return next((named for named in self.tasks if named.path == task.path), None)
-
-
-BENCHMARK = pytest.StashKey[Benchmark]()
+SESSION = pytest.StashKey[Session]()
 
 
 class TaskSet(pytest.Directory):
     """Stands in for the root folder when no path was named: its files are the tasks, wherever they lie."""
 
     def collect(self) -> Iterator[pytest.File]:
-        for task in self.config.stash[BENCHMARK].tasks:
+        for task in self.config.stash[SESSION].tasks:
             yield TaskFile.of_task(self, task)
 
 
@@ -112,11 +62,11 @@ class TaskFile(pytest.Module):
         return self.parent.ihook if isinstance(self.parent, TaskSet) else super().ihook
 
     def collect(self) -> Iterator[pytest.Item]:
-        benchmark = self.config.stash.get(BENCHMARK, None)
-        if benchmark is None:
+        session = self.config.stash.get(SESSION, None)
+        if session is None:
             return
-        for strategy in benchmark.strategies:
-            if benchmark.belongs(self.task, strategy):
+        for strategy in session.strategies:
+            if session.belongs(self.task, strategy):
                 yield KernelItem.of_strategy(self, strategy)
 
 
@@ -148,7 +98,7 @@ class KernelItem(pytest.Function):
         return self.parent.ihook
 
     def run(self) -> None:
-        result = self.config.stash[BENCHMARK].run_item(self.task, self.strategy)
+        result = self.config.stash[SESSION].run_item(self.task, self.strategy)
         self.selection, self.entry = result.selection, result.entry
         self.user_properties += properties_of(result)
         if result.failure is not None:
@@ -180,6 +130,16 @@ def properties_of(result: ItemResult) -> list[tuple[str, object]]:
     return [("verdict", "fast" if selection.fast else "correct"), *known]
 
 
+def word_for(selection: Selection | None) -> str:
+    """``fast 1.42x``, ``correct 0.97x`` or ``unsolved``; empty where the harness failed."""
+    if selection is None:
+        return ""
+    if selection.index is None:
+        return "unsolved"
+    speedup = selection.confirmed_speedup
+    return ("fast" if selection.fast else "correct") + (f" {speedup:.2f}x" if speedup is not None else "")
+
+
 def marker_of(task: Task, strategy: Strategy | None) -> pytest.MarkDecorator:
     """What ``-m "kernelbench(level=1, strategy='random')"`` selects by."""
     level = task.level.removeprefix("level")
@@ -198,17 +158,17 @@ def files_at(path: Path, parent: pytest.Collector, others: list[pytest.Collector
     A task is a TaskFile and nothing else. With ``--strategy``, other files count only where they are named;
     without it, a task that is named collects nothing, which is better than importing it.
     """
-    benchmark = parent.config.stash.get(BENCHMARK, None)
+    session = parent.config.stash.get(SESSION, None)
     named = parent.session.isinitpath(path)
-    if benchmark is None and not named:
+    if session is None and not named:
         return others
     try:
         task = _task_at(path)
         if task is None:
-            return others if named or benchmark is None or benchmark.beside_tests else []
-        if benchmark and benchmark.beside_tests and not named:
+            return others if named or session is None or session.asked.beside_tests else []
+        if session and session.asked.beside_tests and not named:
             return []  # ``items_beside_tests`` has the tasks of the run
-        task = benchmark.sized(task) if benchmark else task
+        task = session.sized(task) if session else task
     except KernelBenchError as error:
         raise parent.CollectError(str(error)) from error
     return [TaskFile.of_task(parent, task)] if task else []

@@ -1,13 +1,15 @@
-"""Which tasks a run is about where kernels are kept for some, and what to say of kernels that no item stands for."""
+"""The tasks of strategies that evaluate kernel files, and a warning about kernel files that no item evaluates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pytest_kernelbench.errors import TaskError, UsageError
-from pytest_kernelbench.plugin.options import DEFAULT_TASKS, RunOptions
+from pytest_kernelbench.pinned.regressions import Baselines
+from pytest_kernelbench.plugin.options import DEFAULT_TASKS
+from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.policies.pinned import folder_of
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Strategy
@@ -17,18 +19,21 @@ TASKS_SHOWN = 5
 
 
 class KeptKernels:
-    """The pins of a run's strategies; those of others have none, and evaluate every task."""
+    """The kernel files of a session's strategies. A strategy without such a folder evaluates every task."""
 
-    def __init__(self, options: RunOptions, here: Path, due: Callable[[str], Sequence[str]]) -> None:
-        """``here`` is the folder that theirs is in. ``due`` are the tasks that a gate looks for, by strategy."""
+    def __init__(self, options: RunOptions, here: Path, baselines: Baselines) -> None:
+        """``here`` is the folder that the folders of kernels are in. A gate expects the tasks in ``baselines``."""
         self._options = options
         self._here = here
-        self._due = due
+        self._baselines = baselines
 
     @cached_property
     def tasks(self) -> dict[str, list[str]]:
-        """By strategy: those of the kernels that are kept, and those that are due."""
-        return {name: list(dict.fromkeys([*pins, *self._due(name)])) for name, pins in self._options.pins.items()}
+        """By strategy: the tasks that have a kernel file, and the tasks that a gate expects."""
+        return {
+            name: list(dict.fromkeys([*pins, *self._baselines.tasks(name)]))
+            for name, pins in self._options.pins.items()
+        }
 
     def belongs(self, task: Task, strategy: Strategy) -> bool:
         """Whether ``task`` is an item of ``strategy``."""

@@ -1,58 +1,21 @@
-"""The command line: pytest's options to a frozen ``RunOptions``."""
+"""The options of the command line, and their twins in pytest's configuration file.
+
+Every pytest run loads this module, so it imports little else.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.host.resources import data_folder
-from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.registries import PROTOCOLS
-from pytest_kernelbench.strategy import Strategy, load_strategies
-from pytest_kernelbench.strategy.primary import parse_primary
 
-if TYPE_CHECKING:
-    from pytest_kernelbench.report.metrics import Gate
-
-DEFAULT_POLICY = "tiny"
 DEFAULT_TASKS = "level1:subset1"
-RUNS = Path(".kernelbench", "runs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What this run was asked for.
-
-    ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
-    ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``null`` is None where the
-    protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
-    kernels kept for each strategy that evaluates such, by task id. ``gates`` are those of each strategy, its own and
-    the command line's. ``primary`` is the comparison that was named, ``primary_by`` the option or else the
-    first strategy that names one.
-    """
-
-    strategies: tuple[Strategy, ...]
-    policy: str
-    primary: str | None = None
-    primary_by: str | None = None
-    tasks: tuple[str, ...]
-    seed: int
-    device: str
-    sizes: str
-    run: Path
-    judges: str | None = None
-    small: Path | None = None
-    gates: Mapping[str, list[Gate]] = field(default_factory=dict)
-    null: bool | None = None
-    shard: tuple[int, int] = (1, 1)
-    pins: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,127 +144,3 @@ def refuse_without_strategy(config: pytest.Config) -> None:
     name = next((each for each in given if each in ours[:2] or each.startswith(ours[2:])), None)
     if name is not None:
         raise pytest.UsageError(f"{name}: does nothing without --strategy, as in --strategy=surprisal-top3")
-
-
-def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOptions:
-    """The options of a run with ``--strategy``; ``run`` is the folder that an xdist controller decided on.
-
-    Raises pytest.UsageError.
-    """
-    fill_in(config)
-    option = config.option
-    here = config.invocation_params.dir
-    overrides = list(option.kernelbench_set)
-    if option.kernelbench_protocol:
-        overrides.append(f"evaluation.protocol={option.kernelbench_protocol}")
-    with one_line_errors():
-        from pytest_kernelbench.policies import check_policy
-
-        strategies = load_strategies(
-            option.strategy,
-            folders=[here / "strategies", config.rootpath / "strategies", data_folder("strategies")],
-            overrides=overrides,
-        )
-        if not strategies:
-            raise UsageError("--strategy: no strategy named; give one, as in --strategy=surprisal-top3")
-        own_policies = [each.sampling.policy for each in strategies]
-        # Strategies that all bring the same one need no other.
-        policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
-        for each in {policy, *filter(None, own_policies)}:
-            check_policy(each)
-        return RunOptions(
-            strategies=tuple(strategies),
-            policy=policy,
-            **_primary(option.kernelbench_primary, strategies),
-            tasks=tuple(option.tasks),
-            seed=option.kernelbench_seed,
-            device=option.kernelbench_device,
-            sizes=option.kernelbench_sizes,
-            small=here / Path(option.kernelbench_small).expanduser() if option.kernelbench_small else None,
-            run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
-            judges=option.kernelbench_judges,
-            gates=_gates(option.kernelbench_fail_under, strategies),
-            null=option.kernelbench_null,
-            shard=parse_shard(option.kernelbench_shard),
-            pins=_pins(strategies, option.policy),
-        )
-
-
-def _primary(named: str | None, strategies: Sequence[Strategy]) -> dict[str, str]:
-    if named:
-        option = f"--kernelbench-primary={named}"
-        return {"primary": str(parse_primary(named, option)), "primary_by": "--kernelbench-primary"}
-    first = next((each for each in strategies if each.primary), None)
-    return {} if first is None else {"primary": first.primary, "primary_by": f"strategy {first.name}"}
-
-
-def _pins(strategies: Sequence[Strategy], policy: str | None) -> dict[str, dict[str, Path]]:
-    from pytest_kernelbench.policies.pinned import folder_of, pins_in
-
-    folders = {each.name: folder_of(each.sampling.policy or policy or "") for each in strategies}
-    return {name: pins_in(folder) for name, folder in folders.items() if folder is not None}
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """``2/8`` as (2, 8). Raises UsageError."""
-    if text is None:
-        return 1, 1
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise UsageError(f"--kernelbench-shard={text}: write I/N with I from 1 to N, as in 2/8")
-    return int(i), int(n)
-
-
-def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Device and sizes; what was left to ``auto`` is as the resumed run has it. Raises UsageError.
-
-    So a run of which nothing is left to do asks no device, and loads no torch.
-    """
-    recorded = recorded or {}
-    device = options.device
-    if device == "auto" and recorded.get("device_kind"):
-        device = recorded["device_kind"]
-    elif device == "auto" or not recorded:
-        device = _device_asked(options, device)
-    sizes = options.sizes
-    if sizes == "auto":
-        sizes = recorded.get("sizes") or ("full" if device == "cuda" else "small")
-    return device, sizes
-
-
-def _device_asked(options: RunOptions, device: str) -> str:
-    """The kind of device that judges: this machine's, or that of the server. Raises UsageError and HarnessError."""
-    if options.judges is not None:
-        from pytest_kernelbench.serving.client import settings_of
-
-        return str(settings_of(options.judges)["device"])
-    from pytest_kernelbench.evaluation import resolve_device
-
-    return resolve_device(device)
-
-
-def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> Path:
-    if named is not None:
-        return here / Path(named).expanduser()
-    tag = sha256_of(" ".join(map(str, arguments)))[:6]
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{tag}"
-    folder, count = here / RUNS / stem, 1
-    while folder.exists():
-        count += 1
-        folder = here / RUNS / f"{stem}-{count}"
-    return folder
-
-
-def keep_out_of_git(run: Path) -> None:
-    """Let git ignore ``run``, a folder that nobody named, and all that lie beside it."""
-    folder = run.parents[len(RUNS.parts) - 1]
-    file = folder / ".gitignore"
-    if not file.exists():
-        file.write_text("# Written by pytest-kernelbench.\n*\n", encoding="utf-8")
-
-
-def _gates(texts: Sequence[str], strategies: Sequence[Strategy]) -> dict[str, list[Gate]]:
-    from pytest_kernelbench.report.metrics import parse_gate, strategy_gates
-
-    for_all = [parse_gate(text) for text in texts]
-    return {each.name: [*for_all, *strategy_gates(each)] for each in strategies}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.host.gpus import visible_gpus
 
 
 def divided(visible: Sequence[str], named: str) -> tuple[list[str], list[str]]:
@@ -27,3 +29,22 @@ def divided(visible: Sequence[str], named: str) -> tuple[list[str], list[str]]:
     if not judges:
         raise UsageError(f"{place}: leaves no GPU to judge on; name fewer")
     return judges, list(dict.fromkeys(policy))
+
+
+def policy_device(named: str | None, *, worker: bool, owns_workers: bool) -> str | None:
+    """The devices for policies' weights, as in ``cuda:1,2``; None: the judge's device. Raises UsageError.
+
+    Sets ``CUDA_VISIBLE_DEVICES`` so that the judges' GPUs come first, before torch looks for them. A ``worker`` of
+    pytest-xdist finds it set; the process that ``owns_workers`` runs no item.
+    """
+    if not named:
+        return None
+    if worker:
+        n, gpus = len(named.split(",")), visible_gpus(os.environ)
+    else:
+        judges, policy = divided(visible_gpus(os.environ), named)
+        if owns_workers:
+            return None
+        n, gpus = len(policy), [*judges, *policy]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return "cuda:" + ",".join(str(len(gpus) - n + place) for place in range(n))

@@ -133,7 +133,7 @@ def test_a_strategy_adapts_on_shards_and_each_step_is_drawn_from_its_own_weights
     assert second["update"]["ratio_max"] == pytest.approx(1, abs=1e-4) and second["update"]["teacher_tokens"] > 0
     drawn = [json.loads(line)["policy_version"] for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
     assert drawn == [first["policy_version"]] * 2 + [second["policy_version"]] * 2
-    world._trainer[1].close()
+    world.training.trainer.close()
 
 
 @pytest.mark.parametrize(

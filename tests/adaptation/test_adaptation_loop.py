@@ -24,7 +24,7 @@ def rows(world, name):
 
 
 def run(world, *strategies, tasks=None):
-    return [run_item(task, each, world) for each in strategies for task in (tasks or world.tasks)]
+    return [run_item(task, each, world).selection for each in strategies for task in (tasks or world.tasks)]
 
 
 def untimed(value):

@@ -25,7 +25,7 @@ SMALL = (
 def test_it_takes_its_steps_and_chooses(name, tmp_path):
     (strategy,) = load_strategies([name], folders=[FOLDER], overrides=SMALL)
     world = World(tmp_path, strategies=[strategy])
-    selections = [run_item(task, strategy, world) for task in world.tasks]
+    selections = [run_item(task, strategy, world).selection for task in world.tasks]
     steps = [json.loads(line) for line in (tmp_path / "adaptation.jsonl").read_text().splitlines()]
     updates = [step["update"] for step in steps if step["update"]]
     assert updates and all(step["stopped"] is None for step in steps)

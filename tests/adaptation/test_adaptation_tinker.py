@@ -28,7 +28,7 @@ def world_on(service, folder, **settings):
 
 
 def run(world, each, tasks=TASKS[:1]):
-    return [run_item(task, each, world) for task in tasks]
+    return [run_item(task, each, world).selection for task in tasks]
 
 
 def rows(world, name):

@@ -9,7 +9,7 @@ from made_up_world import strategy
 
 from pytest_kernelbench.adaptation.checkpoints import written_whole
 from pytest_kernelbench.adaptation.lineage import Lineage
-from pytest_kernelbench.adaptation.loop import Surroundings, take_steps
+from pytest_kernelbench.adaptation.loop import take_steps
 from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged, Outcome, Task
 
@@ -40,22 +40,24 @@ class Trainer:
 
 
 class Worker:
-    """``judged`` is shared: which worker judged a task at a step."""
+    """A stage of adaptation. ``judged`` is shared: which worker judged a task at a step."""
 
     def __init__(self, folder, judged, *, dies_at=None):
         run = {"policy": "p", "seed": 0, "device_kind": "cpu", "sizes": "full", "strategies": [], "tasks": list(TASKS)}
         self.ledger = Ledger.open(folder, {**run, "task_sha256": {}})
         self.judged, self.dies_at = judged, dies_at
-        self.around = Surroundings(
-            trainer=lambda at: Trainer(),
-            judge=self.judge,
-            ledger=self.ledger,
-            margin=0.0,
-            say=lambda line: None,
-            spending=lambda stage: nullcontext(),
-        )
+        self.margin, self.say = 0.0, lambda line: None
 
-    def judge(self, task, at):
+    def trainer(self, at):
+        return Trainer()
+
+    def spending(self, stage):
+        return nullcontext()
+
+    def checkpoint(self, at):
+        return self.ledger.folder / f"step-{at.version.step}"
+
+    def rollouts(self, task, at):
         with self.ledger.sole_owner(task.id):
             key = at.version.step, task.id
             if key not in self.judged:
@@ -75,7 +77,7 @@ def lineage(**settings):
 
 
 def start(worker, lineage, found):
-    thread = Thread(target=lambda: found.append(take_steps(lineage, worker.around)))
+    thread = Thread(target=lambda: found.append(take_steps(lineage, worker)))
     thread.start()
     return thread
 
@@ -97,7 +99,7 @@ def test_rollouts_of_a_step_are_work_for_every_worker_and_each_is_made_once(tmp_
 def test_where_the_first_worker_dies_another_takes_the_updates(tmp_path):
     judged, found, shared = {}, [], lineage(steps=2)
     with pytest.raises(KeyboardInterrupt):
-        take_steps(shared, Worker(tmp_path, judged, dies_at=1).around)
+        take_steps(shared, Worker(tmp_path, judged, dies_at=1))
     assert {step for step, _ in judged} == {0}
     start(Worker(tmp_path, judged), shared, found).join(timeout=60)
     assert [each.step for each in found[0]] == [0, 1, 2]
@@ -106,7 +108,7 @@ def test_where_the_first_worker_dies_another_takes_the_updates(tmp_path):
 def test_a_worker_that_comes_when_all_is_done_waits_for_nobody(tmp_path):
     judged, found, shared = {}, [], lineage(steps=1)
     worker = Worker(tmp_path, judged)
-    take_steps(shared, worker.around)
+    take_steps(shared, worker)
     with worker.ledger.sole_owner(f"lineage-{shared.id}"):
         start(Worker(tmp_path, {}), shared, found).join(timeout=60)
     assert [each.step for each in found[0]] == [0, 1]

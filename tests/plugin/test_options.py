@@ -8,7 +8,7 @@ import pytest
 from project import PLUGIN, Project
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.plugin.options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
+from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
 
 
 def options_of(pytester, *arguments):
@@ -56,7 +56,7 @@ def test_the_primary_comparison_is_the_option_s_or_the_first_strategy_s(pytester
 
 def test_two_runs_of_one_second_have_a_folder_each(pytester, monkeypatch):
     clock = SimpleNamespace(strftime=lambda form: "20260101-000000")
-    monkeypatch.setattr("pytest_kernelbench.plugin.options.time", clock)
+    monkeypatch.setattr("pytest_kernelbench.plugin.run_options.time", clock)
     first = options_of(pytester, "--strategy=random").run
     first.mkdir(parents=True)
     assert options_of(pytester, "--strategy=random").run == Path(f"{first}-2")

@@ -9,16 +9,16 @@ from pytest_kernelbench.records import sha256_of
 
 
 def test_refinement_solves_what_best_of_n_cannot(tmp_path):
-    assert run_item(TASK, searching("best-of"), Reader(tmp_path / "a")).index is None
+    assert run_item(TASK, searching("best-of"), Reader(tmp_path / "a")).selection.index is None
     bench = Reader(tmp_path / "b")
-    chosen = run_item(TASK, searching("refine"), bench)
+    chosen = run_item(TASK, searching("refine"), bench).selection
     assert (chosen.index, chosen.speedup) == (4, 2.0)
     assert [bool(bench.read[index]) for index in range(6)] == [False, False, True, True, True, True]
 
 
 def test_who_ignores_verdicts_gains_nothing_by_them(tmp_path):
     for method in ("best-of", "refine"):
-        assert run_item(TASK, searching(method), Deaf(tmp_path / method)).index is None
+        assert run_item(TASK, searching(method), Deaf(tmp_path / method)).selection.index is None
 
 
 def test_evolution_goes_on_from_what_is_fast(tmp_path):
@@ -27,7 +27,7 @@ def test_evolution_goes_on_from_what_is_fast(tmp_path):
             return "good" if not advice else super().answer_to(advice)
 
     bench = Lucky(tmp_path)
-    assert run_item(TASK, searching("evolve", k=8), bench).speedup == 2.0
+    assert run_item(TASK, searching("evolve", k=8), bench).selection.speedup == 2.0
     assert any("speed-up: 1.2x" in each for each in bench.read.values())
 
 
@@ -42,12 +42,12 @@ def test_candidates_of_a_search_are_not_those_of_sampling_alone(tmp_path):
 @pytest.mark.parametrize("die_after", range(0, 8, 2))
 def test_killed_at_any_moment_a_search_goes_on_at_its_turn(tmp_path, method, die_after):
     whole = Reader(tmp_path / "whole")
-    expected = run_item(TASK, searching(method), whole)
+    expected = run_item(TASK, searching(method), whole).selection
     killed = Reader(tmp_path / "killed", die_after=die_after)
     with pytest.raises(Killed):
         run_item(TASK, searching(method), killed)
     again = Reader(tmp_path / "killed")
-    assert run_item(TASK, searching(method), again).index == expected.index
+    assert run_item(TASK, searching(method), again).selection.index == expected.index
     assert sorted([*killed.sampled, *again.sampled]) == list(range(6))
     texts = [{row["index"]: sha256_of(row["text"]) for row in rows(bench, "completions")} for bench in (whole, again)]
     assert texts[0] == texts[1]

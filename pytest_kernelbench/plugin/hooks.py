@@ -1,0 +1,192 @@
+"""The hooks of a session with ``--strategy``: they translate between pytest and ``Session``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.plugin import benchmarking, collection
+from pytest_kernelbench.plugin.durations import Durations
+from pytest_kernelbench.plugin.kernel_pool import task_of
+from pytest_kernelbench.plugin.options import one_line_errors
+from pytest_kernelbench.plugin.policy_gpus import policy_device
+from pytest_kernelbench.plugin.progress import Progress
+from pytest_kernelbench.plugin.run_options import read_options
+from pytest_kernelbench.plugin.session import Asked, Finished, session_of
+
+NOTHING_BELOW = (
+    "no task lies below the paths that were named; without a path, the tasks of --tasks or of kernels/ run, "
+    "and tests of your own where their file is named"
+)
+# Of an item each, they are more than any host builds while one is judged.
+MOST_ITEMS_AHEAD = 256
+
+
+def asked_of(config: pytest.Config) -> Asked:
+    """What the command line names beside its options."""
+    paths_named = config.args_source is config.ArgsSource.ARGS
+    items_named = collection.items_named(config.args, config.rootpath) if paths_named else {}
+    return Asked(
+        here=config.invocation_params.dir,
+        paths_named=paths_named,
+        items_named=items_named,
+        beside_tests=config.option.kernelbench_configured and not items_named,
+        collect_only=config.option.collectonly,
+        run_named=config.option.kernelbench_run is not None,
+    )
+
+
+class KernelBench:
+    """The hooks, in the process that runs the session and in each xdist worker."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.worker = hasattr(config, "workerinput")
+        run = Path(config.workerinput["kernelbench_run"]) if self.worker else None  # type: ignore[attr-defined]
+        options = read_options(config, run=run)
+        with one_line_errors():
+            self.session = config.stash[collection.SESSION] = session_of(options, asked_of(config))
+        if self.session.only_tasks:
+            config.args = [str(config.rootpath)]
+        self.bridge: benchmarking.BenchmarkBridge | None = None
+        self.policy_device: str | None = None
+        self.ordered = False
+        self.left_out: str | None = None
+        self.finished: Finished | None = None
+
+    # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        self.progress = Progress(self.config)
+        option, owns_workers = self.config.option, self.config.pluginmanager.has_plugin("dsession")
+        with one_line_errors():
+            self.bridge = benchmarking.bridge_for(self.config)
+            if self.bridge:
+                self.session.baselines = self.bridge.baselines
+            if option.kernelbench_device != "cpu":
+                named = option.kernelbench_policy_gpus
+                self.policy_device = policy_device(named, worker=self.worker, owns_workers=owns_workers)
+        if owns_workers:
+            from pytest_kernelbench.plugin.sharding import Sharding
+
+            self.config.pluginmanager.register(Sharding())
+        if not self.worker and self.session.resumed is None:
+            # Of a resumed run, most is read and not computed.
+            self.config.pluginmanager.register(Durations(self.config))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        with one_line_errors():
+            # A selector that names nothing ends it here.
+            tasks = self.session.tasks
+            left_out = self.session.kept.left_out(tasks) if self.session.options.tasks else None
+            self.left_out = None if self.session.asked.items_named else left_out
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        if self.session.only_tasks and path == self.config.rootpath:
+            return collection.TaskSet.from_parent(parent, path=path)
+        return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        asked = self.session.asked
+        if asked.beside_tests and not asked.paths_named:
+            items[:0] = collection.items_beside_tests(session)
+        names = [strategy.name for strategy in self.session.strategies]
+        shard = self.session.options.shard
+        items[:], left_out = collection.in_order(items, names, shard, named=list(asked.items_named))
+        if left_out:
+            self.config.hook.pytest_deselected(items=left_out)
+        self.ordered = True
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        will_run = (item for item in session.items if not (self.bridge and self.bridge.skips(item)))
+        found = (item.task if isinstance(item, collection.KernelItem) else task_of(item) for item in will_run)
+        tasks = list({task.id: task for task in found if task is not None}.values())
+        # pytest calls this as well when what came before it raised.
+        if tasks and self.ordered and not self.config.option.collectonly:
+            with one_line_errors():
+                self.session.open(tasks, say=self.progress, tell=self.progress.tell, policy_device=self.policy_device)
+
+    # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        following = item.session.items[item.session.items.index(item) + 1 :]
+        # A worker of xdist knows no more than the next one.
+        known = [nextitem] if self.worker else following[:MOST_ITEMS_AHEAD]
+        self.session.look_ahead(
+            [(each.task, each.strategy) for each in known if isinstance(each, collection.KernelItem)]
+        )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self.progress.clear()
+        if isinstance(item, collection.KernelItem) and call.when == "call":
+            # Builtin values only: the report crosses from xdist's worker to its controller.
+            report.kernelbench = collection.word_for(item.selection)  # type: ignore[attr-defined]
+            # A gate that is missed is a failure; everything else that goes wrong is the harness's error.
+            missed = call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception)
+            report.kernelbench_failed = missed  # type: ignore[attr-defined]
+            if call.excinfo is not None and isinstance(call.excinfo.value, UsageError):
+                item.session.shouldfail = str(call.excinfo.value)  # it would be the same for every other item
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        word = getattr(report, "kernelbench", None)
+        if word is None or report.skipped or report.kernelbench_failed:  # type: ignore[attr-defined]
+            return None
+        return ("passed", ".", f"PASSED {word}") if report.passed else ("error", "E", "ERROR")
+
+    # The end
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.session.close()
+        if self.worker or self.config.option.collectonly:
+            return
+        self.finished = self.session.finish(width=self.config.get_terminal_writer().fullwidth)
+        if self.finished and self.finished.missed_gates and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        nothing = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and "deselected" not in terminalreporter.stats
+        if nothing and self.session.asked.paths_named and not self.session.asked.beside_tests:
+            terminalreporter.write_line(f"kernelbench: {NOTHING_BELOW}", yellow=True)
+        if self.left_out:
+            terminalreporter.write_line(f"kernelbench: {self.left_out}", yellow=True)
+        if self.finished is None:
+            return
+        run = self.session.options.run
+        terminalreporter.section("kernelbench")
+        lines: Sequence[str] = [*self.session.warnings, *self.finished.lines, ""]
+        for line in [*lines, f"open {run / 'report.html'}", f"recorded in {run}; to resume:", f"  {self._resume()}"]:
+            terminalreporter.write_line(line)
+        for line in self.finished.missed_gates:
+            terminalreporter.write_line(f"kernelbench: {line}", red=True)
+
+    def pytest_unconfigure(self) -> None:
+        self.session.close()
+
+    def _resume(self) -> str:
+        arguments = [str(argument) for argument in self.config.invocation_params.args]
+        if not self.session.asked.run_named:
+            arguments.append(f"--kernelbench-run={self.session.options.run}")
+        return shlex.join(["pytest", *arguments])
+
+    # xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["kernelbench_run"] = str(self.session.options.run)

@@ -1,0 +1,221 @@
+"""One session with ``--strategy``: tasks, strategies, the facts of the run, and its items. Imports no pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_kernelbench.ledger import Ledger, check_settings, read_run
+from pytest_kernelbench.pinned.regressions import Baselines, ItemResult, result_of
+from pytest_kernelbench.plugin.facts import run_facts, settings_of
+from pytest_kernelbench.plugin.kept import KeptKernels
+from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, resolve
+from pytest_kernelbench.policies.pinned import version_of
+from pytest_kernelbench.records import Judged, Task
+from pytest_kernelbench.strategy import Strategy
+from pytest_kernelbench.tasks import load_tasks
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.lookahead import Lookahead
+    from pytest_kernelbench.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line names beside its options.
+
+    ``here`` is the folder that pytest was started in. ``paths_named``: whether files or folders were named.
+    ``items_named``: ids of items whose task lies elsewhere, with the id of the task. ``beside_tests``: the strategy
+    comes from a configuration file, so the repository's own tests are collected too. ``collect_only``: no item will
+    run. ``run_named``: the user named the run folder.
+    """
+
+    here: Path
+    paths_named: bool = False
+    items_named: Mapping[str, str] = field(default_factory=dict)
+    beside_tests: bool = False
+    collect_only: bool = False
+    run_named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a session: the report's ``lines`` for the terminal, and a line for each gate that was missed."""
+
+    lines: Sequence[str]
+    missed_gates: Sequence[str]
+
+
+class Session:
+    """The tasks under the strategies of one run folder, in this process.
+
+    Making one reads the run folder, and raises UsageError where it was made with other settings. ``baselines`` may be
+    set until tasks are asked for; ``open`` comes before the first item, ``close`` after the last.
+    """
+
+    def __init__(self, options: RunOptions, asked: Asked) -> None:
+        self.options = options
+        self.asked = asked
+        self.strategies = options.strategies
+        self.baselines = Baselines()
+        self.resumed = read_run(options.run)
+        if self.resumed:
+            check_settings(options.run, self.resumed, settings_of(options))
+        self.bench: Workbench | None = None
+        self._lookahead: Lookahead | None = None
+
+    # Tasks
+
+    @property
+    def only_tasks(self) -> bool:
+        """Whether tasks are all that is collected: no path was named, and the strategy is on the command line."""
+        return not (self.asked.paths_named or self.asked.beside_tests)
+
+    @cached_property
+    def device_and_sizes(self) -> tuple[str, str]:
+        """``cpu`` or ``cuda``, and ``full`` or ``small``. Raises UsageError and HarnessError."""
+        if self.asked.collect_only and not self.resumed and self.options.sizes == "auto":
+            return "auto", "full"  # nothing will run: asking for the device would take seconds
+        return resolve(self.options, self.resumed)
+
+    @cached_property
+    def kept(self) -> KeptKernels:
+        """The kernel files of the strategies that evaluate such."""
+        return KeptKernels(self.options, self.asked.here, self.baselines)
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """The tasks that are named; none where every task file below the named paths counts. Raises TaskError."""
+        return [] if self.asked.paths_named and not self.options.tasks else self.default_tasks
+
+    @cached_property
+    def default_tasks(self) -> list[Task]:
+        """The tasks of ``--tasks``; without it, those of kernel files, or the default ones. Raises UsageError."""
+        return self.load(self.options.tasks or self.kept.selectors())
+
+    def load(self, selectors: Sequence[str] | str) -> list[Task]:
+        """The tasks that ``selectors`` name, in the sizes of this session. Raises TaskError."""
+        return load_tasks(selectors, sizes=self.device_and_sizes[1], small=self.options.small)
+
+    def sized(self, task: Task) -> Task | None:
+        """``task`` as it will run, or None where ``--tasks`` does not name it."""
+        if not self.tasks:
+            return self.load([str(task.path)])[0]
+        return next((named for named in self.tasks if named.path == task.path), None)
+
+    def belongs(self, task: Task, strategy: Strategy) -> bool:
+        """Whether ``task`` is an item of ``strategy``."""
+        return self.kept.belongs(task, strategy)
+
+    # Items
+
+    def open(
+        self,
+        tasks: Sequence[Task],
+        *,
+        say: Callable[[str], None],
+        tell: Callable[[str], None],
+        policy_device: str | None = None,
+    ) -> None:
+        """Make or resume the run folder for ``tasks``. Raises UsageError.
+
+        ``say`` shows one line of progress, ``tell`` one that stays. ``policy_device`` is where policies' weights go,
+        None: to the judge's device.
+        """
+        from pytest_kernelbench.lookahead import Lookahead
+        from pytest_kernelbench.policies import check_answers
+        from pytest_kernelbench.workbench import Workbench
+
+        options, (device, sizes) = self.options, self.device_and_sizes
+        own = (each.sampling.policy for each in self.strategies)
+        for policy in dict.fromkeys([options.policy, *filter(None, own)]):
+            check_answers(policy, tasks)
+        ledger = Ledger.open(options.run, run_facts(options, tasks, device=device, sizes=sizes, here=self.asked.here))
+        if not self.asked.run_named:
+            keep_out_of_git(options.run)
+        if options.pins:
+            ledger.note(pins={name: version_of(pins) for name, pins in options.pins.items()})
+        self.bench = Workbench(
+            ledger,
+            policy=options.policy,
+            device=device,
+            seed=options.seed,
+            tasks=tasks,
+            null=options.null,
+            judges=options.judges,
+            say=say,
+            tell=tell,
+            policy_device=policy_device if device == "cuda" else None,
+        )
+        self._lookahead = Lookahead(self.bench)
+
+    def look_ahead(self, items: Sequence[tuple[Task, Strategy]]) -> None:
+        """Begin to sample and build for ``items``, which come after the one that begins now."""
+        if self._lookahead is not None:
+            self._lookahead.look(items)
+
+    def run_item(self, task: Task, strategy: Strategy) -> ItemResult:
+        """One item, forwards, and its kernel beside its baseline. Raises HarnessError and PolicyError."""
+        from pytest_kernelbench.pipeline import run_item
+
+        assert self.bench is not None
+        try:
+            outcome = run_item(task, strategy, self.bench)
+            kept = self.options.pins.get(strategy.name, {}).get(task.id)
+            return result_of(outcome, self.baselines, self.bench, kept=kept)
+        finally:
+            self.bench.release()
+
+    def judge(self, task: Task, strategy: Strategy) -> list[Judged]:
+        """The candidates of an item, judged, without a choice. Raises HarnessError and PolicyError."""
+        from pytest_kernelbench.pipeline import pool
+
+        assert self.bench is not None
+        try:
+            return pool(task, strategy, self.bench)
+        finally:
+            self.bench.release()
+
+    # The end
+
+    def finish(self, *, width: int) -> Finished | None:
+        """Write the reports; None where there is no run. ``width`` is the terminal's, in characters."""
+        if not (self.options.run / "run.json").exists():
+            return None
+        from pytest_kernelbench.report.metrics import failed_gates
+        from pytest_kernelbench.report.render import NOT_WRITTEN, RunRecords, render, report_json, write_reports
+
+        records = RunRecords.load(self.options.run)
+        report = report_json(records)
+        left_out = write_reports(records, report, self.options.run)
+        # What figures need and lack is said by ``report``; what there was no room for is said here.
+        unwritten = [line for line in left_out if NOT_WRITTEN in line]
+        missed = [
+            line
+            for strategy in records.strategies
+            for line in failed_gates(records.results(strategy), self.options.gates.get(strategy.name, []))
+        ]
+        return Finished([*render(report, width=width), *(["", *unwritten] if unwritten else [])], missed)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines about the run folder."""
+        return self.bench.ledger.warnings if self.bench else []
+
+    def close(self) -> None:
+        """End every thread and process that was started; may be called twice."""
+        if self._lookahead is not None:
+            self._lookahead.close()
+        if self.bench is not None:
+            self.bench.close()
+
+
+def session_of(options: RunOptions, asked: Asked) -> Session:
+    """The session; where items are named whose tasks lie elsewhere, of their tasks. Raises UsageError."""
+    if asked.items_named:
+        tasks = options.tasks or tuple(dict.fromkeys(asked.items_named.values()))
+        options, asked = replace(options, tasks=tasks), replace(asked, paths_named=False)
+    return Session(options, asked)
