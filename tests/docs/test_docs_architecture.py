@@ -23,7 +23,7 @@ def test_the_six_answers_name_places_that_exist():
         "a limit of the sandbox",
     ]
     for place, table in answers().values():
-        path = place.strip("`")
+        path = place.split("`")[1]
         others = list(ROOT.glob(path.replace("<name>", "*"))) if "<name>" in path else [ROOT / path]
         assert others and others[0].exists(), path
         if found := re.fullmatch(r"`(\w+)` in `([^`]+)`", table):

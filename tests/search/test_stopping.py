@@ -75,7 +75,7 @@ def test_candidates_that_a_replay_does_not_hold_say_nothing():
 
 def test_where_the_first_answers_are_fast_it_stops_after_the_first_turn(tmp_path):
     bench = Bench(tmp_path, ["good", "wrong"] * 4, SPEEDUPS)
-    chosen = run_item(TASK, adaptive(), bench)
+    chosen = run_item(TASK, adaptive(), bench).selection
     assert bench.sampled == [0, 1]
     assert (chosen.index, chosen.asked, chosen.stopped) == (0, 2, "a verified fast candidate is there")
     assert chosen.cost["rollouts"] == 2
@@ -83,21 +83,21 @@ def test_where_the_first_answers_are_fast_it_stops_after_the_first_turn(tmp_path
 
 def test_where_nothing_succeeds_it_draws_them_all(tmp_path):
     bench = Bench(tmp_path, ["wrong"] * K, SPEEDUPS)
-    chosen = run_item(TASK, adaptive(), bench)
+    chosen = run_item(TASK, adaptive(), bench).selection
     assert bench.sampled == list(range(K))
     assert (chosen.index, chosen.asked, chosen.stopped) == (None, K, "all 8 were asked for")
 
 
 def test_where_an_answer_costs_more_than_it_promises_it_gives_up(tmp_path):
     bench = Bench(tmp_path, ["wrong"] * K, SPEEDUPS)
-    chosen = run_item(TASK, adaptive(stopping=replace(FAST, cost=0.11)), bench)
+    chosen = run_item(TASK, adaptive(stopping=replace(FAST, cost=0.11)), bench).selection
     assert (chosen.asked, chosen.stopped) == (4, "one more answer gains 0.1 verified fast candidates and costs 0.11")
     assert bench.sampled == list(range(4))
 
 
 def test_a_refinement_that_has_got_there_stops_in_the_middle(tmp_path):
     bench = Reader(tmp_path)
-    chosen = run_item(TASK, replace(searching("refine"), stopping=FAST), bench)
+    chosen = run_item(TASK, replace(searching("refine"), stopping=FAST), bench).selection
     # The second turn reads that the first was wrong, and is fast.
     assert bench.sampled == [0, 1, 2, 3]
     assert (chosen.index, chosen.speedup, chosen.asked) == (2, 1.2, 4)
@@ -107,13 +107,13 @@ def test_a_refinement_that_has_got_there_stops_in_the_middle(tmp_path):
 def test_killed_at_any_moment_it_draws_the_same_and_stops_at_the_same_place(tmp_path, moment):
     words = ["wrong", None, "wrong", "other", "good", "wrong", "best", "best"]
     whole = Bench(tmp_path / "whole", words, SPEEDUPS)
-    expected = run_item(TASK, adaptive(), whole)
+    expected = run_item(TASK, adaptive(), whole).selection
     assert expected.asked == 6 and whole.sampled == list(range(6))
     first = Bench(tmp_path / "run", words, SPEEDUPS, die_after=moment)
     with pytest.raises(Killed):
         run_item(TASK, adaptive(), first)
     second = Bench(tmp_path / "run", words, SPEEDUPS)
-    assert untimed(run_item(TASK, adaptive(), second).to_json()) == untimed(expected.to_json())
+    assert untimed(run_item(TASK, adaptive(), second).selection.to_json()) == untimed(expected.to_json())
     assert first.sampled + second.sampled == whole.sampled
     assert first.evaluated + second.evaluated == whole.evaluated
     for name in ("completions", "evaluations", "confirmations", "selections"):
@@ -130,7 +130,7 @@ def load(folder, strategies):
 def test_beside_sampling_that_draws_them_all_only_its_own_candidates_are_counted(tmp_path):
     bench = Bench(tmp_path, ["good", "wrong", "best", *["wrong"] * 5], SPEEDUPS)
     strategies = [best_of("all", k=K), adaptive()]
-    every, own = (run_item(TASK, each, bench) for each in strategies)
+    every, own = (run_item(TASK, each, bench).selection for each in strategies)
     assert bench.sampled == list(range(K))  # they share what both draw
     assert (every.cost["rollouts"], own.cost["rollouts"], own.speedup) == (K, 2, 1.2)
     study = Study.of(load(tmp_path, strategies))
