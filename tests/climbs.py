@@ -59,6 +59,8 @@ class Trace:
 
 def _place(frame: FrameType) -> Call | None:
     path = Path(frame.f_code.co_filename)
+    if frame.f_code.co_name == "<module>":
+        return None  # an import
     if not path.is_relative_to(ROOT):
         return None
     return str(path.relative_to(ROOT)), frame.f_code.co_name

@@ -1,4 +1,4 @@
-"""One item goes forward: from the hook to the record, every call is of a module that is imported, never back up."""
+"""One item goes forward: from the hook to the record, calls are of modules further down, but for those counted here."""
 
 import json
 
@@ -59,9 +59,12 @@ def trace_of(folder, *arguments, **settings):
     return json.loads((folder / "trace.json").read_text())
 
 
-def test_of_a_search_no_call_goes_up(tmp_path):
+def test_the_only_calls_of_a_search_that_go_up_ask_a_ranking_what_it_needs(tmp_path):
     found = trace_of(tmp_path, strategy="surprisal")
-    assert found["climbs"] == [], found
+    assert found["climbs"] == [
+        "strategy/strategy.py:needs_logprobs -> selection/base.py:needs_logprobs",
+        "strategy/strategy.py:needs_self_certainty -> selection/base.py:needs_self_certainty",
+    ]
     assert {"plugin/collection.py", "plugin/session.py", "pipeline.py", "rollouts.py", "ledger.py"} <= set(
         found["modules"]
     )

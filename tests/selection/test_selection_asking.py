@@ -50,7 +50,7 @@ FORECAST = choosing("forecast", by="forecast")
 def test_the_program_that_the_policy_names_is_taken(tmp_path):
     bench = Asked(tmp_path)
     bench.says = "Program 2."
-    chosen = run_item(TASK, FORECAST, bench)
+    chosen = run_item(TASK, FORECAST, bench).selection
     # Correct programs in the order of their indices: good (0), best (2), other (4).
     assert (chosen.index, chosen.considered, chosen.unread) == (2, (2,), None)
     (question,) = bench.questions
@@ -63,8 +63,8 @@ def test_the_program_that_the_policy_names_is_taken(tmp_path):
 
 
 def test_its_prompt_and_its_answer_are_part_of_the_cost(tmp_path):
-    cost = run_item(TASK, FORECAST, Asked(tmp_path / "a")).cost
-    plain = run_item(TASK, choosing("surprisal", by="surprisal"), Asked(tmp_path / "b")).cost
+    cost = run_item(TASK, FORECAST, Asked(tmp_path / "a")).selection.cost
+    plain = run_item(TASK, choosing("surprisal", by="surprisal"), Asked(tmp_path / "b")).selection.cost
     assert cost["forecast_tokens"] == 102 and "forecast_tokens" not in plain
     parts = ("sampling_seconds", "evaluation_seconds", "adaptation_seconds", "forecast_seconds")
     assert cost["device_seconds"] == pytest.approx(sum(cost[part] for part in parts))
@@ -73,7 +73,7 @@ def test_its_prompt_and_its_answer_are_part_of_the_cost(tmp_path):
 def test_an_answer_that_names_none_leaves_the_order_by_surprisal_and_is_counted(tmp_path):
     bench = Asked(tmp_path)
     bench.says = "They are all fine."
-    chosen = run_item(TASK, FORECAST, bench)
+    chosen = run_item(TASK, FORECAST, bench).selection
     assert (chosen.index, chosen.unread) == (4, "the answer names no program")
     assert chosen.cost["forecast_tokens"] == 102
 
@@ -85,9 +85,11 @@ def test_a_run_that_was_killed_does_not_ask_again(tmp_path):
         run_item(TASK, FORECAST, first)
     second = Asked(tmp_path)
     second.says = "Program 3"
-    resumed = run_item(TASK, FORECAST, second)
+    resumed = run_item(TASK, FORECAST, second).selection
     assert (len(first.questions), second.questions) == (1, [])
-    assert untimed(resumed.to_json()) == untimed(run_item(TASK, FORECAST, Asked(tmp_path.parent / "whole")).to_json())
+    assert untimed(resumed.to_json()) == untimed(
+        run_item(TASK, FORECAST, Asked(tmp_path.parent / "whole")).selection.to_json()
+    )
 
 
 def test_killed_before_it_was_asked_it_is_asked_once(tmp_path):
@@ -95,7 +97,7 @@ def test_killed_before_it_was_asked_it_is_asked_once(tmp_path):
     with pytest.raises(Killed):
         run_item(TASK, FORECAST, first)
     second = Asked(tmp_path)
-    assert run_item(TASK, FORECAST, second).index == 0
+    assert run_item(TASK, FORECAST, second).selection.index == 0
     assert (first.questions, len(second.questions), len(rows(second, "forecasts"))) == ([], 1, 1)
 
 
@@ -109,14 +111,14 @@ def test_another_question_is_another_forecast(tmp_path):
 def test_of_programs_that_do_not_fit_the_least_expected_are_shown(tmp_path):
     bench = Asked(tmp_path)
     bench.left = lambda task, answer, text: 100 if "Program 3" not in text else 0
-    chosen = run_item(TASK, FORECAST, bench)
+    chosen = run_item(TASK, FORECAST, bench).selection
     assert rows(bench, "forecasts")[0]["shown"] == [2, 4] and chosen.index == 2
 
 
 def test_where_not_even_two_fit_it_is_not_asked(tmp_path):
     bench = Asked(tmp_path)
     bench.left = lambda task, answer, text: 0
-    chosen = run_item(TASK, FORECAST, bench)
+    chosen = run_item(TASK, FORECAST, bench).selection
     assert (bench.questions, chosen.index) == ([], 4)
     assert chosen.unread == "two programs are too long for the policy's context"
 
@@ -124,7 +126,7 @@ def test_where_not_even_two_fit_it_is_not_asked(tmp_path):
 def test_a_single_program_needs_no_forecast(tmp_path):
     bench = Asked(tmp_path)
     bench.words, bench.speedups = ["good", "good", "wrong"], ALL
-    chosen = run_item(TASK, replace(FORECAST, sampling=replace(FORECAST.sampling, k=3)), bench)
+    chosen = run_item(TASK, replace(FORECAST, sampling=replace(FORECAST.sampling, k=3)), bench).selection
     assert (bench.questions, chosen.index, chosen.unread) == ([], 0, None)
 
 
@@ -136,7 +138,7 @@ def test_a_replay_answers_no_further_question(tmp_path):
     (tmp_path / "answers.jsonl").write_text("".join(json.dumps(each) + "\n" for each in answers))
     bench = Asked(tmp_path / "run")
     bench.policy_for = lambda strategy: ReplayPolicy(tmp_path / "answers.jsonl", name="replay")
-    chosen = run_item(TASK, FORECAST, bench)
+    chosen = run_item(TASK, FORECAST, bench).selection
     assert (chosen.index, chosen.unread) == (4, "the policy answers no further question")
     assert chosen.cost["forecast_tokens"] == 0
 
