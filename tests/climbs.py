@@ -47,20 +47,21 @@ class Trace:
         return {place[0] for call in self.calls for place in call}
 
     def note(self, frame: FrameType, event: str, argument: object) -> None:
-        """A profiler for ``sys.setprofile``."""
+        """A profiler for ``sys.setprofile``. What a module runs when it is imported is no call."""
         if event != "call" or (called := _place(frame)) is None:
             return
-        above = frame.f_back
+        above, importing = frame.f_back, frame.f_code.co_name == "<module>"
         while above is not None and (caller := _place(above)) is None:
+            importing = importing or above.f_code.co_name == "import_module"
             above = above.f_back
+        if importing:
+            return
         if above is not None and caller is not None and caller[0] != called[0]:
             self.calls[caller, called] += 1
 
 
 def _place(frame: FrameType) -> Call | None:
     path = Path(frame.f_code.co_filename)
-    if frame.f_code.co_name == "<module>":
-        return None  # an import
     if not path.is_relative_to(ROOT):
         return None
     return str(path.relative_to(ROOT)), frame.f_code.co_name
