@@ -28,15 +28,12 @@ LARGE_MODULES = frozenset(
         "evaluation/evaluator.py",
         "evaluation/judge.py",
         "report/render/summary.py",
-        "tiny_policy/train.py",
     }
 )
 LARGE_FUNCTIONS = frozenset(
     {
         "policies/rows.py:sample_rows",
         "report/analyses/adaptation.py:_of_strategy",
-        "tiny_policy/execute.py:run",
-        "tiny_policy/train.py:train",
     }
 )
 MANY_ARGUMENTS = frozenset(
@@ -45,7 +42,6 @@ MANY_ARGUMENTS = frozenset(
         "adaptation/sdpo.py:teach",
         "evaluation/bench.py:__init__",
         "evaluation/service.py:_guard",
-        "tiny_policy/execute.py:run",
     }
 )
 

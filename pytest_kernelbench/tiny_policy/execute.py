@@ -171,82 +171,102 @@ def build_all(modules: Iterable[str], folder: Path, jobs: int) -> None:
         list(pool.map(build, sorted(kernels)))
 
 
-def run(
-    templates: Sequence[Template],
-    *,
-    device: str,
-    sizes: str,
-    jobs: int = 1,
-    every_variant: bool = False,
-    timed: bool = True,
-    timeout_s: float = TIMEOUT_S,
-) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How templates are run: ``jobs`` workers, each template's first source or every variant, timed or checked only.
+
+    A template has ``timeout_s`` seconds.
+    """
+
+    device: str
+    sizes: str
+    jobs: int = 1
+    every_variant: bool = False
+    timed: bool = True
+    timeout_s: float = TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Source number ``variant`` of a template."""
+
+    template: Template
+    variant: int
+    source: str
+
+
+def run(templates: Sequence[Template], plan: Plan) -> Iterator[Row]:
     """Rows in the order in which they are ready. Workers take turns on the device, so that timings are undisturbed."""
-    sources = task_sources(sizes, sorted({template.task for template in templates}))
+    tasks = task_sources(plan.sizes, sorted({template.task for template in templates}))
     picked = [
-        (template, index, source)
+        Item(template, index, source)
         for template in templates
-        for index, source in enumerate(template.sources if every_variant else template.sources[:1])
+        for index, source in enumerate(template.sources if plan.every_variant else template.sources[:1])
     ]
     with tempfile.TemporaryDirectory(prefix="tiny-policy-") as scratch:
         builds = Path(scratch, "builds")
         builds.mkdir()
-        build_all((source for _, _, source in picked), builds, os.cpu_count() or 1)
+        build_all((item.source for item in picked), builds, os.cpu_count() or 1)
         # One task's templates go to one worker, which keeps the inputs and the reference's output.
-        by_task: queue.SimpleQueue[list[tuple[Template, int, str]]] = queue.SimpleQueue()
-        for number in sources:
-            by_task.put([item for item in picked if item[0].task == number])
+        by_task: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
+        for number in tasks:
+            by_task.put([item for item in picked if item.template.task == number])
         rows: queue.SimpleQueue[Row | BaseException | None] = queue.SimpleQueue()
 
         def work(name: int) -> None:
-            worker = Worker(device, builds, timeout_s)
+            worker = Worker(plan.device, builds, plan.timeout_s)
             try:
-                while True:
-                    try:
-                        items = by_task.get_nowait()
-                    except queue.Empty:
-                        break
-                    for position, (template, index, source) in enumerate(items):
-                        module = Path(scratch, f"candidate_{name}_{template.task}_{position}.py")
-                        module.write_text(source)
-                        started = time.perf_counter()
-                        answer = worker.ask(
-                            {
-                                "task_source": sources[template.task],
-                                "module": str(module),
-                                "time": timed and template.correct,
-                            }
-                        )
-                        seconds = time.perf_counter() - started
-                        rows.put(
-                            Row(
-                                template=template.id,
-                                variant=index,
-                                language=template.language,
-                                pace=template.pace,
-                                correct=template.correct,
-                                seconds=seconds,
-                                **answer,
-                            )
-                        )
+                for position, item in enumerate(_items_of(by_task)):
+                    module = Path(scratch, f"candidate_{name}_{position}.py")
+                    rows.put(_row_of(item, worker, module, tasks[item.template.task], timed=plan.timed))
             except BaseException as error:
                 rows.put(error)
             finally:
                 worker.close()
                 rows.put(None)
 
-        threads = [threading.Thread(target=work, args=(name,)) for name in range(jobs)]
-        for thread in threads:
-            thread.start()
-        left = jobs
-        while left:
-            row = rows.get()
-            if row is None:
-                left -= 1
-            elif isinstance(row, BaseException):
-                raise row
-            else:
-                yield row
+        for name in range(plan.jobs):
+            threading.Thread(target=work, args=(name,)).start()
+        yield from _until_all_ended(rows, plan.jobs)
+
+
+def _items_of(by_task: queue.SimpleQueue[list[Item]]) -> Iterator[Item]:
+    """Items of one task after another, as long as there are tasks that no worker has taken."""
+    while True:
+        try:
+            items = by_task.get_nowait()
+        except queue.Empty:
+            return
+        yield from items
+
+
+def _row_of(item: Item, worker: Worker, module: Path, task_source: str, *, timed: bool) -> Row:
+    """Have ``worker`` run an item, whose source is written to the file ``module``."""
+    module.write_text(item.source)
+    template = item.template
+    started = time.perf_counter()
+    answer = worker.ask({"task_source": task_source, "module": str(module), "time": timed and template.correct})
+    return Row(
+        template=template.id,
+        variant=item.variant,
+        language=template.language,
+        pace=template.pace,
+        correct=template.correct,
+        seconds=time.perf_counter() - started,
+        **answer,
+    )
+
+
+def _until_all_ended(rows: queue.SimpleQueue[Row | BaseException | None], workers: int) -> Iterator[Row]:
+    """Rows until every worker has put None; an error of a worker is raised here."""
+    while workers:
+        row = rows.get()
+        if row is None:
+            workers -= 1
+        elif isinstance(row, BaseException):
+            raise row
+        else:
+            yield row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -282,15 +302,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     started = time.perf_counter()
     rows = []
-    for row in run(
-        templates,
+    plan = Plan(
         device=options.device,
         sizes=options.sizes or ("full" if options.device == "cuda" else "small"),
         jobs=options.jobs or (2 if options.device == "cuda" else 1),
         every_variant=options.all,
         timed=not options.no_timing,
         timeout_s=options.timeout,
-    ):
+    )
+    for row in run(templates, plan):
         rows.append(row)
         if options.json is not None and len(rows) % 25 == 0:
             _write(rows, options.json)

@@ -34,7 +34,8 @@ def test_a_crash_a_hang_and_an_exception_cost_only_their_own_template(monkeypatc
         template("identity", base.torch_module("return x.clone()"), correct=False),
     ]
     rows = {
-        row.template.rpartition("/")[2]: row for row in execute.run(templates, device="cpu", sizes="small", timeout_s=5)
+        row.template.rpartition("/")[2]: row
+        for row in execute.run(templates, execute.Plan(device="cpu", sizes="small", timeout_s=5))
     }
     assert [name for name, row in rows.items() if row.ok] == ["right", "prints", "c"]
     assert rows["right"].speedup > 0

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.tiny_policy import train
 from pytest_kernelbench.tiny_policy.corpus.mixture import mixture
+from pytest_kernelbench.tiny_policy.examples import Batches, Example, encode, split
+from pytest_kernelbench.tiny_policy.model import END, MAX_BYTES, PAD, Shape, build_model, train_tokenizer
 
-SMALL = train.Shape(hidden=32, layers=1, heads=2, ffn=64, vocabulary=400)
+SMALL = Shape(hidden=32, layers=1, heads=2, ffn=64, vocabulary=400)
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +23,19 @@ def rows():
 
 @pytest.fixture(scope="module")
 def tokenizer(rows):
-    return train.train_tokenizer([item.row.prompt + item.row.completion for item in rows], 400)
+    return train_tokenizer([item.row.prompt + item.row.completion for item in rows], 400)
 
 
 @settings(max_examples=50)
 @given(st.text())
 def test_any_text_survives_the_tokenizer(tokenizer, text):
     ids = tokenizer.encode(text, add_special_tokens=False)
-    if not any(token in text for token in (train.PAD, train.END)):
+    if not any(token in text for token in (PAD, END)):
         assert tokenizer.decode(ids) == text
 
 
 def test_examples_end_with_the_end_token_and_know_their_prompt(rows, tokenizer):
-    for item, example in zip(rows, train.encode(rows, tokenizer), strict=True):
+    for item, example in zip(rows, encode(rows, tokenizer), strict=True):
         assert example.ids[-1] == tokenizer.eos_token_id
         assert tokenizer.decode(example.ids[: example.prompt]) == item.row.prompt
         assert tokenizer.decode(example.ids[example.prompt : -1]) == item.row.completion
@@ -41,7 +43,7 @@ def test_examples_end_with_the_end_token_and_know_their_prompt(rows, tokenizer):
 
 def test_no_text_is_both_trained_on_and_held_out():
     rows = mixture("tiny")
-    training, held = train.split(rows, seed=3)
+    training, held = split(rows, seed=3)
     texts = {(item.row.prompt, item.row.completion) for item in training}
     assert held
     assert texts.isdisjoint((item.row.prompt, item.row.completion) for item in held)
@@ -50,11 +52,11 @@ def test_no_text_is_both_trained_on_and_held_out():
 
 def test_batches_draw_rows_by_their_weight():
     examples = [
-        train.Example(ids=(5,) * 10, prompt=4, weight=0.6),
-        train.Example(ids=(6,) * 20, prompt=4, weight=0.3),
-        train.Example(ids=(7,) * 100, prompt=4, weight=0.1),
+        Example(ids=(5,) * 10, prompt=4, weight=0.6),
+        Example(ids=(6,) * 20, prompt=4, weight=0.3),
+        Example(ids=(7,) * 100, prompt=4, weight=0.1),
     ]
-    batches = iter(train.Batches(examples, batch_tokens=1280, device="cpu", pad=0, prompt_weight=0.5, seed=0))
+    batches = iter(Batches(examples, batch_tokens=1280, device="cpu", pad=0, prompt_weight=0.5, seed=0))
     counts = Counter()
     for _ in range(2000):
         ids, weights = next(batches)
@@ -70,7 +72,7 @@ def test_batches_draw_rows_by_their_weight():
 @torch.no_grad()
 def test_padding_and_prompt_do_not_count_in_the_loss(tokenizer):
     torch.manual_seed(0)
-    model = train.build_model(SMALL, tokenizer).eval()
+    model = build_model(SMALL, tokenizer).eval()
     ids = torch.tensor([[5, 6, 7, 8]])
     padded = torch.tensor([[5, 6, 7, 8, 0, 0]])
     weights = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -88,7 +90,7 @@ def test_the_learning_rate_warms_up_and_cools_down():
 
 
 def test_the_default_model_is_small_enough(tokenizer):
-    model = train.build_model(train.Shape(), tokenizer)
+    model = build_model(Shape(), tokenizer)
     assert 4e6 < sum(weight.numel() for weight in model.parameters()) < 8e6
 
 
@@ -109,7 +111,7 @@ def test_a_trained_policy_loads_as_any_other_model(tmp_path):
     assert tokenizer.decode(ids[0]) == text
     drawn = model.generate(ids, max_new_tokens=4, do_sample=True, pad_token_id=tokenizer.pad_token_id)
     assert drawn.shape[1] <= ids.shape[1] + 4
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= train.MAX_BYTES
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= MAX_BYTES
 
 
 def test_the_same_seed_trains_the_same_model(tmp_path):
