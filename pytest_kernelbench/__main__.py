@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_kernelbench.commands import check, probe
+from pytest_kernelbench.commands import check, probe, replay
 from pytest_kernelbench.commands import tasks as task_check
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.pinned import pins
@@ -60,6 +60,7 @@ COMMANDS = {
     "probe": Command(
         "score a run's first rollouts, or a search's samples, under every checkpoint", probe.add_arguments, probe.run
     ),
+    "replay": Command("judge a candidate of a run again, and show where it is wrong", replay.add_arguments, replay.run),
     "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
     "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
 }

@@ -196,7 +196,7 @@ class Dock:
 
     def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
         check = self.bench.check(number, kind)
-        answer, left, seconds = self._called(slot, check.values, f"running on {kind} inputs")
+        answer, left, seconds = self.called(slot, check.values, f"running on {kind} inputs")
         self.give_room()
         due = self.bench.answers_to(check)
         objection = slot.objection(left, check.values, due)
@@ -208,7 +208,7 @@ class Dock:
         self._must_match(answer.mismatch)
         return seconds
 
-    def _called(
+    def called(
         self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str
     ) -> tuple[answers.Ran, list[torch.Tensor], float]:
         """What the worker says of an untimed call on ``values``, what the call leaves, and the seconds it took.
@@ -313,7 +313,7 @@ class Dock:
         each time, it tells timed calls from others.
         """
         for _ in range(ASKED_AGAIN):
-            _, left, _ = self._called(slot, values, "running again on the inputs of a timed call")
+            _, left, _ = self.called(slot, values, "running again on the inputs of a timed call")
             untimed = slot.objection(left, values, answers)
             if untimed is not None:
                 detail = f"a timed call, and untimed on the same inputs: {untimed.detail}"

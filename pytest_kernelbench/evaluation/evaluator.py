@@ -21,6 +21,7 @@ from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.protocols import protocol_named
+from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.registries import PRECISIONS
@@ -199,6 +200,17 @@ class Evaluator:
             self._start()
             self._ask([source, baseline_source], {**self._request(task), "gate": asdict(gate)})
             return Comparison.from_json(self._answer()["comparison"])
+
+    def replay(self, task: Task, source: str, draw: str) -> Replayed:
+        """What ``source`` answers to new inputs of the kind ``draw`` (``Evaluation.draw``), and where it is wrong.
+
+        Raises HarnessError, also where the reference is not defined on that kind.
+        """
+        check_request(task, [source])
+        with self._turn():
+            self._start()
+            self._ask([source], {**self._request(task), "replay": draw})
+            return Replayed.from_json(self._answer()["replayed"])
 
     def prepare(self, task: Task, sources: Sequence[str | None]) -> None:
         """Begin to build, side by side, what candidates need that will be evaluated later; returns at once.

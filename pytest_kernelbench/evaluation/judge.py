@@ -35,6 +35,7 @@ from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine, prepare
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, bench_of
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.cpu import cores, threads
@@ -42,6 +43,7 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
@@ -84,6 +86,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             if "gate" in request:
                 comparison = trials.comparison(*sources, Gate(**request["gate"]))
                 messages.send(owner, {"comparison": comparison.to_json()})
+            elif "replay" in request:
+                messages.send(owner, {"replayed": trials.replayed(*sources, request["replay"]).to_json()})
             elif "look" in request:
                 messages.send(owner, {"findings": trials.findings.to_json()})
             else:
@@ -299,6 +303,30 @@ class Trials:
                 built = builders.wanted(wanted.request, built).result()
             else:
                 return Checked(partial(self._another, source, weights), call_ms, self._seconds_per_call)
+
+    def replayed(self, source: str, kind: str) -> Replayed:
+        """What a source answers to one kind of inputs: at the task's own sizes and, where right there, at others."""
+        with self._builders() as builders:
+            built = builders.ahead(self.case["source"], source).result()
+            while built.complaint is None:
+                try:
+                    with lock.exclusive(self._hardware_id):
+                        return self._replayed(source, kind)
+                except BuildWanted as wanted:
+                    built = builders.wanted(wanted.request, built).result()
+                except CandidateFailed as failure:
+                    return Replayed(outcome=failure.outcome.value, detail=failure.detail)
+        return Replayed(outcome=Outcome.BUILD_ERROR.value, detail=built.complaint)
+
+    def _replayed(self, source: str, kind: str) -> Replayed:
+        with closing(self._summon()) as dock:
+            dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+            found = replay(dock, kind)
+        if found.outcome == Outcome.CORRECT.value and self._other_sizes is not None:
+            elsewhere = self._other_sizes.replayed(self._dock_of, source, kind)
+            if elsewhere is not None and elsewhere.outcome != Outcome.CORRECT.value:
+                return elsewhere
+        return found
 
     def _evaluate(self, source: str, built: Built) -> Evaluation:
         """One trial; the next workers, of this task or of another, start while this one is checked.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_kernelbench.evaluation.clock.timekeeping import block, propose
+from pytest_kernelbench.evaluation.clock.timekeeping import propose
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 
 
@@ -65,9 +65,3 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     timing = propose(dock, PROTOCOLS["full"], 0.05, 0.001)
     assert dock.asked == asked
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
-
-
-def test_a_kernel_beside_its_baseline_is_always_measured_twice():
-    dock = Timed(40.0)
-    block(dock, list(range(12)))
-    assert dock.asked == [6, 6]

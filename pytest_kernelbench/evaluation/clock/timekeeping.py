@@ -37,7 +37,7 @@ def propose(dock: Dock, protocol: Protocol, margin: float, seconds_per_call: flo
     slots = slots_to_time(dock, seconds_per_call)
     ms: Block = {"reference_ms": [], "candidate_ms": []}
     while True:
-        for side, more in block(dock, slots, once_where_slow=True).items():
+        for side, more in block(dock, slots).items():
             ms[side] += more
         timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
         if enough(timing, protocol, margin):
@@ -67,13 +67,13 @@ def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
     return slots
 
 
-def block(dock: Dock, slots: list[JudgeSlot], *, once_where_slow: bool = False) -> Block:
+def block(dock: Dock, slots: list[JudgeSlot]) -> Block:
     """One block of pairs, some of its answers checked.
 
     Each pair is measured twice, the second time with order and memory of the two sides swapped, and the geometric mean
     counts: the same kernel takes 2 % longer on one 8.6 GB matrix than on another (H200), and of 0.08 ms, 0.7 % longer
-    as the first of two (H100). ``once_where_slow``: that changes nothing where each pair of the block says that the
-    candidate is ``PLAINLY_SLOWER``, and such a candidate is measured once.
+    as the first of two (H100). That changes nothing where each pair of the block says that the candidate is
+    ``PLAINLY_SLOWER``: then it is measured once.
     """
     slots = random.sample(slots, len(slots))
     half = len(slots) // 2
@@ -81,7 +81,7 @@ def block(dock: Dock, slots: list[JudgeSlot], *, once_where_slow: bool = False) 
     candidate_first = [random.random() < 0.5 for _ in range(half)]
     there = _half_block(dock, slots[:half], slots[half:], candidate_first, checked)
     pairs = zip(there["reference_ms"], there["candidate_ms"], strict=True)
-    if once_where_slow and all(own > PLAINLY_SLOWER * other for other, own in pairs):
+    if all(own > PLAINLY_SLOWER * other for other, own in pairs):
         return there
     back = _half_block(dock, slots[half:], slots[:half], [not first for first in candidate_first], checked)
     return {

@@ -204,6 +204,25 @@ class Expected:
             return f"root mean square error {rms:.3g} where {allowed_rms:.3g} is allowed"
         return None
 
+    def wrong_elements(self, got: torch.Tensor) -> list[WrongElements]:
+        """Every element that is further off than it may be, piece by piece; of what averages too much, none."""
+        got, found, begin = as_real(got), [], 0
+        for part, exact in _pieces(got, self.exact):
+            part = part.to(exact.dtype)
+            same = (part == exact) | (part.isnan() & exact.isnan())
+            if self.tolerance is None:
+                allowed = torch.zeros_like(exact, dtype=torch.float32)
+                places = (~same).nonzero()[:, 0]
+            else:
+                allowed = self.tolerance.elementwise(
+                    exact.abs().nan_to_num_(nan=0.0, posinf=0.0), self.rms, self.median
+                )
+                # A NaN is not under any limit.
+                places = (~((part - exact).abs() <= allowed) & ~same).nonzero()[:, 0]
+            found.append(WrongElements(places + begin, part[places], exact[places], allowed[places]))
+            begin += part.numel()
+        return found
+
     def _worst(self, got: torch.Tensor, exact: torch.Tensor, begin: int) -> _Worst:
         """The element that is furthest beyond what it may be off by; the first of these is element ``begin``."""
         assert self.tolerance is not None
@@ -212,6 +231,15 @@ class Expected:
         at = int((error - allowed).argmax())
         values = (float(each[at]) for each in (error, allowed, got, exact))
         return _Worst(float(error[at] - allowed[at]), begin + at, *values)
+
+
+class WrongElements(NamedTuple):
+    """Wrong elements of one output: their places in it when it is flat, the values, what is due, what is allowed."""
+
+    places: torch.Tensor
+    got: torch.Tensor
+    due: torch.Tensor
+    allowed: torch.Tensor
 
 
 class _Worst(NamedTuple):

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, NON_FINITE, TASK
+from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
 from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
 
@@ -48,11 +51,27 @@ class OtherSizes:
         if self._bench is not None:
             self._rack.close()
 
+    @property
+    def described(self) -> str:
+        """``N=257, M=67``."""
+        return ", ".join(f"{name}={value}" for name, value in (self.sizes or {}).items())
+
+    def replayed(self, dock_of: Callable[[Bench, Rack], Dock], source: str, kind: str) -> Replayed | None:
+        """As ``replay``, at these sizes; None where there are none, or the reference is not defined on the kind there.
+
+        Raises CandidateFailed.
+        """
+        if self._bench is None or not self._bench.usable(kind):
+            return None
+        with closing(dock_of(self._bench, self._rack)) as dock:
+            dock.load(source, timeout_s=LOAD_TIMEOUT_S)
+            return replace(replay(dock, kind), sizes=self.described)
+
     def remarks(self, dock_of: Callable[[Bench, Rack], Dock], source: str, weights: str) -> tuple[str, ...]:
         """What is to be said of a candidate. Raises CandidateFailed where it is wrong on a kind of inputs."""
         if self._bench is None:
             return ()
-        at = f"at {', '.join(f'{name}={value}' for name, value in (self.sizes or {}).items())}"
+        at = f"at {self.described}"
         with closing(dock_of(self._bench, self._rack)) as dock:
             dock.wait_until_ready()
             (slot,) = dock.have_slots(1)

@@ -1,0 +1,142 @@
+"""``python -m pytest_kernelbench replay RUN TASK INDEX``: judge a recorded candidate again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import HarnessError, TaskError, UsageError
+from pytest_kernelbench.prompting.candidates import candidate_of
+from pytest_kernelbench.records import Evaluation, Task, sha256_of
+from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.tasks import load_tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A candidate of a run and its verdict; ``task`` as its file is now, ``settings`` as it was judged with."""
+
+    task: Task
+    index: int
+    source: str
+    evaluation: Evaluation
+    settings: dict[str, Any]
+    seed: int
+    device: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("task", metavar="TASK", help="level1/32, or a whole id")
+    parser.add_argument("index", type=int, metavar="INDEX", help="of the candidate, as in evaluations.jsonl")
+    parser.add_argument("--strategy", metavar="NAME", help="whose candidate; default: the first that has one of it")
+    parser.add_argument("--tasks", metavar="SELECTOR", help="where the task lies now; default: where the run found it")
+    parser.add_argument("--draw", metavar="KIND", help="another kind of inputs, such as wide (docs/candidates.md)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the device of the run")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Judge a candidate of a run again, on new inputs of the kind on which it failed, and print where it is wrong."""
+    recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, options.tasks)
+    try:
+        for line in lines_of(recorded, device=options.device or recorded.device, draw=options.draw):
+            print(line, flush=True)
+    except HarnessError as error:
+        raise UsageError(str(error)) from error
+
+
+def recorded_candidate(
+    folder: Path, task: str, index: int, strategy: str | None = None, selector: str | None = None
+) -> Recorded:
+    """What ``folder`` records of a candidate. Raises UsageError, in one line, where it records no such one."""
+    records = RunRecords.load(folder)
+    names = [each.name for each in records.strategies]
+    if strategy is not None and strategy not in names:
+        raise UsageError(f"{folder}: has no strategy {strategy}; it has {', '.join(names)}")
+    ids = [each for each in records.tasks if task in (each, Task(id=each, source="").short_id)]
+    if not ids:
+        raise UsageError(f"{folder}: has no task {task}; it has {', '.join(records.tasks)}")
+    rows = [row for row in records.options["strategies"] if strategy in (None, row["name"])]
+    judged = {
+        number: evaluation
+        for row in rows
+        for (_, judging, name, number), evaluation in records.evaluations.items()
+        if (judging, name) == (row["evaluation_sha256"], ids[0])
+    }
+    if index not in judged:
+        has = f"it has {min(judged)} to {max(judged)}" if judged else "none was judged"
+        raise UsageError(f"{folder}: has no candidate {index} of {ids[0]}; {has}")
+    now = _task_now(folder, records, ids[0], selector)
+    for row in rows:
+        source = _source(records, row, now, index, judged[index].source_sha256)
+        if source is not None:
+            return Recorded(
+                task=now,
+                index=index,
+                source=source,
+                evaluation=judged[index],
+                settings=row["evaluation"],
+                seed=records.seed,
+                device=records.options.get("device_kind") or "auto",
+            )
+    raise UsageError(f"{folder}: candidate {index} of {ids[0]} has no program that could be judged; name another")
+
+
+def lines_of(recorded: Recorded, *, device: str, draw: str | None = None) -> Iterator[str]:
+    """What is printed: the recorded verdict, the one of now, and the first wrong elements."""
+    from pytest_kernelbench.evaluation import Evaluator
+
+    evaluation = recorded.evaluation
+    yield f"{recorded.task.id} #{recorded.index}, recorded: {_verdict(evaluation.outcome.value, evaluation.detail)}"
+    kind = draw or evaluation.draw
+    with Evaluator(device=device, seed=recorded.seed, **recorded.settings) as evaluator:
+        if kind is None:
+            (again,) = evaluator.evaluate(recorded.task, [recorded.source])
+            yield f"judged again, all of it: {_verdict(again.outcome.value, again.detail)}"
+            return
+        found = evaluator.replay(recorded.task, recorded.source, kind)
+    at = f" at {found.sizes}" if found.sizes else ""
+    yield f"on new {kind} inputs{at}: {_verdict(found.outcome, found.detail)}"
+    if found.elements:
+        yield f"{found.n_wrong} wrong elements, the first {len(found.elements)}:"
+    for each in found.elements:
+        place = ", ".join(map(str, each.place))
+        yield f"  output {each.output} [{place}] is {each.got:.6g}, due is {each.due:.6g} (+- {each.allowed:.3g})"
+
+
+def _verdict(outcome: str, detail: str) -> str:
+    return f"{outcome} ({detail})" if detail else outcome
+
+
+def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | None) -> Task:
+    """The task as its file says now. Raises UsageError where there is none, or another than the run had."""
+    options = records.options
+    selectors = [selector] if selector else options.get("selectors") or [task_id]
+    try:
+        tasks = load_tasks(selectors, sizes=options.get("sizes") or "full")
+    except TaskError as error:
+        raise UsageError(f"{folder}: its tasks are not found ({error}); say where they lie with --tasks") from None
+    for task in tasks:
+        if task.id == task_id:
+            recorded = (options.get("task_sha256") or {}).get(task_id)
+            if recorded not in (None, task.sha256):
+                raise UsageError(f"{folder}: {task_id} had another text or sizes; say where those lie with --tasks")
+            return task
+    raise UsageError(f"{folder}: {task_id} is not among {', '.join(selectors)}; say where it lies with --tasks")
+
+
+def _source(
+    records: RunRecords, strategy: dict[str, Any], task: Task, index: int, source_sha256: str | None
+) -> str | None:
+    """The candidate's program, told by its hash from those of other strategies with that index."""
+    sampling = strategy["sampling"]
+    for (_, name, number), completion in records.completions.items():
+        if (name, number) == (task.id, index):
+            allowed = sampling.get("max_tokens") or 0
+            candidate = candidate_of(completion, task, answer=sampling["answer"], max_tokens=allowed)
+            if candidate.source is not None and sha256_of(candidate.source) == source_sha256:
+                return candidate.source
+    return None

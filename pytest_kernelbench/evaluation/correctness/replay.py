@@ -1,0 +1,68 @@
+"""A candidate asked again on one kind of inputs, to see where it is wrong and by how much. Nothing is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.correctness.comparison import Expected
+from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.reference import MOVED
+from pytest_kernelbench.evaluation.dock import Dock
+from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
+from pytest_kernelbench.records import Outcome
+
+# Inputs are drawn anew, from seeds that nobody knows: what is wrong on some draws of a kind may be right on one.
+DRAWS = 3
+MOST_ELEMENTS = 10
+REPLAYED = (TASK, *KINDS, MIXED, MOVED)
+
+
+def replay(dock: Dock, kind: str) -> Replayed:
+    """Ask the candidate that is loaded on ``DRAWS`` new draws of a kind, until an answer is wrong.
+
+    Raises CandidateFailed where it fails otherwise, and HarnessError where the reference is not defined on the kind.
+    """
+    if kind not in REPLAYED:
+        raise HarnessError(f"{kind}: no such kind of inputs; there are {', '.join(REPLAYED)}")
+    if not dock.bench.usable(kind):
+        raise HarnessError(
+            f"{dock.bench.task_id}: the reference has no answer to {kind} inputs on {dock.bench.device}; "
+            "replay on the device of the run"
+        )
+    (slot, *_) = dock.have_slots(max(1, len(dock.slots)))
+    if kind == MOVED and not dock.move_parameters(True):
+        return Replayed(outcome=Outcome.INCORRECT.value, detail="its state has other names or shapes")
+    for number in range(DRAWS):
+        check = dock.bench.check(number, kind)
+        _, left, _ = dock.called(slot, check.values, f"running on {kind} inputs")
+        due = dock.bench.answers_to(check)
+        objection = slot.objection(left, check.values, due)
+        if objection is not None:
+            found = Replayed(outcome=Outcome.INCORRECT.value, detail=f"{kind} inputs: {objection.detail}")
+            return with_elements(found, left, due)
+    return Replayed(outcome=Outcome.CORRECT.value)
+
+
+def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Sequence[Expected]) -> Replayed:
+    """``found`` with the first wrong elements of all outputs, and how many there are."""
+    n_wrong, elements = 0, []
+    for number, (got, expected) in enumerate(zip(left, due, strict=False)):
+        wrong = expected.wrong_elements(got)
+        n_wrong += sum(int(each.places.numel()) for each in wrong)
+        for piece in wrong:
+            for at, value in enumerate(piece.places[: MOST_ELEMENTS - len(elements)].tolist()):
+                place = torch.unravel_index(torch.tensor(value), expected.exact.shape)
+                elements.append(
+                    WrongElement(
+                        output=number,
+                        place=tuple(int(each) for each in place),
+                        got=float(piece.got[at]),
+                        due=float(piece.due[at]),
+                        allowed=float(piece.allowed[at]),
+                    )
+                )
+    return replace(found, n_wrong=n_wrong, elements=tuple(elements))

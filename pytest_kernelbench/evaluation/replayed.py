@@ -1,0 +1,40 @@
+"""What a candidate answers to one kind of inputs, beside what is due: the result of a replay. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongElement:
+    """An element of an output: its ``place`` (an index for each dimension), and how far from ``due`` it may be."""
+
+    output: int
+    place: tuple[int, ...]
+    got: float
+    due: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """``outcome`` and ``detail`` as of an ``Evaluation``, and of a wrong answer the first elements that are wrong.
+
+    ``sizes`` says at which other sizes of the task ("N=257") it failed; empty: at the task's own.
+    """
+
+    outcome: str
+    detail: str = ""
+    sizes: str = ""
+    n_wrong: int = 0
+    elements: tuple[WrongElement, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Replayed:
+        elements = (WrongElement(**{**each, "place": tuple(each["place"])}) for each in row["elements"])
+        return cls(**{**row, "elements": tuple(elements)})
