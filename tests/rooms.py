@@ -29,13 +29,14 @@ ROOMS: dict[str, Room] = {
         ("commands", "pinned", "serving", "report", "errors"),
     ),
     "commands": Room(
-        "The commands that belong to no other room: check, probe, tasks.",
+        "The commands that belong to no other room: check, probe, replay, tasks.",
         (
             "adaptation",
             "evaluation",
             "policies",
             "ledger",
             "report",
+            "prompting",
             "tasks",
             "strategy",
             "registries",
