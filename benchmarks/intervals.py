@@ -3,11 +3,12 @@
     python benchmarks/intervals.py [--studies 2000]
 
 Made-up studies of 5 to 40 tasks, and what a report makes of them: rates over samples, any of 8, seeds and single votes;
-means of log speed-ups, even, skewed, and carried by few; differences of two choices; medians; and for these very tasks
-the spread between seeds. A cell is the share of studies whose interval holds the truth, and in brackets, where a report
-may say in words that the interval cannot be relied on, the share of studies in which it says so: ``no`` interval is
-given in so many of them because one or two tasks carry the mean, ``few`` says that a line about so few tasks stands
-beside it (in all studies of fewer than 29 tasks).
+means of log speed-ups, even, skewed, and carried by few; differences of two choices; medians; the K that a choice or a
+step of adaptation is worth, read off 64 candidates; and for these very tasks the spread between seeds. A cell is the
+share of studies whose interval holds the truth, and in brackets, where a report may say in words that the interval
+cannot be relied on, the share of studies in which it says so: ``no`` interval is given in so many of them because one
+or two tasks carry the mean, ``few`` says that a line about so few tasks stands beside it (in all studies of fewer than
+29 tasks).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pytest_kernelbench.report.stats import (
     FEW,
     carried_by,
     clustered_rate_band,
+    equivalent_k_interval,
     fixed_task_interval,
     mean_band,
     median_interval,
@@ -66,6 +68,14 @@ DIFFERENCES: dict[str, Draw] = {
 }
 
 
+# What is worth some K, in studies whose tasks have these rates: a choice or a step succeeds on a task or does not.
+WORTH: dict[str, Callable[[Floats], Floats]] = {
+    "a vote as good as 1 answer": lambda rate_T: rate_T,
+    "a vote as good as 4 answers": lambda rate_T: 1 - (1 - rate_T) ** 4,
+    "a vote, better on easy tasks": lambda rate_T: 1 - (1 - rate_T**1.5) ** 8,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000)
@@ -93,6 +103,9 @@ def main() -> None:
         show(f"median of {name}", partial(of_medians, draw, studies=studies))
     for name, draw in DIFFERENCES.items():
         show(name, partial(of_means, draw, studies=studies, logs=False))
+    for difficulty, shape in DIFFICULTIES.items():
+        for name, success in WORTH.items():
+            show(f"{name}, {difficulty}", partial(of_equivalents, success, shape, studies=studies // 4))
     for name, samples in (("3 seeds of a rate", 32), ("3 seeds of a vote", 1)):
         show(f"these very tasks, {name}", partial(of_fixed, samples, studies=studies // 4))
     holds, where = min(worst)
@@ -127,6 +140,25 @@ def of_medians(draw: Draw, tasks: int, *, studies: int) -> Cell:
     truth = float(numpy.median(draw(rng, LARGE)))
     found = [median_interval(values_T.tolist()) for values_T in draw(rng, tasks * studies).reshape(studies, tasks)]
     holds = [each is None or each.low <= truth <= each.high for each in found]
+    return float(numpy.mean(holds)), float(numpy.mean([each is None for each in found]))
+
+
+def of_equivalents(
+    success: Callable[[Floats], Floats], shape: tuple[float, float], tasks: int, *, studies: int
+) -> Cell:
+    """The K that a success is worth, read off 64 candidates of each task."""
+    rng = numpy.random.default_rng(0)
+    every_rate = rng.beta(*shape, LARGE)
+    score, low, high = float(success(every_rate).mean()), 0.0, 64.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if float((1 - (1 - every_rate) ** middle).mean()) >= score else (middle, high)
+    found = []
+    for _ in range(studies):
+        rate_T = rng.beta(*shape, tasks)
+        counts = [[(64, int(good))] for good in rng.binomial(64, rate_T)]
+        found.append(equivalent_k_interval(counts, (rng.random(tasks) < success(rate_T)).astype(float).tolist()))
+    holds = [each is None or each.low <= high <= each.high for each in found]
     return float(numpy.mean(holds)), float(numpy.mean([each is None for each in found]))
 
 

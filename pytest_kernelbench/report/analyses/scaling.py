@@ -237,7 +237,7 @@ def equivalent(group: SampleGroup, reading: str, scores_U: Floats, *, metric: st
             "no one K can be read off"
         )
     scores_T = by_task(tasks, scores_U[known]).tolist()
-    interval = equivalent_k_interval(list(counts_by_task.values()), scores_T, seed=group.results.seed)
+    interval = equivalent_k_interval(list(counts_by_task.values()), scores_T)
     return {
         "k": finite(equivalent_k(counts_U, score)),
         "low": None if interval is None else finite(interval.low),

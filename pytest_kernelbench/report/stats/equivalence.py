@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import exp, inf, lgamma
 from typing import TYPE_CHECKING
 
-from pytest_kernelbench.report.stats.intervals import RESAMPLES, Interval, bootstrap_tail, weights_of_tasks
+from pytest_kernelbench.report.stats.intervals import Interval, clustered_rate, mean_band
 from pytest_kernelbench.report.stats.k_curves import any_success_curve
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Counts = Sequence[tuple[int, int]]  # candidates drawn and good ones
 UNDER_ONE = 16  # points at which a curve is followed from K = 0 to 1
+ROUNDING = 1e-12
+FEW_SCORED = 4  # tasks; by benchmarks/intervals.py: without it 88 % where 1 in 20 of 20 tasks succeeds
 
 
 def equivalent_k(n_and_f: Counts, score: float) -> float:
@@ -65,35 +67,52 @@ def _continued_success(n: int, f: int, k: float) -> float:
 
 
 def equivalent_k_interval(
-    counts_by_task: Sequence[Counts],
-    scores_by_task: Sequence[float],
-    *,
-    seed: int,
-    resamples: int = RESAMPLES // 4,
-    confidence: float = 0.95,
+    counts_by_task: Sequence[Counts], scores_by_task: Sequence[float], *, confidence: float = 0.95
 ) -> Interval | None:
-    """Interval of ``equivalent_k`` over tasks, each drawn with its curve (the mean over its seeds) and its score.
+    """Every K whose pass@K the scores may equal, by the interval of their mean difference over tasks.
 
-    The upper end is ``inf`` where the interval goes on beyond the candidates drawn. None with fewer than two tasks, and
-    where all scores are 0.
+    A K is among them where ``mean_interval`` of score minus pass@K, paired by task (the mean over its seeds), holds 0;
+    it is 0 on average at the true K, so the interval holds that as often as a mean's does. With fewer than
+    ``FEW_SCORED`` tasks that succeed, or that fail, an interval of a mean is too sure of them, and each K at which
+    pass@K lies in the exact interval of the scores is among them too. The upper end is ``inf`` where the candidates
+    drawn do not end it, the lower one at most their number. None where nothing is known of the spread: with fewer than
+    two tasks, and where all agree. As Fieller's interval of a ratio (JRSS B 16, 1954).
     """
     import numpy
 
-    tasks = len(scores_by_task)
-    if tasks < 2 or max(scores_by_task) <= 0:
+    if len(scores_by_task) < 2:
         return None
     most = min(n for counts in counts_by_task for n, _ in counts)
     k_G = numpy.concatenate([numpy.linspace(0, 1, UNDER_ONE, endpoint=False), numpy.arange(1, most + 1)])
     curves_TG = numpy.array([numpy.mean([_curve(n, f)[: len(k_G)] for n, f in counts], 0) for counts in counts_by_task])
-    weights_RT = weights_of_tasks(tasks, seed, resamples)
-    curves_RG, scores_R = weights_RT @ curves_TG, weights_RT @ numpy.asarray(scores_by_task, dtype=float)
-    reached_RG = curves_RG >= scores_R[:, None] - 1e-12
-    after_R = reached_RG.argmax(axis=1)
-    rows_R, before_R = numpy.arange(resamples), numpy.maximum(after_R - 1, 0)
-    low_R, high_R = curves_RG[rows_R, before_R], curves_RG[rows_R, after_R]
-    share_R = (scores_R - low_R) / numpy.where(high_R > low_R, high_R - low_R, 1.0)
-    found_R = k_G[before_R] + numpy.clip(share_R, 0, 1) * (k_G[after_R] - k_G[before_R])
-    found_R[~reached_RG.any(axis=1)] = inf
-    tail = bootstrap_tail(tasks, confidence)
-    low, high = numpy.quantile(found_R, [tail, 1 - tail], method="inverted_cdf")  # no mean of a number and infinity
-    return Interval(float(low), float(high))
+    score_T = numpy.asarray(scores_by_task, dtype=float)
+    more_TG = score_T[:, None] - curves_TG
+    low_G, high_G = mean_band(more_TG, confidence=confidence)
+    agree_G = numpy.isnan(low_G)
+    if agree_G.all():
+        return None
+    low_G, high_G = (numpy.where(agree_G, more_TG.mean(axis=0), end_G) for end_G in (low_G, high_G))
+    bands = [(low_G, high_G)]
+    if min(score_T.sum(), (1 - score_T).sum()) < FEW_SCORED and (exact := clustered_rate(score_T, None, confidence)):
+        success_G = curves_TG.mean(axis=0)
+        bands.append((exact.low - success_G, exact.high - success_G))
+    low = min(_crossing(k_G, low_G, low_G > ROUNDING, first=True) for low_G, _ in bands)
+    high = max(_crossing(k_G, high_G, high_G >= -ROUNDING, first=False) for _, high_G in bands)
+    return Interval(min(low, float(most)), high)
+
+
+def _crossing(
+    k_G: NDArray[numpy.float64], values_G: NDArray[numpy.float64], over_G: NDArray[numpy.bool_], *, first: bool
+) -> float:
+    """Where values that fall go through 0, the first time or the last, in a straight line between two points.
+
+    ``inf`` where they end over 0, and the first K where they are never over it.
+    """
+    place = int((~over_G).argmax()) if first else len(over_G) - int(over_G[::-1].argmax())
+    if over_G.all() or not over_G.any() or place == len(k_G):
+        return inf if over_G[-1] else float(k_G[0])
+    if place == 0:
+        return float(k_G[0])
+    before, after = max(values_G[place - 1], 0.0), min(values_G[place], 0.0)
+    share = before / (before - after) if before > after else 1.0
+    return float(k_G[place - 1] + (k_G[place] - k_G[place - 1]) * share)

@@ -8,7 +8,6 @@ drawn: with fewer than ``FEW`` tasks a kind that is one in ten is missed by more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[numpy.float64]
 
-RESAMPLES = 4000
 NEXT_TO_NONE = 1e-9  # a rate that is as good as 0 or 1
 SAME = 1e-12  # relative difference of two numbers that are one but for rounding
 LEAST_DEGREES = 1.999  # two: of two tasks with equal variances there are exactly two, but for rounding
@@ -247,26 +245,3 @@ def fixed_task_interval(values_by_task: Sequence[Sequence[float]], confidence: f
     mean = float(numpy.mean([numpy.mean(each) for each in values_by_task]))
     half = float(stdtrit(degrees, (1 + confidence) / 2)) * sqrt(variance)
     return Interval(mean - half, mean + half)
-
-
-def bootstrap_tail(tasks: int, confidence: float) -> float:
-    """What to cut off at either end of the resamples of so few tasks.
-
-    Their percentiles are too narrow, by sqrt((T - 1) / T) and by being normal quantiles where Student's are due, and
-    are moved out by as much. Source: Hesterberg, The American Statistician 69 (2015).
-    """
-    from scipy.special import ndtr, stdtrit
-
-    return float(ndtr(-sqrt(tasks / (tasks - 1)) * stdtrit(tasks - 1, (1 + confidence) / 2)))
-
-
-@lru_cache(maxsize=8)
-def weights_of_tasks(tasks: int, seed: int, resamples: int) -> Array:
-    """(R, T): how often each resample draws each task, as a share. A report asks for the same ones very often."""
-    import numpy
-
-    drawn_RT = numpy.random.default_rng(seed).integers(tasks, size=(resamples, tasks))
-    cells = numpy.arange(resamples)[:, None] * tasks + drawn_RT
-    weights_RT: Array = numpy.bincount(cells.ravel(), minlength=resamples * tasks).reshape(resamples, tasks) / tasks
-    weights_RT.flags.writeable = False
-    return weights_RT
