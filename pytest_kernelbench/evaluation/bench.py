@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
     moving_ms,
     products_per_ms,
-    products_that_must_be_formed,
     traffic,
 )
+from pytest_kernelbench.evaluation.device.required import Required, required
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 SHARE_OF_MEMORY_FOR_SLOTS = 0.3
@@ -91,8 +92,9 @@ class Bench:
         self._tolerances = {} if tolerances is None else tolerances
         self._factors = self._new_factors()
         if timed:
-            self._traffic = self._least_traffic()
-            self._arithmetic_ms = self._least_arithmetic_ms()
+            needed = self._required()
+            self._traffic = self._least_traffic(needed)
+            self._arithmetic_ms = needed.products / (products_per_ms(device) or math.inf)
             self.floor_ms = max(moving_ms(self._traffic, device), self._arithmetic_ms)
 
     @property
@@ -188,15 +190,18 @@ class Bench:
             self._tolerances[kind] = measured
         return self._tolerances[kind]
 
-    def _least_traffic(self) -> Traffic:
+    def _required(self) -> Required:
+        """What the reference needs of its inputs and of products."""
+        reference, given = self.reference, self.example_inputs
+        if reference.written:
+            # What is left in an input that is written has no past that is followed.
+            return Required(0.0, dict.fromkeys(range(len(given)), 1.0))
+        outputs_of_another = reference.run(reference.draw(TASK))
+        return required(reference.run, given, outputs_of_another)
+
+    def _least_traffic(self, needed: Required) -> Traffic:
         """What must be read and written; a view that the reference returns need not be."""
         reference = self.reference
         written = [each for each, traits in zip(self.example_outputs, reference.traits, strict=True) if not traits]
         written += [self.example_inputs[number] for number in reference.written]
-        return traffic(self.example_inputs if written else (), written)
-
-    def _least_arithmetic_ms(self) -> float:
-        per_ms = products_per_ms(self.device)
-        if per_ms is None:
-            return 0.0
-        return products_that_must_be_formed(lambda: self.reference.run(self.example_inputs)) / per_ms
+        return traffic(self.example_inputs if written else (), written, needed.read)

@@ -1,21 +1,20 @@
 """The least time that a device needs for a task, whoever writes the kernel.
 
-Two floors, and the higher one counts. Memory: what must be read and written once, at the rate of a copy, and what is
-only read or only written at the rate of that, which is higher. Arithmetic, on a GPU and for tasks whose output is a
-matrix product: the products that are not zero by structure, at the rate of bfloat16 tensor cores, which no float32
-kernel reaches. Convolutions have no such floor (Winograd's and Fourier's algorithms need fewer products), nor has a
-product that something else is computed from (its sum needs no product).
+Two floors, and the higher one counts. Memory: inputs that must be read and outputs that must be written once, at the
+rate of a copy, and what is only read or only written at the rate of that, which is higher. Weights are left out: they
+are the same at every call, so that caches may hold them and a kernel may have folded them into fewer. Arithmetic, on a
+GPU: the products of matrices and convolutions that no algebraic trick saves (``required``), at the rate of bfloat16
+tensor cores, which no float32 kernel reaches.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -24,7 +23,6 @@ REPEATS = 9
 # Of 4 GB on, twice as much takes twice as long.
 MOST_MOVED_BYTES = 4 << 30
 SIDE_OF_PRODUCT = 8192
-_MATRIX_PRODUCTS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
 
 
 class Traffic(NamedTuple):
@@ -34,49 +32,20 @@ class Traffic(NamedTuple):
     written: int
 
 
-def traffic(inputs: Sequence[Any], outputs: Sequence[torch.Tensor]) -> Traffic:
-    """Every output element is written once and every input element read once.
+def traffic(inputs: Sequence[Any], outputs: Sequence[torch.Tensor], read_shares: Mapping[int, float]) -> Traffic:
+    """Every output element is written once, and of each input the share that is needed is read once.
 
     Elements that are zero by structure (a triangular matrix) need not be read, and of a symmetric matrix only
     half: a kernel may rely on either.
     """
     read = 0
-    for value in inputs:
+    for place, value in enumerate(inputs):
         if isinstance(value, torch.Tensor):
             needed = int(value.count_nonzero()) / value.numel() if value.is_floating_point() and value.numel() else 1.0
             if value.dim() == 2 and value.shape[0] == value.shape[1] and torch.equal(value, value.T):
                 needed /= 2
-            read += int(value.numel() * value.element_size() * needed)
+            read += int(value.numel() * value.element_size() * needed * read_shares.get(place, 0.0))
     return Traffic(read, sum(t.numel() * t.element_size() for t in outputs))
-
-
-def products_that_must_be_formed(run: Callable[[], Any]) -> float:
-    """Multiplications of two nonzero numbers in the matrix products that ``run`` returns; 0 if it returns none."""
-    counter = _ProductCounter()
-    with counter:
-        output = run()
-    outputs = output if isinstance(output, tuple | list) else [output]
-    wanted = {t.untyped_storage().data_ptr() for t in outputs if isinstance(t, torch.Tensor)}
-    return sum(products for storage, products in counter.products.items() if storage in wanted)
-
-
-class _ProductCounter(TorchDispatchMode):
-    """Nonzero products behind each storage that a matrix product wrote."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.products: dict[int, float] = {}
-        self._kept: list[torch.Tensor] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = function(*args, **(kwargs or {}))
-        operands = _MATRIX_PRODUCTS.get(str(function).removeprefix("aten.").partition(".")[0])
-        if operands is not None:
-            left, right = (args[number] for number in operands)
-            per_inner = left.count_nonzero(-2).double() * right.count_nonzero(-1).double()
-            self.products[result.untyped_storage().data_ptr()] = float(per_inner.sum())
-            self._kept.append(result)  # so that no later result gets the same storage
-        return result
 
 
 def moving_ms(moved: Traffic, device: str) -> float:

@@ -1,0 +1,298 @@
+"""What every kernel for a task must do, found by following the reference's operators: inputs read, products formed.
+
+The reference runs once, on real values. Each tensor knows which products went into it and which inputs, and what share
+of them is still needed once parts were cut off. A product counts if what leaves the reference needs it under every
+algebraic trick that is known, so that the result is a lower bound and mostly a generous one:
+
+- Of a convolution, one multiplication for each pair of channels at each point of the input or of the output, whichever
+  has fewer: as if its kernel were 1 x 1. Winograd's and Fourier's algorithms need more than one a point, however large
+  their tiles (Winograd, CBMS-NSF 33, 1980: m + r - 1 for m outputs of r taps).
+- Of a matrix product, (7/8)^2 of its multiplications: two levels of Strassen's recursion. Products with a zero do not
+  count, nor the same product formed twice.
+- A product that something linear follows (a sum, a mean over space, another product) counts for nothing, since the two
+  can be one: only after a function that is no line, on the values that it has here, must it have been formed. Of two
+  that are added, the larger one counts. What was computed from a product in a line is no operand that counts either.
+- What an operator of unknown kind does, and what falls away at random or where something else is zero, counts for
+  nothing. Neither does anything, where two draws of the inputs give the same output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+# Of the multiplications of a matrix product, what two levels of Strassen's algorithm leave.
+STRASSEN = (7 / 8) ** 2
+# A function whose values a line explains so well is a line, as far as a tolerance can tell.
+MOST_EXPLAINED = 0.999
+SAMPLED = 1 << 16
+
+MATRIX_PRODUCTS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
+# Each element is moved, and none is lost or repeated.
+VIEWS = frozenset(
+    "view _unsafe_view reshape _reshape_alias permute transpose t alias detach clone contiguous copy _to_copy to "
+    "unsqueeze squeeze flatten unflatten lift_fresh movedim".split()
+)
+CUTS = frozenset("slice select narrow split split_with_sizes chunk unbind".split())
+# Every element of the first output is a line through the input's, and through sums of them.
+NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
+LOOKUPS = frozenset("index index_select gather embedding take masked_select take_along_dim".split())
+RANDOM = ("dropout", "bernoulli", "rand", "multinomial")
+MASKING = frozenset("where masked_fill tril triu masked_scatter".split())
+
+Shares = Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Of a tensor: by number, the share that it needs of inputs (``read``) and of products.
+
+    ``pending`` products were followed by lines only; ``formed`` ones by more. A product with the tensor counts where it
+    is ``free``: no line through a product or a sum made it; and ``plain``: nothing in it is repeated. ``name`` is equal
+    for two views of the same numbers in the same order.
+    """
+
+    read: Shares = field(default_factory=dict)
+    pending: Shares = field(default_factory=dict)
+    formed: Shares = field(default_factory=dict)
+    free: bool = True
+    plain: bool = True
+    name: Any = None
+
+    def cut(self, share: float) -> Past:
+        """Of a part of the tensor."""
+        read, pending, formed = (_times(each, share) for each in (self.read, self.pending, self.formed))
+        return replace(self, read=read, pending=pending, formed=formed)
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """``products``: multiplications that must be done. ``read``: of each input, by its place, the share to be read."""
+
+    products: float
+    read: Shares
+
+
+def required(
+    run: Callable[[Sequence[Any]], Sequence[torch.Tensor]],
+    inputs: Sequence[Any],
+    outputs_of_another: Sequence[torch.Tensor],
+) -> Required:
+    """What ``run`` needs of ``inputs`` and of products, to return what it does.
+
+    ``outputs_of_another`` are those for other values of the inputs: an output that is the same for both needs nothing.
+    """
+    follower = _Follower(inputs)
+    with torch.no_grad(), follower:
+        outputs = run(inputs)
+    pairs = zip(outputs, outputs_of_another, strict=True)
+    return follower.needed_by([one for one, other in pairs if not _the_same(one, other)])
+
+
+def _the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """But for rounding, of numbers of their size or of numbers around 1 that cancelled."""
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    one, other = one.nan_to_num(), other.nan_to_num()
+    rounding = 1e-6 * float(one.abs().max()) + 5e-7 if one.numel() else 0.0
+    return bool(((one - other).abs() <= rounding).all())
+
+
+class _Follower(TorchDispatchMode):
+    """Keeps the past of every tensor while operators run."""
+
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        super().__init__()
+        self._pasts: Any = WeakTensorKeyDictionary()
+        self._products: dict[int, float] = {}
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._names = count()
+        # Storages of which a part was written to: what is in them has several pasts.
+        self._spoilt: set[int] = set()
+        for place, value in enumerate(inputs):
+            if isinstance(value, torch.Tensor):
+                self._pasts[value] = Past(read={place: 1.0}, name=next(self._names))
+
+    def needed_by(self, outputs: Sequence[torch.Tensor]) -> Required:
+        read: Shares = {}
+        products: Shares = {}
+        for output in outputs:
+            past = self._past_of(output)
+            read = _union([read, past.read])
+            products = _union([products, past.pending, past.formed])
+        return Required(sum(self._products[number] * share for number, share in products.items()), read)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = function(*args, **(kwargs or {}))
+        name = str(function.overloadpacket.__name__)
+        given = [each for each in _flat([*args, *(kwargs or {}).values()]) if isinstance(each, torch.Tensor)]
+        outputs = [each for each in _flat([result]) if isinstance(each, torch.Tensor)]
+        if outputs:
+            past = self._next(function, name.rstrip("_"), args, given, outputs[0])
+            for output in outputs:
+                view = (past.name, tuple(output.shape), output.stride())
+                past = replace(past, name=view if name in VIEWS else next(self._names))
+                if name.endswith("_") and output.untyped_storage().nbytes() > output.numel() * output.element_size():
+                    self._spoilt.add(output.untyped_storage()._cdata)
+                self._pasts[output] = past
+        return result
+
+    def _past_of(self, tensor: torch.Tensor) -> Past:
+        # What nobody has made here is a weight, which is there throughout.
+        past: Past = self._pasts.get(tensor) or Past(name=(tensor.data_ptr(), tuple(tensor.shape), tensor.stride()))
+        return _unknown([past]) if tensor.untyped_storage()._cdata in self._spoilt else past
+
+    def _next(self, function: Any, name: str, args: Any, given: list[torch.Tensor], output: torch.Tensor) -> Past:
+        pasts = [self._past_of(each) for each in given]
+        if not given:
+            return Past()
+        if name in MATRIX_PRODUCTS or name == "convolution":
+            return self._of_product(name, args, pasts, output)
+        if name in VIEWS:
+            return pasts[0]
+        if name in CUTS:
+            return pasts[0].cut(output.numel() / max(1, given[0].numel()))
+        if name == "cat":
+            distinct = len({str(each.name) for each in pasts}) == len(pasts)
+            past = _elementwise(pasts)
+            return replace(past, plain=past.plain and distinct)
+        if any(norm in name for norm in NORMS):
+            return pasts[0]
+        if name in LOOKUPS:
+            return _unknown(pasts[1:])
+        if name in MASKING or any(word in name for word in RANDOM):
+            return _unknown(pasts)
+        if name in FUNCTIONS or (torch.Tag.pointwise in function.tags and len(given) == 1):
+            return self._of_function(given[0], output, pasts[0])
+        if torch.Tag.pointwise in function.tags:
+            return self._of_several(name, given, pasts, output)
+        if "pool" in name:
+            return self._of_pool(name, args, pasts)
+        return _mixed(pasts) if name in SUMS else _unknown(pasts)
+
+    def _of_function(self, given: torch.Tensor, output: torch.Tensor, past: Past) -> Past:
+        """What was pending is formed where the function is no line on the values that are there."""
+        if not past.pending and past.free:
+            return past
+        if given.numel() != output.numel():
+            return _unknown([past])
+        explained = _explained_by_a_line(given, output)
+        if explained is None:
+            return _unknown([past])
+        return past if explained > MOST_EXPLAINED else _formed(past)
+
+    def _of_several(self, name: str, given: list[torch.Tensor], pasts: list[Past], output: torch.Tensor) -> Past:
+        factors = given if name in ("mul", "div") else []
+        if name not in LINES or any(int(each.count_nonzero()) < each.numel() for each in factors):
+            # Where one factor is zero, or the smaller of two, the other need not have been there.
+            return _unknown(pasts)
+        past = _elementwise(pasts)
+        if all(each.numel() < output.numel() for each in given):
+            past = replace(past, plain=False)
+        if name in ("add", "sub", "rsub") and sum(bool(each.pending) for each in pasts) > 1:
+            largest = max(past.pending, key=lambda number: self._products[number] * past.pending[number])
+            return replace(past, pending={largest: past.pending[largest]}, free=False)
+        return past
+
+    def _of_pool(self, name: str, args: Any, pasts: list[Past]) -> Past:
+        if "max_pool" not in name or "adaptive" in name:
+            return _mixed(pasts)
+        kernel, stride = (list(args[place]) if len(args) > place and args[place] else None for place in (1, 2))
+        kernel = kernel or [1]
+        seen = math.prod(min(1.0, size / step) for size, step in zip(kernel, stride or kernel, strict=False))
+        return replace(_mixed(pasts), free=pasts[0].free and not pasts[0].pending).cut(seen)
+
+    def _of_product(self, name: str, args: Any, pasts: list[Past], output: torch.Tensor) -> Past:
+        left, right = (args[place] for place in MATRIX_PRODUCTS.get(name, (0, 1)))
+        operands = [self._past_of(each) for each in (left, right)]
+        past = _mixed(pasts)
+        if any(each.pending or not (each.free and each.plain) for each in operands):
+            return past
+        key = (name, *(each.name for each in operands), *(map(str, args[3:]) if name == "convolution" else ()))
+        number = self._known.setdefault(key, len(self._known))
+        if name == "convolution":
+            self._products[number] = _of_convolution(left, right, output, transposed=bool(args[6]))
+        else:
+            per_inner = left.count_nonzero(-2).double() * right.count_nonzero(-1).double()
+            self._products[number] = STRASSEN * float(per_inner.sum())
+        return replace(past, pending={number: 1.0})
+
+
+# Of one tensor: what torch does not say of itself, and softmax, whose exponential comes first.
+FUNCTIONS = frozenset("hardswish hardsigmoid hardtanh mish log_sigmoid_forward _softmax _log_softmax softplus".split())
+# Of several tensors: each element is a line through each of theirs.
+LINES = frozenset("add sub rsub mul div".split())
+# Sums over elements: what was pending can be one with them.
+SUMS = frozenset(
+    "sum mean amax amin max min argmax argmin prod cumsum cumprod logsumexp norm linalg_vector_norm var std "
+    "var_mean std_mean logcumsumexp cummax cummin median mse_loss nll_loss_forward".split()
+)
+
+
+def _of_convolution(image: torch.Tensor, weight: torch.Tensor, output: torch.Tensor, *, transposed: bool) -> float:
+    """One multiplication for each pair of channels at each point of the input or the output, whichever has fewer."""
+    batch, _, *input_points = image.shape if image.dim() == weight.dim() else (1, *image.shape)
+    output_points = output.shape[-len(input_points) :]
+    points = min(math.prod(input_points), math.prod(output_points))
+    # (out, in / groups, ...), transposed (in, out / groups, ...): either way the pairs of channels.
+    pairs = weight.shape[0] * weight.shape[1]
+    not_zero = int(image.count_nonzero()) / max(1, image.numel()) * int(weight.count_nonzero()) / max(1, weight.numel())
+    return STRASSEN * batch * points * pairs * not_zero
+
+
+def _explained_by_a_line(given: torch.Tensor, output: torch.Tensor) -> float | None:
+    """The share of the output's variance that a line through the input explains; None where the output is constant."""
+    step = max(1, given.numel() // SAMPLED)
+    x, y = (each.detach().flatten()[::step].double() for each in (given, output))
+    if len(x) != len(y) or len(x) < 2:
+        return 1.0
+    x, y = x - x.mean(), y - y.mean()
+    spread = float((y * y).mean())
+    if not math.isfinite(spread) or spread < 1e-16:
+        return None
+    return float((x * y).mean()) ** 2 / max(float((x * x).mean()) * spread, 1e-300)
+
+
+def _formed(past: Past) -> Past:
+    return replace(past, pending={}, formed=_union([past.formed, past.pending]), free=True)
+
+
+def _elementwise(pasts: Sequence[Past]) -> Past:
+    return Past(
+        _union([each.read for each in pasts]),
+        _union([each.pending for each in pasts]),
+        _union([each.formed for each in pasts]),
+        free=all(each.free for each in pasts),
+        plain=all(each.plain for each in pasts),
+    )
+
+
+def _mixed(pasts: Sequence[Past]) -> Past:
+    """What was pending may be one with what mixed the elements."""
+    past = _elementwise(pasts)
+    return replace(past, pending={}, free=False)
+
+
+def _unknown(pasts: Sequence[Past]) -> Past:
+    """Inputs are read, and nothing is known of the products."""
+    return Past(_union([each.read for each in pasts]), free=False, plain=False)
+
+
+def _union(shares: Sequence[Shares]) -> Shares:
+    numbers = dict.fromkeys(number for each in shares for number in each)
+    return {number: max(each.get(number, 0.0) for each in shares) for number in numbers}
+
+
+def _times(shares: Shares, factor: float) -> Shares:
+    return {number: share * factor for number, share in shares.items()}
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [each for value in values for each in (_flat(value) if isinstance(value, list | tuple) else [value])]
