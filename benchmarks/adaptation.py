@@ -294,7 +294,7 @@ def main() -> None:
     read = rollouts * (prompt_tokens + tokens)
     rows = stages(f"scoring {rollouts} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
     settings = Adaptation(learning_rate=1e-5, reduction="constant", lora=Lora(rank=RANK, alpha=ALPHA))
-    with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
+    with PeftTrainer(policy, settings=settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
         if stages.wants(step := f"one step on {rollouts} rollouts"):
             rows = rows or training_rows(policy, answers)
             if update := stages(step, read, lambda: learner.update(rows, step=1)):

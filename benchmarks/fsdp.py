@@ -105,7 +105,7 @@ def rows_of(model: Any, n: int, prompt_tokens: int, tokens: int) -> list[Trainin
 
 def gradient_of(model: Any, ranks: Ranks, rows: list[TrainingRow]) -> Tensor:
     policy = RandomPolicy(model)
-    with PeftTrainer(policy, SETTINGS, temperature=1.0, max_tokens=64, seed=0, ranks=ranks) as trainer:
+    with PeftTrainer(policy, settings=SETTINGS, temperature=1.0, max_tokens=64, seed=0, ranks=ranks) as trainer:
         found = trainer.gradient(rows)
         return torch.cat([found[name].flatten() for name in sorted(found)]).double()
 
@@ -193,7 +193,9 @@ def main() -> None:
     model = stages("load (random weights)", 0, lambda: sharded(shape, device, random_weight(device)))
     n, tokens = options.rollouts, options.tokens
     policy = RandomPolicy(model)
-    with PeftTrainer(policy, SETTINGS, temperature=1.0, max_tokens=tokens, seed=0, ranks=ProcessGroup()) as trainer:
+    with PeftTrainer(
+        policy, settings=SETTINGS, temperature=1.0, max_tokens=tokens, seed=0, ranks=ProcessGroup()
+    ) as trainer:
         if results is not None:
             print(said_of(trainer.described))
             results.add([{"stage": "what is trained", **trainer.described}])

@@ -32,14 +32,11 @@ LARGE_MODULES = frozenset(
 )
 LARGE_FUNCTIONS = frozenset(
     {
-        "policies/rows.py:sample_rows",
         "report/analyses/adaptation.py:_of_strategy",
     }
 )
 MANY_ARGUMENTS = frozenset(
     {
-        "adaptation/peft_trainer.py:__init__",
-        "adaptation/sdpo.py:teach",
         "evaluation/bench.py:__init__",
         "evaluation/service.py:_guard",
     }

@@ -24,7 +24,7 @@ class FsdpTrainer(Answering):
     policy: ShardedPolicy
 
     def __init__(
-        self, policy: ShardedPolicy, settings: Adaptation, *, temperature: float, max_tokens: int, seed: int
+        self, policy: ShardedPolicy, *, settings: Adaptation, temperature: float, max_tokens: int, seed: int
     ) -> None:
         """Raises PolicyError for what a sharded model cannot do, before anything is sampled."""
         super().__init__(policy)

@@ -105,7 +105,7 @@ class Member:
     def _train(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.trainer = PeftTrainer(
             self.policy,
-            Adaptation.from_json(request["settings"]),
+            settings=Adaptation.from_json(request["settings"]),
             temperature=request["temperature"],
             max_tokens=request["max_tokens"],
             seed=request["seed"],

@@ -51,8 +51,8 @@ class PeftTrainer(Answering):
     def __init__(
         self,
         policy: CausalLMPolicy,
-        settings: Adaptation,
         *,
+        settings: Adaptation,
         temperature: float,
         max_tokens: int,
         seed: int,

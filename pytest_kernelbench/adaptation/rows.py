@@ -107,7 +107,7 @@ def _taught(
         token_ids = [each.candidate.completion.token_ids or () for each in group]
         student = student_of(trainer, task, answer, token_ids, settings, temperature=temperature)
         with teacher():
-            taught[name] = teach(trainer, task, answer, group, student, settings, temperature=temperature)
+            taught[name] = teach(trainer, task, answer, group, student, settings)
     return taught
 
 

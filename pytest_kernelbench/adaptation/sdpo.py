@@ -23,13 +23,15 @@ SOLUTION = "Correct solution:"
 
 
 class Student(NamedTuple):
-    """What the student makes of its own rollouts: ``logprobs`` of each token, and in its place the ``likeliest`` ones.
+    """The student on its own rollouts: ``logprobs`` of each token at ``temperature``, and the ``likeliest`` tokens.
 
-    ``likeliest`` is None where only the drawn token counts.
+    ``likeliest`` has (tokens, k) ids for each rollout, k in the place of each token; None where only the drawn token
+    counts.
     """
 
     logprobs: Sequence[tuple[float, ...]]
     likeliest: Sequence[Tensor] | None = None
+    temperature: float = 1.0
 
 
 def student_of(
@@ -41,11 +43,12 @@ def student_of(
     *,
     temperature: float,
 ) -> Student:
-    """``policy`` has the student's weights."""
+    """Score ``token_ids`` with ``policy``, which has the student's weights."""
     logprobs = policy.score(task, answer, token_ids, temperature=temperature)
     if settings.sdpo.distil == "drawn":
-        return Student(logprobs)
-    return Student(logprobs, policy.likeliest(task, answer, token_ids, settings.sdpo.top_k))
+        return Student(logprobs, temperature=temperature)
+    likeliest = policy.likeliest(task, answer, token_ids, settings.sdpo.top_k)
+    return Student(logprobs, likeliest, temperature)
 
 
 class Taught(NamedTuple):
@@ -66,14 +69,12 @@ def teach(
     group: Sequence[Judged],
     student: Student,
     settings: Adaptation,
-    *,
-    temperature: float,
 ) -> Taught:
     """Advantage of each token: teacher's log-probability - student's, both by the same code at one temperature.
 
-    ``policy`` has the teacher's weights. So where the teacher reads and is what the student does, every advantage is
-    exactly 0. With ``mask``, a rollout for which there is neither feedback nor a demonstration gets 0 and no lesson:
-    prompt-only SDPO then trains nothing, as in the official code.
+    ``policy`` has the teacher's weights. A teacher that has the student's weights and reads no more than the student
+    gives advantages of exactly 0. With ``mask``, a rollout for which there is neither feedback nor a demonstration gets
+    0 and no lesson: prompt-only SDPO then trains nothing, as in the official code.
     """
     advice = [advice_for(group, place, settings) for place in range(len(group))]
     advantages: list[tuple[float, ...]] = [(0.0,) * len(logprobs) for logprobs in student.logprobs]
@@ -87,14 +88,14 @@ def teach(
         prompt = len(policy.prompt_ids(task, answer, advice=text))
         teacher_tokens += sum(prompt + len(row) for row in set(rows))
         if student.likeliest is None:
-            scored = policy.score(task, answer, rows, temperature=temperature, advice=text)
+            scored = policy.score(task, answer, rows, temperature=student.temperature, advice=text)
         else:
             # The drawn token, and then the likeliest ones.
             wanted = [
                 torch.cat([torch.tensor(row, dtype=torch.long)[:, None], student.likeliest[place]], dim=1)
                 for place, row in zip(places, rows, strict=True)
             ]
-            each = policy.score_each(task, answer, rows, wanted, temperature=temperature, advice=text)
+            each = policy.score_each(task, answer, rows, wanted, temperature=student.temperature, advice=text)
             scored = [tuple(logprobs[:, 0].tolist()) for logprobs in each]
             for place, logprobs in zip(places, each, strict=True):
                 lessons[place] = Lesson(student.likeliest[place], logprobs[:, 1:])

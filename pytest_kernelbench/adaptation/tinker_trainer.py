@@ -35,7 +35,7 @@ class TinkerTrainer(Answering):
     scores_exactly = False  # one kernel samples there and another scores
 
     def __init__(
-        self, policy: TinkerPolicy, settings: Adaptation, *, temperature: float, max_tokens: int, seed: int
+        self, policy: TinkerPolicy, *, settings: Adaptation, temperature: float, max_tokens: int, seed: int
     ) -> None:
         """Raises PolicyError for what the service cannot do, before anything is sampled."""
         super().__init__(policy)

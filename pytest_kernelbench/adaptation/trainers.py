@@ -16,7 +16,7 @@ def trainer_of(policy: Policy, settings: Adaptation, *, temperature: float, max_
     ``temperature`` and ``max_tokens`` are the sampler's.
     """
     make = TRAINERS[policy.trained_by]  # type: ignore[attr-defined]
-    return make(policy, settings, temperature=temperature, max_tokens=max_tokens, seed=seed)
+    return make(policy, settings=settings, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
 
 def said_of(described: Any) -> str:

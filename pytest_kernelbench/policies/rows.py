@@ -59,6 +59,39 @@ def uniforms_for(seed: int, task_id: str, index: int, tokens: int) -> Tensor:
     return torch.rand(tokens, generator=generator, dtype=torch.float64)
 
 
+class Buffers:
+    """Numbers of rows that are being drawn, (rows, tokens) each, on the device of the logits."""
+
+    def __init__(self, rows: int, tokens: int, device: torch.device) -> None:
+        self.token_ids = torch.zeros(rows, tokens, dtype=torch.long, device=device)
+        self.logprobs = torch.zeros(rows, tokens, device=device)
+        self.sampling_logprobs = torch.zeros(rows, tokens, device=device)
+        self.certainties = torch.zeros(rows, tokens, device=device)
+        self.lengths = torch.full((rows,), tokens, device=device)
+
+    def put(self, rows: Tensor, step: int, drawn: Drawn) -> None:
+        """Keep the token that each of ``rows`` drew as its token number ``step``."""
+        self.token_ids[rows, step] = drawn.token_ids
+        self.logprobs[rows, step] = drawn.logprobs
+        self.sampling_logprobs[rows, step] = drawn.sampling_logprobs
+        self.certainties[rows, step] = drawn.certainty
+
+    def taken(self, rows: Tensor, *, temperature: float, eos_ids: Collection[int]) -> Iterator[Sampled]:
+        """``rows`` as they are now, each of its length."""
+        for row in rows.tolist():
+            length = int(self.lengths[row])
+            ids = tuple(self.token_ids[row, :length].tolist())
+            drawn_from = None if temperature == 1 else tuple(self.sampling_logprobs[row, :length].tolist())
+            yield Sampled(
+                row=row,
+                token_ids=ids,
+                logprobs=tuple(self.logprobs[row, :length].tolist()),
+                sampling_logprobs=drawn_from,
+                self_certainty=float(self.certainties[row, :length].double().mean()),
+                stop_reason="stop" if ids[-1] in eos_ids else "length",
+            )
+
+
 @torch.inference_mode()
 def sample_rows(
     model: Model,
@@ -80,51 +113,31 @@ def sample_rows(
     logits, device = decoder.logits, decoder.logits.device
     uniforms = uniforms.to(device)
     ends = torch.tensor(sorted(eos_ids), dtype=torch.long, device=device)
-    token_ids = torch.zeros(rows, tokens, dtype=torch.long, device=device)
-    logprobs = torch.zeros(rows, tokens, device=device)
-    sampling_logprobs = torch.zeros(rows, tokens, device=device)
-    certainties = torch.zeros(rows, tokens, device=device)
-    lengths = torch.full((rows,), tokens, device=device)
+    buffers = Buffers(rows, tokens, device)
     alive = torch.arange(rows, device=device)
     finished = torch.zeros(rows, dtype=torch.bool, device=device)
     check_every = STEPS_BETWEEN_CHECKS.get(device.type, 1)
-
-    def take(which: Tensor) -> Iterator[Sampled]:
-        for row in which.tolist():
-            length = int(lengths[row])
-            ids = tuple(token_ids[row, :length].tolist())
-            yield Sampled(
-                row=row,
-                token_ids=ids,
-                logprobs=tuple(logprobs[row, :length].tolist()),
-                sampling_logprobs=(None if temperature == 1 else tuple(sampling_logprobs[row, :length].tolist())),
-                self_certainty=float(certainties[row, :length].double().mean()),
-                stop_reason="stop" if ids[-1] in eos_ids else "length",
-            )
-
-    # Nothing in a step asks the device for a value, but the look at what is finished: it would wait for the device.
+    # A step asks the device for no value, since that would wait for it; only the check of finished rows does.
     for step in range(tokens):
-        drawn, raw, tempered, certainty = draw(logits, uniforms[alive, step], temperature)
-        token_ids[alive, step] = drawn
-        logprobs[alive, step] = raw
-        sampling_logprobs[alive, step] = tempered
-        certainties[alive, step] = certainty
-        ended = torch.isin(drawn, ends) & ~finished
-        lengths[alive] = lengths[alive].where(~ended, step + 1)
+        drawn = draw(logits, uniforms[alive, step], temperature)
+        buffers.put(alive, step, drawn)
+        ended = torch.isin(drawn.token_ids, ends) & ~finished
+        buffers.lengths[alive] = buffers.lengths[alive].where(~ended, step + 1)
         finished |= ended
         if step + 1 == tokens:
             break
+        token_ids = drawn.token_ids
         if (step + 1) % check_every == 0:
             n_finished = int(finished.sum())
             if n_finished == len(alive):
                 break
             if n_finished >= max(1, decoder.drop_share * len(alive)):
-                yield from take(alive[finished])
+                yield from buffers.taken(alive[finished], temperature=temperature, eos_ids=eos_ids)
                 kept = (~finished).nonzero().squeeze(1)
-                alive, drawn, finished = alive[kept], drawn[kept], finished[kept]
+                alive, token_ids, finished = alive[kept], token_ids[kept], finished[kept]
                 decoder.keep(kept)
-        logits = decoder.step(drawn[:, None])[:, -1]
-    yield from take(alive)
+        logits = decoder.step(token_ids[:, None])[:, -1]
+    yield from buffers.taken(alive, temperature=temperature, eos_ids=eos_ids)
 
 
 class Drawn(NamedTuple):

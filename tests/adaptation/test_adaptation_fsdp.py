@@ -153,7 +153,7 @@ def test_a_strategy_adapts_on_shards_and_each_step_is_drawn_from_its_own_weights
 )
 def test_what_shards_cannot_do_is_refused_before_anything_is_sampled(settings, place, refusal, sharded):
     with pytest.raises(PolicyError) as caught:
-        FsdpTrainer(sharded, Adaptation.from_json(settings), temperature=0.8, max_tokens=12, seed=0)
+        FsdpTrainer(sharded, settings=Adaptation.from_json(settings), temperature=0.8, max_tokens=12, seed=0)
     assert str(caught.value) == f"--policy={sharded.name}: [adaptation.{place}] {refusal}"
 
 

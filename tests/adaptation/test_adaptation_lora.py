@@ -57,7 +57,9 @@ def logits(model):
 
 def trainer_on(model, **settings):
     settings = {"learning_rate": 1e-2, "lora_rank": 4, **settings}
-    return PeftTrainer(WordPolicy(model), Adaptation.from_json(settings), temperature=1.0, max_tokens=8, seed=0)
+    return PeftTrainer(
+        WordPolicy(model), settings=Adaptation.from_json(settings), temperature=1.0, max_tokens=8, seed=0
+    )
 
 
 @pytest.mark.parametrize("kind", CHANGES)

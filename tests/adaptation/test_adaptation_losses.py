@@ -73,7 +73,7 @@ def taught_rows(policy, teacher, *, k):
 
 def learner_on(policy, **settings):
     settings = Adaptation.from_json({"learning_rate": 1e-2, "lora_rank": 4, "distil": "distribution", **settings})
-    return PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=0)
+    return PeftTrainer(policy, settings=settings, temperature=TEMPERATURE, max_tokens=16, seed=0)
 
 
 def other_llama():

@@ -27,7 +27,7 @@ def test_the_adapter_counted_is_the_adapter_made(kind):
     for experts in {False, "experts" in str(type(model)).lower() or kind in ("gpt_oss", "qwen3_moe", "deepseek_v3")}:
         settings = Adaptation(lora=Lora(rank=4, experts=experts))
         counted = trained_parameters(model, settings)
-        with PeftTrainer(WordPolicy(model), settings, temperature=1.0, max_tokens=8, seed=0) as trainer:
+        with PeftTrainer(WordPolicy(model), settings=settings, temperature=1.0, max_tokens=8, seed=0) as trainer:
             assert trainer.described["trained_parameters"] == counted
         parts = for_training(model, LOAD, settings)
         assert parts["adapter and optimizer"] == counted * BYTES_A_PARAMETER

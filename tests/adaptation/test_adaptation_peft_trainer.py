@@ -28,7 +28,7 @@ def learner_on(policy, *, temperature=TEMPERATURE, checkpointing=None, **setting
     settings = {"learning_rate": 1e-2, "lora_rank": 4, **settings}
     return PeftTrainer(
         policy,
-        Adaptation.from_json(settings),
+        settings=Adaptation.from_json(settings),
         temperature=temperature,
         max_tokens=16,
         seed=0,
@@ -276,7 +276,7 @@ def test_the_temperature_is_the_loss_s_own():
     assert torch.nn.functional.cosine_similarity(cold, warm, dim=0) < 0.99
     assert not torch.allclose(explicit, cold)
     settings = Adaptation(temperature=1.0, learning_rate=1e-2, lora=Lora(rank=4))
-    with PeftTrainer(policy, settings, temperature=0.25, max_tokens=16, seed=0) as training:
+    with PeftTrainer(policy, settings=settings, temperature=0.25, max_tokens=16, seed=0) as training:
         assert training.temperature == 1.0
 
 
@@ -402,7 +402,7 @@ def test_one_seed_gives_one_adapter_and_dropout_is_repeated_too():
     def adapted(seed):
         policy = WordPolicy(llama())
         settings = Adaptation(learning_rate=1e-2, lora=Lora(rank=4, dropout=0.2))
-        with PeftTrainer(policy, settings, temperature=TEMPERATURE, max_tokens=16, seed=seed) as training:
+        with PeftTrainer(policy, settings=settings, temperature=TEMPERATURE, max_tokens=16, seed=seed) as training:
             torch.rand(3)  # whatever else draws
             training.update(rows_from(policy), step=1)
             return training.checkpoint({}).adapter

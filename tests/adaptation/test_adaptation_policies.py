@@ -42,7 +42,7 @@ def adapted(policy, folder):
         )
         for each in completions
     ]
-    with PeftTrainer(policy, SETTINGS, temperature=SAMPLING.temperature, max_tokens=12, seed=0) as learner:
+    with PeftTrainer(policy, settings=SETTINGS, temperature=SAMPLING.temperature, max_tokens=12, seed=0) as learner:
         update = learner.update(rows, step=1)
         learner.checkpoint(update).write(folder)
         learner.use_adapted("1")

@@ -36,7 +36,7 @@ def group(*evaluations):
 def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(temperature, monkeypatch):
     monkeypatch.setattr(sdpo, "ASK_AGAIN", "")
     policy = WordPolicy(llama())
-    student = Student(policy.score(TASK, "module", ROWS, temperature=temperature))
+    student = Student(policy.score(TASK, "module", ROWS, temperature=temperature), temperature=temperature)
     taught = teach(
         policy,
         TASK,
@@ -44,7 +44,6 @@ def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(tempe
         group(CORRECT, FAILED, FAILED),
         student,
         Adaptation(sdpo=Sdpo(feedback=False)),
-        temperature=temperature,
     )
     assert taught.advantages == [(0.0,) * len(row) for row in ROWS]
     assert taught.teacher_tokens == 3 * len(TASK.source) + sum(map(len, ROWS))
@@ -52,10 +51,10 @@ def test_a_teacher_that_is_and_reads_what_the_student_does_gives_exactly_0(tempe
 
 def test_advantages_are_teacher_s_minus_student_s_log_probabilities_at_one_temperature():
     policy = WordPolicy(llama())
-    student = Student(policy.score(TASK, "module", ROWS, temperature=0.5))
+    student = Student(policy.score(TASK, "module", ROWS, temperature=0.5), temperature=0.5)
     settings = Adaptation(sdpo=Sdpo(feedback=True))
     judged = group(CORRECT, FAILED, FAILED)
-    taught = teach(policy, TASK, "module", judged, student, settings, temperature=0.5)
+    taught = teach(policy, TASK, "module", judged, student, settings)
     for place, row in enumerate(ROWS):
         advice = advice_for(judged, place, settings)
         (scored,) = policy.score(TASK, "module", [row], temperature=0.5, advice=advice)
@@ -68,10 +67,10 @@ def test_with_the_mask_a_rollout_without_advice_is_not_trained_on():
     policy = WordPolicy(llama())
     student = Student(policy.score(TASK, "module", ROWS))
     settings = Adaptation(sdpo=Sdpo(feedback=False, demonstrations=True, mask=True))
-    taught = teach(policy, TASK, "module", group(CORRECT, FAILED, FAILED), student, settings, temperature=1.0)
+    taught = teach(policy, TASK, "module", group(CORRECT, FAILED, FAILED), student, settings)
     assert not any(taught.advantages[0])  # the only correct answer is its own
     assert any(taught.advantages[1]) and any(taught.advantages[2])
-    alone = teach(policy, TASK, "module", group(FAILED, FAILED, FAILED), student, settings, temperature=1.0)
+    alone = teach(policy, TASK, "module", group(FAILED, FAILED, FAILED), student, settings)
     assert alone == ([(0.0,) * len(row) for row in ROWS], [None] * 3, 0)
 
 
@@ -99,7 +98,7 @@ def test_lessons_are_the_teacher_s_log_probabilities_of_the_student_s_likeliest_
     settings = Adaptation(sdpo=Sdpo(distil="distribution", top_k=3))
     student = student_of(policy, TASK, "module", ROWS, settings, temperature=0.5)
     judged = group(CORRECT, FAILED, FAILED)
-    taught = teach(policy, TASK, "module", judged, student, settings, temperature=0.5)
+    taught = teach(policy, TASK, "module", judged, student, settings)
     for place, row in enumerate(ROWS):
         of_student, of_teacher = (
             torch.cat(
@@ -111,7 +110,7 @@ def test_lessons_are_the_teacher_s_log_probabilities_of_the_student_s_likeliest_
         assert lesson.tokens.tolist() == of_student.topk(3).indices.tolist()
         expected = (of_teacher / 0.5).log_softmax(-1).gather(1, lesson.tokens)
         assert torch.allclose(lesson.logprobs, expected, atol=1e-4)
-    drawn = teach(policy, TASK, "module", judged, Student(student.logprobs), settings, temperature=0.5)
+    drawn = teach(policy, TASK, "module", judged, Student(student.logprobs, temperature=0.5), settings)
     assert (drawn.advantages, drawn.lessons) == (taught.advantages, [None] * 3)
 
 

@@ -93,7 +93,7 @@ def trainer(**settings):
     saved = settings.pop("saved", False)
     policy = FirstTokenTinkerPolicy(Service(), saved=saved)
     return TinkerTrainer(
-        policy, Adaptation.from_json({"temperature": 1.0, **settings}), temperature=0.25, max_tokens=8, seed=0
+        policy, settings=Adaptation.from_json({"temperature": 1.0, **settings}), temperature=0.25, max_tokens=8, seed=0
     )
 
 

@@ -82,7 +82,7 @@ def test_the_gradient_is_that_of_trl_s_dr_grpo(tmp_path, temperature):
         )
     ]
     settings = Adaptation(learning_rate=1e-2, reduction="constant", lora=Lora(rank=4))
-    with PeftTrainer(policy, settings, temperature=temperature, max_tokens=MAX_TOKENS, seed=0) as learner:
+    with PeftTrainer(policy, settings=settings, temperature=temperature, max_tokens=MAX_TOKENS, seed=0) as learner:
         ours = learner.gradient(rows)
         theirs = gradient_of_trl(learner.model, rows, tmp_path, temperature)
     assert ours.keys() == theirs.keys()

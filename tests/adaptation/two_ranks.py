@@ -36,7 +36,7 @@ def measured(model, ranks, folder):
     drawn = {done.row: done.token_ids for done in sample_rows(model, (5, 6, 7), uniforms, temperature=1.0, eos_ids={0})}
     settings = Adaptation(learning_rate=1e-2, passes=2, loss="clipped", lora=Lora(rank=4))
     with PeftTrainer(
-        policy, settings, temperature=1.0, max_tokens=16, seed=0, ranks=ranks, gradient_checkpointing=True
+        policy, settings=settings, temperature=1.0, max_tokens=16, seed=0, ranks=ranks, gradient_checkpointing=True
     ) as trainer:
         gradient = trainer.gradient(rows())
         update = trainer.update(rows(), step=1)
