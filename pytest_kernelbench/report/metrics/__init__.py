@@ -12,6 +12,8 @@
 ``mean_speedup``       the same, arithmetic
 ``median_speedup``     the same, median
 ``floor_share``        of the chosen kernels, the physical floor over their time, where a floor is known
+``sol_score``          share of the way from the reference to the floor that the chosen kernels went, a task without
+                       one counting as 0, where a floor is known
 =====================  ==========================================================================
 
 P is 0, 0.5, 1, 1.5 or 2. Every task that was asked for is in the denominators of choices (``fast_P``, ``solved``, means
@@ -32,9 +34,10 @@ from pytest_kernelbench.report.metrics.fast_p import (
     sample_rates,
     selection_is_fast,
 )
-from pytest_kernelbench.report.metrics.floor import floor_share, floor_share_of, timing_of_choice
+from pytest_kernelbench.report.metrics.floor import floor_share, floor_share_of, headroom_of, timing_of_choice
 from pytest_kernelbench.report.metrics.gates import Gate, Metric, gate_from, gates_of
 from pytest_kernelbench.report.metrics.results import Sample, StrategyResults, TaskResults, mean, verifiable
+from pytest_kernelbench.report.metrics.sol_score import sol_score, sol_score_of
 from pytest_kernelbench.report.metrics.speedup import (
     geomean_speedup,
     mean_speedup,
@@ -59,6 +62,7 @@ METRICS: dict[str, Metric] = {
     "mean_speedup": mean_speedup,
     "median_speedup": median_speedup,
     "floor_share": floor_share,
+    "sol_score": sol_score,
 }
 
 __all__ = [
@@ -72,11 +76,13 @@ __all__ = [
     "correct_rates",
     "failed_gates",
     "floor_share_of",
+    "headroom_of",
     "mean",
     "parse_gate",
     "retained_speedup",
     "sample_rates",
     "selection_is_fast",
+    "sol_score_of",
     "speedup_of",
     "speedups",
     "strategy_gates",

@@ -6,6 +6,8 @@ on the machine while it was timed: a share over 1 says that the floor was none.
 
 from __future__ import annotations
 
+from statistics import median
+
 from pytest_kernelbench.records import Evaluation
 from pytest_kernelbench.report.metrics.results import StrategyResults, TaskResults, mean
 
@@ -24,6 +26,21 @@ def floor_share_of(task: TaskResults) -> float | None:
     if timed is None or timed.floor_ms is None or not timed.candidate_ms:
         return None
     return timed.floor_ms / timed.candidate_ms
+
+
+def headroom_of(task: TaskResults) -> float | None:
+    """The largest speed-up that the floor allows: the reference's time over the floor.
+
+    Of the chosen kernel's timing, else the median over all that were timed; None where no floor is known.
+    """
+    timed = timing_of_choice(task)
+    known = [each for each in ([timed] if timed is not None else []) if _headroom(each) is not None]
+    found = [each for each in map(_headroom, known or task.evaluations) if each is not None]
+    return median(found) if found else None
+
+
+def _headroom(timed: Evaluation) -> float | None:
+    return timed.reference_ms / timed.floor_ms if timed.reference_ms and timed.floor_ms else None
 
 
 def timing_of_choice(task: TaskResults) -> Evaluation | None:

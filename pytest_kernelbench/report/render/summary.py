@@ -17,9 +17,11 @@ from pytest_kernelbench.report.metrics import (
     TaskResults,
     correct_rates,
     floor_share_of,
+    headroom_of,
     retained_speedup,
     sample_rates,
     selection_is_fast,
+    sol_score_of,
     speedup_of,
     speedups,
 )
@@ -78,7 +80,8 @@ def _notable(records: RunRecords) -> list[str]:
 
 
 NOT_ASKED: dict[str, Any] = {
-    **dict.fromkeys(("correct", "index", "floor_share", "speedup", "low", "high", "first_speedup")),
+    **dict.fromkeys(("correct", "index", "floor_share", "headroom", "sol_score", "speedup", "low", "high")),
+    "first_speedup": None,
     "drawn": 0,
     "judged": 0,
     "considered": [],
@@ -140,6 +143,8 @@ def _task(task: TaskResults) -> dict[str, Any]:
         "considered": [] if chosen is None else list(chosen.considered),
         "cost": {} if chosen is None else dict(chosen.cost),
         "floor_share": floor_share_of(task),
+        "headroom": headroom_of(task),
+        "sol_score": sol_score_of(task),
     }
     if chosen is None or chosen.index is None:
         return {**row, "speedup": None, "low": None, "high": None, "first_speedup": None, "confirmed": False}

@@ -68,9 +68,9 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
     names = list(report["strategies"])
     if not names or not report["tasks"]:
         return []
-    rows: list[tuple[str, str, str, str, str, str, list[str]]] = []
+    rows: list[tuple[Any, ...]] = []
     for task in report["tasks"]:
-        choices: dict[tuple[str, str, str, str, str], list[str]] = {}
+        choices: dict[tuple[str, ...], list[str]] = {}
         for name in names:
             choices.setdefault(_choice(report["strategies"][name]["tasks"][task]), []).append(name)
         shown_task, shown_correct = task, ""
@@ -78,16 +78,16 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
             repeated = correct if correct != shown_correct else ""
             rows.append((shown_task, repeated, *choice, chosen_by))
             shown_task, shown_correct = "", correct
-    heads = ("correct", "chosen", "floor", "speed-up [95 %]", "verdict")
+    heads = ("correct", "chosen", "floor", "at most", "speed-up [95 %]", "verdict")
     widths = [max(len(head), *(len(row[i + 1]) for row in rows)) for i, head in enumerate(heads)]
     several = len(names) > 1
-    # Of the floor's column only where a floor is known and the names of the strategies leave it room.
+    # The floor's columns only where a floor is known and the names of the strategies leave them room.
     room = width - sum(widths) - len(GAP) * (len(widths) + several) - (max(map(len, names)) if several else 0)
-    if all(row[3] == "-" for row in rows) or room < max(
+    if all(row[4] == "-" for row in rows) or room < max(
         len(Task(id=task, source="").short_id) for task in report["tasks"]
     ):
-        heads, widths = heads[:2] + heads[3:], widths[:2] + widths[3:]
-        rows = [row[:3] + row[4:] for row in rows]
+        heads, widths = heads[:2] + heads[4:], widths[:2] + widths[4:]
+        rows = [row[:3] + row[5:] for row in rows]
     fixed = sum(widths) + len(GAP) * (len(widths) + several)
     by_width = 0
     if several:
@@ -135,14 +135,15 @@ def _names(chosen_by: Sequence[str], names: Sequence[str]) -> str:
     return f"all {len(names)}" if len(chosen_by) == len(names) > 2 else ", ".join(chosen_by)
 
 
-def _choice(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def _choice(row: dict[str, Any]) -> tuple[str, ...]:
     if row["verdict"] == "not asked":
-        return "-", "-", "-", "-", row["verdict"]
+        return "-", "-", "-", "-", "-", row["verdict"]
+    at_most = as_times(row["headroom"])
     correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
     if row["index"] is None:
-        return correct, "-", "-", "-", row["verdict"]
+        return correct, "-", "-", at_most, "-", row["verdict"]
     speedup = _speedup(row) + ("*" if _first_only(row) else "")
-    return correct, f"#{row['index']}", as_rate(row["floor_share"]), speedup, row["verdict"]
+    return correct, f"#{row['index']}", as_rate(row["floor_share"]), at_most, speedup, row["verdict"]
 
 
 def _first_only(row: dict[str, Any]) -> bool:
@@ -221,7 +222,10 @@ def _cost(report: dict[str, Any], width: int) -> list[str]:
         return []
     lines = aligned(table)
     if floors:
-        told = "floor: the least time in which this device could do the task's work, over the kernel's"
+        told = (
+            "floor: the least time in which this device could do the task's work, over the kernel's; "
+            "at most: the speed-up at the floor"
+        )
         lines += textwrap.wrap(told, width)
     beyond = sum(each["beyond"] for each in floors.values())
     if beyond:

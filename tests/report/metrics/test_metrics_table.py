@@ -14,6 +14,7 @@ from pytest_kernelbench.report.metrics import (
     StrategyResults,
     TaskResults,
     failed_gates,
+    headroom_of,
     parse_gate,
     retained_speedup,
     strategy_gates,
@@ -218,6 +219,49 @@ def test_a_missed_gate_names_five_tasks_and_counts_the_others():
 
 def test_a_metric_that_was_not_measured_misses_its_gate():
     assert failed_gates(results(), [parse_gate("fast_1:0")]) == ["fast_1 of s is not measured, under the gate of 0"]
+
+
+def at(speedup: float | None, floor_ms: float | None = 0.1) -> Evaluation:
+    """Of a reference that takes 1 ms; None: incorrect."""
+    if speedup is None:
+        return bad()
+    return replace(correct(speedup), reference_ms=1.0, candidate_ms=1 / speedup, floor_ms=floor_ms)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "floor_ms", "score"),
+    [
+        (1.0, 0.1, 0.0),
+        (10.0, 0.1, 1.0),
+        (2.0, 0.1, 0.5 / 0.9),
+        (0.5, 0.1, 0.0),
+        (20.0, 0.1, 1.0),
+        (2.0, None, None),
+        (2.0, 1.0, None),
+        (2.0, 1.2, None),
+    ],
+    ids=["reference", "floor", "between", "slower", "beyond", "no floor", "reference at the floor", "and beyond it"],
+)
+def test_the_score_is_the_share_of_the_way_from_the_reference_to_the_floor(speedup, floor_ms, score):
+    found = METRICS["sol_score"](results(task("one", at(speedup, floor_ms), chosen=0)))
+    assert found == (None if score is None else pytest.approx(score))
+
+
+def test_a_task_without_a_choice_went_no_part_of_the_way_and_one_without_a_floor_says_nothing():
+    known = results(
+        task("solved", at(5.0), chosen=0),
+        task("unsolved", at(0.9), at(None)),
+        task("unknown", at(5.0, None), chosen=0),
+        TaskResults(task="lost"),
+    )
+    assert METRICS["sol_score"](known) == pytest.approx((0.8 / 0.9 + 0) / 2)
+    assert [headroom_of(each) for each in known.tasks] == [pytest.approx(10), pytest.approx(10), None, None]
+    assert METRICS["sol_score"](FOUR_TASKS) is None
+
+
+def test_a_claim_that_does_not_count_goes_no_part_of_the_way():
+    claimed = replace(at(5.0), counted=False, attested=1.2, attested_low=1.1, attested_high=1.3)
+    assert METRICS["sol_score"](results(task("claimed", claimed, chosen=0))) == 0.0
 
 
 def test_the_share_of_the_floor_is_a_mean_over_the_tasks_that_know_theirs():

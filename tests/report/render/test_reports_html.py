@@ -184,6 +184,7 @@ def test_the_floor_is_a_column_where_it_is_known_and_a_kernel_beyond_it_is_said_
     edit(folder / "evaluations.jsonl", lambda row: {"floor_ms": 0.2})
     shown = Page(page_of(folder)).shown
     assert "Of the floor" in shown and "(4 of 5)" in shown and "Floor" in shown
+    assert "At most" in shown and "5.00x" in shown
     assert "1 choice took less than the floor (over 100 % in the tasks' table)." in shown
 
 
