@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pytest_kernelbench.commands import check, probe, replay
 from pytest_kernelbench.commands import tasks as task_check
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.extensions import Extensions, entry_points
 from pytest_kernelbench.pinned import pins
 from pytest_kernelbench.report.render import compare, export, plan
 from pytest_kernelbench.serving import deployment
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_arguments(commands.add_parser(name, help=command.help, description=command.run.__doc__))
     options = parser.parse_args(arguments)
     try:
+        Extensions().add(entry_points())
         COMMANDS[options.command].run(options)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

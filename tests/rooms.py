@@ -26,7 +26,7 @@ class Room(NamedTuple):
 ROOMS: dict[str, Room] = {
     "__main__": Room(
         "The commands after `python -m pytest_kernelbench`, each with its arguments.",
-        ("commands", "pinned", "serving", "report", "errors"),
+        ("commands", "extensions", "pinned", "serving", "report", "errors"),
     ),
     "commands": Room(
         "The commands that belong to no other room: check, probe, replay, tasks.",
@@ -48,7 +48,18 @@ ROOMS: dict[str, Room] = {
         "Everything that imports pytest: hooks, options, collection, fixtures, progress, and the bridges to "
         "pytest-benchmark and pytest-xdist.",
         (
-            *("lookahead", "pinned", "pipeline", "workbench", "evaluation", "serving", "ledger", "report", "policies"),
+            *(
+                "lookahead",
+                "extensions",
+                "pinned",
+                "pipeline",
+                "workbench",
+                "evaluation",
+                "serving",
+                "ledger",
+                "report",
+                "policies",
+            ),
             *("strategy", "tasks", "host", "registries", "records", "errors"),
         ),
     ),
@@ -74,6 +85,10 @@ ROOMS: dict[str, Room] = {
     "workbench": Room(
         "What an item works with: the run folder, and policies and evaluators made when first needed.",
         ("serving", "evaluation", "ledger", "policies", "strategy", "records", "errors"),
+    ),
+    "extensions": Room(
+        "What other projects add by hooks and entry points, put into the tables of this package.",
+        ("policies", "selection", "prompting", "errors"),
     ),
     "pinned": Room(
         "Kernels that a repository keeps: how a choice becomes a file, and whether a kernel is slower than its "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 from pytest_kernelbench.plugin import benchmarking, collection
 from pytest_kernelbench.plugin.durations import Durations
 from pytest_kernelbench.plugin.kernel_pool import task_of
@@ -41,6 +42,17 @@ def asked_of(config: pytest.Config) -> Asked:
     )
 
 
+def added_by_hooks(config: pytest.Config) -> Iterator[Added]:
+    """What ``conftest.py`` files and other plugins add by the hooks of ``hookspecs``."""
+    for kind in KINDS:
+        hook = f"pytest_kernelbench_{kind}"
+        for implementation in getattr(config.hook, hook).get_hookimpls():
+            file = getattr(implementation.plugin, "__file__", None)
+            place = f"{Path(file).name if file else implementation.plugin_name} ({hook})"
+            for name, given in implementation.function().items():
+                yield Added(kind, name, given, place)
+
+
 class KernelBench:
     """The hooks, in the process that runs the session and in each xdist worker."""
 
@@ -48,6 +60,9 @@ class KernelBench:
         self.config = config
         self.worker = hasattr(config, "workerinput")
         run = Path(config.workerinput["kernelbench_run"]) if self.worker else None  # type: ignore[attr-defined]
+        self.extensions = Extensions()
+        with one_line_errors():
+            self.extensions.add([*entry_points(), *added_by_hooks(config)])
         options = read_options(config, run=run)
         with one_line_errors():
             self.session = config.stash[collection.SESSION] = session_of(options, asked_of(config))
@@ -178,6 +193,7 @@ class KernelBench:
 
     def pytest_unconfigure(self) -> None:
         self.session.close()
+        self.extensions.remove()
 
     def _resume(self) -> str:
         arguments = [str(argument) for argument in self.config.invocation_params.args]

@@ -38,6 +38,7 @@ else:
 __all__ = [
     "POLICIES",
     "Policy",
+    "PolicyRow",
     "PolicySpec",
     "check_policy",
     "load_policy",
@@ -48,26 +49,30 @@ __all__ = [
 ]
 
 
-class _Row(NamedTuple):
-    """``keys`` are those of a TOML file; ``extra`` is the extra to install, named like its package."""
+class PolicyRow(NamedTuple):
+    """``loader``, of ``module``, is the policy's class by name, or the class itself where another project adds it.
+
+    ``form`` is how ``--policy`` names it, ``keys`` are those of a TOML file; ``extra`` is the extra to install, named
+    like its package.
+    """
 
     module: str
-    loader: str
+    loader: str | type[Policy]
     form: str
     keys: tuple[str, ...] = ()
     extra: str | None = None
 
 
-POLICIES: dict[str, _Row] = {
-    "tiny": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny"),
-    "tiny-common-fast": _Row("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny-common-fast"),
-    "hf": _Row(
+POLICIES: dict[str, PolicyRow] = {
+    "tiny": PolicyRow("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny"),
+    "tiny-common-fast": PolicyRow("pytest_kernelbench.policies.tiny", "TinyPolicy", "tiny-common-fast"),
+    "hf": PolicyRow(
         "pytest_kernelbench.policies.hf",
         "HFPolicy",
         "hf:ID_OR_PATH",
         ("dtype", "chat_template", "adapter", "chat_template_kwargs", "max_tokens", "stop", "shards"),
     ),
-    "openai": _Row(
+    "openai": PolicyRow(
         "pytest_kernelbench.policies.openai_server",
         "OpenAIPolicy",
         "openai:MODEL@BASE_URL",
@@ -77,15 +82,15 @@ POLICIES: dict[str, _Row] = {
         ),
         extra="openai",
     ),
-    "tinker": _Row(
+    "tinker": PolicyRow(
         "pytest_kernelbench.policies.tinker_service",
         "TinkerPolicy",
         "tinker:MODEL",
         ("tokenizer", "base_url", "chat_template_kwargs", "max_tokens", "stop"),
         extra="tinker",
     ),
-    "replay": _Row("pytest_kernelbench.policies.replay", "ReplayPolicy", "replay:FILE.jsonl"),
-    "pinned": _Row("pytest_kernelbench.policies.pinned", "PinnedPolicy", "pinned:FOLDER"),
+    "replay": PolicyRow("pytest_kernelbench.policies.replay", "ReplayPolicy", "replay:FILE.jsonl"),
+    "pinned": PolicyRow("pytest_kernelbench.policies.pinned", "PinnedPolicy", "pinned:FOLDER"),
 }
 ADDRESS = re.compile(r"(?P<model>.+?)@(?P<base_url>https?://[^@?#\s]+)")
 NO_LOGPROBS_NEEDED = "a strategy that needs none (random, best-of-64)"
@@ -116,7 +121,8 @@ def load_policy(spec: str, *, device: str) -> Policy:
         from pytest_kernelbench.policies.sharded import ShardedPolicy
 
         return ShardedPolicy(parsed, device=device)
-    policy: Policy = getattr(import_module(row.module), row.loader).load(parsed, device=device)
+    loader: Any = row.loader if isinstance(row.loader, type) else getattr(import_module(row.module), row.loader)
+    policy: Policy = loader.load(parsed, device=device)
     return policy
 
 

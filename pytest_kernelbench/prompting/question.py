@@ -7,11 +7,16 @@ object with the same and the style, the text of a file of one's own, and whether
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 # Each style, and what it can ask for.
 ANSWERS = {"ours": ("module", "forward_body"), "kernelbench": ("module",), "paper": ("forward_body",)}
+# Styles that another project adds: each a text, as a file of one's own holds.
+OTHERS: dict[str, str] = {}
+STYLES: ChainMap[str, Any] = ChainMap(OTHERS, ANSWERS)
 # Part of every sampling hash: other words draw other candidates.
 VERSION = 1
 SOURCE = "{{source}}"
@@ -28,7 +33,7 @@ class Prompt:
     system's message. ``device_facts`` tells what the machine is: its cores, memory and caches.
     """
 
-    style: str = field(default="ours", metadata={"choices": ANSWERS})
+    style: str = field(default="ours", metadata={"choices": STYLES})
     device_facts: bool = False
     file: str = ""
 
@@ -59,6 +64,8 @@ def question_for(prompt: Prompt, answer: str, read: Callable[[str], str]) -> str
     """
     if prompt.file and prompt.style != "ours":
         raise ValueError(f'file is in place of style = "{prompt.style}"; leave one of them out')
+    if prompt.style in OTHERS:
+        return Question(answer=answer, device_facts=prompt.device_facts, text=OTHERS[prompt.style]).encoded()
     if answer not in ANSWERS[prompt.style]:
         (only,) = ANSWERS[prompt.style]
         raise ValueError(f'style = "{prompt.style}" asks for one kind of answer; set sampling.answer = "{only}"')
