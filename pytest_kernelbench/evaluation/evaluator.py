@@ -18,6 +18,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.protocols import protocol_named
@@ -32,7 +33,6 @@ START_TIMEOUT_S = 120.0
 # The longest published kernel has 26,818 (CUDA-L1, H100). In JSON a character takes up to six bytes, and a frame holds
 # 16 MB.
 MAX_SOURCE_CHARACTERS = 1 << 20
-DEFAULT_CACHE = Path("~/.cache/pytest-kernelbench/builds")
 
 
 def check_request(task: Task, sources: Sequence[str | None]) -> None:
@@ -85,7 +85,7 @@ class Evaluator:
         self._torch_operators = torch_operators
         self._parameters = parameters
         self._seed = seed
-        self._cache = (cache or DEFAULT_CACHE.expanduser()).absolute()
+        self._cache = (cache or builds_folder()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._keep_task = keep_task
         self._gpu = gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]

@@ -125,6 +125,7 @@ class Session:
         ``say`` shows one line of progress, ``tell`` one that stays. ``policy_device`` is where policies' weights go,
         None: to the judge's device.
         """
+        from pytest_kernelbench.evaluation.caches import builds_folder
         from pytest_kernelbench.lookahead import Lookahead
         from pytest_kernelbench.policies import check_answers
         from pytest_kernelbench.workbench import Workbench
@@ -133,6 +134,8 @@ class Session:
         own = (each.sampling.policy for each in self.strategies)
         for policy in dict.fromkeys([options.policy, *filter(None, own)]):
             check_answers(policy, tasks)
+        if options.judges is None:
+            builds_folder()  # one that cannot be written is told before anything is begun
         ledger = Ledger.open(options.run, run_facts(options, tasks, device=device, sizes=sizes, here=self.asked.here))
         if not self.asked.run_named:
             keep_out_of_git(options.run)

@@ -1,10 +1,17 @@
 """What is read and written by the commands is checked, and said in one line."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from made_up_run import write_run
 
 from pytest_kernelbench.__main__ import main
 from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -44,3 +51,17 @@ def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
     told = capsys.readouterr()
     assert told.out.startswith("5 tasks, policy tiny") and "strategy" in told.out
     assert told.err == "error: a/report.html: could not be written (Is a directory)\n"
+
+
+def test_a_home_that_cannot_be_written_does_not_matter_to_a_report(runs):
+    """matplotlib, which keeps a list of fonts there, makes do without; it says nothing either."""
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_kernelbench", "report", "a"],
+        env={**environment, "HOME": "/proc/nowhere", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        cwd=runs,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (runs / "a" / "figures" / "teaser.svg").exists()

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which the colour-blind can tell apart; each series 
 
 from __future__ import annotations
 
+import logging
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,6 +92,8 @@ class Drawing:
 
 @contextmanager
 def house_style() -> Iterator[None]:
+    # Where the home folder cannot be written, matplotlib makes do with a temporary one and warns of slowness.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
