@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """What ``Trainer`` has of a policy, by ``policy`` with the weights that it has at the moment."""
+    """The part of ``Trainer`` that is a policy: every call goes to ``policy``, with the weights that are in use."""
 
     gives_logprobs = True
 

@@ -1,4 +1,4 @@
-"""Adapter and optimizer on disk, one folder a step: what training goes on from after any interruption.
+"""Adapter and optimizer on disk, one folder a step, from which training goes on after any interruption.
 
 Every random draw of training is seeded by step, so there is no generator's state to keep.
 """

@@ -1,7 +1,7 @@
-"""Training a model that is sharded over several GPUs: a trainer here, which has the processes of its policy do it.
+"""Training a model that is sharded over several GPUs: this trainer sends each call to the processes of its policy.
 
-Each of them has the adapter and its optimizer in whole, and of the frozen weights its share. Micro-batches are dealt
-out among them and gradients added up, so that a step is the one that a single process would take.
+Each process has the whole adapter with its optimizer, and its share of the frozen weights. Micro-batches are dealt out
+among the processes and gradients are added up, so that a step equals the step of a single process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FsdpTrainer(Answering):
     def __init__(
         self, policy: ShardedPolicy, *, settings: Adaptation, temperature: float, max_tokens: int, seed: int
     ) -> None:
-        """Raises PolicyError for what a sharded model cannot do, before anything is sampled."""
+        """Raise PolicyError for a setting that a sharded model does not support, before anything is sampled."""
         super().__init__(policy)
         if settings.sdpo.distil == "distribution":
             self._refuse(

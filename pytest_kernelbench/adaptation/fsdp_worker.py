@@ -1,7 +1,7 @@
 """One of the processes that hold a sharded model, as torchrun starts it: ``... -m ...fsdp_worker '{"model": ...}'``.
 
-The first process reads requests and answers them; every process does what each request says. See
-``policies/sharded.py`` for the other end.
+The first process reads requests and answers them; every process carries them out. ``policies/sharded.py`` is the
+other end of the connection.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pytest_kernelbench.policies.sharding import least_of, shard
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
 
-# Between requests nobody computes, for as long as a step's candidates are judged.
+# Between two requests the processes wait as long as a step's candidates are judged.
 PATIENCE = timedelta(days=30)
 
 
@@ -64,7 +64,7 @@ class ShardedHFPolicy(HFPolicy):
 
 
 class Member:
-    """What one process does for each request."""
+    """One process: carries out each request on its share of the model."""
 
     def __init__(self, policy: HFPolicy) -> None:
         self.policy = policy
@@ -165,7 +165,7 @@ def _say(stream: Any, kind: str, value: Any) -> None:
 
 
 def _agreed(*values: Any) -> list[Any]:
-    """What the first process has."""
+    """``values`` of the first process, in every process."""
     held = list(values)
     dist.broadcast_object_list(held, src=0, device=torch.device("cpu"))
     return held

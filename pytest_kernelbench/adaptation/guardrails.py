@@ -1,4 +1,4 @@
-"""When a lineage ends early: where training has broken the policy. What was best before is kept."""
+"""Guardrails: a lineage ends early where training has broken the policy. The best step before that is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_FINITE = "the loss or its gradient is not finite; the weights of the step be
 
 
 def broken(steps: Sequence[AdaptationStep], settings: Adaptation) -> str | None:
-    """Which guardrail the last of ``steps`` breaks, on what measurement; None where it breaks none."""
+    """The guardrail that the last of ``steps`` breaks, with the measurement, as a line; None where it breaks none."""
     first, last = steps[0], steps[-1]
     if last is first:
         return None

@@ -1,4 +1,4 @@
-"""Who learns together: one chain of versions of the weights, and the tasks of each of its steps."""
+"""A lineage: one chain of versions of the weights, and the tasks that each of its steps learns from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_kernelbench.tasks import load_tasks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """One chain of versions: ``strategy`` adapting to the tasks of ``group``, those collected in ``tasks``."""
+    """One chain of versions: ``strategy`` adapts to the tasks named in ``group``. ``tasks`` are the collected ones."""
 
     strategy: Strategy
     group: tuple[str, ...]
@@ -24,7 +24,7 @@ class Lineage:
 
     @property
     def id(self) -> str:
-        # With the seed: runs that differ in nothing else make other weights, which need another name.
+        # The seed is in the name: runs that differ in their seed only make other weights.
         return sha256_of(json.dumps([self.strategy.adaptation_sha256, self.seed, *self.group]))[:12]
 
     @property

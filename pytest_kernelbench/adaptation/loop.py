@@ -1,4 +1,4 @@
-"""The back edge of the story: rollouts, rewards, an update, and rollouts of what it made.
+"""The back edge of the story: rollouts, rewards, an update, and rollouts of the updated weights.
 
 Every stage is recorded before the next begins: a run that was killed goes on with the rollout or update it was at.
 """
@@ -55,7 +55,7 @@ def take_steps(lineage: Lineage, stage: Stage) -> list[AdaptationStep]:
 
 
 def _roll_out(lineage: Lineage, step: int, stage: Stage, done: set[tuple[int, str]]) -> bool:
-    """Sample and judge a task of a step that nobody is at, the last one first; False where there is none."""
+    """Sample and judge one task of a step that no process works on, the last such task first; False: there is none."""
     at = lineage.at(step)
     if step and not stage.checkpoint(at).exists():
         return False  # the update is being taken
@@ -70,7 +70,7 @@ def _roll_out(lineage: Lineage, step: int, stage: Stage, done: set[tuple[int, st
 
 
 def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], ledger: Ledger) -> dict[str, float]:
-    """A task's equal share of what updates read and took, and of what was drawn for tasks that were not collected.
+    """A task's equal share of the cost of updates, and of rollouts for tasks that were not collected.
 
     ``steps`` counts the updates, which are not shared.
     """
@@ -147,7 +147,7 @@ def _update(lineage: Lineage, before: AdaptationStep, stage: Stage) -> bool:
 
 
 def _teacher(lineage: Lineage, step: int, trainer: Trainer, stage: Stage) -> Weights:
-    """Those of the teacher of ``trainer``, which has the weights of ``step``."""
+    """The teacher's weights, for a ``trainer`` that has the weights of ``step``."""
     settings = lineage.settings
     if settings.sdpo.teacher == "start":
         return trainer.as_loaded

@@ -1,7 +1,7 @@
 """Which weights of a model get a LoRA adapter: its linear layers, its experts where they are declared, no router.
 
-By structure, so that a new family needs no line here. Of a mixture, transformers 5 keeps the experts as one tensor a
-layer (gpt-oss, Qwen3-MoE, DeepSeek-V3), older code as a list of layers; both are experts here.
+Layers are found by the model's structure, so that a new family needs no line here. transformers 5 keeps the experts of
+a mixture as one tensor a layer (gpt-oss, Qwen3-MoE, DeepSeek-V3), older code as a list of layers: both are experts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ ROUTERS = ("gate", "router")
 EXPERTS = "experts"
 # Mixers whose kernel reads this layer's weight past the layer: peft refuses to adapt it (its issue 2274).
 READ_PAST = ("mamba.out_proj",)
-# What experts were called while they were layers. In a mixture peft 0.21 takes any of these names for the experts' one
-# tensor, that of a dense or shared layer too, and would adapt the experts instead: such layers are left as they are.
+# Names of experts in versions where they were layers. In a mixture peft 0.21 takes any of these names for the experts'
+# one tensor, also the name of a dense or shared layer, and would adapt the experts instead: such layers are left out.
 ONCE_EXPERTS = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
 # float32 weights, their gradient and two moments of Adam; and while a step is taken a copy to go back to.
 BYTES_A_PARAMETER = 4 + 4 + 8 + 4
@@ -32,9 +32,9 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """Names of ``layers`` (``nn.Linear``) and of ``parameters`` (experts as tensors) that a model has to adapt.
+    """Names of the ``layers`` (``nn.Linear``) and ``parameters`` (experts as tensors) of a model that get an adapter.
 
-    ``experts`` says whether those of a mixture are among them, None where the model has none.
+    ``experts`` says whether the experts of a mixture are among them; None: the model has no experts.
     """
 
     layers: tuple[str, ...]
@@ -43,7 +43,7 @@ class Targets:
 
 
 def targets_of(model: Model, settings: Adaptation) -> Targets:
-    """What ``settings`` name of ``model``. Names that a strategy spells out are taken as they are, routers too."""
+    """The weights of ``model`` that ``settings`` name. Names that a strategy spells out are taken, routers too."""
     inside = _linear_inside(model)
     expert_layers = [name for name in inside if EXPERTS in name.split(".")]
     expert_tensors = [
@@ -68,7 +68,7 @@ def targets_of(model: Model, settings: Adaptation) -> Targets:
 
 
 def config_for(model: Model, settings: Adaptation, *, policy: str) -> LoraConfig:
-    """peft's configuration. Raises UsageError where the strategy names what the model does not have."""
+    """peft's configuration. Raises UsageError where the strategy names a weight that the model does not have."""
     targets = targets_of(model, settings)
     place = f"--policy={policy}: [adaptation.lora]"
     if settings.lora.experts and targets.experts is None:
@@ -101,7 +101,7 @@ def refuse_quantised(model: Model, *, policy: str) -> None:
 
 
 def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:
-    """Raise UsageError where peft adapts experts or a router that nobody named."""
+    """Raise UsageError where peft adapts experts or a router that ``targets`` do not name."""
     asked = {part for name in (*targets.layers, *targets.parameters) for part in name.split(".")}
     special = {EXPERTS, *ROUTERS}
     for name, each in model.named_modules():
@@ -115,7 +115,7 @@ def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:
 def describe(model: PeftModel, targets: Targets | None) -> dict[str, Any]:
     """For ``run.json``: how many parameters are trained, of how many, in which layers, and the bytes they take.
 
-    ``targets`` None: of an adapter that the policy was loaded with, whose experts are not looked for.
+    ``targets`` None: the adapter was loaded with the policy, and its experts are not looked for.
     """
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     layers = {name.rpartition(".")[2] for name, each in model.named_modules() if isinstance(each, LoraLayer)}
@@ -147,7 +147,7 @@ def names_in(listed: str) -> list[str]:
 
 
 def _linear_inside(model: Model) -> list[str]:
-    """Names of the linear layers but the one that makes the logits."""
+    """Names of all linear layers except the output layer, which makes the logits."""
     output = model.get_output_embeddings()
     return [name for name, each in model.named_modules() if isinstance(each, nn.Linear) and each is not output]
 

@@ -1,4 +1,4 @@
-"""What is minimised: a policy-gradient term for each token, summed over a step's rollouts and divided by a constant.
+"""The objective: a policy-gradient term for each token, summed over a step's rollouts and divided by a constant.
 
 To add a loss: write its function here, and add its line to ``LOSSES`` in ``registries.py``.
 """
@@ -48,7 +48,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def with_others(logprobs: Tensor) -> Tensor:
-    """Log-probabilities (..., k) of some tokens, and as one more that of all others together."""
+    """Log-probabilities (..., k + 1): those of k tokens as given, and last the one of all other tokens together."""
     # Where they hold everything, rounding may take their sum beyond 1.
     held = logprobs.logsumexp(-1, keepdim=True).clamp(max=-LEAST_OTHERS)
     return torch.cat([logprobs, (-held.expm1()).log()], dim=-1)

@@ -1,6 +1,6 @@
-"""What sampling and training of a model take on each GPU, before any weight is loaded: from its shapes alone.
+"""Bytes that sampling and training of a model take on each GPU, from its shapes alone, before any weight is loaded.
 
-The parts that grow with the model are counted; what is small beside them is not. A step of an 8 B model took 25.5 GiB
+Only parts that grow with the model are counted. A step of an 8 B model took 25.5 GiB
 on an H100 (docs/measurements.md), and takes 25.4 by this count.
 """
 
@@ -30,7 +30,7 @@ class Load:
 
 
 def weights_of(model: Model, load: Load) -> dict[str, int]:
-    """Bytes on each GPU of the weights, and of a layer that is gathered beside the one at work."""
+    """Bytes on each GPU of the weights, and of the layer that is gathered while another one computes."""
     whole = sum(each.numel() * each.element_size() for each in model.parameters())
     if load.shards == 1:
         return {"weights": whole}
@@ -42,7 +42,7 @@ def weights_of(model: Model, load: Load) -> dict[str, int]:
 def for_sampling(model: Model, load: Load) -> dict[str, int]:
     """Bytes on each GPU while all rollouts are drawn at once; fewer at once take less.
 
-    Every layer is taken to keep all keys and values, also those that look at a window only.
+    Every layer is counted with all keys and values, also a layer that attends to a window only.
     """
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -92,14 +92,14 @@ def _layers(model: Model) -> list[Model]:
 
 
 def _width(model: Model) -> int:
-    """Numbers that a token leaves inside a layer: what each linear layer, or expert that it goes to, puts out."""
+    """Numbers that one token leaves inside a layer: the outputs of each linear layer and of each expert it goes to."""
     config = model.config.get_text_config()
     chosen = getattr(config, "num_experts_per_tok", None) or 1
 
     def of(part: Model) -> int:
         sizes = 0
         for name, each in part.named_parameters():
-            if each.dim() == 3:  # experts: either of the two is what comes out; the larger is taken
+            if each.dim() == 3:  # experts: the output is one of the two dimensions; the larger is taken
                 sizes += chosen * max(each.shape[1:])
             elif each.dim() == 2 and "norm" not in name:
                 sizes += each.shape[0]

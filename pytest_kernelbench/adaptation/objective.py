@@ -31,7 +31,7 @@ Batch = list[list[TrainingRow]]
 
 
 def divisor_of(rows: Sequence[TrainingRow], settings: Adaptation, max_tokens: int) -> float:
-    """What the sum over the tokens of ``rows`` is divided by; rows that were left out are not among them."""
+    """The divisor of the sum over the tokens of ``rows``, from which dropped rows are absent already."""
     tokens = sum(len(row.token_ids) for row in rows)
     return REDUCTIONS[settings.reduction](tokens or 1, len(rows) or 1, max_tokens)
 
@@ -116,7 +116,7 @@ class Summary:
         self.most = max(self.most, float(ratios.max()))
 
     def merge(self, others: Sequence[Summary]) -> None:
-        """Become what all of ``others`` saw together; loss and gradient are everybody's already."""
+        """Take over the sums of all ``others``. Loss and gradient are equal in all processes already."""
         self.tokens, self.n = sum(each.tokens for each in others), sum(each.n for each in others)
         self.sum = sum(each.sum for each in others)
         self.least, self.most = min(each.least for each in others), max(each.most for each in others)
@@ -156,7 +156,7 @@ def token_logprobs(
     with_entropy: bool = False,
     with_lessons: bool = False,
 ) -> Scored:
-    """At ``temperature``, of rows of one prompt, with gradients.
+    """Log-probabilities at ``temperature`` of the tokens of ``rows``, all of one prompt, with gradients.
 
     T is the longest row; past a row's end the numbers mean nothing. The float32 distributions over the vocabulary
     are made a chunk of tokens at a time, and again in the backward pass: only the model's own logits are held.

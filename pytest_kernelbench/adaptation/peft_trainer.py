@@ -1,6 +1,6 @@
-"""LoRA on a loaded policy: one update, and weights that can be put back.
+"""LoRA on a loaded policy: updates of an adapter, and a policy that is as before when the trainer is closed.
 
-The model stays one: the adapter is switched off to sample, score or teach with the policy as loaded.
+There is one copy of the model: the adapter is switched off to sample, score or teach with the policy as loaded.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class PeftTrainer(Answering):
     # Which weights the policy samples and scores with
 
     def use_loaded(self) -> None:
-        """Those the policy was loaded with, to the bit."""
+        """Use the weights that the policy was loaded with, equal to the bit."""
         if isinstance(self._loaded_model, PeftModel):
             self.model.set_adapter(self._first_adapter)
         else:
@@ -151,7 +151,7 @@ class PeftTrainer(Answering):
                 self.use_loaded()
 
     def average(self, later: Iterable[Mapping[str, Tensor]], *, rate: float) -> dict[str, Tensor]:
-        """From the adapter at the start, ``rate`` of the way towards each of the ``later`` ones in turn."""
+        """From the adapter at the start, ``rate`` of the way towards each of the ``later`` adapters in turn."""
         average = {name: each.float() for name, each in self._start.items()}
         for adapter in later:
             average = {name: each.lerp(adapter[name].float().cpu(), rate) for name, each in average.items()}
@@ -162,7 +162,7 @@ class PeftTrainer(Answering):
     def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
         """Take ``settings.passes`` steps of Adam on ``rows``; None where loss or gradient is not finite.
 
-        Then the weights are as before. Rows whose advantages are all 0 cost nothing unless a penalty is set.
+        After None the weights are as before. Rows whose advantages are all 0 cost nothing unless a penalty is set.
         """
         settings = self.settings
         self.holds = None
@@ -212,7 +212,7 @@ class PeftTrainer(Answering):
         return gradient
 
     def _backward(self, rows: Sequence[TrainingRow], divisor: float, seen: Summary) -> float:
-        """Set every gradient, over all ranks; the loss, and what was ``seen``."""
+        """Set every gradient, summed over all ranks; returns the loss and the summary of the rows ``seen``."""
         self._optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         for batch, weight in self._ranks.share(list(micro_batches(rows, self.model))):
@@ -319,7 +319,7 @@ class PeftTrainer(Answering):
     def _training_mode(self) -> Iterator[None]:
         """Dropout of the adapter and gradient checkpointing on; dropout of the model itself stays off.
 
-        Else the model that learns would not be the one that sampled.
+        With dropout in the model, the model that learns would differ from the model that sampled.
         """
         self.model.eval()
         modules = dict(self.model.named_modules())

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Ranks(Protocol):
-    """How many processes there are, and what they tell each other."""
+    """The processes that train together: their number, and the exchange of values between them."""
 
     def share(self, batches: Sequence[T]) -> list[tuple[T, float]]:
         """This process's batches with their weights: as many for every process, some of weight 0."""
@@ -24,12 +24,12 @@ class Ranks(Protocol):
         ...
 
     def gathered(self, value: T) -> list[T]:
-        """What each process has, in order of rank."""
+        """``value`` of each process, in order of rank."""
         ...
 
 
 class OneProcess:
-    """Nobody to share with."""
+    """A single process, which shares with no other."""
 
     def share(self, batches: Sequence[T]) -> list[tuple[T, float]]:
         return [(batch, 1.0) for batch in batches]
@@ -48,7 +48,10 @@ class ProcessGroup:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def share(self, batches: Sequence[T]) -> list[tuple[T, float]]:
-        """Where batches run out, a process repeats one at weight 0: layers are gathered by all or by none."""
+        """This process's batches, each with its weight; a process with fewer repeats a batch at weight 0.
+
+        All processes must gather a layer together.
+        """
         rounds = -(-len(batches) // self.size)
         places = [turn * self.size + self.rank for turn in range(rounds)]
         return [(batches[place], 1.0) if place < len(batches) else (batches[-1], 0.0) for place in places]

@@ -1,4 +1,4 @@
-"""What the sum of a loss over a step's tokens is divided by: (tokens, rollouts trained on, max_tokens) to a number."""
+"""Divisors of a loss, which is a sum over a step's tokens: (tokens, rollouts trained on, max_tokens) to a number."""
 
 from __future__ import annotations
 

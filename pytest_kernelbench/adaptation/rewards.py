@@ -1,6 +1,6 @@
 """From the evaluations of a task's rollouts to their rewards. Nothing but the evaluator makes a reward.
 
-A rollout that is not correct earns 0; so does one that is void, whatever it was timed at. To add a reward: write its
+A rollout that is not correct earns 0, and so does a void rollout, whatever its timing was. To add a reward: write its
 function here, and add its line to ``REWARDS`` in ``registries.py``.
 """
 
@@ -36,8 +36,8 @@ def speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[flo
 def normalised(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """Speed-up over the median speed-up of the group's correct rollouts.
 
-    So tasks with large speed-ups do not drown the others. The original takes the median of the last 32 correct
-    ones as they come, so that a reward depends on the order of the samples; this one is frozen for the step.
+    So tasks with large speed-ups do not drown the others. The original takes the median of the last
+    32 correct rollouts as they come, so that a reward depends on the order of the samples; this median is the step's.
     """
     known = [each.counted_speedup for each in evaluations if each.counted_speedup]
     baseline = max(median(known), 1e-6) if known else 1.0

@@ -1,4 +1,4 @@
-"""What an update learns from: one row a rollout, with an advantage for each token, from rewards or from a teacher."""
+"""The rows that an update learns from: one a rollout, with an advantage a token, from rewards or from a teacher."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def training_rows(
     trainer: Trainer,
     teacher: Weights,
 ) -> tuple[list[TrainingRow], int]:
-    """What the update learns from, and how many tokens a teacher or the policy as loaded read for it.
+    """The rows of one update, and the number of tokens that a teacher or the policy as loaded read to make them.
 
-    ``trainer`` has the weights of ``at``, and within ``teacher()`` the teacher's.
+    ``trainer`` has the weights of ``at``, and inside of ``teacher()`` the teacher's weights.
     """
     settings, answer = lineage.settings, at.sampling.asked
     kept = {name: list(group) for name, group in rollouts.items() if group}
@@ -114,7 +114,10 @@ def _taught(
 def logprobs_of(
     completions: Sequence[Completion], task: Task, at: Strategy, trainer: Trainer
 ) -> Sequence[tuple[float, ...]]:
-    """Of what was sampled, at the loss's temperature: as recorded where that is one of the two recorded."""
+    """Log-probabilities of the sampled tokens at the loss's temperature.
+
+    They are taken from the records where these hold that temperature (the sampler's, and 1), else computed.
+    """
     if trainer.temperature == at.sampling.temperature:
         return [each.sampling_logprobs or each.logprobs or () for each in completions]
     if trainer.temperature == 1:

@@ -1,6 +1,6 @@
-"""Self-distillation: the policy that has read what became of an answer teaches the one that has not.
+"""Self-distillation: the policy that has read the verdict on an answer teaches the policy that has not.
 
-Source: arXiv 2602.07670 and its code; SDPO, arXiv 2601.20802. An attempt is told what happened to it, where
+Source: arXiv 2602.07670 and its code; SDPO, arXiv 2601.20802. The feedback states the verdict, where
 the original calls every attempt unsuccessful. Times are in ms, where the original calls ms us.
 """
 
@@ -54,7 +54,7 @@ def student_of(
 class Taught(NamedTuple):
     """``advantages`` of each rollout's tokens, and its lesson where distributions are compared.
 
-    ``teacher_tokens`` is how many tokens the teacher read: those of equal rollouts once.
+    ``teacher_tokens`` is the number of tokens that the teacher read, equal rollouts counted once.
     """
 
     advantages: list[tuple[float, ...]]
@@ -105,7 +105,7 @@ def teach(
 
 
 def advice_for(group: Sequence[Judged], place: int, settings: Adaptation) -> str:
-    """What the teacher of rollout ``place`` reads after the question."""
+    """The text that the teacher of rollout ``place`` reads after the question."""
     parts = []
     if settings.sdpo.demonstrations and (solution := _another_correct(group, place)):
         parts.append(f"{SOLUTION}\n{solution}")

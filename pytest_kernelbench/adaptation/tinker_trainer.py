@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class TinkerTrainer(Answering):
-    """See ``Trainer``. Making one starts no training run: the first update does."""
+    """See ``Trainer``. A training run of the service starts with the first update, not with the constructor."""
 
     policy: TinkerPolicy
     scores_exactly = False  # one kernel samples there and another scores
@@ -37,7 +37,7 @@ class TinkerTrainer(Answering):
     def __init__(
         self, policy: TinkerPolicy, *, settings: Adaptation, temperature: float, max_tokens: int, seed: int
     ) -> None:
-        """Raises PolicyError for what the service cannot do, before anything is sampled."""
+        """Raise PolicyError for a setting that the service does not support, before anything is sampled."""
         super().__init__(policy)
         self.settings = settings
         self.temperature = temperature if settings.temperature is None else settings.temperature
@@ -49,7 +49,9 @@ class TinkerTrainer(Answering):
         self._loaded_client = policy.client
         self._sampling = policy.client
         self._training: Any = None
-        self._state: str | None = None  # what the training client has, None: the base model or an unsaved step
+        self._state: str | None = (
+            None  # the saved state that the training client has; None: the base model, or an unsaved step
+        )
         self.described: Mapping[str, Any] = {
             "said": f"adapter: rank {settings.lora.rank} on attention, MLP (experts among them) and output layer of "
             f"{policy.base_model}, trained by Tinker",
@@ -191,9 +193,9 @@ class TinkerTrainer(Answering):
 
 
 def _datum(row: TrainingRow, divisor: float) -> tinker.Datum:
-    """Position by position: what is read, what comes next, and of the answer's tokens advantage and log-probability.
+    """One row as the service takes it: by position, the token, the next token, its advantage and its log-probability.
 
-    Losses there are sums over tokens, and linear in the advantages: the divisor goes into these.
+    The service's losses are sums over tokens and linear in the advantages, so the divisor goes into the advantages.
     """
     tokens = [*row.prompt_ids, *row.token_ids]
     before = [0.0] * (len(row.prompt_ids) - 1)

@@ -1,6 +1,6 @@
-"""What the loop trains: weights that sample, score, take an update and are saved, wherever they are.
+"""The protocol that the loop trains through: weights that sample, score, take an update and are saved.
 
-Three keep the protocol: ``peft_trainer`` (a model in this process), ``fsdp_trainer`` (a model that is sharded over
+Three classes implement it: ``peft_trainer`` (a model in this process), ``fsdp_trainer`` (a model that is sharded over
 several GPUs) and ``tinker_trainer`` (a service).
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """``tokens`` (T, k) ids in each place of a rollout, and what their teacher gives them: ``logprobs`` (T, k)."""
+    """``tokens``: (T, k) ids, k in the place of each token of a rollout. ``logprobs``: (T, k), the teacher's."""
 
     tokens: Tensor
     logprobs: Tensor
@@ -32,9 +32,9 @@ class Lesson:
 class TrainingRow:
     """One rollout to learn from.
 
-    ``behaviour`` are its log-probabilities where it was drawn, ``reference`` those of the policy as loaded (None: no
-    penalty), both at the loss's temperature; ``advantages`` one a token. With ``lesson`` a teacher's distributions take
-    the advantages' place in the loss.
+    ``behaviour``: its tokens' log-probabilities under the weights that drew it. ``reference``: the same under the
+    policy as loaded; None: there is no penalty on divergence. Both are at the loss's temperature. ``advantages``: one a
+    token. ``lesson``: a teacher's distributions, which take the advantages' place in the loss.
     """
 
     prompt_ids: tuple[int, ...]
@@ -46,14 +46,14 @@ class TrainingRow:
 
 
 class Trainer(Protocol):
-    """A policy whose weights move; ``sample``, ``name`` and ``version`` are those of ``policies.base.Policy``.
+    """A policy whose weights move; ``sample``, ``name`` and ``version`` are as in ``policies.base.Policy``.
 
-    ``loaded_version`` is that of the policy as loaded. ``temperature`` is the loss's. ``scores_exactly`` says whether a
-    token that is scored again has the log-probability that it was drawn with, to 1e-4 nats. ``holds`` is the step
-    whose weights it has, None while an update may have left others. ``described`` is what ``run.json`` and the
-    terminal say of it before the first step: parameters that are trained, and bytes.
+    ``loaded_version`` is the version of the policy as loaded. ``temperature`` is the loss's. ``scores_exactly`` says
+    whether a token that is scored again has the log-probability that it was drawn with, to 1e-4 nats. ``holds`` is the
+    number of the step whose weights it has; None: an update may have left other weights. ``described`` is for
+    ``run.json`` and the terminal, before the first step: the number of parameters that are trained, and their bytes.
 
-    Making one raises PolicyError where the settings ask for something that it cannot do.
+    A constructor raises PolicyError where the settings ask for something that this trainer does not support.
     """
 
     name: str
@@ -120,9 +120,9 @@ class Trainer(Protocol):
         ...
 
     def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
-        """Take the step whose weights are number ``step``; its numbers, as ``adaptation.jsonl`` has them.
+        """Take the update that makes the weights of ``step``. Returns its ``update`` as ``adaptation.jsonl`` holds it.
 
-        None where loss or gradient is not finite: then the weights are as before.
+        Returns None where loss or gradient is not finite: then the weights are as before.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Which trainer trains which policy, by what the policy says of itself (``trained_by``)."""
+"""The trainer of a policy: the line of ``TRAINERS`` that the policy's ``trained_by`` names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def trainer_of(policy: Policy, settings: Adaptation, *, temperature: float, max_
 
 
 def said_of(described: Any) -> str:
-    """One line for the terminal of what ``Trainer.described`` holds."""
+    """``Trainer.described`` as one line for the terminal."""
     if "said" in described:
         return str(described["said"])
     from pytest_kernelbench.adaptation import lora

@@ -1,4 +1,4 @@
-"""What an advantage is a function of."""
+"""The type of every advantage: rewards of a step, by group, to one number a rollout."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from pytest_kernelbench.strategy import Adaptation
 def standardised_over_batch(rewards: Sequence[Array], settings: Adaptation) -> list[Array]:
     """(r - mean) / max(sd, 1e-6), both over the whole batch, sd with n - 1. Source: arXiv 2602.07670, batch TTT.
 
-    A task whose rollouts are all equal still gets an advantage, that of the task among tasks: exactly 0 is what
-    a batch of equal rewards gets.
+    A task whose rewards are all equal still gets an advantage, since the mean is over all tasks. Only a batch of equal
+    rewards gets exactly 0.
     """
     every = np.concatenate(rewards)
     if np.ptp(every) == 0:

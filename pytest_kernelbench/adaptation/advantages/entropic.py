@@ -1,4 +1,4 @@
-"""Entropic objective with adaptive temperature: winner takes nearly all, whatever the scale of the rewards."""
+"""Entropic objective with adaptive temperature: the best rollouts weigh most, whatever the rewards' scale."""
 
 from __future__ import annotations
 

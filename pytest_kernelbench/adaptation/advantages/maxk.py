@@ -1,4 +1,4 @@
-"""max@k: what a rollout adds to the best of k, which is what best-of-N reports."""
+"""max@k: how much a rollout adds to the best of k rollouts, the quantity that best-of-N reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_kernelbench.strategy import Adaptation
 
 
 def contribution_to_max(rewards: Sequence[Array], settings: Adaptation) -> list[Array]:
-    """Mean, over the k-subsets of its group that hold a rollout, of by how much their best reward falls without it.
+    """How much the best reward of a subset falls without a rollout: mean over the k-subsets that hold the rollout.
 
     Up to the factor k / n, an unbiased estimate of the gradient of E[max of k rewards], with the best of the other
     k - 1 as baseline: a rollout that beats no neighbour gets 0, and none is pushed down. k is at most the size of
