@@ -1,4 +1,4 @@
-"""Where candidates come from. ``--policy`` names a row of ``POLICIES``, or a TOML file that names one.
+"""Policies, from which candidates are sampled. ``--policy`` names a line of ``POLICIES``, or a TOML file that does.
 
     policy = "hf:Qwen/Qwen3-0.6B"
     dtype = "float32"
@@ -98,7 +98,7 @@ NO_LOGPROBS_NEEDED = "a strategy that needs none (random, best-of-64)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySpec:
-    """What ``--policy`` says: ``name`` as written, ``kind`` a key of ``POLICIES``, ``argument`` after its colon.
+    """``--policy``, parsed: ``name`` as written, ``kind`` a key of ``POLICIES``, ``argument`` after its colon.
 
     ``dtype``, ``chat_template`` and ``adapter`` come from a TOML file; None: the policy decides. ``settings``
     are the other keys of that file.
@@ -165,7 +165,7 @@ def require_logprobs(policy: Policy, strategy: str) -> None:
 
 
 def require_given(completion: Completion, strategy: Strategy) -> None:
-    """Raise PolicyError where a policy's first answer lacks what the strategy ranks by."""
+    """Raise PolicyError where a policy's first answer lacks the numbers that the strategy ranks by."""
     if strategy.needs_logprobs:
         require_given_logprobs(completion, strategy.name)
     if strategy.needs_self_certainty:
@@ -173,9 +173,9 @@ def require_given(completion: Completion, strategy: Strategy) -> None:
 
 
 def require_given_logprobs(completion: Completion, strategy: str) -> None:
-    """Raise PolicyError where a policy's first answer came without any log-probability: the others will too.
+    """Raise PolicyError where a policy's first answer came without any log-probability: later answers will too.
 
-    An answer whose log-probabilities cover a part of it only is one that selection leaves out.
+    Log-probabilities of a part of an answer are no error here: selection leaves that answer out.
     """
     if completion.sum_logprob is None and completion.text.strip() and completion.logprobs_missing in (None, NONE_GIVEN):
         raise PolicyError(
@@ -205,7 +205,7 @@ def require_given_self_certainty(completion: Completion, strategy: str) -> None:
 
 
 def require_trainable(policy: Policy, strategy: str) -> None:
-    """Raise PolicyError unless something here can train ``policy``: it says what, in ``trained_by``."""
+    """Raise PolicyError unless a trainer can train ``policy``, which names the trainer in ``trained_by``."""
     if getattr(policy, "trained_by", None) is None:
         raise PolicyError(
             f'--policy={policy.name}: has no weights here to train, which strategy "{strategy}" needs; '
@@ -237,7 +237,7 @@ def parse_policy(spec: str) -> PolicySpec:
         raise PolicyError(f"--policy={spec}: no such file; write {form}, one JSON object a line")
     if kind == "openai" and not ADDRESS.fullmatch(argument):
         raise PolicyError(
-            # Not as it was written: somebody may have put a password into the address.
+            # The address is not repeated: it may hold a password.
             f"--policy=openai: write {form}, as in openai:my-model@http://127.0.0.1:8000/v1; "
             "a key goes into OPENAI_API_KEY, not into the address"
         )
@@ -295,7 +295,7 @@ def _is_body(value: Any) -> bool:
     return isinstance(value, dict) and not value.keys() & SET_BY_THE_STRATEGY
 
 
-# Keys of a TOML file: what a value must be, and the words for it.
+# Keys of a TOML file: a test of the value, and the words for a valid one.
 SET_BY_THE_STRATEGY = frozenset(
     "model messages prompt temperature max_tokens seed n stream logprobs top_logprobs".split()
 )

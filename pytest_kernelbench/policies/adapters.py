@@ -1,4 +1,4 @@
-"""A peft adapter on a loaded model: what ``+ADAPTER`` in ``--policy`` names."""
+"""A peft adapter on a loaded model, as ``+ADAPTER`` in ``--policy`` names it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def with_adapter(model: Model, folder: Path, name: str) -> Model:
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5.23 for this attribute by its old name.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            # What it warns of is met when adapters are merged, which they are not here.
+            # peft warns of merging adapters, which is not done here.
             warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
             return PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        # Torch's first line says that something does not fit, the next ones what, and in which sizes.
+        # Torch's first line says that a weight does not fit; the lines after it name the weight and its sizes.
         reason = next((line.strip() for line in lines if "size mismatch" in line), lines[0])
         raise PolicyError(
             f"--policy={name}: adapter {folder} does not fit ({reason}); it must be saved by peft for this very model"
@@ -43,7 +43,7 @@ def with_adapter(model: Model, folder: Path, name: str) -> Model:
 
 
 def own_tokenizer(folder: Path) -> bool:
-    """Whether an adapter was saved with a tokenizer, which then is the one it was trained with."""
+    """Whether an adapter was saved with a tokenizer: it was trained with that one, so that one is used."""
     return (folder / "tokenizer_config.json").is_file() and (
         (folder / "tokenizer.json").is_file() or (folder / "tokenizer.model").is_file()
     )
@@ -60,5 +60,5 @@ def _embedding_rows(folder: Path) -> int | None:
 
 
 def adapter_files(folder: Path) -> list[Path]:
-    """What identifies the adapter."""
+    """The files whose content identifies the adapter."""
     return [folder / file for file in (*FILES, *TOKENIZER_FILES) if (folder / file).is_file()]

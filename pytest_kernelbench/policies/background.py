@@ -24,10 +24,10 @@ async def all_at_once(work: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 def in_background(program: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> Iterator[T]:
-    """Yield what ``program`` emits, from an event loop in a thread of its own; closing the iterator cancels it.
+    """Yield the values that ``program`` emits, from an event loop in its own thread; closing the iterator cancels it.
 
-    A thread, since whoever iterates may be inside an event loop already (a notebook), and since requests are to go
-    on while it is busy elsewhere.
+    It is a thread because the caller may be inside an event loop already (a notebook), and because requests should go
+    on while the caller is busy.
     """
     emitted: SimpleQueue[tuple[T] | None] = SimpleQueue()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""What every policy is: something that answers a task with completions, the same ones every time."""
+"""The protocol of a policy: it answers a task with completions, which are the same every time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Policy(Protocol):
 
     ``name`` is the text given to ``--policy``. ``version`` identifies the weights that sample (or the replayed
     file), so that a surprisal always names the distribution it was taken under. ``gives_logprobs`` says
-    whether completions carry log-probabilities; one that does not is left out of a ranking. ``label`` is printed
-    beside every result, or None.
+    whether completions carry log-probabilities; a completion without them is left out of a ranking. ``label`` is
+    printed beside every result; None: nothing is.
     """
 
     name: str
@@ -32,12 +32,11 @@ class Policy(Protocol):
     ) -> Iterator[Completion]:
         """Yield one completion for each of ``indices``, in the order in which they are finished.
 
-        ``advice`` is text that the prompt ends with: what became of earlier answers. A policy that does not read a
+        ``advice`` is text that the prompt ends with: verdicts on earlier answers. A policy that does not read a
         prompt ignores it. Completion ``i`` is a function of (policy version, task id and source, sampling, seed, i,
-        advice) alone: not of
-        the other indices, nor of a run that was killed and resumed. (A model computes a row in floating point
-        that may round differently in a batch of another size; a draw within that rounding of a boundary
-        can change.) A replay yields what it has, which may be fewer. Raises PolicyError.
+        advice) alone, not of the other indices, nor of a run that was killed and resumed. (A model computes a row in
+        floating point, which may round differently in a batch of another size; a draw within that rounding of a
+        boundary can change.) A replay yields the completions that it holds, which may be fewer. Raises PolicyError.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A policy whose weights are here: it samples and scores completions of a causal language model."""
+"""A policy with its weights in this process: it samples and scores completions of a causal language model."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class CausalLMPolicy(ABC):
     """Samples and scores with ``model``; a subclass says how a task becomes a prompt and tokens become text.
 
     ``max_tokens``, where the policy sets it, replaces the strategy's. ``model`` may be replaced or trained between
-    calls; whoever changes its weights sets ``version`` too. ``sample`` and ``score`` put it into evaluation mode and
-    leave it there.
+    calls; a caller that changes its weights sets ``version`` too. ``sample`` and ``score`` put the model into
+    evaluation mode and leave it there.
     """
 
     name: str
@@ -99,7 +99,7 @@ class CausalLMPolicy(ABC):
     ) -> list[tuple[float, ...]]:
         """Log-probabilities (nats) at ``temperature`` of each completion's tokens after the prompt of ``task``.
 
-        Equal ones are computed once: at a low temperature a policy says the same thing again and again.
+        Equal completions are computed once: at a low temperature many of them are equal.
         """
         found: dict[tuple[int, ...], tuple[float, ...]] = {}
         for prompt, batch in self._distinct(task, answer, token_ids, advice):
@@ -142,7 +142,7 @@ class CausalLMPolicy(ABC):
     def _distinct(
         self, task: Task, answer: str, token_ids: Sequence[Sequence[int]], advice: str
     ) -> Iterator[tuple[list[int], list[tuple[int, ...]]]]:
-        """The prompt, and of the completions each distinct one that has a token, as many at once as fit."""
+        """The prompt, and the distinct completions that have a token, in batches of as many as fit."""
         prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
         distinct = list(dict.fromkeys(map(tuple, token_ids)))

@@ -20,23 +20,24 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 from transformers.cache_utils import DynamicLayer
 
-# A PreTrainedModel of transformers or a PeftModel around one, which share no type that says what is used here.
+# A PreTrainedModel of transformers, or a PeftModel around it: the two share no type with the attributes used here.
 Model = Any
 
 # On an H100, 64 rows of an 8 B model: 1.6 times as many tokens a second, with an adapter 4.8 times.
 GRAPH_DEVICES = frozenset({"cuda"})
-# Models whose step on one token never waits for the GPU, and whose attention is the plain one.
+# Models whose step on one token never waits for the GPU, and whose attention is plain.
 GRAPH_MODELS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 GRAPH_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
-# A graph reads keys up to a multiple of this, so much at most beyond what is there.
+# A graph reads keys up to a multiple of this number, so it reads at most this many unwritten keys.
 GRAPH_TOKENS = 256
 GRAPH_ATTENTION = "kernelbench_grouped"
 
 
 class Decoder:
-    """``rows`` continuations of one prompt. ``logits`` (rows, vocabulary) are those after the prompt.
+    """``rows`` continuations of one prompt. ``logits`` (rows, vocabulary) belong to the token after the prompt.
 
-    ``room`` is how many tokens may follow it. Once ``drop_share`` of the rows are finished, keep only the others.
+    ``room`` is the number of tokens that may follow the prompt. Once ``drop_share`` of the rows are finished, a caller
+    should keep the unfinished rows only.
     """
 
     drop_share = 0.25  # copies keys and values of the others
@@ -49,8 +50,8 @@ class Decoder:
         output = model(input_ids=torch.tensor([list(prompt_ids)], device=self.device), use_cache=True, **last_only)
         self.logits: Tensor = output.logits[:, -1].expand(rows, -1)
         self._cache: Any = output[self._cache_name]  # a Cache, whose layers are of many kinds
-        # One layer after the other, so that only one is held twice. Sliding windows and linear attention hold a
-        # bounded state; their own layers serve them.
+        # Layers are converted one after the other, so that a single layer is in memory twice. Sliding windows and
+        # linear attention hold a bounded state; their own layers serve them.
         for place, layer in enumerate(self._cache.layers):
             if type(layer) is DynamicLayer and layer.get_seq_length():
                 self._cache.layers[place] = RoomyLayer(layer, rows, room)
@@ -70,11 +71,11 @@ class Decoder:
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer of the cache, for ``rows`` equal rows, that writes into spare room.
+    """A layer of the cache for ``rows`` equal rows, which allocates room for all tokens and writes into it.
 
-    Its parent copies everything at every step: 64 rows of 200 tokens after a prompt of 96, 5 M parameters, 2 cores:
-    5.8 s instead of 15.9 s. ``fixed`` is None, or where the next token is written, as a tensor, and how many tokens are
-    shown whatever was written: then no shape changes from step to step.
+    Its parent class copies all keys and values at every step: 64 rows of 200 tokens after a prompt of 96, 5 M
+    parameters, 2 cores: 5.8 s instead of 15.9 s. ``fixed`` is None, or where the next token is written, as a tensor,
+    and how many tokens are shown whatever was written: then no shape changes from step to step.
     """
 
     def __init__(self, layer: Any, rows: int, room: int) -> None:
@@ -89,7 +90,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     @staticmethod
     def _with_room(held: Tensor, rows: int, room: int) -> Tensor:
         _, heads, tokens, size = held.shape
-        # Zeros, since what is masked is multiplied by a weight of 0.
+        # Zeros, since a masked key or value is multiplied by a weight of 0, and 0 times NaN is NaN.
         store = held.new_zeros(rows, heads, tokens + room, size)
         store[:, :, :tokens] = held
         return store
@@ -118,11 +119,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 class BatchDecoder(Decoder):
-    """The same for a model whose cache cannot be repeated: the prompt is computed for every row.
+    """A decoder for a model whose cache cannot be repeated: the prompt is computed for every row.
 
-    So it is where layers hold a state and no keys (linear attention, state spaces, convolutions; one prompt's state is
-    not made to serve many rows), or where a model hands out no cache at all: then each step computes everything again.
-    Rows that are not kept are computed on, and left out of what is returned.
+    This is the case where layers hold a state and no keys (linear attention, state spaces, convolutions; one prompt's
+    state is not made to serve many rows), or where a model hands out no cache at all: then each step computes
+    everything again. Rows that are not kept are still computed, and left out of the returned logits.
     """
 
     def __init__(self, model: Model, prompt_ids: Sequence[int], *, rows: int, room: int) -> None:
@@ -152,10 +153,10 @@ class BatchDecoder(Decoder):
 
 
 class GraphDecoder(Decoder):
-    """The same, a token at a time, as a CUDA graph: recorded anew where more keys are to be read, and for fewer rows.
+    """A decoder whose step on one token is a CUDA graph, recorded again for more keys and for fewer rows.
 
-    Attention reads keys up to a multiple of ``GRAPH_TOKENS`` and masks those that are not written yet. Without CUDA
-    the same steps run, and no graph is made of them.
+    Attention reads keys up to a multiple of ``GRAPH_TOKENS`` and masks the keys that are not written yet. Without CUDA
+    the same steps run without a graph.
     """
 
     drop_share = 0.5  # a graph has to be recorded again as well
@@ -202,14 +203,15 @@ class GraphDecoder(Decoder):
             layer.fixed = self._place, self._shown
         if self.device.type != "cuda":
             return
-        # What a first call sets up must not be recorded. It writes the same keys to the same place as the replay will.
+        # The set-up work of a first call must not be recorded. The call writes the same keys to the same place as the
+        # replay.
         beside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(beside):
             self._run()
         torch.cuda.current_stream(self.device).wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        # What another thread asks of the device is no part of this.
+        # Launches of other threads do not belong to this graph.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._logits = self._run()
 
@@ -236,9 +238,10 @@ _SHARES_PROMPTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def shares_prompts(model: Model) -> bool:
-    """Whether every layer of the model's cache holds keys and values, which can be repeated for many rows.
+    """Whether every layer of the model's cache holds keys and values only, which can be repeated for many rows.
 
-    A layer that holds a state may hold keys too, and would be repeated by halves. Found out with one token.
+    A layer that holds a state may hold keys too, and only the keys would be repeated. One token is computed to find
+    out.
     """
     if bare(model) not in _SHARES_PROMPTS:
         token = torch.zeros(1, 1, dtype=torch.long, device=input_device(model))
@@ -251,7 +254,7 @@ def shares_prompts(model: Model) -> bool:
 
 
 def serves_for_graphs(model: Model) -> bool:
-    """Whether a step on one token is the same launches every time, all of them on one GPU."""
+    """Whether a step on one token makes the same launches every time, all of them on one GPU."""
     config = bare(model).config
     rope = getattr(config, "rope_parameters", None) or {}
     devices = {parameter.device for parameter in model.parameters()}
@@ -270,10 +273,10 @@ def serves_for_graphs(model: Model) -> bool:
 def grouped_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, *, scaling: float, **_: object
 ) -> tuple[Tensor, None]:
-    """Attention of one token a row. Heads that share keys are taken as so many queries: no key is copied for them.
+    """Attention of one token a row. Heads that share keys become queries of one head, so that no key is copied.
 
     With a mask, transformers' own attention repeats keys and values for every head: four times as many bytes for
-    Llama-3-8B, in which they are most of what a step reads.
+    Llama-3-8B, where keys and values are most of the bytes that a step reads.
     """
     rows, heads, _tokens, size = query.shape
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
@@ -315,7 +318,7 @@ def keeps_last_logits(model: Model) -> bool:
 
 
 def cache_name(model: Model) -> str:
-    """What the model calls its cache, as an argument and in its output: transformers renames it since 5.24."""
+    """The name of the cache among the model's arguments and outputs: transformers renames it since 5.24."""
     return "cache" if "cache" in _parameters(model) else "past_key_values"
 
 

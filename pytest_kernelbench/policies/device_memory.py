@@ -1,7 +1,7 @@
-"""A policy's weights on a device that a judge needs too: whether they may stay there, and putting them aside.
+"""A policy's weights on a device that a judge needs too: whether they may stay there, and moving them to the host.
 
-The judge runs in processes of its own. What it lacks because a policy's weights lie there would look like a
-candidate's fault, so weights leave the device before anything is judged, unless there is ample room beside them.
+The judge runs in processes of its own. If it ran out of memory because of a policy's weights, that would look like a
+candidate's fault. So weights leave the device before anything is judged, unless there is ample room beside them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ WEIGHTS_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """Bytes of one device that are ``free`` for anybody, and in ``total``."""
+    """Bytes of one device: ``free`` for any process, and ``total``."""
 
     free: int
     total: int
 
 
 def memory_of(device: torch.device) -> DeviceMemory:
-    """Of a CUDA device, after what this process has in reserve was given back."""
+    """The memory of a CUDA device, after this process gave back the memory that it holds in reserve."""
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     return DeviceMemory(free=free, total=total)
@@ -48,10 +48,10 @@ def may_stay(memory: DeviceMemory) -> bool:
 
 
 class Aside:
-    """The frozen weights of ``model``, in the host's memory while they are aside.
+    """The frozen weights of ``model``, in the host's memory while they are off the device.
 
-    They do not change, so they are copied to the host once: after that, putting them aside is forgetting the device's
-    copy. What is trained stays where it is; it is small.
+    Frozen weights do not change, so they are copied to the host once; after that, only the device's copy is freed.
+    Trained weights are few and stay on the device.
     """
 
     def __init__(self, model: Model) -> None:
@@ -92,9 +92,9 @@ def _on_host(weight: Tensor) -> Tensor:
 
 
 def weights_bytes(folder: Path, dtype: str | torch.dtype) -> int | None:
-    """What the weights in ``folder`` take in ``dtype``; None where their files do not say.
+    """Bytes of the weights in ``folder`` in ``dtype``; None where their files do not say.
 
-    Quantised ones take what their files take.
+    Quantised weights take as many bytes as their files.
     """
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
@@ -133,7 +133,7 @@ def refuse_spilled(name: str, device_map: Mapping[str, Any] | None) -> None:
 
 @dataclass(slots=True)
 class SharedDevice:
-    """One policy and the judges on one device: who has its memory at the moment.
+    """One policy and the judges on one device: the weights leave it while a judge uses it.
 
     ``tell`` prints a line that stays, once for each policy.
     """

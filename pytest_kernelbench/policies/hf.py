@@ -154,7 +154,7 @@ class HFPolicy(CausalLMPolicy):
 
 
 def folder_of(model: str) -> Path:
-    """The folder ``model`` names, or the hub's files for that id: cached ones as they are, else downloaded."""
+    """The folder ``model``, or a folder with the hub's files for that id, downloaded unless they are cached."""
     if Path(model).is_dir():
         return Path(model)
     try:
@@ -180,7 +180,7 @@ def folder_of(model: str) -> Path:
 
 
 def whole_precision(folder: Path) -> dict[str, Any]:
-    """What has transformers undo MXFP4, in which gpt-oss comes and which cannot be trained; nothing for others."""
+    """Arguments with which transformers undoes MXFP4 (gpt-oss), which cannot be trained; none for other formats."""
     config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
     quantised = (config.get("quantization_config") or {}).get("quant_method") == "mxfp4"
     return {"quantization_config": Mxfp4Config(dequantize=True)} if quantised else {}

@@ -1,4 +1,4 @@
-"""Keys of services, kept out of what people and files get to see: servers quote them in errors and headers."""
+"""Keys of services, kept out of output and files: servers quote them in errors and headers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import re
 from pytest_kernelbench.errors import PolicyError
 
 VARIABLES = ("OPENAI_API_KEY", "TINKER_API_KEY")
-# What a Tinker key, which may be stored outside the environment, and the token made of it begin with.
+# Prefixes of a Tinker key, which may be stored outside the environment, and of the token that is made of it.
 TINKER_KEY = re.compile(r"\b(?:tml-|eyJ)[\w.-]+")
 LONGEST_LINE = 200
 TRANSPORTS = ("httpcore", "httpcore2", "h2", "hpack")
-# Servers of one's own take "none", "EMPTY" or "1234" for a key, which an answer may hold by chance.
+# Local servers take "none", "EMPTY" or "1234" for a key, and an answer may hold such a word by chance.
 SHORTEST_SECRET = 8
 
 
@@ -45,9 +45,9 @@ def first_line(text: str) -> str:
 
 
 def keep_keys_from_logs(*packages: str) -> None:
-    """Take keys, and tracebacks, which may hold them, out of whatever the loggers of ``packages`` are given.
+    """Remove keys, and tracebacks, which may hold keys, from all records of the loggers of ``packages``.
 
-    Loggers of transports may not be there yet. At DEBUG they write the headers of every answer; they stop that.
+    Loggers of transports may not exist yet. At DEBUG they write the headers of every answer, so their level is raised.
     """
     for transport in TRANSPORTS:
         logging.getLogger(transport).setLevel(logging.INFO)

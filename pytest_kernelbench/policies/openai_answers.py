@@ -1,10 +1,10 @@
-"""What servers answer to ``/chat/completions`` and ``/completions``, in the dialects met so far.
+"""Answers of servers to ``/chat/completions`` and ``/completions``, in the dialects met so far.
 
 Log-probabilities come as ``content`` (OpenAI's chat, and llama.cpp for both) or as ``token_logprobs`` (OpenAI's
-completions, vLLM, SGLang); token ids, where there are any, beside the text (vLLM) or in ``content`` (llama.cpp); what a
-token spells as text, and in ``content`` as bytes too, which alone tell halves of a character apart. The reasoning comes
-in the text, beside it (``reasoning_content``, ``reasoning``), as a part of a content in parts, or not at all; and the
-log-probabilities may cover it or not.
+completions, vLLM, SGLang); token ids, where there are any, beside the text (vLLM) or in ``content`` (llama.cpp); the
+characters of a token as text, and in ``content`` as bytes too, since a token may be a part of a character. The
+reasoning comes in the text, beside it (``reasoning_content``, ``reasoning``), as a part of a content in parts, or not
+at all; and the log-probabilities may cover it or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_kernelbench.prompting.extraction import code_place
 
 # OpenAI and vLLM write -9999 for a log-probability that JSON cannot hold.
 LEAST_LOGPROB = -9998.0
-# As policies whose weights are here: below the logarithm of the least float32.
+# As in ``policies/rows.py``: below the logarithm of the least float32.
 LEAST_COUNTED = -104.0
 REASONING_KEYS = ("reasoning_content", "reasoning")
 TEXT_PARTS = ("text", "output_text")
@@ -41,12 +41,12 @@ class ServerError(Exception):
 class Answer:
     """One choice of an answer. ``logprobs`` are the server's own, whatever temperature they are for.
 
-    ``text`` is what the model said, and ``reasoning`` what came beside it; "" where the server says that there was
-    some and keeps it. ``logprobs`` are None where the server gave none, and where they cover neither all tokens nor
-    the text: ``missing`` says which. ``whole``: whether they cover the reasoning too. ``pieces`` are what each token
-    that has one spells, in UTF-8; None where the server does not say. ``first_top`` are the likeliest first tokens, as
-    the server spells them, with their log-probabilities. ``self_certainty`` is taken over the likeliest tokens in each
-    place; None where there are fewer than two of them anywhere.
+    ``text`` is the model's text, and ``reasoning`` the text that came beside it; "" where the server says that there
+    was reasoning and keeps it. ``logprobs`` are None where the server gave none, and where they cover neither all
+    tokens nor the text: ``missing`` says which. ``whole``: whether they cover the reasoning too. ``pieces`` are the
+    UTF-8 bytes of each token that has a log-probability; None where the server does not say. ``first_top`` are the
+    likeliest first tokens, as the server spells them, with their log-probabilities. ``self_certainty`` is taken over
+    the likeliest tokens in each place; None where there are fewer than two of them anywhere.
     """
 
     text: str
@@ -100,7 +100,7 @@ class Answer:
 
 
 class _Table(NamedTuple):
-    """What a choice says of its tokens, one entry for each in ``logprobs``, ``ids`` and ``pieces``."""
+    """The tokens of a choice: ``logprobs``, ``ids`` and ``pieces`` have one entry a token."""
 
     logprobs: tuple[float, ...] | None = None
     ids: tuple[int, ...] | None = None
@@ -112,8 +112,8 @@ class _Table(NamedTuple):
 def read_answers(body: str) -> list[Answer]:
     """The choices, in the order of their own numbers.
 
-    Raises ServerError for an error and for a body that ends early, ValueError, with what is wrong, for anything else
-    that is no answer with a choice.
+    Raises ServerError for an error and for a body that ends early. Raises ValueError, whose text names the problem, for
+    any other body that is no answer with a choice.
     """
     try:
         answer = json.loads(body)
@@ -159,7 +159,7 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
             missing = f"they cover {len(logprobs)} of {n_tokens} tokens"
             logprobs = None
         elif reasoning is None:
-            reasoning = ""  # or what comes before the answer
+            reasoning = ""  # or the text before the answer
     return Answer(
         text=text,
         model=model,
@@ -234,7 +234,7 @@ def _words(text: str) -> str:
 
 
 def _without_counts(usage: Mapping[str, Any]) -> dict[str, Any]:
-    # They are those of all choices together.
+    # The counts are of all choices together.
     return {key: value for key, value in usage.items() if key == "prompt_tokens"}
 
 
@@ -298,7 +298,7 @@ def _divergence_from_uniform(logprobs: Sequence[float]) -> float:
 
 
 def _pieces(tokens: object) -> tuple[bytes, ...] | None:
-    """Tokens given as text or as lists of bytes; None where one is neither."""
+    """Tokens given as text or as lists of bytes, as bytes; None where a token is neither."""
     pieces = [_piece(token) for token in tokens] if isinstance(tokens, list) else [None]
     return None if None in pieces else tuple(piece for piece in pieces if piece is not None)
 
@@ -322,7 +322,7 @@ def _spelled(top: Mapping[str, Any]) -> str:
 
 
 def _all_of(values: object, kind: type) -> tuple[Any, ...] | None:
-    """``values`` as a tuple of ``kind`` (float: log-probabilities), or None where one is something else."""
+    """``values`` as a tuple of ``kind`` (float: log-probabilities), or None where a value is of another kind."""
     if not isinstance(values, list):
         return None
     if kind is float:

@@ -1,4 +1,4 @@
-"""Asking a server with OpenAI's interface: one question, its retries, and what goes wrong, in a line for people."""
+"""Requests to a server with OpenAI's interface: one question, its retries, and its errors as one line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pytest_kernelbench.prompting.prompts import as_plain_text
 KEY_VARIABLE = "OPENAI_API_KEY"
 # The client waits 0.5, 1, 2, 4 and then 8 s, or as long as Retry-After says, up to two minutes.
 RETRIES = 8
-# A wrong address is met when the policy is loaded, by someone who waits.
+# The first request is made while the policy is loaded and a person waits: a wrong address must fail soon.
 RETRIES_AT_FIRST = 2
 CONNECT_S = 10
-# An error inside a 200 is none to the library: it is asked again here, after the same waits.
+# The library takes a status of 200 for success: an error in such a body is retried here, after the same waits.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 
 keep_keys_from_logs("openai", "httpx", "httpx2")
@@ -44,7 +44,7 @@ class Server:
     def client(self, retries: int = RETRIES) -> AsyncOpenAI:
         """A client with the key as it is set now, which is kept nowhere else."""
         return AsyncOpenAI(
-            # The client insists on a key; servers of one's own mostly do not.
+            # The client demands a key; most local servers do not.
             api_key=key_in(KEY_VARIABLE) or "none",
             base_url=self.base_url,
             max_retries=retries,
@@ -115,11 +115,11 @@ class Server:
             return {row["id"]: dict(row) for row in rows}
         return {}
 
-    # What goes wrong
+    # Errors
 
     @property
     def place(self) -> str:
-        """What a line for people begins with."""
+        """The beginning of an error: the policy and the address."""
         return f"--policy={self.name}" + ("" if self.base_url in self.name else f": {self.base_url}")
 
     async def _not_found(self, client: AsyncOpenAI, error: openai.NotFoundError) -> KernelBenchError:
@@ -182,7 +182,7 @@ def are(models: Sequence[str]) -> str:
 
 
 def _message(error: openai.OpenAIError) -> str:
-    """Status and first line of what the server says, without the key."""
+    """Status and first line of the server's message, without the key."""
     body = getattr(error, "body", None)
     said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
     line = first_line(str(said or error))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# What a refusal says of a parameter that a server does not know, rather than of its value.
+# Words of a refusal about an unknown parameter, as opposed to a wrong value.
 UNKNOWN = re.compile(
     r"unsupported|unrecogni[sz]ed|unknown|unexpected|extra[ _](?:inputs?|fields?|forbidden)|"
     r"not (?:permitted|allowed|supported)|(?:does|do) not support|is deprecated|no such",
@@ -20,9 +20,9 @@ TOPS = (20, 5, 3, 2, 1, 0)
 
 
 class Dialect:
-    """Parameters ``renamed``, by their usual name, those ``omitted``, and how many ``top`` alternatives a server gives.
+    """Parameters ``renamed``, by their usual name, and ``omitted``; ``top``: how many alternatives a server gives.
 
-    A refusal teaches it: ``learn`` says whether the request may be made anew.
+    ``learn`` reads a refusal and returns whether the request may be made again.
     """
 
     def __init__(self, rename: Mapping[str, str] | None = None, omit: Iterable[str] = ()) -> None:

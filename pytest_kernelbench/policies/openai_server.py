@@ -1,7 +1,7 @@
 """``openai:MODEL@BASE_URL``: any server that speaks OpenAI's interface (vLLM, SGLang, llama.cpp, OpenAI, ...).
 
-Surprisal needs log-probabilities at temperature 1. Some servers return those ("raw"), others those of the
-temperature sampled at ("scaled"), and few say which. So it is measured, once, when the policy is loaded: the first
+Surprisal needs log-probabilities at temperature 1. Some servers return them ("raw"), others log-probabilities at
+the temperature sampled at ("scaled"), and few say which. So it is measured, once, when the policy is loaded: the first
 token of one prompt is asked for at temperatures 1 and 0.5, and the distance between its likeliest tokens stays
 as it is or doubles. A policy file's ``logprobs`` overrides the measurement.
 
@@ -48,18 +48,19 @@ MOST_CHARACTERS_A_TOKEN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What a policy file says of a server.
+    """The keys of a policy file about a server.
 
     ``endpoint`` is "chat", or "completions" for plain text without a chat template. At most ``concurrency`` requests
-    are under way at once. ``logprobs`` is what the server's log-probabilities are: "raw" (temperature 1), "scaled", or
-    "none"; None measures it. ``body`` is added to every request.
+    are under way at once. ``logprobs`` is the kind of the server's log-probabilities: "raw" (temperature 1), "scaled",
+    or "none"; None measures it. ``body`` is added to every request.
 
     ``max_tokens`` replaces the strategy's; ``stop`` are words that end an answer; ``context`` is how many tokens prompt
     and answer may have together, where the server does not say. ``rename`` and ``omit`` are parameters that the server
-    takes by another name or not at all; those that a refusal names are found out. ``n`` choices are asked for at once,
-    so that their prompt is computed once by a server that shares nothing between requests. ``opens_reasoning``: the
-    template opens ``<think>`` itself, so that answers begin inside it. ``alternatives`` is how many of the likeliest
-    tokens are asked for in the place of each, over which the self-certainty is taken; None: it is not recorded.
+    takes by another name or not at all; parameters that a refusal names need not be listed. ``n`` choices are asked for
+    at once, so that their prompt is computed once by a server that shares nothing between requests.
+    ``opens_reasoning``: the template opens ``<think>`` itself, so that answers begin inside it. ``alternatives`` is how
+    many of the likeliest tokens are asked for in the place of each, over which the self-certainty is taken; None: it is
+    not recorded.
     """
 
     endpoint: str = "chat"
@@ -79,7 +80,7 @@ class ServerSettings:
 
     @property
     def whole_body(self) -> dict[str, Any]:
-        """What is added to every request."""
+        """The parameters that are added to every request."""
         template = {"chat_template_kwargs": dict(self.chat_template_kwargs)} if self.chat_template_kwargs else {}
         stop = {"stop": list(self.stop)} if self.stop else {}
         return {**template, **stop, **self.body}
@@ -88,9 +89,9 @@ class ServerSettings:
 class OpenAIPolicy:
     """``model`` behind ``base_url``.
 
-    What is stored as ``logprobs`` is raw; scaled ones are ``sampling_logprobs``. Completion i is asked for with a seed
-    of its own, or, where ``n`` choices are asked for at once, is choice i mod n of request i div n, which has one.
-    Whether the same seed gives the same text is up to the server; see docs/policies.md.
+    ``logprobs`` of a completion are raw; scaled log-probabilities are its ``sampling_logprobs``. Completion i is asked
+    for with a seed of its own, or, where ``n`` choices are asked for at once, is choice i mod n of request i div n,
+    which has one. Whether the same seed gives the same text is up to the server; see docs/policies.md.
     """
 
     label = None
@@ -150,7 +151,7 @@ class OpenAIPolicy:
                 request = {
                     "temperature": sampling.temperature,
                     "max_tokens": max_tokens,
-                    # 31 bits: llama.cpp keeps 32 and takes all ones for "at random".
+                    # 31 bits: llama.cpp keeps 32, and a seed of 32 set bits means "at random" there.
                     "seed": random_seed(seed, task.id, first) >> 32,
                     **({"n": n} if n > 1 else {}),
                 }
@@ -193,7 +194,7 @@ class OpenAIPolicy:
             )
 
     def _scores(self, answer: Answer) -> dict[str, Any]:
-        """What a completion has of the log-probabilities of an answer, whatever temperature they are for."""
+        """The fields of a completion that hold an answer's log-probabilities, raw or scaled."""
         if self.logprobs == "scaled":
             return {"sampling_logprobs": answer.logprobs}
         if self.logprobs == "none":
@@ -207,7 +208,7 @@ class OpenAIPolicy:
         return None if self.context is None else self.context - _least_tokens(messages)
 
     def _check_room(self, messages: Sequence[Mapping[str, str]], max_tokens: int, task: Task) -> None:
-        """Before the first request: a prompt that cannot fit would be refused, or cut, at every one of them."""
+        """Raise, before the first request, for a prompt that does not fit: every request would be refused or cut."""
         if self.context is None:
             return
         least = _least_tokens(messages)
@@ -280,7 +281,7 @@ class OpenAIPolicy:
         return "scaled" if (cool[both[-1]] - cool[both[0]]) / spread > 1.5 else "raw"
 
 
-# Settings beside the body that change what is sampled; part of the version where they are not as by default.
+# Settings beside the body that change the samples; a setting with another value than its default is in the version.
 CHANGES = ("max_tokens", "n", "opens_reasoning", "omit")
 
 

@@ -40,7 +40,7 @@ def version_of(pins: Mapping[str, Path]) -> str:
 
 
 class PinnedPolicy:
-    """One answer a task: the kernel that is kept for it. A task without one is not answered."""
+    """One answer a task: the kernel that is kept for it. A task without a kernel is not answered."""
 
     gives_logprobs = False
     label = None
@@ -57,7 +57,7 @@ class PinnedPolicy:
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
-        """Completion 0, the only one there is."""
+        """See ``Policy.sample``: completion 0 is the only completion."""
         if task.id in self._pins and 0 in indices:
             text = f"{FENCE}python\n{_text(self._pins[task.id])}\n{FENCE}\n"
             yield Completion(task=task.id, index=0, text=text, policy=self.name, policy_version=self.version)

@@ -1,7 +1,7 @@
-"""One step between what a model says and what is recorded of it, for every policy.
+"""From a model's output to the recorded completion, for every policy.
 
-The reasoning is told from the answer, and it is found which tokens spell the answer and which its code: the rest is
-talk, whose log-probability says nothing about a kernel.
+The reasoning is separated from the answer, and the tokens of the answer and of its code are found: the log-probability
+of other tokens says nothing about a kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_kernelbench.prompting.reasoning import Parts, parts_of
 
 Decode = Callable[[Sequence[int]], str]
 Span = tuple[int, int]
-# ``Completion.logprobs_missing`` where there is not one.
+# ``Completion.logprobs_missing`` of an answer without any log-probability.
 NONE_GIVEN = "none were given"
 # Why a model stopped, in the words of different servers, where its tokens ran out.
 RAN_OUT = frozenset(("length", "max_tokens", "model_length"))
@@ -35,7 +35,7 @@ class Reading:
 def read_text(
     said: str, stop_reason: str | None, *, opened: bool = False, reasoning: str | None = None
 ) -> tuple[Parts, Reading]:
-    """What a text of a model holds; ``reasoning`` is what a server handed over beside it, ``opened`` as of parts_of."""
+    """The parts of a model's text. ``reasoning`` came beside it from a server; ``opened`` is as in ``parts_of``."""
     parts = parts_of(said, opened=opened)
     thought = "\n\n".join(part for part in (reasoning, parts.reasoning) if part)
     closed = parts.closed and not (reasoning and not parts.answer.strip())
@@ -47,7 +47,7 @@ def read_text(
 def read_tokens(
     token_ids: Sequence[int], stop_reason: str, *, decode: Decode, spell: Decode, opened: bool, answer: str
 ) -> Reading:
-    """What tokens of a model hold; if it stopped, the last one is its end token, which belongs to the answer.
+    """The parts of a model's tokens; if it stopped, the last token is its end token, which belongs to the answer.
 
     ``spell`` is ``decode`` with special tokens, in which some models mark their reasoning.
     """
@@ -79,7 +79,7 @@ def read_tokens(
 
 
 def tokens_of(place: Span, token_ids: Sequence[int], decode: Decode) -> Span:
-    """First token that spells a part of the characters at ``place``, and the one after the last.
+    """Index of the first token with a character at ``place``, and the index after the last such token.
 
     ``decode(token_ids[:i])`` must not shrink as ``i`` grows; it is called about 2 log2(n) times.
     """

@@ -22,10 +22,10 @@ EACH_LINE = 'each line is an object with "task" and "text"'
 
 
 class ReplayPolicy:
-    """Recorded completions, by task; whatever temperature or seed is asked for, they stay what they are.
+    """Recorded completions, by task. Temperature and seed do not change them.
 
-    Needed in a row are ``task`` (``level1/12``, or a full id, of which level and number count) and ``text``.
-    ``index`` defaults to the row's place among those of its task. ``no_logprobs_at`` is ``FILE:LINE`` of the
+    A row must have ``task`` (``level1/12``, or a full id, of which level and number count) and ``text``.
+    ``index`` defaults to the row's place among the rows of its task. ``no_logprobs_at`` is ``FILE:LINE`` of the
     first row that has neither ``logprobs`` nor ``sum_logprob`` with ``n_tokens``, or None.
     """
 
@@ -59,7 +59,7 @@ class ReplayPolicy:
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
-        """Those of ``indices`` that were recorded for ``task``; none is no error."""
+        """The recorded completions of ``task`` with an index in ``indices``; having none of them is no error."""
         recorded = self._rows.get(_key(task.id), {})
         for index in indices:
             if index in recorded:

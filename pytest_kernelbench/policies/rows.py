@@ -3,7 +3,7 @@
 ``generate`` of transformers keeps the logits of every step (53 GB for 64 completions of 1024 tokens over a
 vocabulary of 201 k) or loses the raw log-probabilities; this loop keeps three numbers a token.
 
-No top-k, no top-p: what is scored is what was drawn from.
+There is no top-k and no top-p: a token is scored under the distribution that it was drawn from.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sampled:
 def uniforms_for(seed: int, task_id: str, index: int, tokens: int) -> Tensor:
     """The ``tokens`` uniform draws of one completion, float64 on the CPU.
 
-    One number a token (inverse of the cumulative distribution) rather than one a vocabulary entry (Gumbel):
+    There is one number a token (inverse of the cumulative distribution), not one a vocabulary entry (Gumbel):
     a row has a generator of its own, and drawing for all rows is still one call a step. A longer request
     begins with the numbers of a shorter one.
     """
@@ -153,9 +153,9 @@ class Drawn(NamedTuple):
 
 
 def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Drawn:
-    """One token a row."""
+    """Draw one token a row from ``logits`` (rows, vocabulary), by ``uniforms`` (rows,) in [0, 1)."""
     raw = logits.log_softmax(-1, dtype=torch.float32)
-    # Some models mask entries of their vocabulary with -inf, and one of those would outweigh all others.
+    # Some models mask entries of their vocabulary with -inf, and a single -inf would make the mean -inf.
     certainty = -raw.clamp(min=LEAST_LOGPROB).mean(-1) - math.log(raw.shape[-1])
     if temperature == 0:
         drawn = raw.argmax(-1)
@@ -205,7 +205,7 @@ def distributions(
     if length == 0:
         return
     if not shares_prompts(model):
-        # What continues a state several tokens at a time differs from model to model; a whole sequence does not.
+        # Models differ in how several tokens continue a state; a whole sequence is computed alike by all of them.
         told = [[*prompt_ids, *row] for row in _padded(rows).tolist()]
         keep = {"logits_to_keep": length + 1} if keeps_last_logits(model) else {}
         output = model(input_ids=torch.tensor(told, device=input_device(model)), use_cache=False, **keep)
@@ -227,7 +227,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def rows_of(chunks: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> list[Tensor]:
-    """(rows, n, k) chunks along n to what belongs to each row, on the CPU."""
+    """Split (rows, n, k) chunks along n into one (tokens, k) tensor a row, on the CPU."""
     if not chunks:
         return [torch.empty(0, 0) for _ in rows]
     whole = torch.cat(list(chunks), dim=1).cpu()
@@ -235,7 +235,7 @@ def rows_of(chunks: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> list[Ten
 
 
 def end_ids(model: Model, *more: int | None) -> frozenset[int]:
-    """Tokens that end an answer: what the generation config, or else the config, names, and ``more``."""
+    """Tokens that end an answer: the ones that the generation config, or else the config, names, and ``more``."""
     named = model.generation_config.eos_token_id
     if named is None:
         named = model.config.get_text_config().eos_token_id

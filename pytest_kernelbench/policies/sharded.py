@@ -1,7 +1,7 @@
 """``hf:`` with ``shards = N`` in its policy file: one model over N processes of this host, each on a GPU of its own.
 
 The processes run under torchrun (``adaptation/fsdp_worker.py``). The first of them listens to this one: JSON lines over
-a Unix socket, one request at a time. Requests and answers are read from processes that this one started; no candidate
+a Unix socket, one request at a time. This process reads from processes that it started itself; no candidate
 runs in them.
 """
 
@@ -36,9 +36,9 @@ LOOK_EVERY_S = 1.0
 
 
 class ShardedPolicy:
-    """A policy whose weights no single GPU holds; what it samples and scores is what ``HFPolicy`` would.
+    """A policy whose weights are spread over GPUs; samples and scores are as of ``HFPolicy``.
 
-    ``version`` is that of the same model in one process; ``processes`` are the ids of those that hold it.
+    ``version`` is as of the same model in one process; ``processes`` are the ids of the processes that hold it.
     """
 
     label = None
@@ -57,7 +57,7 @@ class ShardedPolicy:
         self.processes: list[int] = told["processes"]
 
     def ask(self, request: Mapping[str, Any]) -> Any:
-        """What the processes answer to ``request``. Raises what they raise, or HarnessError where one died."""
+        """The answer of the processes to ``request``. Raises their error, or HarnessError where a process died."""
         return self._group.ask(request)
 
     def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
@@ -94,7 +94,7 @@ def _task(task: Task) -> dict[str, Any]:
 
 
 class Group:
-    """The processes of one model, and the connection to the first of them."""
+    """The processes of one model, and the connection to the first process."""
 
     def __init__(self, spec: PolicySpec, *, device: str) -> None:
         self.name = spec.name
@@ -128,7 +128,7 @@ class Group:
         self._finalizer = weakref.finalize(self, _end, self._connection, self._stream, self._process, folder)
 
     def ask(self, request: Mapping[str, Any]) -> Any:
-        """The answer to ``request``, after whatever came before it."""
+        """The answer to ``request``; lines of the stream before it are dropped."""
         answers = self._answers(request)
         while True:
             try:
@@ -137,7 +137,7 @@ class Group:
                 return end.value
 
     def stream(self, request: Mapping[str, Any]) -> Iterator[Any]:
-        """What comes before the answer. A caller that stops early has the rest thrown away."""
+        """The lines before the answer. A caller may stop iterating early: unread lines are discarded."""
         answers = self._answers(request)
         try:
             for answer in answers:  # noqa: UP028 - "yield from" would close it before the rest is read
@@ -174,7 +174,7 @@ class Group:
 
     def _died(self) -> KernelBenchError:
         lines = self._log.read_text(errors="replace").splitlines()
-        # torchrun's own table comes after what went wrong.
+        # torchrun prints its own table after the error.
         said = next((line for line in reversed(lines) if "Error: " in line and "ChildFailed" not in line), "no reason")
         return HarnessError(f"--policy={self.name}: a process of its shards ended ({said.strip()}); see {self._log}")
 
@@ -196,12 +196,12 @@ def _gpus(spec: PolicySpec, device: str) -> dict[str, str]:
 
 
 def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Close the connection, which is how the processes know; those that do not end in time are killed.
+    """Close the connection, upon which the processes end; a process that does not end in time is killed.
 
-    Their log stays where one of them failed: the error names it.
+    The log is kept where a process failed: the error names it.
     """
     for each in (stream, connection):
-        with suppress(OSError):  # what was not sent yet has nobody to go to
+        with suppress(OSError):  # unsent bytes have no receiver any more
             each.close()
     try:
         process.wait(timeout=20)

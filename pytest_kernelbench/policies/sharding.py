@@ -1,8 +1,8 @@
 """A model whose weights are spread over the processes of torch's default group, by FSDP2.
 
 Each process holds its share of every weight. A layer's weights are gathered as it is computed, by all processes at
-once: all of them must call the model equally often, and get the same logits, else they would draw different tokens
-and one would wait for the other for ever.
+once: all processes must call the model equally often and get the same logits. Otherwise they would draw different
+tokens, and one process would wait for another for ever.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pytest_kernelbench.policies.decoding import Model, input_device
 def shard(skeleton: Model, fill: Callable[[str, Tensor], Tensor | None], device: torch.device) -> Model:
     """``skeleton``, a frozen model on the meta device, spread over all processes on ``device``.
 
-    ``fill(name, like)`` returns a whole weight or buffer on rank 0; what it returns elsewhere is not looked at. One
-    weight at a time is on the device in whole.
+    ``fill(name, like)`` returns a whole weight or buffer on rank 0; its return value on other ranks is not used. A
+    single weight at a time is on the device in whole.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     skeleton.requires_grad_(False)
@@ -56,7 +56,7 @@ def whole_of(weight: Tensor) -> Tensor:
 
 
 def least_of(value: int, device: torch.device) -> int:
-    """The smallest of what each process has."""
+    """The smallest ``value`` of all processes."""
     held = torch.tensor(value, dtype=torch.long, device=device)
     dist.all_reduce(held, dist.ReduceOp.MIN)
     return int(held)
@@ -78,6 +78,6 @@ def _from_rank_0(model: Model, inputs: object, output: Any) -> None:
 
 @torch.no_grad()
 def _gather_once(model: Model) -> None:
-    """Have FSDP make what it gathers into now: made in inference mode, it could not be trained with later."""
+    """Have FSDP allocate its gather buffers now: allocated in inference mode, they could not be used in training."""
     model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=input_device(model)), use_cache=False)
     model.reshard()  # the outermost weights, which FSDP keeps after a forward pass

@@ -1,6 +1,6 @@
 """``tinker:MODEL``: a base model, or weights saved as ``tinker://...``, sampled by the Tinker service.
 
-Tinker's log-probabilities are those of the temperature sampled at, so every completion is scored again, at
+Tinker's log-probabilities are at the temperature sampled at, so every completion is scored again, at
 temperature 1, by the same weights. At temperature 1 the two coincide and once is enough.
 
 The key is read by the SDK, from TINKER_API_KEY or from where ``tinker auth login`` put it.
@@ -38,7 +38,7 @@ keep_keys_from_logs("tinker", "httpx")
 class TinkerPolicy:
     """``model`` on the service, prompted through its chat template where its tokenizer has one.
 
-    ``tokenizer`` is a folder or an id for where the model's own cannot be had; ``base_url`` another service;
+    ``tokenizer`` is a folder or an id, where the model's own tokenizer cannot be loaded; ``base_url`` another service;
     ``chat_template_kwargs`` are given to the template, ``max_tokens`` replaces the strategy's, ``stop`` are words that
     end an answer.
     The SDK retries, backs off and limits what is under way at once.
@@ -228,7 +228,7 @@ class TinkerPolicy:
             ) from None
 
     def failure(self, error: Exception) -> KernelBenchError:
-        """What an error of the SDK is here, without the request and the key that it may hold."""
+        """An error of the SDK as an error of this package, without the request and the key that it may hold."""
         if isinstance(error, tinker.AuthenticationError | tinker.PermissionDeniedError):
             return PolicyError(
                 f"--policy={self.name}: Tinker refuses the key ({error.status_code}); "

@@ -3,9 +3,9 @@
 Start-up on 2 CPU cores: 2 s for torch, 5 s for transformers' Llama, 0.1 s for the weights. 64 completions that all
 run to 200 tokens take 7 s on one thread.
 
-With two they take 6 s where nothing else runs. Where something does, the threads wait for each other: 32 completions
-of 85 tokens on average took 7 s with one thread and 65 s with two, beside six other processes on 2 cores. So whoever
-loads it computes on one thread from then on.
+With two they take 6 s where nothing else runs. Where another program runs, the threads wait for each other: 32
+completions of 85 tokens on average took 7 s with one thread and 65 s with two, beside six other processes on 2 cores.
+So a process that loads it computes on one thread from then on.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TinyPolicy(CausalLMPolicy):
     label = LABEL
 
     def __init__(self, folder: Path, *, name: str, device: str = "cpu", adapter: Path | None = None) -> None:
-        """Load ``FILES``; raises PolicyError where one is missing, or the adapter does not fit."""
+        """Load ``FILES``; raises PolicyError where a file is missing, or the adapter does not fit."""
         for file in FILES:
             if not (folder / file).is_file():
                 raise PolicyError(f"--policy={name}: no {file} in {folder}; install pytest-kernelbench again")
@@ -72,7 +72,7 @@ class TinyPolicy(CausalLMPolicy):
                 f"--policy={self.name}: reads the prompt that it was trained on and no other; "
                 "leave [prompt] out of the strategy, or choose another policy"
             )
-        # A forecast is asked for in the same prompt, which is the only one that it knows.
+        # A forecast is asked for in the same prompt, which is the only prompt that the model knows.
         if question.answer not in ("module", "forecast"):
             raise PolicyError(
                 f'--policy={self.name}: writes whole modules only, and the strategy asks for "{question.answer}"; '

@@ -1,9 +1,9 @@
-"""The blocks of code in the text of an answer, as a person would find them.
+"""The blocks of code in the text of an answer, also where its fences are not as CommonMark has them.
 
 CommonMark wants a fence to have its lines to itself. Answers of models do not keep to that: a fence follows
 ``</think>`` or a sentence, ``<|im_end|>`` follows the closing one, a docstring holds fences of its own, a block is
 quoted or indented or never closed. So every run of marks may open a block, and the block ends at the first later run
-that makes its code what is wanted; a run on a line of its own is tried first.
+that makes its code a wanted one (a test that the caller gives); a run on a line of its own is tried first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 MARKS = re.compile(r"`{3,}|~{3,}")
-# What a chat template ends an answer with, where the text still holds it.
+# Tokens with which a chat template ends an answer; a text may still hold them.
 END_TOKENS = re.compile(
     r"(?:\s*(?:<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|</?s>|<end_of_turn>|<eos>|<im_end>|\[/?INST\]))+\s*\Z"
 )
 QUOTE = re.compile(r"[ \t]*(?:>[ \t]?)+")
 BLANK_BEFORE = re.compile(r"[ \t]*(?:>[ \t]?)*")
-# In an answer of many fences each may close each other one. Parsing 1,000 characters takes about 1 ms: no answer takes
+# In an answer of many fences each fence may close any other. Parsing 1,000 characters takes about 1 ms: no answer takes
 # longer than a second, and blocks beyond that end at their own fences.
 MOST_MARKS = 400
 MOST_ENDS = 24
@@ -32,7 +32,7 @@ Wanted = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """``code`` without quoting and indentation, and where it stands: ``text[start:end]``, the fences not among it.
+    """``code`` without quoting and indentation, and its place in the text: ``text[start:end]``, without the fences.
 
     ``tag`` is what follows the opening fence, ``intro`` the last line of prose before it.
     """
@@ -72,9 +72,10 @@ def without_end_tokens(text: str) -> str:
 
 
 def blocks_in(text: str, wanted: Wanted) -> list[Block]:
-    """All blocks of ``text`` in order, those whose code is ``wanted`` first told apart from what lies between them.
+    """All blocks of ``text``, in order. Blocks whose code is ``wanted`` are found first, then the blocks between them.
 
-    ``text`` has newlines only. A block inside another one, such as an example in a docstring, is none.
+    Lines of ``text`` end in newlines only. A block inside another block, such as an example in a docstring, is left
+    out.
     """
     marks = list(islice(_marks(text), MOST_MARKS))
     found: list[Block] = []
@@ -95,7 +96,7 @@ def blocks_in(text: str, wanted: Wanted) -> list[Block]:
 
 
 def plain_blocks(text: str, wanted: Wanted) -> list[Block]:
-    """The blocks of ``text``, one after the other: each ends where its code is ``wanted``, or else at its own fence."""
+    """The blocks of ``text``, in order: each ends where its code is ``wanted``, or else at its own closing fence."""
     marks = list(islice(_marks(text), MOST_MARKS))
     found: list[Block] = []
     tried = 0
@@ -133,9 +134,9 @@ def _marks(text: str) -> Iterator[_Mark]:
 
 
 def _readings(text: str, opening: _Mark, marks: Sequence[_Mark]) -> Iterator[Block]:
-    """What a block that begins at ``opening`` may be, the likeliest first."""
+    """The blocks that may begin at ``opening``, the likeliest first."""
     later = [mark for mark in marks if mark.closes(opening)]
-    # On a line of its own, at the end of one, nowhere, in a comment.
+    # On a line of its own, at the end of a line, nowhere, in a comment.
     ends = sorted([*later, None], key=lambda mark: 2 if mark is None else _doubt(mark))
     for closing in ends[:MOST_ENDS]:
         block = _between(text, opening, closing)
@@ -178,7 +179,7 @@ def _intro(text: str, opening: _Mark) -> str:
 
 
 def _others(text: str, marks: Sequence[_Mark], found: Sequence[Block]) -> Iterator[Block]:
-    """The blocks that lie between those found."""
+    """The blocks between the blocks found so far."""
     starts = [block.start for block in found] + [len(text)]
     read_to = 0
     for mark in marks:

@@ -1,4 +1,4 @@
-"""From what an answer gives for the body of ``forward`` to a module: the reference, then a ``ModelNew(Model)``."""
+"""From an answer with the body of ``forward`` to a module: the reference, then a ``ModelNew(Model)``."""
 
 from __future__ import annotations
 

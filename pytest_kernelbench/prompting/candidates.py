@@ -11,7 +11,7 @@ REFUSALS = frozenset(("refusal", "content_filter"))
 
 
 def candidate_of(completion: Completion, task: Task, *, answer: str, max_tokens: int) -> Candidate:
-    """The candidate, and which part of the answer it is; ``max_tokens`` are those that the answer was allowed."""
+    """The candidate, and the part of the answer that it is; ``max_tokens`` is the limit that the answer had."""
     found = extract(completion.text, answer=answer, task=task)
     completion = replace(completion, answer_part=found.part)
     if found.source is not None:
@@ -20,7 +20,7 @@ def candidate_of(completion: Completion, task: Task, *, answer: str, max_tokens:
 
 
 def _why_none(completion: Completion, found: Extraction, max_tokens: int) -> str:
-    """What comes after "the answer"."""
+    """Why an answer holds no source, as the words after "the answer"."""
     if completion.stop_reason in REFUSALS:
         return "is a refusal"
     if completion.stop_reason == "tool_calls":

@@ -1,4 +1,4 @@
-"""What a prompt may say of the machine that a kernel is for: facts that a programmer would look up first."""
+"""Facts about the machine that a kernel is for, as a prompt may state them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON", "sve": "SVE", 
 
 @lru_cache(maxsize=2)
 def device_facts(target: str) -> str:
-    """One line a fact, for "cpu" or "cuda"; of a GPU only what is sure of the one that PyTorch uses here."""
+    """One line a fact, for "cpu" or "cuda"; about a GPU only facts that hold for the one that PyTorch uses here."""
     return "\n".join(f"- {fact}" for fact in (_gpu() if target == "cuda" else _cpu()))
 
 
@@ -27,7 +27,7 @@ def _gpu() -> list[str]:
 
 
 def facts_of_gpu(properties: Any) -> list[str]:
-    """Of what ``torch.cuda.get_device_properties`` gives, as far as this PyTorch knows it."""
+    """Facts from ``torch.cuda.get_device_properties``, as far as this PyTorch knows them."""
 
     def known(name: str) -> Any:
         return getattr(properties, name, None)
@@ -55,7 +55,7 @@ def _cpu() -> list[str]:
 
 
 def facts_of_cpu(described: str, cores: int | None) -> list[str]:
-    """Of what ``/proc/cpuinfo`` says, and the number of cores that may be used."""
+    """Facts from ``/proc/cpuinfo``, and the number of cores that may be used."""
     rows: Mapping[str, str] = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in described.splitlines())
     }

@@ -29,7 +29,7 @@ VERSION = 2
 MENTIONS_MODEL_NEW = re.compile(r"^[ \t]*class[ \t]+ModelNew\b", re.MULTILINE)
 BEGINS_MODEL_NEW = re.compile(r"class[ \t]+ModelNew[ \t]*[(:]")
 DEFINES_FUNCTION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+ModelNew\b", re.MULTILINE)
-# What a person writes above code that is there to be compared with, and what takes that back.
+# Words above code that is shown for comparison, and words that revoke them.
 IS_COMPARED = re.compile(
     r"\b(?:for (?:comparison|reference)|na[iï]ve|original|baseline|unoptimi[sz]ed|slow|slower|wrong|incorrect|"
     r"do(?: not|n't) (?:use|do)|alternative(?:ly)?|fallback)\b",
@@ -54,7 +54,7 @@ MOST_CUTS = 48
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """``source`` is the module that an answer means, ``part`` says where it stood ("block 2 of 3", "lines 4 to 30").
+    """``source`` is the module in an answer, ``part`` says where it stood ("block 2 of 3", "lines 4 to 30").
 
     ``missing`` says why there is no source ("defines no ModelNew"); exactly one of ``source`` and ``missing`` is None.
     ``place`` is where its code stands in the answer, as characters; None where it is put together of several parts.
@@ -67,12 +67,12 @@ class Extraction:
 
 
 def extract(text: str, *, answer: str, task: Task) -> Extraction:
-    """What an answer, without its reasoning, means.
+    """The module in an answer; ``text`` is without reasoning.
 
-    ``module``: the last block that parses and defines a complete ``ModelNew``; a stub, and what is introduced as a
-    naive version, only where there is no better one. Names that another block of the answer defines, or imports from a
-    file of it, bring that block with them. Else the last block with a ``class ModelNew`` (a truncated answer), else
-    the lines of a text without fences.
+    ``module``: the last block that parses and defines a complete ``ModelNew``; a stub, or a version that is introduced
+    as naive, only where there is no better block. Names that another block of the answer defines, or imports from a
+    file of it, bring that block with them. Else the last block with a ``class ModelNew`` (a truncated answer), else the
+    lines of a text without fences.
 
     ``forward_body``: the first block of Python that is not blank, else the whole text, appended to the reference:
     statements become ``forward`` of a ``ModelNew(Model)`` with the reference's signature, a ``def forward``
@@ -83,7 +83,7 @@ def extract(text: str, *, answer: str, task: Task) -> Extraction:
     plain = _plain(text)
     found = _module(plain) if answer == "module" else _body(plain, task)
     if found is not None and found.source is not None:
-        # Where carriage returns were taken out, places are not those of the text.
+        # Where carriage returns were removed, places in the code differ from places in the text.
         return found if text.startswith(plain) else replace(found, place=None)
     return Extraction(source=None, missing=_why_none(plain, answer))
 
@@ -162,7 +162,7 @@ def _of(blocks: Sequence[Block], number: int) -> Extraction:
 
 
 def _joined(blocks: Sequence[Block], number: int) -> Extraction:
-    """Block ``number`` with the other blocks of the answer whose names it needs, those before it."""
+    """Block ``number``, preceded by the other blocks of the answer whose names it needs."""
     main, files = _without_local_imports(blocks, number)
     needed = set(files)
     missing = set(unbound_names(main))
@@ -190,7 +190,7 @@ def _joined(blocks: Sequence[Block], number: int) -> Extraction:
 
 
 def _without_local_imports(blocks: Sequence[Block], number: int) -> tuple[str, frozenset[int]]:
-    """The code of a block without ``from kernels import scale`` where another block is ``kernels.py``, and that one."""
+    """A block without ``from kernels import scale`` where another block is ``kernels.py``, and that other block."""
     code = blocks[number].code
     files = {
         name: other
@@ -212,7 +212,7 @@ def _without_local_imports(blocks: Sequence[Block], number: int) -> tuple[str, f
 
 
 def _unfenced(text: str) -> Extraction | None:
-    """The longest run of lines that is a module; the whole text where it is one."""
+    """The longest run of lines that is a module; the whole text, where it is a module."""
     if MODEL_NEW not in text:
         return None
     lines = text.split("\n")

@@ -1,4 +1,4 @@
-"""What became of an answer, in words for a policy: for a teacher (SDPO), and for the next turn of a search."""
+"""Verdicts as text for a policy: for a teacher (SDPO), and for the next turn of a search."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def feedback_on(evaluation: Evaluation) -> str:
 
 
 def history_of(earlier: list[Judged], *, characters: int) -> str:
-    """Earlier answers, the newest last, each with what became of it; then the request for a better one.
+    """Earlier answers, the newest last, each with its verdict; then the request for a better answer.
 
-    Of a source longer than ``characters``, the middle is left out. Empty where there is no earlier answer.
+    The middle of a source longer than ``characters`` is left out. Empty where there is no earlier answer.
     """
     if not earlier:
         return ""

@@ -1,6 +1,6 @@
-"""Asking a policy which of its own correct programs is the fastest, and reading what it says.
+"""Asking a policy which of its own correct programs is the fastest, and reading its answer.
 
-Whoever changes a word here changes what is asked, and so what is recorded as asked: an old forecast is not reused.
+A change of a word here changes the hash of the question, under which forecasts are recorded: old ones are not reused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pytest_kernelbench.prompting.feedback import shortened
 
-# What ``Sampling.answer`` is while a forecast is asked for.
+# The value of ``Sampling.answer`` while a forecast is asked for.
 FORECAST = "forecast"
 # Programs that are shown at most, and characters of each: 8 of 4,000 are some 10,000 tokens.
 MOST_SHOWN = 8

@@ -1,4 +1,4 @@
-"""What a piece of Python defines, told from its text: it is parsed and never run."""
+"""The names that a piece of Python defines, from its text: it is parsed and never run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__"}
 
 @lru_cache(maxsize=64)
 def parsed(source: str) -> ast.Module | None:
-    """The tree, which nobody may change, or None where the text is no Python."""
+    """The syntax tree, which callers must not change; None where the text is no Python."""
     with warnings.catch_warnings():
         # An invalid escape in an answer is the answer's affair.
         warnings.simplefilter("ignore")
@@ -27,7 +27,7 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those of a module, and of its conditions, ``try`` and ``with`` blocks, which bind names of the module too."""
+    """Statements of a module, and of its ``if``, ``try`` and ``with`` blocks, which bind names of the module too."""
     for node in body:
         yield node
         for part in ("body", "orelse", "finalbody", "handlers"):

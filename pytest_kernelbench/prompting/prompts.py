@@ -1,6 +1,6 @@
-"""What a general model is asked. The wording is this project's own, and changing it changes what is sampled.
+"""The prompt of a general model. The wording is this project's own, and other words draw other samples.
 
-Whoever changes a word raises ``question.VERSION``, which is part of every sampling hash.
+A change of a word needs a new ``question.VERSION``, which is part of every sampling hash.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _styled(question: Question, task: Task, target: str) -> tuple[str, str]:
 
 
 def _own(question: Question, task: Task, target: str) -> tuple[str, str]:
-    """The same of a file of one's own."""
+    """The system's and the user's message, from the text of a strategy's own file."""
     values = {"task": task.id, "source": task.source.strip(), "backends": BACKENDS[target]}
     if "{{device}}" in question.text:
         values["device"] = device_facts(target)
@@ -132,5 +132,5 @@ def as_plain_text(messages: Sequence[dict[str, str]]) -> str:
 
 
 def sha256_of_messages(messages: Sequence[dict[str, str]]) -> str:
-    """Hash of what was asked, whatever template makes a prompt of it."""
+    """Hash of the messages, before any chat template is applied."""
     return sha256_of(json.dumps(list(messages), sort_keys=True, ensure_ascii=False))

@@ -1,7 +1,7 @@
-"""What a policy is asked for, as one text: it is part of a strategy's hash, and goes between processes as it is.
+"""The question to a policy, as one text: it is part of a strategy's hash, and is passed between processes as it is.
 
-``module`` and ``forward_body`` are questions in this project's own words. A strategy with ``[prompt]`` has a JSON
-object with the same and the style, the text of a file of one's own, and whether the device is described.
+``module`` and ``forward_body`` are questions in this project's own words. For a strategy with ``[prompt]`` the text is
+a JSON object: the answer asked for, the style, the text of the strategy's own file, whether the device is described.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# Each style, and what it can ask for.
+# Each style, and the answers that it can ask for.
 ANSWERS = {"ours": ("module", "forward_body"), "kernelbench": ("module",), "paper": ("forward_body",)}
 # Styles that another project adds: each a text, as a file of one's own holds.
 OTHERS: dict[str, str] = {}
@@ -28,9 +28,9 @@ class Prompt:
 
     ``style``: ``ours``, or in this project's words after the structure of others: ``kernelbench`` (a worked example of
     a custom kernel, then the reference), ``paper`` (the body of forward alone, after a system prompt with three worked
-    examples). ``file`` holds a text of one's own in its place, with ``{{source}}`` where the reference goes;
-    ``{{task}}``, ``{{backends}}`` and ``{{device}}`` may stand in it too, and what is above a line of ``---`` is the
-    system's message. ``device_facts`` tells what the machine is: its cores, memory and caches.
+    examples). ``file`` names a file with the user's own prompt in place of a style, with ``{{source}}`` where the
+    reference goes; ``{{task}}``, ``{{backends}}`` and ``{{device}}`` may stand in it too, and the text above a line of
+    ``---`` is the system's message. ``device_facts`` adds the machine's cores, memory and caches.
     """
 
     style: str = field(default="ours", metadata={"choices": STYLES})
@@ -40,7 +40,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """``answer`` is "module" or "forward_body"; ``text`` that of a file of one's own, or empty."""
+    """``answer`` is "module" or "forward_body"; ``text`` is the text of the strategy's own file, or empty."""
 
     answer: str
     style: str = "ours"
@@ -53,14 +53,14 @@ class Question:
 
 
 def question_of(text: str) -> Question:
-    """What a text means that ``Question.encoded`` made."""
+    """The question from the text that ``Question.encoded`` made."""
     return Question(**json.loads(text)) if text.startswith("{") else Question(answer=text)
 
 
 def question_for(prompt: Prompt, answer: str, read: Callable[[str], str]) -> str:
-    """The question of a strategy, as text. Raises ValueError, with what is wrong, for a prompt that asks nothing.
+    """The question of a strategy, as text. Raises ValueError, whose text names the problem, for an unusable prompt.
 
-    ``read`` gives the text of the file that ``prompt`` names.
+    ``read`` returns the text of the file that ``prompt`` names.
     """
     if prompt.file and prompt.style != "ours":
         raise ValueError(f'file is in place of style = "{prompt.style}"; leave one of them out')

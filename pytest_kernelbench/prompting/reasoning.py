@@ -1,8 +1,8 @@
-"""One step between what a model says and its answer: the reasoning is told apart, and a draft in it is no answer.
+"""From a model's text to its answer: the reasoning is separated, since a draft inside it is no answer.
 
 Models mark their reasoning in three ways. gpt-oss writes messages to channels (OpenAI's harmony format), of which only
 ``final`` is the answer. Most others write ``<think>`` or a word like it, where the template may have opened it
-already, so that the answer begins inside. Servers may take it out and hand it over beside the answer.
+already, so that the text begins inside the reasoning. Servers may return the reasoning beside the answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Each opening with what closes it: DeepSeek, Qwen and most others; Seed-OSS; Magistral; Kimi; Cohere; OpenThoughts.
+# Each opening tag and its closing tag: DeepSeek, Qwen and most others; Seed-OSS; Magistral; Kimi; Cohere; OpenThoughts.
 PAIRS = (
     *((f"<{word}>", f"</{word}>") for word in ("think", "thinking", "reasoning", "thought", "seed:think")),
     ("[THINK]", "[/THINK]"),
@@ -40,7 +40,7 @@ IN_HARMONY = "<|channel|>analysis<|message|>"
 class Parts:
     """``answer`` is ``text[start:end]`` where that is not None; ``reasoning`` is None where the text shows none.
 
-    ``closed``: False where the text ends inside the reasoning: what is in it was not meant to be the answer.
+    ``closed``: False where the text ends inside the reasoning, which then holds no answer.
     """
 
     answer: str
@@ -89,10 +89,10 @@ def _of_channels(text: str) -> Parts:
 
 
 def _of_tags(text: str, opened: bool) -> Parts:
-    """Tags count outside of code only, but for the one that closes what is open."""
+    """Parts by tags. A tag inside of code does not count, unless it closes an open reasoning."""
     reasoning: list[str] = []
     answer: list[tuple[int, str]] = []
-    inside: str | None = "" if opened else None  # what closes it; "": whichever
+    inside: str | None = "" if opened else None  # the tag that closes it; "": any
     at = 0
     for tag in TAGS.finditer(text):
         if tag[0] in CLOSING:

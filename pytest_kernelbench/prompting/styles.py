@@ -1,9 +1,9 @@
-"""Prompts in this project's words after the structure of others, for who compares with them.
+"""Prompts with the structure of other projects' prompts, in this project's words, for comparisons with them.
 
-``kernelbench``: KernelBench's one-shot prompt: what is wanted, a worked example of a module and its custom kernel, the
+``kernelbench``: KernelBench's one-shot prompt: the goal, a worked example of a module and its custom kernel, the
 reference, the demand for one block. Source: arXiv 2502.10517, appendix.
 
-``paper``: what *Surprisal-Guided Selection* sampled with: a system prompt that asks for the statements of ``forward``
+``paper``: the prompt of *Surprisal-Guided Selection*: a system prompt that asks for the statements of ``forward``
 alone, allows to give up with ``pass`` and shows three examples that change nothing; the user's message holds the task's
 number, name and reference. Source: arXiv 2602.07670, section 3.
 """
