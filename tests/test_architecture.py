@@ -24,7 +24,6 @@ DATA = ROOT / "tiny_policy" / "corpus"
 LARGE_MODULES = frozenset(
     {
         "evaluation/correctness/reference.py",
-        "evaluation/dock.py",
         "evaluation/evaluator.py",
         "evaluation/judge.py",
     }

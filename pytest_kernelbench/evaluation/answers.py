@@ -203,7 +203,7 @@ class Explored(Answer):
 class Forked(Answer):
     """The service's: the process that guards a new worker, and in a descriptor beside it a hold on that process."""
 
-    warden: Annotated[int, Whole(2, 1 << 31)]
+    supervisor: Annotated[int, Whole(2, 1 << 31)]
     max_files: ClassVar[int] = 1
     files_only: ClassVar[bool] = False
 

@@ -40,11 +40,12 @@ from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.cpu import cores, threads
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.dock import REFERENCE, SEEDED, CandidateFailed, Dock, WrongValues
+from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS, Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.sandbox import Isolation
+from pytest_kernelbench.evaluation.session import REFERENCE, SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -219,9 +220,9 @@ class Trials:
             workers.settle()
             self._other_sizes = OtherSizes(case, device) if self._protocol.beyond else None
         self._rack = Rack(self._bench)
-        self._dock_of = partial(summon, workers, cache=self._cache, watch=owner)
+        self._session_of = partial(summon, workers, cache=self._cache, watch=owner)
         self._margin = self._protocol.margin(device)
-        self._summon = partial(self._dock_of, self._bench, self._rack)
+        self._summon = partial(self._session_of, self._bench, self._rack)
         self._controls = Pairs(self._bench, partial(control, self._summon))
         self._verifier = Verifier(self._bench, self._margin, self._controls)
 
@@ -295,10 +296,10 @@ class Trials:
             if built.complaint is not None:
                 raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
             try:
-                with lock.exclusive(self._hardware_id), closing(self._summon()) as dock:
-                    dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-                    weights = self._check_weights(dock)
-                    call_ms = ms_of_calls(dock, self._seconds_per_call)
+                with lock.exclusive(self._hardware_id), closing(self._summon()) as session:
+                    session.load(source, timeout_s=LOAD_TIMEOUT_S)
+                    weights = self._check_weights(session)
+                    call_ms = ms_of_calls(session, self._seconds_per_call)
             except BuildWanted as wanted:
                 built = builders.wanted(wanted.request, built).result()
             else:
@@ -319,11 +320,11 @@ class Trials:
         return Replayed(outcome=Outcome.BUILD_ERROR.value, detail=built.complaint)
 
     def _replayed(self, source: str, kind: str) -> Replayed:
-        with closing(self._summon()) as dock:
-            dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-            found = replay(dock, kind)
+        with closing(self._summon()) as session:
+            session.load(source, timeout_s=LOAD_TIMEOUT_S)
+            found = replay(session, kind)
         if found.outcome == Outcome.CORRECT.value and self._other_sizes is not None:
-            elsewhere = self._other_sizes.replayed(self._dock_of, source, kind)
+            elsewhere = self._other_sizes.replayed(self._session_of, source, kind)
             if elsewhere is not None and elsewhere.outcome != Outcome.CORRECT.value:
                 return elsewhere
         return found
@@ -357,27 +358,27 @@ class Trials:
     def _try(self, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
         """Fills in what is found of a candidate, and for how long each stage lasted. Raises CandidateFailed."""
         with stage(seconds, "load"):
-            dock = self._summon()
+            session = self._summon()
         try:
             with stage(seconds, "load"):
                 self._workers.call_up()
                 # Before the candidate is there: memory that cannot be mapped is no fault of its own.
-                dock.wait_until_ready()
-                slots_of_block(dock, self._bench.seconds_per_call)
-                with building(seconds, "load", dock):
-                    dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-            with stage(seconds, "check"), building(seconds, "check", dock):
-                found["weights"] = self._check_weights(dock)
+                session.wait_until_ready()
+                slots_of_block(session, self._bench.seconds_per_call)
+                with building(seconds, "load", session):
+                    session.load(source, timeout_s=LOAD_TIMEOUT_S)
+            with stage(seconds, "check"), building(seconds, "check", session):
+                found["weights"] = self._check_weights(session)
                 elsewhere = self._check_other_sizes(source, found["weights"])
                 found["detail"] = "; ".join((*self._remarks, *elsewhere))
             with stage(seconds, "load"):
                 # From now on, nobody else may use the device.
                 self._workers.settle()
             with stage(seconds, "time"):
-                timing = propose(dock, self._protocol, self._margin, self._seconds_per_call)
+                timing = propose(session, self._protocol, self._margin, self._seconds_per_call)
                 self._clocks.read()
                 found |= {**timing.to_json(), "floor_ms": self._bench.floor_ms}
-                evidence = self._verifier.evidence(dock, timing)
+                evidence = self._verifier.evidence(session, timing)
             if evidence is not None:
                 raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
             if why := self.findings.uncounted_because:
@@ -385,65 +386,67 @@ class Trials:
             elif self._verifier.claims(timing):
                 with stage(seconds, "attest"):
                     another = partial(self._another, source, found["weights"])
-                    found |= self._verifier.attest(dock, another, self._seconds_per_call, timing.candidate_ms).to_json()
+                    found |= self._verifier.attest(
+                        session, another, self._seconds_per_call, timing.candidate_ms
+                    ).to_json()
         except torch.OutOfMemoryError as error:
-            raise self._out_of_memory(error, dock) from None
+            raise self._out_of_memory(error, session) from None
         finally:
-            dock.close()
+            session.close()
             self._workers.settle()
 
     def _check_other_sizes(self, source: str, weights: str) -> tuple[str, ...]:
         """Remarks on a candidate that is right. Raises CandidateFailed."""
         if self._other_sizes is None:
             return ()
-        return self._other_sizes.remarks(self._dock_of, source, weights)
+        return self._other_sizes.remarks(self._session_of, source, weights)
 
-    def _another(self, source: str, weights: str) -> Dock:
+    def _another(self, source: str, weights: str) -> WorkerSession:
         """A candidate that was checked, in a new worker."""
-        dock = self._summon()
+        session = self._summon()
         try:
-            dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
         except BaseException:
-            dock.close()
+            session.close()
             raise
-        return dock
+        return session
 
-    def _out_of_memory(self, error: torch.OutOfMemoryError, dock: Dock) -> Exception:
+    def _out_of_memory(self, error: torch.OutOfMemoryError, session: WorkerSession) -> Exception:
         """Who took the memory that the judge lacks? The candidate, if it is there again once that has ended."""
         held = self._bytes_of_others()
-        dock.close()
+        session.close()
         if held - self._bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * device_named(self._device).memory_bytes():
             return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
         return HarnessError(
             f"{self._bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
         )
 
-    def _check_weights(self, dock: Dock) -> str:
+    def _check_weights(self, session: WorkerSession) -> str:
         """Check the candidate with the weights that it made, and where those are wrong, with the reference's.
 
         Returns which of the two it is right with. A constructor that folds a constant into its weights is right with
         its own, and one that makes its parameters in another order, and so draws others, with the reference's.
         """
         try:
-            self._check(dock)
+            self._check(session)
         except WrongValues as own:
             try:
-                if not dock.adopt_weights(timeout_s=LOAD_TIMEOUT_S):
+                if not session.adopt_weights(timeout_s=LOAD_TIMEOUT_S):
                     raise own
-                self._check(dock)
+                self._check(session)
             except CandidateFailed:
                 raise own from None
             return REFERENCE
         return SEEDED
 
-    def _check(self, dock: Dock) -> None:
+    def _check(self, session: WorkerSession) -> None:
         prepare(self._bench, self._protocol)
         # All that timing will take, as one call of the driver: opening a second allocation takes 37 ms (H200).
-        slot = slots_of_block(dock, self._bench.seconds_per_call)[0]
-        examined = examine(dock, slot, self._protocol, self._demands)
+        slot = slots_of_block(session, self._bench.seconds_per_call)[0]
+        examined = examine(session, slot, self._protocol, self._demands)
         self._seconds_per_call, self._remarks = examined
         if self._torch_forbidden:
-            profile = dock.profile(slot)
+            profile = session.profile(slot)
             used = [name for name in profile.operators if name not in OPERATORS_OF_NO_KERNEL]
             used += [name for name in profile.kernels if KERNEL_OF_A_LIBRARY.search(name)]
             if used:
@@ -455,19 +458,19 @@ class Trials:
                 )
 
 
-def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> Dock:
+def summon(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> WorkerSession:
     """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return Dock(workers.take(), bench, rack, cache=cache, watch=watch)
+    return WorkerSession(workers.take(), bench, rack, cache=cache, watch=watch)
 
 
-def control(summon: Callable[[], Dock]) -> Dock:
+def control(summon: Callable[[], WorkerSession]) -> WorkerSession:
     """A worker that no candidate was ever in, with the reference in the candidate's place.
 
     It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
     """
-    dock = summon()
-    dock.load(f"{dock.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
-    return dock
+    session = summon()
+    session.load(f"{session.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
+    return session
 
 
 @contextmanager
@@ -481,15 +484,15 @@ def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 @contextmanager
-def building(seconds: dict[str, float], name: str, dock: Dock) -> Iterator[None]:
+def building(seconds: dict[str, float], name: str, session: WorkerSession) -> Iterator[None]:
     """Count what was built in a block of stage ``name`` as ``build``."""
-    before = dock.built_s
+    before = session.built_s
     try:
         yield
     finally:
-        if dock.built_s > before:
-            seconds["build"] = seconds.get("build", 0.0) + dock.built_s - before
-            seconds[name] = seconds.get(name, 0.0) - (dock.built_s - before)
+        if session.built_s > before:
+            seconds["build"] = seconds.get("build", 0.0) + session.built_s - before
+            seconds[name] = seconds.get(name, 0.0) - (session.built_s - before)
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The warm process: imports torch once, then forks the judge and, at its word, one worker for each candidate.
 
-    owner (pytest) <-> judge   <-> service -> warden -> [first process of a namespace] -> worker
-    owner (pytest) <-> foreman <-> service -> warden -> ... -> builder
+    owner (pytest) <-> judge   <-> service -> supervisor -> [first process of a namespace] -> worker
+    owner (pytest) <-> foreman <-> service -> supervisor -> ... -> builder
 
 It computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is ready in
 0.02 s, where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
@@ -95,10 +95,10 @@ def _fork_one(
     clients: tuple[socket.socket, ...],
 ) -> None:
     connection, ending = descriptors
-    # Else a warden that ends at once would be reaped, and its number free for others, before it is held.
+    # Else a supervisor that ends at once would be reaped, and its number free for others, before it is held.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    warden = sandbox.fork_bound()
-    if warden == 0:
+    supervisor = sandbox.fork_bound()
+    if supervisor == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         for each in clients:
@@ -106,8 +106,8 @@ def _fork_one(
         _exit_after(partial(guard, connection, ending, **question))
     os.close(connection)
     os.close(ending)
-    holds = sandbox.holds_of(warden)
-    messages.send(client, {"warden": warden}, holds)
+    holds = sandbox.holds_of(supervisor)
+    messages.send(client, {"supervisor": supervisor}, holds)
     for hold in holds:
         os.close(hold)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -140,7 +140,7 @@ def _guard(
     device: str,
     gpu: str | None,
 ) -> None:
-    """Warden: enters the sandbox, runs the worker below it, and tells how it ended."""
+    """Supervisor: enters the sandbox, runs the worker below it, and tells how it ended."""
     isolation = isolation_of[device]
     os.setsid()
     sandbox.adopt_orphans()

@@ -17,7 +17,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.cpu import threads
 
 START_TIMEOUT_S = 60.0
-# A worker for a CPU starts in 0.02 s, and its warden looks after it ten times a second.
+# A worker for a CPU starts in 0.02 s, and its supervisor looks after it ten times a second.
 RESERVE = {"cpu": 1, "cuda": 3}
 # With one in reserve, a check that is over by then is not to wait for the start of another.
 PATIENCE_S = 0.2
@@ -25,31 +25,31 @@ PATIENCE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """The judge's end of a worker: its socket, the pipe on which its end is told, and its warden.
+    """The judge's end of a worker: its socket, the pipe on which its end is told, and its supervisor.
 
-    ``hold`` is a descriptor of the warden's process (pidfd), None where the kernel has none: once the warden has
-    ended, its number may be another process's.
+    ``hold`` is a descriptor of the supervisor's process (pidfd), None where the kernel has none: once that process has
+    ended, its number may be another's.
     """
 
     connection: socket.socket
     ending: int
-    warden: int
+    supervisor: int
     hold: int | None = None
 
     @property
     def process(self) -> int:
         """Number of the worker's own process; 0 where it has ended."""
-        # Below the warden is the first process of a namespace, or what stands for it, and then the worker.
-        below = sandbox.descendants(self.warden)
+        # Below the supervisor is the first process of a namespace, or what stands for it, and then the worker.
+        below = sandbox.descendants(self.supervisor)
         return below[1] if len(below) > 1 else 0
 
     def cpu_seconds(self) -> float:
         """CPU time used so far by the worker and all it started."""
-        return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.warden)[1:])
+        return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.supervisor)[1:])
 
     def spent_seconds(self) -> float:
-        """CPU time used so far by all under the warden and itself, children that have ended included."""
-        return sum(sandbox.spent_seconds_of(each) for each in (self.warden, *sandbox.descendants(self.warden)))
+        """CPU time used so far by all under the supervisor and itself, children that have ended included."""
+        return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
 
     def kill(self, *, timeout_s: float = 10.0) -> None:
         """End the worker and all it started; returns when its socket is closed everywhere.
@@ -58,7 +58,7 @@ class WorkerProcess:
         """
         with contextlib.suppress(ProcessLookupError):
             if self.hold is None:
-                os.kill(self.warden, signal.SIGTERM)
+                os.kill(self.supervisor, signal.SIGTERM)
             else:
                 signal.pidfd_send_signal(self.hold, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
@@ -69,7 +69,7 @@ class WorkerProcess:
                     break
             else:
                 raise HarnessError(
-                    f"processes of a candidate, under warden {self.warden}, do not end; "
+                    f"processes of a candidate, under supervisor {self.supervisor}, do not end; "
                     "end them and run again to resume"
                 )
         except ConnectionResetError:
@@ -176,4 +176,4 @@ class WorkerServer:
             theirs.close()
             os.close(writing)
             answer, holds = answers.receive(self._control, "fork", timeout_s=60)
-        return WorkerProcess(ours, reading, answer.warden, *holds)
+        return WorkerProcess(ours, reading, answer.supervisor, *holds)

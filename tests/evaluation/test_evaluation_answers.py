@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from made_up_tasks import task
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, dock, messages
+from pytest_kernelbench.evaluation import answers, messages, session, worker_requests
 from pytest_kernelbench.evaluation.answers import ANSWERS, parse
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 # An honest answer to each question, to two pairs or two slots.
@@ -44,7 +45,7 @@ HONEST = {
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
     "compile": {},
     "explore": {"complaint": None},
-    "fork": {"warden": 1000},
+    "fork": {"supervisor": 1000},
 }
 
 numbers = st.integers() | st.floats() | st.sampled_from([0, -1, 10**400, 1 << 63, float("inf"), 5e-324, True])
@@ -233,7 +234,7 @@ class Hostile:
                 asked += 1
 
     # No process has this number.
-    warden = 0
+    supervisor = 0
 
     def cpu_seconds(self):
         return 0.0
@@ -279,7 +280,7 @@ def walk(one):
     one.series(slots, "candidate")
     one.calls(slots)
     one.profile(slots[0])
-    one._ask({"ask": "leave_room"}, doing="giving back memory")
+    one.leave_room()
 
 
 def tried(bench, rack, place, act):
@@ -288,7 +289,7 @@ def tried(bench, rack, place, act):
     owner, judge = socket.socketpair()
     with owner, judge:
         worker = Hostile(PLACES.index(place), act)
-        one = Dock(worker, bench, rack, cache=Path("builds"), watch=judge)
+        one = WorkerSession(worker, bench, rack, cache=Path("builds"), watch=judge)
         try:
             walk(one)
         except (CandidateFailed, HarnessError) as error:
@@ -303,9 +304,11 @@ def tried(bench, rack, place, act):
 def right_answers(monkeypatch):
     # Whoever answers here computes nothing.
     monkeypatch.setattr(JudgeSlot, "objection", lambda self, *arguments: None)
-    monkeypatch.setattr(dock, "QUESTION_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(dock, "TIMING_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(dock, "READY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session, "TIMING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "TIMING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session, "READY_TIMEOUT_S", 0.3)
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
@@ -393,7 +396,7 @@ def builds_for(seconds):
 @pytest.mark.parametrize("place", PLACES)
 def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(bench, rack, place):
     error = tried(bench, rack, place, builds_for(0.4))
-    if place in dock.MAY_BUILD:
+    if place in worker_requests.MAY_BUILD:
         assert error is None
     elif place not in answers.RUNS_THE_CANDIDATE:
         assert isinstance(error, HarnessError | CandidateFailed)
@@ -403,13 +406,13 @@ def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(b
 
 
 def test_all_that_torch_builds_for_a_candidate_has_one_limit(bench, rack, monkeypatch):
-    monkeypatch.setattr(dock, "BUILD_LIMIT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.3)
     error = tried(bench, rack, "run", builds_for(1.0))
     assert error.outcome is Outcome.TIMEOUT
 
 
 def test_who_says_without_end_that_he_builds_is_not_listened_to_without_end(bench, rack, monkeypatch):
-    monkeypatch.setattr(dock, "BUILD_LIMIT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.3)
 
     def act(own, ask):
         while True:
@@ -446,8 +449,8 @@ def test_answers_in_advance_do_not_hold_up_the_judge(bench, rack, place, monkeyp
 
 @pytest.mark.parametrize("place", PLACES)
 def test_silence_at_any_place_is_a_timeout(bench, rack, place, monkeypatch):
-    load = Dock.load
-    monkeypatch.setattr(Dock, "load", lambda self, source, *, timeout_s: load(self, source, timeout_s=0.3))
+    load = WorkerSession.load
+    monkeypatch.setattr(WorkerSession, "load", lambda self, source, *, timeout_s: load(self, source, timeout_s=0.3))
     error = tried(bench, rack, place, lambda own, ask: None)
     if of_the_harness(place):
         assert isinstance(error, HarnessError)

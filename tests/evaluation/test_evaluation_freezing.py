@@ -19,7 +19,7 @@ ORPHAN = f"import os, time\nif os.fork() == 0:\n    {LOOP}\ntime.sleep(60)"
 
 
 @contextmanager
-def warden(body):
+def supervisor(body):
     """A process that adopts orphans, with one child that runs ``body``; yields its number."""
     code = (
         "import subprocess, sys\n"
@@ -40,7 +40,7 @@ def spent(process):
 
 @pytest.mark.parametrize("body", [LOOP, CHILDREN, ORPHAN], ids=["loop", "children", "orphan"])
 def test_what_is_stopped_uses_no_time_and_goes_on_afterwards(body):
-    with warden(body) as process:
+    with supervisor(body) as process:
         tree = ProcessTree(process)
         time.sleep(0.3)
         for _ in range(2):
@@ -58,8 +58,8 @@ def test_what_is_stopped_uses_no_time_and_goes_on_afterwards(body):
         tree.close()
 
 
-def test_a_stopped_tree_is_ended_by_its_warden():
-    with warden(LOOP) as process:
+def test_a_stopped_tree_is_ended_by_its_supervisor():
+    with supervisor(LOOP) as process:
         tree = ProcessTree(process)
         tree.stop_all()
         below = descendants(process)

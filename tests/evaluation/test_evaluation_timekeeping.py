@@ -7,7 +7,7 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 
 
 class Asked:
-    """A dock whose reference takes 2 ms and whose candidate takes 1 ms, and what it was asked for."""
+    """A session whose reference takes 2 ms and whose candidate takes 1 ms, and what it was asked for."""
 
     def __init__(self):
         self.rack = self
@@ -34,14 +34,16 @@ class Asked:
     ("seconds_per_call", "counts"), [(0.001, [50]), (0.2, [25, 25]), (0.3, [16, 16, 16, 2]), (9.0, [1] * 50)]
 )
 def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
-    dock = Asked()
-    timing = propose(dock, PROTOCOLS["paper"], 0.0, seconds_per_call)
-    assert dock.series_asked == [("candidate", count) for count in counts] + [("reference", count) for count in counts]
+    session = Asked()
+    timing = propose(session, PROTOCOLS["paper"], 0.0, seconds_per_call)
+    assert session.series_asked == [("candidate", count) for count in counts] + [
+        ("reference", count) for count in counts
+    ]
     assert (timing.speedup, timing.pairs) == (2.0, 50)
 
 
 class Timed(Asked):
-    """A dock with ten slots whose reference takes 2 ms, and how many pairs it was asked for at once."""
+    """A session with ten slots whose reference takes 2 ms, and how many pairs it was asked for at once."""
 
     def __init__(self, candidate_ms):
         super().__init__()
@@ -61,7 +63,7 @@ class Timed(Asked):
 
 @pytest.mark.parametrize(("candidate_ms", "asked"), [(4.0, [6]), (2.4, [6, 6]), (1.0, [6, 6])])
 def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped(candidate_ms, asked):
-    dock = Timed(candidate_ms)
-    timing = propose(dock, PROTOCOLS["full"], 0.05, 0.001)
-    assert dock.asked == asked
+    session = Timed(candidate_ms)
+    timing = propose(session, PROTOCOLS["full"], 0.05, 0.001)
+    assert session.asked == asked
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)

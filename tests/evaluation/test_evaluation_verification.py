@@ -30,7 +30,7 @@ class Floor:
 
 
 class Profiled:
-    """A dock whose calls keep the GPU busy for so long, by the profiler; it keeps what was asked of it."""
+    """A session whose calls keep the GPU busy for so long, by the profiler; it keeps what was asked of it."""
 
     slots = ("first", "second", "third")
 
@@ -96,15 +96,15 @@ def test_a_claim_is_an_interval_above_the_margin():
 
 @pytest.mark.parametrize(("busy_ms", "void"), [(1.0, False), (None, True)])
 def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
-    dock, control = Profiled(busy_ms), Profiled(2.0)
+    session, control = Profiled(busy_ms), Profiled(2.0)
     verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
     for _ in range(2):
-        found = verifier.evidence(dock, paired_timing([2.0] * 12, [1.0] * 12))
+        found = verifier.evidence(session, paired_timing([2.0] * 12, [1.0] * 12))
         assert (found is not None) is void
     # The control's is known from then on.
-    assert (dock.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
-    assert verifier.evidence(dock, paired_timing([1.0] * 12, [1.0] * 12)) is None
-    assert len(dock.asked) == 4
+    assert (session.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
+    assert verifier.evidence(session, paired_timing([1.0] * 12, [1.0] * 12)) is None
+    assert len(session.asked) == 4
 
 
 @pytest.fixture

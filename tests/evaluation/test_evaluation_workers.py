@@ -32,7 +32,7 @@ class Service:
                 _, (connection, ending) = messages.receive(self._ours)
             except messages.ConnectionEnded:
                 return
-            messages.send(self._ours, {"warden": os.getpid()})
+            messages.send(self._ours, {"supervisor": os.getpid()})
             os.close(ending)
             self.workers.append(socket.socket(fileno=connection))
             question, _ = messages.receive(self.workers[-1])
@@ -53,7 +53,7 @@ class Service:
 
 @pytest.fixture
 def served(monkeypatch):
-    # The warden that would be ended is this process.
+    # The supervisor that would be ended is this process.
     monkeypatch.setattr(os, "kill", lambda process, number: None)
     made = []
 

@@ -26,10 +26,10 @@ class DeviceBusy(Exception):
 
 
 class ProcessTree:
-    """All processes below a warden. The warden itself is trusted, never stopped, and ends the others at any time."""
+    """All processes below a supervisor, which is trusted, is never stopped, and ends the others at any time."""
 
-    def __init__(self, warden: int) -> None:
-        self._warden = warden
+    def __init__(self, supervisor: int) -> None:
+        self._supervisor = supervisor
         self._handles: dict[int, int] = {}
         self.stopped = False
 
@@ -43,7 +43,7 @@ class ProcessTree:
         """Stop every process, those that nobody has seen before included. Raises StillStarting."""
         self.stop()
         for _ in range(MOST_LOOKS):
-            found = descendants(self._warden)
+            found = descendants(self._supervisor)
             self._forget(set(self._handles) - set(found))
             new = [process for process in found if process not in self._handles]
             if not new:
@@ -52,7 +52,7 @@ class ProcessTree:
                 with suppress(ProcessLookupError):
                     self._handles[process] = os.pidfd_open(process)
             # The kernel may have given a number to a stranger between the look and the opening.
-            self._forget(set(new) - set(descendants(self._warden)))
+            self._forget(set(new) - set(descendants(self._supervisor)))
             self.stop()
         raise StillStarting(f"{len(new)} new processes at each of {MOST_LOOKS} looks")
 

@@ -14,7 +14,8 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, pl
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.session import WorkerSession
 
 
 class Checked(NamedTuple):
@@ -23,7 +24,7 @@ class Checked(NamedTuple):
     ``call_ms`` is a call by the worker's clock, ``seconds_per_call`` what the judge waits for one.
     """
 
-    worker: Callable[[], Dock]
+    worker: Callable[[], WorkerSession]
     call_ms: float
     seconds_per_call: float
 

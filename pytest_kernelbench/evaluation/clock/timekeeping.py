@@ -12,9 +12,9 @@ from random import SystemRandom
 from statistics import median
 
 from pytest_kernelbench.evaluation.clock.timing import Timing, enough, paired_timing, sequential_timing
-from pytest_kernelbench.evaluation.dock import Dock
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import JudgeSlot
+from pytest_kernelbench.evaluation.session import WorkerSession
 
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
@@ -30,23 +30,23 @@ random = SystemRandom()
 Block = dict[str, list[float]]
 
 
-def propose(dock: Dock, protocol: Protocol, margin: float, seconds_per_call: float) -> Timing:
+def propose(session: WorkerSession, protocol: Protocol, margin: float, seconds_per_call: float) -> Timing:
     """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls."""
     if protocol.sequential_trials is not None:
-        return _sequentially(dock, protocol.sequential_trials, seconds_per_call)
-    slots = slots_to_time(dock, seconds_per_call)
+        return _sequentially(session, protocol.sequential_trials, seconds_per_call)
+    slots = slots_to_time(session, seconds_per_call)
     ms: Block = {"reference_ms": [], "candidate_ms": []}
     while True:
-        for side, more in block(dock, slots).items():
+        for side, more in block(session, slots).items():
             ms[side] += more
         timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
         if enough(timing, protocol, margin):
             return timing
 
 
-def ms_of_calls(dock: Dock, seconds_per_call: float) -> float:
+def ms_of_calls(session: WorkerSession, seconds_per_call: float) -> float:
     """The median of some calls of the candidate, in milliseconds by its worker's clock."""
-    return median(dock.series(slots_to_time(dock, seconds_per_call), "candidate"))
+    return median(session.series(slots_to_time(session, seconds_per_call), "candidate"))
 
 
 def affordable_calls(seconds_per_call: float) -> int:
@@ -54,20 +54,22 @@ def affordable_calls(seconds_per_call: float) -> int:
     return max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
 
 
-def slots_of_block(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+def slots_of_block(session: WorkerSession, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for as many pairs as memory and time allow in one block."""
-    return dock.have_slots(2 * min(dock.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable_calls(seconds_per_call)))
+    return session.have_slots(
+        2 * min(session.rack.pairs_in_memory(PAIRS_PER_BLOCK), affordable_calls(seconds_per_call))
+    )
 
 
-def slots_to_time(dock: Dock, seconds_per_call: float) -> list[JudgeSlot]:
+def slots_to_time(session: WorkerSession, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for one block of pairs, both sides warm."""
-    slots = slots_of_block(dock, seconds_per_call)
-    dock.refresh(slots)
-    dock.warm(slots[0], slots[1], times=2)
+    slots = slots_of_block(session, seconds_per_call)
+    session.refresh(slots)
+    session.warm(slots[0], slots[1], times=2)
     return slots
 
 
-def block(dock: Dock, slots: list[JudgeSlot]) -> Block:
+def block(session: WorkerSession, slots: list[JudgeSlot]) -> Block:
     """One block of pairs, some of its answers checked.
 
     Each pair is measured twice, the second time with order and memory of the two sides swapped, and the geometric mean
@@ -79,11 +81,11 @@ def block(dock: Dock, slots: list[JudgeSlot]) -> Block:
     half = len(slots) // 2
     checked = set(random.sample(slots, max(1, round(CHECKED_SHARE * len(slots)))))
     candidate_first = [random.random() < 0.5 for _ in range(half)]
-    there = _half_block(dock, slots[:half], slots[half:], candidate_first, checked)
+    there = _half_block(session, slots[:half], slots[half:], candidate_first, checked)
     pairs = zip(there["reference_ms"], there["candidate_ms"], strict=True)
     if all(own > PLAINLY_SLOWER * other for other, own in pairs):
         return there
-    back = _half_block(dock, slots[half:], slots[:half], [not first for first in candidate_first], checked)
+    back = _half_block(session, slots[half:], slots[:half], [not first for first in candidate_first], checked)
     return {
         side: [math.sqrt(one * other) for one, other in zip(first, back[side], strict=True)]
         for side, first in there.items()
@@ -91,7 +93,7 @@ def block(dock: Dock, slots: list[JudgeSlot]) -> Block:
 
 
 def _half_block(
-    dock: Dock,
+    session: WorkerSession,
     references: list[JudgeSlot],
     candidates: list[JudgeSlot],
     candidate_first: list[bool],
@@ -100,20 +102,20 @@ def _half_block(
     pairs = list(zip(references, candidates, candidate_first, strict=True))
     # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
     # are too, because what was written last is nearer in the caches.
-    drawn = dock.refresh([*references, *candidates])
-    ms = dock.pairs(pairs)
-    dock.check_timed([slot for slot in candidates if slot in checked], drawn)
+    drawn = session.refresh([*references, *candidates])
+    ms = session.pairs(pairs)
+    session.check_timed([slot for slot in candidates if slot in checked], drawn)
     return ms
 
 
-def _sequentially(dock: Dock, trials: int, seconds_per_call: float) -> Timing:
+def _sequentially(session: WorkerSession, trials: int, seconds_per_call: float) -> Timing:
     # One slot after the other: on one alone a CPU's caches made a call of 0.96 ms one of 0.43.
-    slots = slots_to_time(dock, seconds_per_call)
+    slots = slots_to_time(session, seconds_per_call)
     turns = [slots[trial % len(slots)] for trial in range(trials)]
     # Fifty calls of a slow kernel take longer than one question may.
     at_once = affordable_calls(seconds_per_call)
     parts = [turns[begin : begin + at_once] for begin in range(0, trials, at_once)]
     candidate_ms, reference_ms = (
-        [ms for part in parts for ms in dock.series(part, side)] for side in ("candidate", "reference")
+        [ms for part in parts for ms in session.series(part, side)] for side in ("candidate", "reference")
     )
     return sequential_timing(reference_ms, candidate_ms)

@@ -17,8 +17,9 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.attestation import Side
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.racks import MOST_PAIRS
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 # What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth.
@@ -36,42 +37,42 @@ KEPT_CONTROLS = 2
 _random = SystemRandom()
 
 
-def calls_of_turn(dock: Dock, seconds_per_call: float) -> int:
+def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
-    device = dock.bench.device
+    device = session.bench.device
     wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN[device] / seconds_per_call)))
-    return dock.rack.pairs_in_memory(wanted)
+    return session.rack.pairs_in_memory(wanted)
 
 
 class TakingTurns:
     """Two workers with their slots, stopped; see ``attestation.TwoProcesses``."""
 
-    def __init__(self, candidate: Dock, control: Dock, calls: int) -> None:
-        self._docks: dict[Side, Dock] = {"candidate": candidate, "control": control}
+    def __init__(self, candidate: WorkerSession, control: WorkerSession, calls: int) -> None:
+        self._sessions: dict[Side, WorkerSession] = {"candidate": candidate, "control": control}
         self._calls = calls
 
     def turn(self, side: Side) -> float:
         """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
         if side == "candidate":
-            return self._turn(self._docks[side])
+            return self._turn(self._sessions[side])
         with of_control():
-            return self._turn(self._docks[side])
+            return self._turn(self._sessions[side])
 
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
         with of_control():
-            done = self._docks["control"].calls([])
+            done = self._sessions["control"].calls([])
         assert done is not None
         return done[0]
 
-    def _turn(self, dock: Dock) -> float:
+    def _turn(self, session: WorkerSession) -> float:
         for _ in range(2):
-            slots = _random.sample(list(dock.slots[: self._calls]), self._calls)
-            drawn = {slot.number: dock.bench.refreshed() for slot in slots}
+            slots = _random.sample(list(session.slots[: self._calls]), self._calls)
+            drawn = {slot.number: session.bench.refreshed() for slot in slots}
             for slot in slots:
                 slot.refresh(drawn[slot.number])
-            device_named(dock.bench.device).settle()
-            done = dock.calls(slots)
+            device_named(session.bench.device).settle()
+            done = session.calls(slots)
             if done is not None:
                 break
         else:
@@ -80,14 +81,14 @@ class TakingTurns:
         looked_at = sorted({len(slots) - 1, *_random.sample(range(len(slots)), CHECKED_AT_RANDOM)})
         some = [slots[number] for number in looked_at]
         if (
-            dock is self._docks["control"]
-            and dock is not self._docks["candidate"]
+            session is self._sessions["control"]
+            and session is not self._sessions["candidate"]
             and _random.random() > CONTROL_CHECKED
         ):
-            dock.check_inputs(some, drawn)
+            session.check_inputs(some, drawn)
             return seconds
-        outputs = [dock.read(places[number]) for number in looked_at]
-        dock.check_outputs(some, outputs, drawn)
+        outputs = [session.read(places[number]) for number in looked_at]
+        session.check_outputs(some, outputs, drawn)
         return seconds
 
 
@@ -110,10 +111,10 @@ class Pairs:
     ``new_control()`` is a worker in which the reference is the candidate.
     """
 
-    def __init__(self, bench: Bench, new_control: Callable[[], Dock]) -> None:
+    def __init__(self, bench: Bench, new_control: Callable[[], WorkerSession]) -> None:
         self._bench = bench
         self._new_control = new_control
-        self._kept: list[Dock] = []
+        self._kept: list[WorkerSession] = []
 
     def close(self) -> None:
         """End the controls that were kept."""
@@ -121,7 +122,9 @@ class Pairs:
             self._kept.pop().close()
 
     @contextmanager
-    def two(self, number: int, candidate: Callable[[], Dock], seconds_per_call: float) -> Iterator[TakingTurns]:
+    def two(
+        self, number: int, candidate: Callable[[], WorkerSession], seconds_per_call: float
+    ) -> Iterator[TakingTurns]:
         """Series ``number``: in every second one, the control was there before the candidate.
 
         Raises CandidateFailed, ControlFailed and DeviceBusy.
@@ -133,12 +136,12 @@ class Pairs:
             if number % 2 == 1:
                 own = stack.enter_context(closing(candidate()))
             calls = calls_of_turn(own, seconds_per_call)
-            for dock in (control, own):
-                dock.thaw()
-                slots = dock.have_slots(calls)
+            for session in (control, own):
+                session.thaw()
+                slots = session.have_slots(calls)
                 # Where there is no other slot, the same.
-                dock.warm(slots[0], slots[-1], times=2)
-                dock.freeze()
+                session.warm(slots[0], slots[-1], times=2)
+                session.freeze()
             taking_turns = TakingTurns(own, control, calls)
             for side in ("control", "candidate"):
                 # As often as memory that is freed is to be used again.
@@ -146,7 +149,7 @@ class Pairs:
             yield taking_turns
 
     @contextmanager
-    def control(self, number: int) -> Iterator[Dock]:
+    def control(self, number: int) -> Iterator[WorkerSession]:
         """The control of series ``number``, which may be stopped: a question wakes it for as long as it answers."""
         with of_control():
             while number >= len(self._kept) and len(self._kept) < KEPT_CONTROLS:

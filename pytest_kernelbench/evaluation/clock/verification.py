@@ -17,7 +17,7 @@ from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.dock import Dock
+from pytest_kernelbench.evaluation.session import WorkerSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ class Verifier:
         """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
 
-    def evidence(self, dock: Dock, timing: Timing) -> Suspicion | None:
-        """Evidence against the candidate in ``dock`` that no clock gave."""
+    def evidence(self, session: WorkerSession, timing: Timing) -> Suspicion | None:
+        """Evidence against the candidate in ``session`` that no clock gave."""
         found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
         if found is not None:
             # The machine may have been busy when the floor was measured.
             self._bench.lower_floor()
             found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
         if found is None and is_gpu(self._bench.device) and self.claims(timing):
-            found = missing_record(_busy_ms(dock), self._busy_ms_of_control())
+            found = missing_record(_busy_ms(session), self._busy_ms_of_control())
         return found
 
     def attest(
-        self, first: Dock, another: Callable[[], Dock], seconds_per_call: float, candidate_ms: float
+        self, first: WorkerSession, another: Callable[[], WorkerSession], seconds_per_call: float, candidate_ms: float
     ) -> Attested:
         """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
 
@@ -97,10 +97,10 @@ class Verifier:
         return self._control_busy_ms
 
 
-def _busy_ms(dock: Dock) -> float | None:
+def _busy_ms(session: WorkerSession) -> float | None:
     """The profiler's record of a call on new inputs; its answer is checked, so that nothing can be left out."""
-    slot = random.choice(dock.have_slots(max(1, len(dock.slots))))
-    drawn = dock.refresh([slot])
-    busy_ms = dock.profile(slot).busy_ms
-    dock.check_timed([slot], drawn)
+    slot = random.choice(session.have_slots(max(1, len(session.slots))))
+    drawn = session.refresh([slot])
+    busy_ms = session.profile(slot).busy_ms
+    session.check_timed([slot], drawn)
     return busy_ms

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, TASK
 from pytest_kernelbench.evaluation.correctness.reference import MOVED
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
+from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import JudgeSlot
+from pytest_kernelbench.evaluation.session import WorkerSession
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"
 
@@ -51,27 +52,27 @@ def prepare(bench: Bench, protocol: Protocol) -> None:
     bench.measure_tolerances([*kinds_to_check(bench, protocol), *moved])
 
 
-def examine(dock: Dock, slot: JudgeSlot, protocol: Protocol, demands: Demands) -> Examined:
+def examine(session: WorkerSession, slot: JudgeSlot, protocol: Protocol, demands: Demands) -> Examined:
     """Check a candidate that is loaded. Raises CandidateFailed at the first wrong answer."""
-    kinds = kinds_to_check(dock.bench, protocol)
+    kinds = kinds_to_check(session.bench, protocol)
     seconds = 0.0
     for number, kind in enumerate(kinds):
-        seconds = dock.check(slot, number, kind)
-    moves = protocol.beyond and dock.bench.usable(MOVED)
-    return Examined(seconds, _remarks_on_parameters(dock, slot, len(kinds), demands) if moves else ())
+        seconds = session.check(slot, number, kind)
+    moves = protocol.beyond and session.bench.usable(MOVED)
+    return Examined(seconds, _remarks_on_parameters(session, slot, len(kinds), demands) if moves else ())
 
 
-def _remarks_on_parameters(dock: Dock, slot: JudgeSlot, number: int, demands: Demands) -> tuple[str, ...]:
-    if not dock.move_parameters(True):
+def _remarks_on_parameters(session: WorkerSession, slot: JudgeSlot, number: int, demands: Demands) -> tuple[str, ...]:
+    if not session.move_parameters(True):
         wrong: CandidateFailed | None = CandidateFailed.incorrect("its state has other names or shapes", MOVED)
     else:
         wrong = None
         try:
-            dock.check(slot, number, MOVED)
+            session.check(slot, number, MOVED)
         except WrongValues as failure:
             wrong = failure
         finally:
-            dock.move_parameters(False)
+            session.move_parameters(False)
     if wrong is not None and demands.parameters:
         raise wrong
     return () if wrong is None else (FIXED_PARAMETERS,)

@@ -17,9 +17,10 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, NON_FINITE, TASK
 from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock, WrongValues
+from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
 
@@ -56,46 +57,46 @@ class OtherSizes:
         """``N=257, M=67``."""
         return ", ".join(f"{name}={value}" for name, value in (self.sizes or {}).items())
 
-    def replayed(self, dock_of: Callable[[Bench, Rack], Dock], source: str, kind: str) -> Replayed | None:
+    def replayed(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, kind: str) -> Replayed | None:
         """As ``replay``, at these sizes; None where there are none, or the reference is not defined on the kind there.
 
         Raises CandidateFailed.
         """
         if self._bench is None or not self._bench.usable(kind):
             return None
-        with closing(dock_of(self._bench, self._rack)) as dock:
-            dock.load(source, timeout_s=LOAD_TIMEOUT_S)
-            return replace(replay(dock, kind), sizes=self.described)
+        with closing(session_of(self._bench, self._rack)) as session:
+            session.load(source, timeout_s=LOAD_TIMEOUT_S)
+            return replace(replay(session, kind), sizes=self.described)
 
-    def remarks(self, dock_of: Callable[[Bench, Rack], Dock], source: str, weights: str) -> tuple[str, ...]:
+    def remarks(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, weights: str) -> tuple[str, ...]:
         """What is to be said of a candidate. Raises CandidateFailed where it is wrong on a kind of inputs."""
         if self._bench is None:
             return ()
         at = f"at {self.described}"
-        with closing(dock_of(self._bench, self._rack)) as dock:
-            dock.wait_until_ready()
-            (slot,) = dock.have_slots(1)
+        with closing(session_of(self._bench, self._rack)) as session:
+            session.wait_until_ready()
+            (slot,) = session.have_slots(1)
             try:
-                dock.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
-                dock.check(slot, 0, TASK)
+                session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+                session.check(slot, 0, TASK)
             except CandidateFailed as failure:
                 return (f"{OWN_SIZES_ONLY} ({at}: {failure.outcome.value}, {failure.detail[:120]})",)
             for number, kind in enumerate(self._kinds, 1):
                 try:
-                    dock.check(slot, number, kind)
+                    session.check(slot, number, kind)
                 except CandidateFailed as failure:
                     if failure.outcome is Outcome.TIMEOUT:
                         return (f"not checked at other sizes ({at}: {failure.detail})",)
                     failure.detail = f"{at}: {failure.detail}"
                     raise
-            return self._remarks_on_specials(dock, len(self._kinds) + 1)
+            return self._remarks_on_specials(session, len(self._kinds) + 1)
 
-    def _remarks_on_specials(self, dock: Dock, number: int) -> tuple[str, ...]:
-        if not dock.bench.usable(NON_FINITE):
+    def _remarks_on_specials(self, session: WorkerSession, number: int) -> tuple[str, ...]:
+        if not session.bench.usable(NON_FINITE):
             return ()
-        (slot,) = dock.have_slots(1)
+        (slot,) = session.have_slots(1)
         try:
-            dock.check(slot, number, NON_FINITE)
+            session.check(slot, number, NON_FINITE)
         except WrongValues:
             return (HANDS_NOTHING_ON,)
         except CandidateFailed as failure:

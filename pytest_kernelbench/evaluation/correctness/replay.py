@@ -11,8 +11,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness.comparison import Expected
 from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
 from pytest_kernelbench.evaluation.correctness.reference import MOVED
-from pytest_kernelbench.evaluation.dock import Dock
 from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 # Inputs are drawn anew, from seeds that nobody knows: what is wrong on some draws of a kind may be right on one.
@@ -21,25 +21,25 @@ MOST_ELEMENTS = 10
 REPLAYED = (TASK, *KINDS, MIXED, MOVED)
 
 
-def replay(dock: Dock, kind: str) -> Replayed:
+def replay(session: WorkerSession, kind: str) -> Replayed:
     """Ask the candidate that is loaded on ``DRAWS`` new draws of a kind, until an answer is wrong.
 
     Raises CandidateFailed where it fails otherwise, and HarnessError where the reference is not defined on the kind.
     """
     if kind not in REPLAYED:
         raise HarnessError(f"{kind}: no such kind of inputs; there are {', '.join(REPLAYED)}")
-    if not dock.bench.usable(kind):
+    if not session.bench.usable(kind):
         raise HarnessError(
-            f"{dock.bench.task_id}: the reference has no answer to {kind} inputs on {dock.bench.device}; "
+            f"{session.bench.task_id}: the reference has no answer to {kind} inputs on {session.bench.device}; "
             "replay on the device of the run"
         )
-    (slot, *_) = dock.have_slots(max(1, len(dock.slots)))
-    if kind == MOVED and not dock.move_parameters(True):
+    (slot, *_) = session.have_slots(max(1, len(session.slots)))
+    if kind == MOVED and not session.move_parameters(True):
         return Replayed(outcome=Outcome.INCORRECT.value, detail="its state has other names or shapes")
     for number in range(DRAWS):
-        check = dock.bench.check(number, kind)
-        _, left, _ = dock.called(slot, check.values, f"running on {kind} inputs")
-        due = dock.bench.answers_to(check)
+        check = session.bench.check(number, kind)
+        _, left, _ = session.called(slot, check.values, f"running on {kind} inputs")
+        due = session.bench.answers_to(check)
         objection = slot.objection(left, check.values, due)
         if objection is not None:
             found = Replayed(outcome=Outcome.INCORRECT.value, detail=f"{kind} inputs: {objection.detail}")

@@ -17,8 +17,9 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
-from pytest_kernelbench.evaluation.dock import CandidateFailed, Dock
+from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
@@ -39,7 +40,7 @@ class Worker:
     def __init__(self):
         self.connection, self._own = socket.socketpair()
         self.asked = []
-        self.dock = None
+        self.session = None
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -51,12 +52,12 @@ class Worker:
                 return
             for descriptor in descriptors:
                 os.close(descriptor)
-            slots = self.dock.slots if self.dock and not descriptors else []
+            slots = self.session.slots if self.session and not descriptors else []
             self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
             messages.send(self._own, ANSWERS[question["ask"]])
 
     # No process has this number.
-    warden = 0
+    supervisor = 0
 
     def cpu_seconds(self):
         return 0.0
@@ -76,76 +77,76 @@ def worker():
 
 
 @pytest.fixture
-def dock(worker):
+def session(worker):
     bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
     owner, judge = socket.socketpair()
     with owner, judge:
-        dock = Dock(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
-        dock.wait_until_ready()
-        worker.dock = dock
-        dock.have_slots(2)
+        session = WorkerSession(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
+        session.wait_until_ready()
+        worker.session = session
+        session.have_slots(2)
         worker.asked.clear()
-        yield dock
-        dock.close()
-        dock.rack.close()
+        yield session
+        session.close()
+        session.rack.close()
 
 
-def answer_rightly(dock, slots):
+def answer_rightly(session, slots):
     for slot in slots:
         slot.outputs[0].tensor.copy_(torch.relu(slot.inputs[0].tensor))
 
 
-def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(dock, worker, monkeypatch):
-    drawn = dock.refresh(dock.slots)
-    answer_rightly(dock, dock.slots)
-    dock.check_timed(dock.slots, drawn)
+def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(session, worker, monkeypatch):
+    drawn = session.refresh(session.slots)
+    answer_rightly(session, session.slots)
+    session.check_timed(session.slots, drawn)
     assert worker.asked == []
-    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: dock.bench.bytes_to_answer - 1)
-    dock.check_timed(dock.slots, drawn)
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: session.bench.bytes_to_answer - 1)
+    session.check_timed(session.slots, drawn)
     assert [ask for ask, _ in worker.asked] == ["leave_room"]
 
 
-def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_is_timed_on(dock, worker):
-    drawn = dock.refresh(dock.slots)
-    before = [slot.inputs[0].tensor.clone() for slot in dock.slots]
-    dock._gave_room = True
-    dock.refresh(dock.slots)
+def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_is_timed_on(session, worker):
+    drawn = session.refresh(session.slots)
+    before = [slot.inputs[0].tensor.clone() for slot in session.slots]
+    session.room.worker_is_cold = True
+    session.refresh(session.slots)
     ((ask, seen),) = worker.asked
     assert ask == "warm"
     assert all(torch.equal(one, other) for one, other in zip(seen, before, strict=True))
-    assert not any(torch.equal(slot.inputs[0].tensor, old) for slot, old in zip(dock.slots, before, strict=True))
-    dock.refresh(dock.slots)
+    assert not any(torch.equal(slot.inputs[0].tensor, old) for slot, old in zip(session.slots, before, strict=True))
+    session.refresh(session.slots)
     assert len(worker.asked) == 1
     assert len(drawn) == 2
 
 
-def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(dock, monkeypatch):
+def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(session, monkeypatch):
     held, looks = [5], []
     monkeypatch.setattr(cpu, "held_bytes", lambda: held[0])
     monkeypatch.setattr(cpu, "leave_room", lambda wanted: looks.append(held[0]))
     for more in (0, 0, 2, 0, -3, 3):
         held[0] += more
-        dock.warm(*dock.slots, times=1)
+        session.warm(*session.slots, times=1)
     assert looks == [5, 7]
     # Whoever gave its memory back needs it anew.
-    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: dock.bench.bytes_to_answer - 1)
-    dock.give_room()
-    dock.warm(*dock.slots, times=1)
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: session.bench.bytes_to_answer - 1)
+    session.room.for_judge(session.leave_room)
+    session.warm(*session.slots, times=1)
     assert looks == [5, 7, 7]
 
 
-def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(dock):
-    drawn = dock.refresh(dock.slots)
-    dock.check_inputs(dock.slots, drawn)
-    dock.slots[1].inputs[0].tensor.add_(1)
+def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(session):
+    drawn = session.refresh(session.slots)
+    session.check_inputs(session.slots, drawn)
+    session.slots[1].inputs[0].tensor.add_(1)
     with pytest.raises(CandidateFailed) as failure:
-        dock.check_inputs(dock.slots, drawn)
+        session.check_inputs(session.slots, drawn)
     assert (failure.value.detail, failure.value.flags) == ("changes its inputs", ("mutated_input",))
 
 
-def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeypatch):
+def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(session, monkeypatch):
     monkeypatch.setattr(cpu, "leave_room", lambda wanted: time.sleep(0.2))
-    seconds, places = dock.calls(dock.slots)
+    seconds, places = session.calls(session.slots)
     assert seconds < 0.15
     assert places == [[Place(4096, (1,))], [Place(8192, (1,))]]
 
@@ -158,87 +159,87 @@ def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(dock, monkeyp
         ({"strides": [0, 1]}, "calls: strides: not of a tensor with an element for each number"),
     ],
 )
-def test_places_that_no_outputs_can_have_are_forged(dock, monkeypatch, told, detail):
+def test_places_that_no_outputs_can_have_are_forged(session, monkeypatch, told, detail):
     monkeypatch.setitem(ANSWERS, "calls", {**ANSWERS["calls"], **told})
     with pytest.raises(CandidateFailed) as failure:
-        dock.calls(dock.slots)
+        session.calls(session.slots)
     assert failure.value.detail == f"an answer that the harness does not give: {detail}"
 
 
-def test_memory_that_was_returned_twice_is_asked_for_again(dock, monkeypatch):
+def test_memory_that_was_returned_twice_is_asked_for_again(session, monkeypatch):
     monkeypatch.setitem(ANSWERS, "calls", {"reused": True})
-    assert dock.calls(dock.slots) is None
+    assert session.calls(session.slots) is None
 
 
-def test_an_output_is_read_where_the_worker_has_it(dock, worker, monkeypatch):
+def test_an_output_is_read_where_the_worker_has_it(session, worker, monkeypatch):
     monkeypatch.setattr(type(worker), "process", os.getpid(), raising=False)
     there = torch.rand(1000)
-    (found,) = dock.read([Place(there.data_ptr(), (1,))])
+    (found,) = session.read([Place(there.data_ptr(), (1,))])
     assert torch.equal(found, there)
     with pytest.raises(CandidateFailed) as failure:
-        dock.read([Place(16, (1,))])
+        session.read([Place(16, (1,))])
     assert failure.value.detail.startswith("an answer that the harness does not give: an output where none is: ")
 
 
-def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(dock):
+def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(session):
     did = []
-    dock._tree = SimpleNamespace(
+    session._tree = SimpleNamespace(
         stop=lambda: did.append("stop"),
         stop_all=lambda: did.append("stop"),
         go_on=lambda: did.append("go on"),
         close=lambda: None,
     )
-    dock.freeze()
-    dock.warm(*dock.slots, times=1)
+    session.freeze()
+    session.warm(*session.slots, times=1)
     assert did == ["stop", "go on", "stop"]
-    dock.thaw()
-    dock.warm(*dock.slots, times=1)
+    session.thaw()
+    session.warm(*session.slots, times=1)
     assert did == ["stop", "go on", "stop", "go on"]
 
 
-def test_what_computes_although_it_is_stopped_is_void(dock, worker, monkeypatch):
+def test_what_computes_although_it_is_stopped_is_void(session, worker, monkeypatch):
     ticks = count(step=0.05)
     monkeypatch.setattr(worker, "spent_seconds", lambda: next(ticks))
-    dock.freeze()
+    session.freeze()
     with pytest.raises(CandidateFailed) as failure:
-        dock.thaw()
+        session.thaw()
     assert failure.value.detail == "computed for 50 ms while it was stopped"
     assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
 
 
-def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(dock):
+def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(session):
     def stop_all():
         raise StillStarting("3 new processes at each of 20 looks")
 
-    dock._tree = SimpleNamespace(stop_all=stop_all, close=lambda: None)
+    session._tree = SimpleNamespace(stop_all=stop_all, close=lambda: None)
     with pytest.raises(CandidateFailed) as failure:
-        dock.freeze()
+        session.freeze()
     assert failure.value.detail == (
         "starts processes while nothing is asked of it: 3 new processes at each of 20 looks"
     )
     assert failure.value.flags == ("works_unasked",)
 
 
-def test_who_computed_unasked_once_gets_other_inputs(dock, worker, monkeypatch):
+def test_who_computed_unasked_once_gets_other_inputs(session, worker, monkeypatch):
     readings = iter([0.0, 1.0, 1.0, 1.0])
     monkeypatch.setattr(worker, "cpu_seconds", lambda: next(readings))
     seen = []
-    monkeypatch.setattr(cpu, "settle", lambda: seen.append(dock.slots[0].inputs[0].tensor.clone()))
-    drawn = dock.refresh(dock.slots)
+    monkeypatch.setattr(cpu, "settle", lambda: seen.append(session.slots[0].inputs[0].tensor.clone()))
+    drawn = session.refresh(session.slots)
     first, second = seen
     assert not torch.equal(first, second)
     assert torch.equal(second, drawn[0].values()[0])
 
 
-def test_who_computes_unasked_whatever_the_inputs_is_void(dock, worker, monkeypatch):
+def test_who_computes_unasked_whatever_the_inputs_is_void(session, worker, monkeypatch):
     ticks = count(step=1.0)
     monkeypatch.setattr(worker, "cpu_seconds", lambda: next(ticks))
     with pytest.raises(CandidateFailed) as failure:
-        dock.refresh(dock.slots)
+        session.refresh(session.slots)
     assert failure.value.detail == "computed for 1000 ms while nothing was asked of it"
     assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
 
 
-def test_a_dock_is_closed_once(dock):
-    dock.close()
-    dock.close()
+def test_a_session_is_closed_once(session):
+    session.close()
+    session.close()

@@ -1,0 +1,312 @@
+"""One candidate in one worker process: load it, check it on inputs, have it timed.
+
+The judge draws the inputs and compares the outputs. What the worker says is never believed where the judge can look.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from pytest_kernelbench.evaluation import answers
+from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.correctness.comparison import Expected
+from pytest_kernelbench.evaluation.correctness.domain import MIXED
+from pytest_kernelbench.evaluation.correctness.reference import kind_at_fault
+from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
+from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
+from pytest_kernelbench.evaluation.layouts import is_dense
+from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.worker.stopwatch import Profile
+from pytest_kernelbench.evaluation.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
+from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.records import Outcome
+
+READY_TIMEOUT_S = 60.0
+REFRESHES = 3
+BETWEEN_REFRESHES_S = 0.05
+# Of sums that race, some come out right.
+ASKED_AGAIN = 3
+# ``Evaluation.weights``.
+SEEDED, REFERENCE = "seeded", "reference"
+
+
+class WorkerSession(WorkerRequests):
+    """A worker with the slots of ``rack``, from its first request to its end. Raises what ``WorkerRequests`` does."""
+
+    def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
+        super().__init__(worker, bench, watch=watch)
+        self.rack = rack
+        self._attached = 0
+        self._mapped: set[str] = set()
+        self._ready = False
+        self._closed = False
+        self._memory: Memory | None = None
+        request = {
+            "ask": "prepare",
+            "task_source": bench.source,
+            "seed": bench.seed,
+            "precision": bench.precision,
+            "cache": str(cache),
+            "architecture": self._device.architecture(),
+        }
+        self.send(request)
+
+    @property
+    def slots(self) -> Sequence[JudgeSlot]:
+        """All that the worker has mapped."""
+        return self.rack.first(self._attached)
+
+    def close(self) -> None:
+        """End the worker with all it started; once it has ended, nothing happens."""
+        if not self._closed:
+            self._closed = True
+            self._tree.close()
+            if self._memory is not None:
+                self._memory.close()
+            self._worker.kill()
+
+    def wait_until_ready(self) -> None:
+        """Raises HarnessError when the worker cannot load the reference."""
+        if self._ready:
+            return
+        self.answer("prepare", timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
+        self._ready = True
+
+    def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
+        """The candidate is loaded, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
+        self.wait_until_ready()
+        self.loaded = True
+        request = {"ask": "load", "candidate_source": source, "weights": weights}
+        self.ask(request, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
+
+    def adopt_weights(self, *, timeout_s: float) -> bool:
+        """Have a new instance of the candidate with the reference's weights.
+
+        Returns whether there is one that differs: the states must have the same names and shapes, and other values.
+        """
+        answer = self.ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
+        return bool(answer.adopted)
+
+    def have_slots(self, count: int) -> list[JudgeSlot]:
+        """``count`` slots that both sides have mapped; those that are not there yet are made."""
+        slots = self.rack.first(count)
+        made = slots[self._attached :]
+        if not made:
+            return slots
+        self.room.look_anew()
+        new = [memory for memory in self.rack.memories(made) if memory.name not in self._mapped]
+        request = {"ask": "attach", **self.rack.describe(made, new)}
+        descriptors = [memory.descriptor for memory in new if memory.descriptor is not None]
+        self.ask(request, descriptors, doing="attaching")
+        self._mapped.update(memory.name for memory in new)
+        self._attached = count
+        return slots
+
+    def move_parameters(self, away: bool) -> bool:
+        """Move the candidate's parameters and buffers away from their initial values, or back.
+
+        Returns False where its state has not the names and shapes of the reference's.
+        """
+        answer = self.ask({"ask": "move_parameters", "away": away}, doing="taking other parameters")
+        return bool(answer.moved)
+
+    def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
+        """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
+        try:
+            return self._checked(slot, number, kind)
+        except CandidateFailed as failure:
+            failure.draw = failure.draw or kind
+            raise
+
+    def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
+        check = self.bench.check(number, kind)
+        answer, left, seconds = self.called(slot, check.values, f"running on {kind} inputs")
+        self.room.for_judge(self.leave_room)
+        due = self.bench.answers_to(check)
+        objection = slot.objection(left, check.values, due)
+        part = kind_at_fault(self.bench.reference, left, due) if objection and kind == MIXED else None
+        if part is not None:
+            raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
+        if objection is not None:
+            raise WrongValues(Outcome.INCORRECT, f"{kind} inputs: {objection.detail}")
+        self._must_match(answer.mismatch)
+        return seconds
+
+    def called(
+        self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str
+    ) -> tuple[answers.Ran, list[torch.Tensor], float]:
+        """What the worker says of an untimed call on ``values``, what the call leaves, and the seconds it took.
+
+        Raises CandidateFailed where its result has another structure than the reference's.
+        """
+        slot.fill(values)
+        slot.poison()
+        self._device.settle()
+        answer, seconds = self.ask_by_the_clock(
+            {"ask": "run", "slot": slot.number}, doing=doing, timeout_s=REQUEST_TIMEOUT_S
+        )
+        # Copied at once: what arrives after the answer was due does not count.
+        left = slot.left()
+        if not answer.delivered:
+            self._must_match(answer.mismatch)
+        self.room.worker_had(answer.peak_bytes)
+        return answer, left, seconds
+
+    def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
+        """Inputs that are new into each slot; returns them by slot number."""
+        if self.room.worker_is_cold:
+            # Allocating anew is not to be timed; and not with the new inputs, or their answer were known before.
+            self.warm(slots[0], slots[-1], times=1)
+        for attempt in range(1, REFRESHES + 1):
+            drawn = {slot.number: self.bench.refreshed() for slot in slots}
+            try:
+                # The worker sees inputs as they are written; what it computes before it is asked, no clock would see.
+                with self.idle():
+                    for slot in slots:
+                        slot.refresh(drawn[slot.number])
+                    self._device.settle()
+                break
+            except CandidateFailed:
+                if attempt == REFRESHES:
+                    raise
+                # A process has things of its own to do, and other inputs take from it what it computed on these.
+                time.sleep(BETWEEN_REFRESHES_S)
+        return drawn
+
+    def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """Compare what timed calls left in ``slots`` with the answers. Raises CandidateFailed where it is wrong."""
+        # Copied at once: what arrives after the clock has stopped does not count.
+        left = [slot.left() for slot in slots]
+        self._check_left(slots, drawn, left)
+
+    def check_outputs(
+        self, slots: Sequence[JudgeSlot], outputs: Sequence[Sequence[torch.Tensor]], drawn: Mapping[int, Drawn]
+    ) -> None:
+        """As ``check_timed``, of ``outputs`` that the worker has kept."""
+        left = [[*own, *slot.inputs_left()] for slot, own in zip(slots, outputs, strict=True)]
+        self._check_left(slots, drawn, left)
+
+    def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
+        """Raises CandidateFailed where inputs are no longer those that were ``drawn``."""
+        for slot in slots:
+            changed = slot.changed(drawn[slot.number].values())
+            if changed is not None:
+                raise CandidateFailed(Outcome.VOID, changed.detail, (changed.flag,))
+
+    def _check_left(
+        self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], left: Sequence[Sequence[torch.Tensor]]
+    ) -> None:
+        if slots:
+            self.room.for_judge(self.leave_room)
+        for slot, found in zip(slots, left, strict=True):
+            values = drawn[slot.number].values()
+            answers = self.bench.answers(values)
+            objection = slot.changed(values)
+            # Drawn at random in each call, the answers of timed ones are not known.
+            if objection is None and not self.bench.reference.is_random:
+                objection = slot.wrong(found, values, answers)
+            if objection is not None:
+                raise self._asked_again(slot, values, answers, objection)
+
+    def _asked_again(
+        self,
+        slot: JudgeSlot,
+        values: Sequence[torch.Tensor],
+        answers: Sequence[Expected],
+        timed: Objection,
+    ) -> CandidateFailed:
+        """Whether a candidate that was wrong in a timed call is wrong or cheats.
+
+        The same inputs in the same memory are given to it untimed. Wrong there too, it is incorrect: it does not write
+        all elements, reads an old address, is not precise enough for these values, or is now right and now wrong. Right
+        each time, it tells timed calls from others.
+        """
+        for _ in range(ASKED_AGAIN):
+            _, left, _ = self.called(slot, values, "running again on the inputs of a timed call")
+            untimed = slot.objection(left, values, answers)
+            if untimed is not None:
+                detail = f"a timed call, and untimed on the same inputs: {untimed.detail}"
+                return WrongValues(Outcome.INCORRECT, detail)
+        return CandidateFailed(Outcome.VOID, f"a timed call, but no untimed one: {timed.detail}", (timed.flag,))
+
+    def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
+        request = {
+            "ask": "warm",
+            "reference_slot": reference.number,
+            "candidate_slot": candidate.number,
+            "times": times,
+        }
+        self.ask(request, doing="warming up")
+        self.room.worker_is_cold = False
+
+    def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
+        """Milliseconds of both sides, as the worker tells, of ``(reference slot, candidate slot, candidate first)``."""
+        numbers = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
+        request = {"ask": "pairs", "pairs": numbers}
+        answer, seconds = self.ask_by_the_clock(request, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
+        self._must_match(answer.mismatch)
+        sides = ("reference_ms", "candidate_ms")
+        block = {side: self.exactly(getattr(answer, side), len(pairs), side) for side in sides}
+        if sum(map(sum, block.values())) > seconds * 1e3:
+            raise self.forged(f"durations that add up to more than the {seconds * 1e3:.4g} ms that passed")
+        return block
+
+    def series(self, slots: Sequence[JudgeSlot], side: str) -> list[float]:
+        """Milliseconds of one side alone, one call for each slot."""
+        request = {"ask": "series", "slots": [slot.number for slot in slots], "side": side}
+        answer = self.ask(request, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
+        return self.exactly(answer.ms, len(slots), "ms")
+
+    def calls(self, slots: Sequence[JudgeSlot]) -> tuple[float, list[list[Place]]] | None:
+        """Have a frozen worker run once on each slot; it is frozen again at its answer.
+
+        Returns the seconds by this process's clock, and for each slot where the outputs are. The clock stops when the
+        worker cannot go on, and on a GPU when nothing runs there any more. None: a call returned memory that an earlier
+        one had returned; from now on the worker copies each output, and is to be asked again. Raises DeviceBusy.
+        """
+        answer, seconds = self.timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
+        self._must_match(answer.mismatch)
+        if answer.reused:
+            return None
+        outputs, strides = self.bench.example_outputs, list(answer.strides)
+        if not len(answer.at) == len(answer.handles) == len(outputs) * len(slots):
+            raise self.forged(f"calls: at: {len(outputs) * len(slots)} were due")
+        if len(strides) != len(slots) * sum(output.dim() for output in outputs):
+            raise self.forged("calls: strides: another number was due")
+        told, places = zip(answer.at, answer.handles, strict=True), []
+        for _ in slots:
+            places.append([])
+            for output, (at, handle) in zip(outputs, told, strict=False):
+                own = tuple(strides.pop(0) for _ in range(output.dim()))
+                if not is_dense(output.shape, own):
+                    raise self.forged("calls: strides: not of a tensor with an element for each number")
+                places[-1].append(Place(at, own, handle))
+        return seconds, places
+
+    def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
+        """Copies of the outputs of one call, where the frozen worker has them. Raises CannotRead."""
+        if self._memory is None:
+            self._memory = self._device.memory_of(self._worker.process)
+        try:
+            return [
+                self._memory.tensor(each, like) for each, like in zip(places, self.bench.example_outputs, strict=True)
+            ]
+        except NotThere as missing:
+            raise self.forged(f"an output where none is: {missing}") from None
+
+    def profile(self, slot: JudgeSlot) -> Profile:
+        """What torch's profiler records of one call, as the worker tells."""
+        answer = self.ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
+        self._must_match(answer.mismatch)
+        busy_ms = answer.busy_ms[0] if answer.busy_ms else None
+        return Profile(busy_ms, list(answer.operators), list(answer.kernels))
+
+    def _must_match(self, mismatch: str | None) -> None:
+        if mismatch is not None:
+            due = self.bench.reference.result
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due", quoted=True)

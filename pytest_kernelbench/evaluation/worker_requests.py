@@ -1,0 +1,236 @@
+"""Requests to one worker process, and how a timeout, a crash or an answer out of bounds becomes an outcome.
+
+Between requests a worker may be frozen: it is then stopped with all it started, and each request wakes it for as long
+as it answers. A worker that computes while nothing is asked of it cheats.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import answers, messages
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWanted
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device_room import DeviceRoom
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.records import Outcome
+
+REQUEST_TIMEOUT_S = 10.0
+# A first call may be slow, a timed one may not.
+MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
+TIMING_TIMEOUT_S = 60.0
+# What a worker may compute between two requests: putting its last answer away, a pool's threads going to sleep.
+IDLE_CPU_SECONDS = 0.005
+IDLE_CPU_SHARE = 0.3
+# The same of one that is stopped. Children that have ended are accounted for in steps of 10 ms.
+ASLEEP_CPU_SECONDS = 0.03
+ASLEEP_CPU_SHARE = 0.05
+
+
+class WorkerRequests:
+    """One worker process. Every method raises CandidateFailed when the candidate, or its process, fails.
+
+    Until the candidate is loaded (``loaded``), what fails is the harness. ``watch`` is the owner's socket: where it
+    ends, nobody waits for the answer any more.
+    """
+
+    def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
+        self.bench = bench
+        self.loaded = False
+        # Seconds for which torch's compiler was building for the candidate, as far as its process says.
+        self.built_s = 0.0
+        self.room = DeviceRoom(bench)
+        self._worker = worker
+        self._watch = watch
+        self._device = device_named(bench.device)
+        self._tree = ProcessTree(worker.supervisor)
+        # When it was stopped, and the CPU's time that it had used then; None while it may run.
+        self._asleep_since: tuple[float, float] | None = None
+        self._asleep_s = self._worked_asleep_s = 0.0
+
+    def leave_room(self) -> None:
+        """Have the worker give back the device memory that its torch keeps."""
+        self.ask({"ask": "leave_room"}, doing="giving back memory")
+
+    def ask(
+        self,
+        request: dict[str, Any],
+        descriptors: Sequence[int] = (),
+        *,
+        doing: str,
+        timeout_s: float | None = None,
+        on_error: Outcome = Outcome.RUNTIME_ERROR,
+    ) -> Any:
+        """Send a request and return its answer. Raises CandidateFailed, BuildWanted, HarnessError."""
+        self.room.for_worker()
+        timeout_s = REQUEST_TIMEOUT_S if timeout_s is None else timeout_s
+        return self._put(request, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
+
+    def ask_by_the_clock(self, request: dict[str, Any], *, doing: str, timeout_s: float) -> tuple[Any, float]:
+        """An answer, and the seconds that it took, without the judge's own tidying and without builds."""
+        self.room.for_worker()
+        started, built_s = time.perf_counter(), self.built_s
+        answer = self._put(request, (), doing=doing, timeout_s=timeout_s, on_error=Outcome.RUNTIME_ERROR)
+        return answer, time.perf_counter() - started - (self.built_s - built_s)
+
+    def _put(
+        self, request: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
+    ) -> Any:
+        asleep = self._asleep_since is not None
+        self.send(request, descriptors)
+        self.thaw()
+        answer = self.answer(request["ask"], timeout_s=timeout_s, doing=doing, on_error=on_error)
+        if asleep:
+            self.freeze()
+        return answer
+
+    def send(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send a request whose answer is read later."""
+        # A worker that is gone, or does not read, cannot be written to; what it left to read says how it ended.
+        with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
+            messages.send(self._worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
+
+    def answer(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
+        """The worker's answer to ``ask``: see ``answers``. Until the candidate is loaded, what fails is the harness."""
+        try:
+            return self._answer_of_candidate(ask, timeout_s=timeout_s, doing=doing, on_error=on_error)
+        except CandidateFailed as failure:
+            if self.loaded:
+                raise
+            raise HarnessError(
+                f"{self.bench.task_id}: a worker on {self.bench.device} fails while {doing} ({failure.detail}); "
+                "check the task file, and that the device has memory left"
+            ) from None
+
+    def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
+        """The answer that is not about building; what torch's compiler builds has a limit of its own in untimed calls.
+
+        Raises what ``answers.receive`` raises.
+        """
+        deadline, building_since = time.monotonic() + timeout_s, None
+        while True:
+            now = time.monotonic()
+            left_s = deadline - now
+            if building_since is not None:
+                left_s = BUILD_LIMIT_S - self.built_s - (now - building_since)
+            if left_s <= 0:
+                raise messages.DeadlinePassed
+            answer, files = answers.receive(self._worker.connection, ask, timeout_s=left_s, watch=self._watch)
+            now = time.monotonic()
+            ends = not (isinstance(answer, answers.Building) and answer.building)
+            if building_since is not None and ends:
+                self.built_s += now - building_since
+                deadline += now - building_since
+                building_since = None
+            if not isinstance(answer, answers.Building):
+                return answer, files
+            if answer.building and ask in MAY_BUILD:
+                building_since = building_since or now
+
+    def _answer_of_candidate(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
+        try:
+            answer, unasked = self._received(ask, timeout_s)
+        except messages.DeadlinePassed:
+            raise CandidateFailed(Outcome.TIMEOUT, f"no answer within {timeout_s:.0f} s while {doing}") from None
+        except messages.MalformedFrame as error:
+            raise self.forged(str(error)) from None
+        except messages.ConnectionEnded:
+            if messages.is_readable(self._watch):
+                raise
+            raise CandidateFailed(on_error, f"{self._how_it_ended()} while {doing}") from None
+        assert not unasked
+        if isinstance(answer, answers.Wanted):
+            raise BuildWanted(answer.wanted)
+        if isinstance(answer, answers.Raised):
+            raise CandidateFailed(on_error, answer.raised, quoted=True)
+        return answer
+
+    def exactly(self, values: tuple[float, ...], count: int, name: str) -> list[float]:
+        """``values``, of which ``count`` were due. Raises CandidateFailed."""
+        try:
+            return answers.exactly(values, count, name)
+        except messages.MalformedFrame as error:
+            raise self.forged(str(error)) from None
+
+    def _how_it_ended(self) -> str:
+        code = self._worker.wait(timeout_s=2.0)
+        if code is None:
+            return "the process went silent"
+        if code < 0:
+            # Real-time signals have numbers only.
+            named = {int(known): known.name for known in signal.Signals}
+            return f"the process was ended by {named.get(-code, f'signal {-code}')}"
+        return f"the process exited with status {code}"
+
+    @staticmethod
+    def forged(what: str) -> CandidateFailed:
+        """An answer that the worker's own code never gives: the candidate wrote it."""
+        return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
+
+    def freeze(self) -> None:
+        """Stop the worker and all it started until ``thaw``; a request wakes it for as long as it answers."""
+        try:
+            self._tree.stop_all()
+        except StillStarting as still:
+            raise CandidateFailed(
+                Outcome.VOID, f"starts processes while nothing is asked of it: {still}", ("works_unasked",)
+            ) from None
+        self._asleep_since = time.perf_counter(), self.spent_seconds()
+
+    def thaw(self) -> None:
+        """Let the worker go on. Raises CandidateFailed where it has computed although it was stopped."""
+        if self._asleep_since is None:
+            return
+        since, spent_before = self._asleep_since
+        self._asleep_since = None
+        self._worked_asleep_s += self.spent_seconds() - spent_before
+        self._asleep_s += time.perf_counter() - since
+        if self._worked_asleep_s > ASLEEP_CPU_SECONDS + ASLEEP_CPU_SHARE * self._asleep_s:
+            raise CandidateFailed(
+                Outcome.VOID,
+                f"computed for {self._worked_asleep_s * 1e3:.4g} ms while it was stopped",
+                ("works_unasked",),
+            )
+        self._tree.go_on()
+
+    def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
+        """The answer of a frozen worker, which is frozen again at it, and the seconds from thaw to stop."""
+        self.room.for_worker()
+        started = time.perf_counter()
+        # It finds the request when it wakes: nothing is gained in between.
+        self.send(request)
+        self.thaw()
+        answer = self.answer(
+            request["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
+        )
+        self._tree.stop()
+        self._device.wait_until_idle()
+        seconds = time.perf_counter() - started
+        self.freeze()
+        return answer, seconds
+
+    def spent_seconds(self) -> float:
+        """CPU time of the worker so far, and of all that it started."""
+        return self._worker.spent_seconds()
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """A time in which nothing is asked of the worker, so that it must not compute."""
+        started, cpu_before = time.perf_counter(), self._worker.cpu_seconds()
+        yield
+        worked = self._worker.cpu_seconds() - cpu_before
+        if worked > IDLE_CPU_SECONDS + IDLE_CPU_SHARE * (time.perf_counter() - started):
+            raise CandidateFailed(
+                Outcome.VOID,
+                f"computed for {worked * 1e3:.4g} ms while nothing was asked of it",
+                ("works_unasked",),
+            )
