@@ -11,8 +11,9 @@ that a judge ended over a source twice, the client asks again, as the documentat
 Every line of every answer is kept in ``--json`` as it comes. At the end: requests without exactly one evaluation (must
 be 0), with an evaluation of another source, whose outcome is not the one that the source was written for; latency
 from a client's first question to its evaluation; sources a minute; kills; the server's memory at the begin and at
-the end; processes that are left once the server has stopped. After ``--limit-s`` no client asks for anything new. Then
-requests that are malformed, too large and without the token, with the answers that they get.
+the end; processes that are left once the server has stopped. After ``--limit-s`` no client asks for anything new; the
+same command with the same ``--json`` starts another server and goes on with what has no evaluation. Then requests that
+are malformed, too large and without the token, with the answers that they get.
 """
 
 from __future__ import annotations
@@ -155,11 +156,12 @@ def proportional_mib(process: psutil.Process) -> float:
 
 
 class Log:
-    """JSON lines, kept as they come."""
+    """JSON lines, kept as they come, after those of earlier runs."""
 
     def __init__(self, path: Path | None) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._file = None if path is None else path.open("w")
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self._file = None if path is None else path.open("a")
         self._lock = threading.Lock()
 
     def add(self, **row: Any) -> None:
@@ -168,6 +170,12 @@ class Log:
             if self._file is not None:
                 self._file.write(json.dumps(row) + "\n")
                 self._file.flush()
+
+    def spent_s(self) -> float:
+        """Seconds under load, of all runs together."""
+        at_s = [row["at_s"] for row in self.rows if "memory" in row]
+        ends = [now for now, later in zip(at_s, [*at_s[1:], 0.0], strict=True) if later < now]
+        return sum(ends)
 
 
 def ask(server: Server, asked: Asked, log: Log) -> None:
@@ -208,8 +216,8 @@ def kill_judges(server: Server, every_s: float, over: threading.Event, log: Log)
         turns += 1
 
 
-def load(server: Server, work: list[Asked], options: argparse.Namespace, log: Log) -> float:
-    """Have all clients ask for all that there is, until the limit; the seconds that it took."""
+def load(server: Server, work: list[Asked], options: argparse.Namespace, log: Log) -> None:
+    """Have all clients ask for all that there is, until the limit."""
     queue: Queue[Asked] = Queue()
     limit = Limit(options.limit_s)
     for each in work:
@@ -223,19 +231,16 @@ def load(server: Server, work: list[Asked], options: argparse.Namespace, log: Lo
                 return
 
     over = threading.Event()
-    killer = threading.Thread(target=kill_judges, args=(server, options.kill_every_s, over, log))
-    clients = [threading.Thread(target=client) for _ in range(options.clients)]
+    killer = threading.Thread(target=kill_judges, args=(server, options.kill_every_s, over, log), daemon=True)
+    clients = [threading.Thread(target=client, daemon=True) for _ in range(options.clients)]
     for thread in (killer, *clients):
         thread.start()
     while any(thread.is_alive() for thread in clients):
         log.add(memory=server.memory_mib(), at_s=limit.spent_s, left=queue.qsize())
         time.sleep(10)
-    spent_s = limit.spent_s
+    log.add(memory=server.memory_mib(), at_s=limit.spent_s, left=queue.qsize())
     over.set()
     killer.join()
-    while not queue.empty():
-        work.remove(queue.get())
-    return spent_s
 
 
 def refusals(server: Server) -> list[str]:
@@ -256,7 +261,9 @@ def refusals(server: Server) -> list[str]:
     return told
 
 
-def summary(work: list[Asked], log: Log, spent_s: float) -> list[str]:
+def summary(made: list[Asked], log: Log) -> list[str]:
+    asked = {row["number"] for row in log.rows if "number" in row}
+    work, spent_s = [each for each in made if each.number in asked], log.spent_s()
     answers = Counter(row["number"] for row in log.rows if "outcome" in row)
     ended = Counter(row["number"] for row in log.rows if "done" in row)
     asked_again = Counter(row["attempt"] for row in log.rows if row.get("judge_ended"))
@@ -269,7 +276,7 @@ def summary(work: list[Asked], log: Log, spent_s: float) -> list[str]:
     memory = [row["memory"] for row in log.rows if "memory" in row]
     others = [row for row in log.rows if "broken" in row or "refused" in row]
     return [
-        f"requests {len(work)}, without exactly one evaluation {len(not_once)} {not_once[:5]}, "
+        f"requests {len(work)} of {len(made)}, without exactly one evaluation {len(not_once)} {not_once[:5]}, "
         f"evaluated for another source {len(foreign)}, answers without an end {len(answers - ended)}",
         f"outcomes {dict(Counter(row['outcome'] for row in log.rows if 'outcome' in row))}, "
         f"another than written for {len(unexpected)} {[(row['number'], row['outcome']) for row in unexpected[:5]]}",
@@ -295,12 +302,13 @@ def main() -> None:
     # Whoever terminates this must not leave a server behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     log = Log(options.json)
-    work = made_sources(options.requests, options.seed)
+    made = made_sources(options.requests, options.seed)
+    done = {row["number"] for row in log.rows if "outcome" in row}
     server = Server(options.judges)
     left: list[str] = []
     try:
-        spent_s = load(server, work, options, log)
-        lines = [*summary(work, log, spent_s), *refusals(server)]
+        load(server, [each for each in made if each.number not in done], options, log)
+        lines = [*summary(made, log), *refusals(server)]
         lines += [line for line in server.answer("/metrics", None, server.token)[1].splitlines() if "_total" in line]
     finally:
         left = server.stop()

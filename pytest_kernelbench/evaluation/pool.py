@@ -12,10 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import suppress
 from types import TracebackType
 
-from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, TooLate, UsageError
+from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request
-from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Request, Requests
+from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
@@ -59,6 +59,7 @@ class EvaluatorPool:
         self.device = named[0][0]
         self._closed = False
         self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named), judges=len(named))
+        self._deadlines = Deadlines()
         self._ready: set[str] = set()
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
         self._threads = [
@@ -92,13 +93,11 @@ class EvaluatorPool:
         finishes what it has begun), and HarnessError where the harness failed.
         """
         check_request(task, [source])
-        request = Request(task=task, source=source, deadline=None if within_s is None else time.monotonic() + within_s)
+        request = Request(task=task, source=source)
+        until = None if within_s is None else time.monotonic() + within_s
         self._requests.put(request, timeout_s=within_s)
-        if within_s is not None:
-            timer = threading.Timer(within_s, self._expire, args=(request, within_s))
-            timer.daemon = True
-            timer.start()
-            request.verdict.add_done_callback(lambda _: timer.cancel())
+        if within_s is not None and until is not None:
+            self._deadlines.watch(request, within_s, until=until)
         return request.verdict
 
     def evaluate(
@@ -162,6 +161,7 @@ class EvaluatorPool:
     def close(self) -> None:
         """End all judges; futures that have no verdict raise HarnessError."""
         self._closed = True
+        self._deadlines.close()
         for request in self._requests.close():
             _fail(request, HarnessError(f"{request.task.id}: the pool was closed before this candidate was judged"))
         for judge in self._judges:
@@ -171,28 +171,36 @@ class EvaluatorPool:
             # It may have been about to start a process.
             judge.close()
 
-    def _expire(self, request: Request, within_s: float) -> None:
-        _fail(request, TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less"))
-
     def _serve(self, judge: Evaluator) -> None:
         name = threading.current_thread().name
         last_task: str | None = None
         while not self._closed:
-            try:
-                # Before requests are taken: where a cluster has lost a node, a judge may wait long for a place.
-                judge.start()
-            except HarnessError:
+            # Before requests are taken: where a cluster has lost a node, a judge may wait long for a place.
+            if not self._started(judge, name):
                 time.sleep(BETWEEN_STARTS_S)
                 continue
-            self._ready.add(name)
             if not (batch := self._requests.take(last_task)):
                 return
             last_task = batch[0].task.sha256
+            if not self._started(judge, name):
+                # It died while there was nothing to do, over no candidate.
+                for request in reversed(batch):
+                    self._put_back(request, JudgeEnded(f"{request.task.id}: the pool was closed"))
+                continue
             try:
                 self._judge_batch(judge, [request for request in batch if not request.verdict.done()])
             except JudgeEnded as error:
                 self._ready.discard(name)
                 self._try_again(batch, error)
+
+    def _started(self, judge: Evaluator, name: str) -> bool:
+        try:
+            judge.start()
+        except HarnessError:
+            self._ready.discard(name)
+            return False
+        self._ready.add(name)
+        return True
 
     def _judge_batch(self, judge: Evaluator, batch: Sequence[Request]) -> None:
         """Answer all requests. Raises JudgeEnded, which leaves some without an answer."""
@@ -227,11 +235,15 @@ class EvaluatorPool:
 
     def _try_again(self, batch: Sequence[Request], error: JudgeEnded) -> None:
         for request in reversed(batch):
-            if request.verdict.done():
-                continue
             request.attempts += 1
-            if request.attempts >= ATTEMPTS or not self._requests.put_back(request):
+            if request.attempts >= ATTEMPTS:
                 _fail(request, error)
+            else:
+                self._put_back(request, error)
+
+    def _put_back(self, request: Request, error: JudgeEnded) -> None:
+        if not request.verdict.done() and not self._requests.put_back(request):
+            _fail(request, error)
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:

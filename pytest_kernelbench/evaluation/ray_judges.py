@@ -8,6 +8,7 @@ join the cluster is trusted by it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -20,10 +21,14 @@ from pytest_kernelbench.records import Evaluation, Task
 
 
 class Judge:
-    """The actor's side: one evaluator, started with the actor."""
+    """The actor's side: one evaluator."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._evaluator = Evaluator(**settings)
+
+    def start(self) -> None:
+        """Start the evaluator's process where it does not run."""
+        self._evaluator.start()
 
     def evaluate(self, task: Task, sources: list[str | None]) -> Iterator[dict[str, Any]]:
         """Evaluations as rows, in order, each sent as it is ready."""
@@ -45,31 +50,43 @@ class RayJudge:
         self._closed = False
 
     def start(self) -> None:
-        """Wait until Ray has found a place for the actor. Raises JudgeEnded where the actor died first."""
+        """Wait until Ray has found a place for the actor, and the evaluator's process there has started.
+
+        A request that is given to a judge only now does not count the judge's start among the times in which it may
+        lose it. Raises HarnessError where either ended first.
+        """
         if self._actor is None:
             on_gpu = is_gpu(self._settings["device"])
             placed = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
-            actor = self._actor = ray.remote(Judge).options(**placed).remote(self._settings)
+            self._actor = ray.remote(Judge).options(**placed).remote(self._settings)
             if self._closed:
-                ray.kill(actor)
-            try:
-                ray.get(actor.__ray_ready__.remote())
-            except RayError as error:
-                raise self._ended(error) from None
+                self.close()
+                raise JudgeEnded("the pool was closed while a judge of it started")
+        # ``close``, which another thread calls, forgets it.
+        if (actor := self._actor) is not None:
+            with self._as_here("the start of a judge"):
+                ray.get(actor.start.remote())
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
-        """As ``Evaluator.evaluate``. Raises JudgeEnded when the actor, its node or what it had sent was lost."""
-        self.start()
-        try:
-            for row in self._actor.evaluate.options(num_returns="streaming").remote(task, list(sources)):
+        """As ``Evaluator.evaluate``, after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
+        if (actor := self._actor) is None:
+            raise JudgeEnded("a judge of the Ray cluster has not started")
+        with self._as_here(task.id):
+            for row in actor.evaluate.options(num_returns="streaming").remote(task, list(sources)):
                 yield Evaluation.from_json(ray.get(row))
+
+    @contextmanager
+    def _as_here(self, place: str) -> Iterator[None]:
+        """Errors of the actor's code as they are there, and anything of Ray that is lost as JudgeEnded."""
+        try:
+            yield
         except RayTaskError as error:
-            # Raised by the actor's code: its own error, in the words of its message and not of Ray's traceback.
+            # Its own error, in the words of its message and not of Ray's traceback.
             if isinstance(error.cause, KernelBenchError):
                 raise error.cause from None
             said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"
             raise HarnessError(
-                f"{task.id}: the harness failed ({said[:300]}); please report this", traceback=error.traceback_str
+                f"{place}: the harness failed ({said[:300]}); please report this", traceback=error.traceback_str
             ) from None
         except RayError as error:
             raise self._ended(error) from None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 
 from pytest_kernelbench.errors import TooLate, UsageError
 from pytest_kernelbench.records import Evaluation, Task
@@ -21,14 +25,10 @@ PASSED_OVER_PER_JUDGE = 4
 
 @dataclass(slots=True)
 class Request:
-    """One source to be judged. ``deadline`` is on ``time.monotonic``'s clock; None: none.
-
-    ``arrived``: how many batches the judges had taken when it came.
-    """
+    """One source to be judged. ``arrived``: how many batches the judges had taken when it came."""
 
     task: Task
     source: str | None
-    deadline: float | None
     verdict: Future[Evaluation] = field(default_factory=Future)
     attempts: int = 0
     arrived: int = 0
@@ -118,3 +118,47 @@ class Requests:
     def _added(self) -> None:
         self._waiting += 1
         self._changed.notify_all()
+
+
+class Deadlines:
+    """Has requests fail once their time has passed. One thread for all, begun with the first."""
+
+    def __init__(self) -> None:
+        # Seconds on ``time.monotonic``'s clock, a number that no two have in common, the verdict and how it fails.
+        self._heap: list[tuple[float, int, Future[Evaluation], TooLate]] = []
+        self._numbers = count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def watch(self, request: Request, within_s: float, *, until: float) -> None:
+        """The request fails with TooLate if it has no verdict ``until`` then (``time.monotonic``'s clock).
+
+        ``within_s``, which its message says, began when its caller began to wait for room.
+        """
+        error = TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less")
+        with self._changed:
+            heappush(self._heap, (until, next(self._numbers), request.verdict, error))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the thread; what it watched has no deadline any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                left_s = self._heap[0][0] - time.monotonic() if self._heap else None
+                if left_s is not None and left_s <= 0:
+                    _, _, verdict, error = heappop(self._heap)
+                    with suppress(InvalidStateError):
+                        verdict.set_exception(error)
+                else:
+                    self._changed.wait(left_s)

@@ -135,18 +135,26 @@ def test_what_failed_on_some_candidates_is_the_same_once_it_has_crossed_processe
     assert again.evaluations == (verdict,)
 
 
-def test_a_pool_says_how_many_judges_are_up(pool_of):
+def test_a_judge_that_died_while_there_was_nothing_to_do_costs_no_request_an_attempt(pool_of):
     pool, kind = pool_of(judges=2)
     while pool.ready < 2:
         time.sleep(0.01)
     may_start = threading.Event()
-    kind.start = lambda self: may_start.wait(10)
-    with pytest.raises(JudgeEnded):
-        pool.submit(RELU, "die").result(10)
+
+    def start(self):
+        if not may_start.is_set():
+            raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+
+    kind.start = start
+    waiting = pool.submit(RELU, "die once")
+    while pool.ready:
+        time.sleep(0.01)
     assert (pool.ready, len(pool)) == (0, 2)
     may_start.set()
+    assert waiting.result(10).outcome is Outcome.INCORRECT
     while pool.ready < 2:
         time.sleep(0.01)
+    assert kind.asked == [("1_relu", ("die once",))] * 2
 
 
 def test_a_judge_stays_with_its_task(pool_of):
@@ -168,6 +176,21 @@ def test_a_deadline_passes_while_a_request_waits_and_while_it_is_judged(pool_of)
     for future in (begun, waiting):
         with pytest.raises(TooLate, match=r"made_up/1_relu: no verdict within 0\.2 s; allow more or ask for less"):
             future.result(10)
+
+
+def test_one_thread_watches_all_deadlines(pool_of):
+    pool, kind = pool_of(most_waiting=1000)
+    before = threading.active_count()
+    waiting = [
+        pool.submit(RELU, "wait", within_s=10),
+        *(pool.submit(RELU, str(each), within_s=10) for each in range(200)),
+    ]
+    first = pool.submit(RELU, "late", within_s=0.1)
+    assert threading.active_count() == before + 1
+    with pytest.raises(TooLate, match=r"no verdict within 0\.1 s"):
+        first.result(10)
+    kind.wait.set()
+    assert {each.result(10).outcome for each in waiting} == {Outcome.INCORRECT}
 
 
 def test_submit_waits_for_room(pool_of):

@@ -7,7 +7,7 @@ from pytest_kernelbench.evaluation.requests import AT_ONCE, Request, Requests
 
 def asked(requests, task, *sources):
     for source in sources:
-        requests.put(Request(task=task, source=source, deadline=None))
+        requests.put(Request(task=task, source=source))
 
 
 def taken(requests, last_task):
@@ -44,7 +44,7 @@ def test_a_request_that_is_tried_again_comes_first_and_alone():
     requests = Requests(100)
     asked(requests, RELU, "a", "b")
     asked(requests, MATMUL, "c")
-    again = Request(task=MATMUL, source="again", deadline=None, attempts=1)
+    again = Request(task=MATMUL, source="again", attempts=1)
     assert requests.put_back(again)
     assert [taken(requests, None) for _ in range(3)] == [["again"], ["a", "b"], ["c"]]
 
@@ -52,5 +52,5 @@ def test_a_request_that_is_tried_again_comes_first_and_alone():
 def test_nothing_is_put_back_once_closed():
     requests = Requests(100)
     requests.close()
-    assert not requests.put_back(Request(task=RELU, source="a", deadline=None, attempts=1))
+    assert not requests.put_back(Request(task=RELU, source="a", attempts=1))
     assert requests.take(None) == []
