@@ -161,6 +161,13 @@ def test_quantised_weights_that_cannot_be_trained_are_refused_in_one_line():
     )
 
 
+def test_other_weights_are_adapted_beside_the_experts():
+    model = family("gpt_oss")
+    experts = targets_of(model, Adaptation(lora=Lora(experts=True))).parameters
+    both = targets_of(model, Adaptation(lora=Lora(experts=True, parameters="mlp.router.weight"))).parameters
+    assert experts and both == (*experts, "mlp.router.weight")
+
+
 def test_a_router_is_adapted_where_it_is_asked_for():
     model = family("gpt_oss")
     rows = rows_for(model)
