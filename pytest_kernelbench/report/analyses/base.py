@@ -150,7 +150,7 @@ class SampleGroup:
         return rate_over_tasks(self.tasks_U, rates_U)
 
     def difference(self, values_U: Sequence[float] | Floats) -> Json | None:
-        """``estimate`` of differences of two rates."""
+        """``estimate`` of differences of two rates, or of correlations."""
         return difference_over_tasks(self.tasks_U, values_U)
 
     def geomean(self, logs_U: Sequence[float] | Floats) -> Json | None:

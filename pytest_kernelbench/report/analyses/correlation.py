@@ -51,7 +51,7 @@ def of_group(group: SampleGroup) -> Json | None:
         "within_task": {score: _within_task(group, score) for score in SCORES},
         "agreement": {
             "mean_and_sum": {
-                "rho": group.estimate([_rho_of_scores(unit) for unit in group.units]),
+                "rho": group.difference([_rho_of_scores(unit) for unit in group.units]),
                 "same_choice": group.rate([_same_choice(unit) for unit in group.units]),
             }
         },
@@ -74,8 +74,8 @@ def _other(group: SampleGroup, of: str) -> Json | None:
             "n": sum(len(other) for other, _, _ in columns),
             "rho": pooled.rho,
             "p": pooled.p,
-            "within_task_rho": group.estimate([_rho_or_nan(other, speedup) for other, speedup, _ in columns]),
-            "answer_rho": group.estimate([_rho_or_nan(other, answer) for other, _, answer in columns]),
+            "within_task_rho": group.difference([_rho_or_nan(other, speedup) for other, speedup, _ in columns]),
+            "answer_rho": group.difference([_rho_or_nan(other, answer) for other, _, answer in columns]),
         }
     return found
 
@@ -131,7 +131,7 @@ def _within_task(group: SampleGroup, score: str) -> Json:
     rho_U = [_rho(spearman, unit, score, COLUMNS[:2]) for unit in group.units]
     partial_U = [_rho(partial_spearman, unit, score, COLUMNS) for unit in group.units]
     tasks = {unit.results.task for unit, rho in zip(group.units, rho_U, strict=True) if not numpy.isnan(rho)}
-    return {"tasks": len(tasks), "rho": group.estimate(rho_U), "partial_rho": group.estimate(partial_U)}
+    return {"tasks": len(tasks), "rho": group.difference(rho_U), "partial_rho": group.difference(partial_U)}
 
 
 def _rho(coefficient: Callable[..., Correlation | None], unit: UnitSamples, score: str, names: Sequence[str]) -> float:

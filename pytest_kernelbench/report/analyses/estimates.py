@@ -58,9 +58,9 @@ def estimate_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floa
 
 
 def difference_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floats) -> Json | None:
-    """``estimate_over_tasks`` of differences of two rates, which lie between -1 and 1: one task cannot carry them far.
+    """``estimate_over_tasks`` of differences of two rates, or of correlations, which lie between -1 and 1.
 
-    Where no task differs there is a value and no interval.
+    One task cannot carry them far. Where no task differs there is a value and no interval.
     """
     tasks, values = _known(tasks_U, values_U)
     if not tasks:

@@ -7,7 +7,7 @@ from math import nan
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.records import AdaptationStep
-from pytest_kernelbench.report.analyses.estimates import estimate_over_tasks
+from pytest_kernelbench.report.analyses.estimates import difference_over_tasks
 from pytest_kernelbench.report.metrics import Sample
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.stats import Correlation, spearman
@@ -54,7 +54,7 @@ def probe(
                 "p": None if everything is None else everything.p,
                 "tail_rho": None if in_tail is None else in_tail.rho,
                 "tail_p": None if in_tail is None else in_tail.p,
-                "within_task_rho": estimate_over_tasks(
+                "within_task_rho": difference_over_tasks(
                     [records.unit(unit).task for unit in within],
                     [nan if each is None else each.rho for each in within.values()],
                 ),

@@ -17,8 +17,10 @@ from pytest_kernelbench.report.render.cells import Table, at_points, number_of, 
 from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, last_point
 from pytest_kernelbench.report.render.tables_adaptation import (
     adaptation_table,
+    coverage_table,
     equal_budget_table,
     learning_rates_table,
+    probe_table,
     transfer_table,
 )
 from pytest_kernelbench.report.render.tables_selection import (
@@ -31,6 +33,7 @@ from pytest_kernelbench.report.render.tables_selection import (
     quartiles_table,
     regimes_table,
     selection_table,
+    variance_table,
 )
 
 Report = Mapping[str, Any]
@@ -249,8 +252,11 @@ TABLES: dict[str, Callable[[Report], Table | None]] = {
     "prefilter": prefilter_table,
     "adaptive_k": adaptive_k_table,
     "margins": margins_table,
+    "variance": variance_table,
     "adaptation": adaptation_table,
     "transfer": transfer_table,
+    "probe": probe_table,
+    "coverage": coverage_table,
     "learning_rates": learning_rates_table,
     "cost": _cost,
     "equal_budget": equal_budget_table,

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_kernelbench.report.render.cells import Table, number_of, on, p_of, point_of, points_of, rate_of
-from pytest_kernelbench.report.render.numbers import as_rate
+from pytest_kernelbench.report.render.cells import (
+    Table,
+    interval_of,
+    number_of,
+    on,
+    p_of,
+    point_of,
+    points_of,
+    rate_of,
+    rho_of,
+)
+from pytest_kernelbench.report.render.numbers import as_digits, as_rate
 
 Report = Mapping[str, Any]
 
@@ -94,6 +104,60 @@ def equal_budget_table(report: Report) -> Table | None:
     )
     head = ["strategy", "rollouts", "to step", "adapted [95 %]", "searched [95 %]", "difference [95 %]"]
     return Table(caption=caption, head=head, rows=rows)
+
+
+def probe_table(report: Report) -> Table | None:
+    """Over-sharpening, as the paper tells it: by step, how surprisal and speed-up of correct rollouts go together."""
+    rows = [
+        [
+            f"{each['strategy']}, step {point['step']}",
+            str(point["n"]),
+            "-" if point["mean_nll"] is None else as_digits(point["mean_nll"]),
+            rho_of(point["rho"], point["p"]),
+            rho_of(point["tail_rho"], point["tail_p"]),
+            interval_of(point["within_task_rho"]),
+        ]
+        for each in report["analyses"]["adaptation"] or ()
+        for point in each["probe"] or ()
+    ]
+    caption = (
+        "Spearman's rho of negative log-probability (nats, summed) and speed-up among correct rollouts (p), pooled, of "
+        "the quarter that was least expected, and within tasks; below 0 the expected ones are faster. Of the rollouts "
+        "of step 0 under the weights of each step where these were scored again, else of each step's own. "
+        f"{on(report)}"
+    )
+    head = ["step", "n", "mean NLL", "pooled", "least expected quarter", "within task [95 %]"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def coverage_table(report: Report) -> Table | None:
+    """What search left to learn: tasks by how many rollouts of step 0 were fast."""
+    rows = [
+        [
+            f"{each['strategy']}, {COVERAGE[name]}",
+            str(cell["units"]),
+            as_rate(cell["base"]),
+            as_rate(cell["at_best_step"]),
+        ]
+        for each in report["analyses"]["adaptation"] or ()
+        for kinds in (each["coverage_regimes"], each["coverage_split"])
+        for name, cell in kinds.items()
+    ]
+    caption = (
+        "Tasks (with a seed) by the share of step 0's rollouts that are verified fast: that share, and the one at the "
+        "best step. Even where no step changes anything, the first kind can only gain and the last only lose. "
+        f"{on(report)}"
+    )
+    return Table(caption=caption, head=["strategy, fast at step 0", "cases", "step 0", "best step"], rows=rows)
+
+
+COVERAGE = {
+    "none": "none",
+    "partial": "some",
+    "saturated": "90 % or more",
+    "over_30": "over 30 %",
+    "up_to_30": "up to 30 %",
+}
 
 
 def learning_rates_table(report: Report) -> Table | None:

@@ -216,3 +216,24 @@ def adaptive_k_table(report: Report) -> Table | None:
         f"{on(report)}"
     )
     return Table(caption=caption, head=["rule", "answers", "reaches", "fixed K reaches", "gain [95 %]"], rows=rows)
+
+
+def variance_table(report: Report) -> Table | None:
+    """The hierarchical model over task, program and seed."""
+    rows = [
+        [
+            ", ".join(group["strategies"]),
+            str(group["tasks"]),
+            str(group["programs"]),
+            *("-" if sd is None else f"{sd:.3f}" for sd in group["sd"].values()),
+            *("-" if sd is None else f"{sd:.3f}" for sd in group["sd_of_mean"].values()),
+        ]
+        for group in report["analyses"]["variance"]
+    ]
+    caption = (
+        "Where log speed-ups of distinct correct programs vary: standard deviations between tasks, between the "
+        "programs of a task and between the seeds of a program; and of the mean over as many tasks, or 2 or 4 times as "
+        f"many, of one program each. {on(report)}"
+    )
+    head = ["candidates of", "tasks", "programs and seeds", "task", "program", "seed", "mean", "2x tasks", "4x tasks"]
+    return Table(caption=caption, head=head, rows=rows)

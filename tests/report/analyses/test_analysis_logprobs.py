@@ -190,3 +190,17 @@ def test_the_prefilter_evaluates_a_program_once_however_often_it_was_drawn():
 def test_the_crossover_is_the_m_from_which_a_ranking_stays_ahead():
     assert crossover([-0.2, 0.1, -0.1, 0.0, 0.2, 0.0]) == 4
     assert crossover([0.1, 0.0]) == 1 and crossover([-0.1, -0.1, 0.0]) is None and crossover([None, None]) is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.permutations([1, 2, 3, 4]), min_size=2, max_size=4))
+def test_the_interval_of_a_correlation_within_tasks_is_one_of_correlations(orders):
+    tasks = {
+        f"level1/{number}_x": [Drawn(1.0 + speed, -float(place), 10) for place, speed in enumerate(order, 1)]
+        for number, order in enumerate(orders)
+    }
+    (found,) = ANALYSES["correlation"](study_of(tasks))
+    for name in ("rho", "partial_rho"):
+        estimate = found["within_task"]["mean"][name]
+        if estimate is not None and estimate["low"] is not None:
+            assert -1 <= estimate["low"] <= estimate["value"] <= estimate["high"] <= 1
