@@ -19,6 +19,7 @@ from pytest_kernelbench.selection.asking import ask, question_about
 from pytest_kernelbench.strategy import Strategy
 
 if TYPE_CHECKING:
+    from pytest_kernelbench.adaptation.stage import Stage
     from pytest_kernelbench.workbench import Workbench
 
 NO_TRAINING = {"steps": 0, "teacher_tokens": 0, "update_tokens": 0, "adaptation_seconds": 0.0}
@@ -88,13 +89,15 @@ class Draws:
     """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.
 
     ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all. ``others`` drew candidates
-    for the task on the way; ``training`` is its share of what making the versions cost beside these.
+    for the task on the way; ``training`` is its share of what making the versions cost beside these. ``stage`` has the
+    weights of the versions, None where no version is adapted.
     """
 
     versions: Sequence[Strategy]
     checkpoint_step: int | None = None
     others: Sequence[Strategy] = ()
     training: Mapping[str, float] = field(default_factory=dict)
+    stage: Stage | None = None
 
 
 def draws_of(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
@@ -111,7 +114,8 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
 
     assert strategy.adaptation is not None
     lineage = lineage_of(task, strategy, bench.ledger, tasks=bench.tasks, seed=bench.seed)
-    steps = take_steps(lineage, Stage(strategy, bench))
+    stage = Stage(strategy, bench)
+    steps = take_steps(lineage, stage)
     chosen, settled = candidates_of(task.id, steps, strategy.adaptation)
     drawn = [step.step for step in steps if task.id in step.tasks]
     return Draws(
@@ -119,11 +123,14 @@ def adapt(task: Task, strategy: Strategy, bench: Workbench) -> Draws:
         checkpoint_step=settled,
         others=[lineage.at(step) for step in drawn if step not in chosen],
         training=training_share(lineage, steps, bench.ledger),
+        stage=stage,
     )
 
 
 def group_of(task: Task, draws: Draws, bench: Workbench) -> list[Judged]:
     """The candidates of every version, sampled, extracted and judged."""
+    if draws.stage:
+        return [judged for version in draws.versions for judged in draws.stage.judged(task, version)]
     return [judged for version in draws.versions for judged in judge(task, version, bench)]
 
 

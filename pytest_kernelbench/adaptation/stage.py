@@ -41,10 +41,14 @@ class Stage:
 
     def rollouts(self, task: Task, at: Strategy) -> list[Judged]:
         """The candidates of ``task`` at the version of ``at``, sampled and judged, in order of index."""
-        assert at.version is not None
         with self.ledger.sole_owner(task.id):
-            adapted = at.version.step > 0 and not all_sampled(task, at, self.ledger)
-            return judge(task, at, self._bench, self.trainer(at) if adapted else None)
+            return self.judged(task, at)
+
+    def judged(self, task: Task, at: Strategy) -> list[Judged]:
+        """``rollouts``, for a caller that holds ``task`` against other processes."""
+        assert at.version is not None
+        adapted = at.version.step > 0 and not all_sampled(task, at, self.ledger)
+        return judge(task, at, self._bench, self.trainer(at) if adapted else None)
 
     def trainer(self, at: Strategy) -> Trainer:
         """The trainer of the strategy's policy, with the weights of the version of ``at``. Raises PolicyError.
