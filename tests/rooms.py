@@ -137,7 +137,7 @@ ROOMS: dict[str, Room] = {
     ),
     "prompting": Room("What a policy is asked, and the module that is found in its answer.", ("records", "errors")),
     "inline": Room("`compile_c` and `compile_cuda`: the compilers that a candidate may call.", ()),
-    "host": Room("Facts about this machine and this installation that need no torch.", ()),
+    "host": Room("Facts about this machine and this installation that need no torch.", ("errors",)),
     "registries": Room("Every name that a strategy may use, and where the object with that name is.", ()),
     "records": Room("The nouns, as frozen dataclasses: Task, Completion, Candidate, Evaluation, Selection.", ()),
     "errors": Room("Every error of the package, by whose mistake it is.", ()),

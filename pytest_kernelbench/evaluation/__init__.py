@@ -6,8 +6,30 @@
 code that shares a process with one.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pytest_kernelbench.evaluation.device.names import resolve_device
-from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate
-from pytest_kernelbench.evaluation.pool import EvaluatorPool
+from pytest_kernelbench.host.system import require_linux
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate
+    from pytest_kernelbench.evaluation.pool import EvaluatorPool
 
 __all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_device"]
+
+_HOMES = {
+    "Evaluator": "pytest_kernelbench.evaluation.evaluator",
+    "EvaluatorPool": "pytest_kernelbench.evaluation.pool",
+    "reference_as_candidate": "pytest_kernelbench.evaluation.evaluator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: what asks which devices and protocols there are needs no torch, and no Linux.
+    if name in _HOMES:
+        require_linux()
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

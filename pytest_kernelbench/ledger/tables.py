@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows, where run folders are only read
+    fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, Any]
 
@@ -99,7 +104,9 @@ class Table:
 
 @contextmanager
 def locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
-    """The file, once it is locked; -1 where it is not to be waited for and another holds it."""
+    """The file, once it is locked; -1 where it is not to be waited for and another holds it. Raises UsageError."""
+    if fcntl is None:
+        raise UsageError(f"{path.parent}: a run folder is written on Linux or macOS; on {sys.platform} it is only read")
     file = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
         try:

@@ -71,8 +71,11 @@ def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     others = yield
-    if not parent.config.option.strategy and not parent.session.isinitpath(file_path):
-        return others
+    if not parent.config.option.strategy:
+        # A task that is named is not imported as a test; any other file is none of this plugin's business.
+        named = parent.session.isinitpath(file_path)
+        if not named or file_path.suffix != ".py" or b"def get_init_inputs" not in file_path.read_bytes():
+            return others
     from pytest_kernelbench.plugin import collection
 
     return collection.files_at(file_path, parent, others)

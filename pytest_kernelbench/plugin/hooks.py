@@ -13,6 +13,7 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 from pytest_kernelbench.plugin import benchmarking, collection
 from pytest_kernelbench.plugin.durations import Durations
+from pytest_kernelbench.plugin.junit import failure_to_error
 from pytest_kernelbench.plugin.kernel_pool import task_of
 from pytest_kernelbench.plugin.options import one_line_errors
 from pytest_kernelbench.plugin.policy_gpus import policy_device
@@ -163,6 +164,11 @@ class KernelBench:
         if word is None or report.skipped or report.kernelbench_failed:  # type: ignore[attr-defined]
             return None
         return ("passed", ".", f"PASSED {word}") if report.passed else ("error", "E", "ERROR")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and report.when == "call" and getattr(report, "kernelbench_failed", True) is False:
+            failure_to_error(self.config, report)
 
     # The end
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,8 @@ DEFAULT_TASKS = "level1:subset1"
 class Option:
     """An option of the command line and its twin in pytest's configuration file.
 
-    ``default`` holds where neither names a value; ``many``: the option is repeatable and the twin is a list.
+    ``default`` holds where neither names a value; ``many``: the option is repeatable and the twin is a list. ``path``:
+    whether a value is one ("always") or may hold one that exists ("there").
     """
 
     name: str
@@ -32,6 +35,7 @@ class Option:
     kind: Callable[[str], Any] = str
     choices: Sequence[str] | None = None
     metavar: str | None = None
+    path: str | None = None
 
     @property
     def destination(self) -> str:
@@ -56,9 +60,11 @@ class Option:
 CONFIGURED = "kernelbench_configured"
 BOOLEANS = {"true": True, "false": False}
 OPTIONS = (
-    Option(name="--strategy", help="strategies by name or TOML file", many=True, metavar="NAME,..."),
-    Option(name="--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ..."),
-    Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, metavar="SELECTOR,..."),
+    Option(name="--strategy", help="strategies by name or TOML file", many=True, path="there", metavar="NAME,..."),
+    Option(
+        name="--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ...", path="there"
+    ),
+    Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, path="there", metavar="SELECTOR,..."),
     Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
     Option(name="--kernelbench-seed", help="seed of everything that draws", default=0, kind=int, metavar="N"),
     Option(name="--kernelbench-device", help="default: auto", default="auto", choices=("auto", "cpu", "cuda")),
@@ -66,7 +72,12 @@ OPTIONS = (
         name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
     ),
     Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
-    Option(name="--kernelbench-small", help="TOML file of small sizes, before the tasks' own", metavar="FILE"),
+    Option(
+        name="--kernelbench-small",
+        help="TOML file of small sizes, before the tasks' own",
+        path="always",
+        metavar="FILE",
+    ),
     Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
     Option(
         name="--kernelbench-judges",
@@ -78,7 +89,7 @@ OPTIONS = (
         help="the comparison to be believed, said before: surprisal-top3:random-top3:success",
         metavar="SELECTOR:CONTROL:OUTCOME",
     ),
-    Option(name="--kernelbench-run", help="run folder; one that exists is resumed", metavar="DIR"),
+    Option(name="--kernelbench-run", help="run folder; one that exists is resumed", path="always", metavar="DIR"),
     Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
     Option(name="--kernelbench-shard", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts", metavar="I/N"),
 )
@@ -122,7 +133,21 @@ def fill_in(config: pytest.Config) -> None:
             value: Any = [each.read(text) for text in told or ()]
         else:
             value = each.default if told in (None, "") else each.read(told)
+        if each.path and config.inipath and config.inipath.parent != config.invocation_params.dir:
+            seen = partial(_as_seen_from, config.inipath.parent, always=each.path == "always")
+            value = [",".join(map(seen, text.split(","))) for text in value] if each.many else value and seen(value)
         setattr(config.option, each.destination, value)
+
+
+def _as_seen_from(folder: Path, text: str, *, always: bool) -> str:
+    """``text`` of a configuration file in ``folder``, with the path in it as an absolute one; other text as it is."""
+    kind, colon, path = text.strip().partition(":") if ":" in text else ("", "", text.strip())
+    is_path = bool(path) and (always or (folder / path).exists() or (_is_glob(path) and any(folder.glob(path))))
+    return f"{kind}{colon}{folder / path}" if is_path else text
+
+
+def _is_glob(path: str) -> bool:
+    return "*" in path and not Path(path).is_absolute()
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""pytest's manners: what it costs others, and that its usual options and plugins mean what they always mean."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from project import PLUGIN, answer
+
+ROOT = Path(__file__).parents[2]
+MOST_MS = 30
+# Evaluations are made up: a candidate that says "x + 1" is wrong, one that says "raise" makes the harness fail.
+MADE_UP = """
+import pytest_kernelbench.evaluation
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+
+
+class Evaluator:
+    clocks, findings = None, {}
+
+    def __init__(self, **settings): ...
+
+    def describe(self):
+        return {}
+
+    def prepare(self, task, sources): ...
+
+    def release(self): ...
+
+    def close(self): ...
+
+    def evaluate(self, task, sources):
+        for source in sources:
+            if "raise" in source:
+                raise HarnessError("the judge on cpu ended; run again to resume")
+            outcome = Outcome.INCORRECT if "x + 1" in source else Outcome.CORRECT
+            timed = {"speedup": 1.0} if outcome is Outcome.CORRECT else {}
+            yield Evaluation(source_sha256=sha256_of(source), outcome=outcome, **timed)
+
+
+pytest_kernelbench.evaluation.Evaluator = Evaluator
+"""
+
+
+@pytest.fixture
+def project(benchmark_project):
+    """Three tasks with an answer each; ``answers`` are by the number of the task."""
+    benchmark_project.pytester.makepyfile(made_up=MADE_UP)
+
+    def run(*arguments, answers=("x", "x", "x")):
+        rows = [
+            {"task": f"level1/{number}", "text": answer(text)} for number, text in zip((1, 2, 10), answers, strict=True)
+        ]
+        benchmark_project.path.joinpath("answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        fixed = ("-p", "made_up", "--strategy=random", "--tasks=problems/level1", "--policy=replay:answers.jsonl")
+        return benchmark_project.run(*fixed, "--no-kernelbench-null", "--kernelbench-run=run", *arguments, apart=True)
+
+    run.path = benchmark_project.path
+    return run
+
+
+def imported_us(code):
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {
+        name: int(total) for total, name in re.findall(r"\|\s*(\d+) \|\s*(pytest_kernelbench\S*)$", done.stderr, re.M)
+    }
+
+
+def test_every_run_of_pytest_loses_under_30_ms_to_the_plugin():
+    best = min(
+        imported_us("import pytest; import pytest_kernelbench.plugin")["pytest_kernelbench.plugin"] for _ in range(5)
+    )
+    assert best / 1e3 < MOST_MS
+
+
+def test_a_suite_without_a_strategy_loads_little_of_the_package(benchmark_project):
+    benchmark_project.pytester.makepyfile(
+        test_own="""
+        import sys
+
+        def test_own():
+            ours = {name for name in sys.modules if name.startswith("pytest_kernelbench.")}
+            print("LOADED", *sorted(ours))
+        """
+    )
+    result = benchmark_project.run("-s", "test_own.py", apart=True)
+    (line,) = [line for line in result.outlines if "LOADED" in line]
+    assert set(line.partition("LOADED ")[2].split()) == {
+        "pytest_kernelbench.errors",
+        "pytest_kernelbench.plugin",
+        "pytest_kernelbench.plugin.fixtures",
+        "pytest_kernelbench.plugin.hookspecs",
+        "pytest_kernelbench.plugin.options",
+        "pytest_kernelbench.registries",
+    }
+
+
+def test_harness_errors_are_errors_in_junit_and_unsolved_items_pass(project):
+    result = project("--junitxml=junit.xml", answers=("raise", "x + 1", "x"))
+    assert result.ret == 1
+    suite = ElementTree.parse(project.path / "junit.xml").find("testsuite")
+    assert (suite.get("errors"), suite.get("failures"), suite.get("tests")) == ("1", "0", "3")
+    (error,) = suite.iter("error")
+    assert "the judge on cpu ended; run again to resume" in error.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ran"),
+    [
+        (("-x",), 1),
+        (("--maxfail=1",), 1),
+        (("--maxfail=2",), 3),
+    ],
+)
+def test_it_stops_after_as_many_errors_as_asked_for(project, arguments, ran):
+    result = project(*arguments, answers=("raise", "x", "x"))
+    assert result.ret == 1
+    rows = project.path.joinpath("run", "completions.jsonl").read_text().splitlines()
+    assert len({json.loads(row)["task"] for row in rows}) >= ran
+    assert sum(map(int, re.findall(r"(\d+) (?:passed|error)", result.outlines[-1]))) == ran
+
+
+def test_lf_runs_what_failed(project):
+    project("-p", "cacheprovider", answers=("x", "raise", "x"))
+    result = project("-p", "cacheprovider", "--lf", "-v", "--kernelbench-run=again", answers=("x", "x", "x"))
+    assert [line.split("::")[0] for line in result.outlines if "::kernel" in line] == ["problems/level1/2_Two.py"]
+
+
+@pytest.mark.parametrize("dist", ["load", "worksteal", "loadscope", "loadfile"])
+def test_xdist_s_ways_to_distribute_work(project, dist):
+    result = project("-n2", f"--dist={dist}", answers=("x", "x + 1", "x"))
+    assert result.ret == 0
+    result.assert_outcomes(passed=3)
+
+
+def test_paths_in_the_configuration_file_mean_the_same_from_a_subfolder(project, benchmark_project):
+    benchmark_project.pytester.makepyprojecttoml(
+        """
+        [tool.pytest.ini_options]
+        kernelbench_strategy = ["mine.toml"]
+        kernelbench_policy = "replay:answers.jsonl"
+        kernelbench_tasks = ["problems/level1/2*"]
+        kernelbench_run = "run"
+        kernelbench_device = "cpu"
+        kernelbench_sizes = "full"
+        kernelbench_null = "false"
+        """
+    )
+    (project.path / "mine.toml").write_text('[selection]\nby = "random"\n[sampling]\nk = 1\n')
+    (project.path / "answers.jsonl").write_text(json.dumps({"task": "level1/2", "text": answer("x")}))
+    sub = project.path / "sub"
+    sub.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "made_up",
+        "-q",
+        f"--rootdir={project.path}",
+        "-c",
+        "../pyproject.toml",
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{project.path}"}
+    done = subprocess.run([*command, *PLUGIN], cwd=sub, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.path / "run" / "selections.jsonl").exists() and {each.name for each in sub.iterdir()} <= {
+        ".benchmarks"
+    }
