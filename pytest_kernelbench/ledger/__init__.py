@@ -25,15 +25,8 @@ __all__ = ["TABLES", "Ledger", "Row", "Table", "check_settings", "read_run"]
 TABLES = {
     **dict.fromkeys(
         (
-            "completions",
-            "evaluations",
-            "confirmations",
-            "null",
-            "selections",
-            "comparisons",
-            "faults",
-            "tasks",
-            "forecasts",
+            *("completions", "evaluations", "confirmations", "null", "selections", "forecasts"),
+            *("gate_sizes", "comparisons", "faults", "tasks"),
         ),
         "task",
     ),
@@ -220,13 +213,26 @@ class Ledger:
     def add_selection(self, selection: Selection, strategy: Strategy) -> None:
         self._tables["selections"].append({**selection.to_json(), "strategy_sha256": strategy.sha256})
 
-    def comparison(self, task: str, hashes: Mapping[str, str]) -> Row | None:
-        """What was said of two sources, by their hashes and that of the way to judge."""
+    def comparison(self, task: str, key: Mapping[str, Any]) -> Row | None:
+        """What was said of two sources, by their hashes, that of the way to judge, and what else was asked."""
         rows = self._tables["comparisons"].rows(task)
-        return next((row for row in rows if all(row[key] == value for key, value in hashes.items())), None)
+        return next((row for row in rows if all(row.get(name) == value for name, value in key.items())), None)
 
-    def add_comparison(self, task: str, hashes: Mapping[str, str], comparison: Mapping[str, Any]) -> None:
-        self._tables["comparisons"].append({"task": task, **hashes, **comparison})
+    def add_comparison(self, task: str, key: Mapping[str, Any], comparison: Mapping[str, Any]) -> None:
+        self._tables["comparisons"].append({"task": task, **key, **comparison})
+
+    def evaluation_at(self, task: str, strategy: Strategy, sizes: str, source_sha256: str) -> Evaluation | None:
+        """The evaluation of a kept kernel at a further size of its task, named as in ``tasks.gate_sizes``."""
+        key = {"sizes": sizes, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
+        rows = self._tables["gate_sizes"].rows(task)
+        found = (row for row in rows if all(row[name] == value for name, value in key.items()))
+        return next((Evaluation.from_json(row["evaluation"]) for row in found), None)
+
+    def add_evaluation_at(self, task: str, strategy: Strategy, sizes: str, evaluation: Evaluation) -> None:
+        """Keep it for ``evaluation_at``."""
+        hashes = {"source_sha256": evaluation.source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
+        row = {"task": task, "sizes": sizes, **hashes, "evaluation": evaluation.to_json()}
+        self._tables["gate_sizes"].append(row)
 
     def forecast(self, task: str, asked_sha256: str) -> Forecast | None:
         """What the policy was asked and said before, by the hash of what was asked."""

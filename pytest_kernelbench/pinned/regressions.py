@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_kernelbench.records import Judged, Outcome, Selection, sha256_of
+from pytest_kernelbench.pinned.gates import Gated, GateOptions, Kept, gate
+from pytest_kernelbench.records import Judged, Outcome, Selection
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.evaluation.clock.gates import Comparison
     from pytest_kernelbench.pipeline import ItemOutcome
     from pytest_kernelbench.workbench import Workbench
 
@@ -54,13 +54,14 @@ class Baselines:
 class ItemResult:
     """An item's outcome beside its baseline.
 
-    ``entry`` is for pytest-benchmark, builtin values only; ``failure`` is the line with which the item fails. Either is
-    None where there is none.
+    ``entry`` is for pytest-benchmark, builtin values only; ``failure`` is the line with which the item fails;
+    ``gated`` is what was found of the kernel at the sizes of its gate. Each is None where there is none.
     """
 
     outcome: ItemOutcome
     entry: dict[str, Any] | None = None
     failure: str | None = None
+    gated: Gated | None = None
 
     @property
     def selection(self) -> Selection:
@@ -73,10 +74,13 @@ def id_of(task: str, strategy: str) -> str:
     return f"{task}[{strategy}]"
 
 
-def result_of(outcome: ItemOutcome, baselines: Baselines, bench: Workbench, *, kept: Path | None = None) -> ItemResult:
+def result_of(
+    outcome: ItemOutcome, baselines: Baselines, bench: Workbench, *, gates: GateOptions, kept: Path | None = None
+) -> ItemResult:
     """``outcome`` beside the baseline of its kernel. ``kept`` is the file of a pinned kernel.
 
-    A kernel that is in the baseline and was not chosen now is lost, and so is any under ``[gate] solved = 1``.
+    A pinned kernel is gated at all sizes of its task, any other at the run's own. A kernel that is in the baseline and
+    was not chosen now is lost, and so is any under ``[gate] solved = 1``.
     """
     name = id_of(outcome.task.id, outcome.strategy.name)
     baseline, limit = baselines.of(outcome.task.id, outcome.strategy.name), baselines.max_slowdown
@@ -86,17 +90,35 @@ def result_of(outcome: ItemOutcome, baselines: Baselines, bench: Workbench, *, k
         lost = f" (it is in {baseline.file})" if baseline else ""
         return ItemResult(outcome=outcome, failure=f"{name}: {why_unsolved(outcome.group, kept)}{lost}")
     entry = entry_of(outcome)
-    if entry is None or outcome.source is None or baseline is None or baseline.source is None or limit is None:
+    if outcome.source is None:
         return ItemResult(outcome=outcome, entry=entry)
-    if outcome.source == baseline.source:
-        return ItemResult(outcome=outcome, entry={**entry, "compared": SAME_TEXT})
-    comparison = compare(outcome, baseline.source, limit, bench)
-    if comparison.verdict is None:
-        why = f"the {comparison.failed} fails beside the other: {comparison.detail}"
-        return ItemResult(outcome=outcome, entry={**entry, "not_compared": why})
-    said = shown(comparison)
-    over = f"{name}: {said}, over the limit of {limit:g}x ({baseline.file})"
-    return ItemResult(outcome=outcome, entry={**entry, "compared": said}, failure=over if comparison.slower else None)
+    asked = Kept(
+        task=outcome.task,
+        strategy=outcome.strategy,
+        source=outcome.source,
+        baseline=baseline.source if baseline and entry and limit else None,
+        max_slowdown=limit or 1.0,
+    )
+    gated = gate(asked, gates, bench, further=kept is not None)
+    failure = gated.failure(asked, gates, file=baseline.file if baseline else "")
+    return ItemResult(
+        outcome=outcome,
+        entry=entry and {**entry, **_compared(asked, gated)},
+        failure=failure and f"{name}: {failure}",
+        gated=gated,
+    )
+
+
+def _compared(asked: Kept, gated: Gated) -> dict[str, str]:
+    """What an entry says of its comparison; nothing where seconds are to be compared."""
+    if asked.baseline is None:
+        return {}
+    if asked.baseline == asked.source:
+        return {"compared": SAME_TEXT}
+    own = gated.at[0]
+    if not gated.compared:
+        return {"not_compared": own.shown()}
+    return {"compared": own.shown() if len(gated.at) == 1 else f"{len(gated.at)} sizes, {gated.verdict}"}
 
 
 def entry_of(outcome: ItemOutcome) -> dict[str, Any] | None:
@@ -137,34 +159,3 @@ def why_unsolved(group: Sequence[Judged], kept: Path | None = None) -> str:
         return f"{kept} has no class ModelNew"
     said = f"{evaluation.outcome.value}: {evaluation.detail}"
     return said if kept is None else said.replace(NAME_IN_WORKER, str(kept))
-
-
-def compare(outcome: ItemOutcome, baseline_source: str, max_slowdown: float, bench: Workbench) -> Comparison:
-    """Both kernels in turns, recorded; what the run has recorded already is not timed again."""
-    from pytest_kernelbench.evaluation.clock.gates import Comparison
-
-    task, strategy, source = outcome.task, outcome.strategy, outcome.source
-    assert source is not None
-    hashes = {
-        "source_sha256": sha256_of(source),
-        "baseline_sha256": sha256_of(baseline_source),
-        "evaluation_sha256": strategy.evaluation_sha256,
-        "max_slowdown": f"{max_slowdown:g}",
-    }
-    recorded = bench.ledger.comparison(task.id, hashes)
-    # A run of an earlier version was measured by another procedure.
-    if recorded is not None and "verdict" in recorded:
-        return Comparison.from_json(recorded)
-    bench.say(f"{task.short_id}: in turns with its baseline")
-    comparison = bench.evaluator_for(strategy).compare(task, source, baseline_source, max_slowdown=max_slowdown)
-    bench.ledger.add_comparison(task.id, hashes, comparison.to_json())
-    return comparison
-
-
-def shown(comparison: Comparison) -> str:
-    """``1.102x the time of its baseline [1.094, 1.110]``, and whether that is undecided."""
-    undecided = f", undecided ({comparison.detail})" if comparison.verdict == "undecided" else ""
-    if comparison.slowdown is None:
-        return f"beside its baseline{undecided}"
-    high = "unbounded" if comparison.high is None else f"{comparison.high:.3f}"
-    return f"{comparison.slowdown:.3f}x the time of its baseline [{comparison.low:.3f}, {high}]{undecided}"

@@ -114,6 +114,12 @@ class BenchmarkBridge:
         self.checks = tuple(map(_check_of, self.session.compare_fail or ()))
         # These checks are made here, so that a missed one is a line and not a traceback.
         self.session.compare_fail = None
+        for each in self.checks:
+            if each.field in LOCATIONS and each.percent is not None and each.percent <= 0:
+                raise UsageError(
+                    f"--benchmark-compare-fail={each}: no measurement shows that two times are equal; "
+                    f"give {each.field}:1% or more"
+                )
         if self.checks and not self.session.compared_mapping:
             named = self.session.compare
             missing = f"--benchmark-compare={named} names no saved run"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
-from pytest_kernelbench.pinned.regressions import ItemResult
+from pytest_kernelbench.pinned.regressions import ItemResult, id_of
+from pytest_kernelbench.plugin.kept import Gone
 from pytest_kernelbench.plugin.session import Session
 from pytest_kernelbench.records import Selection, Task
 from pytest_kernelbench.strategy import Strategy
@@ -73,13 +74,15 @@ class TaskFile(pytest.Module):
 class KernelItem(pytest.Function):
     """One task under one strategy. It errs where the harness fails, and fails where a gate of its own is missed.
 
-    ``selection`` is what came out, ``entry`` its times for pytest-benchmark.
+    ``selection`` is what came out, ``entry`` its times for pytest-benchmark, ``gate`` what the terminal
+    says of it at the sizes of its gate.
     """
 
     task: Task
     strategy: Strategy
     selection: Selection | None = None
     entry: dict[str, Any] | None = None
+    gate: dict[str, Any] | None = None
 
     @classmethod
     def of_strategy(cls, parent: TaskFile, strategy: Strategy) -> KernelItem:
@@ -89,7 +92,7 @@ class KernelItem(pytest.Function):
             # From pytest 9.2 on ids are compared by their parts, and --lf finds only what parses to the same.
             self._id = type(self._id).parse(self.nodeid)
         self.task, self.strategy = parent.task, strategy
-        self.add_marker(marker_of(parent.task, strategy))
+        self.add_marker(marker_of(parent.task, strategy.name))
         return self
 
     @property
@@ -100,6 +103,7 @@ class KernelItem(pytest.Function):
     def run(self) -> None:
         result = self.config.stash[SESSION].run_item(self.task, self.strategy)
         self.selection, self.entry = result.selection, result.entry
+        self.gate = result.gated.to_json(id_of(self.task.id, self.strategy.name)) if result.gated else None
         self.user_properties += properties_of(result)
         if result.failure is not None:
             pytest.fail(result.failure, pytrace=False)
@@ -111,6 +115,35 @@ class KernelItem(pytest.Function):
         if isinstance(excinfo.value, KernelBenchError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, **settings)
+
+
+class GoneItem(pytest.Item):
+    """Stands for a kernel whose task is renamed or gone, where the task's item would be; it fails in one line."""
+
+    # As for items of tasks: --benchmark-only and --benchmark-skip go by the fixture's name.
+    fixturenames = ("benchmark",)
+    gone: Gone
+
+    @classmethod
+    def of(cls, session: pytest.Session, gone: Gone) -> GoneItem:
+        file = GoneFile.from_parent(session, path=session.config.rootpath / ELSEWHERE / f"{gone.task}.py")
+        self: GoneItem = cls.from_parent(file, name=f"kernel[{gone.strategy}]")
+        self.gone = gone
+        self.add_marker(marker_of(Task(id=gone.task, source=""), gone.strategy))
+        return self
+
+    def runtest(self) -> None:
+        pytest.fail(self.gone.why, pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, id_of(self.gone.task, self.gone.strategy)
+
+
+class GoneFile(pytest.File):
+    """The file that the task would be in."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        return iter(())
 
 
 def properties_of(result: ItemResult) -> list[tuple[str, object]]:
@@ -127,7 +160,8 @@ def properties_of(result: ItemResult) -> list[tuple[str, object]]:
         **{name: timed.get(name) for name in ("candidate_ms", "reference_ms", "device")},
     }
     known = [(name, value) for name, value in measured.items() if value is not None]
-    return [("verdict", "fast" if selection.fast else "correct"), *known]
+    gated = result.gated.properties() if result.gated else []
+    return [("verdict", "fast" if selection.fast else "correct"), *known, *gated]
 
 
 def word_for(selection: Selection | None) -> str:
@@ -140,10 +174,10 @@ def word_for(selection: Selection | None) -> str:
     return ("fast" if selection.fast else "correct") + (f" {speedup:.2f}x" if speedup is not None else "")
 
 
-def marker_of(task: Task, strategy: Strategy | None) -> pytest.MarkDecorator:
+def marker_of(task: Task, strategy: str | None) -> pytest.MarkDecorator:
     """What ``-m "kernelbench(level=1, strategy='random')"`` selects by."""
     level = task.level.removeprefix("level")
-    of_strategy = {} if strategy is None else {"strategy": strategy.name}
+    of_strategy = {} if strategy is None else {"strategy": strategy}
     return pytest.mark.kernelbench(level=int(level) if level.isdecimal() else level, task=task.id, **of_strategy)
 
 

@@ -13,6 +13,7 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 from pytest_kernelbench.plugin import benchmarking, collection
 from pytest_kernelbench.plugin.durations import Durations
+from pytest_kernelbench.plugin.gate_lines import GateLines
 from pytest_kernelbench.plugin.junit import failure_to_error
 from pytest_kernelbench.plugin.kernel_pool import task_of
 from pytest_kernelbench.plugin.options import one_line_errors
@@ -80,6 +81,8 @@ class KernelBench:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         self.progress = Progress(self.config)
+        self.gate_lines = GateLines(self.session.options.gate_options.undecided)
+        self.config.pluginmanager.register(self.gate_lines)
         option, owns_workers = self.config.option, self.config.pluginmanager.has_plugin("dsession")
         with one_line_errors():
             self.bridge = benchmarking.bridge_for(self.config)
@@ -101,7 +104,8 @@ class KernelBench:
         with one_line_errors():
             # A selector that names nothing ends it here.
             tasks = self.session.tasks
-            left_out = self.session.kept.left_out(tasks) if self.session.options.tasks else None
+            named = self.session.options.tasks and not self.session.gone_named
+            left_out = self.session.kept.left_out(tasks) if named else None
             self.left_out = None if self.session.asked.items_named else left_out
 
     @pytest.hookimpl(tryfirst=True)
@@ -117,9 +121,12 @@ class KernelBench:
             items[:0] = collection.items_beside_tests(session)
         names = [strategy.name for strategy in self.session.strategies]
         shard = self.session.options.shard
-        items[:], left_out = collection.in_order(items, names, shard, named=list(asked.items_named))
+        named = [name for name, task in asked.items_named.items() if task not in self.session.gone_named]
+        items[:], left_out = collection.in_order(items, names, shard, named=named)
         if left_out:
             self.config.hook.pytest_deselected(items=left_out)
+        gone = (collection.GoneItem.of(session, each) for each in self.session.gone())
+        items += [item for item in gone if not asked.items_named or item.nodeid in asked.items_named]
         self.ordered = True
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -129,6 +136,7 @@ class KernelBench:
         # pytest calls this as well when what came before it raised.
         if tasks and self.ordered and not self.config.option.collectonly:
             with one_line_errors():
+                self.gate_lines.remark = self.session.kept.check_sizes(tasks)
                 self.session.open(tasks, say=self.progress, tell=self.progress.tell, policy_device=self.policy_device)
 
     # Running

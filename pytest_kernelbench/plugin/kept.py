@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pytest_kernelbench.errors import TaskError, UsageError
-from pytest_kernelbench.pinned.regressions import Baselines
+from pytest_kernelbench.host.resources import data_folder
+from pytest_kernelbench.pinned.regressions import Baselines, id_of
 from pytest_kernelbench.plugin.options import DEFAULT_TASKS
 from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.policies.pinned import folder_of
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks.gate_sizes import gate_sizes, without_task
 
 TASKS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A kernel of a strategy whose task is renamed or gone, and the line with which it fails."""
+
+    task: str
+    strategy: str
+    why: str
 
 
 class KeptKernels:
@@ -45,22 +57,60 @@ class KeptKernels:
         return len(self._options.pins) == len(self._options.strategies)
 
     def selectors(self) -> list[str]:
-        """Of the tasks, where ``--tasks`` names none. Raises UsageError for no kernel, and for one without a task."""
+        """Of the tasks, where ``--tasks`` names none. Raises UsageError where no kernel is kept.
+
+        A kernel that no packaged task is for has none: see ``gone``.
+        """
         kept = list(dict.fromkeys(task for tasks in self.tasks.values() for task in tasks))
         if self.is_all and not kept:
             raise UsageError(f"--strategy={self._options.strategies[0].name}: {self._none}")
-        return [*([] if self.is_all else [DEFAULT_TASKS]), *map(_packaged, kept)]
+        return [*([] if self.is_all else [DEFAULT_TASKS]), *(task for task in kept if _packaged(task) == task)]
+
+    def gone(self, tasks: Sequence[Task], *, some: bool) -> list[Gone]:
+        """The kernels whose task is renamed or gone: neither one of ``tasks`` nor of the packaged ones is called so.
+
+        Where ``some`` tasks are named, others may be left out on purpose. Then a task is gone only where its file is
+        missing in a folder, of the user's own, in which tasks of its level lie.
+        """
+        known = {task.id for task in tasks}
+        return [
+            Gone(task, strategy, self._why_gone(task, strategy))
+            for strategy, kept in self.tasks.items()
+            for task in kept
+            if task not in known and _packaged(task) != task and not (some and _may_be_left_out(task, tasks))
+        ]
+
+    def _why_gone(self, task: str, strategy: str) -> str:
+        file, near = self._options.pins[strategy].get(task), _packaged(task)
+        if file is None:
+            remedy = "save a new baseline, or name the task's file with --tasks"
+        elif near is not None:
+            remedy = f"the packaged one of that number is {near}; rename or remove {file}"
+        else:
+            remedy = f"name the task's file with --tasks, or rename or remove {file}"
+        return f"{id_of(task, strategy)}: its task is renamed or gone: none is called {task}; {remedy}"
 
     def left_out(self, tasks: Sequence[Task]) -> str | None:
         """One line about kernels of other tasks than ``--tasks`` names. Raises UsageError where nothing is left."""
         named = {task.id for task in tasks}
         kept = list(dict.fromkeys(task for pins in self._options.pins.values() for task in pins))
-        if self.is_all and not any(named.intersection(tasks) for tasks in self.tasks.values()):
+        gone = {each.task for each in self.gone(tasks, some=True)}
+        if self.is_all and not gone and not any(named.intersection(tasks) for tasks in self.tasks.values()):
             asked = f"--tasks={','.join(self._options.tasks)}"
             but = f"no kernel is kept for these, but for {_shown(kept)}; name its task"
             raise UsageError(f"{asked}: {but if kept else self._none}")
-        others = [task for task in kept if task not in named]
+        others = [task for task in kept if task not in named and task not in gone]
         return f"--tasks leaves out the kernels of {_shown(others)}" if others else None
+
+    def check_sizes(self, tasks: Sequence[Task]) -> str | None:
+        """One line about further sizes of tasks that are not there. Raises TaskError where sizes do not fit theirs."""
+        kept = {task for pins in self._options.pins.values() for task in pins}
+        file = self._options.gate_options.sizes
+        for task in tasks:
+            if task.id in kept:
+                gate_sizes(task, file)
+        others = without_task(file, tasks) if file is not None else []
+        return f"{file} has sizes of tasks that are not collected here: {_shown(others)}" if others else None
 
     @property
     def _none(self) -> str:
@@ -72,16 +122,23 @@ class KeptKernels:
         )
 
 
-def _packaged(task: str) -> str:
-    try:
-        (found,) = load_tasks(task)
-    except TaskError as error:
-        raise UsageError(
-            f"{task}: has a kernel, and no packaged task is called so; name the task's file with --tasks"
-        ) from error
-    if found.id != task:
-        raise UsageError(f"{task}: has a kernel, and the task is called {found.id}; rename the kernel's file")
-    return task
+def _packaged(task: str) -> str | None:
+    """The packaged task that is called ``task``, else the one of its level with its number; None: there is none."""
+    level, _, name = task.partition("/")
+    for selector in (task, f"{level}/{name.partition('_')[0]}"):
+        try:
+            return load_tasks(selector)[0].id
+        except TaskError:
+            continue
+    return None
+
+
+def _may_be_left_out(task: str, tasks: Sequence[Task]) -> bool:
+    """Whether the file of ``task`` may lie in a folder that was not named, or does in one that was."""
+    level, _, name = task.partition("/")
+    folders = {each.path.parent for each in tasks if each.path is not None and each.level == level}
+    own = [folder for folder in folders if not folder.is_relative_to(data_folder("tasks"))]
+    return not own or any((folder / f"{name}.py").is_file() for folder in own)
 
 
 def _shown(tasks: Sequence[str]) -> str:

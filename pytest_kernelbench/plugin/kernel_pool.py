@@ -92,7 +92,7 @@ def rows_for(metafunc: pytest.Metafunc, names: Sequence[str]) -> list[Any]:
                 # Strings, so that a parameter can be printed and saved.
                 values = {"kernel_task": task.id, "kernel_strategy": strategy.name}
                 row = tuple(values[name] for name in names)
-                mark = marker_of(task, strategy if "kernel_strategy" in names else None)
+                mark = marker_of(task, strategy.name if "kernel_strategy" in names else None)
                 rows[row] = pytest.param(*row, id="-".join(row), marks=mark)
     return list(rows.values())
 

@@ -91,6 +91,23 @@ OPTIONS = (
     ),
     Option(name="--kernelbench-run", help="run folder; one that exists is resumed", path="always", metavar="DIR"),
     Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
+    Option(
+        name="--kernelbench-gate-sizes",
+        help="TOML file of further sizes that kept kernels are gated at, before the tasks' own sizes.toml",
+        metavar="FILE",
+    ),
+    Option(
+        name="--kernelbench-undecided",
+        help="what a kept kernel does that is not shown to be slower than its baseline, nor not to be (default: pass)",
+        default="pass",
+        choices=("pass", "fail"),
+    ),
+    Option(
+        name="--kernelbench-gate-seconds",
+        help="the most that a kept kernel takes turns with its baseline, for each size (default: 60)",
+        kind=float,
+        metavar="SECONDS",
+    ),
     Option(name="--kernelbench-shard", help="of every N tasks, the I-th: 1/4 to 4/4 on four hosts", metavar="I/N"),
 )
 NULL = Option(

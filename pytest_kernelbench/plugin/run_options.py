@@ -12,6 +12,7 @@ import pytest
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.host.resources import data_folder
+from pytest_kernelbench.pinned.gates import GateOptions
 from pytest_kernelbench.plugin.options import fill_in, one_line_errors
 from pytest_kernelbench.records import sha256_of
 from pytest_kernelbench.strategy import Strategy, load_strategies
@@ -31,9 +32,9 @@ class RunOptions:
     ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
     ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``null`` is None where the
     protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
-    kernels kept for each strategy that evaluates such, by task id. ``gates`` are those of each strategy, its own and
-    the command line's. ``primary`` is the comparison that was named, ``primary_by`` the option or else the
-    first strategy that names one.
+    kernels kept for each strategy that evaluates such, by task id, and ``gate_options`` say how they are gated.
+    ``gates`` are those of each strategy, its own and the command line's. ``primary`` is the comparison that was named,
+    ``primary_by`` the option or else the first strategy that names one.
     """
 
     strategies: tuple[Strategy, ...]
@@ -51,6 +52,7 @@ class RunOptions:
     null: bool | None = None
     shard: tuple[int, int] = (1, 1)
     pins: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    gate_options: GateOptions = field(default_factory=GateOptions)
 
 
 def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOptions:
@@ -94,7 +96,19 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             null=option.kernelbench_null,
             shard=parse_shard(option.kernelbench_shard),
             pins=_pins(strategies, option.policy),
+            gate_options=_gate_options(option, here),
         )
+
+
+def _gate_options(option: Any, here: Path) -> GateOptions:
+    sizes, seconds = option.kernelbench_gate_sizes, option.kernelbench_gate_seconds
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"--kernelbench-gate-seconds={seconds:g}: no time to measure in; give 60 for a minute a size")
+    return GateOptions(
+        sizes=here / Path(sizes).expanduser() if sizes else None,
+        undecided=option.kernelbench_undecided,
+        seconds=seconds,
+    )
 
 
 def _primary(named: str | None, strategies: Sequence[Strategy]) -> dict[str, str]:

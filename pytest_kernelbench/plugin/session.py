@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.pinned.regressions import Baselines, ItemResult, result_of
 from pytest_kernelbench.plugin.facts import run_facts, settings_of
-from pytest_kernelbench.plugin.kept import KeptKernels
+from pytest_kernelbench.plugin.kept import Gone, KeptKernels
 from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, resolve
 from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.records import Judged, Task
@@ -66,6 +66,8 @@ class Session:
             check_settings(options.run, self.resumed, settings_of(options))
         self.bench: Workbench | None = None
         self._lookahead: Lookahead | None = None
+        # The task files below the paths that were named.
+        self._found: list[Task] = []
 
     # Tasks
 
@@ -94,7 +96,10 @@ class Session:
     @cached_property
     def default_tasks(self) -> list[Task]:
         """The tasks of ``--tasks``; without it, those of kernel files, or the default ones. Raises UsageError."""
-        return self.load(self.options.tasks or self.kept.selectors())
+        named = [each for each in self.options.tasks if each not in self.gone_named]
+        selectors = named if self.options.tasks else self.kept.selectors()
+        # None: the tasks of all kernels are gone.
+        return self.load(selectors) if selectors else []
 
     def load(self, selectors: Sequence[str] | str) -> list[Task]:
         """The tasks that ``selectors`` name, in the sizes of this session. Raises TaskError."""
@@ -103,8 +108,22 @@ class Session:
     def sized(self, task: Task) -> Task | None:
         """``task`` as it will run, or None where ``--tasks`` does not name it."""
         if not self.tasks:
+            self._found.append(task)
             return self.load([str(task.path)])[0]
         return next((named for named in self.tasks if named.path == task.path), None)
+
+    def gone(self) -> list[Gone]:
+        """The kernels of this shard whose task is renamed or gone, once all tasks are collected."""
+        if self.options.shard[0] > 1:
+            return []
+        some = bool(self.asked.paths_named or self.options.tasks) and not self.asked.items_named
+        return self.kept.gone([*self.tasks, *self._found], some=some)
+
+    @cached_property
+    def gone_named(self) -> set[str]:
+        """Of the items that are named by their ids, the tasks that are gone."""
+        named = set(self.asked.items_named.values())
+        return {each.task for each in self.kept.gone([], some=False) if each.task in named} if named else set()
 
     def belongs(self, task: Task, strategy: Strategy) -> bool:
         """Whether ``task`` is an item of ``strategy``."""
@@ -168,7 +187,7 @@ class Session:
         try:
             outcome = run_item(task, strategy, self.bench)
             kept = self.options.pins.get(strategy.name, {}).get(task.id)
-            return result_of(outcome, self.baselines, self.bench, kept=kept)
+            return result_of(outcome, self.baselines, self.bench, gates=self.options.gate_options, kept=kept)
         finally:
             self.bench.release()
 

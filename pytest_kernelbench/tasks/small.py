@@ -49,9 +49,10 @@ def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
             raise TaskError(
                 f"--kernelbench-sizes=small: no small size for {task.id}; {remedy} --kernelbench-sizes=full"
             )
-        sized.append(replace(task, sizes={name: _frozen(value) for name, value in sizes.items()}))
+        sized.append(replace(task, sizes={name: frozen(value) for name, value in sizes.items()}))
     return sized
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+def frozen(value: Any) -> Any:
+    """A value of a TOML file, with arrays as tuples."""
+    return tuple(frozen(item) for item in value) if isinstance(value, list) else value

@@ -11,7 +11,7 @@ from pytest_kernelbench.commands import probe
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.ledger import TABLES, Ledger
-from pytest_kernelbench.records import AdaptationStep, Forecast
+from pytest_kernelbench.records import AdaptationStep, Evaluation, Forecast, Outcome
 from pytest_kernelbench.strategy import Strategy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"
@@ -46,7 +46,7 @@ def test_no_field_is_described_twice():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults", "forecasts")]
+    "name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults", "forecasts", "gate_sizes")]
 )
 def test_the_rows_of_a_run_have_the_fields_that_are_described(run, name):
     rows = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
@@ -66,7 +66,15 @@ def test_run_json_has_the_fields_that_are_described(run):
 
 def test_a_comparison_with_a_baseline_has_the_fields_that_are_described():
     what_was_compared = ["task", "source_sha256", "baseline_sha256", "evaluation_sha256", "max_slowdown"]
+    what_was_compared += ["sizes", "n_sizes"]
     assert [*what_was_compared, *Comparison.__dataclass_fields__] == documented()["comparisons.jsonl"]
+
+
+def test_a_further_size_of_a_gate_has_the_fields_that_are_described(tmp_path):
+    evaluation = Evaluation(source_sha256="0", outcome=Outcome.CORRECT)
+    Ledger(tmp_path).add_evaluation_at("level1/1_One", Strategy(name="made-up"), "n=3", evaluation)
+    (row,) = (tmp_path / "gate_sizes.jsonl").read_text().splitlines()
+    assert list(json.loads(row)) == documented()["gate_sizes.jsonl"]
 
 
 def test_a_fault_of_the_harness_has_the_fields_that_are_described(tmp_path):

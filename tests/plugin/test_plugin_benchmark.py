@@ -183,6 +183,15 @@ def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project, com
     )
 
 
+def test_a_gate_of_nothing_is_refused(benchmark_project):
+    said = benchmark_project.run(
+        "--strategy=random", "--tasks=problems/level1", "--benchmark-compare-fail=median:0%", apart=True
+    )
+    assert said.ret == pytest.ExitCode.USAGE_ERROR
+    line = "--benchmark-compare-fail=median:0%: no measurement shows that two times are equal; give median:1% or more"
+    assert line in said.stdout.str() + said.stderr.str()
+
+
 def test_a_second_gate_is_refused_because_the_first_would_be_dropped(benchmark_project):
     gates = ("--benchmark-compare-fail=median:5%", "--benchmark-compare-fail=max:5%")
     said = benchmark_project.run("--strategy=random", "--tasks=problems/level1", *gates)

@@ -62,16 +62,6 @@ NO_KERNEL = (
         ([], [], f"--strategy=pinned: {NO_KERNEL}"),
         ([], ["--tasks=level1/20"], f"--tasks=level1/20: {NO_KERNEL}"),
         (
-            ["level1/2_Two"],
-            [],
-            "level1/2_Two: has a kernel, and no packaged task is called so; name the task's file with --tasks",
-        ),
-        (
-            ["level1/19"],
-            [],
-            "level1/19: has a kernel, and the task is called level1/19_ReLU; rename the kernel's file",
-        ),
-        (
             ["level1/19_ReLU", "level1/2_Two"],
             ["--tasks=level1/20"],
             "--tasks=level1/20: no kernel is kept for these, but for level1/19_ReLU, level1/2_Two; name its task",
@@ -86,7 +76,60 @@ def test_what_is_missing_is_said_in_one_line(project, kept, arguments, line):
 
 
 def test_a_kernel_whose_task_is_not_named_is_told(project):
-    project.keep("level1/2_Two", "level1/10_Tem")
-    said = project.run("--strategy=pinned", "--tasks=problems/level1", "--collect-only", "-q")
-    assert "kernelbench: --tasks leaves out the kernels of level1/10_Tem" in said.outlines
-    assert "problems/level1/2_Two.py::kernel[pinned]" in said.outlines
+    project.keep("level1/2_Two", "level1/10_Ten", "level1/19_ReLU", "level2/1_Elsewhere")
+    said = project.run("--strategy=pinned", "--tasks=problems/level1/2_Two.py", "--collect-only", "-q")
+    left_out = "level1/10_Ten, level1/19_ReLU, level2/1_Elsewhere"
+    assert f"kernelbench: --tasks leaves out the kernels of {left_out}" in said.outlines
+    assert [line for line in said.outlines if "::" in line] == ["problems/level1/2_Two.py::kernel[pinned]"]
+
+
+GONE = {
+    "level1/19": "the packaged one of that number is level1/19_ReLU; rename or remove kernels/level1/19.py",
+    "level1/19_Relu": "the packaged one of that number is level1/19_ReLU; rename or remove kernels/level1/19_Relu.py",
+    "ours/rope": "name the task's file with --tasks, or rename or remove kernels/ours/rope.py",
+}
+
+
+def gone_line(task):
+    return f"{task}[pinned]: its task is renamed or gone: none is called {task}; {GONE[task]}"
+
+
+def test_a_kernel_without_a_task_is_an_item_beside_the_others(project):
+    project.keep("level1/19_ReLU", "level1/2_Two", "ours/rope")
+    assert items(project, "--strategy=pinned") == [
+        "tasks/level1/19_ReLU.py::kernel[pinned]",
+        "tasks/level1/2_Two.py::kernel[pinned]",
+        "tasks/ours/rope.py::kernel[pinned]",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("--tasks=problems/level1",), ("problems",)], ids=["--tasks", "a path"])
+def test_a_task_is_gone_where_its_file_is_missing_among_those_of_its_level(project, arguments):
+    project.keep("level1/2_Two", "level1/10_Tem", "level2/1_Elsewhere")
+    found = items(project, "--strategy=pinned", *arguments)
+    assert found == ["problems/level1/2_Two.py::kernel[pinned]", "tasks/level1/10_Tem.py::kernel[pinned]"]
+
+
+@pytest.mark.parametrize("kept", GONE)
+def test_a_kernel_whose_task_is_gone_fails_in_one_line_that_says_what_to_do(project, kept):
+    project.keep(kept)
+    said = project.run("--strategy=pinned", f"--kernelbench-run={project.path / 'run'}")
+    said.assert_outcomes(failed=1)
+    assert gone_line(kept) in said.outlines
+    assert said.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (project.path / "run").exists()
+
+
+def test_such_an_item_is_found_again_by_the_id_that_was_printed(project):
+    project.keep("level1/19_ReLU", "ours/rope")
+    named = "tasks/ours/rope.py::kernel[pinned]"
+    assert items(project, "--strategy=pinned", named) == [named]
+    said = project.run("--strategy=pinned", named)
+    said.assert_outcomes(failed=1)
+    assert gone_line("ours/rope") in said.outlines
+
+
+def test_the_first_of_several_shards_has_it(project):
+    project.keep("ours/rope")
+    first, second = (items(project, "--strategy=pinned", f"--kernelbench-shard={i}/2") for i in (1, 2))
+    assert (first, second) == (["tasks/ours/rope.py::kernel[pinned]"], [])

@@ -1,0 +1,77 @@
+"""Further sizes of a task at which a kept kernel is checked, timed and compared: tables of its module's constants.
+
+    [[19_ReLU]]
+    batch_size = 16
+    dim = 1023
+
+A table names a task, or where two levels have tasks of one name, ``["level2/19_ReLU"]``. What a table does not name is
+as in the run's own size of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.records import Task
+from pytest_kernelbench.tasks import with_sizes
+from pytest_kernelbench.tasks.files import toml_of
+from pytest_kernelbench.tasks.small import frozen
+
+FILE = "sizes.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class GateSize:
+    """One size of a task: ``name`` is ``batch_size=16, dim=1023``, empty for the size that the run is about."""
+
+    name: str
+    task: Task
+
+
+def gate_sizes(task: Task, named: Path | None = None) -> list[GateSize]:
+    """The run's own size of ``task``, then those of its tables in the file ``named``.
+
+    Where that has none, or no file is named, the tables of the ``sizes.toml`` beside the task's file count. Raises
+    TaskError for a file that is not there or not TOML, for what is no table, and for a constant that the task lacks.
+    """
+    sizes = [GateSize("", task)]
+    for file in _files_of(task, named):
+        tables = toml_of(file)
+        key = next((key for key in (task.id, task.name) if key in tables), None)
+        if key is None:
+            continue
+        for table in _tables(file, key, tables[key]):
+            values = {name: frozen(value) for name, value in table.items()}
+            try:
+                with_sizes(task.source, values)
+            except TaskError as error:
+                raise TaskError(f"{file}: [[{key}]]: {error}") from error
+            sized = replace(task, sizes={**task.sizes, **values})
+            if all(sized.sizes != each.task.sizes for each in sizes):
+                sizes.append(GateSize(", ".join(f"{name}={value}" for name, value in values.items()), sized))
+        break
+    return sizes
+
+
+def without_task(file: Path, tasks: Iterable[Task]) -> list[str]:
+    """The names in ``file`` that none of ``tasks`` has: of a renamed task, or of one that is not collected."""
+    known = {name for task in tasks for name in (task.id, task.name)}
+    return [name for name in toml_of(file) if name not in known]
+
+
+def _files_of(task: Task, named: Path | None) -> list[Path]:
+    if named is not None and not named.is_file():
+        raise TaskError(f"--kernelbench-gate-sizes={named}: no such file; give a TOML file with [[{task.name}]] tables")
+    beside = task.path.parent / FILE if task.path else None
+    return [file for file in (named, beside) if file is not None and file.is_file()]
+
+
+def _tables(file: Path, key: str, tables: Any) -> list[Mapping[str, Any]]:
+    listed = [tables] if isinstance(tables, dict) else tables
+    if not isinstance(listed, list) or not all(isinstance(table, dict) and table for table in listed):
+        raise TaskError(f"{file}: {key} is no list of tables; write [[{key}]] and its constants below, for each size")
+    return listed
