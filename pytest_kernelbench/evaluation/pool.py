@@ -7,9 +7,10 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import closing, suppress
+from queue import SimpleQueue
 from types import TracebackType
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, UsageError
@@ -105,18 +106,51 @@ class EvaluatorPool:
     ) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as ``Evaluator.evaluate``."""
         check_request(task, sources)
-        for verdict in [self.submit(task, source, within_s=within_s) for source in sources]:
-            yield verdict.result()
+        done: dict[int, Future[Evaluation]] = {}
+        with closing(self._as_done(task, sources, within_s)) as answers:
+            for index in range(len(sources)):
+                while index not in done:
+                    done.update([next(answers)])
+                yield done.pop(index).result()
 
     def as_completed(
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
     ) -> Iterator[tuple[int, Evaluation]]:
         """Index and evaluation of each source, the first that is ready first."""
         check_request(task, sources)
-        index_of = {self.submit(task, source, within_s=within_s): index for index, source in enumerate(sources)}
-        while index_of:
-            for verdict in wait(index_of, return_when=FIRST_COMPLETED).done:
-                yield index_of.pop(verdict), verdict.result()
+        with closing(self._as_done(task, sources, within_s)) as answers:
+            for index, verdict in answers:
+                yield index, verdict.result()
+
+    def _as_done(
+        self, task: Task, sources: Sequence[str | None], within_s: float | None
+    ) -> Generator[tuple[int, Future[Evaluation]], None, None]:
+        """Index and verdict of each source once it is there, also while later ones wait for room."""
+        done: SimpleQueue[tuple[int, Future[Evaluation]]] = SimpleQueue()
+        submitted: list[Future[Evaluation]] = []
+        left = threading.Event()
+
+        def submit_all() -> None:
+            for index, source in enumerate(sources):
+                if left.is_set():
+                    return
+                try:
+                    verdict = self.submit(task, source, within_s=within_s)
+                except KernelBenchError as error:
+                    verdict = Future()
+                    verdict.set_exception(error)
+                submitted.append(verdict)
+                verdict.add_done_callback(lambda told, index=index: done.put((index, told)))
+
+        threading.Thread(target=submit_all, name="submitting", daemon=True).start()
+        try:
+            for _ in sources:
+                yield done.get()
+        finally:
+            # Whoever stops early has nothing more judged.
+            left.set()
+            for verdict in submitted:
+                verdict.cancel()
 
     async def evaluate_async(
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None

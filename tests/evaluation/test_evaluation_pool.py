@@ -206,6 +206,26 @@ def test_submit_waits_for_room(pool_of):
         pool.submit(RELU, "b", within_s=0.1)
 
 
+@pytest.mark.parametrize("method", ["evaluate", "as_completed"])
+def test_what_is_ready_is_told_while_later_sources_wait_for_room(pool_of, method):
+    pool, kind = pool_of(most_waiting=1)
+    answers = getattr(pool, method)(RELU, ["a", "wait", "b", "c", "d", "e"])
+    next(answers)
+    assert not kind.wait.is_set()
+    kind.wait.set()
+    assert len(list(answers)) == 5
+
+
+def test_whoever_stops_early_has_nothing_more_judged(pool_of):
+    pool, kind = pool_of(most_waiting=1)
+    answers = pool.as_completed(RELU, ["a", "wait", "b", "c", "d", "e"])
+    next(answers)
+    answers.close()
+    kind.wait.set()
+    pool.submit(RELU, "z").result(10)
+    assert sum(len(sources) for _, sources in kind.asked) <= 4
+
+
 def test_what_was_not_judged_when_the_pool_closes_says_so(pool_of):
     pool, kind = pool_of()
     pool.submit(RELU, "wait")
