@@ -25,7 +25,6 @@ LARGE_MODULES = frozenset(
     {
         "evaluation/correctness/reference.py",
         "evaluation/evaluator.py",
-        "evaluation/judge.py",
     }
 )
 LARGE_FUNCTIONS = frozenset(

@@ -2,8 +2,8 @@
 
     Evaluator (owner's process) -> judge (trusted) -> worker (one for each candidate, in a sandbox)
 
-``judge.py`` tells a trial in order; ``sandbox.py`` lists what a candidate cannot do; ``worker/`` is the only
-code that shares a process with one.
+``trial.py`` tells in order what happens to a candidate; ``sandbox/`` lists what a candidate cannot do; ``worker/`` is
+the only code that shares a process with one.
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 READY_TIMEOUT_S = 60.0
+# Enough for torch's compiler to be imported, and for a candidate that starts nvcc itself; what is known to be a build
+# has a limit of its own.
+LOAD_TIMEOUT_S = 60.0
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
 # Of sums that race, some come out right.

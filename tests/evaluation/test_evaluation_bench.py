@@ -11,7 +11,7 @@ from made_up_tasks import task
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import reference as reference_module
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
-from pytest_kernelbench.evaluation.judge import Trials
+from pytest_kernelbench.evaluation.trials import Trials
 
 BATCH = "torch.rand(30, n)"
 
@@ -152,12 +152,12 @@ def test_a_task_s_tensors_go_with_its_last_trial():
             owner=judge,
             workers=Workers(),
             device="cpu",
-            hardware_id="cpu",
+            hardware_id="made-up",  # a lock that no other test waits for
             clocks=NoClocks(),
             tolerances={},
         )
-        trials._bench.answers_to(trials._bench.check(0, "task"))
-        kept = [weakref.ref(each) for each in (trials._bench, trials._bench.example_inputs[0])]
+        trials._setting.bench.answers_to(trials._setting.bench.check(0, "task"))
+        kept = [weakref.ref(each) for each in (trials._setting.bench, trials._setting.bench.example_inputs[0])]
         trials.close()
         del trials
         assert [each() for each in kept] == [None, None]

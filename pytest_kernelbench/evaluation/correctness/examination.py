@@ -12,28 +12,38 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.timekeeping import slots_of_block
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.operators import forbid_torch
 from pytest_kernelbench.evaluation.correctness.reference import MOVED
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import JudgeSlot
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, REFERENCE, SEEDED, WorkerSession
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demands:
-    """What a candidate must do beside answering right: ``parameters`` that are set later must be followed."""
+    """What a candidate must do beside answering right.
+
+    ``parameters`` that are set later must be followed; with ``own_kernels``, torch must not compute for it.
+    """
 
     parameters: bool = False
+    own_kernels: bool = False
 
 
 class Examined(NamedTuple):
-    """What is known of a candidate that is right: seconds of its last call, and remarks for people."""
+    """What is known of a candidate that is right: seconds of its last call, and remarks for people.
+
+    ``weights``: with which it is right, those of its own constructor (``SEEDED``) or the reference's (``REFERENCE``).
+    """
 
     seconds_per_call: float
     remarks: tuple[str, ...]
+    weights: str = SEEDED
 
 
 def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
@@ -50,6 +60,34 @@ def prepare(bench: Bench, protocol: Protocol) -> None:
     """Have the tolerances of all that is to be checked, before slots take the memory."""
     moved = [MOVED] if protocol.beyond and bench.usable(MOVED) else []
     bench.measure_tolerances([*kinds_to_check(bench, protocol), *moved])
+
+
+def examine_with_either_weights(session: WorkerSession, protocol: Protocol, demands: Demands) -> Examined:
+    """Check a candidate with the weights that it made, and where those are wrong, with the reference's.
+
+    A constructor that folds a constant into its weights is right with its own, and one that makes its parameters in
+    another order, and so draws others, with the reference's. Raises CandidateFailed, the one of its own weights.
+    """
+    try:
+        return _examine_and_profile(session, protocol, demands)
+    except WrongValues as own:
+        try:
+            if not session.adopt_weights(timeout_s=LOAD_TIMEOUT_S):
+                raise own
+            examined = _examine_and_profile(session, protocol, demands)
+        except CandidateFailed:
+            raise own from None
+        return examined._replace(weights=REFERENCE)
+
+
+def _examine_and_profile(session: WorkerSession, protocol: Protocol, demands: Demands) -> Examined:
+    prepare(session.bench, protocol)
+    # All that timing will take, as one call of the driver: opening a second allocation takes 37 ms (H200).
+    slot = slots_of_block(session, session.bench.seconds_per_call)[0]
+    examined = examine(session, slot, protocol, demands)
+    if demands.own_kernels:
+        forbid_torch(session, slot)
+    return examined
 
 
 def examine(session: WorkerSession, slot: JudgeSlot, protocol: Protocol, demands: Demands) -> Examined:

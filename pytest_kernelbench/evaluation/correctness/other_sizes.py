@@ -20,11 +20,10 @@ from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
 
-LOAD_TIMEOUT_S = 60.0
 OWN_SIZES_ONLY = "right only at the task's own sizes"
 HANDS_NOTHING_ON = "a NaN or an infinity in its inputs is not handed on as the reference does"
 

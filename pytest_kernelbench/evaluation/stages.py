@@ -1,0 +1,36 @@
+"""Seconds by stage of an evaluation: what ``Evaluation.seconds`` holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_kernelbench.evaluation.session import WorkerSession
+
+
+@contextmanager
+def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall time of a block to ``seconds[name]``, also when it raises."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@contextmanager
+def building(seconds: dict[str, float], name: str, session: WorkerSession) -> Iterator[None]:
+    """Count what was built in a block of stage ``name`` as ``build`` instead."""
+    before = session.built_s
+    try:
+        yield
+    finally:
+        if session.built_s > before:
+            seconds["build"] = seconds.get("build", 0.0) + session.built_s - before
+            seconds[name] = seconds.get(name, 0.0) - (session.built_s - before)
+
+
+def rounded(seconds: dict[str, float]) -> dict[str, float]:
+    """To a tenth of a millisecond."""
+    return {name: round(value, 4) for name, value in seconds.items()}

@@ -1,0 +1,178 @@
+"""One candidate, from its build to its ``Evaluation``. Read this file from top to bottom: it is the whole story.
+
+    build -> load -> correctness -> the worker's timing -> evidence that no clock gave -> the judge's timing
+
+Cheapest first, and each step ends a candidate that fails it. Where the decisions are made: ``examination`` (is it
+right?), ``timing.enough`` (is there a claim?), ``verification`` and ``attestation.decide`` (does the claim count?).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import lock
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.building.builds import Built
+from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
+from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
+from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.stages import building, rounded, stage
+from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+from pytest_kernelbench.tasks.findings import TaskFindings
+
+# A build that is found in the cache is none.
+LEAST_TOLD_S = 0.01
+SHARE_OF_MEMORY_TO_BLAME = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all candidates of one task under one protocol are judged with. ``start`` gives a new worker with its slots.
+
+    ``start_for`` does so for another bench and rack: that of other sizes.
+    """
+
+    bench: Bench
+    rack: Rack
+    findings: TaskFindings
+    protocol: Protocol
+    demands: Demands
+    margin: float
+    verifier: Verifier
+    other_sizes: OtherSizes | None
+    clocks: Clocks
+    workers: WorkerServer
+    hardware_id: str
+    start: Callable[[], WorkerSession]
+    start_for: Callable[[Bench, Rack], WorkerSession]
+
+    def loaded(self, source: str, weights: str) -> WorkerSession:
+        """A candidate that was checked, in a new worker."""
+        session = self.start()
+        try:
+            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def bytes_of_others(self) -> int:
+        """Device memory that neither the judge nor the slots hold."""
+        return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
+
+
+def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
+    """The verdict on one source; the next workers, for this task or another, start while this one is checked.
+
+    Raises BuildWanted where it asks for a build, and HarnessError.
+    """
+    seconds = {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {}
+    found: dict[str, Any] = {
+        "source_sha256": sha256_of(source),
+        "outcome": Outcome.CORRECT,
+        "precision": setting.bench.precision,
+    }
+    started = time.perf_counter() - built.seconds
+    try:
+        if built.complaint is not None:
+            raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint, quoted=True)
+        with lock.exclusive(setting.hardware_id):
+            _judge(setting, source, found, seconds)
+    except CandidateFailed as failure:
+        told = ("outcome", "detail", "log", "quoted", "flags", "draw")
+        found |= {name: getattr(failure, name) for name in told}
+        # What was measured stays; a speed-up is one of a correct candidate.
+        for name in ("speedup", "speedup_low", "speedup_high"):
+            found.pop(name, None)
+    seconds["total"] = time.perf_counter() - started
+    return Evaluation(**found, seconds=rounded(seconds))
+
+
+def _judge(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+    """Fills in what is found of a candidate, and for how long each stage lasted. Raises CandidateFailed."""
+    with stage(seconds, "load"):
+        session = setting.start()
+    try:
+        _load(setting, session, source, seconds)
+        with stage(seconds, "check"), building(seconds, "check", session):
+            examined = examine_with_either_weights(session, setting.protocol, setting.demands)
+            found["weights"] = examined.weights
+            elsewhere: tuple[str, ...] = ()
+            if setting.other_sizes is not None:
+                elsewhere = setting.other_sizes.remarks(setting.start_for, source, examined.weights)
+            found["detail"] = "; ".join((*examined.remarks, *elsewhere))
+        with stage(seconds, "load"):
+            # From now on, nobody else may use the device.
+            setting.workers.settle()
+        with stage(seconds, "time"):
+            timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call)
+            setting.clocks.read()
+            found |= {**timing.to_json(), "floor_ms": setting.bench.floor_ms}
+            evidence = setting.verifier.evidence(session, timing)
+        if evidence is not None:
+            raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
+        if why := setting.findings.uncounted_because:
+            found |= {"counted": False, "uncounted_because": why}
+        elif setting.verifier.claims(timing):
+            with stage(seconds, "attest"):
+                another = partial(setting.loaded, source, examined.weights)
+                attested = setting.verifier.attest(session, another, examined.seconds_per_call, timing.candidate_ms)
+                found |= attested.to_json()
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(setting, error, session) from None
+    finally:
+        session.close()
+        setting.workers.settle()
+
+
+def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:
+    with stage(seconds, "load"):
+        setting.workers.call_up()
+        # Before the candidate is there: memory that cannot be mapped is no fault of its own.
+        session.wait_until_ready()
+        slots_of_block(session, setting.bench.seconds_per_call)
+        with building(seconds, "load", session):
+            session.load(source, timeout_s=LOAD_TIMEOUT_S)
+
+
+def _out_of_memory(setting: Setting, error: torch.OutOfMemoryError, session: WorkerSession) -> Exception:
+    """Which process took the memory that the judge lacks? The candidate's, if it is free once that has ended."""
+    held = setting.bytes_of_others()
+    session.close()
+    all_bytes = device_named(setting.bench.device).memory_bytes()
+    if held - setting.bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * all_bytes:
+        return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
+    return HarnessError(
+        f"{setting.bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
+    )
+
+
+def start(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> WorkerSession:
+    """A new worker for the task of ``bench``, with the slots of ``rack``."""
+    return WorkerSession(workers.take(), bench, rack, cache=cache, watch=watch)
+
+
+def start_control(start: Callable[[], WorkerSession]) -> WorkerSession:
+    """A worker that no candidate was ever in, with the reference in the candidate's place.
+
+    It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
+    """
+    session = start()
+    session.load(f"{session.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
+    return session

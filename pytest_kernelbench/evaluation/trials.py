@@ -1,0 +1,219 @@
+"""The candidates for one task under one protocol: those of one request, and of those that follow at once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_kernelbench.evaluation import lock, messages, trial
+from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
+from pytest_kernelbench.evaluation.clock.gate_trial import Checked, compare, detail_of
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
+from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
+from pytest_kernelbench.evaluation.clock.turns import Pairs
+from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
+from pytest_kernelbench.evaluation.correctness.findings import bench_of
+from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.correctness.replay import replay
+from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
+from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.device.cpu import cores
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.faults import fault_of
+from pytest_kernelbench.evaluation.protocols import PROTOCOLS
+from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.replayed import Replayed
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
+from pytest_kernelbench.evaluation.trial import Setting
+from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+
+Found = TypeVar("Found")
+
+
+def target_of(device: str, hardware_id: str) -> Target:
+    """What is built for."""
+    known = device_named(device)
+    return Target(device=device, id=hardware_id, architecture=known.architecture(), gpu=known.gpu_properties())
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is said of one source: its evaluation, or how the harness failed on it."""
+
+    source_sha256: str
+    evaluation: Evaluation | None = None
+    fault: dict[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        if self.evaluation is not None:
+            return {"evaluation": self.evaluation.to_json()}
+        return {"fault_on": self.source_sha256, "fault": self.fault}
+
+
+class Trials:
+    """Judges candidates for one task under one protocol.
+
+    Nothing below refers back to it: when the next task comes, this one's tensors go at once, not when Python looks for
+    cycles.
+    """
+
+    def __init__(
+        self,
+        case: dict[str, Any],
+        *,
+        owner: socket.socket,
+        workers: WorkerServer,
+        device: str,
+        hardware_id: str,
+        clocks: Clocks,
+        tolerances: Tolerances,
+    ) -> None:
+        self.case = case
+        self._cache = Path(case["cache"])
+        self._target = target_of(device, hardware_id)
+        protocol = PROTOCOLS[case["protocol"]]
+        # What this does is done on the device, so nobody else may be timed.
+        with lock.exclusive(hardware_id):
+            # While a worker starts, the bench is made.
+            workers.call_up()
+            bench, self.findings = bench_of(case, device, tolerances, beyond=protocol.beyond)
+            workers.settle()
+            other_sizes = OtherSizes(case, device) if protocol.beyond else None
+        rack, margin = Rack(bench), protocol.margin(device)
+        start_for = partial(trial.start, workers, cache=self._cache, watch=owner)
+        start = partial(start_for, bench, rack)
+        self._controls = Pairs(bench, partial(trial.start_control, start))
+        self._setting = Setting(
+            bench=bench,
+            rack=rack,
+            findings=self.findings,
+            protocol=protocol,
+            demands=Demands(
+                parameters=case["parameters"] == "followed", own_kernels=case["torch_operators"] == "forbidden"
+            ),
+            margin=margin,
+            verifier=Verifier(bench, margin, self._controls),
+            other_sizes=other_sizes,
+            clocks=clocks,
+            workers=workers,
+            hardware_id=hardware_id,
+            start=start,
+            start_for=start_for,
+        )
+
+    def renew(self) -> None:
+        """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
+        with lock.exclusive(self._setting.hardware_id):
+            self._setting.bench.renew()
+
+    def close(self) -> None:
+        """End the workers that were kept, and free the memory of all slots."""
+        self._controls.close()
+        self._setting.rack.close()
+        if self._setting.other_sizes is not None:
+            self._setting.other_sizes.close()
+
+    def _builders(self) -> Builders:
+        return Builders(self._cache, self._target, partial(self._setting.workers.fork, builder=True), jobs=cores())
+
+    def evaluations(self, sources: Sequence[str]) -> Iterator[Judged]:
+        """One for each source, as each is ready: what is built first is judged first.
+
+        A trial that asks for a build gives the device back, and comes again when that is made.
+        """
+        with self._builders() as builders:
+            waiting = {builders.ahead(self.case["source"], source): source for source in sources}
+            while waiting:
+                # On a CPU, compilers would wait for trials and trials for compilers.
+                done, _ = wait(
+                    waiting, return_when=FIRST_COMPLETED if is_gpu(self._setting.bench.device) else ALL_COMPLETED
+                )
+                for build in [each for each in waiting if each in done]:
+                    source = waiting.pop(build)
+                    try:
+                        judged = self._judged(source, build)
+                    except BuildWanted as wanted:
+                        waiting[builders.wanted(wanted.request, build.result())] = source
+                    else:
+                        yield judged
+
+    def _judged(self, source: str, build: Future[Built]) -> Judged:
+        """The boundary of one candidate: whatever goes wrong in here, the next one is judged.
+
+        Raises BuildWanted where its trial asks for a build.
+        """
+        source_sha256 = sha256_of(source)
+        try:
+            return Judged(source_sha256, evaluation=trial.evaluate(self._setting, source, build.result()))
+        except (messages.ConnectionEnded, BuildWanted):
+            raise  # the first is the owner's
+        except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
+            return Judged(source_sha256, fault=fault_of(error, self._setting.bench.task_id))
+
+    def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
+        """The first source against the second, a kernel that is to be no slower."""
+        sources: dict[Side, str] = {"baseline": baseline, "kernel": kernel}
+        checked: dict[Side, Checked] = {}
+        with self._builders() as builders:
+            ahead = {side: builders.ahead(self.case["source"], source) for side, source in sources.items()}
+            for side, source in sources.items():
+                try:
+                    checked[side] = self._checked(source, builders, ahead[side].result())
+                except CandidateFailed as failure:
+                    return Comparison(failed=side, detail=detail_of(failure))
+        with lock.exclusive(self._setting.hardware_id):
+            return compare(self._setting.bench, checked, gate)
+
+    def _checked(self, source: str, builders: Builders, built: Built) -> Checked:
+        """A kernel found correct in a worker of its own. Raises CandidateFailed."""
+
+        def check() -> Checked:
+            with closing(self._setting.start()) as session:
+                session.load(source, timeout_s=LOAD_TIMEOUT_S)
+                found = examine_with_either_weights(session, self._setting.protocol, self._setting.demands)
+                call_ms = ms_of_calls(session, found.seconds_per_call)
+            return Checked(partial(self._setting.loaded, source, found.weights), call_ms, found.seconds_per_call)
+
+        return self._once_built(check, builders, built)
+
+    def replayed(self, source: str, kind: str) -> Replayed:
+        """What a source answers to one kind of inputs: at the task's own sizes and, where right there, at others."""
+
+        def ask() -> Replayed:
+            with closing(self._setting.start()) as session:
+                session.load(source, timeout_s=LOAD_TIMEOUT_S)
+                found = replay(session, kind)
+            others = self._setting.other_sizes
+            if found.outcome == Outcome.CORRECT.value and others is not None:
+                elsewhere = others.replayed(self._setting.start_for, source, kind)
+                if elsewhere is not None and elsewhere.outcome != Outcome.CORRECT.value:
+                    return elsewhere
+            return found
+
+        with self._builders() as builders:
+            try:
+                return self._once_built(ask, builders, builders.ahead(self.case["source"], source).result())
+            except CandidateFailed as failure:
+                return Replayed(outcome=failure.outcome.value, detail=failure.detail)
+
+    def _once_built(self, ask: Callable[[], Found], builders: Builders, built: Built) -> Found:
+        """What ``ask`` returns, with the device held alone; while it asks for builds they are made and it comes again.
+
+        Raises CandidateFailed, also for a build that fails.
+        """
+        while built.complaint is None:
+            try:
+                with lock.exclusive(self._setting.hardware_id):
+                    return ask()
+            except BuildWanted as wanted:
+                built = builders.wanted(wanted.request, built).result()
+        raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)
