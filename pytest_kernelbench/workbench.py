@@ -37,8 +37,8 @@ class Workbench:
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
     protocol; ``judges`` is the address of a server that judges, None where this machine does; ``say`` shows one line
-    of progress, ``tell`` one that stays. ``policy_device`` is where weights go, None: to the
-    judge's device, which the two then share.
+    of progress, ``tell`` one that stays; ``waiting`` is called about once a second while a judge has no answer yet.
+    ``policy_device`` is where weights go, None: to the judge's device, which the two then share.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Workbench:
         judges: str | None = None,
         say: Callable[[str], None] = lambda line: None,
         tell: Callable[[str], None] = lambda line: None,
+        waiting: Callable[[], None] | None = None,
         policy_device: str | None = None,
     ) -> None:
         self.ledger = ledger
@@ -63,6 +64,7 @@ class Workbench:
         self.judges = judges
         self.say = say
         self.tell = tell
+        self.waiting = waiting
         self.policy_device = policy_device
         self._policy_spec = policy
         self._shared: SharedDevice | None = None
@@ -160,7 +162,7 @@ class Workbench:
         from pytest_kernelbench.evaluation import Evaluator
 
         settings = strategy.evaluation
-        return Evaluator(
+        evaluator = Evaluator(
             device=self.device,
             protocol=settings.protocol,
             precision=settings.precision,
@@ -169,6 +171,8 @@ class Workbench:
             seed=self.seed,
             keep_task=True,
         )
+        evaluator.waiting = self.waiting
+        return evaluator
 
     def _remote(self, strategy: Strategy) -> RemoteEvaluator:
         from pytest_kernelbench.serving.client import RemoteEvaluator

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,7 @@ from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 START_TIMEOUT_S = 120.0
+SAY_EVERY_S = 1.0
 # The longest published kernel has 26,818 (CUDA-L1, H100). In JSON a character takes up to six bytes, and a frame holds
 # 16 MB.
 MAX_SOURCE_CHARACTERS = 1 << 20
@@ -94,6 +95,8 @@ class Evaluator:
         self._process: subprocess.Popen[bytes] | None = None
         self._hello: dict[str, Any] = {}
         self._target: dict[str, Any] = {}
+        # Called once in a while by a thread that waits for the judge.
+        self.waiting: Callable[[], None] | None = None
         # Several threads may say what is to be built next.
         self._wishing = threading.Lock()
         # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
@@ -332,6 +335,8 @@ class Evaluator:
             self._send({"source": source})
 
     def _answer(self, task: Task | None = None) -> dict[str, Any]:
+        while self.waiting and not messages.is_readable(self._connection, timeout_s=SAY_EVERY_S):
+            self.waiting()
         answer, _ = self._receive(None)
         if task is not None and "findings" in answer:
             found = TaskFindings.from_json({**answer["findings"], "task_sha256": task.sha256})

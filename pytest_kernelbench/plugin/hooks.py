@@ -137,12 +137,15 @@ class KernelBench:
         if tasks and self.ordered and not self.config.option.collectonly:
             with one_line_errors():
                 self.gate_lines.remark = self.session.kept.check_sizes(tasks)
-                self.session.open(tasks, say=self.progress, tell=self.progress.tell, policy_device=self.policy_device)
+                self.session.open(tasks, progress=self.progress, policy_device=self.policy_device)
+            self.progress.items = sum(isinstance(item, collection.KernelItem) for item in session.items)
 
     # Running
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        if isinstance(item, collection.KernelItem):
+            self.progress.begin(item.task.short_id, item.strategy.name)
         following = item.session.items[item.session.items.index(item) + 1 :]
         # A worker of xdist knows no more than the next one.
         known = [nextitem] if self.worker else following[:MOST_ITEMS_AHEAD]
@@ -156,6 +159,8 @@ class KernelBench:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         self.progress.clear()
+        if call.when == "teardown":
+            self.progress.end()
         if isinstance(item, collection.KernelItem) and call.when == "call":
             # Builtin values only: the report crosses from xdist's worker to its controller.
             report.kernelbench = collection.word_for(item.selection)  # type: ignore[attr-defined]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.pinned.regressions import Baselines, ItemResult, result_of
@@ -39,6 +39,14 @@ class Asked:
     beside_tests: bool = False
     collect_only: bool = False
     run_named: bool = False
+
+
+class Shows(Protocol):
+    """What shows progress: called with a line, or ``tell`` with one that stays; ``waiting`` while nothing happens."""
+
+    def __call__(self, line: str) -> None: ...
+    def tell(self, line: str) -> None: ...
+    def waiting(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +143,12 @@ class Session:
         self,
         tasks: Sequence[Task],
         *,
-        say: Callable[[str], None],
-        tell: Callable[[str], None],
+        progress: Shows,
         policy_device: str | None = None,
     ) -> None:
         """Make or resume the run folder for ``tasks``. Raises UsageError.
 
-        ``say`` shows one line of progress, ``tell`` one that stays. ``policy_device`` is where policies' weights go,
-        None: to the judge's device.
+        ``progress`` shows what is going on. ``policy_device`` is where policies' weights go, None: to the judge's.
         """
         from pytest_kernelbench.evaluation.caches import builds_folder
         from pytest_kernelbench.lookahead import Lookahead
@@ -168,8 +174,9 @@ class Session:
             tasks=tasks,
             null=options.null,
             judges=options.judges,
-            say=say,
-            tell=tell,
+            say=progress,
+            tell=progress.tell,
+            waiting=progress.waiting,
             policy_device=policy_device if device == "cuda" else None,
         )
         self._lookahead = Lookahead(self.bench)

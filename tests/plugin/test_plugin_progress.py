@@ -16,7 +16,8 @@ import pytest_kernelbench.evaluation
 from pytest_kernelbench.plugin import progress
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
-progress.FIRST_LINE_S = progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
+progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0
+progress.folder_of_holder = lambda folder, names: "/other/project"
 
 
 class Evaluator:
@@ -32,7 +33,11 @@ class Evaluator:
 
     def close(self): ...
 
+    def prepare(self, task, sources): ...
+
     def evaluate(self, task, sources):
+        self.waiting()
+        self.waiting()
         for source in sources:
             print("captured")
             yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT)
@@ -63,6 +68,30 @@ def test_without_a_terminal_progress_is_lines_of_their_own(project, verbosity):
     assert result.ret == 0
     assert LAST in result.outlines
     assert "captured" not in result.outlines
+
+
+def test_the_reason_for_waiting_is_said_once(project):
+    result = project.run(*OPTIONS, "-q", apart=True)
+    said = [line for line in result.outlines if "another run has the device" in line]
+    assert said == ["level1/2: sampled 1/64 (another run has the device: /other/project, 0 s)"]
+
+
+def test_lines_say_how_many_items_are_done_and_how_long_the_others_take(project):
+    result = project.run(*OPTIONS, "-q", "--strategy=random,oracle", apart=True)
+    assert "0 of 2 done; level1/2[random]" in result.outlines
+    assert any(
+        line.startswith("1 of 2 done, ") and line.endswith("s left; level1/2[oracle]") for line in result.outlines
+    )
+
+
+def test_the_first_line_of_an_item_comes_within_a_second(project):
+    slow = AT_ONCE.replace("progress.LINE_EVERY_S = progress.REWRITE_EVERY_S = 0", "").replace(
+        'print("captured")', "import time; time.sleep(1.5)"
+    )
+    project.pytester.makeconftest(slow)
+    result = project.run(*OPTIONS, "-q", apart=True)
+    assert result.ret == 0
+    assert "level1/2[random]" in result.outlines and LAST not in result.outlines
 
 
 def test_doubly_quiet_says_nothing(project):
