@@ -172,6 +172,18 @@ def test_writing_into_a_part_leaves_a_past_that_is_not_relied_on():
     assert products(overwritten, A, B) == 0
 
 
+def test_what_is_copied_into_other_memory_keeps_its_past():
+    def copied(x):
+        other = torch.empty_strided(x.shape, x.to(memory_format=torch.channels_last).stride())
+        return torch.relu(other.copy_(x))
+
+    assert needed(copied, IMAGE).read == {0: 1.0}
+    layer = nn.Conv2d(3, 5, 1).to(memory_format=torch.channels_last)
+    assert products(lambda x: layer(x.contiguous(memory_format=torch.channels_last)), IMAGE) == pytest.approx(
+        2 * 144 * 15
+    )
+
+
 def test_a_fused_block_counts_what_its_convolution_forms():
     conv, bias = nn.Conv2d(3, 16, 3), torch.randn(16, 1, 1)
 

@@ -156,7 +156,7 @@ class _Follower(TorchDispatchMode):
         if name in MATRIX_PRODUCTS or name == "convolution":
             return self._of_product(name, args, pasts, output)
         if name in VIEWS:
-            return pasts[0]
+            return pasts[-1]  # copy_ writes the second to the first
         if name in CUTS:
             return pasts[0].cut(output.numel() / max(1, given[0].numel()))
         if name == "cat":
