@@ -17,6 +17,7 @@ from pytest_kernelbench.report.analyses import Study
 from pytest_kernelbench.report.analyses.adaptive_k import posterior_stop
 from pytest_kernelbench.report.analyses.budget import budget
 from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.report.render.summary import report_json
 from pytest_kernelbench.search.stopping import expected_gain, reason_to_stop, stop_of
 from pytest_kernelbench.strategy.stopping import Stopping
 
@@ -139,6 +140,17 @@ def test_beside_sampling_that_draws_them_all_only_its_own_candidates_are_counted
     found = budget(study)["rollouts"]
     assert found["budget"] == [1, 2]
     assert {name: each["spends"] for name, each in found["strategies"].items()} == {"all": 8.0, "adaptive": 2.0}
+
+
+def test_a_report_counts_its_own_candidates_and_calls_none_of_them_missing(tmp_path):
+    bench = Bench(tmp_path, ["good", "wrong", "best", *["wrong"] * 5], SPEEDUPS)
+    strategies = [best_of("all", k=K), adaptive()]
+    for each in strategies:
+        run_item(TASK, each, bench)
+    report = report_json(load(tmp_path, strategies))
+    shown = [(each["strategies"], each["drawn"], bool(each["any_of_k"])) for each in report["samples"]]
+    assert shown == [(["all"], K, True), (["adaptive"], 2, False)]
+    assert report_json(load(tmp_path, strategies[1:]))["partial"] is None
 
 
 def test_what_it_saves_on_one_task_it_may_spend_on_another(tmp_path):

@@ -10,9 +10,10 @@ programs handed to the judge) or ``seconds`` (of sampling, of judging distinct p
 other). A curve's value at budget ``b`` is over what each task's candidates, in the order in which they were drawn, had
 reached within ``b``: the share of tasks with a verified fast one, and the geometric mean of the best speed-up, 1 where
 none is correct. Budgets go as far as the strategy that spent least (``spends``, mean over tasks), so that every
-strategy is compared on what it did spend. A strategy that stops by itself spends more on some tasks than on others:
-budget ``b`` is then its mean over tasks, under the one limit a task at which that mean is reached. What updates took is
-spread over the rollouts that they were made from. An axis of which something is not known is left out.
+strategy is compared on what it did spend. Budget ``b`` is the mean over tasks of what was spent, under one limit for
+every task: what a strategy does not spend on one task, because it stops by itself or its answers are short, is there
+for another. What updates took is spread over the rollouts that they were made from. An axis of which something is not
+known is left out.
 
 Selection plays no part: this is what there was to select from. Strategies that share candidates are one, under the
 names of all.
@@ -66,7 +67,7 @@ def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json
         name: float(numpy.mean([each[-1] if len(each) else 0.0 for each in rows])) for name, rows in spent.items()
     }
     most = min(spends.values())
-    if not numpy.isfinite(most) or most <= 0:
+    if not numpy.isfinite(list(spends.values())).all() or most <= 0:
         return None
     budgets = numpy.unique(numpy.linspace(most / POINTS, most, POINTS).round(3))
     if axis in ("rollouts", "judged"):
@@ -75,19 +76,17 @@ def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json
         "budget": budgets.tolist(),
         "tasks": len({task.task for each in found.values() for task in each.tasks}),
         "strategies": {
-            name: {**_curves(results, spent[name], _limits(name, spent[name], budgets, study)), "spends": spends[name]}
+            name: {**_curves(results, spent[name], _limits(spent[name], budgets)), "spends": spends[name]}
             for name, results in found.items()
         },
     }
 
 
-def _limits(name: str, spent_U: list[Floats], budgets_B: Floats, study: Study) -> Floats:
-    """The most that is spent on any one task at each budget: the budget itself, unless the strategy stops by itself.
+def _limits(spent_U: list[Floats], budgets_B: Floats) -> Floats:
+    """The most that is spent on any one task at each budget, which is the mean over tasks under that limit.
 
-    If it does, it gives what it saved on some tasks to others: the limit at which the mean over tasks is the budget.
+    What a strategy that stops by itself saves on one task is there for another.
     """
-    if not any(each.stops for each in study.records.strategies if each.name == name):
-        return budgets_B
     totals_U = numpy.array([each[-1] if len(each) else 0.0 for each in spent_U])
     limits_L = numpy.unique(numpy.concatenate([[0.0], totals_U]))
     means_L = numpy.array([numpy.minimum(totals_U, limit).mean() for limit in limits_L])

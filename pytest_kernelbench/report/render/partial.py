@@ -20,7 +20,8 @@ def partial_line(records: RunRecords, results: Sequence[StrategyResults]) -> str
         worst = max(lacking, key=lambda name: lacking[name])
         without = f"{lacking[worst]} of {counted(len(records.tasks), _noun(records))} without a choice"
         parts.append(without + (f" by {worst}" if len(set(lacking.values())) > 1 else ""))
-    searching = [each.name for each in records.strategies if each.adaptation is None]
+    # A strategy that stops by itself has drawn what it asked for.
+    searching = [each.name for each in records.strategies if each.adaptation is None and not each.stops]
     largest = max((each for each in results if each.strategy in searching), key=lambda each: each.k, default=None)
     if largest is not None:
         few = [len(task.samples) for task in largest.tasks if len(task.samples) < largest.k]

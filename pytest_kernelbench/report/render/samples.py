@@ -16,7 +16,7 @@ def sharing(results_by_strategy: Mapping[StrategyOfRun, StrategyResults]) -> lis
     groups: dict[tuple[Any, ...], list[StrategyOfRun]] = {}
     for strategy, results in results_by_strategy.items():
         drawn_from = (strategy.sampling_sha256, strategy.evaluation_sha256, strategy.adaptation_sha256, strategy.k)
-        key = (*drawn_from, results.indices if strategy.adaptation else None)
+        key = (*drawn_from, results.indices if strategy.adaptation or strategy.stops else None)
         groups.setdefault(key, []).append(strategy)
     return list(groups.values())
 
@@ -25,7 +25,8 @@ def samples_of(
     group: Sequence[StrategyOfRun], results_by_strategy: dict[StrategyOfRun, StrategyResults], records: RunRecords
 ) -> dict[str, Any]:
     results = results_by_strategy[group[0]]
-    # Rollouts of different weights are no draws from one distribution: K-subsets of them mean nothing.
+    # Rollouts of different weights, and answers after verdicts, are no draws from one distribution: K-subsets of them
+    # mean nothing.
     adapted = group[0].adaptation_sha256 is not None
     return {
         "strategies": [strategy.name for strategy in group],
@@ -42,7 +43,7 @@ def samples_of(
         "no_source": _no_source(results),
         "cut_off": _cut_off(results),
         "only_trained_on": _only_trained_on(group[0], records) if adapted else None,
-        "any_of_k": [] if adapted else _any_of_k(results),
+        "any_of_k": [] if adapted or group[0].reads_verdicts else _any_of_k(results),
         "tasks": {task.unit: _samples_of_task(task, results.margin, results.is_verifiable) for task in results.tasks},
     }
 

@@ -46,6 +46,8 @@ def test_curves_go_as_far_as_the_strategy_that_spent_least_and_hold_what_was_fou
 def test_a_search_has_no_curve_over_subsets(records):
     study = Study.of(records)
     assert [group.strategies for group in study.groups] == [("best-of",)]
+    shown = {each["strategies"][0]: bool(each["any_of_k"]) for each in report_json(records)["samples"]}
+    assert shown == {"best-of": True, "refine": False}
 
 
 def test_the_terminal_prints_every_axis_of_which_all_is_known(records):
