@@ -30,10 +30,10 @@ class EvaluatorPool:
     ``devices`` names one judge each: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` (the second visible GPU), or ``"auto"`` for
     all visible GPUs, and one CPU judge where there is none. With ``ray`` ("auto", or the address of a cluster) judges
     are actors of a Ray cluster, one for each of its GPUs, and ``devices`` is "auto" or as many kinds as judges
-    (``["cpu"] * 4``). Judges of one device take turns on its lock. What else
-    ``settings`` holds goes to each ``Evaluator`` (``protocol``, ``precision``, ``cache``, ...). A judge that dies is
-    replaced and its candidates are tried once more, one at a time. With more than ``most_waiting`` requests waiting
-    (default: 32 a judge), ``submit`` blocks.
+    (``["cpu"] * 4``). Judges of one device take turns on its lock. What else ``settings`` holds goes to each
+    ``Evaluator`` (``protocol``, ``precision``, ``cache``, ...). A judge that dies is replaced and its candidate tried
+    once more; those that it was handed with it are handed to the next one at a time. With more than ``most_waiting``
+    requests waiting (default: 32 a judge), ``submit`` blocks.
 
         with EvaluatorPool(devices="auto", protocol="fast") as pool:
             for index, evaluation in pool.as_completed(task, sources): ...
@@ -268,12 +268,15 @@ class EvaluatorPool:
                 _fail(request, told)
 
     def _try_again(self, batch: Sequence[Request], error: JudgeEnded) -> None:
-        for request in reversed(batch):
+        left = [request for request in batch if not request.verdict.done()]
+        for request in left[:1]:
+            # Candidates are tried in order. Those after it had been built at most: they lose no attempt.
             request.attempts += 1
             if request.attempts >= ATTEMPTS:
                 _fail(request, error)
-            else:
-                self._put_back(request, error)
+        for request in reversed(left):
+            request.alone = True
+            self._put_back(request, error)
 
     def _put_back(self, request: Request, error: JudgeEnded) -> None:
         if not request.verdict.done() and not self._requests.put_back(request):

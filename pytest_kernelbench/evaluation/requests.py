@@ -25,12 +25,17 @@ PASSED_OVER_PER_JUDGE = 4
 
 @dataclass(slots=True)
 class Request:
-    """One source to be judged. ``arrived``: how many batches the judges had taken when it came."""
+    """One source to be judged.
+
+    ``attempts``: judges that died while it was tried. ``alone``: it was near when one died, and is handed to the next
+    judge with no other. ``arrived``: how many batches the judges had taken when it came.
+    """
 
     task: Task
     source: str | None
     verdict: Future[Evaluation] = field(default_factory=Future)
     attempts: int = 0
+    alone: bool = False
     arrived: int = 0
 
 
@@ -73,8 +78,8 @@ class Requests:
         """Up to ``AT_ONCE`` requests of one task; waits for some. Empty once closed.
 
         The task is ``last_task`` if it has any, unless a request of another was passed over too often. While fewer
-        wait than all judges could take, each judge takes its share. A request that is tried again comes alone: what
-        ended its judge may have been another candidate.
+        wait than all judges could take, each judge takes its share. A request whose judge died comes first and alone:
+        what ended it may have been another candidate.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting > 0)
@@ -84,7 +89,7 @@ class Requests:
             queue = self._by_task[key]
             share = min(AT_ONCE, -(-self._waiting // self._judges))
             taken = [queue.popleft()]
-            while queue and not taken[0].attempts and not queue[0].attempts and len(taken) < share:
+            while queue and not taken[0].alone and not queue[0].alone and len(taken) < share:
                 taken.append(queue.popleft())
             if not queue:
                 del self._by_task[key]
@@ -104,9 +109,9 @@ class Requests:
             return left
 
     def _task_to_take(self, last_task: str | None) -> str:
-        def longest_first(task: str) -> tuple[int, int]:
+        def longest_first(task: str) -> tuple[bool, int]:
             head = self._by_task[task][0]
-            return -head.attempts, head.arrived
+            return not head.alone, head.arrived
 
         waits_longest = min(self._by_task, key=longest_first)
         passed_over = self._batches - self._by_task[waits_longest][0].arrived

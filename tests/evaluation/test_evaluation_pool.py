@@ -110,6 +110,27 @@ def test_a_candidate_whose_judge_dies_twice_is_a_harness_error_and_its_neighbour
     assert [sources for _, sources in kind.asked][-2:] == [("die",), ("b",)]
 
 
+def test_a_judge_s_death_counts_for_the_candidate_that_was_tried_and_not_for_those_behind_it(pool_of):
+    pool, kind = pool_of()
+    deaths = iter(range(3))
+    judging = kind.evaluate
+
+    def evaluate(self, task, sources):
+        if sources[0] != "wait" and next(deaths, None) is not None:
+            raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+        yield from judging(self, task, sources)
+
+    kind.evaluate = evaluate
+    begun = pool.submit(RELU, "wait")
+    while not kind.asked:
+        time.sleep(0.01)
+    first, *others = [pool.submit(RELU, source) for source in "abc"]
+    kind.wait.set()
+    with pytest.raises(JudgeEnded):
+        first.result(10)
+    assert [future.result(10).outcome for future in (begun, *others)] == [Outcome.INCORRECT] * 3
+
+
 def test_a_task_that_cannot_be_judged_is_not_tried_again(pool_of):
     pool, kind = pool_of()
     with pytest.raises(HarnessError, match="the reference does not run on cpu"):

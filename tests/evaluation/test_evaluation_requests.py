@@ -40,11 +40,11 @@ def test_a_task_that_is_asked_about_all_the_time_does_not_keep_others_waiting_fo
     assert taken(requests, RELU) == ["4"]
 
 
-def test_a_request_that_is_tried_again_comes_first_and_alone():
+def test_a_request_whose_judge_died_comes_first_and_alone():
     requests = Requests(100)
     asked(requests, RELU, "a", "b")
     asked(requests, MATMUL, "c")
-    again = Request(task=MATMUL, source="again", attempts=1)
+    again = Request(task=MATMUL, source="again", alone=True)
     assert requests.put_back(again)
     assert [taken(requests, None) for _ in range(3)] == [["again"], ["a", "b"], ["c"]]
 
@@ -52,5 +52,5 @@ def test_a_request_that_is_tried_again_comes_first_and_alone():
 def test_nothing_is_put_back_once_closed():
     requests = Requests(100)
     requests.close()
-    assert not requests.put_back(Request(task=RELU, source="a", attempts=1))
+    assert not requests.put_back(Request(task=RELU, source="a", alone=True))
     assert requests.take(None) == []
