@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 MOST_MS = 30
 # Evaluations are made up: a candidate that says "x + 1" is wrong, one that says "raise" makes the harness fail.
 MADE_UP = """
+import time
+from pathlib import Path
+
 import pytest_kernelbench.evaluation
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
@@ -36,6 +39,11 @@ class Evaluator:
 
     def evaluate(self, task, sources):
         for source in sources:
+            if "once" in source and not Path("failed-once").exists():
+                Path("failed-once").touch()
+                raise HarnessError("the judge on cpu ended; run again to resume")
+            if "sleep" in source:
+                time.sleep(30)
             if "raise" in source:
                 raise HarnessError("the judge on cpu ended; run again to resume")
             outcome = Outcome.INCORRECT if "x + 1" in source else Outcome.CORRECT
@@ -137,6 +145,60 @@ def test_xdist_s_ways_to_distribute_work(project, dist):
     result = project("-n2", f"--dist={dist}", answers=("x", "x + 1", "x"))
     assert result.ret == 0
     result.assert_outcomes(passed=3)
+
+
+# As pytest-rerunfailures does it.
+RERUNS = """
+from _pytest.runner import runtestprotocol
+
+
+def pytest_runtest_protocol(item, nextitem):
+    for times in (1, 2):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        again = times == 1 and any(report.failed for report in reports)
+        for report in reports:
+            if again and report.failed:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+        if not again:
+            return True
+
+
+def pytest_report_teststatus(report):
+    return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None
+"""
+
+
+def test_an_item_whose_harness_failed_is_run_again_by_a_plugin_for_reruns(project, benchmark_project):
+    benchmark_project.pytester.makeconftest(RERUNS)
+    result = project(answers=("once", "x", "x"))
+    assert result.ret == 0
+    assert "3 passed, 1 rerun" in result.outlines[-1]
+
+
+# As pytest-timeout does it with signals.
+TIMEOUT = """
+import signal
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    signal.signal(signal.SIGALRM, lambda number, frame: pytest.fail("Timeout (>2.0s)"))
+    signal.setitimer(signal.ITIMER_REAL, 2)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_an_item_that_takes_too_long_fails_and_the_others_run(project, benchmark_project):
+    benchmark_project.pytester.makeconftest(TIMEOUT)
+    result = project(answers=("sleep", "x", "x"))
+    assert result.ret == 1
+    result.assert_outcomes(passed=2, failed=1)
 
 
 def test_paths_in_the_configuration_file_mean_the_same_from_a_subfolder(project, benchmark_project):
