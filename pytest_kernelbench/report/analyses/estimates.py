@@ -131,6 +131,17 @@ def exponential(of_logs: Json | None) -> Json | None:
     return {name: each if name in ("tasks", "warning") else back(each) for name, each in of_logs.items()}
 
 
+def not_negative(found: Json | None) -> Json | None:
+    """An estimate or a curve of a mean of speed-ups, whose interval may not go on under 0 as Student's does."""
+
+    def kept(low: Any) -> Any:
+        if isinstance(low, list):
+            return [kept(each) for each in low]
+        return None if low is None else max(low, 0.0)
+
+    return None if found is None else {**found, "low": kept(found["low"])}
+
+
 def finite(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return float(value) if numpy.isfinite(value) else None

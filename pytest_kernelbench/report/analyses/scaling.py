@@ -37,7 +37,7 @@ import numpy
 
 from pytest_kernelbench.records import Evaluation
 from pytest_kernelbench.report.analyses.base import ANSWER, READINGS, Floats, Json, SampleGroup, Study, UnitSamples
-from pytest_kernelbench.report.analyses.estimates import by_task, exponential, finite
+from pytest_kernelbench.report.analyses.estimates import by_task, exponential, finite, not_negative
 from pytest_kernelbench.report.analyses.units import Places
 from pytest_kernelbench.report.stats import (
     any_success_curve,
@@ -129,8 +129,10 @@ def _of_group(group: SampleGroup, study: Study) -> Json:
             for name, order in orders.items()
         },
         "mean_speedup": {
-            name: group.curve(
-                group.table(partial(_speedup_curve, order=order, logarithm=False), needs=_needs(name, timed=True))
+            name: not_negative(
+                group.curve(
+                    group.table(partial(_speedup_curve, order=order, logarithm=False), needs=_needs(name, timed=True))
+                )
             )
             for name, order in orders.items()
         },

@@ -46,7 +46,7 @@ from statistics import stdev
 import numpy
 
 from pytest_kernelbench.report.analyses.base import READINGS, Floats, Json, SampleGroup, for_each_group
-from pytest_kernelbench.report.analyses.estimates import by_task, finite
+from pytest_kernelbench.report.analyses.estimates import by_task, finite, not_negative
 from pytest_kernelbench.report.analyses.replay import Replay, null_of, replays
 from pytest_kernelbench.report.stats import RandomisationTest, cohens_h, randomisation_test, sign_test, signed_rank
 from pytest_kernelbench.selection import RANKINGS, Sees
@@ -85,7 +85,7 @@ def _summary(group: SampleGroup, replay: Replay) -> Json:
         "unit": "program" if settings.distinct else "draw",
         "fast_1": group.rate(replay.fast_U["verified"]),
         "fast_1_raw": group.rate(replay.fast_U["raw"]),
-        "mean_speedup": group.estimate(replay.speedup_U),
+        "mean_speedup": not_negative(group.estimate(replay.speedup_U)),
         "geomean_speedup": group.geomean(replay.log_speedup_U),
         "by_seed": by_seed,
         "sd_over_seeds": {number: _sd([each[number] for each in by_seed.values()]) for number in NUMBERS},

@@ -168,7 +168,8 @@ def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
     intervals["correct"] = clustered_rate(results.by_task(correct_rates(results)))
     logs = mean_interval(results.by_task([log(each) for each in speedups(results)]))
     intervals["geomean_speedup"] = None if logs is None else Interval(exp(logs.low), exp(logs.high))
-    intervals["mean_speedup"] = mean_interval(results.by_task(speedups(results)))
+    mean = mean_interval(results.by_task(speedups(results)))
+    intervals["mean_speedup"] = None if mean is None else Interval(max(mean.low, 0.0), mean.high)  # no time is negative
     several = any(task.seed is not None for task in results.tasks)
     intervals["median_speedup"] = None if several else median_interval(speedups(results))
     for name in _not_relied_on(results):

@@ -23,6 +23,7 @@ from pytest_kernelbench.report.render.figures.style import (
     labels_beside,
     new_figure,
     percent_axis,
+    room_around,
     series_of,
 )
 from pytest_kernelbench.report.render.numbers import as_rate
@@ -149,6 +150,12 @@ def test_points_that_coincide_stay_and_their_labels_are_set_apart(axis):
     heights = [places[name][1] for name in ("a", "b,\nc", "d", "e")]
     assert heights[1] - heights[0] >= 1.5 * line - 1e-9 and heights[2] - heights[1] >= 1.5 * line - 1e-9
     assert heights[3] == pytest.approx((90 + 3) / 106)
+
+
+def test_an_interval_of_two_tasks_does_not_hide_what_was_measured():
+    low, high = room_around([0.8, 1.5], [0.001, 900.0, 0.7])
+    assert low == pytest.approx(0.8 / 4 / 1.05) and high == pytest.approx(1.5 * 4 * 1.05)
+    assert room_around([], []) == pytest.approx((1 / 1.05, 1.05))
 
 
 def test_what_holds_until_more_is_spent_is_drawn_in_steps(study):

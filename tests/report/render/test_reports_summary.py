@@ -129,3 +129,17 @@ def test_every_run_has_every_analysis_however_little_it_holds(tmp_path, more):
     report = report_of(write_run(tmp_path, "oracle", **more))
     assert list(report["analyses"]) == list(ANALYSES)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_no_interval_of_a_mean_speed_up_goes_on_under_0(tmp_path):
+    """Two tasks at 1.0x and 9x: Student's begins at -46."""
+    folder = write_run(tmp_path, "oracle", k=4, tasks=("level1/12_x", "level1/14_x"))
+    report = report_of(folder)
+    found = [report["strategies"]["oracle"]["intervals"]["mean_speedup"]]
+    for group in report["analyses"]["selection"]:
+        shown = [each["mean_speedup"] for each in group["selectors"].values() if each["mean_speedup"]]
+        found += [[each["low"], each["high"]] for each in shown if each["low"] is not None]
+    for each in report["analyses"]["scaling"]:
+        found += [[low, 0] for curve in each["mean_speedup"].values() for low in curve["low"] or () if low is not None]
+    assert len(found) > 3 and all(low >= 0 for low, _ in filter(None, found))
+    assert any(low == 0 for low, _ in filter(None, found))

@@ -14,6 +14,7 @@ from pytest_kernelbench.report.render.figures.style import (
     legend_below,
     new_figure,
     percent_axis,
+    room_around,
     y_label,
 )
 from pytest_kernelbench.report.render.numbers import as_rate, scope
@@ -34,6 +35,9 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     percent_axis(success, f"a task's programs that are {'verified' if verified else 'raw'} fast, %")
     _dots(speedup, rows, "geomean_speedup", 1)
     y_label(speedup, "their speed-up, geometric mean")
+    found = [row["geomean_speedup"] for row in rows if row["geomean_speedup"]]
+    ends = [each[end] for each in found for end in ("low", "high") if each[end] is not None]
+    speedup.set_ylim(room_around([each["value"] for each in found], ends))
     for axis in (success, speedup):
         axis.set_xticks([row["decile"] for row in rows])
         axis.set_xlim(0.4, len(rows) + 0.6)
@@ -43,8 +47,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     programs = [row["programs"] for row in rows]
     caption = (
         f"Distinct correct programs by the rank of their mean log-probability within the task, each once; "
-        f"{scope(report)}, {min(programs)} to {max(programs)} programs a decile. Vertical: 95 % over tasks. If "
-        "surprisal says nothing, all deciles are alike."
+        f"{scope(report)}, {min(programs)} to {max(programs)} programs a decile. Vertical: 95 % over tasks, cut beyond "
+        "four times what was measured. If surprisal says nothing, all deciles are alike."
     )
     return finish(figure, _title(rows, fast), caption)
 
@@ -67,6 +71,6 @@ def _title(rows: Sequence[Mapping[str, Any]], fast: str) -> str:
         return "Success by surprisal: too few programs for more than one decile"
     first, last = known[0], known[-1]
     return (
-        f"Of the most surprising tenth {as_rate(first[fast]['value'])} are fast, "
-        f"of the least surprising {as_rate(last[fast]['value'])}"
+        f"In decile {first['decile']} of surprisal {as_rate(first[fast]['value'])} of programs are fast, "
+        f"in decile {last['decile']}, the less surprising, {as_rate(last[fast]['value'])}"
     )

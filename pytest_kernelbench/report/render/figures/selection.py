@@ -14,6 +14,7 @@ from pytest_kernelbench.report.render.figures.style import (
     finish,
     legend_above,
     new_figure,
+    room_around,
     speedup_axis,
     whisker,
 )
@@ -67,12 +68,16 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         axis.set_ylim(-0.6, len(ranked) - 0.4)
         axis.grid(axis="y", visible=False)
         legend_above(axis)
+    shown = [values[key] for values in selectors.values() for key in ("geomean_speedup", "mean_speedup") if values[key]]
+    ends = [each[end] for each in shown for end in ("low", "high") if each[end] is not None]
+    speedup.set_xscale("log")
+    speedup.set_xlim(room_around([each["value"] for each in shown], ends))
     success.set_xlim(0, 103)
     success.set_xlabel("tasks whose choice is fast, %")
     speedup_axis(speedup, "speed-up of the choice")
     caption = (
         f"Every selector replayed on the same candidates by their first timings; {scope(report)}; 95 % intervals "
-        "over tasks. Random ones are exact expectations over distinct programs."
+        "over tasks, cut beyond four times what was measured. Random ones are exact, over distinct programs."
     )
     return finish(figure, _title(each, report["analyses"]["primary"]), caption)
 

@@ -236,6 +236,19 @@ def _short(value: float) -> str:
     return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:.10g}"
 
 
+def room_around(values: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis of speed-ups: all ``values``, and of intervals' ``ends`` what is within four times as much.
+
+    An interval of two tasks may go from 0.01x to 100x: drawn in full, it would hide what was measured.
+    """
+    low, high = min([*values, 1.0]), max([*values, 1.0])
+    within = [max(low / MOST_BEYOND, min(high * MOST_BEYOND, each)) for each in ends]
+    return min([low, *within]) / 1.05, max([high, *within]) * 1.05
+
+
+MOST_BEYOND = 4.0
+
+
 def speedup_axis(axis: Axes, label: str) -> None:
     """The horizontal axis logarithmic, in times, with a line at 1."""
     axis.axvline(1, color="black", linewidth=0.8)
