@@ -12,8 +12,10 @@ import torch
 from pytest_kernelbench.evaluation.correctness import inputs
 from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
 from pytest_kernelbench.evaluation.correctness.domain import TASK
-from pytest_kernelbench.evaluation.correctness.reference import AT_ONCE_BYTES, Reference, bytes_of
+from pytest_kernelbench.evaluation.correctness.parts import AT_ONCE_BYTES
+from pytest_kernelbench.evaluation.correctness.reference import Reference
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED, Tolerances, measured_on, wider
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.physics import (
     Traffic,
@@ -172,7 +174,7 @@ class Bench:
         return max(1, min(wanted, int(room / (2 * one + 1))))
 
     def lower_floor(self) -> None:
-        """Measure the floor again, before it convicts anybody: the machine may have been busy the first time."""
+        """Measure the floor again, before a candidate is void for it: the machine may have been busy the first time."""
         self.floor_ms = max(min(self.floor_ms, moving_ms(self._traffic, self.device)), self._arithmetic_ms)
 
     def _new_factors(self) -> torch.Tensor:

@@ -16,7 +16,7 @@ from pytest_kernelbench.evaluation import answers
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.correctness.comparison import Expected
 from pytest_kernelbench.evaluation.correctness.domain import MIXED
-from pytest_kernelbench.evaluation.correctness.reference import kind_at_fault
+from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.layouts import is_dense

@@ -9,7 +9,7 @@ import torch
 from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.correctness import reference as reference_module
+from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.trials import Trials
 
@@ -41,7 +41,7 @@ def bench_of(forward, inputs=BATCH, n=500, **known):
 )
 def test_a_batch_s_answers_come_in_parts_and_are_those_of_the_whole(monkeypatch, forward, inputs):
     whole = bench_of(forward, inputs)
-    monkeypatch.setattr(reference_module, "AT_ONCE_BYTES", 50_000)
+    monkeypatch.setattr(parts_module, "AT_ONCE_BYTES", 50_000)
     parted = bench_of(forward, inputs)
     assert (whole.reference.n_parts, parted.reference.n_parts > 1) == (1, True)
     values = whole.check(0, "task").values
@@ -66,7 +66,7 @@ def test_a_batch_s_answers_come_in_parts_and_are_those_of_the_whole(monkeypatch,
     ids=["mean", "from above", "from below", "square product", "product", "sum", "shape"],
 )
 def test_what_depends_on_other_rows_is_computed_at_once(monkeypatch, forward, inputs):
-    monkeypatch.setattr(reference_module, "AT_ONCE_BYTES", 50_000)
+    monkeypatch.setattr(parts_module, "AT_ONCE_BYTES", 50_000)
     assert bench_of(forward, inputs).reference.n_parts == 1
 
 

@@ -580,7 +580,7 @@ def test_the_paper_s_protocol_gives_a_speedup_without_an_interval(cache):
     assert not evaluation.fast()
 
 
-def test_the_paper_s_protocol_does_not_convict_a_call_much_shorter_than_a_question(cache):
+def test_the_paper_s_protocol_does_not_void_a_call_much_shorter_than_a_question(cache):
     copied = task(
         "12_copied", "def forward(self, x):\n    return torch.relu(x * 1 * 1 * 1)", inputs="torch.randn(n)", n=1000
     )

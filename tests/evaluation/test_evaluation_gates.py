@@ -155,7 +155,7 @@ def test_a_kernel_that_fails_is_not_compared_and_the_next_one_is(evaluator, sour
     assert found.detail.startswith(detail)
 
 
-def test_a_baseline_that_is_wrong_convicts_nobody(evaluator):
+def test_a_baseline_that_is_wrong_is_no_fault_of_the_kernel(evaluator):
     found = evaluator.compare(RELU, kernel(30), "import torch\nModelNew = torch.nn.Identity\n", max_slowdown=1.1)
     assert (found.failed, found.verdict) == ("baseline", None)
     assert found.detail.startswith("incorrect: ")

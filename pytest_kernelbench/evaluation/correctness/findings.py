@@ -11,8 +11,9 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.comparison import differ_by_rounding
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, TASK
-from pytest_kernelbench.evaluation.correctness.reference import Reference, bytes_of
+from pytest_kernelbench.evaluation.correctness.reference import Reference
 from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.tasks.findings import ALWAYS, NEVER, SEEDED, TaskFindings
 
 # A candidate has 10 s for a call; an honest one may take longer than the reference.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness import inputs
-from pytest_kernelbench.evaluation.correctness.comparison import Expected, differ_by_rounding
 from pytest_kernelbench.evaluation.correctness.domain import (
     BEYOND_THE_TASK,
     KINDS,
@@ -24,20 +22,24 @@ from pytest_kernelbench.evaluation.correctness.domain import (
     NON_FINITE,
     TASK,
     Level,
-    change,
 )
+from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
+from pytest_kernelbench.evaluation.correctness.parts import parts_of
 from pytest_kernelbench.evaluation.correctness.rounding import Noise, move
+from pytest_kernelbench.evaluation.correctness.widened import (
+    bytes_of,
+    in_float64,
+    is_real,
+    rows_of,
+    wide_type,
+    widened_model,
+)
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
 from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
 
-# In float64, inputs and outputs of many level-1 tasks take 26 GB; a batch whose rows are independent goes in parts.
-AT_ONCE_BYTES = 2 << 30
-# What a CPU computes in some milliseconds; of a deep network or a large convolution it does not, and all kinds together
-# are some 20 calls (level2/50 took 7 s beside an H100).
-FEW_ROWS, FEW_ELEMENTS, MOST_SECONDS_FOR_FEW = 8, 1 << 20, 0.1
 # The task's own draw, with every parameter and buffer moved away from its initial value.
 MOVED = "moved parameters"
 
@@ -83,7 +85,7 @@ class Reference:
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
                 "check the task file and its sizes"
             ) from error
-        self._exact_model = _widened_model(self._model)
+        self._exact_model = widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
         self._levels: dict[str, list[Level] | None] = {TASK: []}
         self._few: FewRows | None = None
@@ -131,7 +133,7 @@ class Reference:
         self.example_outputs = self.example_answers[: len(tensors)]
         if self.written and not compared:
             self.example_inputs = self._drawn(())
-        self.n_parts = self._parts(answers)
+        self.n_parts = parts_of(self, answers)
 
     def renew(self) -> None:
         """Have another draw of the task as the example."""
@@ -199,7 +201,7 @@ class Reference:
             moved = copy.deepcopy(self._model)
             if not move_parameters(moved, self._model, self._seed):
                 return None
-            self._moved = moved, _widened_model(moved)
+            self._moved = moved, widened_model(moved)
         return self._moved
 
     def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -322,7 +324,7 @@ class Reference:
                 )
             return answer
         wholes = [
-            torch.empty_like(t, dtype=_wide_type(t.dtype) if widened else t.dtype, device=self.device)
+            torch.empty_like(t, dtype=wide_type(t.dtype) if widened else t.dtype, device=self.device)
             for t in self.example_answers
         ]
         rows = len(wholes[0])
@@ -334,105 +336,6 @@ class Reference:
                 whole[begin:end] = piece
         return wholes
 
-    def _parts(self, outputs: Sequence[torch.Tensor]) -> int:
-        """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
-        if self.written or not all(layout.is_contiguous for layout in self.layouts):
-            return 1
-        wanted = math.ceil(2 * (bytes_of(self.example_inputs) + bytes_of(outputs)) / AT_ONCE_BYTES)
-        sizes = {t.shape[0] if t.dim() else 1 for t in (*self.example_inputs, *outputs)}
-        rows = sizes.pop()
-        if wanted == 1 or sizes or rows < 3:
-            return 1
-        # From the middle: what depends on the rows before or after it gives another result.
-        begin, end = rows // 3, 2 * rows // 3
-        try:
-            middle = self.run(rows_of(self.example_inputs, begin, end))
-        except RuntimeError:
-            return 1
-        alike = len(middle) == len(outputs) and all(
-            part.shape == whole[begin:end].shape and differ_by_rounding(part, whole[begin:end])
-            for part, whole in zip(middle, outputs, strict=True)
-        )
-        return min(wanted, rows) if alike else 1
-
-
-class FewRows:
-    """Asks a copy of the reference on a CPU, about a few rows of its example inputs, on which kinds it has an answer.
-
-    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process; and whole inputs may
-    be 8 GB. Where the reference cannot be asked about some of its rows, every kind is left to be tried on all of them.
-    """
-
-    def __init__(self, reference: Reference) -> None:
-        self._signals = [inputs.is_signal(value) for value in reference.example_inputs]
-        self._model = reference.model_for(TASK).cpu()
-        self._exact_model = _widened_model(self._model)
-        self._rows: list[torch.Tensor] | None = None
-        for most in (FEW_ROWS, 1):
-            rows = self._some(reference.example_inputs, most)
-            started = time.perf_counter()
-            if rows is None or not self._answers(reference, rows, NON_FINITE):
-                break
-            if time.perf_counter() - started < MOST_SECONDS_FOR_FEW:
-                self._rows = rows
-                break
-
-    def has_answer(self, reference: Reference, level: Level) -> bool:
-        """Whether the reference raises nothing on a few rows of this kind, and its answer is finite and stable."""
-        if self._rows is None:
-            return True
-        values = [
-            change(value.clone(), [level]) if signal else value
-            for value, signal in zip(self._rows, self._signals, strict=True)
-        ]
-        return self._answers(reference, values, level.kind)
-
-    @staticmethod
-    def _some(values: Sequence[torch.Tensor], most: int) -> list[torch.Tensor] | None:
-        """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
-        rows = next((len(value) for value in values if value.dim()), 0)
-        shared = [value.dim() > 0 and len(value) == rows for value in values]
-        a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
-        rest = sum(value.numel() for value, of_rows in zip(values, shared, strict=True) if not of_rows)
-        count = min(rows, most, (FEW_ELEMENTS - rest) // max(1, a_row))
-        if count < 1:
-            return None
-        few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
-        # Copies, so that the memory of what is large can go.
-        return [value.to("cpu", copy=True) for value in few]
-
-    def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
-        try:
-            outputs = reference.answer_of(self._model, values)
-            if kind == NON_FINITE:
-                return True
-            if not all(bool(each.isfinite().all()) for each in outputs):
-                return False
-            # As for whole inputs: indices must be those that float64 gives.
-            exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])
-        except Exception:  # the reference's own: whatever it raises says that it is not defined there
-            return False
-        return all(is_real(one) or torch.equal(one, other) for one, other in zip(outputs, exact, strict=True))
-
-
-class Fault(NamedTuple):
-    """The kind of inputs on which an answer is wrong, and why."""
-
-    kind: str
-    objection: str
-
-
-def kind_at_fault(reference: Reference, outputs: Sequence[torch.Tensor], answers: Sequence[Expected]) -> Fault | None:
-    """The first kind, of those that share the rows of ``mixed`` inputs, whose rows are answered wrong."""
-    levels = reference.levels_mixed()
-    for number, level in enumerate(levels):
-        for output, expected in zip(outputs, answers, strict=True):
-            begin, end = (len(output) * bound // len(levels) for bound in (number, number + 1))
-            objection = replace(expected, exact=expected.exact[begin:end]).objection(output[begin:end])
-            if objection is not None:
-                return Fault(level.kind, objection)
-    return None
-
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].partition(". GPU 0")[0]
@@ -442,33 +345,3 @@ def _is_lazy(model: torch.nn.Module, called: torch.nn.Module) -> bool:
     """Whether a model makes parameters in its first call; ``called`` is a copy that was called."""
     made, before = called.state_dict(), model.state_dict()
     return made.keys() != before.keys() or any(is_lazy(value) for value in before.values())
-
-
-def is_real(value: Any) -> bool:
-    """Whether a value is compared with a tolerance."""
-    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
-
-
-def _wide_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex128 if dtype.is_complex else torch.float64 if dtype.is_floating_point else dtype
-
-
-def in_float64(value: Any) -> Any:
-    """A floating or complex tensor in double precision; anything else as it is."""
-    return value.to(_wide_type(value.dtype)) if is_real(value) else value
-
-
-def _widened_model(model: torch.nn.Module) -> torch.nn.Module:
-    exact = copy.deepcopy(model)
-    # Not .double(), which leaves complex parameters as they are.
-    return exact._apply(lambda tensor: tensor.to(_wide_type(tensor.dtype)))
-
-
-def rows_of(values: Sequence[torch.Tensor], begin: int, end: int) -> list[torch.Tensor]:
-    """The inputs of a part of a batch."""
-    return [value[begin:end] for value in values]
-
-
-def bytes_of(values: Sequence[torch.Tensor]) -> int:
-    """Memory that tensors take."""
-    return sum(value.numel() * value.element_size() for value in values)

@@ -9,8 +9,9 @@ import torch
 
 from pytest_kernelbench.evaluation.correctness.comparison import NO_SPREAD, Expected, Tolerance, as_real
 from pytest_kernelbench.evaluation.correctness.domain import TASK
-from pytest_kernelbench.evaluation.correctness.reference import MOVED, Reference, is_real, rows_of
+from pytest_kernelbench.evaluation.correctness.reference import MOVED, Reference
 from pytest_kernelbench.evaluation.correctness.rounding import DRAWS, DRAWS_OF_FEW, FEW, Noise, Spread, spread_of
+from pytest_kernelbench.evaluation.correctness.widened import is_real, rows_of
 
 # Inputs of a timed call.
 REFRESHED = "refreshed"

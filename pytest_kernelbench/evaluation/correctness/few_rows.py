@@ -1,0 +1,79 @@
+"""On which kinds of inputs has a reference an answer? Asked of a copy on a CPU, about a few rows of its inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_kernelbench.evaluation.correctness import inputs
+from pytest_kernelbench.evaluation.correctness.domain import NON_FINITE, TASK, Level, change
+from pytest_kernelbench.evaluation.correctness.widened import in_float64, is_real, widened_model
+
+if TYPE_CHECKING:
+    from pytest_kernelbench.evaluation.correctness.reference import Reference
+
+# What a CPU computes in some milliseconds; of a deep network or a large convolution it does not, and all kinds together
+# are some 20 calls (level2/50 took 7 s beside an H100).
+FEW_ROWS, FEW_ELEMENTS, MOST_SECONDS_FOR_FEW = 8, 1 << 20, 0.1
+
+
+class FewRows:
+    """Asks a copy of the reference on a CPU, about a few rows of its example inputs, on which kinds it has an answer.
+
+    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process; and whole inputs may
+    be 8 GB. Where the reference cannot be asked about some of its rows, every kind is left to be tried on all of them.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._signals = [inputs.is_signal(value) for value in reference.example_inputs]
+        self._model = reference.model_for(TASK).cpu()
+        self._exact_model = widened_model(self._model)
+        self._rows: list[torch.Tensor] | None = None
+        for most in (FEW_ROWS, 1):
+            rows = self._some(reference.example_inputs, most)
+            started = time.perf_counter()
+            if rows is None or not self._answers(reference, rows, NON_FINITE):
+                break
+            if time.perf_counter() - started < MOST_SECONDS_FOR_FEW:
+                self._rows = rows
+                break
+
+    def has_answer(self, reference: Reference, level: Level) -> bool:
+        """Whether the reference raises nothing on a few rows of this kind, and its answer is finite and stable."""
+        if self._rows is None:
+            return True
+        values = [
+            change(value.clone(), [level]) if signal else value
+            for value, signal in zip(self._rows, self._signals, strict=True)
+        ]
+        return self._answers(reference, values, level.kind)
+
+    @staticmethod
+    def _some(values: Sequence[torch.Tensor], most: int) -> list[torch.Tensor] | None:
+        """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
+        rows = next((len(value) for value in values if value.dim()), 0)
+        shared = [value.dim() > 0 and len(value) == rows for value in values]
+        a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
+        rest = sum(value.numel() for value, of_rows in zip(values, shared, strict=True) if not of_rows)
+        count = min(rows, most, (FEW_ELEMENTS - rest) // max(1, a_row))
+        if count < 1:
+            return None
+        few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
+        # Copies, so that the memory of what is large can go.
+        return [value.to("cpu", copy=True) for value in few]
+
+    def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
+        try:
+            outputs = reference.answer_of(self._model, values)
+            if kind == NON_FINITE:
+                return True
+            if not all(bool(each.isfinite().all()) for each in outputs):
+                return False
+            # As for whole inputs: indices must be those that float64 gives.
+            exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])
+        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+            return False
+        return all(is_real(one) or torch.equal(one, other) for one, other in zip(outputs, exact, strict=True))
