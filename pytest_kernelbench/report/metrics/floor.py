@@ -31,11 +31,10 @@ def floor_share_of(task: TaskResults) -> float | None:
 def headroom_of(task: TaskResults) -> float | None:
     """The largest speed-up that the floor allows: the reference's time over the floor.
 
-    Of the chosen kernel's timing, else the median over all that were timed; None where no floor is known.
+    The median over all that were timed, since both change with what else a machine does; None where no floor is known.
     """
-    timed = timing_of_choice(task)
-    known = [each for each in ([timed] if timed is not None else []) if _headroom(each) is not None]
-    found = [each for each in map(_headroom, known or task.evaluations) if each is not None]
+    timed = [*task.evaluations, *([task.confirmation] if task.confirmation else [])]
+    found = [each for each in map(_headroom, timed) if each is not None]
     return median(found) if found else None
 
 

@@ -105,6 +105,8 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
         lines += [indent + GAP + more for more in wrapped[1:]]
     if any(_first_only(row) for each in report["strategies"].values() for row in each["tasks"].values()):
         lines.append("* not timed again: the first timing, which selection has biased upwards")
+    if "at most" in heads:
+        lines.append("at most: the speed-up that the floor allows, all that there is to gain")
     return lines
 
 
@@ -222,10 +224,7 @@ def _cost(report: dict[str, Any], width: int) -> list[str]:
         return []
     lines = aligned(table)
     if floors:
-        told = (
-            "floor: the least time in which this device could do the task's work, over the kernel's; "
-            "at most: the speed-up at the floor"
-        )
+        told = "floor: the least time in which this device could do the task's work, over the kernel's"
         lines += textwrap.wrap(told, width)
     beyond = sum(each["beyond"] for each in floors.values())
     if beyond:
