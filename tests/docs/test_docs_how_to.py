@@ -42,19 +42,19 @@ def test_the_test_of_one_s_own_holds_for_a_kernel_that_is_kept(benchmark_project
 
 
 def test_the_metric_that_is_added_measures_what_it_says():
-    (code,) = blocks("extending.md", "python")
+    page = (DOCS / "extending.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^### A metric\n.*?^````python\n(.*?)^````$", page, re.MULTILINE | re.DOTALL)
     names = {}
     exec(code, names)
-    (name,) = re.findall(r"^def (\w+)", code, re.MULTILINE)
-    assert f'`"{name}": {name},`' in (DOCS / "extending.md").read_text(encoding="utf-8")
+    ((_, metric),) = names["pytest_kernelbench_metrics"]().items()
 
     def results(*outcomes):
         samples = [Sample(index=0, evaluation=Evaluation(source_sha256=None, outcome=each)) for each in outcomes]
         tasks = tuple(TaskResults(task=str(number), samples=(each,)) for number, each in enumerate(samples))
         return StrategyResults(strategy="s", k=1, tasks=tasks, margin=0.01)
 
-    assert names[name](results(Outcome.VOID, Outcome.CORRECT)) == 0.5
-    assert names[name](results()) is None
+    assert metric(results(Outcome.VOID, Outcome.CORRECT)) == 0.5
+    assert metric(results()) is None
 
 
 @pytest.mark.parametrize("number", range(len(blocks("policies.md", "toml"))))
