@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,33 +17,20 @@ from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
 from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
+from pytest_kernelbench.evaluation.judge_process import start_judge
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.replayed import Replayed
-from pytest_kernelbench.evaluation.sandbox import kept_environment
-from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.records import Evaluation, Task, sha256_of
 from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 START_TIMEOUT_S = 120.0
 SAY_EVERY_S = 1.0
-# The longest published kernel has 26,818 (CUDA-L1, H100). In JSON a character takes up to six bytes, and a frame holds
-# 16 MB.
-MAX_SOURCE_CHARACTERS = 1 << 20
-
-
-def check_request(task: Task, sources: Sequence[str | None]) -> None:
-    """Raises UsageError for what is no task, and for one text where a list of texts is due."""
-    if not isinstance(task, Task):
-        raise UsageError(f"evaluate: task is {task!r}; give a Task, such as load_tasks('level1/12')[0]")
-    if isinstance(sources, str):
-        raise UsageError("evaluate: sources is one text; give a list of texts, such as [source]")
-    for number, source in enumerate(sources):
-        if source is not None and not isinstance(source, str):
-            raise UsageError(f"evaluate: sources[{number}] is of type {type(source).__name__}; give a text or None")
 
 
 def reference_as_candidate(task: Task) -> str:
@@ -57,7 +43,7 @@ class Evaluator:
 
     ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
     nobody. With ``keep_task`` the judge keeps what it knows of a task, device memory included, until it is asked about
-    another or told to ``release`` it: who asks about one task several times waits less. ``gpu`` names it as
+    another or told to ``release`` it: a caller that asks about one task several times waits less. ``gpu`` names it as
     ``CUDA_VISIBLE_DEVICES`` does; by default it is the first visible one. Raises HarnessError when the harness fails;
     a candidate never does that.
 
@@ -137,10 +123,10 @@ class Evaluator:
         """
         check_request(task, sources)
         keys = [source if source is None else sha256_of(source) for source in sources]
-        done: dict[str | None, Evaluation] = {None: _without_source()}
+        done: dict[str | None, Evaluation] = {None: without_source()}
         for source, key in zip(sources, keys, strict=True):
             if source is not None and len(source) > MAX_SOURCE_CHARACTERS:
-                done[key] = _too_large(source)
+                done[key] = too_large(source)
         asked = list(dict.fromkeys(source for source, key in zip(sources, keys, strict=True) if key not in done))
         if not asked:
             # Nothing to ask: a fault of the task would be read as the answer to the next question.
@@ -153,7 +139,7 @@ class Evaluator:
             self._ask(asked, self._request(task))
             waiting = len(asked)
             try:
-                # The last ones are told when it is others' turn: who takes only what is there owes nothing.
+                # The last ones are yielded after other threads may ask: a caller may stop iterating early.
                 while waiting:
                     if keys[told] in done:
                         yield done[keys[told]]
@@ -254,7 +240,7 @@ class Evaluator:
                 self._answer()
 
     def close(self) -> None:
-        """End the judge and every worker; whoever still waits for an evaluation gets a HarnessError."""
+        """End the judge and every worker; a thread that still waits for an evaluation gets a HarnessError."""
         if self._lock.acquire(blocking=False):
             try:
                 self._stop()
@@ -284,34 +270,9 @@ class Evaluator:
             self._stop()
         if self._process is not None:
             return
-        ours, theirs = socket.socketpair()
-        wishes, foremans = socket.socketpair()
-        with theirs, foremans:
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _stop)
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    "import sys; from pytest_kernelbench.evaluation.service import main; "
-                    "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])",
-                    str(theirs.fileno()),
-                    str(foremans.fileno()),
-                    self.device,
-                    str(self._cache),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno(), foremans.fileno()],
-                env={
-                    **kept_environment(os.environ),
-                    # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
-                    "OMP_WAIT_POLICY": "passive",
-                    # A candidate must not find another GPU to work on unseen.
-                    "CUDA_VISIBLE_DEVICES": self._gpu,
-                },
-            )
-        self._connection, self._wishes = ours, wishes
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _stop)
+        started = start_judge(device=self.device, cache=self._cache, gpu=self._gpu, log=self._log)
+        self._process, self._connection, self._wishes = started
         hello, _ = self._receive(START_TIMEOUT_S)
         self._target = hello.pop("target")
         self._hello = hello
@@ -384,12 +345,3 @@ class Evaluator:
 
 def _fault(told: Mapping[str, str]) -> HarnessError:
     return HarnessError(told["message"], traceback=told["traceback"])
-
-
-def _too_large(source: str) -> Evaluation:
-    detail = f"its source has {len(source)} characters, and at most {MAX_SOURCE_CHARACTERS} are judged"
-    return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.BUILD_ERROR, detail=detail)
-
-
-def _without_source() -> Evaluation:
-    return Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")

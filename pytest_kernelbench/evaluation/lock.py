@@ -46,8 +46,8 @@ def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def _in_turn(device_name: str, folder: Path | None, how: int) -> Iterator[None]:
     with contextlib.ExitStack() as held:
-        # Whoever comes next waits at the gate: flock lets those that share pass by one that waits to be alone, and a
-        # trial would wait for as long as there is anything to build.
+        # The process that comes next waits at the gate: flock lets processes that share pass by one that waits to be
+        # alone, and a trial would wait for as long as there is anything to build.
         with _held(f"{device_name}-gate", folder, fcntl.LOCK_EX):
             held.enter_context(_held(device_name, folder, how))
         yield

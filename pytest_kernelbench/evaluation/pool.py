@@ -14,8 +14,9 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, UsageError
+from pytest_kernelbench.evaluation.asked import check_request
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
-from pytest_kernelbench.evaluation.evaluator import Evaluator, check_request
+from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from pytest_kernelbench.evaluation.sandbox import descendants
 
-# Whoever is found is stopped and starts nothing more, so each look finds fewer new ones.
+# A process that is found is stopped and starts nothing more, so each look finds fewer new ones.
 MOST_LOOKS = 20
 
 

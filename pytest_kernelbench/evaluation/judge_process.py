@@ -1,0 +1,42 @@
+"""Starts the service, which forks the judge: see ``service``. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from pytest_kernelbench.evaluation.sandbox import kept_environment
+
+RUN_SERVICE = (
+    "import sys; from pytest_kernelbench.evaluation.service import main; "
+    "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])"
+)
+
+
+def start_judge(
+    *, device: str, cache: Path, gpu: str, log: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
+    """The service's process, a socket to the judge, and one on which builds are wished for; it writes to ``log``."""
+    ours, theirs = socket.socketpair()
+    wishes, foremans = socket.socketpair()
+    with theirs, foremans:
+        descriptors = [theirs.fileno(), foremans.fileno()]
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), device, str(cache)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            env={
+                **kept_environment(os.environ),
+                # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
+                "OMP_WAIT_POLICY": "passive",
+                # A candidate must not find another GPU to work on unseen.
+                "CUDA_VISIBLE_DEVICES": gpu,
+            },
+        )
+    return process, ours, wishes
