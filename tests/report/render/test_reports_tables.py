@@ -6,7 +6,7 @@ from made_up_run import make_synthetic_run, write_run
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.records import RunRecords, merged
 from pytest_kernelbench.report.render import report_json
-from pytest_kernelbench.report.render.tables import TABLES, Table, as_latex, as_markdown, tables_of
+from pytest_kernelbench.report.render.tables import TABLES, Table, as_latex, as_markdown, fixed_of, tables_of
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 
@@ -18,6 +18,19 @@ def study(tmp_path_factory):
 
 def test_a_study_with_adaptation_has_every_table(study):
     assert list(tables_of(study)) == [name for name in TABLES if name != "learning_rates"]
+
+
+def test_an_interval_for_these_very_tasks_stands_beside_the_one_for_others_where_there_are_seeds(study, tmp_path):
+    table = tables_of(study)["strategies"]
+    place = list(table.head).index("these very tasks")
+    shown = [row[place] for row in table.rows]
+    known = [each["fixed_intervals"]["fast_1"] for each in study["strategies"].values()]
+    assert [each == "-" for each in shown] == [each is None for each in known]
+    assert fixed_of({"fixed_intervals": {"fast_1": [-0.1, 0.6]}}) == "[0, 60]"
+    assert (
+        "these very tasks"
+        not in tables_of(report_json(RunRecords.load(write_run(tmp_path, "oracle"))))["strategies"].head
+    )
 
 
 def test_learning_rates_stand_beside_each_other_where_there_are_several(study):

@@ -20,7 +20,7 @@ from pytest_kernelbench.report.render.cautions import interval_warnings
 from pytest_kernelbench.report.render.html.candidates import candidates_by_task
 from pytest_kernelbench.report.render.numbers import as_amount, as_percent, as_rate, as_times, scope
 from pytest_kernelbench.report.render.primary import primary_sentences
-from pytest_kernelbench.report.render.tables import tables_of
+from pytest_kernelbench.report.render.tables import fixed_of, tables_of
 
 if TYPE_CHECKING:
     from pytest_kernelbench.report.render.figures import Figures
@@ -59,6 +59,7 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         "percent": lambda rate: "-" if rate is None else as_percent(rate),
         "rate": as_rate,
         "times": as_times,
+        "fixed": fixed_of,
         "short_id": lambda task: Task(id=task, source="").short_id,
         "amount": as_amount,
         "name_only": _name_only,
