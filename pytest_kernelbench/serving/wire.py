@@ -77,7 +77,7 @@ def _task(value: object) -> Task:
         try:
             found = load_tasks(value)
         except TaskError as error:
-            raise BadRequest(404, str(error)) from None
+            raise BadRequest(404, f"task: {str(error).removeprefix('--tasks=')}") from None
         if len(found) != 1:
             raise BadRequest(400, f"task: {value} names {len(found)} tasks; name one")
         return found[0]

@@ -43,6 +43,7 @@ def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
         ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
         ({"task": {"id": "x", "source": ""}}, 400, 'task: id "x" has no level; write it as level1/12_name'),
         ({"task": "level1/eval"}, 404, None),
+        ({"task": "level1/1000"}, 404, "task: level1/1000: no such task; level1 has 1 to 100"),
         ({"task": "level1:subset1", "sources": []}, 400, "task: level1:subset1 names 5 tasks; name one"),
         ({"task": TASK}, 400, "sources: must be a list of texts"),
         ({"task": TASK, "sources": [1]}, 400, "sources[0]: must be a text or null"),
