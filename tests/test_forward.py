@@ -65,6 +65,4 @@ def test_the_only_calls_of_a_search_that_go_up_ask_a_ranking_what_it_needs(tmp_p
         "strategy/strategy.py:needs_logprobs -> selection/base.py:needs_logprobs",
         "strategy/strategy.py:needs_self_certainty -> selection/base.py:needs_self_certainty",
     ]
-    assert {"plugin/collection.py", "plugin/session.py", "pipeline.py", "rollouts.py", "ledger.py"} <= set(
-        found["modules"]
-    )
+    assert {"plugin/collection.py", "plugin/session.py", "pipeline.py", "rollouts.py"} <= set(found["modules"])
