@@ -90,7 +90,7 @@ def test_a_sharded_policy_draws_scores_and_learns_as_the_same_model_alone(folder
     settings = Adaptation(learning_rate=1e-2, lora=Lora(rank=4))
     found = []
     for kind, policy in ((PeftTrainer, alone), (FsdpTrainer, sharded)):
-        trainer = kind(policy, settings, temperature=0.8, max_tokens=12, seed=0)
+        trainer = kind(policy, settings=settings, temperature=0.8, max_tokens=12, seed=0)
         update = trainer.update(rows, step=1)
         assert trainer.holds is None
         trainer.save(tmp_path / kind.__name__, update)
