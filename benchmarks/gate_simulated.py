@@ -3,6 +3,7 @@
     python benchmarks/gate_simulated.py                     2,000 gates of each kind: some minutes
     python benchmarks/gate_simulated.py --gates 200         a quick look
     python benchmarks/gate_simulated.py --device cpu        what processes differ by there: 2 % and not 1 %
+    python benchmarks/gate_simulated.py --series            series are made up, not their turns: many more gates
 
 A gate is one kernel at ``--sizes`` sizes, of 0.2 to 5 ms a call, at a limit of ``--limit``. Printed for each kind of
 noise: how many gates called any size slower, where the kernel is the same at all sizes, and where it is exactly as slow
@@ -14,20 +15,32 @@ slower ones.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 from attestation_simulated import KINDS, MadeUpMachine, Noise
 
 from pytest_kernelbench.evaluation.clock import attestation
-from pytest_kernelbench.evaluation.clock.attestation import BETWEEN, Verdict, measure
+from pytest_kernelbench.evaluation.clock.attestation import (
+    BETWEEN,
+    CONFIDENCE_OF_A_LOOK,
+    LOOKS,
+    Series,
+    Verdict,
+    decide,
+    measure,
+)
 from pytest_kernelbench.evaluation.clock.gates import Gate, plan_of_gate
 from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 CALL_S = (0.2e-3, 5e-3)
+# Standard error of the median of a made-up series, in parts of what processes differ by: a series ends when its
+# interval at 99.9 % reaches half as far.
+NOISE_OF_SERIES = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,9 @@ class Setting:
     noise: Noise
 
 
+VerdictOf = Callable[[Setting, float, random.Random], Verdict]
+
+
 def gate_verdict(setting: Setting, slowdown: float, generator: random.Random) -> Verdict:
     """The verdict at one size, of a kernel that takes ``slowdown`` times as long as its baseline."""
     call_s = generator.uniform(*CALL_S)
@@ -47,9 +63,24 @@ def gate_verdict(setting: Setting, slowdown: float, generator: random.Random) ->
     return measure(machine.processes, plan)
 
 
-def gate_verdicts(setting: Setting, slowdowns: Sequence[float], generator: random.Random) -> list[Verdict]:
+def verdict_of_series(setting: Setting, slowdown: float, generator: random.Random) -> Verdict:
+    """The same from made-up series: their medians differ by ``between`` and by noise, which their intervals show."""
+    plan = plan_of_gate(setting.gate, setting.device, 1e3 * sum(CALL_S) / 2)
+    noise = NOISE_OF_SERIES * plan.between
+    reach = noise * NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)
+    done: list[Series] = []
+    while True:
+        middle = generator.gauss(-math.log(slowdown), math.hypot(setting.noise.between, noise))
+        done.append(Series(LOOKS[0], middle, middle - reach, middle + reach))
+        if len(done) in plan.looks and (verdict := decide(done, plan, 0.0)).answer is not None:
+            return verdict
+
+
+def gate_verdicts(
+    setting: Setting, slowdowns: Sequence[float], generator: random.Random, verdict: VerdictOf = gate_verdict
+) -> list[Verdict]:
     """The verdicts of one gate, by size."""
-    return [gate_verdict(setting, slowdown, generator) for slowdown in slowdowns]
+    return [verdict(setting, slowdown, generator) for slowdown in slowdowns]
 
 
 def slower(verdicts: Sequence[Verdict]) -> bool:
@@ -71,6 +102,7 @@ def main() -> None:
     parser.add_argument("--slowdown", type=float, default=0.03)
     parser.add_argument("--device", choices=sorted(BETWEEN), default="cuda")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--series", action="store_true", help="make up series, of independent noise, and not turns")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="repeatable; default: all")
     options = parser.parse_args()
     # A made-up turn takes no time.
@@ -83,9 +115,10 @@ def main() -> None:
         started = time.perf_counter()
         noise = replace(KINDS[name], between=BETWEEN[options.device]) if KINDS[name].between else KINDS[name]
         setting, draw = Setting(gate, options.device, noise), random.Random(options.seed)
-        of_same = [gate_verdicts(setting, same, draw) for _ in range(options.gates)]
-        of_limit = [gate_verdicts(setting, at_limit, draw) for _ in range(options.gates)]
-        of_slow = [gate_verdict(setting, 1 + options.slowdown, draw) for _ in range(options.gates)]
+        verdict = verdict_of_series if options.series else gate_verdict
+        of_same = [gate_verdicts(setting, same, draw, verdict) for _ in range(options.gates)]
+        of_limit = [gate_verdicts(setting, at_limit, draw, verdict) for _ in range(options.gates)]
+        of_slow = [verdict(setting, 1 + options.slowdown, draw) for _ in range(options.gates)]
         each_same = [each for verdicts in of_same for each in verdicts]
         alarms, at_limits = sum(map(slower, of_same)), sum(map(slower, of_limit))
         print(

@@ -10,6 +10,9 @@ import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as
 import pytest
 from project import PLUGIN, RELU
 
+# Also here: a session within the process would load some of its modules anew, with stash keys of their own.
+import pytest_kernelbench.plugin.hooks  # noqa: F401
+
 TORCH_SETTINGS = {
     "gradients are taken": lambda torch: torch.is_grad_enabled(),
     "inference mode": lambda torch: torch.is_inference_mode_enabled(),

@@ -39,12 +39,13 @@ def test_a_kernel_is_pinned_slowed_broken_and_restored(tmp_path, monkeypatch, ca
     assert re.search(r"^level1/1_Relu\[pinned\]: [\d.]+x the time of its baseline \[", passed.stdout, re.MULTILINE)
     assert "level1/2_Relu[pinned]: the same text as its baseline" in passed.stdout
 
-    # Ten percent more work, found by one of two workers.
-    project.write_kernel("1_Relu", pinned.replace("REPEATS = 20", "REPEATS = 22"))
-    slowed = project.run("-q", "-n", "2", *GATE)
+    # Three times the repeated work, found by one of two workers. Beside other programs nothing is said: that fails too.
+    project.write_kernel("1_Relu", pinned.replace("REPEATS = 20", "REPEATS = 60"))
+    slowed = project.run("-q", "-n", "2", *GATE, "--kernelbench-undecided=fail")
     assert slowed.returncode == 1, slowed.stdout
-    (line,) = re.findall(r"^level1/1_Relu\[pinned\]: .*, over the limit of .*$", slowed.stdout, re.MULTILINE)
-    assert re.search(r": 1\.\d+x the time of its baseline \[.*\], over the limit of 1.05x \(0001_main.json\)", line)
+    said = r"over the limit of 1\.05x|undecided \(other processes used .*\)"
+    line = rf"level1/1_Relu\[pinned\]: [\d.]+x the time of its baseline \[.*\], ({said}) \(0001_main.json\)"
+    assert re.search(rf"^{line}$", slowed.stdout, re.MULTILINE), slowed.stdout
     assert "1 failed, 1 passed" in slowed.stdout
     assert "Traceback" not in slowed.stdout
 
