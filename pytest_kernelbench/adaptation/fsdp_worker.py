@@ -81,7 +81,8 @@ class Member:
             value = {"version": policy.version, "processes": ProcessGroup().gathered(os.getpid())}
         elif work == "sample" and task:
             sampling = Sampling(**request["sampling"])
-            for done in policy.sample(task, sampling, seed=request["seed"], indices=request["indices"]):
+            drawn = {key: request[key] for key in ("seed", "indices", "advice")}
+            for done in policy.sample(task, sampling, **drawn):
                 yield "one", done.to_json()
         elif work == "prompt_ids" and task:
             value = policy.prompt_ids(task, request["answer"], advice=request["advice"])

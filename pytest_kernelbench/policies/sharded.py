@@ -60,9 +60,12 @@ class ShardedPolicy:
         """The answer of the processes to ``request``. Raises their error, or HarnessError where a process died."""
         return self._group.ask(request)
 
-    def sample(self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int]) -> Iterator[Completion]:
+    def sample(
+        self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
+    ) -> Iterator[Completion]:
         """See ``Policy.sample``."""
-        request = {"do": "sample", "sampling": asdict(sampling), "seed": seed, "indices": list(indices)}
+        drawn = {"seed": seed, "indices": list(indices), "advice": advice}
+        request = {"do": "sample", "sampling": asdict(sampling), **drawn}
         for answer in self._group.stream({**request, **_task(task)}):
             yield Completion.from_json(answer)
 

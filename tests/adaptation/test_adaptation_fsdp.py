@@ -69,6 +69,15 @@ def sharded(folder, tmp_path_factory):
     assert not log.exists()  # they ended by themselves, and nothing is left
 
 
+def test_what_is_asked_of_a_sharded_policy_may_end_with_advice(folder, sharded):
+    alone = load_policy(f"hf:{folder}", device="cpu")
+    asked = {"seed": 3, "indices": [0], "advice": "An earlier answer of yours was wrong."}
+    drawn, expected = (next(iter(each.sample(TASK, SAMPLING, **asked))) for each in (sharded, alone))
+    assert (drawn.prompt_sha256, drawn.token_ids) == (expected.prompt_sha256, expected.token_ids)
+    plain = next(iter(sharded.sample(TASK, SAMPLING, seed=3, indices=[0])))
+    assert plain.prompt_sha256 != drawn.prompt_sha256
+
+
 def test_a_sharded_policy_draws_scores_and_learns_as_the_same_model_alone(folder, sharded, tmp_path):
     alone = load_policy(f"hf:{folder}", device="cpu")
     assert sharded.version == alone.version
