@@ -17,6 +17,9 @@ from pytest_kernelbench.pinned import pins
 from pytest_kernelbench.report.render import compare, export, plan
 from pytest_kernelbench.serving import deployment
 
+# As pytest ends for an error in how it is called; pytest itself is not imported for it.
+USAGE_ERROR = 4
+
 
 class Command(NamedTuple):
     """``add_arguments`` describes them to the parser; ``run`` gets their values and raises UsageError."""
@@ -68,7 +71,10 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 2 where a folder cannot be read or the runs do not belong together."""
+    """Exit status: 0, or pytest's own for a usage error, 4, where a folder cannot be read or runs do not belong together.
+
+    argparse ends with 2 where it cannot read the command line itself.
+    """
     parser = argparse.ArgumentParser(prog="python -m pytest_kernelbench")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
@@ -79,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         COMMANDS[options.command].run(options)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USAGE_ERROR
     return 0
 
 

@@ -62,7 +62,7 @@ def test_a_search_s_samples_are_probed_where_they_are_named(tmp_path, monkeypatc
     found = lines(tmp_path, "probes")
     assert {(row["task"], row["index"]) for row in found} == {(task.id, index) for task in tasks for index in range(6)}
     assert len(found) == 3 * 2 * 6
-    assert main(["probe", str(tmp_path), "--samples=best-of-64"]) == 2
+    assert main(["probe", str(tmp_path), "--samples=best-of-64"]) == 4
     assert capsys.readouterr().err == (
         f"error: {tmp_path}: --samples=best-of-64 is no search of this run; there are best-of-6\n"
     )
@@ -83,5 +83,5 @@ def test_the_policy_that_a_strategy_names_is_the_one_that_is_probed(tmp_path, mo
 
 def test_a_run_without_adaptation_is_told_what_to_run(tmp_path, capsys):
     (tmp_path / "run.json").write_text(json.dumps({"strategies": []}))
-    assert main(["probe", str(tmp_path)]) == 2
+    assert main(["probe", str(tmp_path)]) == 4
     assert "holds no adaptation; run a strategy such as batch-ttt first" in capsys.readouterr().err

@@ -27,7 +27,7 @@ def test_a_machine_that_can_do_it_says_so_in_ten_lines(tmp_path, capsys):
 def test_what_is_amiss_has_a_remedy_and_an_exit_status(tmp_path, capsys):
     answers = tmp_path / "answers.jsonl"
     answers.write_text('{"task": "level1/19", "text": "x"}\n')
-    assert main(["check", "--device=cpu", f"--policy=replay:{answers}", "--tasks=level1/19"]) == 2
+    assert main(["check", "--device=cpu", f"--policy=replay:{answers}", "--tasks=level1/19"]) == 4
     told = capsys.readouterr()
     assert (
         "NO  answers      some tokens, log-probabilities not given; "
@@ -37,7 +37,7 @@ def test_what_is_amiss_has_a_remedy_and_an_exit_status(tmp_path, capsys):
 
 
 def test_an_error_of_ours_is_a_line(capsys):
-    assert main(["check", "--device=cpu", "--policy=tinie", "--tasks=level9"]) == 2
+    assert main(["check", "--device=cpu", "--policy=tinie", "--tasks=level9"]) == 4
     told = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in told if line.startswith("NO")] == [["NO", "tasks"], ["NO", "policy"]]
 
@@ -48,7 +48,7 @@ def test_on_another_system_it_says_what_works_there():
         "from pytest_kernelbench.__main__ import main; sys.exit(main(['check', '--tasks=level1/19']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2
+    assert done.returncode == 4
     assert done.stdout.splitlines()[0] == (
         "NO  system       darwin; candidates are judged on Linux only; replay, report, compare and export work here"
     )

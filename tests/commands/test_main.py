@@ -41,7 +41,7 @@ def test_several_folders_are_reported_as_one_in_the_first(tmp_path, capsys):
 
 def test_folders_that_do_not_belong_together_are_refused_in_one_line(tmp_path, capsys):
     a, b = write(tmp_path / "a", "level1/1_x"), write(tmp_path / "b", "level1/2_y", device="NVIDIA H200")
-    assert main(["report", str(a), str(b)]) == 2
+    assert main(["report", str(a), str(b)]) == 4
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (

@@ -26,7 +26,7 @@ def test_tasks_are_listed_without_being_run(level, capsys):
 
 
 def test_each_task_is_looked_at_and_what_is_amiss_is_told(level, capsys):
-    assert main(["tasks", "--check", "--device=cpu", str(level)]) == 2
+    assert main(["tasks", "--check", "--device=cpu", str(level)]) == 4
     told = capsys.readouterr()
     fine, constant, drawn, broken = told.out.splitlines()
     assert fine.startswith("ok  level5/1 ")

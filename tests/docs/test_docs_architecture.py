@@ -9,7 +9,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def answers():
-    rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    section = PAGE.partition("## Where does it go?")[2]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     return {row[0]: row[1:] for row in rows[2:]}
 
 

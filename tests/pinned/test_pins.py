@@ -106,14 +106,14 @@ def test_a_kernel_that_was_kept_before_has_one_header(tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_be_kept_is_said_in_one_line(run, capsys, arguments, line):
-    assert main(["pin", "run", *arguments]) == 2
+    assert main(["pin", "run", *arguments]) == 4
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
 def test_a_run_without_a_fast_kernel_says_how_to_keep_another(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "run", {("level1/19_ReLU", "a"): (0, fenced(module("slow")), 0.8, False)})
-    assert main(["pin", "run"]) == 2
+    assert main(["pin", "run"]) == 4
     assert capsys.readouterr().err == (
         "error: run: no choice is verified fast; name tasks to keep what was chosen for them\n"
     )

@@ -41,7 +41,7 @@ def test_the_comparison_can_be_had_as_json(tmp_path):
 
 def test_devices_are_not_compared_unless_told_to(tmp_path, capsys):
     a, b = write_run(tmp_path / "a", "oracle", k=4), write_run(tmp_path / "b", "oracle", k=4, device="cpu")
-    assert main(["compare", str(a), str(b)]) == 2
+    assert main(["compare", str(a), str(b)]) == 4
     assert capsys.readouterr().err == (
         f'error: {b}: device is "cpu", but "NVIDIA H200" in {a}; report them one at a time, or together with --mix\n'
     )
@@ -51,7 +51,7 @@ def test_devices_are_not_compared_unless_told_to(tmp_path, capsys):
 
 def test_a_run_is_not_compared_with_itself(tmp_path, capsys):
     folder = str(write_run(tmp_path, "oracle", k=2))
-    assert main(["compare", folder, folder]) == 2
+    assert main(["compare", folder, folder]) == 4
     assert capsys.readouterr().err == f"error: {folder}: the same run twice; name two\n"
 
 
@@ -82,5 +82,5 @@ def test_three_runs_without_a_task_in_common_are_refused(tmp_path, capsys):
     a, b, c = (
         write_run(tmp_path / name, "oracle", k=2, tasks=TASKS[place : place + 1]) for place, name in enumerate("abc")
     )
-    assert main(["compare", str(a), str(b), str(c)]) == 2
+    assert main(["compare", str(a), str(b), str(c)]) == 4
     assert capsys.readouterr().err.startswith(f"error: {a}: no task in common with all others")

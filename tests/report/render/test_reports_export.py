@@ -87,7 +87,7 @@ def test_nothing_that_a_candidate_wrote_gets_into_a_spreadsheet(tmp_path):
 
 def test_parquet_without_pyarrow_is_an_error_that_names_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert main(["export", str(write_run(tmp_path, "oracle", k=2)), "--format", "parquet"]) == 2
+    assert main(["export", str(write_run(tmp_path, "oracle", k=2)), "--format", "parquet"]) == 4
     assert capsys.readouterr().err == (
         "error: --format=parquet: needs pyarrow; pip install pyarrow, or use --format=csv\n"
     )

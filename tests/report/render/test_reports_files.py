@@ -36,7 +36,7 @@ def runs(tmp_path, monkeypatch):
     ],
 )
 def test_a_file_where_a_folder_is_due_and_the_reverse_is_one_line(runs, capsys, command, problem):
-    assert main(command.split()) == 2
+    assert main(command.split()) == 4
     assert capsys.readouterr().err == f"error: {problem}\n"
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
     lines = write_reports(records, report_json(records), runs / "a")
     assert f"{runs / 'a' / 'report.html'}: could not be written (Is a directory)" in lines
     assert (runs / "a" / "report.json").exists() and (runs / "a" / "tables").is_dir()
-    assert main(["report", "a"]) == 2
+    assert main(["report", "a"]) == 4
     told = capsys.readouterr()
     assert told.out.startswith("5 tasks, policy tiny") and "strategy" in told.out
     assert told.err == "error: a/report.html: could not be written (Is a directory)\n"

@@ -68,11 +68,11 @@ def test_a_file_that_was_changed_after_it_was_written_proves_nothing(run, tmp_pa
 def test_a_plan_is_not_written_twice_and_no_plan_is_no_traceback(run, tmp_path, capsys):
     path = tmp_path / "plan.json"
     plan().write(path)
-    assert main(["plan", "--tasks=2", f"--preregister={path}"]) == 2
+    assert main(["plan", "--tasks=2", f"--preregister={path}"]) == 4
     assert capsys.readouterr().err == f"error: {path}: is there already; a preregistration is not written again\n"
-    assert main(["report", str(run), f"--preregistered={run / 'run.json'}"]) == 2
+    assert main(["report", str(run), f"--preregistered={run / 'run.json'}"]) == 4
     assert capsys.readouterr().err == f"error: {run / 'run.json'}: no preregistration; plan --preregister writes one\n"
-    assert main(["report", str(run), f"--preregistered={tmp_path}"]) == 2
+    assert main(["report", str(run), f"--preregistered={tmp_path}"]) == 4
     assert capsys.readouterr().err == f"error: {tmp_path}: cannot be read (Is a directory)\n"
 
 
@@ -91,7 +91,7 @@ def test_a_plan_from_a_run_draws_its_tasks(tmp_path, capsys):
     assert f"K = 4, 1 seed; drawn from 3 tasks of {run}" in capsys.readouterr().out
     empty = write_run(tmp_path / "empty", "oracle", k=2, lost=tuple(json.loads((Path(run) / "run.json").read_text())))
     (empty / "evaluations.jsonl").unlink()
-    assert main(["plan", "--from", str(empty)]) == 2
+    assert main(["plan", "--from", str(empty)]) == 4
     told = f"error: {empty}: no task of it has a timed candidate, so nothing can be drawn from it\n"
     assert capsys.readouterr().err == told
 
@@ -113,5 +113,5 @@ def test_a_plan_from_a_run_draws_its_tasks(tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_line(capsys, arguments, problem):
-    assert main(["plan", *arguments]) == 2
+    assert main(["plan", *arguments]) == 4
     assert capsys.readouterr().err == f"error: {problem}\n"
