@@ -71,7 +71,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 4, pytest's own for a usage error, where a folder cannot be read or runs do not belong together.
+    """Exit status: 0, or 4, as pytest has it for usage errors: a folder cannot be read, runs do not belong together.
 
     argparse ends with 2 where it cannot read the command line itself.
     """

@@ -52,6 +52,9 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 NOISE_SHARE = 0.5
 # A series ends at its next pair after that time, but not before the first look.
 SECONDS_PER_SERIES = 5.0
+# A claim that is not decided by then is decided by what there is: on two cores, claims near the margin took 31 s each
+# and three quarters of the main job (docs/measurements.md).
+SECONDS_PER_CLAIM = 10.0
 # Standard deviation of the log-ratio of the same two kernels from one pair of processes to the next: of calls that are
 # long, and of calls that a GPU's host can hardly launch as fast as they end. Of 0.05 ms (H100) four pairs of processes
 # gave 0.93, 1.05, 1.08 and 1.30 for what was 1.0 or 1.2. Calls of over ``LAUNCHED_MS`` are launched ahead.
@@ -108,7 +111,7 @@ class Plan:
 
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
     """The plan for a claim to take ``candidate_ms`` a call."""
-    return Plan(margin=margin, between=between_processes(device, candidate_ms))
+    return Plan(margin=margin, between=between_processes(device, candidate_ms), seconds=SECONDS_PER_CLAIM)
 
 
 def between_processes(device: str, call_ms: float) -> float:

@@ -22,8 +22,10 @@ from pytest_kernelbench.evaluation.racks import MOST_PAIRS
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth.
-SECONDS_PER_TURN = {"cpu": 0.005, "cuda": 0.02}
+# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth. Of one call of
+# 4 ms, just woken on two cores, the log-ratios of pairs spread by 0.4: with 5 ms a turn, 5 s gave the median to 13 %,
+# with 20 ms to 9 % (docs/measurements.md).
+SECONDS_PER_TURN = 0.02
 # The last call may still be running when a worker answers; of the others, one in three would have to be skipped to
 # gain anything that counts.
 CHECKED_AT_RANDOM = 1
@@ -39,8 +41,7 @@ _random = SystemRandom()
 
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
-    device = session.bench.device
-    wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN[device] / seconds_per_call)))
+    wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN / seconds_per_call)))
     return session.rack.pairs_in_memory(wanted)
 
 
