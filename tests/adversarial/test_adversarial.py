@@ -45,7 +45,7 @@ TRIALS = [
 ]
 
 
-class Court:
+class Trials:
     """Tries all candidates of one session at the first question about any of them.
 
     A session is a device, a protocol, a task, and whether torch's operators are allowed. ``called`` are the devices,
@@ -100,15 +100,15 @@ def _case(row) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def court(request, tmp_path_factory):
+def trials(request, tmp_path_factory):
     # What secrets_in_the_environment is after: set before the evaluator's processes start.
     os.environ["KERNELBENCH_SECRET"] = "sesame"
     selected = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     of_trial = "device", "protocol", "name"
     called = {tuple(params[key] for key in of_trial) for params in selected if set(of_trial) <= params.keys()}
-    court = Court(tmp_path_factory.mktemp("builds"), called)
-    yield court
-    court.close()
+    trials = Trials(tmp_path_factory.mktemp("builds"), called)
+    yield trials
+    trials.close()
     del os.environ["KERNELBENCH_SECRET"]
 
 
@@ -123,8 +123,8 @@ def test_rows_name_known_tasks_devices_and_outcomes():
 
 
 @pytest.mark.parametrize(("device", "protocol", "name"), TRIALS)
-def test_a_cheat_gains_nothing(court, device, protocol, name):
-    evaluation, margin = court.verdict(device, protocol, name, "CHEAT")
+def test_a_cheat_gains_nothing(trials, device, protocol, name):
+    evaluation, margin = trials.verdict(device, protocol, name, "CHEAT")
     assert not evaluation.fast(margin=margin), evaluation
     ended = "not_fast" if evaluation.correct else evaluation.outcome.value
     allowed = ROWS[name]["OUTCOMES"] | ALSO_UNDER.get(protocol, set())
@@ -133,13 +133,13 @@ def test_a_cheat_gains_nothing(court, device, protocol, name):
 
 
 @pytest.mark.parametrize(("device", "protocol", "name"), TRIALS)
-def test_its_honest_look_alike_is_acquitted(court, device, protocol, name):
-    evaluation, _ = court.verdict(device, protocol, name, "HONEST")
+def test_its_honest_look_alike_is_correct(trials, device, protocol, name):
+    evaluation, _ = trials.verdict(device, protocol, name, "HONEST")
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
     assert not evaluation.flags
 
 
 @pytest.mark.parametrize(("device", "protocol", "name"), [("cpu", "fast", "poisoned_build_cache")])
-def test_the_build_cache_holds_only_builds(court, device, protocol, name, tmp_path_factory):
-    court.verdict(device, protocol, name, "CHEAT")
+def test_the_build_cache_holds_only_builds(trials, device, protocol, name, tmp_path_factory):
+    trials.verdict(device, protocol, name, "CHEAT")
     assert not list(tmp_path_factory.getbasetemp().rglob("poison.so"))

@@ -29,7 +29,7 @@ def solved(results: StrategyResults) -> float | None:
 
 
 def void_counts(results: StrategyResults) -> dict[str, int]:
-    """Void candidates by the flag that convicted them, most frequent first; one may carry several flags."""
+    """Void candidates by flag, most frequent first; one may carry several flags."""
     counts: Counter[str] = Counter()
     for task in results.tasks:
         for evaluation in task.evaluations:

@@ -144,7 +144,7 @@ def test_what_the_chosen_keep_when_timed_again_shows_the_winner_s_curse():
     assert retained_speedup(results(task("t", bad()))) is None
 
 
-def test_void_candidates_are_counted_by_the_flag_that_convicted_them():
+def test_void_candidates_are_counted_by_their_flag():
     many = results(
         task("a", bad(Outcome.VOID, "side_stream"), bad(Outcome.VOID, "cached_output", "side_stream")),
         task("b", bad(Outcome.VOID), bad(Outcome.INCORRECT, "side_stream")),
