@@ -64,7 +64,7 @@ def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
     assert "2 comparisons" in shown
     same, slowed = rows(tmp_path / "rows.jsonl")
     assert (same["kind"], slowed["kind"]) == ("the same work", "100% more work")
-    assert slowed["slower"] and slowed["slowdown"] > 1.5
+    assert slowed["verdict"] == "slower" and slowed["slowdown"] > 1.5
     assert "2 comparisons" in run("gate", *command, "--slowdown=1", folder=tmp_path)
 
 

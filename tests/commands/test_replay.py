@@ -100,7 +100,7 @@ def test_what_raises_on_the_draw_is_told(record, capsys):
 def test_a_kind_that_there_is_not_is_told_in_one_line(record, capsys):
     folder = record([("torch.relu(x)", "wide")])
     assert said(capsys, folder, TASK, 0, "--draw=sideways")[::2] == (
-        2,
+        4,
         "error: sideways: no such kind of inputs; there are task, signed, scaled, wide, offset, negative, positive, "
         "ties, unit, dominating, tiny, non-finite, mixed, moved parameters",
     )
@@ -121,12 +121,12 @@ def test_a_kind_that_there_is_not_is_told_in_one_line(record, capsys):
 )
 def test_what_a_run_does_not_hold_is_told_in_one_line(record, capsys, arguments, error):
     folder = record([("torch.relu(x)", None), (None, None)])
-    assert said(capsys, folder, *arguments) == (2, [], f"error: {error.format(folder=folder)}")
+    assert said(capsys, folder, *arguments) == (4, [], f"error: {error.format(folder=folder)}")
 
 
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path, capsys):
     status, lines, error = said(capsys, tmp_path / "nowhere", "level1/1", 0)
-    assert (status, lines) == (2, [])
+    assert (status, lines) == (4, [])
     assert error.startswith(f"error: {tmp_path / 'nowhere'}") and "\n" not in error
 
 

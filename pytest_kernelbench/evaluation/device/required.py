@@ -248,7 +248,12 @@ def _of_convolution(image: torch.Tensor, weight: torch.Tensor, output: torch.Ten
 
 
 def _explained_by_a_line(given: torch.Tensor, output: torch.Tensor) -> float | None:
-    """The share of the output's variance that a line through the input explains; None where the output is constant."""
+    """The share of the output's variance that a line through the input explains; None where the output is constant.
+
+    Of complex values no line is looked for: one explains all of it, so that nothing more is counted as required.
+    """
+    if given.is_complex() or output.is_complex():
+        return 1.0
     step = max(1, given.numel() // SAMPLED)
     x, y = (each.detach().flatten()[::step].double() for each in (given, output))
     if len(x) != len(y) or len(x) < 2:
