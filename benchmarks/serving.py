@@ -156,7 +156,7 @@ def proportional_mib(process: psutil.Process) -> float:
 
 
 class Log:
-    """JSON lines, kept as they come, after those of earlier runs."""
+    """A file of JSON lines: each row is appended as soon as it is known, behind the rows of earlier runs."""
 
     def __init__(self, path: Path | None) -> None:
         lines = path.read_text().splitlines() if path is not None and path.exists() else []
@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=None)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    # Whoever terminates this must not leave a server behind.
+    # A signal that ends the benchmark ends its server as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     log = Log(options.json)
     made = made_sources(options.requests, options.seed)

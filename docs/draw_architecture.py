@@ -38,7 +38,7 @@ STYLE = """\
 
 
 def arrows() -> dict[str, set[str]]:
-    """The imports of each room, without those that follow from others."""
+    """The imports of each room. An import is left out where a longer chain of imports leads to the same room."""
     direct = {room: neighbours_of(room) for room in ROOMS}
     below: dict[str, set[str]] = {}
     for room in reversed(ROOMS):

@@ -37,6 +37,34 @@ RIGHT = {
 }
 WRONG = "x + 1"
 
+MADE_UP_EVALUATOR = """
+import pytest_kernelbench.evaluation
+from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+
+
+class Evaluator:
+    clocks, findings = None, {}
+
+    def __init__(self, **settings): ...
+
+    def describe(self):
+        return {}
+
+    def prepare(self, task, sources): ...
+
+    def release(self): ...
+
+    def close(self): ...
+
+
+pytest_kernelbench.evaluation.Evaluator = Evaluator
+"""
+
+
+def made_up_evaluator(evaluate: str) -> str:
+    """A module that replaces the evaluator by one that runs nothing: ``evaluate`` defines a function of that name."""
+    return f"{MADE_UP_EVALUATOR}\n{evaluate}\nEvaluator.evaluate = evaluate\n"
+
 
 def answer(expression: str, note: str = "") -> str:
     """A completion whose candidate returns ``expression``."""

@@ -48,7 +48,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def with_others(logprobs: Tensor) -> Tensor:
-    """Log-probabilities (..., k + 1): those of k tokens as given, and last the one of all other tokens together."""
+    """Log-probabilities (..., k + 1): of the k given tokens, then of all other tokens together."""
     # Where they hold everything, rounding may take their sum beyond 1.
     held = logprobs.logsumexp(-1, keepdim=True).clamp(max=-LEAST_OTHERS)
     return torch.cat([logprobs, (-held.expm1()).log()], dim=-1)

@@ -131,7 +131,7 @@ def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | N
 def _source(
     records: RunRecords, strategy: dict[str, Any], task: Task, index: int, source_sha256: str | None
 ) -> str | None:
-    """The candidate's program, told by its hash from those of other strategies with that index."""
+    """The source of the recorded evaluation: of several answers with this index, the one whose hash it has."""
     sampling = strategy["sampling"]
     for (_, name, number), completion in records.completions.items():
         if (name, number) == (task.id, index):

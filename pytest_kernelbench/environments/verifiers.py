@@ -25,7 +25,7 @@ EVALUATION = "kernelbench"
 
 
 class KernelData(vf.TaskData):
-    """A task as text: whoever scores a trace needs no copy of the task's file."""
+    """A task as text, so that a trace can be scored on a machine that does not have the task's file."""
 
     source: str
     sizes: dict[str, Any]

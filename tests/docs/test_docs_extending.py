@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from project import made_up_evaluator
 
 from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 
@@ -12,32 +13,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
 MOST_LINES = 30
 EXAMPLES = dict(re.findall(r"### (?:A|An) (\w+)\n.*?````python\n(.*?)````", PAGE, re.DOTALL))
 # Evaluations are made up; loaded as a plugin, beside the example's conftest.py.
-MADE_UP = """
-import pytest_kernelbench.evaluation
-from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
-
-
-class Evaluator:
-    clocks, findings = None, {}
-
-    def __init__(self, **settings): ...
-
-    def describe(self):
-        return {}
-
-    def prepare(self, task, sources): ...
-
-    def release(self): ...
-
-    def close(self): ...
-
-    def evaluate(self, task, sources):
-        for source in sources:
-            yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.CORRECT, speedup=1.0)
-
-
-pytest_kernelbench.evaluation.Evaluator = Evaluator
-"""
+MADE_UP = made_up_evaluator("""
+def evaluate(self, task, sources):
+    for source in sources:
+        yield Evaluation(source_sha256=sha256_of(source), outcome=Outcome.CORRECT, speedup=1.0)
+""")
 
 
 @pytest.fixture

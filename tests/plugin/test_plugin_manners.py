@@ -9,50 +9,31 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from project import PLUGIN, answer
+from project import PLUGIN, answer, made_up_evaluator
 
 ROOT = Path(__file__).parents[2]
 MOST_MS = 30
 # Evaluations are made up: a candidate that says "x + 1" is wrong, one that says "raise" makes the harness fail.
-MADE_UP = """
+MADE_UP = made_up_evaluator("""
 import time
 from pathlib import Path
 
-import pytest_kernelbench.evaluation
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 
-class Evaluator:
-    clocks, findings = None, {}
-
-    def __init__(self, **settings): ...
-
-    def describe(self):
-        return {}
-
-    def prepare(self, task, sources): ...
-
-    def release(self): ...
-
-    def close(self): ...
-
-    def evaluate(self, task, sources):
-        for source in sources:
-            if "once" in source and not Path("failed-once").exists():
-                Path("failed-once").touch()
-                raise HarnessError("the judge on cpu ended; run again to resume")
-            if "sleep" in source:
-                time.sleep(30)
-            if "raise" in source:
-                raise HarnessError("the judge on cpu ended; run again to resume")
-            outcome = Outcome.INCORRECT if "x + 1" in source else Outcome.CORRECT
-            timed = {"speedup": 1.0} if outcome is Outcome.CORRECT else {}
-            yield Evaluation(source_sha256=sha256_of(source), outcome=outcome, **timed)
-
-
-pytest_kernelbench.evaluation.Evaluator = Evaluator
-"""
+def evaluate(self, task, sources):
+    for source in sources:
+        if "once" in source and not Path("failed-once").exists():
+            Path("failed-once").touch()
+            raise HarnessError("the judge on cpu ended; run again to resume")
+        if "sleep" in source:
+            time.sleep(30)
+        if "raise" in source:
+            raise HarnessError("the judge on cpu ended; run again to resume")
+        outcome = Outcome.INCORRECT if "x + 1" in source else Outcome.CORRECT
+        timed = {"speedup": 1.0} if outcome is Outcome.CORRECT else {}
+        yield Evaluation(source_sha256=sha256_of(source), outcome=outcome, **timed)
+""")
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class FewRows:
                 return True
             if not all(bool(each.isfinite().all()) for each in outputs):
                 return False
-            # As for whole inputs: indices must be those that float64 gives.
+            # As for whole inputs: an answer of indices must be equal to the indices that float64 gives.
             exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])
         except Exception:  # the reference's own: whatever it raises says that it is not defined there
             return False
