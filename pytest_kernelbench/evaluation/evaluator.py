@@ -60,7 +60,7 @@ class Evaluator:
         torch_operators: str = "allowed",
         parameters: str = "any",
         seed: int = 0,
-        cache: Path | None = None,
+        cache: str | Path | None = None,
         keep_task: bool = False,
         gpu: str | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Evaluator:
         self._torch_operators = torch_operators
         self._parameters = parameters
         self._seed = seed
-        self._cache = (cache or builds_folder()).absolute()
+        self._cache = Path(cache or builds_folder()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._keep_task = keep_task
         self._gpu = gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]

@@ -21,9 +21,9 @@ class Precision:
     """``dtype`` of inputs and weights (None: as the task makes them); whether convolutions may use TF32.
 
     An answer may be off by ``roundings`` units in the last place (root mean square: ``roundings_rms``), by
-    ``of_spread`` times the distance between answers to problems within a rounding of each other, and by
-    ``of_eager_max`` (root mean square: ``of_eager_rms``) times the error of eager PyTorch, as far as that is within
-    ``of_eager_cap`` units in the last place, beyond it by ``of_eager_far`` times.
+    ``of_spread`` times the distance between answers to problems within a rounding of each other (root mean square:
+    ``of_spread_rms``), and by ``of_eager_max`` (root mean square: ``of_eager_rms``) times the error of eager PyTorch,
+    as far as that is within ``of_eager_cap`` units in the last place, beyond it by ``of_eager_far`` times.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Precision:
     roundings: float = 64.0
     roundings_rms: float = 64.0
     of_spread: float = 32.0
+    of_spread_rms: float = 32.0
     # Sequential float32 sums in plain C err up to 10 times eager's blocked ones at the sizes of level 1.
     of_eager_max: float = 32.0
     of_eager_rms: float = 16.0
@@ -72,6 +73,8 @@ _OF_COARSE = {
     "roundings": 8.0,
     "roundings_rms": 2.0,
     "of_spread": 4.0,
+    # Operands cut off to TF32, as tensor cores take them, are twice as far off as rounded ones; in bfloat16 4.2 times.
+    "of_spread_rms": 3.0,
     "of_eager_max": 4.0,
     "of_eager_rms": 3.0,
     "of_eager_cap": 64.0,

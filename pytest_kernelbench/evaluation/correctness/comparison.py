@@ -76,7 +76,7 @@ class Tolerance:
         largest, rms = _error(eager, exact, of_finite=True)
         unit, size = precision.unit_of(eager.dtype), _finite_rms(exact)
         rounding = max(unit * precision.roundings, precision.of_spread * spread.relative)
-        of_spread = precision.of_spread * spread.rms
+        of_spread = precision.of_spread_rms * spread.rms
         # Where eager is far off, as in a sum of millions in plain order, another kernel may not be 32 times as far off.
         of_many = min(precision.of_eager_max * largest, precision.of_eager_cap * unit * size)
         return cls(
