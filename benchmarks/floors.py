@@ -39,6 +39,7 @@ def main() -> int:
                 continue
             try:
                 bench = Bench(task.id, with_sizes(task.source, task.sizes), seed=0, device=options.device)
+                bench.measure_floor()
             except HarnessError as error:
                 skipped.append(task.short_id)
                 print(f"{task.short_id:14} left out: {str(error).splitlines()[0]}", flush=True)

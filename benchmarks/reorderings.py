@@ -79,7 +79,7 @@ def reorderings(bench: Bench) -> dict[str, Callable[[torch.nn.Module, list[Any]]
 def judged(task: Task, device: str) -> tuple[int, list[str]]:
     """How many answers were asked for, and a line for each that was called wrong."""
     source = with_sizes(task.source, smaller(task.source, seed=0) or {})
-    bench = Bench(task.id, source, seed=0, device=device, timed=False)
+    bench = Bench(task.id, source, seed=0, device=device)
     asked, wrong = 0, []
     for kind in KINDS:
         if not bench.usable(kind):

@@ -29,7 +29,6 @@ LARGE_FUNCTIONS = frozenset(
 )
 MANY_ARGUMENTS = frozenset(
     {
-        "evaluation/bench.py:__init__",
         "evaluation/service.py:_guard",
     }
 )

@@ -63,9 +63,12 @@ class Check:
 class Bench:
     """One task, ready to judge by. Raises HarnessError when the reference itself does not run.
 
-    ``tolerances`` by kind of inputs, where they were measured for this task before; measured ones are added.
-    Nothing is timed by a bench with ``timed=False``: it has no floor.
+    ``tolerances``: by kind of inputs, those that were measured for this task before; the bench adds what it measures.
+    ``floor_ms``: the least time in which the device could do the task's work. It takes some runs of the reference, so
+    that a bench has it after ``measure_floor`` only: a bench that judges values and times nothing does without.
     """
+
+    floor_ms: float
 
     def __init__(
         self,
@@ -76,7 +79,6 @@ class Bench:
         device: str,
         precision: str = "float32",
         tolerances: Tolerances | None = None,
-        timed: bool = True,
     ) -> None:
         self.task_id = task_id
         self.source = source
@@ -93,11 +95,6 @@ class Bench:
         self._n_originals: int | None = None
         self._tolerances = {} if tolerances is None else tolerances
         self._factors = self._new_factors()
-        if timed:
-            needed = self._required()
-            self._traffic = self._least_traffic(needed)
-            self._arithmetic_ms = needed.products / (products_per_ms(device) or math.inf)
-            self.floor_ms = max(moving_ms(self._traffic, device), self._arithmetic_ms)
 
     @property
     def example_inputs(self) -> list[torch.Tensor]:
@@ -172,6 +169,13 @@ class Bench:
         one = sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs)
         room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (2 * one + 1))))
+
+    def measure_floor(self) -> None:
+        """Have ``floor_ms``, while the memory is free. Raises HarnessError where the reference does not run."""
+        needed = self._required()
+        self._traffic = self._least_traffic(needed)
+        self._arithmetic_ms = needed.products / (products_per_ms(self.device) or math.inf)
+        self.floor_ms = max(moving_ms(self._traffic, self.device), self._arithmetic_ms)
 
     def lower_floor(self) -> None:
         """Measure the floor again, before a candidate is void for it: the machine may have been busy the first time."""

@@ -43,7 +43,7 @@ def bench_of(row, device):
     key = row.task, row.inputs, row.init, device
     if key not in BENCHES:
         source = SOURCE.format(task=row.task, inputs=row.inputs, init=indent(row.init or "pass", " " * 8))
-        BENCHES[key] = Bench("made_up/1", source, seed=0, device=device, timed=False)
+        BENCHES[key] = Bench("made_up/1", source, seed=0, device=device)
     return BENCHES[key]
 
 

@@ -30,6 +30,16 @@ def bench_of(forward, inputs=BATCH, n=500, **known):
     return Bench(made.id, made.source, seed=0, device="cpu", **known)
 
 
+def test_a_bench_has_a_floor_once_it_is_measured_and_a_lower_one_never_rises():
+    bench = bench_of("torch.relu(x)")
+    with pytest.raises(AttributeError):
+        _ = bench.floor_ms  # not zero: nothing is measured
+    bench.measure_floor()
+    first = bench.floor_ms
+    bench.lower_floor()
+    assert 0 < bench.floor_ms <= first
+
+
 @pytest.mark.parametrize(
     ("forward", "inputs"),
     [

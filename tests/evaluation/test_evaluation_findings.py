@@ -20,7 +20,7 @@ def forward(result, *, first="pass"):
 
 def look(model, inputs=ROWS, n=100):
     made = task("40_looked_at", model, inputs=inputs, n=n)
-    return look_at(Bench(made.id, made.source, seed=0, device="cpu", timed=False))
+    return look_at(Bench(made.id, made.source, seed=0, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_an_answer_that_hardly_varies_on_the_task_s_draw_is_not(result):
 
 def test_a_reference_that_writes_to_its_inputs_is_given_copies():
     made = task("41_in_place", forward("x.add_(1)"), inputs=ROWS, n=100)
-    bench = Bench(made.id, made.source, seed=0, device="cpu", timed=False)
+    bench = Bench(made.id, made.source, seed=0, device="cpu")
     assert look_at(bench).writes_inputs
     assert float(bench.example_inputs[0].max()) < 1
     values = bench.reference.draw("task")

@@ -21,7 +21,7 @@ NOT_THERE = {"level1/46"}
 
 def bench_of(task, precision):
     source = with_sizes(task.source, smaller(task.source, seed=0) or task.sizes)
-    return Bench(task.id, source, seed=0, device="cpu", precision=precision, timed=False)
+    return Bench(task.id, source, seed=0, device="cpu", precision=precision)
 
 
 @pytest.mark.parametrize("name", [name for name in LEVEL1 if name not in CONVOLUTIONS])
@@ -60,7 +60,7 @@ def test_a_product_in_a_coarser_type_than_the_declared_is_wrong(precision, coars
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "tf32", "float32"])
 def test_a_product_a_tenth_off_is_wrong_on_every_kind_of_inputs(precision):
-    bench = Bench(MATMUL.id, MATMUL.source, seed=0, device="cpu", precision=precision, timed=False)
+    bench = Bench(MATMUL.id, MATMUL.source, seed=0, device="cpu", precision=precision)
     for kind in ("task", "signed", "mixed", REFRESHED):
         for _ in range(3):
             a, b = bench.refreshed().values() if kind == REFRESHED else bench.reference.draw(kind)

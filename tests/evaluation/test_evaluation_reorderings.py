@@ -45,7 +45,7 @@ def reordered(name, m, x):
 def test_another_order_of_the_same_sums_is_right_on_every_draw(name):
     model = f"{LINEAR}def forward(self, x):\n    return {CASES[name]}"
     made = task("70_sums", model, inputs="torch.rand(3, n)", n=300)
-    bench = Bench(made.id, made.source, seed=0, device="cpu", timed=False)
+    bench = Bench(made.id, made.source, seed=0, device="cpu")
     kinds = ["task", "signed", "scaled", REFRESHED, MIXED, *BEYOND_THE_TASK]
     for kind in (each for each in kinds if each == REFRESHED or bench.usable(each)):
         for _ in range(10):

@@ -79,6 +79,7 @@ def bench_of(
             precision=case["precision"],
             tolerances=tolerances,
         )
+        bench.measure_floor()
     except HarnessError as error:
         said = " ".join(str(error).split()).removeprefix(f"{case['task']}: ")
         findings = TaskFindings(task=case["task"], device=device, precision=case["precision"], refused=said)

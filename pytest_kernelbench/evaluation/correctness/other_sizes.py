@@ -36,9 +36,9 @@ class OtherSizes:
         self._bench: Bench | None = None
         if self.sizes is None:
             return
-        source, known = with_sizes(case["source"], self.sizes), {"seed": case["seed"]}
+        source, precision = with_sizes(case["source"], self.sizes), case["precision"]
         try:
-            self._bench = Bench(case["task"], source, device=device, precision=case["precision"], timed=False, **known)
+            self._bench = Bench(case["task"], source, seed=case["seed"], device=device, precision=precision)
         except HarnessError:
             # At the task's own sizes it runs, and these are of our making.
             self.sizes = None
