@@ -17,6 +17,8 @@ from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
 from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.cpu import threads
+from pytest_kernelbench.evaluation.device.host import keep_freed_memory
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.faults import fault_of
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.trials import Trials, target_of
@@ -27,6 +29,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     """Answer the owner's requests until its socket ends. The process is the judge's own: so are torch's settings."""
     torch.set_grad_enabled(False)
     torch.set_num_threads(threads())
+    if not is_gpu(device):
+        keep_freed_memory()
     hardware, clocks = device_named(device).describe(), device_named(device).clocks()
     trials_of = partial(Trials, owner=owner, workers=workers, device=device, hardware_id=hardware["id"], clocks=clocks)
     last = LastTask(trials_of, device)

@@ -11,8 +11,10 @@ from typing import IO
 
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 
+# OpenMP binds the thread that loads it, and so all processes below, to one core: that is taken back.
 RUN_SERVICE = (
-    "import sys; from pytest_kernelbench.evaluation.service import main; "
+    "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.service import main; "
+    "import torch; os.sched_setaffinity(0, cores); "
     "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])"
 )
 
@@ -35,6 +37,9 @@ def start_judge(
                 **kept_environment(os.environ),
                 # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
                 "OMP_WAIT_POLICY": "passive",
+                # Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its
+                # own, and the first one steps out of their way (``device.host.to_first_core``).
+                "OMP_PROC_BIND": "true",
                 # A candidate must not find another GPU to work on unseen.
                 "CUDA_VISIBLE_DEVICES": gpu,
             },

@@ -150,10 +150,14 @@ def _guard(
     sandbox.enter(isolation, private, limits, device=device, gpu=gpu, visible=visible)
     first = sandbox.fork_bound()
     if first == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if isolation.processes:
+            sandbox.end_on_request()
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sees_it = sandbox.own_process_table(isolation)
         process = sandbox.fork_bound()
         if process == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(ending)
             # A group of its own: kill(0) and killpg reach nobody else.
             os.setsid()
@@ -164,6 +168,9 @@ def _guard(
         told = f"{os.waitstatus_to_exitcode(status)} {'others' if by_others else ''}"
         os.write(ending, told.encode())
         os._exit(0)
+    if isolation.processes:
+        # Its process table is the namespace's own, in which nothing below it has the number that it knows.
+        signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_namespace(first), os._exit(0)))
     os.close(connection)
     os.close(ending)
     os.waitpid(first, 0)

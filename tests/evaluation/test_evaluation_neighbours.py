@@ -6,9 +6,12 @@ import sys
 import time
 
 import pytest
+from made_up_tasks import RELU, candidate
 
+from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, busy_seconds, seconds_of_service
 from pytest_kernelbench.evaluation.sandbox import spent_seconds_of
+from pytest_kernelbench.records import Outcome
 
 STAT = """\
 cpu  300 0 300 9000 0 0 0 0 0 0
@@ -75,3 +78,19 @@ def test_workers_and_compilers_that_the_service_started_are_its_own(monkeypatch)
         between = seconds_of_service()
         still_running.kill()
     assert between - before >= 0.25
+
+
+def test_the_time_of_a_candidate_s_process_stays_in_the_account_when_it_is_ended(tmp_path):
+    # Its claim to be fast would be laid to neighbours that are not there.
+    burns = candidate("return torch.relu(x)", preamble=BURN.format(seconds=1.0))
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        evaluator.start()
+        service = evaluator._process.pid
+        before = spent_seconds_of(service)
+        (found,) = evaluator.evaluate(RELU, [burns])
+        assert found.outcome is Outcome.CORRECT, found
+        # The judge has asked for its end, which takes a moment.
+        deadline = time.monotonic() + 10
+        while spent_seconds_of(service) - before < 1.0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert spent_seconds_of(service) - before >= 1.0

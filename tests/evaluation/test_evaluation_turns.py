@@ -1,11 +1,11 @@
-"""Turns of two workers: what is checked after each of them."""
+"""Turns of two workers: how many calls make one, and what is checked after each."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from pytest_kernelbench.evaluation.clock import turns
-from pytest_kernelbench.evaluation.clock.turns import CHECKED_AT_RANDOM, CONTROL_CHECKED, TakingTurns
+from pytest_kernelbench.evaluation.clock.turns import CHECKED_AT_RANDOM, CONTROL_CHECKED, Pairs, TakingTurns
 from pytest_kernelbench.evaluation.device.foreign import Place
 
 TURNS = 400
@@ -25,9 +25,22 @@ class Worker:
     def __init__(self):
         self.slots = [Slot(number) for number in range(4)]
         self.bench = SimpleNamespace(device="cpu", refreshed=lambda: "inputs")
-        self.answers_checked, self.inputs_checked = [], []
+        self.rack = SimpleNamespace(pairs_in_memory=lambda wanted: min(wanted, len(self.slots)))
+        self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
+
+    def thaw(self):
+        pass
+
+    freeze = close = leave_room = thaw
+
+    def have_slots(self, count):
+        return self.slots[:count]
+
+    def warm(self, reference, candidate, *, times):
+        pass
 
     def calls(self, slots):
+        self.calls_of_turns.append(len(slots))
         return 0.005, [[Place(4096 * slot.number, (1,))] for slot in slots]
 
     def read(self, places):
@@ -68,3 +81,12 @@ def test_a_control_that_is_tried_as_the_candidate_is_checked_like_one():
 
 def test_which_turns_of_the_control_are_checked_cannot_be_foreseen():
     assert type(turns._random).__name__ == "SystemRandom"
+
+
+def test_a_turn_has_as_many_calls_as_its_own_first_one_says():
+    # A call was said to take 10 ms when it was the first in its process; in a turn it takes 5 ms.
+    candidate, control = Worker(), Worker()
+    with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.01) as two:
+        two.turn("candidate")
+        two.turn("control")
+    assert candidate.calls_of_turns == control.calls_of_turns == [1, 4, 4]

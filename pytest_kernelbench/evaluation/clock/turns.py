@@ -22,9 +22,9 @@ from pytest_kernelbench.evaluation.racks import MOST_PAIRS
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth. Of one call of
-# 4 ms, just woken on two cores, the log-ratios of pairs spread by 0.4: with 5 ms a turn, 5 s gave the median to 13 %,
-# with 20 ms to 9 % (docs/measurements.md).
+# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth. Of calls of 2 ms,
+# just woken on two cores, the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine, which take
+# twice as long (docs/measurements.md).
 SECONDS_PER_TURN = 0.02
 # The last call may still be running when a worker answers; of the others, one in three would have to be skipped to
 # gain anything that counts.
@@ -93,6 +93,19 @@ class TakingTurns:
         return seconds
 
 
+def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -> dict[Side, float]:
+    """Have both workers warm and stopped, with slots for so many calls, and take one turn of each; its seconds."""
+    for session in (control, candidate):
+        session.thaw()
+        slots = session.have_slots(calls)
+        # Where there is no other slot, the same.
+        session.warm(slots[0], slots[-1], times=2)
+        session.freeze()
+    taking_turns = TakingTurns(candidate, control, calls)
+    # As often as memory that is freed is to be used again.
+    return {"control": taking_turns.turn("control"), "candidate": taking_turns.turn("candidate")}
+
+
 class ControlFailed(Exception):
     """The reference, or the kernel that a candidate is to replace, failed in a worker of its own."""
 
@@ -136,18 +149,12 @@ class Pairs:
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
                 own = stack.enter_context(closing(candidate()))
-            calls = calls_of_turn(own, seconds_per_call)
-            for session in (control, own):
-                session.thaw()
-                slots = session.have_slots(calls)
-                # Where there is no other slot, the same.
-                session.warm(slots[0], slots[-1], times=2)
-                session.freeze()
-            taking_turns = TakingTurns(own, control, calls)
-            for side in ("control", "candidate"):
-                # As often as memory that is freed is to be used again.
-                taking_turns.turn(side)
-            yield taking_turns
+            # The first calls in a worker are slow, and so is what is known of a call's duration. In a turn of its own
+            # one takes a little longer than among others.
+            seconds_of_one = min(seconds_per_call, *_rehearse(control, own, calls=1).values())
+            calls = calls_of_turn(own, seconds_of_one)
+            _rehearse(control, own, calls=calls)
+            yield TakingTurns(own, control, calls)
 
     @contextmanager
     def control(self, number: int) -> Iterator[WorkerSession]:

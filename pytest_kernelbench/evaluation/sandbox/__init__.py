@@ -45,6 +45,8 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
 NOTHING = Visible()
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# A process that was killed ends at once, unless a driver holds it.
+SECONDS_TO_END = 1.0
 KEPT_ENVIRONMENT = frozenset(
     "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
     "CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OMP_WAIT_POLICY".split()
@@ -280,6 +282,36 @@ def end_descendants() -> None:
                 os.kill(process, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(-1, 0)
+
+
+def end_on_request() -> None:
+    """In the first process of a namespace: at SIGTERM, kill all others, wait for them, and exit.
+
+    Where the kernel does so because the first process was killed, it forgets their CPU time, and a part of this
+    program's own is taken for another's (``spent_seconds_of``).
+    """
+
+    def end(*_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def end_namespace(first: int) -> None:
+    """In its parent: end a namespace by the word of its ``first`` process, stopped or not, or by force."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(first, signal.SIGTERM)
+        os.kill(first, signal.SIGCONT)
+        while os.waitpid(first, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(first, signal.SIGKILL)
+            time.sleep(0.0005)
 
 
 def _unshare(flags: int) -> None:

@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.device.host import keep_freed_memory
 from pytest_kernelbench.evaluation.modules import (
     CandidateModule,
     ReferenceModule,
@@ -30,7 +31,7 @@ from pytest_kernelbench.evaluation.modules import (
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
-from pytest_kernelbench.evaluation.worker.memory import keep_freed_memory, let_memory_be_read
+from pytest_kernelbench.evaluation.worker.memory import let_memory_be_read
 from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
@@ -295,6 +296,7 @@ class _Bench:
         torch.set_num_threads(self._threads["candidate"])
         for number in question["slots"]:
             slot = self._slots[number]
+            self._stopwatch.stand_ready()
             self._kept.add(slot, self._candidate(*slot.inputs))
         # On a GPU, while that is still at work.
         answer = self._kept.answer()

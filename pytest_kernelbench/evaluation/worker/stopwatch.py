@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pytest_kernelbench.evaluation.device.cuda_memory import release_persisting_l2
+from pytest_kernelbench.evaluation.device.host import to_first_core
 from pytest_kernelbench.evaluation.device.names import is_gpu
 
 # After a long kernel the host is slow to notice: up to 1.1 % of 8 ms, on an H200, for calls that hide nothing.
@@ -44,6 +46,8 @@ class Stopwatch:
         self._device_type = torch.autograd.DeviceType.CUDA
         # Taken now, before a candidate could put others in their place.
         self._clock = perf_counter_ns
+        self._cores = frozenset(os.sched_getaffinity(0))
+        self._bind = os.sched_setaffinity
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
@@ -53,9 +57,15 @@ class Stopwatch:
             self._peak_bytes = torch.cuda.max_memory_reserved
             self._empty_cache = torch.cuda.empty_cache
 
+    def stand_ready(self) -> None:
+        """Before a call that is timed: on a CPU, leave the cores of OpenMP's other threads to them."""
+        if not self._cuda:
+            to_first_core(self._cores, bind=self._bind)
+
     def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Lap:
         """One call with nothing in a GPU's L2."""
         if not self._cuda:
+            self.stand_ready()
             start = self._clock()
             output = module(*inputs)
             return Lap((self._clock() - start) / 1e6, output)

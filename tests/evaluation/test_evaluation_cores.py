@@ -1,0 +1,43 @@
+"""Where the threads of a trial run on a CPU."""
+
+import os
+
+import pytest
+from made_up_tasks import RELU, candidate
+
+from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.device.cpu import cores
+from pytest_kernelbench.evaluation.device.host import to_first_core
+
+TELL = """
+each = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+bound = sorted(min(cores) for cores in each if len(cores) == 1)
+raise RuntimeError(f"{bound} are bound, this one to {sorted(os.sched_getaffinity(0))}")
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_openmp_s_threads_have_a_core_each_and_a_candidate_s_own_thread_may_use_all(tmp_path):
+    # Threads that it starts are as free as it is.
+    body = f"torch.relu(torch.ones(1 << 22))\n{TELL}"
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        (found,) = evaluator.evaluate(RELU, [candidate(body)])
+    allowed = sorted(os.sched_getaffinity(0))
+    assert f"{allowed[1 : cores()]} are bound, this one to {allowed}" in found.detail, found
+
+
+def test_a_thread_is_moved_to_the_first_core_and_may_leave_it():
+    asked = []
+    to_first_core(frozenset({3, 1, 2}), bind=lambda thread, cores: asked.append((thread, set(cores))))
+    assert asked == [(0, {1}), (0, {1, 2, 3})]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_a_thread_stands_on_the_first_core_after_that():
+    allowed = frozenset(os.sched_getaffinity(0))
+    try:
+        os.sched_setaffinity(0, {max(allowed)})
+        to_first_core(allowed)
+        assert os.sched_getaffinity(0) == allowed
+    finally:
+        os.sched_setaffinity(0, allowed)
