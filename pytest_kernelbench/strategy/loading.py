@@ -23,8 +23,8 @@ def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides:
     """The strategies that ``names`` name, in that order, each once.
 
     A name is a file's stem in one of ``folders`` (the first that has it) or the path of a TOML file; one
-    string may hold several, separated by commas. ``overrides`` (``sampling.k=16``) apply to all of them.
-    Raises StrategyError.
+    string may hold several, separated by commas. ``overrides`` (``sampling.k=16``) apply to all of them; one that no
+    strategy reads is an error. Raises StrategyError.
     """
     loaded: dict[str, tuple[Path, Strategy]] = {}
     for name in (part.strip() for text in names for part in text.split(",")):
@@ -36,11 +36,15 @@ def load_strategies(names: Sequence[str], *, folders: Sequence[Path], overrides:
             other = shown(loaded[strategy.name][0])
             raise StrategyError(f'--strategy: {other} and {shown(path)} are both named "{strategy.name}"; rename one')
         loaded.setdefault(strategy.name, (path, strategy))
-    for override in overrides if loaded else ():
-        section = override.strip().partition(".")[0]
-        if section in OPTIONAL and not any(getattr(strategy, section) for _, strategy in loaded.values()):
+    strategies = [strategy for _, strategy in loaded.values()]
+    for override in overrides if strategies else ():
+        key = override.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        if section in OPTIONAL and not any(getattr(strategy, section) for strategy in strategies):
             raise StrategyError(f"--kernelbench-set {override}: none of these strategies has [{section}]")
-    return [strategy for _, strategy in loaded.values()]
+        if section == "selection" and (ignored := rules.ignored_by_all(strategies, key)):
+            raise StrategyError(f"--kernelbench-set {override}: {ignored}")
+    return strategies
 
 
 def strategy_of(table: Table, *, path: Path, place: str, overrides: Sequence[str] = ()) -> Strategy:

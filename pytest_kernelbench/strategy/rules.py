@@ -6,7 +6,7 @@ its default is never refused, so a file may spell defaults out, and a base may l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,8 +139,8 @@ READ_ONLY_WITH: tuple[Rule, ...] = (
 def refusal(strategy: Strategy, *, overridden: bool = False) -> str | None:
     """One line with the remedy where settings do not go together, or None.
 
-    ``overridden``: the command line has set values of ``[selection]`` for all strategies of a run; a ranking that does
-    not read such a value is not refused for it.
+    ``overridden``: the command line has set values for all strategies of a run. A strategy is then not refused for a
+    key of ``[selection]`` that its ranking ignores: see ``ignored_by_all``.
     """
     skipped = ("selection",) if overridden else ()
     return (
@@ -155,18 +155,31 @@ def nothing_reads(strategy: Strategy, *, skipped: tuple[str, ...] = ()) -> str |
 
     Keys of the sections ``skipped`` are not looked at.
     """
+    ignored = (line for key, line in _ignored(strategy) if key.partition(".")[0] not in skipped)
+    return next(ignored, None)
+
+
+def ignored_by_all(strategies: Sequence[Strategy], key: str) -> str | None:
+    """A line as of ``nothing_reads`` where every strategy has a value of ``key`` that it ignores, else None.
+
+    ``key``: with its section, as in ``selection.logprob``.
+    """
+    lines = [dict(_ignored(strategy)).get(key) for strategy in strategies]
+    return lines[0] if lines and None not in lines else None
+
+
+def _ignored(strategy: Strategy) -> Iterator[tuple[str, str]]:
+    """Each key, with its section, that has a value other than its default and is not read, and a line that says so."""
     for rule in READ_ONLY_WITH:
-        name = rule.keys[0].partition(".")[0]
-        section = getattr(strategy, name)
-        if section is None or name in skipped or rule.holds(strategy):
+        section = getattr(strategy, rule.keys[0].partition(".")[0])
+        if section is None or rule.holds(strategy):
             continue
         default = type(section)()
         for key in rule.keys:
             value_of = attrgetter(key.partition(".")[2])
             if value_of(section) != value_of(default):
                 inner, _, last = key.rpartition(".")
-                return f"[{inner}] {last} {rule.words}; leave it out"
-    return None
+                yield key, f"[{inner}] {last} {rule.words}; leave it out"
 
 
 def nothing_to_learn(strategy: Strategy) -> str | None:

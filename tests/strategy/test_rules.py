@@ -3,6 +3,7 @@
 import pytest
 from loading import error_of, packaged
 
+from pytest_kernelbench.errors import StrategyError
 from pytest_kernelbench.strategy.rules import READ_ONLY_WITH
 
 REFUSALS = [
@@ -127,6 +128,41 @@ def test_a_default_and_a_key_that_is_read_are_not_refused(load, text):
 def test_an_override_of_a_ranking_s_key_is_for_the_rankings_that_read_it():
     surprisal, oracle = packaged("surprisal", "oracle", overrides=("selection.logprob=sum",))
     assert surprisal.selection.logprob == "sum" and oracle.selection.by == "fastest"
+
+
+@pytest.mark.parametrize(
+    ("names", "overrides", "said"),
+    [
+        (
+            ("oracle",),
+            ("selection.logprob=sum",),
+            'selection.logprob=sum: [selection] logprob is read with by = "surprisal", "confidence", "cluster" or '
+            '"forecast" only; leave it out',
+        ),
+        (
+            ("random", "oracle"),
+            ("sampling.k=8", "selection.span=code"),
+            'selection.span=code: [selection] span is read with by = "surprisal", "confidence", "cluster" or '
+            '"forecast" only; leave it out',
+        ),
+        (
+            ("oracle",),
+            ("selection.top=3",),
+            'selection.top=3: [selection] top is not read with by = "fastest", which looks at every timing; '
+            "leave it out",
+        ),
+    ],
+)
+def test_an_override_that_no_ranking_of_the_run_reads_is_refused(names, overrides, said):
+    with pytest.raises(StrategyError) as caught:
+        packaged(*names, overrides=overrides)
+    assert str(caught.value) == f"--kernelbench-set {said}"
+
+
+def test_overrides_that_different_rankings_read_and_defaults_that_none_reads_go_together():
+    packaged("random", "surprisal", overrides=("selection.top=3", "selection.logprob=sum"))
+    packaged("oracle", overrides=("selection.logprob=mean",))
+    packaged("oracle", overrides=("selection.by=surprisal", "selection.logprob=sum"))
 
 
 def test_two_sections_that_say_what_is_drawn_next_are_refused(load):
