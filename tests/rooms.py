@@ -93,7 +93,7 @@ ROOMS: dict[str, Room] = {
     "pinned": Room(
         "Kernels that a repository keeps: how a choice becomes a file, and whether a kernel is slower than its "
         "baseline.",
-        ("evaluation", "report", "tasks", "prompting", "records", "errors"),
+        ("evaluation", "report", "tasks", "prompting", "host", "records", "errors"),
     ),
     "environments": Room(
         "The tasks and the judge as an environment for trainers: verifiers and OpenEnv, one file each.",

@@ -1,11 +1,29 @@
-"""Where the packaged tasks and strategies lie: inside the installed package, or beside it in a checkout."""
+"""Where folders lie: those of this package, installed or in a checkout, and those of the user's project."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# A folder with one of these is taken for the root folder of a project, as pytest does.
+IN_A_ROOT = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", "setup.py", ".git")
 
 
 def data_folder(name: str) -> Path:
     """The folder ``tasks`` or ``strategies`` that ships with this package."""
     installed = PACKAGE / "data" / name
     return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def in_project(folder: Path) -> Path:
+    """``folder`` as seen from the working folder or, if it is not there, from the next folder above that has it.
+
+    So ``kernels`` is the same folder in the whole of a project. Above the project's root folder nothing is looked for;
+    a folder that is found nowhere is returned as it is, and so is an absolute path.
+    """
+    here, above = Path.cwd(), Path()
+    for parent in (here, *here.parents):
+        if (above / folder).is_dir():
+            return above / folder
+        if any((parent / name).exists() for name in IN_A_ROOT):
+            break
+        above /= ".."
+    return folder

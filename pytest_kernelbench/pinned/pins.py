@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.host.resources import in_project
 from pytest_kernelbench.prompting.extraction import extract_source
 from pytest_kernelbench.records import Selection, Task, sha256_of
 from pytest_kernelbench.report.records import RunRecords
@@ -30,13 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="level1/19 or a glob; default: all fast ones")
     parser.add_argument("--strategy", metavar="NAME", help="whose choice; default: the fastest of all strategies'")
-    parser.add_argument("--to", type=Path, default=KERNELS, metavar="FOLDER", help=f"default: {KERNELS}")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help=f"default: {KERNELS} of this project")
 
 
 def run(options: argparse.Namespace) -> None:
     """Keep the kernels that a run chose: those verified fast, or those of the tasks named, however fast they are."""
+    folder = options.to or in_project(KERNELS)
     for pin in pins_of(options.run, options.tasks, strategy=options.strategy):
-        file = options.to / f"{pin.task}.py"
+        file = folder / f"{pin.task}.py"
         kept = "replaced" if file.exists() else "kept"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(pin.source, encoding="utf-8")

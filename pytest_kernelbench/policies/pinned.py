@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.host.resources import in_project
 from pytest_kernelbench.records import Completion, Task
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def pins_in(folder: Path) -> dict[str, Path]:
 
 
 def folder_of(policy: str) -> Path | None:
-    """``kernels`` for ``pinned:kernels``; None for another policy."""
+    """The project's folder ``kernels`` for ``pinned:kernels``; None for another policy."""
     kind, _, folder = policy.partition(":")
-    return Path(folder) if kind == KIND else None
+    return in_project(Path(folder)) if kind == KIND else None
 
 
 def version_of(pins: Mapping[str, Path]) -> str:
@@ -52,7 +53,7 @@ class PinnedPolicy:
 
     @classmethod
     def load(cls, spec: PolicySpec, *, device: str) -> PinnedPolicy:
-        return cls(Path(spec.argument), name=spec.name)
+        return cls(in_project(Path(spec.argument)), name=spec.name)
 
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""

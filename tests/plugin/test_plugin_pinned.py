@@ -50,6 +50,15 @@ def test_another_folder_can_be_named(project):
     ]
 
 
+def test_kernels_are_the_project_s_from_a_subfolder_too(project, monkeypatch):
+    project.keep("level1/19_ReLU", "ours/rope")
+    (project.path / "pytest.ini").write_text("[pytest]\n")
+    here, below = items(project, "--strategy=pinned"), project.path / "tools" / "deep"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert items(project, "--strategy=pinned") == here
+
+
 NO_KERNEL = (
     "no kernel is in HERE/kernels; write one, as in kernels/level1/19_ReLU.py with a class ModelNew, "
     "or keep what a run chose: python -m pytest_kernelbench pin RUN"
