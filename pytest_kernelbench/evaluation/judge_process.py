@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 
+# Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its own, and the
+# first one steps out of their way (``device.host.to_first_core``). Beside a GPU nothing is gained, and processes that
+# torch.compile starts would share a core.
+THREADS_OF_A_CPU = {"OMP_PROC_BIND": "true"}
 # OpenMP binds the thread that loads it, and so all processes below, to one core: that is taken back.
 RUN_SERVICE = (
     "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.service import main; "
@@ -37,9 +42,7 @@ def start_judge(
                 **kept_environment(os.environ),
                 # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
                 "OMP_WAIT_POLICY": "passive",
-                # Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its
-                # own, and the first one steps out of their way (``device.host.to_first_core``).
-                "OMP_PROC_BIND": "true",
+                **({} if is_gpu(device) else THREADS_OF_A_CPU),
                 # A candidate must not find another GPU to work on unseen.
                 "CUDA_VISIBLE_DEVICES": gpu,
             },
