@@ -188,6 +188,40 @@ def test_a_run_with_other_settings_is_refused_by_what_differs(ledger, changes, m
     assert str(caught.value) == f"{ledger.folder}: {message}; {remedy}"
 
 
+OPENS_WITHOUT_ROOM = """
+import json, resource, sys
+from pathlib import Path
+from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.ledger import Ledger
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk: folders can be made, files cannot be written
+try:
+    Ledger.open(Path(sys.argv[1]), json.loads(sys.argv[2]))
+except UsageError as error:
+    sys.exit(str(error))
+"""
+
+
+def opens_without_room(folder):
+    package = Path(pytest_kernelbench.__file__).parent.parent
+    command = [sys.executable, "-c", OPENS_WITHOUT_ROOM, str(folder), json.dumps(facts())]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(package)})
+    remedy = "name another folder with --kernelbench-run"
+    assert done.stderr.strip() == f"{folder}: cannot hold a run (File too large); {remedy}"
+
+
+def test_a_full_disk_at_the_start_leaves_no_folder_and_no_file(tmp_path):
+    opens_without_room(tmp_path / "runs" / "today" / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_folders_that_were_there_and_what_lies_in_them(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("")
+    opens_without_room(tmp_path / "run")
+    assert [str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*")] == ["run", "run/notes.txt"]
+
+
 def test_a_task_whose_text_changed_is_refused(ledger):
     with pytest.raises(UsageError, match="was made with another text of level1/1_One; start another run"):
         Ledger.open(ledger.folder, facts(task_sha256={TASK: "bb"}))

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.ledger.resuming import check_settings, joined, read_run, sources_joined
-from pytest_kernelbench.ledger.tables import Row, Table, locked, probe, write_atomically
+from pytest_kernelbench.ledger.tables import Row, Table, locked, probe, remove_empty, write_atomically
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Forecast, Selection, Task
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks.findings import TaskFindings
@@ -46,13 +46,16 @@ class Ledger:
     def open(cls, folder: Path, run: Mapping[str, Any]) -> Ledger:
         """The folder for ``run`` (what ``run.json`` is to hold), made now or resumed.
 
-        Raises UsageError where the folder cannot be made, or holds a run that was set up differently.
+        Raises UsageError where the folder cannot be made (then nothing is left of it, as on a full disk), or holds a
+        run that was set up differently.
         """
         self = cls(folder)
+        new = [each for each in (folder / "locks", folder, *folder.parents) if not each.exists()]
         try:
             (folder / "locks").mkdir(parents=True, exist_ok=True)
             probe(folder)
         except OSError as error:
+            remove_empty(new)
             raise UsageError(
                 f"{folder}: cannot hold a run ({error.strerror}); name another folder with --kernelbench-run"
             ) from error

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,23 @@ def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def probe(folder: Path) -> None:
-    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun."""
+    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun.
+
+    Raises OSError.
+    """
     probe = folder / "locks" / f"probe-{os.getpid()}"
-    probe.write_bytes(b"\0" * 4096)
-    probe.unlink()
+    try:
+        probe.write_bytes(b"\0" * 4096)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, innermost first, up to one that holds something. A folder that is not there is passed over."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return

@@ -20,7 +20,7 @@ from pytest_kernelbench.report.render.numbers import (
     last_point,
 )
 from pytest_kernelbench.report.render.primary import primary_lines
-from pytest_kernelbench.report.render.terminal_adaptation import adaptation_lines, transfer_lines
+from pytest_kernelbench.report.render.terminal_adaptation import adaptation_lines, cut, transfer_lines
 
 LEAST_WIDTH = 80
 
@@ -238,14 +238,24 @@ def _budget(report: dict[str, Any], width: int) -> list[str]:
     found = report["analyses"].get("budget")
     if not found:
         return []
-    table = [["within equal", "strategy", "any verified [95 %]", "geomean of the best [95 %]"]]
+    heads = ("any verified [95 %]", "geomean of the best [95 %]")
+    room = width - sum(len(head) + 2 for head in heads) - 2
+    table = [["within equal", *heads]]
     for axis, each in found.items():
-        for name, curves in each["strategies"].items():
+        table.append([f"{as_digits(each['budget'][-1])} {axis}", "", ""])
+        for names, curves in each["strategies"].items():
             rate, speedup = last_point(curves["verified"]), last_point(curves["geomean_speedup"])
             shown = [as_rate(rate["value"], _bounds(rate)), as_times(speedup["value"], _bounds(speedup))]
-            table.append([f"{as_digits(each['budget'][-1])} {axis}", name, *shown])
+            table.append([f"  {_of_group(names, room)}", *shown])
     told = "of all candidates in the order in which they were drawn, as far as the strategy that spent least"
-    return [*aligned(table), *textwrap.wrap(told, width)]
+    return [*(line.rstrip() for line in aligned(table)), *textwrap.wrap(told, width)]
+
+
+def _of_group(names: str, room: int) -> str:
+    """``best-of-64 and 2 more`` for strategies that share their candidates, in at most ``room`` columns."""
+    first, *others = names.split(", ")
+    more = f" and {len(others)} more" if others else ""
+    return cut(first, room - len(more)) + more
 
 
 def _bounds(estimate: dict[str, Any]) -> tuple[float, float] | None:

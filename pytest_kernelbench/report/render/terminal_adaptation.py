@@ -96,7 +96,7 @@ def transfer_lines(report: dict[str, Any], width: int) -> list[str]:
                 base, adapted = (as_percent(both[side]["value"]) for side in ("base", "adapted"))
                 table[-1].append(f"{base} -> {adapted}, {as_points(both['difference'])}")
     room = width - sum(len(GAP) + max(len(row[column]) for row in table) for column in (1, 2))
-    lines = aligned([[_cut(row[0], room), *row[1:]] for row in table]) if len(table) > 1 else []
+    lines = aligned([[cut(row[0], room), *row[1:]] for row in table]) if len(table) > 1 else []
     if lines:
         told = "*: trained on. The policy as loaded -> the adapted one, with as many answers; differences in points"
         lines += textwrap.wrap(told, width)
@@ -105,7 +105,7 @@ def transfer_lines(report: dict[str, Any], width: int) -> list[str]:
     return lines + [part for line in refused for part in textwrap.wrap(line, width, subsequent_indent="  ")]
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
     """In the middle, so that how a line begins and ends is kept."""
     if len(text) <= room:
         return text

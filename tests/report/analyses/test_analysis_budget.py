@@ -52,9 +52,22 @@ def test_a_search_has_no_curve_over_subsets(records):
 
 def test_the_terminal_prints_every_axis_of_which_all_is_known(records):
     printed = "\n".join(render(report_json(records), width=100))
-    assert re.search(r"within equal +strategy +any verified \[95 %\] +geomean of the best \[95 %\]", printed)
+    assert re.search(r"within equal +any verified \[95 %\] +geomean of the best \[95 %\]", printed)
     for axis in ("rollouts", "tokens", "judged", "seconds"):
-        assert f" {axis}" in printed
+        assert re.search(rf"^[\d.,]+ {axis}$", printed, re.MULTILINE)
+
+
+def test_the_terminal_s_table_fits_in_80_columns_however_many_strategies_share_their_candidates(records):
+    report = report_json(records)
+    for each in report["analyses"]["budget"].values():
+        found = each["strategies"]
+        many = ", ".join(["a-strategy-with-a-name-longer-than-a-column", *(f"random-{n}" for n in range(8))])
+        each["strategies"] = {many: found["best-of"], "refine": found["refine"]}
+    lines = render(report, width=80)
+    first = next(number for number, line in enumerate(lines) if line.startswith("within equal"))
+    assert max(map(len, lines[first : first + 13])) <= 80
+    assert lines[first + 2].startswith("  a-strate…-a-column and 8 more ")
+    assert lines[first + 3].startswith("  refine ")
 
 
 def test_strategies_that_share_their_candidates_are_compared_with_nothing(tmp_path):

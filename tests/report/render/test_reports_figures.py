@@ -2,11 +2,13 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from made_up_run import make_synthetic_run, write_run
+from matplotlib.text import Text
 
 import pytest_kernelbench
 from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
@@ -20,6 +22,7 @@ from pytest_kernelbench.report.render.figures.style import (
     SERIES,
     curves,
     house_style,
+    inches_for,
     labels_beside,
     new_figure,
     percent_axis,
@@ -150,6 +153,45 @@ def test_points_that_coincide_stay_and_their_labels_are_set_apart(axis):
     heights = [places[name][1] for name in ("a", "b,\nc", "d", "e")]
     assert heights[1] - heights[0] >= 1.5 * line - 1e-9 and heights[2] - heights[1] >= 1.5 * line - 1e-9
     assert heights[3] == pytest.approx((90 + 3) / 106)
+
+
+def test_labels_of_ten_points_at_one_end_of_the_axis_stay_beside_it_and_apart(axis):
+    percent_axis(axis, "")
+    labels_beside(axis, [(1, n / 4, f"strategy {n}") for n in range(10)], panel_inches=inches_for(10))
+    places = [text.xyann[1] for text in axis.texts]
+    line = LABEL_INCHES / inches_for(10)
+    assert min(places) >= line / 2 - 1e-9 and max(places) <= 1 - line / 2 + 1e-9
+    assert all(b - a >= line - 1e-9 for a, b in pairwise(places))
+
+
+@pytest.mark.parametrize("crowd", [4, 10, 24])
+def test_the_labels_of_the_cost_figure_never_overlap(study, crowd):
+    found = {f"a-strategy-called-{n}": each for n, each in enumerate(made_up_costs(study, crowd))}
+    cost = {**study["analyses"]["cost"], "strategies": found, "adaptation": []}
+    report = {**study, "analyses": {**study["analyses"], "cost": cost}}
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with house_style():
+        figure = FIGURES["cost"](report).figure
+        FigureCanvasAgg(figure).draw()
+        for axis in figure.axes:
+            boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the line to the point
+            assert len(boxes) == crowd
+            for number, box in enumerate(boxes):
+                assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+                assert axis.bbox.y0 - 2 <= box.y0 and box.y1 <= axis.bbox.y1 + 2
+
+
+def made_up_costs(study, count):
+    """As many strategies as ``count``, of one cost, all between 0 and 25 % of success."""
+    one = next(iter(study["analyses"]["cost"]["strategies"].values()))
+    return [{**one, "fast_1": {"value": 0.25 * n / count, "low": 0.0, "high": 0.5}} for n in range(count)]
+
+
+def test_two_panels_stand_below_each_other_and_no_figure_of_two_is_wider_than_a_column(figures):
+    wide = {figure.name for figure in figures.drawn if figure.wide}
+    assert wide <= {"cost", "budget", "scaling", "trajectory", "rho_trajectory"}
+    assert not {"selection", "transfer", "regimes", "calibration", "adaptive_k"} & wide
 
 
 def test_an_interval_of_two_tasks_does_not_hide_what_was_measured():

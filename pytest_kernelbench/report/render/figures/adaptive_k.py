@@ -35,7 +35,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("it takes two tasks whose candidates were timed")
     found = max(sets, key=lambda one: one["units"])
     rules = [rule for rule in RULES if found[rule]]
-    figure, axes = new_figure(len(rules), height=3.2, width=6.8 if len(rules) > 1 else None)
+    figure, axes = new_figure(len(rules), height=3.0)
     for axis, rule in zip(axes, rules, strict=True):
         _rule(axis, found[rule], rule)
         axis.set_title(RULES[rule][2])

@@ -11,6 +11,7 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
+    first_column,
     legend_below,
     new_figure,
     percent_axis,
@@ -40,7 +41,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         curves(axis, each["budget"], named)
         axis.set_xlabel(LABELS[name])
         axis.set_xlim(left=0)
-        percent_axis(axis, "tasks with a verified fast one, %" if axis in axes[::2] else "")
+        percent_axis(axis, "tasks with a verified fast one, %" if axis in first_column(axes) else "")
     legend_below(figure, axes, 2)
     caption = (
         f"{scope(report)}; what each strategy's candidates had reached, in the order in which they were drawn, as far "

@@ -30,7 +30,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     rows = max((each["mean"] for each in sets), key=lambda one: sum(row["programs"] for row in one))
     verified = any(row["fast_1"] for row in rows)
     fast = "fast_1" if verified else "fast_1_raw"
-    figure, (success, speedup) = new_figure(2, height=3.2)
+    figure, (success, speedup) = new_figure(2, height=2.9)
     _dots(success, rows, fast, 100)
     percent_axis(success, f"a task's programs that are {'verified' if verified else 'raw'} fast, %")
     _dots(speedup, rows, "geomean_speedup", 1)

@@ -11,6 +11,7 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     Series,
     finish,
+    inches_for,
     labels_beside,
     legend_below,
     log_axis,
@@ -40,7 +41,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     if not shown:
         raise NotDrawn("no strategy has a result")
     looks = {name: series_of(number) for number, name in enumerate(strategies)}
-    figure, axes = new_figure(len(shown), height=3.2, width=6.8 if len(shown) > 1 else None)
+    panel = inches_for(len(strategies))
+    figure, axes = new_figure(len(shown), height=panel + 1, width=6.8 if len(shown) > 2 else None)
     for axis, key in zip(axes, shown, strict=True):
         for each in cost["search"]:
             _line(axis, each["points"], key, color=NULL.color, linestyle=NULL.dash, label="any of K answers")
@@ -49,7 +51,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             label = f"any of {each['strategy']}'s steps"
             _line(axis, each["points"], key, color=color, linestyle="--", linewidth=1, marker=".", label=label)
         known = {name: each for name, each in strategies.items() if each[key]}
-        _strategies(axis, known, key, looks)
+        points = _strategies(axis, known, key, looks)
+        labels_beside(axis, points, panel_inches=panel)
     legend_below(figure, axes, 2)
     caption = (
         f"Means for one task; {scope(report)}. Filled: on the frontier, so no other strategy has as much for less. "
@@ -59,8 +62,10 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     return finish(figure, _title(strategies, shown[0]), caption)
 
 
-def _strategies(axis: Axes, known: Mapping[str, Any], key: str, looks: Mapping[str, Series]) -> None:
-    """Each strategy a point where its values are, with its name to the right."""
+def _strategies(
+    axis: Axes, known: Mapping[str, Any], key: str, looks: Mapping[str, Series]
+) -> list[tuple[float, float, str]]:
+    """Each strategy a point where its values are; x, y and names of each point."""
     points = []
     for together in _alike({name: (each[key], each["fast_1"]["value"]) for name, each in known.items()}):
         name = together[0]
@@ -73,7 +78,7 @@ def _strategies(axis: Axes, known: Mapping[str, Any], key: str, looks: Mapping[s
     axis.margins(x=0.1)
     log_axis(axis, COSTS[key])
     percent_axis(axis, "tasks verified fast, %")
-    labels_beside(axis, points)
+    return points
 
 
 def _line(axis: Axes, points: Sequence[Mapping[str, Any]], key: str, **look: Any) -> None:

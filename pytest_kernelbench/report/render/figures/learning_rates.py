@@ -10,9 +10,9 @@ from pytest_kernelbench.report.render.figures.style import (
     Drawing,
     NotDrawn,
     finish,
+    interval_point,
     legend_below,
     new_figure,
-    whisker,
 )
 from pytest_kernelbench.report.render.numbers import as_rate, scope
 
@@ -27,10 +27,10 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     for place, each in enumerate(ranked):
         curve, best = each["per_sample"][reading], each[chosen]["value"]
         # Rows of their own: the three of one strategy often coincide.
-        _point(axis, place + 0.22, curve, 0, SERIES[1], "step 0")
+        interval_point(axis, place + 0.22, _at(curve, 0), SERIES[1], "step 0")
         if best is not None:
             axis.plot(100 * best, place, "D", color="black", mfc="white", label="best step, chosen by itself")
-        _point(axis, place - 0.22, curve, -1, SERIES[0], "last step [95 %]")
+        interval_point(axis, place - 0.22, _at(curve, -1), SERIES[0], "last step [95 %]")
     axis.set_yticks(range(len(ranked)), [f"{each['learning_rate']:g}\n{each['strategy']}" for each in ranked])
     axis.set_ylim(-0.6, len(ranked) - 0.4)
     axis.set_xlim(-3, 103)
@@ -49,13 +49,9 @@ def _verified(runs: Sequence[Mapping[str, Any]]) -> bool:
     return all(each["per_sample"]["verified"]["value"][0] is not None for each in runs)
 
 
-def _point(axis: Any, place: float, curve: Mapping[str, Any], step: int, look: Any, label: str) -> None:
-    value = curve["value"][step]
-    if value is None:
-        return
-    ends = {end: None if curve[end] is None else curve[end][step] for end in ("low", "high")}
-    whisker(axis, place, ends, look.color, scale=100)
-    axis.plot(100 * value, place, look.marker, color=look.color, label=label)
+def _at(curve: Mapping[str, Any], step: int) -> dict[str, float | None]:
+    """The estimate at one step of a curve; None for an end that is not known."""
+    return {name: None if values is None else values[step] for name, values in curve.items()}
 
 
 def _title(ranked: Sequence[Mapping[str, Any]], reading: str) -> str:

@@ -44,7 +44,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no task has two candidates with log-probabilities")
     if all(one["selectors"]["oracle"]["fast_1"] is None for one in each["regimes"].values()):
         raise NotDrawn("nothing is verified: the protocol gives no intervals")
-    figure, (spread, success) = new_figure(2, height=3.2, width=6.4)
+    figure, (spread, success) = new_figure(2, height=3.0)
     markers = {"flat": SERIES[1], "medium": SERIES[2], "high": SERIES[0]}
     for regime, series in markers.items():
         rows = [(sd, place) for place, (sd, of) in enumerate(spreads) if of == regime]
@@ -79,7 +79,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     caption = (
         f"{scope(report)}; a case is a task with one seed. Regimes by the standard deviation (sd) of the summed "
         "log-probability among its candidates, with thresholds "
-        f"{each['thresholds']['flat']:g} and {each['thresholds']['high']:g} nats (arXiv 2602.07670). Right: selectors "
+        f"{each['thresholds']['flat']:g} and {each['thresholds']['high']:g} nats (arXiv 2602.07670). Below: selectors "
         "replayed on first timings; so few tasks a regime bear no interval."
     )
     return finish(figure, title, caption)

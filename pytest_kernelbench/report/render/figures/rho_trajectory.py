@@ -11,6 +11,7 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
+    first_column,
     legend_below,
     new_figure,
     step_axis,
@@ -47,7 +48,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         step_axis(axis, steps)
         if len(runs) > 1:
             axis.set_title(run["strategy"])
-    for axis in axes[::2]:
+    for axis in first_column(axes):
         y_label(axis, "rank correlation of surprisal and speed-up")
     legend_below(figure, axes, 3)
     first = runs[0]["probe"]

@@ -16,6 +16,7 @@ from pytest_kernelbench.report.render.figures.style import (
     curves,
     every_octave,
     finish,
+    first_column,
     legend_below,
     new_figure,
     percent_axis,
@@ -55,7 +56,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         count_axis(axis, "candidates K", ks[-1])
         if len(sets) > 1:
             axis.set_title(textwrap.fill(", ".join(each["strategies"]), 46))
-        percent_axis(axis, "tasks with a fast candidate, %" if axis in axes[::2] else "")
+        percent_axis(axis, "tasks with a fast candidate, %" if axis in first_column(axes) else "")
     legend_below(figure, axes, 2)
     first = sets[0]
     caption = (

@@ -42,7 +42,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     ranked = sorted(
         selectors, key=lambda name: (selectors[name]["fast_1"]["value"], selectors[name]["geomean_speedup"]["value"])
     )
-    figure, (success, speedup) = new_figure(2, height=1.5 + 0.24 * len(ranked), width=6.4)
+    figure, (success, speedup) = new_figure(2, height=1.5 + 0.24 * len(ranked))
     for place, name in enumerate(ranked):
         values = selectors[name]
         control = name in CONTROLS
@@ -62,9 +62,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         speedup.plot(values["geomean_speedup"]["value"], place, "o", color=GREEN, label="geometric mean [95 %]")
         if values["mean_speedup"]:
             speedup.plot(values["mean_speedup"]["value"], place, "D", color=VERMILION, mfc="white", label="mean")
-    success.set_yticks(range(len(ranked)), ranked)
-    speedup.set_yticks(range(len(ranked)), [])
     for axis in (success, speedup):
+        axis.set_yticks(range(len(ranked)), ranked)
         axis.set_ylim(-0.6, len(ranked) - 0.4)
         axis.grid(axis="y", visible=False)
         legend_above(axis)

@@ -103,25 +103,37 @@ def house_style() -> Iterator[None]:
 
 
 COLUMN_INCHES = 5.2
+# Of a label beside a panel one line, and of the panel itself, without title and axis.
+LABEL_INCHES, PANEL_INCHES = 0.155, 2.2
 PNG_DPI = 200
 
 
 def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with ``panels`` axes, at most two in a row; inches, ``height`` of one row.
+    """A figure with ``panels`` axes; inches, ``height`` of one row.
 
-    More in a row could not be read on a narrow page. One panel is as wide as a column of a page.
+    One or two panels are as wide as a column of a page, the second below the first: side by side, they could not be
+    read on a narrow page. More panels stand in two columns.
     """
     from matplotlib.figure import Figure
 
-    columns = min(panels, 2)
+    columns = _columns(panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(width or (COLUMN_INCHES if panels == 1 else 3.1 * columns), height * rows))
+    figure = Figure(figsize=(width or (COLUMN_INCHES if columns == 1 else 3.1 * columns), height * rows))
     # Wide enough at the edges for what text is wider in one file format than in the other.
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[panels:]:
         axis.remove()
     return figure, axes[:panels]
+
+
+def _columns(panels: int) -> int:
+    return 1 if panels <= 2 else 2
+
+
+def first_column(axes: Sequence[Axes]) -> Sequence[Axes]:
+    """The axes at the left edge of a figure, which have the label of a vertical axis that a row shares."""
+    return axes[:: _columns(len(axes))]
 
 
 def finish(figure: Figure, title: str, caption: str) -> Drawing:
@@ -216,6 +228,14 @@ def whisker(axis: Axes, place: float, estimate: Mapping[str, Any], color: str, *
         axis.plot(ends, [place, place], color=color, linewidth=1.2)
 
 
+def interval_point(axis: Axes, place: float, estimate: Mapping[str, Any], look: Series, label: str) -> None:
+    """A rate or a difference of rates with its interval, in %, in the row ``place``; nothing without a value."""
+    if estimate["value"] is None:
+        return
+    whisker(axis, place, estimate, look.color, scale=100)
+    axis.plot(100 * estimate["value"], place, look.marker, color=look.color, label=label)
+
+
 def log_axis(axis: Axes, label: str, unit: str = "") -> None:
     """The horizontal axis logarithmic, with plain numbers for ticks."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -277,14 +297,17 @@ def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
     figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=min(ncols, len(labels)))
 
 
-def labels_beside(axis: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+def labels_beside(
+    axis: Axes, points: Sequence[tuple[float, float, str]], *, panel_inches: float = PANEL_INCHES
+) -> None:
     """A label for each point (x, y, text) in a column to the right of ``axis``, with a line from the point.
 
-    Points stay where their values are; what would lie on each other is the labels, and these are set apart.
+    Points stay where their values are. Labels that would lie on each other are set apart, within the height of the
+    axes, ``panel_inches``: ``inches_for`` says how high that must be.
     """
     ordered = sorted(points, key=lambda each: each[1])
     low, high = axis.get_ylim()
-    line = LABEL_INCHES / PANEL_INCHES
+    line = LABEL_INCHES / panel_inches
     places = _set_apart([((y - low) / (high - low), line * (1 + text.count("\n"))) for _, y, text in ordered])
     for (x, y, text), place in zip(ordered, places, strict=True):
         axis.annotate(
@@ -295,22 +318,38 @@ def labels_beside(axis: Axes, points: Sequence[tuple[float, float, str]]) -> Non
             va="center",
             fontsize=7.5,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": MARGIN_COLOR, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": MARGIN_COLOR,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),  # from the left edge: a line from the middle would cross other labels
+            },
         )
 
 
-LABEL_INCHES, PANEL_INCHES = 0.155, 2.2
+def inches_for(lines: int) -> float:
+    """How high axes must be for so many lines of labels beside them."""
+    return max(PANEL_INCHES, lines * LABEL_INCHES)
 
 
 def _set_apart(places_and_sizes: Sequence[tuple[float, float]]) -> list[float]:
-    """Ascending places moved so that nothing overlaps, those that crowd around their middle."""
+    """Ascending places moved so that nothing overlaps, those that crowd around their middle.
+
+    Sizes are shares of the height. Where all sizes together are at most 1, every label is between 0 and 1.
+    """
+
+    def within(centre: float, sizes: Sequence[float]) -> float:
+        return min(max(centre, sum(sizes) / 2), 1 - sum(sizes) / 2)
+
     groups: list[tuple[float, list[float]]] = []  # centre, and the sizes of its members
     for place, size in places_and_sizes:
-        groups.append((place, [size]))
+        groups.append((within(place, [size]), [size]))
         while len(groups) > 1 and groups[-1][0] - groups[-2][0] < (sum(groups[-1][1]) + sum(groups[-2][1])) / 2:
             (second, upper), (first, lower) = groups.pop(), groups.pop()
             n, m = len(upper), len(lower)
-            groups.append(((first * m + second * n) / (m + n), lower + upper))
+            groups.append((within((first * m + second * n) / (m + n), lower + upper), lower + upper))
     found = []
     for centre, sizes in groups:
         edge = centre - sum(sizes) / 2

@@ -13,6 +13,7 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
+    first_column,
     legend_below,
     new_figure,
     percent_axis,
@@ -44,7 +45,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             value = 100 * run["checkpoint"]["held_out_value"]
             axis.plot(held_out, value, "D", color="black", mfc="none", ms=7, label="chosen by held-out rollouts")
         step_axis(axis, run["steps"])
-        percent_axis(axis, "fast rollouts, or tasks with one, %" if axis in axes[::2] else "")
+        percent_axis(axis, "fast rollouts, or tasks with one, %" if axis in first_column(axes) else "")
         if len(runs) > 1:
             axis.set_title(run["strategy"], pad=12)
     legend_below(figure, axes, 2)

@@ -12,9 +12,9 @@ from pytest_kernelbench.report.render.figures.style import (
     Drawing,
     NotDrawn,
     finish,
+    interval_point,
     legend_below,
     new_figure,
-    whisker,
 )
 from pytest_kernelbench.report.render.numbers import as_points, scope
 
@@ -33,26 +33,17 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no set of tasks was sampled both before and after adaptation")
     verified = all(cell["per_sample"]["verified"]["base"] for _, _, cell in cells)
     reading = "verified" if verified else "raw"
-    figure, (rates, gains) = new_figure(2, height=1.7 + 0.5 * len(cells), width=6.6)
+    figure, (rates, gains) = new_figure(2, height=1.7 + 0.5 * len(cells))
     for place, (_, _, cell) in enumerate(reversed(cells)):
         sides = cell["per_sample"][reading]
         for side, up, look in (("base", 0.16, SERIES[1]), ("adapted", -0.16, SERIES[0])):
-            whisker(rates, place + up, sides[side], look.color, scale=100)
             label = f"{'as loaded' if side == 'base' else 'adapted'} [95 %]"
-            rates.plot(100 * sides[side]["value"], place + up, look.marker, color=look.color, label=label)
+            interval_point(rates, place + up, sides[side], look, label)
         if sides["difference"]:
-            whisker(gains, place, sides["difference"], SERIES[2].color, scale=100)
-            gains.plot(
-                100 * sides["difference"]["value"],
-                place,
-                SERIES[2].marker,
-                color=SERIES[2].color,
-                label="gain, paired [95 %]",
-            )
+            interval_point(gains, place, sides["difference"], SERIES[2], "gain, paired [95 %]")
     gains.axvline(0, color="black", linewidth=0.8)
-    rates.set_yticks(range(len(cells)), [_label(*each) for each in reversed(cells)])
-    gains.set_yticks(range(len(cells)), [])
     for axis in (rates, gains):
+        axis.set_yticks(range(len(cells)), [_label(*each) for each in reversed(cells)])
         axis.set_ylim(-0.6, len(cells) - 0.4)
         axis.grid(axis="y", visible=False)
     rates.set_xlim(-3, 103)
