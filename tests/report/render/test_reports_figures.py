@@ -14,16 +14,13 @@ import pytest_kernelbench
 from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
 from pytest_kernelbench.report.render.figures import FIGURES, draw_figures, write_figures
 from pytest_kernelbench.report.render.figures.dark import DARK, PAPER, themed
+from pytest_kernelbench.report.render.figures.labels import LABEL_INCHES, PANEL_INCHES, inches_for, labels_beside
 from pytest_kernelbench.report.render.figures.style import (
     IDENTITY,
-    LABEL_INCHES,
     NULL,
-    PANEL_INCHES,
     SERIES,
     curves,
     house_style,
-    inches_for,
-    labels_beside,
     new_figure,
     percent_axis,
     room_around,

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
+from pytest_kernelbench.report.render.figures.labels import labels_beside
 from pytest_kernelbench.report.render.figures.style import (
     SERIES,
     Drawing,
     NotDrawn,
     finish,
-    labels_beside,
     legend_below,
     log_axis,
     new_figure,

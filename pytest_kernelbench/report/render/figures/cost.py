@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_kernelbench.report.render.figures.labels import inches_for, labels_beside
 from pytest_kernelbench.report.render.figures.style import (
     NULL,
     Drawing,
     NotDrawn,
     Series,
     finish,
-    inches_for,
-    labels_beside,
     legend_below,
     log_axis,
     new_figure,
