@@ -27,11 +27,6 @@ LARGE_FUNCTIONS = frozenset(
         "report/analyses/adaptation.py:_of_strategy",
     }
 )
-MANY_ARGUMENTS = frozenset(
-    {
-        "evaluation/service.py:_guard",
-    }
-)
 
 
 def name_of(path):
@@ -121,7 +116,7 @@ def test_no_function_takes_more_arguments_than_one_remembers():
             places = [each.arg for each in (*given.posonlyargs, *given.args) if each.arg not in ("self", "cls")]
             count = len(places) + len(given.kwonlyargs)
             name, named = f"{name_of(path)}:{function.name}", function.name == "__init__" and len(places) <= 1
-            if count > MOST_ARGUMENTS and name not in MANY_ARGUMENTS and not named:
+            if count > MOST_ARGUMENTS and not named:
                 found[name] = count
     assert not found, f"at most {MOST_ARGUMENTS} arguments"
 

@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,10 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str)
 
             triton_ready.make_ready(Path(folder, "triton"))
         signal.signal(signal.SIGCHLD, _reap)
-        _fork_for((of_judge, of_foreman), partial(_guard, worker.serve, Path(folder), isolation_of, visible))
+        _fork_for((of_judge, of_foreman), _Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise)
 
 
-def _fork_for(clients: tuple[socket.socket, ...], guard: Callable[..., None]) -> None:
+def _fork_for(clients: tuple[socket.socket, ...], supervise: Callable[..., None]) -> None:
     """Fork a worker for whichever of the ``clients`` asks, until the first of them is gone."""
     with selectors.DefaultSelector() as selector:
         for client in clients:
@@ -84,14 +85,14 @@ def _fork_for(clients: tuple[socket.socket, ...], guard: Callable[..., None]) ->
                         return
                     selector.unregister(client)
                     continue
-                _fork_one(client, question, descriptors, guard, clients)
+                _fork_one(client, question, descriptors, supervise, clients)
 
 
 def _fork_one(
     client: socket.socket,
     question: Mapping[str, Any],
     descriptors: list[int],
-    guard: Callable[..., None],
+    supervise: Callable[..., None],
     clients: tuple[socket.socket, ...],
 ) -> None:
     connection, ending = descriptors
@@ -103,7 +104,7 @@ def _fork_one(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         for each in clients:
             each.close()
-        _exit_after(partial(guard, connection, ending, **question))
+        _exit_after(partial(supervise, connection, ending, **question))
     os.close(connection)
     os.close(ending)
     holds = sandbox.holds_of(supervisor)
@@ -130,51 +131,60 @@ def _exit_after(body: Callable[[], None]) -> None:
     os._exit(0)
 
 
-def _guard(
-    serve: Callable[[socket.socket, Path, str], None],
-    folder: Path,
-    isolation_of: Mapping[str, sandbox.Isolation],
-    visible: filesystem.Visible,
-    connection: int,
-    ending: int,
-    device: str,
-    gpu: str | None,
-) -> None:
-    """Supervisor: enters the sandbox, runs the worker below it, and tells how it ended."""
-    isolation = isolation_of[device]
-    os.setsid()
-    sandbox.adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
-    limits = sandbox.limits_for(device)
-    private = Path(tempfile.mkdtemp(dir=folder))
-    sandbox.enter(isolation, private, limits, device=device, gpu=gpu, visible=visible)
-    first = sandbox.fork_bound()
-    if first == 0:
+@dataclass(frozen=True, slots=True)
+class _Sandboxes:
+    """Runs each worker below a supervisor, in a sandbox.
+
+    ``serve`` is the worker's body, ``isolation_of`` what this machine grants by device; folders of workers lie in
+    ``folder``, and of the machine's files they see what is ``visible``.
+    """
+
+    serve: Callable[[socket.socket, Path, str], None]
+    folder: Path
+    isolation_of: Mapping[str, sandbox.Isolation]
+    visible: filesystem.Visible
+
+    def supervise(self, connection: int, ending: int, device: str, gpu: str | None) -> None:
+        """Body of a supervisor: enters the sandbox, runs the worker below it, and tells how it ended."""
+        isolation = self.isolation_of[device]
+        os.setsid()
+        sandbox.adopt_orphans()
+        signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_descendants(), os._exit(0)))
+        limits = sandbox.limits_for(device)
+        private = Path(tempfile.mkdtemp(dir=self.folder))
+        sandbox.enter(isolation, private, limits, device=device, gpu=gpu, visible=self.visible)
+        first = sandbox.fork_bound()
+        if first == 0:
+            if isolation.processes:
+                sandbox.end_on_request()
+            else:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            sees_it = sandbox.own_process_table(isolation)
+            process = sandbox.fork_bound()
+            if process == 0:
+                os.close(ending)
+                self._work(connection, private, device)
+            os.close(connection)
+            status, by_others = watchdog.watch(process, isolation, limits, folder=private, sees_it=sees_it)
+            told = f"{os.waitstatus_to_exitcode(status)} {'others' if by_others else ''}"
+            os.write(ending, told.encode())
+            os._exit(0)
         if isolation.processes:
-            sandbox.end_on_request()
-        else:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        sees_it = sandbox.own_process_table(isolation)
-        process = sandbox.fork_bound()
-        if process == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.close(ending)
-            # A group of its own: kill(0) and killpg reach nobody else.
-            os.setsid()
-            sandbox.give_up_privileges(visible.listable(private) if isolation.hidden else (), private)
-            _exit_after(lambda: serve(socket.socket(fileno=connection), private, device))
+            # Its process table is the namespace's own, in which nothing below it has the number that it knows.
+            signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_namespace(first), os._exit(0)))
         os.close(connection)
-        status, by_others = watchdog.watch(process, isolation, limits, folder=private, sees_it=sees_it)
-        told = f"{os.waitstatus_to_exitcode(status)} {'others' if by_others else ''}"
-        os.write(ending, told.encode())
-        os._exit(0)
-    if isolation.processes:
-        # Its process table is the namespace's own, in which nothing below it has the number that it knows.
-        signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_namespace(first), os._exit(0)))
-    os.close(connection)
-    os.close(ending)
-    os.waitpid(first, 0)
-    sandbox.end_descendants()
+        os.close(ending)
+        os.waitpid(first, 0)
+        sandbox.end_descendants()
+
+    def _work(self, connection: int, private: Path, device: str) -> None:
+        """Body of a worker's process."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # A group of its own: kill(0) and killpg reach nobody else.
+        os.setsid()
+        listable = self.visible.listable(private) if self.isolation_of[device].hidden else ()
+        sandbox.give_up_privileges(listable, private)
+        _exit_after(lambda: self.serve(socket.socket(fileno=connection), private, device))
 
 
 if __name__ == "__main__":
