@@ -60,6 +60,8 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> ItemOutcome:
         if decision is None:
             decision = decide(task, strategy, group, draws, bench)
             bench.ledger.add_selection(decision.selection, strategy)
+        if decision.chosen is not None and bench.baselines:
+            time_against_baselines(task, strategy, decision.chosen.candidate, bench)
         if bench.null or (bench.null is None and strategy.evaluation.protocol == "full"):
             evaluate_null(task, strategy, bench)
     return ItemOutcome(
@@ -251,6 +253,17 @@ def confirm(task: Task, strategy: Strategy, candidate: Candidate, bench: Workben
         bench.ledger.add_evaluation(task.id, candidate.index, strategy, again, "confirmations")
         return again
     return known[hash_of(candidate)]
+
+
+def time_against_baselines(task: Task, strategy: Strategy, candidate: Candidate, bench: Workbench) -> None:
+    """The choice beside each stronger baseline of the run; strategies that chose the same source share it."""
+    assert candidate.source is not None
+    known = bench.ledger.against(task.id, strategy, hash_of(candidate))
+    for baseline in bench.baselines:
+        if baseline not in known:
+            bench.say(f"{task.short_id}: timing #{candidate.index} against {baseline}")
+            found = bench.evaluator_for(strategy).against(task, candidate.source, baseline)
+            bench.ledger.add_against(task.id, strategy, hash_of(candidate), found)
 
 
 def evaluate_null(task: Task, strategy: Strategy, bench: Workbench) -> None:

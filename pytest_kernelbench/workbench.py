@@ -36,8 +36,9 @@ class Workbench:
     """One a process; a policy and an evaluator for each way to judge are made when first needed.
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
-    protocol; ``judges`` is the address of a server that judges, None where this machine does; ``say`` shows one line
-    of progress, ``tell`` one that stays; ``waiting`` is called about once a second while a judge has no answer yet.
+    protocol; ``baselines`` are the stronger ones that chosen candidates are timed against; ``judges`` is the address of
+    a server that judges, None where this machine does; ``say`` shows one line of progress, ``tell`` one that stays;
+    ``waiting`` is called about once a second while a judge has no answer yet.
     ``policy_device`` is where weights go, None: to the judge's device, which the two then share.
     """
 
@@ -50,6 +51,7 @@ class Workbench:
         seed: int,
         tasks: Sequence[Task] = (),
         null: bool | None = None,
+        baselines: Sequence[str] = (),
         judges: str | None = None,
         say: Callable[[str], None] = lambda line: None,
         tell: Callable[[str], None] = lambda line: None,
@@ -61,6 +63,7 @@ class Workbench:
         self.seed = seed
         self.tasks = tasks
         self.null = null
+        self.baselines = baselines
         self.judges = judges
         self.say = say
         self.tell = tell

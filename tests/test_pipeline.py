@@ -9,7 +9,7 @@ from pytest_kernelbench.errors import CandidateFault, HarnessError, PolicyError
 from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.records import Completion, Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.records import AgainstBaseline, Completion, Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SelectionSettings, Strategy
 
 TASK = Task(id="level1/1_One", source="class Model: ...\n")
@@ -27,10 +27,11 @@ class Killed(BaseException):
 class Bench:
     """A workbench whose policy writes ``words`` and whose evaluator looks speed-ups up in ``speedups``."""
 
-    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None):
+    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None, baselines=()):
         self.words, self.speedups, self.again = words, speedups, again or {}
         self.sampled, self.evaluated = [], []
         self.seed, self.null, self.die_after = 0, null, die_after
+        self.baselines, self.beside = baselines, []
         self.device_name = "a made-up device"
         run = {
             **{"policy": "fake", "seed": 0, "device_kind": "cpu", "sizes": "full"},
@@ -44,7 +45,7 @@ class Bench:
         return SimpleNamespace(sample=self.sample)
 
     def evaluator_for(self, strategy):
-        return SimpleNamespace(evaluate=self.evaluate, findings={})
+        return SimpleNamespace(evaluate=self.evaluate, against=self.against, findings={})
 
     def margin_of(self, strategy):
         return MARGIN
@@ -76,6 +77,11 @@ class Bench:
             self.evaluated.append(word)
             speedup = self.again.get(word) if times and word in self.again else self.speedups.get(word)
             yield evaluation_of(source, speedup)
+
+    def against(self, task, source, baseline):
+        self.tick()
+        self.beside.append((source.split("# ")[1].strip(), baseline))
+        return AgainstBaseline(baseline=baseline, speedup=1.5, low=1.4, high=1.6, counted=True)
 
 
 def evaluation_of(source, speedup):
@@ -202,6 +208,31 @@ def untimed(value):
     if not isinstance(value, dict):
         return value
     return {key: untimed(each) for key, each in value.items() if key != "seconds" and not key.endswith("_seconds")}
+
+
+def test_the_choice_alone_is_timed_beside_each_stronger_baseline_and_one_source_once(tmp_path):
+    bench = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"))
+    for each in (strategy(), strategy("oracle")):
+        run_item(TASK, each, bench)
+    assert bench.beside == [("best", "compile"), ("best", "another")]
+    assert [row["baseline"] for row in rows(bench, "baselines")] == ["compile", "another"]
+    assert "level1/1: timing #4 against compile" in bench.lines
+
+
+def test_without_a_choice_nothing_is_timed_beside_a_baseline(tmp_path):
+    bench = Bench(tmp_path, WORDS, {**SPEEDUPS, "best": None, "good": None}, baselines=("compile",))
+    assert run_item(TASK, strategy(), bench).selection.index is None
+    assert bench.beside == [] and rows(bench, "baselines") == []
+
+
+def test_a_run_that_died_beside_a_baseline_keeps_its_choice_and_goes_on_there(tmp_path):
+    first = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"), die_after=10)
+    with pytest.raises(Killed):
+        run_item(TASK, strategy(), first)
+    assert (first.beside, len(rows(first, "selections"))) == ([("best", "compile")], 1)
+    second = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"))
+    assert run_item(TASK, strategy(), second).selection.fast
+    assert (second.sampled, second.evaluated, second.beside) == ([], [], [("best", "another")])
 
 
 # 5 samples, 3 distinct sources, 1 confirmation, 1 null: dying before each of these, and not at all.

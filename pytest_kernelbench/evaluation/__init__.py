@@ -11,11 +11,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pytest_kernelbench.evaluation.baselines import reference_as_candidate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.host.system import require_linux
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.evaluation.evaluator import Evaluator, reference_as_candidate
+    from pytest_kernelbench.evaluation.evaluator import Evaluator
     from pytest_kernelbench.evaluation.pool import EvaluatorPool
 
 __all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_device"]
@@ -23,7 +24,6 @@ __all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_devi
 _HOMES = {
     "Evaluator": "pytest_kernelbench.evaluation.evaluator",
     "EvaluatorPool": "pytest_kernelbench.evaluation.pool",
-    "reference_as_candidate": "pytest_kernelbench.evaluation.evaluator",
 }
 
 

@@ -200,6 +200,14 @@ class Explored(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Packed(Answer):
+    """An archive of what torch's compiler has built comes as a file."""
+
+    packed: Done
+    max_files: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forked(Answer):
     """The service's: the process that guards a new worker, and in a descriptor beside it a hold on that process."""
 
@@ -225,6 +233,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "build": Built,
     "compile": Built,
     "explore": Explored,
+    "pack_compiled": Packed,
     "fork": Forked,
 }
 

@@ -18,24 +18,20 @@ from typing import Any
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
+from pytest_kernelbench.evaluation.baselines import reference_as_candidate
 from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.judge_process import start_judge
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.replayed import Replayed
-from pytest_kernelbench.records import Evaluation, Task, sha256_of
+from pytest_kernelbench.records import AgainstBaseline, Evaluation, Task, sha256_of
 from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 START_TIMEOUT_S = 120.0
 SAY_EVERY_S = 1.0
-
-
-def reference_as_candidate(task: Task) -> str:
-    """The task's reference under the candidate's name: the identity control."""
-    return f"{task.source}\n\n\nModelNew = Model\n"
 
 
 class Evaluator:
@@ -185,10 +181,12 @@ class Evaluator:
                 f"max_slowdown={max_slowdown:g}: no measurement shows that two times are equal; give 1.01 for 1 %"
             )
         gate = Gate(max_slowdown=max_slowdown, sizes=sizes, seconds=seconds)
-        with self._turn():
-            self._start()
-            self._ask([source, baseline_source], {**self._request(task), "gate": asdict(gate)})
-            return Comparison.from_json(self._answer()["comparison"])
+        return Comparison.from_json(self._asked(task, [source, baseline_source], gate=asdict(gate))["comparison"])
+
+    def against(self, task: Task, source: str, baseline: str) -> AgainstBaseline:
+        """How fast ``source`` is beside a baseline that ``evaluation.baselines`` names. Raises HarnessError."""
+        sources = [source, reference_as_candidate(task, baseline)]
+        return AgainstBaseline.from_json(self._asked(task, sources, against=baseline)["against"])
 
     def replay(self, task: Task, source: str, draw: str) -> Replayed:
         """What ``source`` answers to new inputs of the kind ``draw`` (``Evaluation.draw``), and where it is wrong.
@@ -196,10 +194,7 @@ class Evaluator:
         Raises HarnessError, also where the reference is not defined on that kind.
         """
         check_request(task, [source])
-        with self._turn():
-            self._start()
-            self._ask([source], {**self._request(task), "replay": draw})
-            return Replayed.from_json(self._answer()["replayed"])
+        return Replayed.from_json(self._asked(task, [source], replay=draw)["replayed"])
 
     def prepare(self, task: Task, sources: Sequence[str | None]) -> None:
         """Begin to build, side by side, what candidates need that will be evaluated later; returns at once.
@@ -289,6 +284,12 @@ class Evaluator:
             "cache": str(self._cache),
         }
         return {"case": case, "keep": self._keep_task}
+
+    def _asked(self, task: Task, sources: Sequence[str], **what: Any) -> dict[str, Any]:
+        with self._turn():
+            self._start()
+            self._ask(sources, {**self._request(task), **what})
+            return self._answer()
 
     def _ask(self, sources: Sequence[str], request: dict[str, Any]) -> None:
         self._send({**request, "n_sources": len(sources)})

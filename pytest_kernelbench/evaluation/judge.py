@@ -44,6 +44,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             if "gate" in request:
                 comparison = trials.comparison(*sources, Gate(**request["gate"]))
                 messages.send(owner, {"comparison": comparison.to_json()})
+            elif "against" in request:
+                messages.send(owner, {"against": trials.against(*sources, request["against"]).to_json()})
             elif "replay" in request:
                 messages.send(owner, {"replayed": trials.replayed(*sources, request["replay"]).to_json()})
             elif "look" in request:

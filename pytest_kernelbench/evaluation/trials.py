@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_kernelbench.evaluation import lock, messages, trial
+from pytest_kernelbench.evaluation.building import cache
 from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
-from pytest_kernelbench.evaluation.clock.gate_trial import Checked, compare, detail_of
+from pytest_kernelbench.evaluation.clock.baseline_trial import time_beside, told_of_failure
+from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, compare, detail_of
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
 from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
@@ -33,8 +36,9 @@ from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
 from pytest_kernelbench.evaluation.trial import Setting
+from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
 from pytest_kernelbench.evaluation.workers import WorkerServer
-from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
+from pytest_kernelbench.records import AgainstBaseline, Evaluation, Outcome, sha256_of
 
 Found = TypeVar("Found")
 
@@ -161,27 +165,56 @@ class Trials:
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
         """The first source against the second, a kernel that is to be no slower."""
+        try:
+            checked = self._both_checked(kernel, baseline)
+        except SideFailed as failure:
+            return Comparison(failed=failure.side, detail=failure.detail)
+        with lock.exclusive(self._setting.hardware_id):
+            return compare(self._setting.bench, checked, gate)
+
+    def against(self, kernel: str, baseline: str, name: str) -> AgainstBaseline:
+        """How fast the first source is beside the second, the baseline with this ``name``."""
+        started = time.perf_counter()
+        if why := self.findings.uncounted_because:
+            return AgainstBaseline(baseline=name, uncounted_because=why)
+        try:
+            checked = self._both_checked(kernel, baseline, keep="baseline")
+            with lock.exclusive(self._setting.hardware_id):
+                found = time_beside(self._setting.bench, checked, self._setting.margin, name)
+        except SideFailed as failure:
+            found = told_of_failure(name, failure)
+        return replace(found, seconds=round(time.perf_counter() - started, 3))
+
+    def _both_checked(self, kernel: str, baseline: str, *, keep: Side | None = None) -> dict[Side, Checked]:
+        """Both sources, built side by side and found correct; see ``_checked`` for ``keep``. Raises SideFailed."""
         sources: dict[Side, str] = {"baseline": baseline, "kernel": kernel}
         checked: dict[Side, Checked] = {}
         with self._builders() as builders:
             ahead = {side: builders.ahead(self.case["source"], source) for side, source in sources.items()}
             for side, source in sources.items():
                 try:
-                    checked[side] = self._checked(source, builders, ahead[side].result())
+                    checked[side] = self._checked(source, builders, ahead[side].result(), keep=side == keep)
                 except CandidateFailed as failure:
-                    return Comparison(failed=side, detail=detail_of(failure))
-        with lock.exclusive(self._setting.hardware_id):
-            return compare(self._setting.bench, checked, gate)
+                    raise SideFailed(side, detail_of(failure)) from None
+        return checked
 
-    def _checked(self, source: str, builders: Builders, built: Built) -> Checked:
-        """A kernel found correct in a worker of its own. Raises CandidateFailed."""
+    def _checked(self, source: str, builders: Builders, built: Built, *, keep: bool = False) -> Checked:
+        """A kernel found correct in a worker of its own. Raises CandidateFailed.
+
+        ``keep``: what torch's compiler built for it, a source of the harness's own, is there for its next workers.
+        """
 
         def check() -> Checked:
             with closing(self._setting.start()) as session:
                 session.load(source, timeout_s=LOAD_TIMEOUT_S)
                 found = examine_with_either_weights(session, self._setting.protocol, self._setting.demands)
                 call_ms = ms_of_calls(session, found.seconds_per_call)
-            return Checked(partial(self._setting.loaded, source, found.weights), call_ms, found.seconds_per_call)
+                built_s = session.built_s
+                if keep and built_s and (compiled := session.packed()) is not None:
+                    name = compiled_archive(source, self.case["source"], self._target.architecture)
+                    cache.keep(self._cache / name, compiled)
+            worker = partial(self._setting.loaded, source, found.weights)
+            return Checked(worker, call_ms, found.seconds_per_call, built_s)
 
         return self._once_built(check, builders, built)
 

@@ -6,6 +6,7 @@ as it answers. A worker that computes while nothing is asked of it cheats.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -153,6 +154,21 @@ class WorkerRequests:
         if isinstance(answer, answers.Raised):
             raise CandidateFailed(on_error, answer.raised, quoted=True)
         return answer
+
+    def packed(self) -> bytes | None:
+        """What torch's compiler has built in this process, as one archive; None where it does not come.
+
+        For a source of the harness's own: a candidate could pack anything.
+        """
+        self.send({"ask": "pack_compiled"})
+        with suppress(messages.DeadlinePassed, messages.MalformedFrame, messages.ConnectionEnded):
+            _, files = self._received("pack_compiled", REQUEST_TIMEOUT_S)
+            try:
+                return next(map(answers.file_content, files), None)
+            finally:
+                for descriptor in files:
+                    os.close(descriptor)
+        return None
 
     def exactly(self, values: tuple[float, ...], count: int, name: str) -> list[float]:
         """``values``, of which ``count`` were due. Raises CandidateFailed."""

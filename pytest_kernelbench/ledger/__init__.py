@@ -15,7 +15,15 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.ledger.resuming import check_settings, joined, read_run, sources_joined
 from pytest_kernelbench.ledger.tables import Row, Table, locked, probe, remove_empty, write_atomically
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Forecast, Selection, Task
+from pytest_kernelbench.records import (
+    AdaptationStep,
+    AgainstBaseline,
+    Completion,
+    Evaluation,
+    Forecast,
+    Selection,
+    Task,
+)
 from pytest_kernelbench.strategy import Strategy
 from pytest_kernelbench.tasks.findings import TaskFindings
 
@@ -26,7 +34,7 @@ TABLES = {
     **dict.fromkeys(
         (
             *("completions", "evaluations", "confirmations", "null", "selections", "forecasts"),
-            *("gate_sizes", "comparisons", "faults", "tasks"),
+            *("gate_sizes", "comparisons", "baselines", "faults", "tasks"),
         ),
         "task",
     ),
@@ -223,6 +231,18 @@ class Ledger:
 
     def add_comparison(self, task: str, key: Mapping[str, Any], comparison: Mapping[str, Any]) -> None:
         self._tables["comparisons"].append({"task": task, **key, **comparison})
+
+    def against(self, task: str, strategy: Strategy, source_sha256: str | None) -> dict[str, AgainstBaseline]:
+        """By baseline, what is recorded of a chosen source beside it, under the strategy's way to judge."""
+        hashes = (source_sha256, strategy.evaluation_sha256)
+        rows = self._tables["baselines"].rows(task)
+        found = [row for row in rows if (row["source_sha256"], row["evaluation_sha256"]) == hashes]
+        return {row["baseline"]: AgainstBaseline.from_json(row) for row in found}
+
+    def add_against(self, task: str, strategy: Strategy, source_sha256: str | None, found: AgainstBaseline) -> None:
+        """Keep it for ``against``."""
+        hashes = {"source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
+        self._tables["baselines"].append({"task": task, **hashes, **found.to_json()})
 
     def evaluation_at(self, task: str, strategy: Strategy, sizes: str, source_sha256: str) -> Evaluation | None:
         """The evaluation of a kept kernel at a further size of its task, named as in ``tasks.gate_sizes``."""

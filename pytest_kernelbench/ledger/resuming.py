@@ -16,6 +16,7 @@ MUST_MATCH = {
     "device_kind": "--kernelbench-device",
     "sizes": "--kernelbench-sizes",
     "primary": "--kernelbench-primary",
+    "baseline": "--kernelbench-baseline",
 }
 
 
@@ -33,6 +34,8 @@ def read_run(folder: Path) -> Row | None:
 def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
     """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
     remedy = "resume with the same, or start another run with --kernelbench-run"
+    # A run that was begun before there was a choice.
+    recorded = {"baseline": "eager", **recorded}
     differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
     # Of comparisons that strategies name the first counts; one that is named late is told as such.
     if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):

@@ -23,6 +23,7 @@ def settings_of(options: RunOptions) -> dict[str, Any]:
     return {
         "policy": options.policy,
         "seed": options.seed,
+        "baseline": ",".join(options.baselines),
         # Of what strategies name, the first counts; the option must be what the run began with.
         **({"primary": options.primary} if options.primary_by == "--kernelbench-primary" else {}),
         **{key: value for key, value in chosen.items() if value != "auto"},

@@ -80,6 +80,12 @@ OPTIONS = (
     ),
     Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
     Option(
+        name="--kernelbench-baseline",
+        help="what chosen kernels are timed against: eager (default, and always), compile (torch.compile)",
+        default="eager",
+        metavar="NAME,...",
+    ),
+    Option(
         name="--kernelbench-judges",
         help="a server that judges (python -m pytest_kernelbench serve); sampling hosts then need no GPU",
         metavar="URL",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.evaluation.baselines import EAGER, parse_baselines, stronger
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.pinned.gates import GateOptions
 from pytest_kernelbench.plugin.options import fill_in, one_line_errors
@@ -30,7 +31,8 @@ class RunOptions:
     """What this run was asked for.
 
     ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
-    ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``null`` is None where the
+    ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``baselines`` are what chosen
+    candidates are timed against, eager PyTorch first; ``null`` is None where the
     protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
     kernels kept for each strategy that evaluates such, by task id, and ``gate_options`` say how they are gated.
     ``gates`` are those of each strategy, its own and the command line's. ``primary`` is the comparison that was named,
@@ -47,6 +49,7 @@ class RunOptions:
     sizes: str
     run: Path
     judges: str | None = None
+    baselines: tuple[str, ...] = (EAGER,)
     small: Path | None = None
     gates: Mapping[str, list[Gate]] = field(default_factory=dict)
     null: bool | None = None
@@ -92,12 +95,21 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             small=here / Path(option.kernelbench_small).expanduser() if option.kernelbench_small else None,
             run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
             judges=option.kernelbench_judges,
+            baselines=_baselines(option.kernelbench_baseline, option.kernelbench_judges),
             gates=_gates(option.kernelbench_fail_under, strategies),
             null=option.kernelbench_null,
             shard=parse_shard(option.kernelbench_shard),
             pins=_pins(strategies, option.policy),
             gate_options=_gate_options(option, here),
         )
+
+
+def _baselines(named: str, judges: str | None) -> tuple[str, ...]:
+    option = f"--kernelbench-baseline={named}"
+    baselines = parse_baselines(named, option)
+    if judges is not None and stronger(baselines):
+        raise UsageError(f"{option}: a server judges against {EAGER} alone; leave out --kernelbench-judges={judges}")
+    return baselines
 
 
 def _gate_options(option: Any, here: Path) -> GateOptions:

@@ -150,6 +150,7 @@ class Session:
 
         ``progress`` shows what is going on. ``policy_device`` is where policies' weights go, None: to the judge's.
         """
+        from pytest_kernelbench.evaluation.baselines import stronger
         from pytest_kernelbench.evaluation.caches import builds_folder
         from pytest_kernelbench.lookahead import Lookahead
         from pytest_kernelbench.policies import check_answers
@@ -173,6 +174,7 @@ class Session:
             seed=options.seed,
             tasks=tasks,
             null=options.null,
+            baselines=stronger(options.baselines),
             judges=options.judges,
             say=progress,
             tell=progress.tell,

@@ -5,6 +5,7 @@
 ``None`` always means "not measured" or "not known".
 """
 
+from pytest_kernelbench.records.against import AgainstBaseline
 from pytest_kernelbench.records.chosen import AdaptationStep, Forecast, Selection
 from pytest_kernelbench.records.drawn import Candidate, Completion, Task
 from pytest_kernelbench.records.judged import Evaluation, Judged, Outcome
@@ -12,6 +13,7 @@ from pytest_kernelbench.records.rows import fields_of, sha256_of
 
 __all__ = [
     "AdaptationStep",
+    "AgainstBaseline",
     "Candidate",
     "Completion",
     "Evaluation",

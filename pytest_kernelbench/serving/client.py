@@ -72,6 +72,12 @@ class RemoteEvaluator:
             f"--kernelbench-judges={self._url}: a gate on regressions needs the device here; run it without this option"
         )
 
+    def against(self, task: Task, source: str, baseline: str) -> Any:
+        """Raises UsageError: a server judges against the eager reference."""
+        raise UsageError(
+            f"--kernelbench-judges={self._url}: judges against eager alone; leave out --kernelbench-baseline={baseline}"
+        )
+
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are sent once."""
         distinct = list(dict.fromkeys(source for source in sources if source is not None))

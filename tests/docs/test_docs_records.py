@@ -11,10 +11,11 @@ from pytest_kernelbench.commands import probe
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.ledger import TABLES, Ledger
-from pytest_kernelbench.records import AdaptationStep, Evaluation, Forecast, Outcome
+from pytest_kernelbench.records import AdaptationStep, AgainstBaseline, Evaluation, Forecast, Outcome
 from pytest_kernelbench.strategy import Strategy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"
+APART = ("adaptation", "baselines", "comparisons", "faults", "forecasts", "gate_sizes")
 ONLY_WITH = {"adapters", "adaptation_groups", "remarks"}
 
 
@@ -45,9 +46,7 @@ def test_no_field_is_described_twice():
         assert len(set(fields)) == len(fields)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in TABLES if name not in ("adaptation", "comparisons", "faults", "forecasts", "gate_sizes")]
-)
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in APART])
 def test_the_rows_of_a_run_have_the_fields_that_are_described(run, name):
     rows = [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
     assert rows
@@ -75,6 +74,12 @@ def test_a_further_size_of_a_gate_has_the_fields_that_are_described(tmp_path):
     Ledger(tmp_path).add_evaluation_at("level1/1_One", Strategy(name="made-up"), "n=3", evaluation)
     (row,) = (tmp_path / "gate_sizes.jsonl").read_text().splitlines()
     assert list(json.loads(row)) == documented()["gate_sizes.jsonl"]
+
+
+def test_a_candidate_beside_a_stronger_baseline_has_the_fields_that_are_described(tmp_path):
+    Ledger(tmp_path).add_against("level1/1_One", Strategy(name="made-up"), "0", AgainstBaseline(baseline="compile"))
+    (row,) = (tmp_path / "baselines.jsonl").read_text().splitlines()
+    assert list(json.loads(row)) == documented()["baselines.jsonl"]
 
 
 def test_a_fault_of_the_harness_has_the_fields_that_are_described(tmp_path):

@@ -45,6 +45,7 @@ HONEST = {
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
     "compile": {},
     "explore": {"complaint": None},
+    "pack_compiled": {"packed": True},
     "fork": {"supervisor": 1000},
 }
 
@@ -312,7 +313,7 @@ def right_answers(monkeypatch):
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
-    assert {*PLACES, "start", "build", "compile", "explore", "fork"} == ANSWERS.keys()
+    assert {*PLACES, "start", "build", "compile", "explore", "pack_compiled", "fork"} == ANSWERS.keys()
     assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
 
 

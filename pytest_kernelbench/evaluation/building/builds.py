@@ -17,7 +17,6 @@ import ast
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -240,7 +239,7 @@ class Builders:
                     return str(stopped)
                 except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
                     complaint = None  # its trial will say how it ends a process
-                self._keep(found, json.dumps({"complaint": complaint}).encode())
+                cache.keep(found, json.dumps({"complaint": complaint}).encode())
         cache.touch(found)
         cache.touch(self._cache / name)
         complaint = json.loads(found.read_text())["complaint"]
@@ -266,7 +265,7 @@ class Builders:
             builder.kill()
         try:
             for descriptor in files:
-                self._keep(archive, answers.file_content(descriptor))
+                cache.keep(archive, answers.file_content(descriptor))
         finally:
             _close(files)
         return answer.complaint if isinstance(answer, answers.Explored) else None
@@ -301,7 +300,7 @@ class Builders:
             builder.kill()
         try:
             for descriptor in files:
-                self._keep(library, answers.file_content(descriptor))
+                cache.keep(library, answers.file_content(descriptor))
         except messages.MalformedFrame as error:
             raise BuildStopped(f"its extension cannot be kept: {error}") from None
         finally:
@@ -315,18 +314,11 @@ class Builders:
             raise HarnessError("load_inline: no nvcc on PATH or in /usr/local/cuda/bin; install the CUDA toolkit")
         if isinstance(answer, answers.Raised) or not answer.final:
             raise BuildStopped(said)
-        self._keep(place, said.encode())
+        cache.keep(place, said.encode())
 
     def _turn(self, what: str, key: str) -> Any:
         # One at a time makes what many ask for; 4096 files are enough for all keys.
         return lock.alone(f"{what}-{key[:3]}", self._locks)
-
-    def _keep(self, place: Path, content: bytes) -> None:
-        with tempfile.TemporaryDirectory(prefix="build-", dir=self._cache) as scratch:
-            written = Path(scratch, place.name)
-            written.write_bytes(content)
-            # Atomic: who looks finds all of it or nothing.
-            written.replace(place)
 
 
 def _close(files: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,6 +32,14 @@ def touch(path: Path) -> None:
     """Say that a build was used now; nothing where it is gone."""
     with suppress(OSError):
         os.utime(path)
+
+
+def keep(place: Path, content: bytes) -> None:
+    """Put ``content`` into the cache at ``place``. Who looks meanwhile finds all of it or nothing."""
+    with tempfile.TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
+        written = Path(scratch, place.name)
+        written.write_bytes(content)
+        written.replace(place)
 
 
 def forget(folder: Path, *, max_bytes: int = MAX_BYTES, recent_s: float = RECENT_S) -> int:

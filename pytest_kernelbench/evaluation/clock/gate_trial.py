@@ -1,4 +1,4 @@
-"""A kernel and the one that it replaces take turns by the judge's clock, until the gate's question is answered."""
+"""Two kernels, both found correct, take turns by the judge's clock: a kernel, and the one that it is held against."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.attestation import TwoProcesses, measure
+from pytest_kernelbench.evaluation.clock.attestation import Plan, TwoProcesses, Verdict, measure
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
@@ -21,12 +21,23 @@ from pytest_kernelbench.evaluation.session import WorkerSession
 class Checked(NamedTuple):
     """A kernel that was found correct: ``worker`` starts a process with it.
 
-    ``call_ms`` is a call by the worker's clock, ``seconds_per_call`` what the judge waits for one.
+    ``call_ms`` is a call by the worker's clock, ``seconds_per_call`` what the judge waits for one. ``built_s`` is how
+    long torch's compiler built for it while it was checked.
     """
 
     worker: Callable[[], WorkerSession]
     call_ms: float
     seconds_per_call: float
+    built_s: float = 0.0
+
+
+class SideFailed(Exception):
+    """One of the two does not work, or gives wrong answers: ``side``, and ``detail`` in one line."""
+
+    def __init__(self, side: Side, detail: str) -> None:
+        super().__init__(detail)
+        self.side = side
+        self.detail = detail
 
 
 def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Comparison:
@@ -35,21 +46,33 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     kernel, baseline = checked["kernel"], checked["baseline"]
     told: dict[str, Any] = {"kernel_ms": kernel.call_ms, "baseline_ms": baseline.call_ms}
     plan = plan_of_gate(gate, bench.device, min(kernel.call_ms, baseline.call_ms))
-    seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
     with closing(Pairs(bench, baseline.worker)) as pairs:
-
-        def processes(number: int) -> AbstractContextManager[TwoProcesses]:
-            return pairs.two(number, kernel.worker, seconds_per_call)
-
         try:
-            told |= told_by(measure(processes, plan, _ShareOfSeries()))
+            told |= told_by(take_turns(pairs, checked, plan, _ShareOfSeries()))
         except (DeviceBusy, CannotRead) as why:
             told |= {"verdict": "undecided", "detail": str(why)}
-        except ControlFailed as failure:
-            told |= {"failed": "baseline", "detail": detail_of(failure.__cause__)}
-        except CandidateFailed as failure:
-            told |= {"failed": "kernel", "detail": detail_of(failure)}
+        except SideFailed as failure:
+            told |= {"failed": failure.side, "detail": failure.detail}
     return Comparison(**told, seconds=time.perf_counter() - started)
+
+
+def take_turns(pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float]) -> Verdict:
+    """What ``measure`` finds of the two; ``pairs`` gives the processes of the baseline.
+
+    Raises SideFailed, DeviceBusy and CannotRead.
+    """
+    kernel, baseline = checked["kernel"], checked["baseline"]
+    seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
+
+    def processes(number: int) -> AbstractContextManager[TwoProcesses]:
+        return pairs.two(number, kernel.worker, seconds_per_call)
+
+    try:
+        return measure(processes, plan, others_share)
+    except ControlFailed as failure:
+        raise SideFailed("baseline", detail_of(failure.__cause__)) from failure
+    except CandidateFailed as failure:
+        raise SideFailed("kernel", detail_of(failure)) from failure
 
 
 class _ShareOfSeries:

@@ -36,6 +36,11 @@ def kernels_archive(candidate_source: str, task_source: str, architecture: str) 
     return f"kernels-{sha256_of(key)[:32]}.zip"
 
 
+def compiled_archive(candidate_source: str, task_source: str, architecture: str) -> str:
+    """Name, in the cache, of what torch's compiler built for a baseline of one task."""
+    return kernels_archive(candidate_source, task_source, architecture).replace("kernels-", "compiled-")
+
+
 def compile_launched(architecture: str, call: Callable[[], object]) -> None:
     """Compile what ``call`` launches for a GPU of this ``architecture`` (``9.0``), into Triton's own cache.
 
@@ -95,14 +100,14 @@ def _make_launcher(compiled: Any) -> None:
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Put all that Triton has left in ``folder`` into one file."""
+    """Put all that a compiler has left in ``folder`` into one file."""
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted(folder.rglob("*")):
             packed.write(path, path.relative_to(folder))
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Put what was packed elsewhere into the ``folder`` where this process's Triton looks; nothing if it is damaged."""
+    """Put what was packed elsewhere into ``folder``, where this process's compiler looks; nothing if it is damaged."""
     # The candidate may have packed it, and it can be anything.
     with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError):
         with zipfile.ZipFile(archive) as packed:

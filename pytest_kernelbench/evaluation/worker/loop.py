@@ -36,7 +36,7 @@ from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
-TRITON_CACHE = "triton"
+TRITON_CACHE, COMPILER_CACHE = "triton", "inductor"
 BUILDERS_NICE = 5
 USES_COMPILER = re.compile(r"torch\s*\.\s*compile\b|\b_?dynamo\b|\binductor\b|import compile\b")
 # All that compilers say of a build that fails, and where it was asked for.
@@ -67,7 +67,7 @@ def _settle(folder: Path) -> None:
     os.environ["TMPDIR"] = str(folder)
     os.environ["TRITON_CACHE_DIR"] = str(folder / TRITON_CACHE)
     os.environ["TORCH_EXTENSIONS_DIR"] = str(folder / "torch_extensions")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / COMPILER_CACHE)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -213,6 +213,8 @@ class _Bench:
             self._install_extensions()
         if USES_COMPILER.search(source):
             self._say_when_torch_builds()
+            built = self._cache / kernels.compiled_archive(source, self._task_source, self._architecture)
+            kernels.unpack(built, self._folder / COMPILER_CACHE)
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
@@ -249,6 +251,12 @@ class _Bench:
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
         return {**answer, "peak_bytes": self._stopwatch.peak_bytes()}
+
+    def pack_compiled(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
+        """Pack what torch's compiler has built here for a baseline, so that it is built once."""
+        archive = self._folder / "compiled.zip"
+        kernels.pack(self._folder / COMPILER_CACHE, archive)
+        return {"packed": True, "files": [archive]}
 
     def leave_room(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
         """Give back the device memory that torch keeps for later, and that of kept outputs."""

@@ -12,6 +12,9 @@
 ``mean_speedup``       the same, arithmetic
 ``median_speedup``     the same, median
 ``floor_share``        of the chosen kernels, the physical floor over their time, where a floor is known
+``fast_1_compile``     tasks whose chosen kernel is verified to be faster than ``torch.compile`` of the reference
+``geomean_speedup_compile``
+                       of the chosen kernels over ``torch.compile`` of the reference
 ``sol_score``          share of the way from the reference to the floor that the chosen kernels went, a task without
                        one counting as 0, where a floor is known
 =====================  ==========================================================================
@@ -25,6 +28,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from pytest_kernelbench.report.metrics.against import (
+    fast_beside,
+    geomean_beside,
+    is_fast_beside,
+    speedup_beside,
+    was_timed_beside,
+)
 from pytest_kernelbench.report.metrics.correctness import any_correct, correct_rate, correct_rates, solved, void_counts
 from pytest_kernelbench.report.metrics.fast_p import (
     THRESHOLDS,
@@ -63,6 +73,8 @@ METRICS: dict[str, Metric] = {
     "median_speedup": median_speedup,
     "floor_share": floor_share,
     "sol_score": sol_score,
+    "fast_1_compile": partial(fast_beside, baseline="compile"),
+    "geomean_speedup_compile": partial(geomean_beside, baseline="compile"),
 }
 
 __all__ = [
@@ -77,18 +89,21 @@ __all__ = [
     "failed_gates",
     "floor_share_of",
     "headroom_of",
+    "is_fast_beside",
     "mean",
     "parse_gate",
     "retained_speedup",
     "sample_rates",
     "selection_is_fast",
     "sol_score_of",
+    "speedup_beside",
     "speedup_of",
     "speedups",
     "strategy_gates",
     "timing_of_choice",
     "verifiable",
     "void_counts",
+    "was_timed_beside",
 ]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from pytest_kernelbench.records import Completion, Evaluation, Selection
+from pytest_kernelbench.records import AgainstBaseline, Completion, Evaluation, Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class TaskResults:
     """The first ``k`` candidates drawn for a task, by index, and what the strategy chose among them.
 
     ``selection`` is None where the run holds no choice: the harness failed, or the run is not over. ``confirmation`` is
-    the second evaluation of what was chosen, where there is one. ``seed`` is given where a study ran the task with
+    the second evaluation of what was chosen, where there is one, and ``against`` what it is beside each stronger
+    baseline that it was timed against. ``seed`` is given where a study ran the task with
     several.
     """
 
@@ -32,6 +33,7 @@ class TaskResults:
     samples: tuple[Sample, ...] = ()
     selection: Selection | None = None
     confirmation: Evaluation | None = None
+    against: Mapping[str, AgainstBaseline] = field(default_factory=dict)
     seed: int | None = None
 
     @property

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
+from pytest_kernelbench.records import AdaptationStep, AgainstBaseline, Completion, Evaluation, Selection
 from pytest_kernelbench.report.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.report.records.consistency import refuse_contradictions
 from pytest_kernelbench.report.records.rows import (
+    AgainstKey,
     EvaluationKey,
     Probed,
     ProbeKey,
     Row,
     SampleKey,
     StepKey,
+    against_row,
     completion_row,
     evaluation_row,
     probed_row,
@@ -88,9 +90,9 @@ class RunRecords:
     ``tasks`` names the units that the strategies were asked for: ids of tasks, or where runs of several seeds
     were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
-    itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates; ``probes``
-    rollouts of step 0 scored under later weights. ``findings`` are what a task's reference does.
-    Of several rows with one key the last counts: a resumed run appends.
+    itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates, and ``against``
+    their timings beside stronger baselines; ``probes`` rollouts of step 0 scored under later weights. ``findings`` are
+    what a task's reference does. Of several rows with one key the last counts: a resumed run appends.
     """
 
     options: Mapping[str, Any]
@@ -102,6 +104,7 @@ class RunRecords:
     nulls: tuple[Evaluation, ...] | None = None
     null_tasks: tuple[str | None, ...] = ()
     confirmations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
+    against: Mapping[AgainstKey, AgainstBaseline] = field(default_factory=dict)
     adaptation: Mapping[StepKey, AdaptationStep] = field(default_factory=dict)
     probes: Mapping[ProbeKey, Probed] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class RunRecords:
             nulls=tuple(evaluation for _, evaluation in nulls) if null_was_asked else None,
             null_tasks=tuple(task for task, _ in nulls),
             confirmations=dict(rows("confirmations.jsonl", evaluation_row)),
+            against=dict(rows("baselines.jsonl", against_row)),
             findings={each.task: each for each in rows("tasks.jsonl", TaskFindings.from_json)},
             adaptation=dict(rows("adaptation.jsonl", partial(step_row, int(options.get("seed") or 0)))),
             probes=dict(rows("probes.jsonl", partial(probed_row, int(options.get("seed") or 0)))),
@@ -192,12 +196,19 @@ class RunRecords:
             if _same(judging, strategy.evaluation_sha256)
         }
 
+        beside: dict[tuple[str, str | None], dict[str, AgainstBaseline]] = {}
+        for (judging, name, source, baseline), timed in self.against.items():
+            if _same(judging, strategy.evaluation_sha256):
+                beside.setdefault((name, source), {})[baseline] = timed
+
         def of(name: str) -> TaskResults:
             unit, selection = self.unit(name), self.selections.get((name, strategy.name))
             found = TaskResults(task=unit.task, seed=unit.seed, samples=samples.get(name, ()), selection=selection)
             # A source that was chosen several times was timed again once.
-            second = None if found.chosen is None else again.get((name, found.chosen.source_sha256))
-            return replace(found, confirmation=second)
+            if found.chosen is None:
+                return found
+            second = again.get((name, found.chosen.source_sha256))
+            return replace(found, confirmation=second, against=beside.get((name, found.chosen.source_sha256), {}))
 
         return StrategyResults(
             strategy=strategy.name,

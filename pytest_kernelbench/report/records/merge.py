@@ -13,7 +13,7 @@ from pytest_kernelbench.report.records.folder import RunRecords, StrategyOfRun, 
 Value = TypeVar("Value")
 
 MIXABLE = ("device", "protocol", "sizes", "margin")
-ALWAYS_AGREE = ("policy", "policy_version", "primary")
+ALWAYS_AGREE = ("policy", "policy_version", "primary", "baseline")
 
 
 def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
@@ -53,6 +53,7 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
         nulls=tuple(row for rows in nulls for row in rows) if nulls else None,
         null_tasks=tuple(null_tasks),
         confirmations=_joined([run.confirmations for run in records]),
+        against=_joined([run.against for run in records]),
         adaptation=_joined([run.adaptation for run in records]),
         probes=_joined([run.probes for run in records]),
         units=_joined([run.units for run in records]),
@@ -124,6 +125,7 @@ def _with_seed(run: RunRecords) -> RunRecords:
         evaluations=rekeyed(run.evaluations, 2),
         selections=rekeyed(run.selections, 0),
         confirmations=rekeyed(run.confirmations, 2),
+        against=rekeyed(run.against, 1),
     )
 
 

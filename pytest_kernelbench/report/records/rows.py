@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, Selection
+from pytest_kernelbench.records import AdaptationStep, AgainstBaseline, Completion, Evaluation, Selection
 
 Row = TypeVar("Row")
 SampleKey = tuple[str | None, str, int]  # sampling hash, unit, index
 EvaluationKey = tuple[str | None, str | None, str, int]  # sampling hash, evaluation hash, unit, index
+AgainstKey = tuple[str | None, str, str | None, str]  # evaluation hash, unit, hash of the source, baseline
 StepKey = tuple[int, str, int]  # seed of the run, lineage, step
 ProbeKey = tuple[int, str, int, str, int]  # seed of the run, lineage, step, task, index
 
@@ -69,6 +70,11 @@ def completion_row(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:
 def evaluation_row(row: Mapping[str, Any]) -> tuple[EvaluationKey, Evaluation]:
     key = (row.get("sampling_sha256"), row.get("evaluation_sha256"), row["task"], row["index"])
     return key, Evaluation.from_json(row)
+
+
+def against_row(row: Mapping[str, Any]) -> tuple[AgainstKey, AgainstBaseline]:
+    found = AgainstBaseline.from_json(row)
+    return (row["evaluation_sha256"], row["task"], row["source_sha256"], found.baseline), found
 
 
 def selection_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Selection]:

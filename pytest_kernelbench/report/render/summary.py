@@ -26,6 +26,7 @@ from pytest_kernelbench.report.metrics import (
     speedups,
 )
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
+from pytest_kernelbench.report.render.baselines import baselines_of, beside_json, task_json
 from pytest_kernelbench.report.render.partial import partial_line
 from pytest_kernelbench.report.render.samples import samples_of, sharing
 from pytest_kernelbench.report.stats import (
@@ -55,15 +56,19 @@ def report_json(records: RunRecords) -> dict[str, Any]:
     from pytest_kernelbench.report.analyses import Study, analyses
 
     study = Study.of(records)
+    baselines = baselines_of(records.options)
     results = {strategy: study.results[strategy.name] for strategy in records.strategies}
     return {
         "schema": SCHEMA,
         "partial": partial_line(records, list(results.values())),
         **{key: records.options.get(key) for key in OPTIONS},
         "tasks": list(records.tasks),
+        "baselines": baselines,
         "units": {name: records.unit(name)._asdict() for name in records.tasks},
         "seeds": list(records.seeds),
-        "strategies": {strategy.name: _strategy(strategy, results[strategy], records.tasks) for strategy in results},
+        "strategies": {
+            strategy.name: _strategy(strategy, results[strategy], records.tasks, baselines) for strategy in results
+        },
         "samples": [samples_of(group, results, records) for group in sharing(results)],
         "null": _null(records, records.options.get("margin") or 0.0),
         "analyses": analyses(study),
@@ -86,6 +91,7 @@ NOT_ASKED: dict[str, Any] = {
     "judged": 0,
     "considered": [],
     "cost": {},
+    "against": {},
     "confirmed": False,
     "verdict": "not asked",
 }
@@ -98,7 +104,9 @@ def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list
     return []
 
 
-def _strategy(strategy: StrategyOfRun, results: StrategyResults, units: Sequence[str]) -> dict[str, Any]:
+def _strategy(
+    strategy: StrategyOfRun, results: StrategyResults, units: Sequence[str], baselines: Sequence[str]
+) -> dict[str, Any]:
     return {
         "sha256": strategy.sha256,
         "k": strategy.k,
@@ -107,8 +115,9 @@ def _strategy(strategy: StrategyOfRun, results: StrategyResults, units: Sequence
         "fixed_intervals": _fixed(results),
         "warnings": _warnings(results),
         **_over_seeds(results),
+        "against": beside_json(results, baselines),
         "retained_speedup": retained_speedup(results),
-        "tasks": {**dict.fromkeys(units, NOT_ASKED), **{task.unit: _task(task) for task in results.tasks}},
+        "tasks": {**dict.fromkeys(units, NOT_ASKED), **{task.unit: _task(task, baselines) for task in results.tasks}},
     }
 
 
@@ -132,7 +141,7 @@ def _over_seeds(results: StrategyResults) -> dict[str, Any]:
     return {"seeds": by_seed, "sd_over_seeds": spread}
 
 
-def _task(task: TaskResults) -> dict[str, Any]:
+def _task(task: TaskResults, baselines: Sequence[str]) -> dict[str, Any]:
     chosen = task.selection
     row: dict[str, Any] = {
         "drawn": len(task.samples),
@@ -145,6 +154,7 @@ def _task(task: TaskResults) -> dict[str, Any]:
         "floor_share": floor_share_of(task),
         "headroom": headroom_of(task),
         "sol_score": sol_score_of(task),
+        "against": task_json(task, baselines),
     }
     if chosen is None or chosen.index is None:
         return {**row, "speedup": None, "low": None, "high": None, "first_speedup": None, "confirmed": False}
@@ -159,8 +169,12 @@ def _task(task: TaskResults) -> dict[str, Any]:
     }
 
 
+# Rates of samples, and what is told beside each baseline, have intervals of their own.
+OF_OTHERS = ("_sample", "_sample_raw", "_compile")
+
+
 def _intervals(results: StrategyResults) -> dict[str, list[float] | None]:
-    fast = [name for name in METRICS if name.startswith("fast_") and "_sample" not in name]
+    fast = [name for name in METRICS if name.startswith("fast_") and not name.endswith(OF_OTHERS)]
     intervals = {name: _of_rate(results, name) for name in ("solved", "any_correct", *fast)}
     for name in ("fast_1_sample", "fast_1_sample_raw"):
         rates = sample_rates(results, 1.0, verified=not name.endswith("_raw"))

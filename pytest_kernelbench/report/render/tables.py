@@ -13,6 +13,7 @@ from typing import Any
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.metrics import THRESHOLDS
 from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.report.render.baselines import baseline_tasks_table, baselines_table
 from pytest_kernelbench.report.render.cells import Table, at_points, number_of, on, points_of, powers, rate_of, times_of
 from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, last_point
 from pytest_kernelbench.report.render.tables_adaptation import (
@@ -276,5 +277,7 @@ TABLES: dict[str, Callable[[Report], Table | None]] = {
     "cost": _cost,
     "equal_budget": equal_budget_table,
     "budget": _budget,
+    "baselines": baselines_table,
+    "baseline_tasks": baseline_tasks_table,
     "tasks": _tasks,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.metrics import THRESHOLDS
+from pytest_kernelbench.report.render.baselines import baseline_lines
 from pytest_kernelbench.report.render.cautions import interval_warnings
 from pytest_kernelbench.report.render.numbers import (
     GAP,
@@ -17,6 +18,7 @@ from pytest_kernelbench.report.render.numbers import (
     as_percent,
     as_rate,
     as_times,
+    counted,
     last_point,
 )
 from pytest_kernelbench.report.render.primary import primary_lines
@@ -33,6 +35,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         primary_lines(report, width),
         _tasks(report, width) if len(report["seeds"]) == 1 else _tasks_over_seeds(report, width),
         _strategies(report, width),
+        baseline_lines(report, width),
         _fast_p(report),
         _cost(report, width),
         _budget(report, width),
@@ -50,7 +53,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
 
 def _header(report: dict[str, Any], width: int) -> list[str]:
     facts = [
-        _counted(len({unit["task"] for unit in report["units"].values()}), "task"),
+        counted(len({unit["task"] for unit in report["units"].values()}), "task"),
         len(report["seeds"]) > 1 and f"{len(report['seeds'])} seeds",
         report["policy"] and f"policy {report['policy']}",
         report["device"],
@@ -229,7 +232,7 @@ def _cost(report: dict[str, Any], width: int) -> list[str]:
     beyond = sum(each["beyond"] for each in floors.values())
     if beyond:
         told = "beyond it: a CPU's floor is one timed copy, which caches or a busy machine beat"
-        lines += textwrap.wrap(f"{_counted(beyond, 'choice')} {told}", width)
+        lines += textwrap.wrap(f"{counted(beyond, 'choice')} {told}", width)
     return lines
 
 
@@ -281,7 +284,7 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
     other = samples["only_trained_on"]
     if other and other["units"]:
         lines.append(
-            f"beside them, to train on {_counted(len(other['units']), 'other task')}: "
+            f"beside them, to train on {counted(len(other['units']), 'other task')}: "
             f"{other['drawn']} drawn, {other['judged']} judged"
         )
     k, least = samples["k"], samples["k_least"]
@@ -343,7 +346,3 @@ def _remarks(report: dict[str, Any], width: int) -> list[str]:
 def _speedup(row: dict[str, Any]) -> str:
     interval = None if row["low"] is None or row["high"] is None else (row["low"], row["high"])
     return as_times(row["speedup"], interval)
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -17,7 +17,9 @@ def study(tmp_path_factory):
 
 
 def test_a_study_with_adaptation_has_every_table(study):
-    assert list(tables_of(study)) == [name for name in TABLES if name != "learning_rates"]
+    assert list(tables_of(study)) == [
+        name for name in TABLES if name not in ("learning_rates", "baselines", "baseline_tasks")
+    ]
 
 
 def test_an_interval_for_these_very_tasks_stands_beside_the_one_for_others_where_there_are_seeds(study, tmp_path):
