@@ -137,9 +137,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         "geomean_speedup": exponential(
             _curve(_best_log_speedups(samples, steps, len(numbers)), partial(estimate_over_tasks, tasks_U))
         ),
-        "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
-        "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
-        "flat_best_of": {reading: _flat_best_of(table, apart, records.seed) for reading, table in counts.items()},
+        **_flatness(counts, apart, records.seed),
         "checkpoint": checkpoints["verified"],
         "checkpoint_raw": checkpoints["raw"],
         **_training(lineages.values(), len(numbers)),
@@ -152,6 +150,15 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
             "any_of_k": _equivalent(group, best_U["any"], ANY_OF_K),
             "per_sample": _equivalent(group, best_U["rate"], PER_SAMPLE),
         },
+    }
+
+
+def _flatness(counts: Mapping[str, Counts], apart: Lineages, seed: int) -> Json:
+    """Whether the rate of fast rollouts changes over the steps, and what the best of as many flat steps would show."""
+    return {
+        "flat_test": {reading: _flat_test([_aggregate(table)]) for reading, table in counts.items()},
+        "flat_test_by_task": {reading: _flat_test(list(table.values())) for reading, table in counts.items()},
+        "flat_best_of": {reading: _flat_best_of(table, apart, seed) for reading, table in counts.items()},
     }
 
 
