@@ -1,6 +1,7 @@
-"""The run folder: every stage's records, appended as they come, so that a killed run goes on where it was.
+"""The run folder: the records of every stage, appended as they are made, so that a killed run can be resumed.
 
-One JSON object a line; a record is one write under a lock, so processes may share a folder.
+A record is one line of JSON in the file of its table. It is written at once and under a lock, so that several processes
+may share a folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 __all__ = ["TABLES", "Ledger", "Row", "Table", "check_settings", "read_run"]
 
-# What each table's rows are looked up by.
+# The field by which each table's rows are looked up.
 TABLES = {
     **dict.fromkeys(
         (
@@ -43,7 +44,7 @@ TABLES = {
 
 
 class Ledger:
-    """A run folder as the pipeline sees it. ``warnings`` are lines for people."""
+    """Reads and writes the records of one run folder. ``warnings``: lines to print at the end of the session."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,10 +53,10 @@ class Ledger:
 
     @classmethod
     def open(cls, folder: Path, run: Mapping[str, Any]) -> Ledger:
-        """The folder for ``run`` (what ``run.json`` is to hold), made now or resumed.
+        """Make the folder of a run, or resume the run in it. ``run``: the content of ``run.json``.
 
-        Raises UsageError where the folder cannot be made (then nothing is left of it, as on a full disk), or holds a
-        run that was set up differently.
+        Raises UsageError if the folder cannot be made, as on a full disk (it is then removed again), or if it holds a
+        run with other settings.
         """
         self = cls(folder)
         new = [each for each in (folder / "locks", folder, *folder.parents) if not each.exists()]
@@ -77,7 +78,7 @@ class Ledger:
         return self
 
     def note(self, **facts: Any) -> None:
-        """Put facts that a number depends on into ``run.json``; raises UsageError where another was recorded."""
+        """Write facts that results depend on into ``run.json``. Raises UsageError if another value is recorded."""
         with self._run_locked():
             run = read_run(self.folder) or {}
             for key, value in facts.items():
@@ -89,13 +90,13 @@ class Ledger:
             write_atomically(self.folder / "run.json", {**run, **facts})
 
     def remark(self, about: str, line: str) -> None:
-        """Put a line for people into ``run.json``, which every report repeats: the last one ``about`` a thing."""
+        """Write a line into ``run.json`` that every report prints. A later line with the same ``about`` replaces it."""
         with self._run_locked():
             run = read_run(self.folder) or {}
             write_atomically(self.folder / "run.json", {**run, "remarks": {**run.get("remarks", {}), about: line}})
 
     def keep(self, table: str, key: str, value: Mapping[str, Any]) -> bool:
-        """Put ``value`` under ``table`` and ``key`` of ``run.json`` unless something is there; whether it was put."""
+        """Write ``value`` to ``run.json``, under ``table`` and ``key``, unless there is one. Returns whether it did."""
         with self._run_locked():
             run = read_run(self.folder) or {}
             held = run.setdefault(table, {})
@@ -106,12 +107,12 @@ class Ledger:
         return True
 
     def describe(self, machine: Mapping[str, Any]) -> None:
-        """Put what is known of the machine into ``run.json``, under ``machine``: the last one to join counts."""
+        """Write the facts about the machine into ``run.json``, under ``machine``. The last process to write counts."""
         with self._run_locked():
             write_atomically(self.folder / "run.json", {**(read_run(self.folder) or {}), "machine": machine})
 
     def spend(self, stage: str, seconds: float) -> None:
-        """Add to what ``run.json`` says a stage took, over all processes and resumptions."""
+        """Add ``seconds`` to the stage's total in ``run.json``, which is over all processes and resumptions."""
         with self._run_locked():
             run = read_run(self.folder) or {}
             spent = run.get("seconds", {})
@@ -120,13 +121,13 @@ class Ledger:
 
     @contextmanager
     def sole_owner(self, task: str) -> Iterator[None]:
-        """Hold ``task`` against other processes, so that its samples are drawn once."""
+        """Lock ``task`` against other processes, so that its samples are drawn once. Waits for the lock."""
         with locked(self._lock_of(task), os.O_RDWR | os.O_CREAT):
             yield
 
     @contextmanager
     def owner_if_free(self, task: str) -> Iterator[bool]:
-        """As ``sole_owner``, without waiting: whether ``task`` is held for the block, or another process holds it."""
+        """As ``sole_owner``, without waiting. Yields whether this process has the lock."""
         with locked(self._lock_of(task), os.O_RDWR | os.O_CREAT, wait=False) as file:
             yield file >= 0
 
@@ -134,7 +135,7 @@ class Ledger:
         return self.folder / "locks" / task.replace("/", "--")
 
     def completions(self, task: str, strategy: Strategy) -> dict[int, Completion]:
-        """Those of the strategy's candidates that are recorded, by index."""
+        """The recorded completions of a task that the strategy uses, by index."""
         found = {}
         drawn_from, indices = strategy.sampling_sha256, strategy.indices
         for row in self._tables["completions"].rows(task):
@@ -153,7 +154,7 @@ class Ledger:
         return {row["index"] for row in rows if (row["sampling_sha256"], row["evaluation_sha256"]) == hashes}
 
     def evaluations(self, task: str, strategy: Strategy, table: str = "evaluations") -> dict[str | None, Evaluation]:
-        """By hash of the source, under the strategy's way to judge, whichever strategy they were made for."""
+        """Evaluations by hash of the source. Any strategy with the same evaluation settings may have made them."""
         return {
             row["source_sha256"]: Evaluation.from_json(row)
             for row in self._tables[table].rows(task)
@@ -176,12 +177,12 @@ class Ledger:
         self._tables[table].append({"task": task, "index": index, **evaluation.to_json(), **hashes})
 
     def add_fault(self, task: str, source_sha256: str | None, strategy: Strategy, error: HarnessError) -> None:
-        """Keep how the harness failed while it judged a source (None: the task). It is tried again when resumed."""
+        """Record a fault of the harness while it judged a source (None: the task). A resumed run tries again."""
         row = {"task": task, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         self._tables["faults"].append({**row, "message": str(error), "traceback": error.traceback})
 
     def add_findings(self, findings: TaskFindings, strategy: Strategy) -> None:
-        """Keep what was found out about a task's reference, once for each way to judge."""
+        """Record the findings about a task's reference, once for each set of evaluation settings."""
         rows = self._tables["tasks"].rows(findings.task)
         row = {**findings.to_json(), "evaluation_sha256": strategy.evaluation_sha256}
         known = ((each["evaluation_sha256"], each["task_sha256"], each["refused"]) for each in rows)
@@ -189,9 +190,10 @@ class Ledger:
             self._tables["tasks"].append(row)
 
     def spent(self, drawn: Iterable[tuple[str, Strategy]]) -> dict[str, float | None]:
-        """What the candidates of tasks under strategies cost; a source that was drawn several times is judged once.
+        """The cost of the candidates of (task, strategy) pairs: rollouts, tokens, and seconds of sampling and judging.
 
-        None where one of them does not say.
+        A source that was drawn several times is judged once, and counted once. A sum is None if one of its parts was
+        not recorded.
         """
         strategies_of: dict[str, list[Strategy]] = defaultdict(list)
         for task, strategy in drawn:
@@ -225,7 +227,10 @@ class Ledger:
         self._tables["selections"].append({**selection.to_json(), "strategy_sha256": strategy.sha256})
 
     def comparison(self, task: str, key: Mapping[str, Any]) -> Row | None:
-        """What was said of two sources, by their hashes, that of the way to judge, and what else was asked."""
+        """The recorded comparison of a kernel with its baseline; None if there is none.
+
+        ``key``: the hashes of both sources and of the evaluation settings, and the settings of the gate.
+        """
         rows = self._tables["comparisons"].rows(task)
         return next((row for row in rows if all(row.get(name) == value for name, value in key.items())), None)
 
@@ -245,20 +250,20 @@ class Ledger:
         self._tables["baselines"].append({"task": task, **hashes, **found.to_json()})
 
     def evaluation_at(self, task: str, strategy: Strategy, sizes: str, source_sha256: str) -> Evaluation | None:
-        """The evaluation of a kept kernel at a further size of its task, named as in ``tasks.gate_sizes``."""
+        """The recorded evaluation of a kept kernel at the ``sizes`` of a gate (see ``tasks.gate_sizes``), or None."""
         key = {"sizes": sizes, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         rows = self._tables["gate_sizes"].rows(task)
         found = (row for row in rows if all(row[name] == value for name, value in key.items()))
         return next((Evaluation.from_json(row["evaluation"]) for row in found), None)
 
     def add_evaluation_at(self, task: str, strategy: Strategy, sizes: str, evaluation: Evaluation) -> None:
-        """Keep it for ``evaluation_at``."""
+        """Record an evaluation for ``evaluation_at``."""
         hashes = {"source_sha256": evaluation.source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         row = {"task": task, "sizes": sizes, **hashes, "evaluation": evaluation.to_json()}
         self._tables["gate_sizes"].append(row)
 
     def forecast(self, task: str, asked_sha256: str) -> Forecast | None:
-        """What the policy was asked and said before, by the hash of what was asked."""
+        """The recorded forecast of the policy for the question with this hash, or None."""
         rows = self._tables["forecasts"].rows(task)
         return next((Forecast.from_json(row) for row in rows if row["asked_sha256"] == asked_sha256), None)
 
@@ -273,10 +278,11 @@ class Ledger:
         self._tables["adaptation"].append(step.to_json())
 
     def group_of(self, strategy: Strategy, tasks: Sequence[Task]) -> tuple[str, ...]:
-        """The tasks that ``strategy`` adapts to in this run: ``tasks``, for whoever asks first.
+        """The ids of the tasks that ``strategy`` adapts to in this run.
 
-        ``run.json`` then names them, and holds the hashes of those that were not collected too. A later session may
-        name fewer of them: what was adapted to all of them stays what it is. Raises UsageError where it names others.
+        The first call decides: its ``tasks`` are recorded in ``run.json``, with the hashes of their texts. A later
+        session may name fewer tasks, and gets all of the recorded ones, since the weights were adapted to all. Raises
+        UsageError if it names other tasks.
         """
         with self._run_locked():
             run = read_run(self.folder) or {}

@@ -1,4 +1,4 @@
-"""``run.json`` of a folder: read, and joined with the run that is to go on in it."""
+"""``run.json`` of a run folder: read it, and join it with the settings of a session that resumes the run."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def read_run(folder: Path) -> Row | None:
 
 
 def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
-    """Raise UsageError unless ``run``, as far as it is known yet, may share the records in ``folder``."""
+    """Raise UsageError if ``run`` has other settings than the run in ``folder``. Keys that ``run`` lacks may differ."""
     remedy = "resume with the same, or start another run with --kernelbench-run"
     # A run that was begun before there was a choice.
     recorded = {"baseline": "eager", **recorded}
     differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
-    # Of comparisons that strategies name the first counts; one that is named late is told as such.
+    # Of several strategies that name a primary comparison the first counts. A comparison that is first named in a
+    # later session is allowed: the report says that it was named late.
     if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
         differing = [key for key in differing if key != "primary"]
     if differing:
@@ -51,7 +52,7 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
 
 
 def joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
-    """The recorded run with this one's tasks and strategies added, if the two may share their records."""
+    """The ``recorded`` run with the tasks and strategies of ``run`` added. Raises UsageError if settings differ."""
     check_settings(folder, recorded, run)
     strategies = {row["name"]: row for row in [*recorded["strategies"], *run["strategies"]]}
     for name, row in strategies.items():

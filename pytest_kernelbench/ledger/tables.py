@@ -1,4 +1,4 @@
-"""Append-only JSONL files that several processes share, and the locks under which they do."""
+"""Append-only JSONL files that several processes share, and the file locks that make this safe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 class Table:
-    """One append-only JSONL file. Rows stay on disk: only where those of each ``key`` lie is kept in memory."""
+    """One append-only JSONL file. Rows stay on disk; memory holds only the position of each row, by its ``key``."""
 
     def __init__(self, path: Path, key: str = "task") -> None:
         self.path = path
@@ -31,11 +31,14 @@ class Table:
         self._read_to = 0
         self._lines = 0
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        # What comes next is drawn in a thread of its own.
+        # The thread that prepares the next items reads tables too.
         self._reading = threading.Lock()
 
     def rows(self, of: str) -> list[Row]:
-        """Of one task, or lineage, so far, other processes' included; UsageError for a line that is no record."""
+        """All rows of one key (a task's id, or a lineage) so far, also rows that other processes appended.
+
+        Raises UsageError for a line that is not a record.
+        """
         if not self.path.exists():
             return []
         with self._reading, self.path.open("rb") as stream:
@@ -61,7 +64,7 @@ class Table:
                 raise HarnessError(f"{self.path}: cannot be written ({reason}); make room and run again to resume")
 
     def repair(self) -> str | None:
-        """Cut off a last line that was not finished; the line that says so, or None."""
+        """Remove a last line that was not written to its end. Returns a warning about it, or None."""
         if not self.path.exists():
             return None
         with locked(self.path, os.O_RDWR) as file:
@@ -72,7 +75,7 @@ class Table:
         return f"{self.path}:{self._lines + 1}: cut off a record that was not finished; it is made again"
 
     def _cut_torn_line(self, file: int) -> bool:
-        # Else the next record would be glued to the torn one, and both were lost.
+        # Otherwise the next record would be appended to the unfinished line, and both would be lost.
         end = os.fstat(file).st_size
         if end == 0 or os.pread(file, 1, end - 1) == b"\n":
             return False
@@ -104,7 +107,10 @@ class Table:
 
 @contextmanager
 def locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
-    """The file, once it is locked; -1 where it is not to be waited for and another holds it. Raises UsageError."""
+    """Open and lock a file; yields its descriptor. With ``wait=False``, yields -1 if another process has the lock.
+
+    Raises UsageError on a system without file locks.
+    """
     if fcntl is None:
         raise UsageError(f"{path.parent}: a run folder is written on Linux or macOS; on {sys.platform} it is only read")
     file = os.open(path, flags | os.O_CLOEXEC, 0o666)
@@ -126,7 +132,7 @@ def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def probe(folder: Path) -> None:
-    """Write and remove a file: a full disk or a folder of somebody else is met before anything is begun.
+    """Write and remove a file, so that a full disk or a missing permission shows before the run begins.
 
     Raises OSError.
     """

@@ -52,7 +52,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    # Here, not in the session's own plugin: xdist asks before that is there. None: what xdist says.
+    # Here, not in the session's own plugin, which does not exist yet when xdist calls this hook. None: xdist decides.
     options.fill_in(config)
     if not config.option.strategy or config.option.kernelbench_device == "cpu":
         return None
@@ -63,7 +63,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     try:
         return len(divided(gpus, named)[0] if named else gpus) or None
     except UsageError:
-        return None  # said in one line when the session begins
+        return None  # the session's own plugin raises the same error in one line
 
 
 @pytest.hookimpl(wrapper=True)

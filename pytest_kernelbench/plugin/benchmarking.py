@@ -1,11 +1,12 @@
 """Device times of the chosen kernels as entries of pytest-benchmark, with xdist and without.
 
-Where an item ran, its times are put on its report; the process that owns the session makes entries of them before
-pytest-benchmark saves and compares. So there is one path, and files, tables and gates are the same either way.
-pytest-benchmark itself would be switched off under xdist: it times on the host, and these times are the device's.
+The process that runs an item attaches the item's times to its report. The process that owns the session makes entries
+of pytest-benchmark from them before pytest-benchmark saves and compares. Files, tables and gates are therefore the same
+with xdist and without. (pytest-benchmark switches itself off under xdist because it times on the host. This plugin's
+times are measured on the device.)
 
-Touches ``config._benchmarksession`` and ``pytest_benchmark.stats.Metadata``, which have been the same from 5.1 on, and
-nothing else that is not public.
+Uses two private parts of pytest-benchmark: ``config._benchmarksession`` and ``pytest_benchmark.stats.Metadata``. Both
+have been the same since version 5.1.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pytest_kernelbench.plugin.collection import KernelItem
 
 Entry = dict[str, Any]
 
-# What a check may look at that says how long a kernel takes; stddev and iqr say how evenly.
+# Columns of pytest-benchmark that say how long a kernel takes. stddev and iqr are left out: they say how evenly.
 LOCATIONS = ("min", "max", "mean", "median")
 
 
@@ -45,7 +46,7 @@ class Check:
         return f"{self.field}:{self.percent:g}%" if self.percent is not None else f"{self.field}:{self.seconds:g}"
 
     def failure(self, stats: Mapping[str, float], baseline: Baseline) -> str | None:
-        """By seconds alone, as pytest-benchmark would; one line, or None."""
+        """One line if the check fails, else None. Compares the two rows' seconds, as pytest-benchmark does."""
         before, now = baseline.stats[self.field], stats[self.field]
         limit = before + (self.seconds or 0.0) if self.percent is None else before * (1 + self.percent / 100)
         if now <= limit:
@@ -58,16 +59,16 @@ ONLY = pytest.StashKey[bool]()
 
 
 def before_pytest_benchmark(config: pytest.Config) -> None:
-    """Settle what pytest-benchmark would refuse or do twice; call it before that is configured."""
+    """Change options that pytest-benchmark would refuse or act on twice. Call it before that plugin is configured."""
     option = config.option
-    # It takes --benchmark-only under xdist for a contradiction; ``bridge_for`` puts it back.
+    # pytest-benchmark refuses --benchmark-only under xdist. ``bridge_for`` sets the option again.
     config.stash[ONLY] = getattr(option, "benchmark_only", False)
     if config.stash[ONLY]:
         option.benchmark_only = False
-    # Up to 5.2 it says so when it is made; from 5.3 on, of what it then switches off.
+    # Up to 5.2 pytest-benchmark warns when it is configured; from 5.3 on, when it switches itself off.
     warnings.filterwarnings("ignore", "Benchmarks are automatically disabled because xdist")
     if hasattr(config, "workerinput"):
-        # A worker owns no output: it reads baselines, and neither saves nor prints.
+        # An xdist worker only reads baselines. The controller saves and prints.
         for name, value in (("json", None), ("save", None), ("autosave", None), ("histogram", []), ("quiet", True)):
             if hasattr(option, f"benchmark_{name}"):
                 setattr(option, f"benchmark_{name}", value)
@@ -76,7 +77,7 @@ def before_pytest_benchmark(config: pytest.Config) -> None:
 
 
 def bridge_for(config: pytest.Config) -> BenchmarkBridge | None:
-    """The bridge, registered; None without pytest-benchmark. Raises UsageError."""
+    """Make and register the bridge; None without pytest-benchmark. Raises UsageError for options it cannot keep."""
     session = getattr(config, "_benchmarksession", None)
     if session is None:
         return None
@@ -102,7 +103,7 @@ def _refuse_what_would_be_lost(config: pytest.Config) -> None:
 
 
 class BenchmarkBridge:
-    """Hooks around pytest-benchmark's, in a session with ``--strategy`` that has it. Raises UsageError when made."""
+    """Hooks around pytest-benchmark's, for a session with ``--strategy``. The constructor raises UsageError."""
 
     def __init__(self, config: pytest.Config, session: Any) -> None:
         self.config = config
@@ -136,14 +137,14 @@ class BenchmarkBridge:
 
     @property
     def wanted(self) -> bool:
-        """Whether any ``--benchmark-...`` was given: nobody else is shown a table."""
+        """Whether the command line has any ``--benchmark-...`` option. Without one no table is printed."""
         from_environment = os.environ.get("PYTEST_ADDOPTS", "").split()
         arguments = [*self.config.invocation_params.args, *self.config.getini("addopts"), *from_environment]
         return self.enabled and any(str(each).startswith("--benchmark-") for each in arguments)
 
     @property
     def baselines(self) -> Baselines:
-        """What kernels are compared with: the latest saved row of each, and the strictest limit on a kernel's time."""
+        """The baselines of kept kernels: the latest saved row of each item, and the strictest limit on its time."""
         if not self.checks:
             return Baselines()
         names = dict.fromkeys(name for rows in self.session.compared_mapping.values() for name in rows)
@@ -168,7 +169,7 @@ class BenchmarkBridge:
             self.session.xdist_benchmark_found = False  # there is nothing that is switched off
 
     def skips(self, item: pytest.Item) -> bool:
-        """Whether ``--benchmark-skip`` keeps it from running."""
+        """Whether ``--benchmark-skip`` keeps ``item`` from running."""
         return self.session.skip and (isinstance(item, KernelItem) or "benchmark" in fixtures_of(item))
 
     # From the item to the owner of the session
@@ -213,7 +214,7 @@ class BenchmarkBridge:
             terminalreporter.write_line(f"kernelbench: {line}", red=True)
 
     def _compare(self, entries: list[Entry], host_timed: list[Any]) -> None:
-        """Fill ``lines`` and ``failures``. Kernels that alternated with their baseline were judged in their item."""
+        """Fill ``lines`` and ``failures``. A kernel that was timed in turns with its baseline was gated in its item."""
         without: list[str] = []
         same_text = by_pairs = by_seconds = 0
         for name, stats, entry in [

@@ -26,7 +26,7 @@ SESSION = pytest.StashKey[Session]()
 
 
 class TaskSet(pytest.Directory):
-    """Stands in for the root folder when no path was named: its files are the tasks, wherever they lie."""
+    """Replaces the root folder's collector when no path was named. Collects the run's tasks, in whatever folder."""
 
     def collect(self) -> Iterator[pytest.File]:
         for task in self.config.stash[SESSION].tasks:
@@ -34,14 +34,14 @@ class TaskSet(pytest.Directory):
 
 
 def items_beside_tests(session: pytest.Session) -> Iterator[pytest.Item]:
-    """The items of all tasks of the run, for a session that collects the repository's own tests."""
+    """The items of all tasks of the run, for a session that also collects the repository's own tests."""
     tasks = TaskSet.from_parent(session, path=session.config.rootpath)
     for file in tasks.collect():
         yield from session.genitems(file)
 
 
 class TaskFile(pytest.Module):
-    """One task: a Module, so that Functions may live in it, whose module is empty."""
+    """The file of one task. A pytest Module, since Functions need one as parent; its Python module is empty."""
 
     task: Task
 
@@ -72,10 +72,10 @@ class TaskFile(pytest.Module):
 
 
 class KernelItem(pytest.Function):
-    """One task under one strategy. It errs where the harness fails, and fails where a gate of its own is missed.
+    """One task under one strategy. A harness fault is an error of the item; a missed gate of a kept kernel, a failure.
 
-    ``selection`` is what came out, ``entry`` its times for pytest-benchmark, ``gate`` what the terminal
-    says of it at the sizes of its gate.
+    Set when the item has run: ``selection`` is the chosen candidate, ``entry`` its times for pytest-benchmark, ``gate``
+    the result of its gate for the terminal; the latter two None if there are none.
     """
 
     task: Task
@@ -118,9 +118,9 @@ class KernelItem(pytest.Function):
 
 
 class GoneItem(pytest.Item):
-    """Stands for a kernel whose task is renamed or gone, where the task's item would be; it fails in one line."""
+    """Takes the place of the item of a kernel file whose task is renamed or gone, and fails with one line."""
 
-    # As for items of tasks: --benchmark-only and --benchmark-skip go by the fixture's name.
+    # As of a task's item: --benchmark-only and --benchmark-skip select by the name of this fixture.
     fixturenames = ("benchmark",)
     gone: Gone
 
@@ -147,7 +147,7 @@ class GoneFile(pytest.File):
 
 
 def properties_of(result: ItemResult) -> list[tuple[str, object]]:
-    """For JUnit's XML; nothing but the verdict where nothing was chosen."""
+    """Names and values for JUnit's XML: verdict, speed-up, times, device, gate. Without a choice, the verdict alone."""
     selection = result.selection
     if selection.index is None:
         return [("verdict", "unsolved")]
@@ -187,10 +187,11 @@ def kernel(request: pytest.FixtureRequest) -> None:
 
 
 def files_at(path: Path, parent: pytest.Collector, others: list[pytest.Collector]) -> list[pytest.Collector]:
-    """The collectors of the file ``path``, where pytest and other plugins would take ``others``.
+    """The collectors to use for the file ``path``. ``others`` are the collectors of pytest and of other plugins.
 
-    A task is a TaskFile and nothing else. With ``--strategy``, other files count only where they are named;
-    without it, a task that is named collects nothing, which is better than importing it.
+    A task file has a TaskFile and no other collector. With ``--strategy``, files that are no tasks are collected only
+    if the command line names them. Without it, a task file named on the command line collects nothing: pytest would
+    import it.
     """
     session = parent.config.stash.get(SESSION, None)
     named = parent.session.isinitpath(path)
@@ -220,9 +221,10 @@ def _task_at(path: Path) -> Task | None:
 
 
 def items_named(arguments: Sequence[str], root: Path) -> dict[str, str]:
-    """Arguments that are ids of items whose task lies elsewhere, as pytest prints them, and the tasks' own ids.
+    """Item ids among the command line's ``arguments`` whose task is not below ``root``, and the id of each task.
 
-    Empty unless all are such: ``tasks/level1/19_ReLU.py::kernel[random]`` where there is no such file.
+    Such an id is ``tasks/level1/19_ReLU.py::kernel[random]``, as pytest prints it for a packaged task, where no file
+    of that name exists. Empty unless every argument is such an id.
     """
     found = {}
     for argument in arguments:
@@ -236,12 +238,13 @@ def items_named(arguments: Sequence[str], root: Path) -> dict[str, str]:
 def in_order(
     items: Sequence[pytest.Item], strategies: Sequence[str], shard: tuple[int, int], *, named: Sequence[str] = ()
 ) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Items to run and to leave out: task by task, so that a task is sampled once for all strategies.
+    """The items to run, and the items to deselect.
 
-    In the order of ``strategies`` within a task, whatever shuffled them before. Left out are those of other shards,
-    and where ids are ``named``, those of other ids.
+    Items are sorted by task, then in the order of ``strategies``, whatever order another plugin gave them: a task is
+    then sampled once for all strategies. Deselected are the items of other shards and, if ids are ``named``, the items
+    that have none of these ids.
 
-    Raises pytest.UsageError where two files have one task id, and for an id that is none.
+    Raises pytest.UsageError if two files have the same task id, or if no item has an id that is ``named``.
     """
     kernels = [item for item in items if isinstance(item, KernelItem)]
     files: dict[str, Path] = {}

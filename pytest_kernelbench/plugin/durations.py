@@ -1,4 +1,4 @@
-"""What each task took the last time, in pytest's cache: who divides tasks among workers begins with the longest."""
+"""The seconds that each task took in the last session, in pytest's cache. xdist's workers get the longest first."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ KEY = "kernelbench/seconds"
 
 
 def seconds_by_task(config: pytest.Config) -> dict[str, float]:
-    """By the file of the task; empty where nothing ran yet, or pytest keeps no cache."""
+    """Seconds by the task's file, as in node ids. Empty if no session was recorded, or pytest keeps no cache."""
     cache = getattr(config, "cache", None)
     return cache.get(KEY, {}) if cache else {}
 
 
 def task_part(nodeid: str) -> str:
-    """``tasks/level1/19_ReLU.py`` of that task's items, which share their samples; any other item is its own."""
+    """The part of a node id that names the task: ``tasks/level1/19_ReLU.py``. The whole id of an item without a task.
+
+    Items of one task share their samples, so they are scheduled together.
+    """
     return nodeid.partition("::kernel[")[0]
 
 
 class Durations:
-    """Hooks that keep what the tasks of a session took, all strategies together; for the process that owns it."""
+    """Hooks that record the seconds of each task, summed over strategies. For the process that owns the session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config

@@ -18,13 +18,13 @@ REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transfo
 
 
 def settings_of(options: RunOptions) -> dict[str, Any]:
-    """What is known before the device is asked for, and must be the same when a run is resumed."""
+    """The settings that must be the same when a run is resumed, as far as they are known before the device is."""
     chosen = {"device_kind": options.device, "sizes": options.sizes}
     return {
         "policy": options.policy,
         "seed": options.seed,
         "baseline": ",".join(options.baselines),
-        # Of what strategies name, the first counts; the option must be what the run began with.
+        # Of several strategies that name a primary comparison the first counts. A resumed run must name the same.
         **({"primary": options.primary} if options.primary_by == "--kernelbench-primary" else {}),
         **{key: value for key, value in chosen.items() if value != "auto"},
         "strategies": [each.to_json() for each in options.strategies],
@@ -32,7 +32,7 @@ def settings_of(options: RunOptions) -> dict[str, Any]:
 
 
 def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes: str, here: Path) -> dict[str, Any]:
-    """What ``run.json`` holds when the first item begins; what is not known yet is None."""
+    """The content of ``run.json`` when the first item begins. A fact that is not known yet is None."""
     strategies = options.strategies
     ids = list(dict.fromkeys(task.id for task in tasks))
     return {
@@ -47,7 +47,7 @@ def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes:
         "device": None,
         "sizes": sizes,
         "protocol": ", ".join(dict.fromkeys(each.evaluation.protocol for each in strategies)),
-        # Where protocols differ, the report's own counts use the strictest; selections have each its own.
+        # If strategies have different protocols, counts over the whole run use the largest margin.
         "margin": max(margin_of(each, device) for each in strategies),
         "tasks": ids,
         "task_sha256": {task.id: task.sha256 for task in tasks},

@@ -1,4 +1,4 @@
-"""What became of the gates on kept kernels, at the end of the terminal's output, with xdist and without."""
+"""The results of the gates on kept kernels, printed at the end of a session, with xdist and without."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NAMES_SHOWN = 5
 
 
 class GateLines:
-    """Hooks: a result is put on its report where the item ran, and shown by the process that owns the session."""
+    """Hooks: the process that runs an item attaches the gate's result to its report; the session's owner prints it."""
 
     def __init__(self, undecided: str) -> None:
-        """``undecided``: whether such an item passes or fails. ``remark`` is a line about the gates as a whole."""
+        """``undecided``: "pass" or "fail", for an item whose gate is undecided. Set ``remark`` for a line about all."""
         self._undecided = undecided
         self.remark: str | None = None
         self._gates: dict[str, dict[str, Any]] = {}

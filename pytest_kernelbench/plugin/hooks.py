@@ -26,7 +26,7 @@ NOTHING_BELOW = (
     "no task lies below the paths that were named; without a path, the tasks of --tasks or of kernels/ run, "
     "and tests of your own where their file is named"
 )
-# Of an item each, they are more than any host builds while one is judged.
+# More items than any machine samples and builds while one item is judged.
 MOST_ITEMS_AHEAD = 256
 
 
@@ -96,13 +96,13 @@ class KernelBench:
 
             self.config.pluginmanager.register(Sharding())
         if not self.worker and self.session.resumed is None:
-            # Of a resumed run, most is read and not computed.
+            # A resumed run reads most results from its folder: its durations say nothing about the next session.
             self.config.pluginmanager.register(Durations(self.config))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         with one_line_errors():
-            # A selector that names nothing ends it here.
+            # A selector that names no task ends the session here.
             tasks = self.session.tasks
             named = self.session.options.tasks and not self.session.gone_named
             left_out = self.session.kept.left_out(tasks) if named else None
@@ -133,7 +133,7 @@ class KernelBench:
         will_run = (item for item in session.items if not (self.bridge and self.bridge.skips(item)))
         found = (item.task if isinstance(item, collection.KernelItem) else task_of(item) for item in will_run)
         tasks = list({task.id: task for task in found if task is not None}.values())
-        # pytest calls this as well when what came before it raised.
+        # pytest calls this hook even if pytest_collection_modifyitems raised an error.
         if tasks and self.ordered and not self.config.option.collectonly:
             with one_line_errors():
                 self.gate_lines.remark = self.session.kept.check_sizes(tasks)
@@ -147,7 +147,7 @@ class KernelBench:
         if isinstance(item, collection.KernelItem):
             self.progress.begin(item.task.short_id, item.strategy.name)
         following = item.session.items[item.session.items.index(item) + 1 :]
-        # A worker of xdist knows no more than the next one.
+        # An xdist worker knows only the next item.
         known = [nextitem] if self.worker else following[:MOST_ITEMS_AHEAD]
         self.session.look_ahead(
             [(each.task, each.strategy) for each in known if isinstance(each, collection.KernelItem)]
@@ -164,18 +164,18 @@ class KernelBench:
         if isinstance(item, collection.KernelItem) and call.when == "call":
             # Builtin values only: the report crosses from xdist's worker to its controller.
             report.kernelbench = collection.word_for(item.selection)  # type: ignore[attr-defined]
-            # A gate that is missed is a failure; everything else that goes wrong is the harness's error.
+            # A missed gate is a failure. Every other exception is a fault of the harness: an error.
             missed = call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception)
             report.kernelbench_failed = missed  # type: ignore[attr-defined]
             if call.excinfo is not None and isinstance(call.excinfo.value, UsageError):
-                item.session.shouldfail = str(call.excinfo.value)  # it would be the same for every other item
+                item.session.shouldfail = str(call.excinfo.value)  # every other item would raise the same error
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         word = getattr(report, "kernelbench", None)
         if word is None or report.kernelbench_failed or report.outcome not in ("passed", "failed"):  # type: ignore[attr-defined]
-            return None  # a gate that was missed is pytest's own failure; a rerun has a word of its plugin
+            return None  # pytest reports a missed gate as a failure; the plugin that reruns items reports a rerun
         return ("passed", ".", f"PASSED {word}") if report.passed else ("error", "E", "ERROR")
 
     @pytest.hookimpl(trylast=True)

@@ -1,8 +1,8 @@
 """The hooks of this plugin: what a ``conftest.py`` or another plugin adds to a session with ``--strategy``.
 
-Each takes nothing and returns a dictionary from names to objects. docs/extending.md has an example of each. They are
-called once, when the session is configured, so that a ``conftest.py`` has them if it lies in the root folder or in a
-folder that is named on the command line. A name that is taken ends the session with one line.
+Each hook takes no argument and returns a dictionary from names to objects. docs/extending.md has an example of each.
+Hooks are called once, when the session is configured. pytest has then loaded the ``conftest.py`` of the root folder and
+of the folders named on the command line, and no other. A name that already exists ends the session with one line.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_kernelbench_policies() -> Mapping[str, type[Policy]]:
-    """Policies by the name that ``--policy`` takes, or takes before a colon.
+    """Policies by name. ``--policy`` takes the name, or the name, a colon and an argument.
 
-    Each is a class as ``policies.base.Policy`` says, with a class method ``load(spec, *, device)``. Its attribute
-    ``form`` is how it is written, as in ``"echo:FILE"``; without one, its name alone.
+    A policy is a class that follows the protocol ``policies.base.Policy`` and has a class method
+    ``load(spec, *, device)``. Its attribute ``form`` says how users write it, as in ``"echo:FILE"``; a class without
+    this attribute is written as its name alone.
     """
 
 
@@ -36,7 +37,7 @@ def pytest_kernelbench_selectors() -> Mapping[str, Ranking]:
 
 @pytest.hookspec
 def pytest_kernelbench_metrics() -> Mapping[str, Metric]:
-    """Metrics by the name that ``--kernelbench-fail-under`` and ``[gate]`` take; ``report.json`` has them all."""
+    """Metrics by the name that ``--kernelbench-fail-under`` and ``[gate]`` take. ``report.json`` has every metric."""
 
 
 @pytest.hookspec
@@ -46,7 +47,7 @@ def pytest_kernelbench_rewards() -> Mapping[str, Reward]:
 
 @pytest.hookspec
 def pytest_kernelbench_prompts() -> Mapping[str, str]:
-    """Prompts by the name that ``[prompt] style`` takes: texts as ``[prompt] file`` holds, with ``{{source}}``."""
+    """Prompts by the name that ``[prompt] style`` takes: texts in which ``{{source}}`` stands for the reference."""
 
 
 @pytest.hookspec

@@ -1,7 +1,7 @@
-"""JUnit's XML: where the harness failed, an item has an error there and no failure, as on the terminal.
+"""JUnit's XML: a fault of the harness is written as an error of the item, as on the terminal.
 
-pytest writes whatever goes wrong in an item's call as a failure. Touches what pytest's ``LogXML`` says of one report,
-which has been the same from pytest 6 on.
+pytest writes every exception in an item's call as a failure. This module changes the element that pytest's private
+``LogXML`` holds for the report; ``LogXML`` has been the same since pytest 6.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from _pytest.junitxml import xml_key
 
 
 def failure_to_error(config: pytest.Config, report: pytest.TestReport) -> None:
-    """Make the failure of ``report`` an error in the XML, if there is one; to be called when it is written."""
+    """Turn the failure of ``report`` into an error, if JUnit's XML is asked for. Call it after pytest has added it."""
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return

@@ -23,7 +23,7 @@ TASKS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A kernel of a strategy whose task is renamed or gone, and the line with which it fails."""
+    """A kernel file whose task is renamed or gone. ``why`` is the message of its failing item."""
 
     task: str
     strategy: str
@@ -31,17 +31,17 @@ class Gone:
 
 
 class KeptKernels:
-    """The kernel files of a session's strategies. A strategy without such a folder evaluates every task."""
+    """The kernel files that strategies of a session evaluate. A strategy whose policy samples evaluates every task."""
 
     def __init__(self, options: RunOptions, here: Path, baselines: Baselines) -> None:
-        """``here`` is the folder that the folders of kernels are in. A gate expects the tasks in ``baselines``."""
+        """``here``: the folder that pytest was started in, for errors. ``baselines``: adds the tasks that have one."""
         self._options = options
         self._here = here
         self._baselines = baselines
 
     @cached_property
     def tasks(self) -> dict[str, list[str]]:
-        """By strategy: the tasks that have a kernel file, and the tasks that a gate expects."""
+        """Task ids by strategy: tasks that have a kernel file, then tasks that have only a baseline."""
         return {
             name: list(dict.fromkeys([*pins, *self._baselines.tasks(name)]))
             for name, pins in self._options.pins.items()
@@ -53,13 +53,13 @@ class KeptKernels:
 
     @property
     def is_all(self) -> bool:
-        """Whether each strategy of the run evaluates kernels that are kept."""
+        """Whether every strategy of the run evaluates kernel files."""
         return len(self._options.pins) == len(self._options.strategies)
 
     def selectors(self) -> list[str]:
-        """Of the tasks, where ``--tasks`` names none. Raises UsageError where no kernel is kept.
+        """The selectors of the tasks to run if ``--tasks`` names none. Raises UsageError if no kernel file exists.
 
-        A kernel that no packaged task is for has none: see ``gone``.
+        A kernel file without a packaged task adds no selector: see ``gone``.
         """
         kept = list(dict.fromkeys(task for tasks in self.tasks.values() for task in tasks))
         if self.is_all and not kept:
@@ -67,10 +67,10 @@ class KeptKernels:
         return [*([] if self.is_all else [DEFAULT_TASKS]), *(task for task in kept if _packaged(task) == task)]
 
     def gone(self, tasks: Sequence[Task], *, some: bool) -> list[Gone]:
-        """The kernels whose task is renamed or gone: neither one of ``tasks`` nor of the packaged ones is called so.
+        """The kernel files whose task is renamed or gone: no task of ``tasks`` and no packaged task has its id.
 
-        Where ``some`` tasks are named, others may be left out on purpose. Then a task is gone only where its file is
-        missing in a folder, of the user's own, in which tasks of its level lie.
+        ``some``: the command line names tasks, so other tasks may be left out on purpose. A task then counts as gone
+        only if a folder of the user's own has tasks of the same level and lacks this task's file.
         """
         known = {task.id for task in tasks}
         return [
@@ -91,7 +91,10 @@ class KeptKernels:
         return f"{id_of(task, strategy)}: its task is renamed or gone: none is called {task}; {remedy}"
 
     def left_out(self, tasks: Sequence[Task]) -> str | None:
-        """One line about kernels of other tasks than ``--tasks`` names. Raises UsageError where nothing is left."""
+        """One line that names kernel files whose task ``--tasks`` leaves out; None if there are none.
+
+        Raises UsageError if no kernel file belongs to a task of ``--tasks``.
+        """
         named = {task.id for task in tasks}
         kept = list(dict.fromkeys(task for pins in self._options.pins.values() for task in pins))
         gone = {each.task for each in self.gone(tasks, some=True)}
@@ -103,7 +106,10 @@ class KeptKernels:
         return f"--tasks leaves out the kernels of {_shown(others)}" if others else None
 
     def check_sizes(self, tasks: Sequence[Task]) -> str | None:
-        """One line about further sizes of tasks that are not there. Raises TaskError where sizes do not fit theirs."""
+        """One line if ``--kernelbench-gate-sizes`` has sizes of tasks that are not collected, else None.
+
+        Raises TaskError for sizes that do not fit their task.
+        """
         kept = {task for pins in self._options.pins.values() for task in pins}
         file = self._options.gate_options.sizes
         for task in tasks:
@@ -123,7 +129,7 @@ class KeptKernels:
 
 
 def _packaged(task: str) -> str | None:
-    """The packaged task that is called ``task``, else the one of its level with its number; None: there is none."""
+    """The id of the packaged task ``task``, else of the packaged task with its level and number; None if neither is."""
     level, _, name = task.partition("/")
     for selector in (task, f"{level}/{name.partition('_')[0]}"):
         try:
@@ -134,7 +140,7 @@ def _packaged(task: str) -> str | None:
 
 
 def _may_be_left_out(task: str, tasks: Sequence[Task]) -> bool:
-    """Whether the file of ``task`` may lie in a folder that was not named, or does in one that was."""
+    """Whether the file of ``task`` exists in the user's folders of its level, or no such folder was named."""
     level, _, name = task.partition("/")
     folders = {each.path.parent for each in tasks if each.path is not None and each.level == level}
     own = [folder for folder in folders if not folder.is_relative_to(data_folder("tasks"))]

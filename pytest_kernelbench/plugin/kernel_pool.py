@@ -1,4 +1,4 @@
-"""What the fixture ``kernel_pool`` is, and the parameters of tests that use ``kernel_task`` and ``kernel_strategy``."""
+"""The value of the fixture ``kernel_pool``; parameters of tests with ``kernel_task`` and ``kernel_strategy``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASKS = pytest.StashKey[dict[str, Task]]()
 
 
 class KernelPool:
-    """The candidates of ``task`` under ``strategy``. They are sampled and judged when first looked at, once a run."""
+    """The candidates of ``task`` under ``strategy``. They are sampled and judged on first access, once a run."""
 
     def __init__(self, task: Task, strategy: Strategy, session: Session, item: pytest.Item) -> None:
         self.task = task
@@ -33,27 +33,27 @@ class KernelPool:
 
     @cached_property
     def candidates(self) -> Sequence[Judged]:
-        """Each with its evaluation, in order of index. Raises HarnessError."""
+        """All candidates with their evaluations, in order of index. Raises HarnessError."""
         if self._found is not None:
             return self._found.outcome.group
         return self._session.judge(self.task, self.strategy)
 
     @property
     def selection(self) -> Selection:
-        """What the strategy chose and what it came to when timed again. Raises HarnessError."""
+        """The strategy's choice and the second timing of it. Raises HarnessError."""
         return self._result.selection
 
     @property
     def chosen(self) -> Judged | None:
-        """The candidate that was chosen, with its first evaluation; None where none could be."""
+        """The chosen candidate with its first evaluation; None if no candidate could be chosen."""
         return self._result.outcome.chosen
 
     def record(self, benchmark: Any) -> None:
-        """Make the times of the chosen kernel this test's entry of pytest-benchmark; there is none without a choice.
+        """Use the chosen kernel's times as this test's entry of pytest-benchmark; no entry if nothing was chosen.
 
-        With it goes what the test put into ``benchmark.group`` and ``benchmark.extra_info``.
+        The entry has the test's ``benchmark.group`` and ``benchmark.extra_info``.
         """
-        # For pytest-benchmark the fixture has been used; the entry takes the way of all others.
+        # Mark the fixture as used, so that pytest-benchmark does not warn. The entry goes by the report, as all do.
         disabled, benchmark.disabled = benchmark.disabled, True
         benchmark.pedantic(lambda: None)
         benchmark.disabled = disabled
@@ -74,7 +74,7 @@ class KernelPool:
 
 
 def rows_for(metafunc: pytest.Metafunc, names: Sequence[str]) -> list[Any]:
-    """The parameters of a test: one row a task and strategy. Raises CollectError for a task that is not there."""
+    """The parameters of a test: one row for each task and strategy. Raises CollectError for an unknown task."""
     session = metafunc.config.stash[SESSION]
     marker = metafunc.definition.get_closest_marker("kernelbench")
     asked = marker.kwargs if marker else {}

@@ -24,8 +24,9 @@ DEFAULT_TASKS = "level1:subset1"
 class Option:
     """An option of the command line and its twin in pytest's configuration file.
 
-    ``default`` holds where neither names a value; ``many``: the option is repeatable and the twin is a list. ``path``:
-    whether a value is one ("always") or may hold one that exists ("there").
+    ``default`` is the value if neither is given. ``many``: the option is repeatable and the twin is a list. ``path``:
+    "always" if a value is a path, "there" if a value counts as a path only if that file or folder exists; paths in the
+    configuration file are relative to that file.
     """
 
     name: str
@@ -128,7 +129,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every option of this plugin, and its twin in ``[tool.pytest.ini_options]``."""
     group = parser.getgroup("kernelbench", "GPU kernels: sample, check, time and select")
     for each in OPTIONS:
-        # No defaults here: what the command line does not name, the configuration file may.
+        # No defaults here: ``fill_in`` must see which options the command line does not name.
         kind = {} if each.many else {"type": each.kind, "choices": each.choices}
         action = "append" if each.many else "store"
         group.addoption(each.name, action=action, default=None, help=each.help, metavar=each.metavar, **kind)
@@ -140,10 +141,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def fill_in(config: pytest.Config) -> None:
-    """Give each option that the command line does not name the configuration file's value, or its default.
+    """Set each option that the command line does not name to the configuration file's value, or to its default.
 
-    ``config.option.kernelbench_configured`` then says whether the strategy comes from the configuration file (or
-    ``addopts``) and not from the command line. xdist hands all of it to its workers.
+    Also sets ``config.option.kernelbench_configured``: whether the strategy comes from the configuration file (or
+    ``addopts``) and not from the command line. xdist hands ``config.option`` to its workers.
     """
     if not hasattr(config.option, CONFIGURED):
         named = any(str(each).partition("=")[0] == "--strategy" for each in config.invocation_params.args)
@@ -163,7 +164,7 @@ def fill_in(config: pytest.Config) -> None:
 
 
 def _as_seen_from(folder: Path, text: str, *, always: bool) -> str:
-    """``text`` of a configuration file in ``folder``, with the path in it as an absolute one; other text as it is."""
+    """``text`` of a configuration file in ``folder``, with a path in it made absolute. Text without a path stays."""
     kind, colon, path = text.strip().partition(":") if ":" in text else ("", "", text.strip())
     is_path = bool(path) and (always or (folder / path).exists() or (_is_glob(path) and any(folder.glob(path))))
     return f"{kind}{colon}{folder / path}" if is_path else text
@@ -175,7 +176,7 @@ def _is_glob(path: str) -> bool:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Our usage errors as pytest's: one line and exit status 4."""
+    """Raise this package's usage errors as pytest's, which print one line and end with status 4."""
     try:
         yield
     except UsageError as error:
@@ -183,9 +184,9 @@ def one_line_errors() -> Iterator[None]:
 
 
 def refuse_without_strategy(config: pytest.Config) -> None:
-    """Raise pytest.UsageError for an option of ours on the command line, which does nothing without ``--strategy``.
+    """Raise pytest.UsageError for an option of this plugin that the command line has without ``--strategy``.
 
-    In ``addopts`` it may stand for the runs that have one.
+    Options in ``addopts`` are not refused: they are there for the sessions that have a strategy.
     """
     given = (str(each).partition("=")[0] for each in config.invocation_params.args)
     ours = ("--policy", "--tasks", "--kernelbench-", "--no-kernelbench-")

@@ -1,4 +1,4 @@
-"""Which GPUs judge, and which ``--kernelbench-policy-gpus`` sets apart for policies' weights."""
+"""Which GPUs time candidates, and which GPUs ``--kernelbench-policy-gpus`` reserves for policies' weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pytest_kernelbench.host.gpus import visible_gpus
 
 
 def divided(visible: Sequence[str], named: str) -> tuple[list[str], list[str]]:
-    """GPUs that judge, and those that ``--kernelbench-policy-gpus=NAMED`` sets apart for policies' weights.
+    """The GPUs of ``visible`` for the judges, and the GPUs that ``--kernelbench-policy-gpus=NAMED`` names.
 
-    ``named`` lists places among ``visible``, counted from 0, or UUIDs. Raises UsageError.
+    ``named`` lists positions in ``visible``, counted from 0, or UUIDs. Raises UsageError.
     """
     place = f"--kernelbench-policy-gpus={named}"
     policy = []
@@ -32,10 +32,11 @@ def divided(visible: Sequence[str], named: str) -> tuple[list[str], list[str]]:
 
 
 def policy_device(named: str | None, *, worker: bool, owns_workers: bool) -> str | None:
-    """The devices for policies' weights, as in ``cuda:1,2``; None: the judge's device. Raises UsageError.
+    """The devices for policies' weights, as in ``cuda:1,2``; None for the judge's device. Raises UsageError.
 
-    Sets ``CUDA_VISIBLE_DEVICES`` so that the judges' GPUs come first, before torch looks for them. A ``worker`` of
-    pytest-xdist finds it set; the process that ``owns_workers`` runs no item.
+    Sets ``CUDA_VISIBLE_DEVICES``, before torch reads it, so that the judges' GPUs come first. ``worker``: this process
+    is a worker of pytest-xdist, whose environment has the variable already. ``owns_workers``: this process is the
+    controller of pytest-xdist, which runs no item and needs no GPU.
     """
     if not named:
         return None

@@ -1,6 +1,7 @@
-"""Signs of life while an item runs: one status that is rewritten on a terminal, a line now and then elsewhere.
+"""Progress while an item runs: on a terminal one status line, rewritten; in a file or a pipe a line now and then.
 
-A line says how many items are done, how long the others take if they take as long, what goes on, and what it waits for.
+A line says how many items are done, how long the rest takes at the same pace, what the current item does, and what it
+waits for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SAVE_CURSOR, RESTORE_CURSOR_AND_ERASE = "\0337", "\0338\033[K"
 
 
 class Progress:
-    """Call it with a line. ``-qq`` silences it, and so does being an xdist worker, which has no terminal."""
+    """Called with a line, shows it. Silent with ``-qq``, and in a worker of xdist, which has no terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -31,7 +32,7 @@ class Progress:
         self._next = self._began = time.monotonic()
         self._shown = False
         self._line = self._reason = ""
-        # Items of the session, those that are done, and the seconds that these took.
+        # All items of the session, the items that are done, and the seconds that the done items took.
         self.items = self._done = 0
         self._spent = 0.0
 
@@ -46,7 +47,10 @@ class Progress:
         self._spent += time.monotonic() - self._began
 
     def waiting(self) -> None:
-        """Nothing has happened for about a second: say so on a terminal, and once anywhere that another run is why."""
+        """Called about once a second while nothing happens. On a terminal, show that time passes.
+
+        If another run holds the device, say so once, wherever the output goes.
+        """
         from pytest_kernelbench.evaluation.lock import folder_for_all
 
         folder = None if self._silent else folder_of_holder(folder_for_all(), DEVICE_LOCKS)
@@ -80,7 +84,7 @@ class Progress:
             return
         with self._uncaptured():
             if self._rewrites:
-                # Past pytest's writer, which would count the status into the width of the current line.
+                # Not by pytest's writer: it would count the status as part of the current line's width.
                 room = self._writer.fullwidth - self._writer.width_of_current_line - 3
                 if room >= 20:
                     erase = RESTORE_CURSOR_AND_ERASE if self._shown else ""
@@ -93,7 +97,7 @@ class Progress:
                 self._next = now + LINE_EVERY_S
 
     def tell(self, line: str) -> None:
-        """Print a line that stays: what somebody should know before it has cost anything."""
+        """Print a line that stays, such as a warning that the user should read before the run costs much."""
         if self._silent:
             return
         self.clear()
@@ -107,7 +111,7 @@ class Progress:
         self._reporter.write_line(line)
 
     def clear(self) -> None:
-        """Take the status away, before the item's own word is printed where it stands."""
+        """Erase the status line, so that pytest can print the item's result in its place."""
         if self._shown:
             with self._uncaptured():
                 sys.stdout.write(RESTORE_CURSOR_AND_ERASE)

@@ -28,15 +28,14 @@ RUNS = Path(".kernelbench", "runs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What this run was asked for.
+    """The options of one run, checked.
 
-    ``tasks`` are selectors, empty when the command line named none. ``device`` and ``sizes`` may still be
-    ``auto``; ``judges`` is the address of a server that judges, None for this machine; ``baselines`` are what chosen
-    candidates are timed against, eager PyTorch first; ``null`` is None where the
-    protocol decides. ``shard`` is (i, n), counted from 1. ``pins`` are the
-    kernels kept for each strategy that evaluates such, by task id, and ``gate_options`` say how they are gated.
-    ``gates`` are those of each strategy, its own and the command line's. ``primary`` is the comparison that was named,
-    ``primary_by`` the option or else the first strategy that names one.
+    ``tasks``: selectors; empty if none were named. ``device`` and ``sizes``: may still be ``auto``. ``judges``: the
+    address of a server that judges; None for this machine. ``baselines``: what chosen candidates are timed against,
+    eager PyTorch first. ``null``: whether the reference is also judged against itself; None if the protocol decides.
+    ``shard``: (i, n), counted from 1. ``pins``: for each strategy that evaluates kernel files, these files by task id.
+    ``gate_options``: how kernel files are gated. ``gates``: the metrics' gates of each strategy, from its file and from
+    the command line. ``primary``: the primary comparison; ``primary_by``: the option or the strategy that names it.
     """
 
     strategies: tuple[Strategy, ...]
@@ -80,7 +79,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         if not strategies:
             raise UsageError("--strategy: no strategy named; give one, as in --strategy=surprisal-top3")
         own_policies = [each.sampling.policy for each in strategies]
-        # Strategies that all bring the same one need no other.
+        # If all strategies name the same policy, it is the run's policy too.
         policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
         for each in {policy, *filter(None, own_policies)}:
             check_policy(each)
@@ -149,9 +148,10 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Device and sizes; what was left to ``auto`` is as the resumed run has it. Raises UsageError.
+    """Device (``cpu`` or ``cuda``) and sizes (``full`` or ``small``). Raises UsageError.
 
-    So a run of which nothing is left to do asks no device, and loads no torch.
+    Instead of ``auto``, a resumed run takes its ``recorded`` values. A finished run that is resumed therefore looks for
+    no device and does not import torch.
     """
     recorded = recorded or {}
     device = options.device
@@ -189,7 +189,7 @@ def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> P
 
 
 def keep_out_of_git(run: Path) -> None:
-    """Let git ignore ``run``, a folder that nobody named, and all that lie beside it."""
+    """Write a ``.gitignore`` into the default folder of runs, in which ``run`` lies."""
     folder = run.parents[len(RUNS.parts) - 1]
     file = folder / ".gitignore"
     if not file.exists():

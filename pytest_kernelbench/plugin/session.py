@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the command line names beside its options.
+    """What the command line asks for beside the options of this plugin.
 
-    ``here`` is the folder that pytest was started in. ``paths_named``: whether files or folders were named.
-    ``items_named``: ids of items whose task lies elsewhere, with the id of the task. ``beside_tests``: the strategy
-    comes from a configuration file, so the repository's own tests are collected too. ``collect_only``: no item will
-    run. ``run_named``: the user named the run folder.
+    ``here``: the folder that pytest was started in. ``paths_named``: whether files or folders were named.
+    ``items_named``: the ids of items that were named, if their tasks are not files of this repository, each with its
+    task's id. ``beside_tests``: the strategy comes from a configuration file, so the repository's own tests are
+    collected too. ``collect_only``: no item will run. ``run_named``: the user named the run folder.
     """
 
     here: Path
@@ -42,7 +42,9 @@ class Asked:
 
 
 class Shows(Protocol):
-    """What shows progress: called with a line, or ``tell`` with one that stays; ``waiting`` while nothing happens."""
+    """Shows progress. Called with a line, replaces the status; ``tell`` prints a line that stays; ``waiting`` is called
+    while nothing happens.
+    """
 
     def __call__(self, line: str) -> None: ...
     def tell(self, line: str) -> None: ...
@@ -51,17 +53,17 @@ class Shows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a session: the report's ``lines`` for the terminal, and a line for each gate that was missed."""
+    """The result of a session: the report as ``lines`` for the terminal, and one line for each missed gate."""
 
     lines: Sequence[str]
     missed_gates: Sequence[str]
 
 
 class Session:
-    """The tasks under the strategies of one run folder, in this process.
+    """The tasks and strategies of one run, in this process.
 
-    Making one reads the run folder, and raises UsageError where it was made with other settings. ``baselines`` may be
-    set until tasks are asked for; ``open`` comes before the first item, ``close`` after the last.
+    The constructor reads the run folder, and raises UsageError if the folder was made with other settings. Set
+    ``baselines`` before ``tasks`` is read. Call ``open`` before the first item and ``close`` after the last.
     """
 
     def __init__(self, options: RunOptions, asked: Asked) -> None:
@@ -81,32 +83,34 @@ class Session:
 
     @property
     def only_tasks(self) -> bool:
-        """Whether tasks are all that is collected: no path was named, and the strategy is on the command line."""
+        """Whether only tasks are collected and no other test: no path was named, and the strategy was."""
         return not (self.asked.paths_named or self.asked.beside_tests)
 
     @cached_property
     def device_and_sizes(self) -> tuple[str, str]:
         """``cpu`` or ``cuda``, and ``full`` or ``small``. Raises UsageError and HarnessError."""
         if self.asked.collect_only and not self.resumed and self.options.sizes == "auto":
-            return "auto", "full"  # nothing will run: asking for the device would take seconds
+            return "auto", "full"  # no item will run, and to look for a device takes seconds
         return resolve(self.options, self.resumed)
 
     @cached_property
     def kept(self) -> KeptKernels:
-        """The kernel files of the strategies that evaluate such."""
+        """The kernel files that strategies of this session evaluate."""
         return KeptKernels(self.options, self.asked.here, self.baselines)
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The tasks that are named; none where every task file below the named paths counts. Raises TaskError."""
+        """The tasks of the session. Empty if paths were named and ``--tasks`` was not: then every task file below these
+        paths is collected. Raises TaskError.
+        """
         return [] if self.asked.paths_named and not self.options.tasks else self.default_tasks
 
     @cached_property
     def default_tasks(self) -> list[Task]:
-        """The tasks of ``--tasks``; without it, those of kernel files, or the default ones. Raises UsageError."""
+        """The tasks of ``--tasks``; without it the tasks of kernel files, or the default tasks. Raises UsageError."""
         named = [each for each in self.options.tasks if each not in self.gone_named]
         selectors = named if self.options.tasks else self.kept.selectors()
-        # None: the tasks of all kernels are gone.
+        # No selector is left if the tasks of all kernel files are gone.
         return self.load(selectors) if selectors else []
 
     def load(self, selectors: Sequence[str] | str) -> list[Task]:
@@ -114,14 +118,17 @@ class Session:
         return load_tasks(selectors, sizes=self.device_and_sizes[1], small=self.options.small)
 
     def sized(self, task: Task) -> Task | None:
-        """``task`` as it will run, or None where ``--tasks`` does not name it."""
+        """``task`` in the sizes of this session; None if ``--tasks`` leaves it out."""
         if not self.tasks:
             self._found.append(task)
             return self.load([str(task.path)])[0]
         return next((named for named in self.tasks if named.path == task.path), None)
 
     def gone(self) -> list[Gone]:
-        """The kernels of this shard whose task is renamed or gone, once all tasks are collected."""
+        """The kernel files whose task is renamed or gone. Call it when all tasks are collected.
+
+        They are reported by the first shard only.
+        """
         if self.options.shard[0] > 1:
             return []
         some = bool(self.asked.paths_named or self.options.tasks) and not self.asked.items_named
@@ -129,7 +136,7 @@ class Session:
 
     @cached_property
     def gone_named(self) -> set[str]:
-        """Of the items that are named by their ids, the tasks that are gone."""
+        """The ids of tasks that are gone, among the tasks of the items that the command line names."""
         named = set(self.asked.items_named.values())
         return {each.task for each in self.kept.gone([], some=False) if each.task in named} if named else set()
 
@@ -148,7 +155,7 @@ class Session:
     ) -> None:
         """Make or resume the run folder for ``tasks``. Raises UsageError.
 
-        ``progress`` shows what is going on. ``policy_device`` is where policies' weights go, None: to the judge's.
+        ``policy_device``: the device of policies' weights; None for the judge's device.
         """
         from pytest_kernelbench.evaluation.baselines import stronger
         from pytest_kernelbench.evaluation.caches import builds_folder
@@ -161,7 +168,7 @@ class Session:
         for policy in dict.fromkeys([options.policy, *filter(None, own)]):
             check_answers(policy, tasks)
         if options.judges is None:
-            builds_folder()  # one that cannot be written is told before anything is begun
+            builds_folder()  # raises if the folder cannot be written, before the run begins
         ledger = Ledger.open(options.run, run_facts(options, tasks, device=device, sizes=sizes, here=self.asked.here))
         if not self.asked.run_named:
             keep_out_of_git(options.run)
@@ -184,12 +191,12 @@ class Session:
         self._lookahead = Lookahead(self.bench)
 
     def look_ahead(self, items: Sequence[tuple[Task, Strategy]]) -> None:
-        """Begin to sample and build for ``items``, which come after the one that begins now."""
+        """Begin to sample and build for ``items``, the items after the current one."""
         if self._lookahead is not None:
             self._lookahead.look(items)
 
     def run_item(self, task: Task, strategy: Strategy) -> ItemResult:
-        """One item, forwards, and its kernel beside its baseline. Raises HarnessError and PolicyError."""
+        """Run one item; compare its kernel with the baseline if a gate asks. Raises HarnessError and PolicyError."""
         from pytest_kernelbench.pipeline import run_item
 
         assert self.bench is not None
@@ -201,7 +208,7 @@ class Session:
             self.bench.release()
 
     def judge(self, task: Task, strategy: Strategy) -> list[Judged]:
-        """The candidates of an item, judged, without a choice. Raises HarnessError and PolicyError."""
+        """The judged candidates of an item; none is chosen. Raises HarnessError and PolicyError."""
         from pytest_kernelbench.pipeline import pool
 
         assert self.bench is not None
@@ -213,7 +220,7 @@ class Session:
     # The end
 
     def finish(self, *, width: int) -> Finished | None:
-        """Write the reports; None where there is no run. ``width`` is the terminal's, in characters."""
+        """Write the reports; None if no run was begun. ``width``: columns of the terminal."""
         if not (self.options.run / "run.json").exists():
             return None
         from pytest_kernelbench.report.metrics import failed_gates
@@ -222,7 +229,8 @@ class Session:
         records = RunRecords.load(self.options.run)
         report = report_json(records)
         left_out = write_reports(records, report, self.options.run)
-        # What figures need and lack is said by ``report``; what there was no room for is said here.
+        # The terminal names only files that could not be written. ``python -m pytest_kernelbench report`` also says
+        # which figures lack data.
         unwritten = [line for line in left_out if NOT_WRITTEN in line]
         missed = [
             line
@@ -245,7 +253,7 @@ class Session:
 
 
 def session_of(options: RunOptions, asked: Asked) -> Session:
-    """The session; where items are named whose tasks lie elsewhere, of their tasks. Raises UsageError."""
+    """The session. If the command line names items by id, the session has the tasks of these. Raises UsageError."""
     if asked.items_named:
         tasks = options.tasks or tuple(dict.fromkeys(asked.items_named.values()))
         options, asked = replace(options, tasks=tasks), replace(asked, paths_named=False)

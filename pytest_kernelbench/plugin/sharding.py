@@ -1,7 +1,7 @@
-"""Under pytest-xdist: a GPU for each worker, longest tasks first, and no item lost with a worker.
+"""Under pytest-xdist: each worker has a GPU, the longest tasks run first, and a dead worker's item runs again.
 
-Workers beyond the number of GPUs are of use: they sample and build while another times, and the lock on each GPU
-keeps two from timing at once.
+More workers than GPUs make sense: a worker samples and builds while another one times candidates. A lock on each GPU
+keeps two workers from timing at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Sharding:
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
         if config.option.kernelbench_device == "cpu":
             return
-        # In the specification, so that it is set before a worker imports anything and its replacement has it too.
+        # Set in the worker's specification: the variable is then there before the worker imports anything, and a
+        # worker that replaces a dead one has it too.
         gpus, named = visible_gpus(os.environ), config.option.kernelbench_policy_gpus
         judges, policy = divided(gpus, named) if named else (gpus, [])
         for number, spec in enumerate(spec for spec in specs if spec.popen):
@@ -50,7 +51,8 @@ class Sharding:
         self.died = self.died or error is not None
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
-        # What the worker had done of it is recorded; another goes on from there. Twice is no accident.
+        # The records of the interrupted item are kept, and another worker goes on from there. An item that ends two
+        # workers is not given to a third.
         if crashitem not in self.retried and isinstance(sched, LongestFirst):
             self.retried.add(crashitem)
             report.outcome = "rerun"  # type: ignore[assignment]
@@ -75,10 +77,10 @@ class Sharding:
 
 
 class LongestFirst(LoadScheduling):
-    """xdist's ``load`` with another order; what it does about a worker that dies is inherited.
+    """xdist's scheduler ``load`` with the longest tasks first. How it handles a dead worker is inherited.
 
-    ``seconds`` is what each task took the last time; a task that never ran is taken for a long one. A worker must
-    know the item after the one that it runs, so it holds one task more, which is handed out as late as that allows.
+    ``seconds``: what each task took in the last session; a task that never ran counts as long. A worker must know the
+    item after the one that it runs, so it always holds one more task. That task is sent as late as possible.
     """
 
     def __init__(self, config: pytest.Config, log: Any, *, seconds: Mapping[str, float]) -> None:
@@ -86,7 +88,7 @@ class LongestFirst(LoadScheduling):
         self.seconds = seconds
 
     def schedule(self) -> None:
-        """Give each worker its first task; from then on, ``check_schedule``."""
+        """Send each worker its first task. ``check_schedule`` sends the others."""
         assert self.collection_is_completed
         if self.collection is None:
             if not self._check_nodes_have_same_collection():
@@ -99,7 +101,7 @@ class LongestFirst(LoadScheduling):
             self.check_schedule(node)
 
     def check_schedule(self, node: Any, duration: float = 0) -> None:
-        """Let ``node`` know what comes after the item that it runs, or that nothing does."""
+        """Send ``node`` a task if it does not know the item after the current one, or tell it that none is left."""
         if node.shutting_down or self.collection is None:
             return
         while self.pending and len(self.node2pending[node]) < 2:
@@ -112,7 +114,7 @@ class LongestFirst(LoadScheduling):
         return -self.seconds.get(task_part(self.collection[index]), float("inf")), index
 
     def _send_task(self, node: Any) -> None:
-        """The first task that waits, all of its items."""
+        """Send ``node`` all items of the first waiting task."""
         assert self.collection is not None
         tasks = [task_part(self.collection[index]) for index in self.pending]
         count = next((number for number, task in enumerate(tasks) if task != tasks[0]), len(tasks))
