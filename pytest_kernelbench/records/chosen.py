@@ -13,16 +13,16 @@ from pytest_kernelbench.records.rows import fields_of
 class Selection:
     """What one strategy chose for one task: one line of ``selections.jsonl``.
 
-    ``index`` is None when no candidate could be chosen. ``considered`` are the indices whose timing the
-    strategy was allowed to look at, ``unranked`` those of correct candidates without a log-probability, where the
-    strategy goes by it; ``cost`` is what the choice took, by kind. ``confirmed_*`` come from
-    timing the chosen candidate again on fresh inputs, and ``fast`` is decided on them alone.
+    ``index``: the chosen candidate; None if no candidate could be chosen. ``considered``: the indices of the candidates
+    whose timing the strategy was allowed to see. ``unranked``: the indices of correct candidates without a
+    log-probability, if the strategy ranks by it. ``cost``: what the choice cost, by kind (see docs/records.md).
+    ``confirmed_*``: the second timing of the chosen candidate, on fresh inputs; it alone decides ``fast``.
 
-    Under adaptation ``policy_version`` and ``step`` are those of the chosen candidate, and ``checkpoint_step``
-    is the step whose weights the strategy settled on; None where the candidates of every step counted.
+    Of strategies that adapt: ``policy_version`` and ``step`` belong to the chosen candidate. ``checkpoint_step`` is the
+    step whose weights the strategy chose; None if the candidates of every step counted.
 
-    Of a strategy that stops by itself, ``asked`` is how many candidates it asked for, the first so many, and
-    ``stopped`` why it asked for no more. ``unread``: why a forecast that the strategy goes by was none.
+    Of strategies with ``[stopping]``: ``asked`` is the number of candidates that were asked for, and ``stopped`` says
+    why no more were. ``unread``: why the forecast could not be used, if the strategy ranks by one.
     """
 
     task: str
@@ -56,11 +56,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a policy said when it was asked which of its correct programs is the fastest: a line of ``forecasts.jsonl``.
+    """A policy's answer to the question which of its correct programs is the fastest: a line of ``forecasts.jsonl``.
 
-    ``asked_sha256`` is the hash of the question and of what the candidates were drawn from. ``shown`` are the indices
-    of the candidates that stood in the question, in that order, and ``named`` the one that the answer names; None where
-    it names none, or could not be asked, ``missing`` says why. ``tokens`` are those of prompt and answer.
+    ``asked_sha256``: hash of the question and of the settings that the candidates were drawn with. ``shown``: the
+    indices of the candidates in the question, in that order. ``named``: the index that the answer names; None if the
+    answer names none or the question could not be asked, and ``missing`` then says why. ``tokens``: the number of
+    tokens of prompt and answer together.
     """
 
     task: str
@@ -82,7 +83,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptationStep:
-    """One version of the weights, how it was made and how it did: one line of ``adaptation.jsonl``.
+    """One version of the weights, its training and the results of its rollouts: one line of ``adaptation.jsonl``.
 
     The docstring of ``pytest_kernelbench.adaptation`` says what each field holds.
     """

@@ -12,10 +12,10 @@ from pytest_kernelbench.records.rows import fields_of, sha256_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One KernelBench problem, as text: it is parsed, never imported, by the process that holds this.
+    """One KernelBench problem, as text. A process that holds a Task parses the text and never imports it.
 
-    ``id`` is ``level1/12_Matmul_with_diagonal_matrices_``. ``source`` is the file's own text. ``sizes``
-    replaces module-level constants by name when the task is instantiated (``small.toml``); empty: full size.
+    ``id``: as in ``level1/12_Matmul_with_diagonal_matrices_``. ``source``: the text of the file. ``sizes``: values of
+    module-level constants by name, from ``small.toml``, set when the task is instantiated; empty for full size.
     """
 
     id: str
@@ -47,23 +47,23 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a policy answered: one line of ``completions.jsonl``.
+    """A policy's answer to a task: one line of ``completions.jsonl``.
 
-    ``text`` is the answer, and ``reasoning`` what the model thought before it: None where it did not, "" where the
-    server keeps it to itself. ``cut_off`` says whether it ends because its tokens ran out, or inside its reasoning,
-    which leaves no answer. ``answer_part`` is the part of ``text`` that was taken for its code ("block 2 of 3").
+    ``text``: the answer. ``reasoning``: the text of the model's reasoning before the answer; None if there was none, ""
+    if the server does not show it. ``cut_off``: whether the tokens ran out before the answer ended, or before it began.
+    ``answer_part``: the part of ``text`` that was taken as code ("block 2 of 3").
 
-    ``logprobs`` are the log-probabilities in nats of ``token_ids`` (end token included) at temperature 1 with
-    no truncation, under the policy version that sampled them. ``sampling_logprobs`` are those of the
-    distribution drawn from, where the two differ. A replayed completion may know only ``sum_logprob`` and
-    ``n_tokens``. ``logprobs_missing`` says why there are none. ``answer_tokens`` and ``code_tokens`` are the first
-    token of the answer without its reasoning, or of its code, and the one after the last, counted in ``logprobs``.
+    ``logprobs``: log-probabilities in nats of ``token_ids`` (end token included) at temperature 1 without truncation,
+    under the policy version that sampled them. ``sampling_logprobs``: the same under the distribution that the tokens
+    were drawn from, if it differs. A replayed completion may have only ``sum_logprob`` and ``n_tokens``.
+    ``logprobs_missing``: why there are no log-probabilities. ``answer_tokens``, ``code_tokens``: the first token of the
+    answer (without reasoning) or of the code, and the token after the last, as indices into ``logprobs``.
 
-    ``prompt_sha256`` is the hash of what was asked: the messages to a server, the prompt's text to a model here.
-    ``prompt_tokens`` is its number of tokens. ``self_certainty`` is the Kullback-Leibler divergence of the next token's
-    distribution at temperature 1 from the uniform one, KL(uniform || policy) in nats, mean over all tokens drawn; from
-    a server over its likeliest tokens alone (docs/policies.md).
-    ``seconds`` is the wall time that drawing it took; rows drawn together share theirs.
+    ``prompt_sha256``: hash of the prompt (the messages, if a server was asked; the text, if a model in this process).
+    ``prompt_tokens``: number of tokens of the prompt. ``self_certainty``: the Kullback-Leibler divergence KL(uniform ||
+    policy) of the next token's distribution at temperature 1, in nats, mean over all sampled tokens; of a server's
+    completion over its likeliest tokens only (docs/policies.md). ``seconds``: wall time of sampling; rows that are
+    drawn together share it.
     """
 
     task: str
@@ -136,7 +136,7 @@ class Completion:
 class Candidate:
     """A completion and the Python module extracted from it.
 
-    ``source`` is None where there was none, and ``missing`` says why ("defines no ModelNew").
+    ``source``: the module's text; None if the completion has none, and ``missing`` says why ("defines no ModelNew").
     """
 
     completion: Completion

@@ -35,14 +35,14 @@ class Evaluation:
     says why), None if it claims nothing that would have to be attested. ``counted_speedup`` and its bounds are the
     numbers that tables, rewards and ``fast`` use.
 
-    ``candidate_times_ms`` are the candidate's times in each pair, of which ``candidate_ms`` is the median.
-    ``floor_ms`` is the least time that the device needs for this task. ``flags`` names rows of the cheat catalogue.
-    ``detail`` is one line for people; ``draw`` names the kind of inputs on which an incorrect candidate failed.
-    ``log`` is what a compiler said of a source that does not build (at most 4,000 characters). ``quoted``: ``detail``
-    and ``log`` hold words that the candidate chose, or a compiler's about it. ``seconds`` maps stage
-    (``build``, ``load``, ``check``, ``time``, ``attest``, ``total``) to wall time. ``precision`` is the declared one,
-    ``baseline`` what the candidate was timed against (``eager``, ``compile``), and ``weights`` whether it was judged
-    with the weights that its own constructor drew (``seeded``) or with the reference's (``reference``).
+    ``candidate_times_ms``: the candidate's time in each pair; ``candidate_ms`` is their median. ``floor_ms``: the least
+    time that the device needs for this task. ``flags``: names of rows of the cheat catalogue. ``detail``: one line for
+    people. ``draw``: the kind of inputs on which an incorrect candidate failed. ``log``: the compiler's output for a
+    source that does not build (at most 4,000 characters). ``quoted``: whether ``detail`` and ``log`` contain text from
+    the candidate or from a compiler. ``seconds``: wall time by stage (``build``, ``load``, ``check``, ``time``,
+    ``attest``, ``total``). ``precision``: the declared precision. ``baseline``: what the candidate was timed against
+    (``eager`` or ``compile``). ``weights``: whether the candidate was judged with the weights that its own constructor
+    drew (``seeded``) or with the reference's weights (``reference``).
     """
 
     source_sha256: str | None
@@ -82,7 +82,9 @@ class Evaluation:
 
     @property
     def counted_speedup(self) -> float | None:
-        """The speed-up that counts: the attested one; of a claim that does not count, no more than 1."""
+        """The speed-up that tables and rewards use: ``attested`` if it was measured. At most 1 if a claim does not
+        count.
+        """
         if self.counted is None or self.speedup is None:
             return self.speedup
         measured = self.speedup if self.attested is None else self.attested
@@ -103,11 +105,11 @@ class Evaluation:
         return self.attested_high if self.counted else None
 
     def fast(self, p: float = 1.0, margin: float = 0.0) -> bool:
-        """Verified: correct, and the lower end of the interval that counts is above ``p * (1 + margin)``."""
+        """Whether the candidate is verified fast: correct, and ``counted_low`` is above ``p * (1 + margin)``."""
         return self.correct and self.counted_low is not None and self.counted_low > p * (1 + margin)
 
     def fast_raw(self, p: float = 1.0) -> bool:
-        """As the literature counts: correct, and the point estimate is above ``p``."""
+        """Whether the candidate is fast as the literature counts: correct, and the point estimate is above ``p``."""
         return self.correct and self.speedup is not None and self.speedup > p
 
     def to_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def sha256_of(text: str) -> str:
 
 
 def fields_of(cls: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that a JSON object holds, lists as tuples; what else it holds is left out."""
+    """The values of a JSON object that are fields of the dataclass ``cls``, lists as tuples. Other keys are dropped."""
     names: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
     values = {name: row[name] for name in names if name in row}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

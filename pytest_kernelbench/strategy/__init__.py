@@ -1,15 +1,16 @@
-"""Strategy files: TOML to validated, hashed, frozen values. Everything that changes a number is in here.
+"""Strategy files: from TOML to checked, frozen, hashed values. Every setting that changes results is here.
 
-A file has ``description``, ``source`` and ``primary`` at the top and the sections ``[sampling]``, ``[prompt]``,
-``[evaluation]``, ``[selection]`` and ``[gate]``, ``[search]`` if it asks again after verdicts, ``[stopping]`` if it may
-draw fewer than K candidates and ``[adaptation]`` if it trains. A key that a file leaves out has the default of the
-section's dataclass. ``base = "batch-ttt"`` builds a strategy on another one.
+A file has ``description``, ``source`` and ``primary`` at the top, and the sections ``[sampling]``, ``[prompt]``,
+``[evaluation]``, ``[selection]`` and ``[gate]``. It has ``[search]`` if the policy is asked again after verdicts,
+``[stopping]`` if the strategy may draw fewer than K candidates, and ``[adaptation]`` if it trains the policy. A key
+that a file leaves out has the default of the section's dataclass. With ``base = "batch-ttt"`` a file inherits the
+settings of another strategy.
 
     sections.py, adaptation.py, stopping.py   the dataclasses; their fields are the keys, their metadata the limits
     strategy.py, hashing.py                   all sections together, and the hashes that key a run's rows
     tables.py, overrides.py                   a file, its base and the command line, as one table
     values.py, rules.py                       what a value may be; which keys do nothing beside the others
-    loading.py, primary.py                    names to strategies; the comparison that a strategy is there for
+    loading.py, primary.py                    names to strategies; the primary comparison of a strategy
 """
 
 from pytest_kernelbench.strategy.adaptation import (

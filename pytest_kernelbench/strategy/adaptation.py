@@ -1,7 +1,7 @@
 """``[adaptation]`` and the sections inside of it: how a policy is trained on rewards of its own rollouts.
 
-Records and hashes of a run hold all settings side by side under the names that they had before there were sections
-(``lora_rank``): the metadata ``recorded`` of a field. So folders of earlier versions are read, and resumed.
+Records and hashes of a run hold all settings in one flat table, under the names from before there were sections
+(``lora_rank``; the metadata ``recorded`` of a field). Runs of earlier versions can therefore be read and resumed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DISTILLATIONS = ("drawn", "distribution")
 
 
 class Methods:
-    """Names of ``[adaptation] method``: every advantage of the registry, and ``sdpo``, whose teacher gives them."""
+    """The values of ``[adaptation] method``: every advantage of the registry, and ``sdpo``, which has a teacher."""
 
     def __iter__(self) -> Iterator[str]:
         return iter((*ADVANTAGES, SDPO))
@@ -32,9 +32,9 @@ class Methods:
 class Rewards:
     """``[adaptation.rewards]``: what is done with rewards, for every method but ``sdpo``, which learns from none.
 
-    ``threshold`` is the speed-up above which a candidate's interval must lie for the reward ``fast``. All that is
-    correct gets ``correct_bonus`` on top. ``drop_equal`` leaves out groups whose rewards are all equal. ``shuffle``
-    deals the rewards of a step out at random: a control.
+    ``threshold``: for the reward ``fast``, the speed-up that a candidate's interval must exceed. ``correct_bonus``: is
+    added to the reward of every correct rollout. ``drop_equal``: leave out groups whose rewards are all equal.
+    ``shuffle``: assign the rewards of a step to its rollouts at random, as a control.
     """
 
     threshold: float = field(default=1.0, metadata={"minimum": 0, "recorded": "threshold"})
@@ -52,7 +52,8 @@ class MaxK:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sdpo:
-    """``[adaptation.sdpo]``: a teacher that reads ``feedback``, and with ``demonstrations`` another, correct answer.
+    """``[adaptation.sdpo]``: a teacher model that is shown ``feedback`` on a rollout, and ``demonstrations``: another
+    rollout that is correct.
 
     ``feedback_beside_solution`` false: a teacher that reads a demonstration reads no feedback. ``mask`` leaves out
     rollouts for which there is neither. The ``teacher`` has the ``current`` weights, those of the ``start``, or an
@@ -101,9 +102,9 @@ class Lora:
 class Ending:
     """``[adaptation.ending]``: when no further step is taken, although ``steps`` would allow it.
 
-    ``patience``: after so many steps without a better one; None: never for that. ``collapse`` and ``max_kl`` are
-    guardrails: the rate of correct rollouts is below that share of the start's; the divergence from the start, in nats
-    a token, is above it.
+    ``patience``: stop after this many steps without a better one; None: do not stop for this reason. ``collapse``: stop
+    if the rate of correct rollouts is below this share of the rate at step 0. ``max_kl``: stop if the divergence from
+    the weights of step 0, in nats a token, exceeds it.
     """
 
     patience: int | None = field(default=None, metadata={"minimum": 1, "recorded": "patience"})

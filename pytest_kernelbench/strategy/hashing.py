@@ -16,7 +16,7 @@ from pytest_kernelbench.records import sha256_of
 if TYPE_CHECKING:
     from pytest_kernelbench.strategy.strategy import Strategy
 
-# Settings that only say how far a lineage goes, or which of its steps is taken.
+# Settings that only say how many steps a lineage has, or which step is chosen: they do not change any weights.
 NOT_IN_WEIGHTS = ("steps", "checkpoint", "patience")
 
 
@@ -49,7 +49,7 @@ def of_evaluation(strategy: Strategy) -> str:
 
 
 def _drawing(strategy: Strategy) -> dict[str, Any]:
-    """``[sampling]``, with how a question is put and how its answer is read."""
+    """``[sampling]``, and the versions of the prompts and of the extraction of code from answers."""
     versions = {"prompt_version": question.VERSION, "extraction_version": extraction.VERSION}
     return {**asdict(strategy.sampling), **versions}
 

@@ -1,4 +1,4 @@
-"""The primary comparison: which selector, against which control, in what, said before anything is seen."""
+"""The primary comparison: a selector, a control and an outcome, named before the run has results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SELECTOR = re.compile(r"(surprisal|confidence)((?:-(?:code|all|tempered))?(?:-su
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primary:
-    """``outcome``: ``success`` (verified fast_1) or ``log_speedup`` (the mean log speed-up).
+    """A comparison of a ``selector`` with a ``control``, both named as in ``analyses["selection"]``.
 
-    ``selector`` and ``control`` are named as in ``analyses["selection"]``: a control looks at as many programs, in
-    random order or in the opposite one, since these are what the randomisation test compares.
+    The control looks at as many programs as the selector, in random or in the opposite order: the randomisation test
+    compares such pairs only. ``outcome``: ``success`` (verified fast_1) or ``log_speedup`` (the mean log speed-up).
     """
 
     selector: str
@@ -28,12 +28,12 @@ class Primary:
 
     @property
     def top(self) -> int:
-        """How many programs are looked at."""
+        """How many programs the selector looks at."""
         return 3 if self.selector.endswith("-top3") else 1
 
     @property
     def said(self) -> str:
-        """For people."""
+        """The comparison in words, for reports."""
         what = "verified success" if self.outcome == "success" else "the mean log speed-up"
         return f"{self.selector} against {self.control} in {what}"
 

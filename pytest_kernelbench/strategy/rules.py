@@ -1,4 +1,4 @@
-"""What does not go together in a strategy: keys that nothing reads beside the others, training that teaches nothing.
+"""Settings of a strategy that do not go together: keys that have no effect, and training that cannot learn.
 
 ``READ_ONLY_WITH`` is the table of keys that only some methods, losses, rankings or searches read. A key whose value is
 its default is never refused, so a file may spell defaults out, and a base may leave its own behind.
@@ -20,9 +20,9 @@ IN_GROUPS = ("grpo", "dr-grpo", "maxk", "entropic")
 
 
 class Rule(NamedTuple):
-    """``keys``, each with its section, are read where ``holds`` says so of a strategy that has this section.
+    """``keys`` (each with its section) have an effect only in strategies for which ``holds`` returns True.
 
-    ``words`` go on after a key's name.
+    ``words``: the error text after the key's name.
     """
 
     keys: tuple[str, ...]
@@ -35,7 +35,7 @@ def _all_of(section: str, cls: type) -> tuple[str, ...]:
 
 
 def _equal_rewards_matter(strategy: Strategy) -> bool:
-    """Whether a group without advantages changes a step: by the batch's mean, by the divisor or by a penalty."""
+    """Whether a group of equal rewards changes a step of training: by the batch's mean, by the divisor or a penalty."""
     adaptation = strategy.adaptation
     assert adaptation is not None
     counted = adaptation.reduction != "sum" or adaptation.kl > 0 or adaptation.entropy > 0
@@ -183,7 +183,7 @@ def _ignored(strategy: Strategy) -> Iterator[tuple[str, str]]:
 
 
 def nothing_to_learn(strategy: Strategy) -> str | None:
-    """Why no step could ever move the weights, and the remedy; None where a step can."""
+    """Why no training step could change the weights, and the remedy; None if a step can."""
     settings, sampling = strategy.adaptation, strategy.sampling
     assert settings is not None
     if sampling.temperature == 0:

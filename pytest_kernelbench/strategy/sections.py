@@ -17,9 +17,9 @@ SPANS = ("answer", "code", "all")
 class Sampling:
     """``[sampling]``: how candidates are drawn, ``k`` a task, each of at most ``max_tokens`` tokens.
 
-    ``answer`` is what the policy is asked for: a whole ``module``, or a ``forward_body`` as the paper did.
-    ``policy`` is where they come from; empty: what ``--policy`` says. ``question`` is what ``[prompt]`` makes of
-    ``answer``, as text; empty: this project's own words.
+    ``answer``: what the policy is asked for, a whole ``module`` or a ``forward_body`` as in the paper. ``policy``: the
+    policy that is sampled; empty for the policy of ``--policy``. ``question``: the prompt that ``[prompt]`` makes, as
+    text; empty for this project's own prompt.
     """
 
     k: int = field(default=64, metadata={"minimum": 1})
@@ -31,7 +31,7 @@ class Sampling:
 
     @property
     def asked(self) -> str:
-        """What a policy is asked for: see ``pytest_kernelbench.prompting.question``."""
+        """The question to the policy, as ``pytest_kernelbench.prompting.question`` takes it."""
         return self.question or self.answer
 
 
@@ -39,10 +39,10 @@ class Sampling:
 class EvaluationSettings:
     """``[evaluation]``: how a candidate is checked and timed.
 
-    ``precision``: ``float32`` means neither TF32 nor half precision; ``tf32`` is what PyTorch does unless it is told
-    otherwise (convolutions in TF32), and what the protocol ``paper`` takes; with ``bfloat16`` and ``float16``, inputs,
-    weights and reference are of that type. ``parameters``: ``followed`` demands that a candidate answers right after
-    its parameters and buffers were set to other values; with ``any``, a candidate that does not has a remark.
+    ``precision``: ``float32`` forbids TF32 and half precision. ``tf32`` is PyTorch's default (convolutions in TF32) and
+    the default of the protocol ``paper``. With ``bfloat16`` and ``float16``, inputs, weights and reference have that
+    type. ``parameters``: with ``followed``, a candidate must still be correct after its parameters and buffers were set
+    to other values. With ``any``, a candidate that is not gets a remark.
     """
 
     protocol: str = field(default="full", metadata={"choices": PROTOCOLS})
@@ -57,13 +57,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionSettings:
-    """``[selection]``: of the first ``top`` correct candidates ranked ``by``, the one that ``then`` names is taken.
+    """``[selection]``: rank the correct candidates ``by`` a score, time the first ``top``, and choose by ``then``.
 
-    ``logprob`` says whether a candidate's log-probability is the ``mean`` over the tokens of a ``span`` or their
-    ``sum``: of its ``answer`` without the reasoning before it, of its ``code`` alone, or of ``all`` tokens. A candidate
-    for which it is not known is not ranked. ``distinct``: candidates with the same source are one program, which has
-    the score of the first of its answers, so that top 3 looks at three programs; false: each candidate counts, as in
-    the paper, and one program may fill all three places.
+    ``logprob``: whether a candidate's score is the ``mean`` or the ``sum`` of the log-probabilities of its tokens.
+    ``span``: which tokens count: the ``answer`` without reasoning, its ``code`` alone, or ``all``. A candidate without
+    log-probabilities is not ranked. ``distinct``: whether candidates with the same source are ranked as one program,
+    with the score of its first answer, so that ``top = 3`` looks at three programs. If false, each candidate is ranked,
+    as in the paper, and one program may take all three places.
     """
 
     by: str = field(default="fastest", metadata={"choices": RANKINGS})
@@ -76,11 +76,11 @@ class SelectionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """``[search]``: answers are drawn in turns of ``width``, ``sampling.k / width`` turns, and prompts show verdicts.
+    """``[search]``: sample in ``sampling.k / width`` turns of ``width`` answers; prompts show verdicts on earlier ones.
 
-    ``refine``: ``width`` chains; a prompt shows the last ``history`` answers of its chain. ``evolve``: a tree over
-    distinct programs; a prompt shows its parent, chosen by PUCT with the constant ``exploration``. Of each source that
-    is shown, ``characters`` are kept: its middle is left out.
+    ``method``: ``refine`` has ``width`` chains, and a prompt shows the last ``history`` answers of its chain.
+    ``evolve`` has a tree of distinct programs, and a prompt shows the parent that PUCT chooses with the constant
+    ``exploration``. ``characters``: the most characters of a source in a prompt; of a longer one the middle is left out.
     """
 
     method: str = field(default="refine", metadata={"choices": SEARCHES})

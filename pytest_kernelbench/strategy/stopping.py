@@ -1,4 +1,4 @@
-"""``[stopping]``: a strategy that ends its draws for a task once one more is not worth its cost."""
+"""``[stopping]``: when a strategy stops sampling for a task because another candidate is not worth its cost."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ GAINS = ("fast", "speedup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopping:
-    """When no further candidate of a task is drawn: ``sampling.k`` are there, or one more gains no more than its cost.
+    """Sampling for a task stops after ``sampling.k`` candidates, or if one more is expected to gain at most ``cost``.
 
-    ``gain`` says what is gained. ``fast``: the first verified fast candidate of the task; the cost is in such
-    candidates an answer. ``speedup``: a better best; the cost is in the logarithm of its speed-up (0.01: one per cent)
-    an answer, and ``scale`` is the mean of the log speed-ups that are expected before any was seen. Verdicts are looked
-    at after ``every`` so many candidates; a strategy with ``[search]`` looks after each of its turns.
+    ``gain``: what a candidate can gain. ``fast``: being the task's first verified fast candidate; ``cost`` is the least
+    probability of that for which another answer is drawn. ``speedup``: a better best candidate; ``cost`` is in units of
+    the log speed-up (0.01 is about one per cent), and ``scale`` is the prior mean of the log speed-up. ``every``: how
+    many candidates are drawn between two decisions; with ``[search]``, one of its turns.
     ``pytest_kernelbench.search.stopping`` has the formulas.
     """
 

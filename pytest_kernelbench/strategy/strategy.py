@@ -24,10 +24,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """One way to spend test-time compute. ``gate`` maps a metric's name to the least value that passes.
+    """One way to spend test-time compute: the settings of a strategy file.
 
-    ``version`` is None for a strategy as its file describes it; ``at`` makes the strategy that samples with a version's
-    weights. ``primary`` is the comparison that this strategy is there for, as ``--kernelbench-primary`` takes it.
+    ``gate``: the least value of each metric with which a run passes. ``version``: the adapted weights to sample with;
+    None for the policy as loaded. ``at`` returns the strategy for another version. ``primary``: the comparison that
+    this strategy is made for, as ``--kernelbench-primary`` takes it; may be empty.
     """
 
     name: str
@@ -46,29 +47,33 @@ class Strategy:
     version: Version | None = None
 
     def at(self, lineage: str, step: int) -> Strategy:
-        """This strategy with the weights of a step, and the candidates that are drawn from them."""
+        """The same strategy, which samples with the weights of a step. Its ``indices`` are the step's candidates."""
         return replace(self, version=Version(lineage=lineage, step=step))
 
     @property
     def indices(self) -> range:
-        """Of a task's candidates. Indices of a later step go on where the step before ended."""
+        """The indices of a task's candidates. The indices of a step follow the indices of the step before."""
         n = self.sampling.k + (self.adaptation.holdout if self.adaptation else 0)
         first = self.version.step * n if self.version else 0
         return range(first, first + n)
 
     @property
     def sha256(self) -> str:
-        """Hash of all that changes a number: not of the name, the prose or the gate."""
+        """Hash of every setting that changes results. Name, description and gate are not part of it."""
         return hashing.of_strategy(self)
 
     @property
     def sampling_sha256(self) -> str:
-        """Hash of what candidate ``i`` is drawn from. ``k`` is not in it: fewer are the first of more."""
+        """Hash of every setting that candidate ``i`` depends on. ``k`` is no part of it: a smaller ``k`` takes the first
+        candidates of a larger one.
+        """
         return hashing.of_sampling(self)
 
     @property
     def adaptation_sha256(self) -> str | None:
-        """Hash of what the weights of step ``s`` come from. How many steps and which one is taken is not in it."""
+        """Hash of every setting that the weights of a step depend on. The number of steps, and which step is chosen, are
+        not part of it. None without ``[adaptation]``.
+        """
         return hashing.of_adaptation(self)
 
     @property

@@ -1,7 +1,7 @@
-"""A strategy file as a table: TOML, laid over the table of its base, with every key where it belongs now.
+"""A strategy file as a table: read as TOML, old keys moved to their present sections, merged with the base's table.
 
-``check`` refuses what no strategy can have, before tables are laid over each other, so that an error names the file or
-the override in which it stands.
+``check`` refuses unknown keys and wrong values before tables are merged, so that an error names the file or the
+override that has them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SECTIONS = {
     "stopping": Stopping,
     "adaptation": Adaptation,
 }
-# A strategy without one of these sections does without what it is about.
+# Sections that a strategy may lack: it then has no search, no stopping rule, or no training.
 OPTIONAL = ("search", "stopping", "adaptation")
 TEXTS = ("description", "source", "primary", "base")
 SECTION_NAMES = (*SECTIONS, "gate")
@@ -43,10 +43,10 @@ TOP_LEVEL = (*TEXTS, *SECTION_NAMES)
 
 
 def read_table(path: Path, folders: Sequence[Path], chain: tuple[Path, ...] = ()) -> Table:
-    """The effective table of a strategy file: its base's, and over it its own. ``base`` is not in it.
+    """The effective table of a strategy file: the table of its base, updated with its own. Without the key ``base``.
 
-    ``folders`` are where names of strategies are looked for; the file's own folder comes first. ``chain`` are the files
-    that are built on this one. Raises StrategyError.
+    ``folders``: where names of strategies are looked up, after the file's own folder. ``chain``: the files whose base
+    this file is, to find circles. Raises StrategyError.
     """
     place = shown(path)
     table = in_place(_parsed(path, place), place)
@@ -62,13 +62,13 @@ def read_table(path: Path, folders: Sequence[Path], chain: tuple[Path, ...] = ()
     under = read_table(below, folders, chain)
     file = under.get("prompt", {}).get("file")
     if file:
-        # A file is named as seen from the strategy that names it.
+        # The path of a prompt's file is relative to the strategy file that names it.
         under["prompt"]["file"] = os.path.relpath(below.parent / file, path.parent)
     return laid_over(under, table)
 
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> Table:
-    """``under`` with the values of ``over``, section by section."""
+    """``under`` updated with the values of ``over``; sections are merged key by key."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
@@ -77,9 +77,9 @@ def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> Table:
 
 
 def in_place(table: Mapping[str, Any], place: str) -> Table:
-    """A table whose keys of ``[adaptation]`` stand in the sections in which they are now: ``lora_rank`` in ``lora``.
+    """The table with old keys of ``[adaptation]`` moved to their present sections, as ``lora_rank`` to ``lora.rank``.
 
-    Raises StrategyError where a key is there under both names.
+    Raises StrategyError if a key is given under both names.
     """
     adaptation = table.get("adaptation")
     if not isinstance(adaptation, dict):
@@ -129,7 +129,7 @@ def find(name: str, folders: Sequence[Path], place: str) -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as errors name it: relative to the working folder where it lies below it."""
+    """A path as errors show it: relative to the working folder if it is inside, else as given."""
     absolute = path.absolute()
     here = Path.cwd()
     return (absolute.relative_to(here) if absolute.is_relative_to(here) else path).as_posix()
@@ -145,9 +145,9 @@ def _parsed(path: Path, place: str) -> Table:
 
 
 def _base(name: str, path: Path, folders: Sequence[Path], place: str) -> Path:
-    """The file that ``base = name`` means: a path as seen from this file, or a strategy's name.
+    """The file that ``base = name`` refers to: a path relative to this file, or the name of a strategy.
 
-    A file may be built on the packaged strategy of its own name.
+    A file's base may be the packaged strategy with the file's own name.
     """
     if name.endswith(".toml"):
         if not (path.parent / name).is_file():

@@ -1,4 +1,4 @@
-"""From a table of a TOML file to a section: each key is known, and its value is of the right kind and within limits."""
+"""From a TOML table to a section's dataclass: keys must be known, values of the right type and within limits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ KINDS = {"int": "a whole number", "float": "a number", "str": "a string", "bool"
 
 
 def section_of(cls: type[Section], table: Mapping[str, Any], name: str, place: str) -> Section:
-    """The section ``[name]`` as a value of ``cls``, a dataclass whose fields have the limits in their metadata.
+    """The section ``[name]`` as a value of the dataclass ``cls``, whose fields have the limits in their metadata.
 
-    ``place`` is the file or option that the table comes from. Raises StrategyError for an unknown key or a wrong value.
+    ``place``: the file or option that the table comes from, for errors. Raises StrategyError for an unknown key or a
+    wrong value.
     """
     rows = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
     values = {}
@@ -60,7 +61,7 @@ def gate_of(table: Mapping[str, Any], place: str) -> dict[str, float]:
 
 
 def did_you_mean(word: str, known: Iterable[str], shown: str = '"{}"') -> str:
-    """``; did you mean "temperature"?``, or nothing where no known word is near."""
+    """``; did you mean "temperature"?``, or an empty text if no known word is similar."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {shown.format(near[0])}?" if near else ""
 

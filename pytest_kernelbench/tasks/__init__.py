@@ -11,7 +11,7 @@ A selector is one of
     ../KernelBench/KernelBench/level1:eval, .../level2/5
     hf, hf:level2                   the dataset ScalingIntelligence/KernelBench
 
-A packaged level is meant before a folder of the same name; write ``./level1`` for the folder.
+A packaged level goes before a folder of the same name; write ``./level1`` for the folder.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["is_task_file", "load_tasks", "parse_task", "with_sizes"]
 
 
 def load_tasks(selectors: str | Sequence[str], *, sizes: str = "full", small: Path | None = None) -> list[Task]:
-    """The tasks that ``selectors`` name (see above; commas separate), in natural order, each once.
+    """The tasks that ``selectors`` name (see above; separated by commas), in natural order, each once.
 
-    ``sizes`` is ``full`` for the task's own constants, or ``small`` for those that the file ``small`` has of the task,
-    else the ``small.toml`` beside it, else that of the packaged level of that name.
+    ``sizes``: ``full`` for the constants in the task's own text; ``small`` for the constants in the file ``small``, or
+    if it has none for the task, in the ``small.toml`` beside the task, or in the packaged level of the same name.
 
-    Raises TaskError for a selector that names nothing,
-    a file that is no task, two different tasks with one id, and a missing or unfitting small size.
+    Raises TaskError for a selector that matches no task, a file that is not a task, two different tasks with the same
+    id, and a small size that is missing or does not fit the task.
     """
     if sizes not in ("full", "small"):
         raise TaskError(f'--kernelbench-sizes={sizes}: no such sizes; there are "full" and "small"')

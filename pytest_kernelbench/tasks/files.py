@@ -35,7 +35,10 @@ def parse_task(path: Path) -> Task:
 
 
 def is_task_file(path: Path) -> bool:
-    """Whether ``path`` is a Python file that mentions all a task defines: cheap, and sure only for a "no"."""
+    """Whether ``path`` may be a task: a Python file whose text contains the names that a task defines. Parses nothing.
+
+    False is certain. A file for which this is True may still not be a task.
+    """
     if path.suffix != ".py" or not path.is_file():
         return False
     text = path.read_bytes()
@@ -43,15 +46,15 @@ def is_task_file(path: Path) -> bool:
 
 
 def task_files(folder: Path) -> Iterator[Path]:
-    """Files right in ``folder`` that are tasks, in no order."""
-    # A numbered file is meant as a task: if it is none, that is an error to show, not a file to pass over.
+    """The task files directly in ``folder``, in no particular order."""
+    # A file whose name begins with a number is meant to be a task. If it is not one, the user should see an error.
     for path in folder.glob("*.py"):
         if number_of(path.stem) is not None or is_task_file(path):
             yield path
 
 
 def tasks_of(folder: Path) -> list[Task]:
-    """The tasks right in ``folder``, in natural order. Raises TaskError."""
+    """The tasks directly in ``folder``, in natural order. Raises TaskError."""
     return [parse_task(path) for path in sorted(task_files(folder), key=lambda path: natural(path.stem))]
 
 
@@ -64,8 +67,8 @@ def toml_of(file: Path) -> dict[str, Any]:
 
 
 def absolute(path: Path) -> Path:
-    """``path`` from the root, with its links as they are."""
-    # Not resolve(): where a package manager links files in from a store, the link carries the task's name.
+    """``path`` as an absolute path. Symbolic links are kept."""
+    # Not resolve(): some package managers link files from a store, and only the link has the task's name.
     return Path(os.path.abspath(path))
 
 

@@ -1,4 +1,4 @@
-"""What is known of a task's reference before a candidate is judged by it: a line of ``tasks.jsonl``. No torch here."""
+"""Findings about a task's reference, made before candidates are judged: a line of ``tasks.jsonl``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ALWAYS, SEEDED, NEVER = "always", "seeded", "never"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFindings:
-    """A look at one reference on one device, at one precision and the sizes that ``task_sha256`` stands for.
+    """Properties of one reference on one device and at one precision. ``task_sha256`` identifies its text and sizes.
 
-    ``repeatable``: whether the same inputs give the same answer ``always``, only under the same ``seeded`` generator
-    (dropout), or ``never``. ``constant``: whether the answer to any inputs would pass for the answer to others.
-    ``writes_inputs``: whether ``forward`` changes its arguments. ``undefined_on`` names the kinds of inputs on which
-    the reference raises or is not finite. ``seconds_per_call`` is the first call's wall time, ``n_bytes`` what one set
-    of inputs and outputs takes. ``refused`` says in one line why nothing can be judged by this reference; then what
-    was not found out is None.
+    ``repeatable``: whether equal inputs give equal outputs ``always``, only with an equally ``seeded`` generator
+    (dropout), or ``never``. ``constant``: whether the output for one set of inputs would also pass as the output for
+    other inputs. ``writes_inputs``: whether ``forward`` changes its arguments. ``undefined_on``: the kinds of inputs on
+    which the reference raises or returns values that are not finite. ``seconds_per_call``: wall time of the first call.
+    ``n_bytes``: memory of one set of inputs and outputs. ``refused``: one line that says why no candidate can be judged
+    by this reference; fields that were not determined are then None.
     """
 
     task: str
@@ -38,7 +38,7 @@ class TaskFindings:
 
     @property
     def uncounted_because(self) -> str:
-        """Why no candidate's speed-up may count, though it may be correct; empty where it may."""
+        """Why the speed-up of a correct candidate does not count for this task; empty if it does."""
         if self.constant:
             return "the task's answer does not depend on its inputs"
         if self.repeatable == SEEDED:
@@ -47,7 +47,7 @@ class TaskFindings:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of results should know, one clause each; empty where there is nothing."""
+        """What a reader of the results should know about the reference, one clause each. May be empty."""
         found = [self.refused] if self.refused else []
         if self.constant:
             found.append("its answer does not depend on its inputs: candidates are judged, none counts as fast")
@@ -61,7 +61,7 @@ class TaskFindings:
 
     @property
     def notable(self) -> list[str]:
-        """Of ``remarks``, those that change what a number means: nothing counts, or nothing was judged."""
+        """The ``remarks`` that change what results mean: no speed-up counts, or no candidate was judged."""
         return [each for each in self.remarks if not each.startswith(UNDEFINED)]
 
     def to_json(self) -> dict[str, Any]:

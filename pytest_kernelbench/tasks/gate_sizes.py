@@ -4,8 +4,8 @@
     batch_size = 16
     dim = 1023
 
-A table names a task, or where two levels have tasks of one name, ``["level2/19_ReLU"]``. What a table does not name is
-as in the run's own size of the task.
+The name of a table is the task's, or ``["level2/19_ReLU"]`` if two levels have a task of that name. Constants that a
+table leaves out have the values of the run's own size of the task.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ FILE = "sizes.toml"
 
 @dataclass(frozen=True, slots=True)
 class GateSize:
-    """One size of a task: ``name`` is ``batch_size=16, dim=1023``, empty for the size that the run is about."""
+    """One size of a task. ``name``: as in ``batch_size=16, dim=1023``; empty for the run's own size."""
 
     name: str
     task: Task
 
 
 def gate_sizes(task: Task, named: Path | None = None) -> list[GateSize]:
-    """The run's own size of ``task``, then those of its tables in the file ``named``.
+    """The run's own size of ``task``, then the sizes that the file ``named`` has for it.
 
-    Where that has none, or no file is named, the tables of the ``sizes.toml`` beside the task's file count. Raises
-    TaskError for a file that is not there or not TOML, for what is no table, and for a constant that the task lacks.
+    If that file has none, or if ``named`` is None, the ``sizes.toml`` beside the task's file is read. Raises TaskError
+    for a file that does not exist or is not TOML, for a value that is not a table, and for a constant that the task
+    does not have.
     """
     sizes = [GateSize("", task)]
     for file in _files_of(task, named):
@@ -58,7 +59,7 @@ def gate_sizes(task: Task, named: Path | None = None) -> list[GateSize]:
 
 
 def without_task(file: Path, tasks: Iterable[Task]) -> list[str]:
-    """The names in ``file`` that none of ``tasks`` has: of a renamed task, or of one that is not collected."""
+    """The names in ``file`` that match none of ``tasks``, because the task was renamed or is not collected."""
     known = {name for task in tasks for name in (task.id, task.name)}
     return [name for name in toml_of(file) if name not in known]
 

@@ -22,7 +22,7 @@ DEFAULT_SEED = 42
 
 
 def select(selector: str) -> list[Task]:
-    """The tasks that one selector names, as listed at the top of the room. Raises TaskError."""
+    """The tasks that one selector names; see ``pytest_kernelbench.tasks`` for their forms. Raises TaskError."""
     place = f"--tasks={selector}"
     base, colon, choice = selector.rpartition(":")
     if selector == "hf" or base == "hf":
@@ -50,7 +50,7 @@ def _packaged_levels() -> list[str]:
 
 
 def _level_folder(name: str) -> Path | None:
-    """The packaged level called ``name``, else the folder ``name`` if task files lie right in it."""
+    """The folder of the packaged level ``name``, else the folder ``name`` if it directly contains task files."""
     if name in _packaged_levels():
         return data_folder("tasks") / name
     folder = Path(name).expanduser()
@@ -97,7 +97,7 @@ def _matching(folder: Path, choice: str, place: str) -> list[Task]:
     if choice.isdecimal():
         numbers = [number for task in tasks if (number := number_of(task.name)) is not None]
         there = f"{level} has " + (f"{min(numbers)} to {max(numbers)}" if numbers else "no numbered task")
-    # Task names are long: a half-remembered one shares less than difflib's usual 0.6 with the right one.
+    # Task names are long: half of a name is less similar to the whole than difflib's usual limit of 0.6.
     elif near := difflib.get_close_matches(choice, [task.name for task in tasks], n=1, cutoff=0.4):
         there = f"did you mean {level}/{near[0]}?"
     else:

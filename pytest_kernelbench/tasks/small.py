@@ -1,4 +1,4 @@
-"""Small sizes of tasks: constants by name, from ``small.toml`` or a file of the user's."""
+"""Small sizes of tasks: values of constants by name, from ``small.toml`` or from the user's file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pytest_kernelbench.tasks.sources import assignments, no_constant, parse
 
 
 def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
-    """The tasks with their small sizes: those of the file ``small``, of ``small.toml`` beside the task, or packaged.
+    """The tasks with small sizes, from the file ``small``, the ``small.toml`` beside the task, or the packaged one.
 
-    Raises TaskError for a file that is not there, and for a task without a small size that fits it.
+    Raises TaskError for a file that does not exist, and for a task that has no small size or one that does not fit.
     """
     tables: dict[Path, dict[str, Any]] = {}
     if small is not None:
@@ -30,7 +30,7 @@ def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
         own = task.path.parent / "small.toml" if task.path else None
         packaged = data_folder("tasks") / task.level / "small.toml"
         file = own if own and own.is_file() else packaged
-        # Two levels may have tasks of one name: a quoted ["level2/1_Name"] means one of them.
+        # Two levels may have tasks of the same name. A quoted table name such as ["level2/1_Name"] tells them apart.
         key = next((key for key in (task.id, task.name) if small is not None and key in tables[small]), None)
         if small is not None and key is not None:
             file = own = small
@@ -43,7 +43,7 @@ def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
         unknown = [name for name in sizes or () if name not in assigned]
         if unknown and file == own:
             raise TaskError(f'{file}: [{task.name}] "{unknown[0]}": {no_constant(unknown[0], assigned)}')
-        # A checkout's task may be of a version with other constants: then the packaged sizes are not for it.
+        # A task of a KernelBench checkout may have other constants than the packaged version. Its sizes then do not fit.
         if sizes is None or unknown:
             remedy = f"add [{task.name}] to {own} or use" if own else "use"
             raise TaskError(

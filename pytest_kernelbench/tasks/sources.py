@@ -1,4 +1,4 @@
-"""The text of a task: whether it is one, which constants it has, and the text with other constants.
+"""The text of a task: check that it is a task, find its constants, and change their values.
 
 Tasks are parsed with ``ast`` and never imported here.
 """
@@ -19,7 +19,7 @@ PARTS = {"Model": "class", "get_inputs": "function", "get_init_inputs": "functio
 
 
 def check(source: str, place: str) -> None:
-    """Raise TaskError, which names ``place``, unless ``source`` defines what a task defines."""
+    """Raise TaskError, which names ``place``, unless ``source`` defines ``Model`` and the two functions of a task."""
     try:
         tree = parse(source)
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte, before Python 3.12
@@ -63,7 +63,7 @@ def with_sizes(source: str, sizes: Mapping[str, Any]) -> str:
 
 def parse(source: str) -> ast.Module:
     """The syntax tree. Raises SyntaxError, or ValueError for a null byte before Python 3.12."""
-    # Tasks hold strings such as "\d", about which Python warns; where warnings are errors that is no fault.
+    # Some tasks have strings such as "\d", for which Python warns. That must not fail where warnings are errors.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
@@ -86,14 +86,14 @@ def assignments(tree: ast.Module) -> dict[str, list[ast.stmt]]:
 
 
 def _lone_value(statement: ast.stmt) -> ast.expr | None:
-    """The value of a statement that does nothing but give one name a value."""
+    """The value expression of a statement that assigns one name and does nothing else; None for other statements."""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         return statement.value if isinstance(statement.targets[0], ast.Name) else None
     return statement.value if isinstance(statement, ast.AnnAssign) else None
 
 
 def no_constant(name: str, assigned: Iterable[str]) -> str:
-    """What is wrong where a size is given for ``name``, with the nearest constant that is assigned."""
+    """The error text for a size whose ``name`` is not a constant of the task. Suggests the most similar constant."""
     known = list(assigned)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known) or 'none'}"
