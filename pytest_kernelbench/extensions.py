@@ -1,8 +1,8 @@
-"""What others add without changing this package: policies, selectors, metrics, rewards, prompts and analyses.
+"""Extensions by other projects: policies, selectors, metrics, rewards, prompts and analyses.
 
-A ``conftest.py`` or a plugin adds them by hooks (``plugin/hookspecs.py``), an installed package by entry points, of
-which the group is ``pytest_kernelbench.policies`` and so on. A row is put into the table of this package that has the
-built-in ones, for one session.
+A ``conftest.py`` or a plugin adds them by hooks (``plugin/hookspecs.py``), an installed package by entry points of the
+groups ``pytest_kernelbench.policies`` and so on. An extension is added to the table of built-in objects of its kind,
+for one session.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pytest_kernelbench.errors import UsageError
 
 
 class Kind(NamedTuple):
-    """Where the rows of a kind lie, as ``module:table`` below this package, and what an added row must be.
+    """One kind of extension. ``table``: the table that it is added to, as ``module:name`` below this package.
 
-    ``row`` makes the table's row of a name and what was given for it, or returns None where that is not ``wanted``.
+    ``row(name, given)``: makes the table's row from an extension; returns None if ``given`` has the wrong type.
+    ``wanted``: the right type in words, for the error.
     """
 
     table: str
@@ -60,7 +61,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Added(NamedTuple):
-    """One row that somebody adds; ``place`` says where, in an error."""
+    """One extension. ``place``: the file or package that adds it, for errors."""
 
     kind: str
     name: str
@@ -69,7 +70,7 @@ class Added(NamedTuple):
 
 
 def entry_points() -> Iterable[Added]:
-    """What installed packages add."""
+    """The extensions of all installed packages."""
     for kind in KINDS:
         for each in metadata.entry_points(group=f"pytest_kernelbench.{kind}"):
             place = f"{each.dist.name if each.dist else each.value} ({each.group})"
@@ -77,13 +78,13 @@ def entry_points() -> Iterable[Added]:
 
 
 class Extensions:
-    """The rows that were added to the tables of this package, until ``remove``."""
+    """Adds extensions to the tables of this package, and removes them again."""
 
     def __init__(self) -> None:
         self._added: list[tuple[MutableMapping[str, Any], str]] = []
 
     def add(self, rows: Iterable[Added]) -> None:
-        """Put ``rows`` into their tables. Raises UsageError for a name that is taken and for what is no such row."""
+        """Add ``rows`` to their tables. Raises UsageError for a name that exists and for an object of a wrong type."""
         for each in rows:
             kind = KINDS[each.kind]
             module, _, attribute = kind.table.partition(":")
@@ -97,7 +98,7 @@ class Extensions:
             self._added.append((table, each.name))
 
     def remove(self) -> None:
-        """Take the rows out again; may be called twice."""
+        """Remove all rows that were added. May be called twice."""
         while self._added:
             table, name = self._added.pop()
             del table[name]

@@ -1,4 +1,4 @@
-"""Test-time training: policy versions made from rewards, on the evaluator, the budget and the records of search.
+"""Test-time training: the policy's weights are updated from rewards. It uses the evaluator and the records of search.
 
 A *step* is one version of the weights and its rollouts. Step 0 is the policy as loaded; the update from the rollouts
 of step ``s`` makes the weights of step ``s + 1``. A *lineage* is one such chain: one group of tasks under one way to
@@ -38,8 +38,8 @@ share it.
 ``stopped``          null, or one line: which guardrail ended the lineage here, and on what measurement
 ==================== ===================================================================================================
 
-What else knows of versions: ``completions.jsonl`` has ``policy_version``; ``selections.jsonl`` has ``policy_version``,
-``step`` (of the chosen candidate), ``checkpoint_step`` (the step that the strategy settled on; null where every step's
-candidates counted) and ``cost``, with the task's share of what training took; ``run.json``'s strategy has
-``adaptation`` (its settings, or null) and ``adaptation_sha256``.
+Other files with versions: ``completions.jsonl`` has ``policy_version``. ``selections.jsonl`` has ``policy_version`` and
+``step`` (of the chosen candidate), ``checkpoint_step`` (the step whose weights the strategy chose; null if the
+candidates of every step counted) and ``cost`` (with the task's share of the cost of training). Each strategy in
+``run.json`` has ``adaptation`` (its settings, or null) and ``adaptation_sha256``.
 """

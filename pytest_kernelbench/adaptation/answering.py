@@ -1,4 +1,4 @@
-"""A trainer answers and scores as the policy that it trains does."""
+"""A trainer is also a policy: it samples and scores with the policy that it trains."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Adapter and optimizer on disk, one folder a step, from which training goes on after any interruption.
+"""Adapter and optimizer on disk, one folder for each step. Training resumes from them after any interruption.
 
-Every random draw of training is seeded by step, so there is no generator's state to keep.
+Every random draw of training is seeded by the step's number, so that no state of a generator is saved.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ ADAPTER, CONFIG, OPTIMIZER, UPDATE = (
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes ``folder`` when the block ends. Raises HarnessError where it cannot."""
+    """Yields a temporary folder to write into; it is renamed to ``folder`` when the block ends without an error.
+
+    Raises HarnessError if it cannot be written.
+    """
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -50,7 +53,7 @@ class Checkpoint:
     update: Mapping[str, float]
 
     def write(self, folder: Path) -> None:
-        """All of it or nothing. Raises HarnessError where there is no room."""
+        """Write the whole checkpoint, or nothing. Raises HarnessError if there is no room."""
         with written_whole(folder) as partial:
             save_file(dict(self.adapter), partial / ADAPTER)
             save_file(dict(self.optimizer), partial / OPTIMIZER)

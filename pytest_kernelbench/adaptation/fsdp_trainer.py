@@ -19,7 +19,7 @@ from pytest_kernelbench.strategy import Adaptation
 
 
 class FsdpTrainer(Answering):
-    """See ``Trainer``; the processes hold a ``PeftTrainer`` each."""
+    """Implements ``Trainer``. Each process of the policy has a ``PeftTrainer``, which does the work."""
 
     policy: ShardedPolicy
 

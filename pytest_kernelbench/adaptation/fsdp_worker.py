@@ -33,7 +33,7 @@ from pytest_kernelbench.policies.sharding import least_of, shard
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Adaptation, Sampling
 
-# Between two requests the processes wait as long as a step's candidates are judged.
+# The processes wait for the next request while the candidates of a step are judged, which may take hours.
 PATIENCE = timedelta(days=30)
 
 
@@ -41,7 +41,7 @@ class ShardedHFPolicy(HFPolicy):
     """A Hugging Face model of which this process holds a share."""
 
     def load_model(self, folder: Path, dtype: str | torch.dtype, device: str) -> Model:
-        """The first process reads the weights into its host's memory, the others only learn their shapes."""
+        """Load the model: the first process reads the weights into host memory, the others read only their shapes."""
         real: dict[str, Tensor] = {}
         if dist.get_rank() == 0:
             more = whole_precision(folder)
@@ -58,7 +58,10 @@ class ShardedHFPolicy(HFPolicy):
         return shard(skeleton, lambda name, like: real.pop(name), torch.device(device))
 
     def rows_at_once(self, tokens: int) -> int:
-        """As many as fit on the fullest GPU: processes that split them differently would wait for each other."""
+        """The number of rows that fit on the GPU with the least free memory.
+
+        All processes must split rows alike. Otherwise they would wait for each other for ever.
+        """
         device = self.model.get_input_embeddings().weight.device
         return least_of(batch_rows(self.model, tokens), device)
 
@@ -72,7 +75,10 @@ class Member:
         self._borrowed = ExitStack()
 
     def do(self, request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """Kind and value of each line of the answer, ``done`` at last. Raises KernelBenchError, in every process."""
+        """Carry out a request. Yields kind and value of each line of the answer; the last kind is ``done``.
+
+        Raises KernelBenchError, in every process.
+        """
         work = request["do"]
         task = Task(**request["task"]) if "task" in request else None
         policy, trainer = self.policy, self.trainer
@@ -147,7 +153,7 @@ def _row(row: Mapping[str, Any]) -> TrainingRow:
 
 
 def serve(member: Member, stream: Any) -> None:
-    """Until the other end closes the connection. ``stream`` is None in every process but the first."""
+    """Serve requests until the other end closes the connection. ``stream``: None in every process but the first."""
     while True:
         (line,) = _agreed(stream.readline() if stream else None)
         if not line:

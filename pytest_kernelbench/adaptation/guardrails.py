@@ -1,4 +1,4 @@
-"""Guardrails: a lineage ends early where training has broken the policy. The best step before that is kept."""
+"""Guardrails: training stops early if it has broken the policy. The best step before that is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_FINITE = "the loss or its gradient is not finite; the weights of the step be
 
 
 def broken(steps: Sequence[AdaptationStep], settings: Adaptation) -> str | None:
-    """The guardrail that the last of ``steps`` breaks, with the measurement, as a line; None where it breaks none."""
+    """One line with the guardrail that the last of ``steps`` breaks, and the measured value; None if it breaks none."""
     first, last = steps[0], steps[-1]
     if last is first:
         return None
@@ -25,6 +25,6 @@ def broken(steps: Sequence[AdaptationStep], settings: Adaptation) -> str | None:
 
 
 def correct_rate(step: AdaptationStep, tasks: Collection[str]) -> float | None:
-    """Of the rollouts of ``tasks`` at a step; None where there are none."""
+    """The share of correct rollouts of ``tasks`` at a step; None if there are no rollouts."""
     rollouts = sum(step.tasks[task]["rollouts"] for task in tasks)
     return sum(step.tasks[task]["correct"] for task in tasks) / rollouts if rollouts else None

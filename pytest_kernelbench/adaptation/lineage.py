@@ -24,7 +24,7 @@ class Lineage:
 
     @property
     def id(self) -> str:
-        # The seed is in the name: runs that differ in their seed only make other weights.
+        # The seed is part of the name, since runs with different seeds have different weights.
         return sha256_of(json.dumps([self.strategy.adaptation_sha256, self.seed, *self.group]))[:12]
 
     @property
@@ -36,7 +36,7 @@ class Lineage:
         return self.strategy.at(self.id, step)
 
     def trained_on(self, step: int) -> tuple[str, ...]:
-        """The tasks of a step's batch: all, or the next ``tasks_per_step`` of shuffled passes over the group."""
+        """The tasks that a step trains on: all, or the next ``tasks_per_step`` of shuffled passes over the group."""
         n = self.settings.tasks_per_step or len(self.group)
         if n >= len(self.group):
             return self.group
@@ -44,7 +44,7 @@ class Lineage:
         return tuple(dict.fromkeys(self._shuffled(epoch)[place] for epoch, place in places))
 
     def sampled(self, step: int) -> tuple[str, ...]:
-        """The tasks that a step is measured on: its batch, and at the first and last step all."""
+        """The tasks that are sampled at a step: the tasks of its batch; all tasks at the first and at the last step."""
         return self.group if step in (0, self.settings.steps) else self.trained_on(step)
 
     def task(self, name: str) -> Task:
@@ -60,7 +60,11 @@ class Lineage:
 
 
 def lineage_of(task: Task, strategy: Strategy, ledger: Ledger, *, tasks: Sequence[Task], seed: int) -> Lineage:
-    """The lineage that serves ``task``: its own, that of ``train_on``, or that of all ``tasks`` collected."""
+    """The lineage whose weights are used for ``task``.
+
+    With ``scope = "task"`` it is the task's own. Otherwise it is the lineage of the tasks of ``train_on``, or of all
+    collected ``tasks``.
+    """
     assert strategy.adaptation is not None
     if strategy.adaptation.scope == "task":
         return Lineage(strategy=strategy, group=(task.id,), tasks={task.id: task}, seed=seed)

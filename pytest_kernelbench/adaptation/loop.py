@@ -1,6 +1,7 @@
-"""The back edge of the story: rollouts, rewards, an update, and rollouts of the updated weights.
+"""The training loop: rollouts, their rewards, an update of the weights, and rollouts of the updated weights.
 
-Every stage is recorded before the next begins: a run that was killed goes on with the rollout or update it was at.
+Every stage is recorded before the next one begins. A run that was killed resumes at the rollout or update that it was
+interrupted in.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.trainer import Trainer
 
 
-# Between two looks at a lineage of which another process takes an update: that takes seconds to minutes.
+# Seconds between two checks whether another process has finished its update, which takes seconds to minutes.
 LOOK_AGAIN_S = 0.25
 
 
 def take_steps(lineage: Lineage, stage: Stage) -> list[AdaptationStep]:
-    """Adapt as far as the strategy asks, unless that is recorded already; the steps it takes.
+    """Take all training steps that the strategy asks for and that are not recorded yet. Returns all steps.
 
-    One process takes the updates. Others that need the lineage sample and judge rollouts of its step meanwhile; if the
-    first one dies, another takes its place.
+    One process makes the updates. Meanwhile other processes that need the lineage sample and judge rollouts of the
+    current step. If the process that updates dies, another one takes over.
     """
     ledger, settings = stage.ledger, lineage.settings
     rolled_out: set[tuple[int, str]] = set()
@@ -55,7 +56,10 @@ def take_steps(lineage: Lineage, stage: Stage) -> list[AdaptationStep]:
 
 
 def _roll_out(lineage: Lineage, step: int, stage: Stage, done: set[tuple[int, str]]) -> bool:
-    """Sample and judge one task of a step that no process works on, the last such task first; False: there is none."""
+    """Sample and judge one task of a step that no other process works on, from the last task on.
+
+    Returns False if there is no such task.
+    """
     at = lineage.at(step)
     if step and not stage.checkpoint(at).exists():
         return False  # the update is being taken
@@ -70,9 +74,9 @@ def _roll_out(lineage: Lineage, step: int, stage: Stage, done: set[tuple[int, st
 
 
 def training_share(lineage: Lineage, steps: Sequence[AdaptationStep], ledger: Ledger) -> dict[str, float]:
-    """A task's equal share of the cost of updates, and of rollouts for tasks that were not collected.
+    """One task's share of the cost of training: updates, and rollouts of tasks that were not collected.
 
-    ``steps`` counts the updates, which are not shared.
+    Every task has an equal share. The number of updates, ``steps``, is not divided.
     """
     collected = (read_run(ledger.folder) or {})["tasks"]
     elsewhere = [(task, lineage.at(step.step)) for step in steps for task in step.tasks if task not in collected]
@@ -126,7 +130,7 @@ def _take_step(lineage: Lineage, steps: Sequence[AdaptationStep], stage: Stage) 
 
 
 def _update(lineage: Lineage, before: AdaptationStep, stage: Stage) -> bool:
-    """Make the next checkpoint from the rollouts of ``before``; False where the update came to nothing."""
+    """Train on the rollouts of the step ``before`` and save the next checkpoint. Returns False if the update failed."""
     from pytest_kernelbench.adaptation.rows import training_rows
 
     start = time.perf_counter()
@@ -147,7 +151,7 @@ def _update(lineage: Lineage, before: AdaptationStep, stage: Stage) -> bool:
 
 
 def _teacher(lineage: Lineage, step: int, trainer: Trainer, stage: Stage) -> Weights:
-    """The teacher's weights, for a ``trainer`` that has the weights of ``step``."""
+    """A block in which ``trainer``, which has the weights of ``step``, uses the teacher's weights."""
     settings = lineage.settings
     if settings.sdpo.teacher == "start":
         return trainer.as_loaded
@@ -158,7 +162,7 @@ def _teacher(lineage: Lineage, step: int, trainer: Trainer, stage: Stage) -> Wei
 
 
 def _divergence(lineage: Lineage, at: Strategy, rollouts: Mapping[str, Sequence[Judged]], stage: Stage) -> float | None:
-    """Nats a token to the policy as loaded, by the k3 estimator."""
+    """Estimated divergence from the policy as loaded, in nats a token, by the k3 estimator."""
     from pytest_kernelbench.adaptation.rows import logprobs_of
 
     trainer = stage.trainer(at)

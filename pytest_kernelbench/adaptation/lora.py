@@ -20,7 +20,7 @@ from pytest_kernelbench.strategy import Adaptation
 ALL = "all-linear"
 ROUTERS = ("gate", "router")
 EXPERTS = "experts"
-# Mixers whose kernel reads this layer's weight past the layer: peft refuses to adapt it (its issue 2274).
+# Mixers whose kernel reads this layer's weight directly, without calling the layer. peft refuses it (issue 2274).
 READ_PAST = ("mamba.out_proj",)
 # Names of experts in versions where they were layers. In a mixture peft 0.21 takes any of these names for the experts'
 # one tensor, also the name of a dense or shared layer, and would adapt the experts instead: such layers are left out.
@@ -142,7 +142,7 @@ def said_of(described: dict[str, Any] | Any) -> str:
 
 
 def names_in(listed: str) -> list[str]:
-    """``q_proj, v_proj`` as a list."""
+    """Split ``q_proj, v_proj`` into a list of names."""
     return [each.strip() for each in listed.split(",") if each.strip()]
 
 

@@ -1,7 +1,7 @@
-"""Bytes that sampling and training of a model take on each GPU, from its shapes alone, before any weight is loaded.
+"""Memory that sampling and training need on each GPU, in bytes, computed from the model's shapes before it is loaded.
 
-Only parts that grow with the model are counted. A step of an 8 B model took 25.5 GiB
-on an H100 (docs/measurements.md), and takes 25.4 by this count.
+Only parts that grow with the model are counted. A step of an 8 B model took 25.5 GiB on an H100
+(docs/measurements.md); this count gives 25.4 GiB.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def weights_of(model: Model, load: Load) -> dict[str, int]:
 
 
 def for_sampling(model: Model, load: Load) -> dict[str, int]:
-    """Bytes on each GPU while all rollouts are drawn at once; fewer at once take less.
+    """Bytes on each GPU if all rollouts are sampled at once. Smaller batches need less.
 
     Every layer is counted with all keys and values, also a layer that attends to a window only.
     """
@@ -57,7 +57,7 @@ def for_sampling(model: Model, load: Load) -> dict[str, int]:
 
 
 def for_training(model: Model, load: Load, settings: Adaptation) -> dict[str, int]:
-    """Bytes on each GPU while a micro-batch goes forward and back with layers checkpointed, as on every GPU."""
+    """Bytes on each GPU during the forward and backward pass of a micro-batch, with gradient checkpointing."""
     config = model.config.get_text_config()
     itemsize = model.dtype.itemsize
     row = load.prompt_tokens + load.max_tokens

@@ -1,4 +1,4 @@
-"""The loss of an update on a causal language model: micro-batches, log-probabilities with gradients, and their sum."""
+"""The loss of an update on a causal language model: micro-batches, differentiable log-probabilities, and the sum."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def loss_of(
 
 @dataclass(slots=True)
 class Summary:
-    """Of an update's first pass: loss, gradient, tokens read, and the importance ratios before it."""
+    """Statistics of an update's first pass: loss, gradient norm, tokens read, and importance ratios before it."""
 
     loss: float = 0.0
     grad_norm: float = 0.0
@@ -128,7 +128,7 @@ class Summary:
 
 
 def advantage_summary(rows: Sequence[TrainingRow]) -> dict[str, float]:
-    """Of every token's advantage; nothing where there is no token."""
+    """Mean, standard deviation, least and greatest advantage over all tokens; empty if there is no token."""
     values = torch.tensor([value for row in rows for value in row.advantages], dtype=torch.float64)
     if not len(values):
         return {}
@@ -206,7 +206,7 @@ def _gather(logits: Tensor, token_ids: Tensor, temperature: float, with_entropy:
 def _lessons(rows: Sequence[TrainingRow], device: torch.device) -> tuple[Tensor, Tensor]:
     """Teachers' log-probabilities (B, T, k), and 1 for each row (B, 1) that has a teacher."""
     k = max(row.lesson.tokens.shape[1] for row in rows if row.lesson)
-    # Of a token that no teacher speaks of, any distribution will do.
+    # The distribution for a token without a teacher is never used.
     even = [torch.full((len(row.token_ids), k), -math.log(k + 1)) for row in rows]
     taught = [row.lesson.logprobs if row.lesson else each for row, each in zip(rows, even, strict=True)]
     padded = pad_sequence(taught, batch_first=True, padding_value=-math.log(k + 1)).to(device)

@@ -1,4 +1,4 @@
-"""LoRA on a loaded policy: updates of an adapter, and a policy that is as before when the trainer is closed.
+"""LoRA on a loaded policy: trains an adapter. The policy is unchanged once the trainer is closed.
 
 There is one copy of the model: the adapter is switched off to sample, score or teach with the policy as loaded.
 """
@@ -118,7 +118,7 @@ class PeftTrainer(Answering):
         self.policy.version = self.loaded_version
 
     def use_adapted(self, version: str) -> None:
-        """The adapter's, known as ``version``."""
+        """Use the adapter's weights. The policy's version is then ``version``."""
         self._adapter_on()
         self.policy.version = version
 
@@ -139,7 +139,7 @@ class PeftTrainer(Answering):
 
     @contextmanager
     def borrowed(self, adapter: Mapping[str, Tensor]) -> Iterator[None]:
-        """For the duration of a block, other weights of the adapter: a teacher's."""
+        """For the duration of a block, use other weights of the adapter, such as a teacher's."""
         version, own = self.policy.version, {name: each.clone() for name, each in self._adapter_state().items()}
         try:
             self._put(adapter)
@@ -151,7 +151,7 @@ class PeftTrainer(Answering):
                 self.use_loaded()
 
     def average(self, later: Iterable[Mapping[str, Tensor]], *, rate: float) -> dict[str, Tensor]:
-        """From the adapter at the start, ``rate`` of the way towards each of the ``later`` adapters in turn."""
+        """The moving average of adapters: from the first, move ``rate`` of the way to each of the ``later`` in turn."""
         average = {name: each.float() for name, each in self._start.items()}
         for adapter in later:
             average = {name: each.lerp(adapter[name].float().cpu(), rate) for name, each in average.items()}
@@ -200,7 +200,7 @@ class PeftTrainer(Answering):
         }
 
     def gradient(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
-        """Of the loss over ``rows`` by parameter, on the CPU; nothing is changed."""
+        """The gradient of the loss over ``rows``, by parameter, on the CPU. Weights are not changed."""
         self._adapter_on()
         with self._training_mode():
             self._backward(rows, divisor_of(rows, self.settings, self.max_tokens), Summary())
@@ -275,11 +275,11 @@ class PeftTrainer(Answering):
 
     @torch.no_grad()
     def _sound(self, row: TrainingRow) -> bool:
-        """Whether the weights still make probabilities of a row; finite weights may be too large for that."""
+        """Whether the log-probabilities of a row are finite. With finite but large weights they may not be."""
         return bool(token_logprobs(self.model, [row], temperature=self.temperature).chosen.isfinite().all())
 
     def _gradient_norm(self) -> float:
-        """Over all parameters, before it is clipped to ``max_grad_norm``."""
+        """The norm of the gradient over all parameters, before it is clipped to ``max_grad_norm``."""
         limit = math.inf if self.settings.max_grad_norm is None else self.settings.max_grad_norm
         return float(torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), limit))
 

@@ -16,7 +16,7 @@ class Ranks(Protocol):
     """The processes that train together: their number, and the exchange of values between them."""
 
     def share(self, batches: Sequence[T]) -> list[tuple[T, float]]:
-        """This process's batches with their weights: as many for every process, some of weight 0."""
+        """The batches of this process, each with its weight. Every process has equally many; some have weight 0."""
         ...
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
@@ -29,7 +29,7 @@ class Ranks(Protocol):
 
 
 class OneProcess:
-    """A single process, which shares with no other."""
+    """A single process: it has all batches and exchanges nothing."""
 
     def share(self, batches: Sequence[T]) -> list[tuple[T, float]]:
         return [(batch, 1.0) for batch in batches]

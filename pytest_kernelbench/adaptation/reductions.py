@@ -4,17 +4,17 @@ from __future__ import annotations
 
 
 def one(tokens: int, rollouts: int, max_tokens: int) -> float:
-    """Nothing: the sum stays a sum, as Tinker's losses have it (arXiv 2602.07670)."""
+    """1: the loss stays a sum, as in Tinker (arXiv 2602.07670)."""
     return 1.0
 
 
 def number_of_tokens(tokens: int, rollouts: int, max_tokens: int) -> float:
-    """The tokens that are trained on: every token weighs the same. Source: DAPO, arXiv 2503.14476."""
+    """The number of tokens that are trained on: every token has the same weight. Source: DAPO, arXiv 2503.14476."""
     return float(tokens)
 
 
 def most_tokens(tokens: int, rollouts: int, max_tokens: int) -> float:
-    """The tokens that the rollouts could have had: the length of an answer does not weigh.
+    """The most tokens that the rollouts could have had: a token's weight does not depend on its answer's length.
 
     Source: Dr. GRPO, arXiv 2503.20783.
     """

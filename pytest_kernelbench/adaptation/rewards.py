@@ -1,7 +1,7 @@
-"""From the evaluations of a task's rollouts to their rewards. Nothing but the evaluator makes a reward.
+"""Rewards of a task's rollouts, computed from their evaluations alone.
 
-A rollout that is not correct earns 0, and so does a void rollout, whatever its timing was. To add a reward: write its
-function here, and add its line to ``REWARDS`` in ``registries.py``.
+A rollout that is incorrect or void has reward 0, whatever its timing was. To add a reward: write its function here, and
+add its line to ``REWARDS`` in ``registries.py``.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def rewards_of(evaluations: Sequence[Evaluation], settings: Adaptation) -> Array
 
 
 def speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
-    """The speed-up itself."""
+    """The speed-up of each rollout; 0 if it is not correct."""
     return [each.counted_speedup or 0.0 for each in evaluations]
 
 
 def normalised(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
     """Speed-up over the median speed-up of the group's correct rollouts.
 
-    So tasks with large speed-ups do not drown the others. The original takes the median of the last
-    32 correct rollouts as they come, so that a reward depends on the order of the samples; this median is the step's.
+    Tasks with large speed-ups therefore do not dominate a step. The original uses the median of the last 32 correct
+    rollouts, so that a reward depends on the order of the samples. Here the median is over the step.
     """
     known = [each.counted_speedup for each in evaluations if each.counted_speedup]
     baseline = max(median(known), 1e-6) if known else 1.0
@@ -50,10 +50,10 @@ def log_speedup(evaluations: Sequence[Evaluation], settings: Adaptation) -> list
 
 
 def verified_fast(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
-    """1 where the interval of the speed-up lies above ``threshold``: the sparse reward."""
+    """1 for a rollout whose speed-up's interval lies above ``threshold``, else 0: a sparse reward."""
     return [float(each.fast(settings.rewards.threshold)) for each in evaluations]
 
 
 def correct(evaluations: Sequence[Evaluation], settings: Adaptation) -> list[float]:
-    """1 where it is correct, however slow."""
+    """1 for a correct rollout, however slow, else 0."""
     return [float(each.correct) for each in evaluations]

@@ -1,4 +1,4 @@
-"""The rows that an update learns from: one a rollout, with an advantage a token, from rewards or from a teacher."""
+"""The rows that an update trains on: one for each rollout, each token with an advantage (from rewards or a teacher)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_kernelbench.adaptation.trainer import Lesson, Trainer, TrainingRow
 from pytest_kernelbench.records import Completion, Judged, Task
 from pytest_kernelbench.strategy import Adaptation, Strategy
 
-# A block within which the trainer has other weights than its own.
+# A context manager: inside its block the trainer has other weights.
 Weights = Callable[[], AbstractContextManager[None]]
 
 
@@ -27,9 +27,9 @@ def training_rows(
     trainer: Trainer,
     teacher: Weights,
 ) -> tuple[list[TrainingRow], int]:
-    """The rows of one update, and the number of tokens that a teacher or the policy as loaded read to make them.
+    """The rows of one update, and the number of tokens that a teacher or the policy as loaded read for them.
 
-    ``trainer`` has the weights of ``at``, and inside of ``teacher()`` the teacher's weights.
+    ``trainer`` must have the weights of ``at``. In a block ``with teacher()`` it has the teacher's weights.
     """
     settings, answer = lineage.settings, at.sampling.asked
     kept = {name: list(group) for name, group in rollouts.items() if group}
@@ -116,7 +116,7 @@ def logprobs_of(
 ) -> Sequence[tuple[float, ...]]:
     """Log-probabilities of the sampled tokens at the loss's temperature.
 
-    They are taken from the records where these hold that temperature (the sampler's, and 1), else computed.
+    The records have them at the sampler's temperature and at 1. For another temperature they are computed.
     """
     if trainer.temperature == at.sampling.temperature:
         return [each.sampling_logprobs or each.logprobs or () for each in completions]

@@ -1,4 +1,4 @@
-"""Self-distillation: the policy that has read the verdict on an answer teaches the policy that has not.
+"""Self-distillation: the policy that was shown the verdict on an answer teaches the policy that was not.
 
 Source: arXiv 2602.07670 and its code; SDPO, arXiv 2601.20802. The feedback states the verdict, where
 the original calls every attempt unsuccessful. Times are in ms, where the original calls ms us.

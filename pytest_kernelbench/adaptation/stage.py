@@ -1,4 +1,4 @@
-"""What the adaptation of one strategy works with: a trainer, rollouts that are judged, and a place to write."""
+"""What the training loop of one strategy uses: the trainer, judged rollouts, and the run folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stage:
             return self.judged(task, at)
 
     def judged(self, task: Task, at: Strategy) -> list[Judged]:
-        """``rollouts``, for a caller that holds ``task`` against other processes."""
+        """As ``rollouts``, for a caller that has locked ``task``."""
         assert at.version is not None
         adapted = at.version.step > 0 and not all_sampled(task, at, self.ledger)
         return judge(task, at, self._bench, self.trainer(at) if adapted else None)

@@ -1,7 +1,8 @@
-"""Training by the Tinker service: gradients and weights are there, this end sends rollouts and says when to step.
+"""Training by the Tinker service, which holds the weights and computes gradients. This module sends it the rollouts.
 
-The paper's dual loop: a training client takes each step, its weights are saved for sampling, and a sampling client of
-the saved weights draws the next rollouts. A checkpoint's folder holds the two names that the service gave them.
+The paper's dual loop: a training client takes each step and saves its weights, and a sampling client of the saved
+weights draws the next rollouts. The folder of a checkpoint holds the service's two names: of the state of training and
+of the weights to sample with.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from pytest_kernelbench.registries import REDUCTIONS
 from pytest_kernelbench.strategy import Adaptation
 
 NAMES = "tinker.json"
-ALPHA = 32  # the service's own, which nothing changes
+ALPHA = 32  # the service's own value, which cannot be changed
 T = TypeVar("T")
 
 
 class TinkerTrainer(Answering):
-    """See ``Trainer``. A training run of the service starts with the first update, not with the constructor."""
+    """Implements ``Trainer``. The first update starts a training run on the service; the constructor does not."""
 
     policy: TinkerPolicy
     scores_exactly = False  # one kernel samples there and another scores
@@ -78,7 +79,7 @@ class TinkerTrainer(Answering):
         self._refuse("Tinker averages no weights", 'teacher = "current" or "start"', section="sdpo")
 
     def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
-        """A step of Adam for each pass. Where a loss is not finite, no step is taken and the run there is left."""
+        """One step of Adam for each pass. If a loss is not finite, no step is taken and the training run is dropped."""
         settings = self.settings
         self.holds = None
         trained = [row for row in rows if row.token_ids and any(row.advantages)]
@@ -97,7 +98,7 @@ class TinkerTrainer(Answering):
             drawn = [each["logprobs"].tolist()[-len(row.token_ids) :] for each, row in _pairs(output, trained)]
             loss = float(output.metrics.get("loss:sum", math.nan))
             if not (math.isfinite(loss) and all(math.isfinite(value) for row in drawn for value in row)):
-                self._training = None  # it holds a gradient that must not be stepped on
+                self._training = None  # the service holds a gradient that must not be applied
                 return None
             if number == 0:
                 summary |= {"loss": loss, **_ratios(drawn, trained)}

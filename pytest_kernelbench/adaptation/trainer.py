@@ -112,11 +112,11 @@ class Trainer(Protocol):
         ...
 
     def as_loaded(self) -> AbstractContextManager[None]:
-        """For the duration of a block, the policy as loaded: a teacher's weights, or the reference's."""
+        """For the duration of a block, use the policy as loaded, as a teacher or as the reference of a penalty."""
         ...
 
     def as_average(self, folders: Sequence[Path], *, rate: float) -> AbstractContextManager[None]:
-        """For the duration of a block, the start moved ``rate`` of the way towards each saved step in turn."""
+        """For the duration of a block, use the moving average of all steps, ``rate`` of the way to each in turn."""
         ...
 
     def update(self, rows: Sequence[TrainingRow], *, step: int) -> dict[str, float] | None:
@@ -127,11 +127,11 @@ class Trainer(Protocol):
         ...
 
     def save(self, folder: Path, update: Mapping[str, float]) -> None:
-        """Weights and optimizer into ``folder``, with ``update.json``: all of it or nothing. Raises HarnessError."""
+        """Save weights, optimizer and ``update.json`` in ``folder``, completely or not at all. Raises HarnessError."""
         ...
 
     def load(self, folder: Path | None, *, step: int) -> None:
-        """Weights and optimizer as ``save`` left them; None: as at step 0. ``holds`` is ``step`` afterwards."""
+        """Load what ``save`` wrote to ``folder``; None for the weights of step 0. ``holds`` is ``step`` afterwards."""
         ...
 
     def close(self) -> None:

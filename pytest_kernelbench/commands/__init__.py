@@ -1,1 +1,1 @@
-"""Commands that concern no finished run: what this machine can do, and what a run of given tasks would meet."""
+"""Commands of ``python -m pytest_kernelbench``: check the machine, list tasks, replay a candidate, probe a policy."""

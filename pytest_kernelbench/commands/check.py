@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench check``: can this machine do what will be asked of it? One line for each question."""
+"""``python -m pytest_kernelbench check``: whether this machine has what a run needs, one line for each need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL_MODEL_TOKENS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """An answer. ``remedy`` says what to do about it; empty where nothing is amiss."""
+    """The result of one check. ``remedy``: what to do if something is missing, else empty."""
 
     about: str
     answer: str
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one line for each question. Raises UsageError, naming how many are amiss."""
+    """Print one line for each check. Raises UsageError with the number of failed checks, if any."""
     amiss = 0
     for finding in findings(options):
         print(finding.line(), flush=True)
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def findings(options: argparse.Namespace) -> list[Finding]:
-    """All answers, in the order in which a run would meet them."""
+    """The results of all checks, in the order in which a run would need the things checked."""
     if not sys.platform.startswith("linux"):
         system = Finding(
             about="system",
@@ -69,7 +69,7 @@ def findings(options: argparse.Namespace) -> list[Finding]:
 
 
 def guarded(about: str, ask: Callable[[], list[Finding]]) -> list[Finding]:
-    """What ``ask`` finds; an error of ours becomes a finding, since its message names the remedy."""
+    """The findings of ``ask``. An error of this package becomes a finding, since its message names the remedy."""
     try:
         return ask()
     except KernelBenchError as error:
@@ -77,7 +77,7 @@ def guarded(about: str, ask: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def compilers() -> list[Finding]:
-    """A C compiler is needed wherever candidates bring C, nvcc where they bring CUDA."""
+    """Whether there are compilers: of C for candidates in C, nvcc for candidates in CUDA."""
     c = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     triton = find_spec("triton") is not None
@@ -88,7 +88,7 @@ def compilers() -> list[Finding]:
 
 
 def device_and_sandbox(device: str) -> list[Finding]:
-    """What an evaluator says of the machine once its processes have started."""
+    """The device and the sandbox, as an evaluator reports them when its processes have started."""
     from pytest_kernelbench.evaluation import Evaluator
 
     started = time.monotonic()
@@ -108,7 +108,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
             answer="network, files and processes are kept apart"
             if not missing
             else f"not kept apart: {', '.join(missing)}",
-            # On a GPU the process space is shared, because CUDA does not start otherwise.
+            # With a GPU there is no separate process namespace, because CUDA does not start in one.
             remedy="allow unprivileged user namespaces, or run in a container that does"
             if [name for name in missing if (told["device"], name) != ("cuda", "processes")]
             else "",
@@ -117,7 +117,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
 
 
 def tasks_found(selector: str) -> list[Finding]:
-    """How many tasks the selector names."""
+    """The number of tasks that the selector names."""
     tasks = load_tasks(selector)
     return [
         Finding(about="tasks", answer=f"{len(tasks)} named by {selector}: {tasks[0].short_id} to {tasks[-1].short_id}")

@@ -1,6 +1,7 @@
 """``python -m pytest_kernelbench probe RUN``: one fixed set of answers, scored under every checkpoint of a run.
 
-Does training sharpen the policy on what it already preferred? The text stays; only the weights that judge it change.
+It shows whether training sharpens the policy on answers that it already preferred: the answers stay the same, and only
+the weights that score them change.
 """
 
 from __future__ import annotations
@@ -55,16 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Score one fixed set of answers under every checkpoint of a run; this one loads the policy, and so torch."""
+    """Score one fixed set of answers under every checkpoint of a run. Loads the policy and torch."""
     for line in probe_folder(options.folder, device=options.device, samples=options.samples):
         print(line)
 
 
 def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> Iterator[str]:
-    """Write ``probes.jsonl`` beside the run's records; yields tables of how likelihood and speed-up go together.
+    """Write ``probes.jsonl`` into the run folder. Yields tables of the correlation of likelihood and speed-up.
 
-    ``samples`` is as for ``probe_run``. ``tail`` is the quarter of rollouts that was least likely at step 0, whatever
-    it is now; ``within tasks`` is the mean over tasks, which no difference between tasks can make.
+    ``samples``: as for ``probe_run``. The row ``tail`` is about the quarter of rollouts that was least likely at step
+    0. The column ``within tasks`` is the mean of the tasks' own correlations, which differences between tasks do not
+    affect.
     """
     probes = list(probe_run(folder, device=device, samples=samples))
     (folder / FILE).write_text("".join(json.dumps(asdict(each)) + "\n" for each in probes), encoding="utf-8")
@@ -134,7 +136,7 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """Which rows of ``completions.jsonl`` are scored; ``answer`` None: asked for as the lineage asks."""
+    """The rows of ``completions.jsonl`` that are scored. ``answer``: the prompt's kind; None for the lineage's."""
 
     sampling_sha256: str | None
     indices: range

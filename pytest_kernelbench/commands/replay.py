@@ -17,7 +17,7 @@ from pytest_kernelbench.tasks import load_tasks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A candidate of a run and its verdict; ``task`` as its file is now, ``settings`` as it was judged with."""
+    """A recorded candidate and its verdict. ``task``: from its present file. ``settings``: it was judged with these."""
 
     task: Task
     index: int
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 def recorded_candidate(
     folder: Path, task: str, index: int, strategy: str | None = None, selector: str | None = None
 ) -> Recorded:
-    """What ``folder`` records of a candidate. Raises UsageError, in one line, where it records no such one."""
+    """The record of a candidate in the run ``folder``. Raises UsageError if there is none."""
     records = RunRecords.load(folder)
     names = [each.name for each in records.strategies]
     if strategy is not None and strategy not in names:
@@ -86,7 +86,7 @@ def recorded_candidate(
 
 
 def lines_of(recorded: Recorded, *, device: str, draw: str | None = None) -> Iterator[str]:
-    """What is printed: the recorded verdict, the one of now, and the first wrong elements."""
+    """The lines to print: the recorded verdict, the new verdict, and the first wrong elements."""
     from pytest_kernelbench.evaluation import Evaluator
 
     evaluation = recorded.evaluation
@@ -112,7 +112,7 @@ def _verdict(outcome: str, detail: str) -> str:
 
 
 def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | None) -> Task:
-    """The task as its file says now. Raises UsageError where there is none, or another than the run had."""
+    """The task from its present file. Raises UsageError if there is no file, or if its text is not the run's."""
     options = records.options
     selectors = [selector] if selector else options.get("selectors") or [task_id]
     try:
@@ -131,7 +131,7 @@ def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | N
 def _source(
     records: RunRecords, strategy: dict[str, Any], task: Task, index: int, source_sha256: str | None
 ) -> str | None:
-    """The source of the recorded evaluation: of several answers with this index, the one whose hash it has."""
+    """The source of the recorded evaluation. Several answers may have this index; its hash tells which one it is."""
     sampling = strategy["sampling"]
     for (_, name, number), completion in records.completions.items():
         if (name, number) == (task.id, index):

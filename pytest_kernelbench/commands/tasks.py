@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench tasks``: which tasks a selector names, and what a run of them would meet."""
+"""``python -m pytest_kernelbench tasks``: the tasks that a selector names, and whether they can be judged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one line for each task. Raises UsageError where ``--check`` finds one that nothing can be judged by."""
+    """Print one line for each task. With ``--check``, raises UsageError if a reference cannot be judged by."""
     tasks = load_tasks(options.tasks, sizes=options.sizes, small=options.small)
     if not options.check:
         for task in tasks:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]
-    """For each task a line, and whether nothing can be judged by its reference."""
+    """For each task a line, and whether its reference is refused (no candidate can be judged by it)."""
     from pytest_kernelbench.evaluation import Evaluator
 
     with Evaluator(device=device, protocol="fast", precision=precision) as evaluator:
@@ -51,7 +51,7 @@ def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[
 
 
 def line_of(task: Task, findings: TaskFindings) -> str:
-    """``ok  level1/19     0.1 ms a call, 8.4 MB``, and remarks where there are any."""
+    """One line, as in ``ok  level1/19     0.1 ms a call, 8.4 MB``, followed by remarks if there are any."""
     if findings.refused is not None:
         return f"NO  {task.short_id:12} {findings.refused}"
     measured = []
@@ -59,6 +59,6 @@ def line_of(task: Task, findings: TaskFindings) -> str:
         measured.append(f"{findings.seconds_per_call * 1e3:.3g} ms for the first call")
     if findings.n_bytes is not None:
         measured.append(f"{findings.n_bytes / 1e6:.3g} MB")
-    # A task of which nothing counts needs a reader's eye; a kind that it is not defined on does not.
+    # A task whose speed-ups do not count needs attention. A kind of inputs that it is not defined on does not.
     mark = "-- " if findings.uncounted_because or findings.writes_inputs else "ok "
     return f"{mark} {task.short_id:12} {', '.join(measured)}{''.join(f'; {each}' for each in findings.remarks)}"

@@ -1,5 +1,5 @@
-"""Adapters: the tasks and the judge as an environment of a library that trainers use, one file for each library.
+"""The tasks and the judge as environments for RL trainers, one module for each library.
 
-``verifiers`` and ``openenv`` need the extra of that name, and nothing else here imports either. ``judging`` is what
-both share.
+``verifiers`` and ``openenv`` need the extra of the same name. No other module imports these libraries. ``judging`` has
+the code that both modules use.
 """

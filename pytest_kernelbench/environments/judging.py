@@ -1,4 +1,4 @@
-"""What the adapters share: this process's judges, and the reward for a verdict."""
+"""The judges of this process and the reward for a verdict, for all environments."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _opening = threading.Lock()
 
 
 def pool_on(devices: str, protocol: str) -> EvaluatorPool:
-    """The process's pool with these settings, opened when it is first asked for.
+    """This process's pool of judges with these settings; opened on the first call and then shared.
 
-    ``devices``: "auto", or kinds and numbers with commas between them (``cuda:1,cuda:2``). Environments of a trainer
-    are many objects in one process, and each judge needs a device. Raises UsageError.
+    It is shared because a trainer makes many environments in one process, and each judge needs a device. ``devices``:
+    "auto", or devices separated by commas (``cuda:1,cuda:2``). Raises UsageError.
     """
     with _opening:
         if (devices, protocol) not in _pools:
@@ -34,14 +34,14 @@ def close_pools() -> None:
 
 
 async def judge(task: Task, answer: str, *, devices: str, protocol: str) -> Evaluation:
-    """The verdict on the module in ``answer``. Raises HarnessError, which is no verdict: do not train on it."""
+    """The evaluation of the module in ``answer``. Raises HarnessError: then there is no verdict to train on."""
     source = extract_source(answer, answer="module", task=task)
     verdicts = [each async for _, each in pool_on(devices, protocol).evaluate_async(task, [source])]
     return verdicts[0]
 
 
 def reward_of(evaluation: Evaluation) -> float:
-    """0 unless correct, then 0.3 and what the speed-up is over 1 by the lower end of the judge's interval."""
+    """The reward: 0 if incorrect; else 0.3 plus the part over 1 of the lower end of the counted speed-up's interval."""
     if not evaluation.correct:
         return 0.0
     return FOR_CORRECTNESS + max(0.0, (evaluation.counted_low or 1.0) - 1.0)

@@ -1,6 +1,6 @@
 """KernelBench tasks as an OpenEnv environment, served to any OpenEnv client. Needs the extra ``openenv``.
 
-An episode is one task. Each step is an answer of the model; its observation says what became of it.
+An episode is one task. A step is one answer of the model; the observation has the verdict on it.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class KernelObservation(Observation):
 class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
     """``tasks``, ``sizes`` and ``protocol`` as the command line's; ``turns``: answers in an episode.
 
-    A step's reward is by how much its answer betters the best one before, by ``judging.reward_of``: those of an
-    episode add up to the reward of its best answer.
+    The reward of a step is the increase over the best earlier answer, by ``judging.reward_of``. The rewards of an
+    episode therefore add up to the reward of its best answer.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS = True
@@ -56,7 +56,7 @@ class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
         self._best = 0.0
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **chosen: Any) -> KernelObservation:
-        """Begin with the task that ``task`` (an id) or ``index`` names, else one drawn by ``seed``."""
+        """Begin an episode with the task of id ``task`` or of number ``index``, else with one drawn by ``seed``."""
         by_id = {task.id: task for task in self._tasks}
         if "task" in chosen:
             self._task = by_id[chosen["task"]]
@@ -67,7 +67,7 @@ class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
         return KernelObservation(task=self._task.id, messages=messages)
 
     async def step_async(self, action: KernelAction, timeout_s: float | None = None, **more: Any) -> KernelObservation:
-        """Judge an answer. Raises HarnessError, which is no verdict: the episode stays where it was."""
+        """Judge an answer. Raises HarnessError: then there is no verdict, and the episode is unchanged."""
         evaluation = await judge(self._task, action.answer, **self._judging)
         self._state.step_count += 1
         gained = max(0.0, reward_of(evaluation) - self._best)
@@ -82,7 +82,7 @@ class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
         )
 
     def step(self, action: KernelAction, timeout_s: float | None = None, **more: Any) -> KernelObservation:
-        """Raises NotImplementedError: OpenEnv's servers take ``step_async``, which judges many answers at once."""
+        """Raises NotImplementedError: OpenEnv's servers call ``step_async``, which judges many answers at once."""
         raise NotImplementedError("use step_async")
 
     @property
@@ -93,7 +93,7 @@ class KernelEnvironment(Environment[KernelAction, KernelObservation, State]):
 def kernel_app(
     tasks: str = "level1:train", *, sizes: str = "full", devices: str = "auto", protocol: str = "fast", turns: int = 1
 ) -> FastAPI:
-    """The environment as an application for an ASGI server, for many sessions at once."""
+    """An ASGI application that serves the environment to many sessions at once."""
     settings = {"sizes": sizes, "devices": devices, "protocol": protocol, "turns": turns}
     made = partial(KernelEnvironment, tasks, **settings)
     return create_app(made, KernelAction, KernelObservation, env_name="kernelbench", max_concurrent_envs=256)

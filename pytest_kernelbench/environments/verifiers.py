@@ -20,7 +20,7 @@ from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
 
-# Where a trace keeps the evaluation that its reward and its metrics are of.
+# The key of a trace's state that holds the evaluation for reward and metrics.
 EVALUATION = "kernelbench"
 
 
@@ -32,7 +32,7 @@ class KernelData(vf.TaskData):
 
 
 class KernelTaskConfig(vf.TaskConfig):
-    """How answers are judged."""
+    """The settings with which answers are judged."""
 
     devices: str = "auto"
     """Judges, one for each: "auto" (all visible GPUs, or the CPU), or "cuda:1,cuda:2"."""
@@ -41,7 +41,7 @@ class KernelTaskConfig(vf.TaskConfig):
 
 
 class KernelTasksetConfig(vf.TasksetConfig):
-    """Which tasks there are."""
+    """The tasks of the taskset, and their prompt."""
 
     tasks: str = "level1:train"
     """As for the option ``--tasks``."""
@@ -51,7 +51,7 @@ class KernelTasksetConfig(vf.TasksetConfig):
 
 
 class KernelTask(vf.Task[KernelData, vf.State, KernelTaskConfig]):
-    """One reference to be beaten by the module in the model's last answer."""
+    """One KernelBench task. The module in the model's last answer is judged against its reference."""
 
     @property
     def key(self) -> str:
@@ -66,11 +66,11 @@ class KernelTask(vf.Task[KernelData, vf.State, KernelTaskConfig]):
 
     @vf.reward
     async def kernel(self, trace: vf.Trace) -> float:
-        """See ``judging.reward_of``. Where the harness fails there is no reward but an error on the trace."""
+        """The reward of ``judging.reward_of``. A fault of the harness is an error on the trace, not a reward."""
         return reward_of(await self._evaluation(trace))
 
     async def _evaluation(self, trace: vf.Trace) -> Evaluation:
-        # Metrics come before rewards; both are of one evaluation, and so is a trace that is scored again.
+        # Metrics are computed before rewards. Both use one evaluation, which is kept for a trace that is scored again.
         if EVALUATION not in trace.info:
             task = Task(id=str(self.data.id), source=self.data.source, sizes=self.data.sizes)
             how = {"devices": self.config.devices, "protocol": self.config.protocol}

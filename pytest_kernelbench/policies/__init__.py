@@ -1,4 +1,4 @@
-"""Policies, from which candidates are sampled. ``--policy`` names a line of ``POLICIES``, or a TOML file that does.
+"""Policies: the sources of candidates. ``--policy`` takes a name in ``POLICIES``, or a TOML file with such a name:
 
     policy = "hf:Qwen/Qwen3-0.6B"
     dtype = "float32"
@@ -50,10 +50,10 @@ __all__ = [
 
 
 class PolicyRow(NamedTuple):
-    """``loader``, of ``module``, is the policy's class by name, or the class itself where another project adds it.
+    """One kind of policy. ``loader``: the name of its class in ``module``; the class itself if another project adds it.
 
-    ``form`` is how ``--policy`` names it, ``keys`` are those of a TOML file; ``extra`` is the extra to install, named
-    like its package.
+    ``form``: how ``--policy`` is written for it. ``keys``: the keys that a TOML file may have. ``extra``: the extra of
+    this package that installs its dependency, which has the same name.
     """
 
     module: str
@@ -127,18 +127,20 @@ def load_policy(spec: str, *, device: str) -> Policy:
 
 
 def check_policy(spec: str) -> PolicySpec:
-    """Raise PolicyError for a ``--policy`` that cannot be loaded, as far as can be seen without loading it."""
+    """Raise PolicyError for a ``--policy`` that cannot be loaded. Finds what shows without loading the policy."""
     parsed = parse_policy(spec)
     extra = POLICIES[parsed.kind].extra
     if extra and find_spec(extra) is None:
         raise PolicyError(f"--policy={spec}: needs the package {extra}; pip install 'pytest-kernelbench[{extra}]'")
     if parsed.kind == "replay":
-        ReplayPolicy.load(parsed, device="cpu")  # a broken row is met before anything runs
+        ReplayPolicy.load(
+            parsed, device="cpu"
+        )  # reads the whole file, so that a broken row is found before the run begins
     return parsed
 
 
 def check_answers(spec: str, tasks: Sequence[Task]) -> None:
-    """Raise PolicyError for a replay file of which no row is for any of ``tasks``: nothing would be sampled."""
+    """Raise PolicyError for a replay file without a row for any of ``tasks``."""
     parsed = parse_policy(spec)
     if parsed.kind != "replay":
         return
@@ -165,7 +167,7 @@ def require_logprobs(policy: Policy, strategy: str) -> None:
 
 
 def require_given(completion: Completion, strategy: Strategy) -> None:
-    """Raise PolicyError where a policy's first answer lacks the numbers that the strategy ranks by."""
+    """Raise PolicyError if a policy's first answer lacks the numbers that the strategy ranks by."""
     if strategy.needs_logprobs:
         require_given_logprobs(completion, strategy.name)
     if strategy.needs_self_certainty:
@@ -173,9 +175,9 @@ def require_given(completion: Completion, strategy: Strategy) -> None:
 
 
 def require_given_logprobs(completion: Completion, strategy: str) -> None:
-    """Raise PolicyError where a policy's first answer came without any log-probability: later answers will too.
+    """Raise PolicyError if a policy's first answer has no log-probabilities, since later answers will have none either.
 
-    Log-probabilities of a part of an answer are no error here: selection leaves that answer out.
+    An answer with log-probabilities for some of its tokens is no error here: it is left out of the ranking.
     """
     if completion.sum_logprob is None and completion.text.strip() and completion.logprobs_missing in (None, NONE_GIVEN):
         raise PolicyError(
@@ -196,7 +198,7 @@ def require_self_certainty(policy: Policy, strategy: str) -> None:
 
 
 def require_given_self_certainty(completion: Completion, strategy: str) -> None:
-    """Raise PolicyError where a policy's first answer came without it: the others will too."""
+    """Raise PolicyError if a policy's first answer has no self-certainty, since later answers will have none either."""
     if completion.self_certainty is None and completion.text.strip() and completion.logprobs_missing is None:
         raise PolicyError(
             f"--policy={completion.policy}: gave no alternatives to the tokens of its first answer, which strategy "

@@ -17,9 +17,9 @@ FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 
 
 def with_adapter(model: Model, folder: Path, name: str) -> Model:
-    """``model`` with the adapter in ``folder``, frozen; raises PolicyError where the two do not fit.
+    """``model`` with the adapter in ``folder``, frozen. Raises PolicyError if the adapter does not fit the model.
 
-    An adapter that was saved with larger embeddings, for tokens of its own, has the model's made as large.
+    If the adapter has more embeddings than the model, for added tokens, the model's embeddings are resized.
     """
     from peft import PeftModel
 
@@ -43,14 +43,14 @@ def with_adapter(model: Model, folder: Path, name: str) -> Model:
 
 
 def own_tokenizer(folder: Path) -> bool:
-    """Whether an adapter was saved with a tokenizer: it was trained with that one, so that one is used."""
+    """Whether an adapter's folder has a tokenizer. It was trained with this tokenizer, so this tokenizer is used."""
     return (folder / "tokenizer_config.json").is_file() and (
         (folder / "tokenizer.json").is_file() or (folder / "tokenizer.model").is_file()
     )
 
 
 def _embedding_rows(folder: Path) -> int | None:
-    """Of the embeddings that an adapter holds whole (``modules_to_save``); None where it holds none."""
+    """The number of rows of the embeddings in an adapter (``modules_to_save``); None if it has no embeddings."""
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Many requests at once, for policies that a service answers."""
+"""Many concurrent requests, for policies that are behind a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def all_at_once(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; the first error ends the others."""
+    """Run all coroutines concurrently. The first error cancels the others."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)
@@ -24,10 +24,10 @@ async def all_at_once(work: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 def in_background(program: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> Iterator[T]:
-    """Yield the values that ``program`` emits, from an event loop in its own thread; closing the iterator cancels it.
+    """Run ``program`` in an event loop of its own thread, and yield the values that it emits.
 
-    It is a thread because the caller may be inside an event loop already (a notebook), and because requests should go
-    on while the caller is busy.
+    Closing the iterator cancels the program. It has its own thread because the caller may already be in an event loop
+    (a notebook), and because requests should go on while the caller is busy.
     """
     emitted: SimpleQueue[tuple[T] | None] = SimpleQueue()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""The protocol of a policy: it answers a task with completions, which are the same every time."""
+"""The protocol of a policy: it answers a task with completions. The same question has the same answers every time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 class Policy(Protocol):
     """A source of completions.
 
-    ``name`` is the text given to ``--policy``. ``version`` identifies the weights that sample (or the replayed
-    file), so that a surprisal always names the distribution it was taken under. ``gives_logprobs`` says
-    whether completions carry log-probabilities; a completion without them is left out of a ranking. ``label`` is
-    printed beside every result; None: nothing is.
+    ``name``: the text given to ``--policy``. ``version``: identifies the weights (or the replayed file), so that the
+    distribution of every surprisal is known. ``gives_logprobs``: whether completions have log-probabilities; a
+    completion without them is not ranked. ``label``: a text that is printed beside every result; None for none.
     """
 
     name: str
@@ -32,28 +31,28 @@ class Policy(Protocol):
     ) -> Iterator[Completion]:
         """Yield one completion for each of ``indices``, in the order in which they are finished.
 
-        ``advice`` is text that the prompt ends with: verdicts on earlier answers. A policy that does not read a
-        prompt ignores it. Completion ``i`` is a function of (policy version, task id and source, sampling, seed, i,
-        advice) alone, not of the other indices, nor of a run that was killed and resumed. (A model computes a row in
-        floating point, which may round differently in a batch of another size; a draw within that rounding of a
-        boundary can change.) A replay yields the completions that it holds, which may be fewer. Raises PolicyError.
+        ``advice``: text at the end of the prompt, such as verdicts on earlier answers. A policy without a prompt
+        ignores it. Completion ``i`` depends only on policy version, task id and source, sampling, seed, i and advice.
+        It does not depend on the other indices, nor on whether the run was interrupted. (With one exception: a model's
+        floating-point results may round differently in a batch of another size, which can change a draw.) A replay
+        yields only the completions that its file has. Raises PolicyError.
         """
         ...
 
 
 def random_seed(seed: int, task_id: str, index: int) -> int:
-    """Seed of the random numbers that draw completion ``index`` of a task; 63 bits."""
+    """The seed, of 63 bits, for the random numbers of completion ``index`` of a task."""
     digest = hashlib.sha256(f"{seed}\0{task_id}\0{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-# A file larger than this is known by its size and both of its ends: hashing 100 GB of weights takes minutes.
+# Of a larger file only the size and both ends are hashed: hashing 100 GB of weights takes minutes.
 WHOLE_FILE_BYTES = 64 * 2**20
 END_BYTES = 2**20
 
 
 def version_of(files: Sequence[Path], *settings: object) -> str:
-    """Twelve hexadecimal digits over names and contents of ``files`` and over ``settings``."""
+    """A hash, of twelve hexadecimal digits, of the names and contents of ``files`` and of ``settings``."""
     digest = hashlib.sha256(repr(settings).encode())
     for file in sorted(files):
         size = file.stat().st_size

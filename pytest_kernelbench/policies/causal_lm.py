@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CausalLMPolicy", "batch_rows", "distributions", "end_ids", "sample_rows", "score_rows", "uniforms_for"]
 
-# Tokens of the longest mark with which a prompt may open the reasoning, and some.
+# The last tokens of a prompt that are searched for a mark that opens the reasoning. The longest mark is shorter.
 LONGEST_TAG = 24
 
 
@@ -63,10 +63,10 @@ class CausalLMPolicy(ABC):
 
     @abstractmethod
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of sampled tokens, the end token not among them."""
+        """The text of sampled tokens. They do not include the end token."""
 
     def spell(self, token_ids: Sequence[int]) -> str:
-        """The same with special tokens, in which a model may mark its reasoning."""
+        """As ``decode``, but special tokens are spelled out: some models mark their reasoning with them."""
         return self.decode(token_ids)
 
     def sample(
@@ -142,7 +142,7 @@ class CausalLMPolicy(ABC):
     def _distinct(
         self, task: Task, answer: str, token_ids: Sequence[Sequence[int]], advice: str
     ) -> Iterator[tuple[list[int], list[tuple[int, ...]]]]:
-        """The prompt, and the distinct completions that have a token, in batches of as many as fit."""
+        """The prompt's ids, and batches of distinct completions that have a token, as large as memory allows."""
         prompt = self.prompt_ids(task, answer, advice=advice)
         self.model.eval()
         distinct = list(dict.fromkeys(map(tuple, token_ids)))
@@ -158,7 +158,7 @@ class CausalLMPolicy(ABC):
         return batch_rows(self.model, tokens)
 
     def tokens_left(self, task: Task, answer: str, advice: str) -> int | None:
-        """How many tokens an answer to this prompt may have; None where the model's context has no end."""
+        """How many tokens an answer to this prompt may have; None if the model's context is unlimited."""
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return None if context is None else context - len(self.prompt_ids(task, answer, advice=advice))
 

@@ -1,7 +1,7 @@
-"""A policy's weights on a device that a judge needs too: whether they may stay there, and moving them to the host.
+"""A policy's weights on a device that a judge also uses: whether they may stay there, and moving them to the host.
 
-The judge runs in processes of its own. If it ran out of memory because of a policy's weights, that would look like a
-candidate's fault. So weights leave the device before anything is judged, unless there is ample room beside them.
+The judge runs in other processes. If it ran out of memory because of a policy's weights, the candidate would be blamed.
+Weights are therefore moved off the device before candidates are judged, unless there is enough free memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Aside:
         self.bytes = sum(each.numel() * each.element_size() for each in self._weights)
 
     def put(self) -> float:
-        """Move the weights away; the seconds it took."""
+        """Move the weights to the host's memory. Returns the seconds that it took."""
         start = time.perf_counter()
         if not self._host:
             self._host = [_on_host(each) for each in self._weights]
@@ -75,7 +75,7 @@ class Aside:
         return time.perf_counter() - start
 
     def back(self) -> float:
-        """Move them back to where they were; the seconds it took."""
+        """Move the weights back to where they were. Returns the seconds that it took."""
         start = time.perf_counter()
         for weight, held, device in zip(self._weights, self._host, self._devices, strict=True):
             weight.data = held.to(device, non_blocking=True, copy=True)
@@ -107,9 +107,9 @@ def weights_bytes(folder: Path, dtype: str | torch.dtype) -> int | None:
 
 
 def refuse_spill(name: str, size: int | None, free: Mapping[str, int]) -> None:
-    """Raise PolicyError where weights of ``size`` bytes do not fit ``free`` bytes by device, before they are loaded.
+    """Raise PolicyError if weights of ``size`` bytes do not fit ``free`` bytes by device. Call it before loading.
 
-    transformers would put the rest into the host's memory without a word, and sample a hundred times slower.
+    transformers would put the rest into host memory without a warning, and sample a hundred times slower.
     """
     room = sum(free.values()) * WEIGHTS_SHARE
     if size is not None and size > room:
@@ -122,7 +122,7 @@ def refuse_spill(name: str, size: int | None, free: Mapping[str, int]) -> None:
 
 
 def refuse_spilled(name: str, device_map: Mapping[str, Any] | None) -> None:
-    """Raise PolicyError where transformers has put a part of a model on the CPU or the disk."""
+    """Raise PolicyError if transformers has put a part of a model on the CPU or the disk."""
     spilled = [part for part, where in (device_map or {}).items() if str(where) in ("cpu", "disk", "meta")]
     if spilled:
         raise PolicyError(
@@ -133,9 +133,9 @@ def refuse_spilled(name: str, device_map: Mapping[str, Any] | None) -> None:
 
 @dataclass(slots=True)
 class SharedDevice:
-    """One policy and the judges on one device: the weights leave it while a judge uses it.
+    """One policy and the judges share a device: the policy's weights are moved off it while a judge uses it.
 
-    ``tell`` prints a line that stays, once for each policy.
+    ``tell``: called with a line to print, once for each policy.
     """
 
     memory: Callable[[torch.device], DeviceMemory]
@@ -144,7 +144,7 @@ class SharedDevice:
     asides: dict[int, Aside] = field(default_factory=dict)
 
     def before_judging(self, policy: Any, device: torch.device) -> None:
-        """Put the policy's weights aside, unless they are, lie elsewhere, or leave room enough."""
+        """Move the policy's weights off the device if they are there and leave too little room."""
         aside = self.asides.get(id(policy))
         model = getattr(policy, "model", None)
         if model is None or (aside is not None and aside.is_aside):
@@ -166,7 +166,7 @@ class SharedDevice:
             )
 
     def before_sampling(self, policy: Any) -> None:
-        """Have the weights back where they were."""
+        """Move the weights back to the device, if they were moved."""
         aside = self.asides.get(id(policy))
         if aside is not None and aside.is_aside:
             self.spend("moving the policy", aside.back())

@@ -1,4 +1,4 @@
-"""Keys of services, kept out of output and files: servers quote them in errors and headers."""
+"""API keys of services, kept out of output and files. Servers may quote a key in errors and headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHORTEST_SECRET = 8
 
 
 def key_in(variable: str) -> str | None:
-    """The key that is set, or None. Raises PolicyError for one that no header can carry."""
+    """The key in the environment, or None. Raises PolicyError for a key that cannot be sent in a header."""
     key = os.environ.get(variable)
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise PolicyError(f"{variable}: holds a space, a line end or another character that no key has; set it again")
@@ -26,7 +26,7 @@ def key_in(variable: str) -> str | None:
 
 
 def holds_key(*texts: str | None) -> bool:
-    """Whether a secret is in one of ``texts``."""
+    """Whether one of ``texts`` contains a key."""
     keys = [key for variable in VARIABLES if len(key := os.environ.get(variable, "").strip()) >= SHORTEST_SECRET]
     return any(key in text for key in keys for text in texts if text)
 

@@ -1,4 +1,4 @@
-"""By which names a server takes its parameters, and which it does not take: declared, or learnt from a refusal."""
+"""A server's names for request parameters, and the parameters that it refuses: declared, or learnt from an error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ UNKNOWN = re.compile(
     r"not (?:permitted|allowed|supported)|(?:does|do) not support|is deprecated|no such",
     re.IGNORECASE,
 )
-# Without these, a request asks for the same thing: temperature and top_p only where they are 1, as by default.
+# Parameters that may be left out without changing the request; temperature and top_p only if they are 1, the default.
 NEEDLESS = frozenset(("seed", "top_p", "temperature"))
 LENGTHS = ("max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_tokens")
-# How many alternatives of a token are asked for; some servers give fewer than others.
+# How many alternatives of a token are asked for. Servers differ in how many they allow.
 TOPS = (20, 5, 3, 2, 1, 0)
 
 
@@ -31,7 +31,7 @@ class Dialect:
         self.top = TOPS[0]
 
     def request(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """``values`` as this server takes them."""
+        """The parameters ``values`` under the names that this server uses."""
         kept = {key: value for key, value in values.items() if key not in self.omitted}
         return {self.renamed.get(key, key): value for key, value in kept.items()}
 

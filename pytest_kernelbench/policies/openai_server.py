@@ -95,7 +95,7 @@ class OpenAIPolicy:
     """
 
     label = None
-    # Its answers can be drawn while a candidate is timed.
+    # Needs no resource of this machine: answers can be sampled while a candidate is timed.
     needs_a_device = False
 
     def __init__(
@@ -203,7 +203,7 @@ class OpenAIPolicy:
         return {"logprobs": answer.logprobs, "logprobs_missing": answer.missing, "self_certainty": certainty}
 
     def tokens_left(self, task: Task, answer: str, advice: str) -> int | None:
-        """How many tokens an answer may have at most; None where the server does not say how long its context is."""
+        """The most tokens that an answer may have; None if the server does not tell the length of its context."""
         messages = build_messages(task, answer, self.target, advice=advice)
         return None if self.context is None else self.context - _least_tokens(messages)
 

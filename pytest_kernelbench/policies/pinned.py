@@ -33,7 +33,7 @@ def folder_of(policy: str) -> Path | None:
 
 
 def version_of(pins: Mapping[str, Path]) -> str:
-    """Twelve hexadecimal digits over the tasks and the texts. Raises PolicyError for a file that cannot be read."""
+    """A hash of tasks and kernels, of twelve hexadecimal digits. Raises PolicyError for a file that cannot be read."""
     digest = hashlib.sha256()
     for task, file in pins.items():
         digest.update(f"{task}\0{_text(file)}\0".encode())
@@ -41,7 +41,7 @@ def version_of(pins: Mapping[str, Path]) -> str:
 
 
 class PinnedPolicy:
-    """One answer a task: the kernel that is kept for it. A task without a kernel is not answered."""
+    """A policy whose only answer to a task is the kernel kept for it. A task without a kernel has no answer."""
 
     gives_logprobs = False
     label = None

@@ -1,7 +1,7 @@
-"""From a model's output to the recorded completion, for every policy.
+"""The parts of a model's output: reasoning, answer and code, and their tokens. For every policy.
 
-The reasoning is separated from the answer, and the tokens of the answer and of its code are found: the log-probability
-of other tokens says nothing about a kernel.
+Rankings use the tokens of the answer or of its code, since the log-probability of other tokens says nothing about a
+kernel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Decode = Callable[[Sequence[int]], str]
 Span = tuple[int, int]
 # ``Completion.logprobs_missing`` of an answer without any log-probability.
 NONE_GIVEN = "none were given"
-# Why a model stopped, in the words of different servers, where its tokens ran out.
+# The stop reasons of different servers for an answer whose tokens ran out.
 RAN_OUT = frozenset(("length", "max_tokens", "model_length"))
 
 

@@ -1,4 +1,4 @@
-"""``replay:FILE.jsonl``: completions that were recorded before, by this project or by anyone. No torch."""
+"""``replay:FILE.jsonl``: recorded completions, of an earlier run or of another program. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class ReplayPolicy:
     """
 
     label = None
-    # Its answers can be drawn while a candidate is timed.
+    # Needs little of this machine: answers can be read while a candidate is timed.
     needs_a_device = False
 
     def __init__(self, file: Path, *, name: str) -> None:
-        """Read ``file``; raises PolicyError naming the line of a row that is no row."""
+        """Read ``file``. Raises PolicyError, which names the line, for a line that is not a row."""
         self.name = name
         self.no_logprobs_at: str | None = None
         self._rows: dict[str, dict[int, tuple[int, Completion]]] = {}
@@ -59,7 +59,7 @@ class ReplayPolicy:
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
     ) -> Iterator[Completion]:
-        """The recorded completions of ``task`` with an index in ``indices``; having none of them is no error."""
+        """The recorded completions of ``task`` whose index is in ``indices``. There may be none."""
         recorded = self._rows.get(_key(task.id), {})
         for index in indices:
             if index in recorded:
@@ -67,7 +67,7 @@ class ReplayPolicy:
                 yield replace(completion, task=task.id)
 
     def tasks_without(self, tasks: Sequence[Task]) -> list[str]:
-        """The tasks of the file, as its rows name them, that are none of ``tasks``."""
+        """The tasks in the file that are not in ``tasks``, as the file names them."""
         return sorted(self._rows.keys() - {_key(task.id) for task in tasks})
 
     def has_none_of(self, tasks: Sequence[Task]) -> bool:

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from pytest_kernelbench.strategy import Sampling
 
 WORKER = "pytest_kernelbench.adaptation.fsdp_worker"
-# Between two looks at whether the processes still live, while they load: hundreds of GB take minutes.
+# Seconds between two checks that the processes are alive while they load, which takes minutes for hundreds of GB.
 LOOK_EVERY_S = 1.0
 
 
 class ShardedPolicy:
-    """A policy whose weights are spread over GPUs; samples and scores are as of ``HFPolicy``.
+    """A policy whose weights are spread over GPUs. It samples and scores as ``HFPolicy`` does.
 
-    ``version`` is as of the same model in one process; ``processes`` are the ids of the processes that hold it.
+    ``version``: the same as for the model in one process. ``processes``: the ids of the processes with its weights.
     """
 
     label = None
@@ -57,7 +57,7 @@ class ShardedPolicy:
         self.processes: list[int] = told["processes"]
 
     def ask(self, request: Mapping[str, Any]) -> Any:
-        """The answer of the processes to ``request``. Raises their error, or HarnessError where a process died."""
+        """The answer of the processes to ``request``. Raises the error that they report; HarnessError if one died."""
         return self._group.ask(request)
 
     def sample(
@@ -199,12 +199,12 @@ def _gpus(spec: PolicySpec, device: str) -> dict[str, str]:
 
 
 def _end(connection: socket.socket, stream: Any, process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Close the connection, upon which the processes end; a process that does not end in time is killed.
+    """Close the connection, which ends the processes. A process that does not end in time is killed.
 
-    The log is kept where a process failed: the error names it.
+    If a process failed, its log is kept, and the error names it.
     """
     for each in (stream, connection):
-        with suppress(OSError):  # unsent bytes have no receiver any more
+        with suppress(OSError):  # closing may fail because buffered bytes cannot be sent any more
             each.close()
     try:
         process.wait(timeout=20)

@@ -20,13 +20,13 @@ from pytest_kernelbench.errors import HarnessError, JudgeEnded
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
 from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, BadRequest, EvaluateRequest, Limits
 
-# Clients whose rate is remembered: enough for a cluster, and bounded whoever asks.
+# The most clients whose rate is kept: more than a cluster has, and a bound on memory.
 MOST_CLIENTS = 4096
 LATENCY_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
 class Rate:
-    """Requests of each client within the last minute, as a bucket that fills again evenly."""
+    """Limits the requests of each client to a number a minute, by a token bucket."""
 
     def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._a_minute = a_minute
@@ -34,7 +34,7 @@ class Rate:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Count one request; the seconds to wait before it is allowed, 0 where it is."""
+        """Count one request. Returns the seconds to wait until it is allowed, 0 if it is allowed now."""
         now = self._clock()
         left, since = self._left.pop(client, (float(self._a_minute), now))
         left = min(self._a_minute, left + (now - since) * self._a_minute / 60)
@@ -46,7 +46,7 @@ class Rate:
 
 
 class Numbers:
-    """What ``/metrics`` shows."""
+    """The counters that ``/metrics`` shows."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -70,13 +70,13 @@ class Numbers:
 def build_app(
     pool: EvaluatorPool, *, settings: dict[str, Any], limits: Limits | None = None, token: str | None = None
 ) -> Starlette:
-    """The application. ``settings`` is what ``/v1/settings`` says; with a ``token`` every request must carry it."""
+    """The ASGI application. ``settings``: the answer of ``/v1/settings``. ``token``: if set, requests must have it."""
     service = Service(pool, settings, limits or Limits(), token)
     return Starlette(routes=[Route("/{path:path}", service.answer, methods=["GET", "POST"])])
 
 
 class Service:
-    """The routes, and what they share."""
+    """The routes of the application, and their common state."""
 
     def __init__(self, pool: EvaluatorPool, settings: dict[str, Any], limits: Limits, token: str | None) -> None:
         self._pool = pool
@@ -93,7 +93,7 @@ class Service:
         }
 
     async def answer(self, request: Request) -> Response:
-        """The response to any request; one that is refused says why in one line, ``{"error": ...}``."""
+        """The response to a request. If it is refused, the body says why in one line: ``{"error": ...}``."""
         try:
             route = self.routes.get((request.method, request.url.path))
             if route is None:
@@ -109,20 +109,20 @@ class Service:
             return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
 
     async def evaluate(self, request: Request) -> Response:
-        """One line for each source as it is ready: ``index`` with ``evaluation``, or with ``fault``.
+        """Stream one line for each source when it is judged: its ``index`` with an ``evaluation`` or a ``fault``.
 
-        ``judge_ended``: judges died over it twice, and it may be asked for again.
+        ``judge_ended`` in a line: two judges died while judging the source. The client may ask for it again.
         """
         asked = EvaluateRequest.parse(await self._body(request), self._limits)
         self._numbers.requests.labels("200").inc()
         return StreamingResponse(self._lines(asked), media_type="application/x-ndjson")
 
     async def settings(self, request: Request) -> Response:
-        """What the judges run on, and how they judge."""
+        """The device of the judges, and the settings with which they judge."""
         return JSONResponse({**self._settings, "judges": len(self._pool)})
 
     async def health(self, request: Request) -> Response:
-        """How many judges there are, and how many of them are up; a request waits where none is."""
+        """The number of judges, and how many are running. A request waits while none is."""
         return JSONResponse({"judges": len(self._pool), "ready": self._pool.ready})
 
     async def metrics(self, request: Request) -> Response:
@@ -141,7 +141,7 @@ class Service:
             raise BadRequest(429, f"too many requests; try again in {again_in_s} s", again_in_s=again_in_s)
 
     async def _body(self, request: Request) -> bytes:
-        # Read in parts: what is too large is not kept.
+        # The body is read in parts, so that a body over the limit is never held in memory.
         body = bytearray()
         async for part in request.stream():
             body += part
@@ -165,7 +165,7 @@ class Service:
                 yield _line({"index": index, "evaluation": answer.to_json()})
             yield _line({"done": len(asked.sources)})
         finally:
-            # A client that hangs up leaves the rest to be judged for nobody.
+            # If the client has hung up, the sources that are left need no verdict.
             self._numbers.waiting.dec(left)
 
 

@@ -20,32 +20,32 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 ATTEMPTS = 3
 BETWEEN_ATTEMPTS_S = 0.5
-# Sources in one request: a server takes four times as many, of a quarter of the size that it takes of one.
+# Sources in one request. A server accepts four times as many, if each has at most a quarter of the allowed size.
 AT_ONCE = 64
-# How long a client waits altogether for a server that says "too many requests".
+# Total seconds that a client waits for a server that answers "too many requests".
 RATE_PATIENCE_S = 300.0
-# Between two lines of an answer: a build, a trial, and others' turns before it.
+# The longest time between two lines of an answer: a build, a trial, and the wait for other clients' trials.
 SILENCE_TIMEOUT_S = 900.0
 
 
 def settings_of(url: str) -> dict[str, Any]:
-    """What a server says of its judges: ``device``, ``protocol``, ``precision``. Raises HarnessError."""
+    """The settings of a server's judges: ``device``, ``protocol``, ``precision``. Raises HarnessError."""
     return _get(url.rstrip("/"), SETTINGS)
 
 
 class RemoteEvaluator:
-    """As an ``Evaluator``, on the judges of a server at ``url`` (``http://host:8000``).
+    """An ``Evaluator`` that uses the judges of a server at ``url`` (``http://host:8000``).
 
-    A connection that breaks is made again, for the sources that have no evaluation yet; so are sources asked for
-    again whose judges died. Raises HarnessError where that does not help, and UsageError where the server judges by
-    another ``protocol`` or ``precision``.
+    If the connection breaks, the client connects again and asks for the sources that have no evaluation yet. It also
+    asks again for sources whose judges died. Raises HarnessError if that fails as well, and UsageError if the server
+    judges with another ``protocol`` or ``precision``.
     """
 
     def __init__(self, url: str, *, protocol: str, precision: str) -> None:
         self._url = url.rstrip("/")
         self._told = settings_of(url)
         self.clocks: dict[str, Any] | None = None
-        # A server does not say what it found out about references.
+        # A server does not send its findings about references.
         self.findings: dict[str, TaskFindings] = {}
         for name, wanted in (("protocol", protocol), ("precision", precision)):
             if self._told.get(name) != wanted:
@@ -63,11 +63,11 @@ class RemoteEvaluator:
         self.close()
 
     def describe(self) -> dict[str, Any]:
-        """What the server says of its judges."""
+        """The settings and the hardware of the server's judges."""
         return {**self._told, "url": self._url}
 
     def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Any:
-        """Raises UsageError: kernels are held against each other where they were, on one machine."""
+        """Raises UsageError: a kernel and its baseline are compared on this machine only."""
         raise UsageError(
             f"--kernelbench-judges={self._url}: a gate on regressions needs the device here; run it without this option"
         )
@@ -95,10 +95,10 @@ class RemoteEvaluator:
             yield known[source]
 
     def release(self) -> None:
-        """Nothing: the device's memory is the server's affair."""
+        """Does nothing: this process holds no memory of the server's device."""
 
     def close(self) -> None:
-        """Nothing is kept open between two requests."""
+        """Does nothing: no connection stays open between two requests."""
 
     def _answers(self, task: Task, sources: Sequence[str]) -> Iterator[tuple[int, Evaluation]]:
         left = dict(enumerate(sources))
@@ -154,7 +154,7 @@ def _open(url: str, path: str, body: dict[str, Any] | None) -> Any:
         except urllib.error.HTTPError as error:
             if error.code != 429 or time.monotonic() >= until:
                 raise
-            # A server of ours says for how long, a proxy before it may not.
+            # The server of this package says how long to wait; a proxy in front of it may not.
             told = error.headers.get("Retry-After", "")
             time.sleep(int(told) if told.isdigit() else 1)
 

@@ -15,7 +15,7 @@ from pytest_kernelbench.registries import PRECISIONS, PROTOCOLS
 from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
 
 APPLICATION = "kernelbench"
-# What one client may have under way; the pool's own queue holds back beyond that.
+# The most requests of one client that are handled at once; the pool's queue delays further ones.
 MOST_REQUESTS = 1000
 
 
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> None:
     """Serve until interrupted (Ctrl-C) or terminated (SIGTERM)."""
     ended = threading.Event()
     start(options)
-    # After Ray, which installs handlers of its own. A service manager terminates; a shell's background job ignores
-    # interrupts unless it says otherwise.
+    # Installed after Ray's own handlers. A service manager sends SIGTERM. A shell starts background jobs with SIGINT
+    # ignored, unless the job installs a handler.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     print(f"judging at http://{options.host}:{options.port}; stop with Ctrl-C", flush=True)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def start(options: argparse.Namespace) -> None:
-    """Deploy, and return once requests are answered. Raises UsageError."""
+    """Start the deployment, and return when it answers requests. Raises UsageError."""
     token = os.environ.get(TOKEN_VARIABLE)
     check_token(options.host, token)
     try:
@@ -62,9 +62,9 @@ def start(options: argparse.Namespace) -> None:
     judges: str | list[str] = "auto" if options.judges == "auto" else options.judges.split(",")
     if options.ray is None:
         if not ray.is_initialized():
-            # By default Ray's workers give way to everything else on the machine, and what a judge times with them.
+            # By default Ray's workers run at low priority, which would disturb the timings of a judge.
             os.environ.setdefault("RAY_worker_niceness", "0")
-            # Each judge on a CPU takes one of Ray's; on a machine with fewer cores they take turns for them.
+            # Each judge on a CPU reserves one of Ray's CPUs. If there are fewer, judges wait for each other.
             cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else sum(not is_gpu(each) for each in judges))
             ray.init(address="local", num_cpus=cpus, log_to_driver=False)
     else:
@@ -72,7 +72,7 @@ def start(options: argparse.Namespace) -> None:
     deployed = serve.deployment(
         num_replicas=1, max_ongoing_requests=MOST_REQUESTS, ray_actor_options={"num_cpus": 0}, name="Judges"
     )(Judges)
-    # One address that answers: by default each node with a replica opens the port as well.
+    # Only this address answers. By default every node with a replica would open the port as well.
     serve.start(proxy_location="HeadOnly", http_options={"host": options.host, "port": options.port})
     application = deployed.bind(
         judges,
@@ -91,7 +91,7 @@ def stop() -> None:
 
 
 def check_token(host: str, token: str | None) -> None:
-    """Raises UsageError where anybody on the network could have candidates judged."""
+    """Raise UsageError if the server would be open to the network without a token."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -101,7 +101,7 @@ def check_token(host: str, token: str | None) -> None:
 
 
 class Judges:
-    """The deployment: one replica, which owns the pool and answers all requests."""
+    """The Ray Serve deployment: one replica, which has the pool of judges and answers all requests."""
 
     def __init__(self, judges: str | list[str], settings: dict[str, Any], limits: Limits, token: str | None) -> None:
         from pytest_kernelbench.evaluation.pool import EvaluatorPool

@@ -1,4 +1,4 @@
-"""What client and server say to each other: JSON, checked field by field. Standard library only."""
+"""The messages between client and server: JSON, checked field by field. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
 
 
 class BadRequest(KernelBenchError):
-    """A request that cannot be answered, with the HTTP status that says so.
+    """A request that is refused, with its HTTP status.
 
-    ``again_in_s``: where the same request is answered later, how much later, in whole seconds.
+    ``again_in_s``: whole seconds after which the same request may succeed; None if it never will.
     """
 
     def __init__(self, status: int, message: str, *, again_in_s: int | None = None) -> None:
@@ -28,7 +28,7 @@ class BadRequest(KernelBenchError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request, and one client, may ask for."""
+    """Limits on the size of one request and on the rate of one client."""
 
     body_bytes: int = 16 << 20
     sources: int = 256
@@ -38,20 +38,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateRequest:
-    """Sources to be judged for one task. ``within_s`` bounds each of them; None: no bound."""
+    """Sources to judge for one task. ``within_s``: seconds allowed for each source; None for no limit."""
 
     task: Task
     sources: tuple[str | None, ...]
     within_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The body of a request; the task goes as text, so that the server needs no copy of it."""
+        """The body of a request. It has the task's text, so that the server does not need the task's file."""
         task = {"id": self.task.id, "source": self.task.source, "sizes": dict(self.task.sizes)}
         return {"task": task, "sources": list(self.sources), "within_s": self.within_s}
 
     @classmethod
     def parse(cls, body: bytes, limits: Limits) -> EvaluateRequest:
-        """Raises BadRequest, naming the field and what it must be."""
+        """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
         if len(body) > limits.body_bytes:
             raise BadRequest(
                 413, f"the request has {len(body)} bytes; {limits.body_bytes} are allowed, send fewer sources"

@@ -80,7 +80,7 @@ class SearchSettings:
 
     ``method``: ``refine`` has ``width`` chains, and a prompt shows the last ``history`` answers of its chain.
     ``evolve`` has a tree of distinct programs, and a prompt shows the parent that PUCT chooses with the constant
-    ``exploration``. ``characters``: the most characters of a source in a prompt; of a longer one the middle is left out.
+    ``exploration``. ``characters``: the most characters of a source in a prompt; the middle of a longer one is cut.
     """
 
     method: str = field(default="refine", metadata={"choices": SEARCHES})

@@ -64,15 +64,16 @@ class Strategy:
 
     @property
     def sampling_sha256(self) -> str:
-        """Hash of every setting that candidate ``i`` depends on. ``k`` is no part of it: a smaller ``k`` takes the first
-        candidates of a larger one.
+        """Hash of every setting that candidate ``i`` depends on. ``k`` is not part of it: a smaller ``k`` uses the
+        first candidates of a larger one.
         """
         return hashing.of_sampling(self)
 
     @property
     def adaptation_sha256(self) -> str | None:
-        """Hash of every setting that the weights of a step depend on. The number of steps, and which step is chosen, are
-        not part of it. None without ``[adaptation]``.
+        """Hash of every setting that the weights of a step depend on; None without ``[adaptation]``.
+
+        The number of steps, and which step is chosen, are not part of it.
         """
         return hashing.of_adaptation(self)
 

@@ -1,4 +1,4 @@
-"""From the rewards of a step to one advantage a rollout, by method.
+"""Advantages: one number for each rollout, computed from the rewards of a step. One module for each method.
 
 To add one: write ``advantages/<name>.py``, and add its line to ``ADVANTAGES`` in ``registries.py``.
 """

@@ -1,4 +1,4 @@
-"""The type of every advantage: rewards of a step, by group, to one number a rollout."""
+"""The type of an advantage: a function from the rewards of a step, by group, to one number for each rollout."""
 
 from __future__ import annotations
 
