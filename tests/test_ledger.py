@@ -174,6 +174,10 @@ def test_two_processes_appending_at_once_lose_and_mix_nothing(ledger):
             {"policy": "hf:x", "sizes": "full"},
             "was made with --policy=tiny --kernelbench-sizes=small, not --policy=hf:x --kernelbench-sizes=full",
         ),
+        (
+            {"baseline": "eager,compile"},
+            "was made with --kernelbench-baseline=eager, not --kernelbench-baseline=eager,compile",
+        ),
         ({"device_kind": "cuda"}, "was made with --kernelbench-device=cpu, not --kernelbench-device=cuda"),
         (
             {"strategies": [Strategy(name="some", sampling=Sampling(k=5)).to_json()]},

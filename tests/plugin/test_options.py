@@ -10,6 +10,8 @@ from project import PLUGIN, Project
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
 
+BOTH = ("eager", "compile")
+
 
 def options_of(pytester, *arguments):
     config = pytester.parseconfig(*PLUGIN, *arguments)
@@ -82,6 +84,19 @@ def test_a_run_folder_is_relative_to_where_pytest_was_called(pytester):
 )
 def test_the_null_is_asked_for_left_out_or_left_to_the_protocol(pytester, arguments, value):
     assert options_of(pytester, "--strategy=random", *arguments).null is value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "baselines"),
+    [([], ("eager",)), (["--kernelbench-baseline=eager"], ("eager",)), (["--kernelbench-baseline=compile"], BOTH)],
+)
+def test_candidates_are_timed_against_eager_pytorch_whatever_else_is_asked_for(pytester, arguments, baselines):
+    assert options_of(pytester, "--strategy=random", *arguments).baselines == baselines
+
+
+def test_baselines_may_stand_in_the_configuration_file(pytester):
+    pytester.makeini("[pytest]\nkernelbench_baseline = eager, compile\n")
+    assert options_of(pytester, "--strategy=random").baselines == BOTH
 
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "2", "a/b", "1/2/3", "-1/2", ""])

@@ -43,6 +43,15 @@ def project(tmp_path_factory):
         (["--kernelbench-device=cuda"], "--kernelbench-device=cuda: no CUDA device that torch can use here"),
         (["--kernelbench-fail-under=fast_9:1"], "fast_9"),
         (["--kernelbench-run=bare.jsonl"], "bare.jsonl: cannot hold a run (Not a directory); name another folder with"),
+        (
+            ["--kernelbench-baseline=eager,jit"],
+            "--kernelbench-baseline=eager,jit: no baseline 'jit'; there are eager, compile",
+        ),
+        (
+            ["--kernelbench-baseline=compile", "--kernelbench-judges=http://there:8000"],
+            "--kernelbench-baseline=compile: a server judges against eager alone; "
+            "leave out --kernelbench-judges=http://there:8000",
+        ),
         (["--kernelbench-shard=3/2"], "--kernelbench-shard=3/2: write I/N with I from 1 to N, as in 2/8"),
     ],
 )
