@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from pytest_kernelbench.evaluation.worker.slim import slim_headers
+
 # Every header that sources of this kind include, and that drags in all of ATen.
 REPLACED = ("torch/extension.h", "torch/torch.h", "torch/all.h", "torch/types.h", "ATen/ATen.h")
 INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CUDAGuard.h"}
@@ -65,11 +67,12 @@ def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: st
         includes="\n".join(f"#include <{path}>" for path in includes),
         binds_in_cuda=BINDING.search(cuda_source) is not None,
     )
-    for name in (*REPLACED, *(REPLACED_FOR_CUDA if on_cuda else ())):
+    replaced = (*REPLACED, *(REPLACED_FOR_CUDA if on_cuda else ()))
+    texts = dict.fromkeys(replaced, "#pragma once\n#include <kernelbench_stand_in.h>\n")
+    for name, content in {**texts, **slim_headers(source, headers), "kernelbench_stand_in.h": text}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("#pragma once\n#include <kernelbench_stand_in.h>\n")
-    (folder / "kernelbench_stand_in.h").write_text(text)
+        path.write_text(content)
     return folder
 
 

@@ -1,0 +1,84 @@
+"""torch's tensor class without the operators that a source does not name, and complex numbers without Thrust.
+
+A third of what nvcc reads for a small kernel, three times over, is the signatures of 700 operators and CUDA's C++
+library, which torch includes for complex numbers alone. What is left out is left out whole, so a source that needs it
+after all does not compile, and is given torch's own headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from pathlib import Path
+
+TENSOR = "ATen/core/TensorBody.h"
+METHODS = "ATen/MethodOperators.h"
+_WORD = re.compile(r"\w+")
+# An operator as a method: defined below the class, in one to three lines, and declared inside it.
+_DEFINED = re.compile(r"^(?://[^\n]*\n)?inline [^\n]*? Tensor::(\w+)\([^\n]*\n(?:    [^\n]*\n)*\}\n", re.MULTILINE)
+_DECLARED = re.compile(r"^  [^\n(]*?[ &](\w+)\([^\n]*\) const;\n", re.MULTILINE)
+_INCLUDED = re.compile(r"^#include <ATen/ops/(\w+)_ops\.h>\n", re.MULTILINE)
+_CALLED = re.compile(r"\bat::_ops::(\w+)::call\b")
+
+COMPLEX_IN = "torch/headeronly/util/complex.h"
+_NAMES_COMPLEX = re.compile(r"complex|thrust|\bcub\b", re.IGNORECASE)
+WITHOUT_THRUST = {
+    "thrust/complex.h": """\
+#pragma once
+namespace thrust {
+template <typename T> struct complex;
+template <typename T> T abs(const complex<T>&);
+template <typename T> complex<T> polar(const T&, const T&);
+}
+""",
+    "c10/util/complex_math.h": """\
+#pragma once
+#ifndef __CUDACC__
+#include_next <c10/util/complex_math.h>
+#endif
+""",
+}
+
+
+def slim_headers(source: str, headers: Path) -> dict[str, str]:
+    """Texts by the name that each is included by, made of those in ``headers`` for one source.
+
+    Empty where this torch's have another form.
+    """
+    texts = dict(WITHOUT_THRUST) if _can_do_without_thrust(source, headers) else {}
+    tensor, methods, operators = headers / TENSOR, headers / METHODS, headers / "ATen" / "TensorOperators.h"
+    if all(each.exists() for each in (tensor, methods, operators)):
+        named = {*_WORD.findall(source), *_WORD.findall(operators.read_text())}
+        kept = slim_tensor(tensor.read_text(), named)
+        texts |= {TENSOR: kept, METHODS: slim_methods(methods.read_text(), kept)}
+    return texts
+
+
+def _can_do_without_thrust(source: str, headers: Path) -> bool:
+    return _NAMES_COMPLEX.search(source) is None and (headers / COMPLEX_IN).exists()
+
+
+def slim_tensor(header: str, named: Set[str]) -> str:
+    """The class without the operators that are neither named nor used by the rest of it."""
+    operators = {found[1] for found in _DEFINED.finditer(header)}
+    used = set(_WORD.findall(_without(header, operators)))
+    return _without(header, operators - named - used)
+
+
+def _without(header: str, operators: Set[str]) -> str:
+    def cut(found: re.Match[str]) -> str:
+        return "" if found[1] in operators else found[0]
+
+    return _DECLARED.sub(cut, _DEFINED.sub(cut, header))
+
+
+def slim_methods(header: str, tensor: str) -> str:
+    """The list of operators' signatures without those that the class does not call.
+
+    ``add__Tensor`` is in ``add_ops.h``, and ``sum_to_size`` not in ``sum_ops.h``; for ``__and___Tensor``, which is in
+    ``and_ops.h``, all are left in.
+    """
+    known = _INCLUDED.findall(header)
+    called = {*_CALLED.findall(tensor)}
+    kept = {max((name for name in known if each.startswith(name)), key=len, default="") for each in called}
+    return header if "" in kept else _INCLUDED.sub(lambda found: found[0] if found[1] in kept else "", header)
