@@ -20,6 +20,7 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import lock
+from pytest_kernelbench.evaluation.baselines import EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
@@ -87,6 +88,7 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
         "source_sha256": sha256_of(source),
         "outcome": Outcome.CORRECT,
         "precision": setting.bench.precision,
+        "baseline": EAGER,
     }
     started = time.perf_counter() - built.seconds
     try:
