@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_kernelbench.records import Candidate, Evaluation, Forecast, Judged, Selection, Task
+from pytest_kernelbench.records import Candidate, Evaluation, Forecast, Judged, Selection, Task, sha256_of
 from pytest_kernelbench.rollouts import hash_of, judge, judged_by
 from pytest_kernelbench.search import turns_of
 from pytest_kernelbench.search.stopping import Stop, stop_of
@@ -60,10 +60,13 @@ def run_item(task: Task, strategy: Strategy, bench: Workbench) -> ItemOutcome:
         if decision is None:
             decision = decide(task, strategy, group, draws, bench)
             bench.ledger.add_selection(decision.selection, strategy)
-        if decision.chosen is not None and bench.baselines:
-            time_against_baselines(task, strategy, decision.chosen.candidate, bench)
+        if decision.chosen is not None and decision.chosen.candidate.source is not None:
+            time_against_baselines(task, strategy, decision.chosen.candidate.source, bench, baselines=bench.baselines)
         if bench.null or (bench.null is None and strategy.evaluation.protocol == "full"):
             evaluate_null(task, strategy, bench)
+        if bench.null:
+            # Dear, and by the clock that the other null is about: only where it was asked for.
+            evaluate_null_of_baselines(task, strategy, bench)
     return ItemOutcome(
         task=task,
         strategy=strategy,
@@ -255,15 +258,16 @@ def confirm(task: Task, strategy: Strategy, candidate: Candidate, bench: Workben
     return known[hash_of(candidate)]
 
 
-def time_against_baselines(task: Task, strategy: Strategy, candidate: Candidate, bench: Workbench) -> None:
-    """The choice beside each stronger baseline of the run; strategies that chose the same source share it."""
-    assert candidate.source is not None
-    known = bench.ledger.against(task.id, strategy, hash_of(candidate))
-    for baseline in bench.baselines:
+def time_against_baselines(
+    task: Task, strategy: Strategy, source: str, bench: Workbench, *, baselines: Sequence[str], null: bool = False
+) -> None:
+    """A source beside stronger baselines; strategies that chose the same one share it. ``null``: it is the baseline."""
+    known = bench.ledger.against(task.id, strategy, sha256_of(source))
+    for baseline in baselines:
         if baseline not in known:
-            bench.say(f"{task.short_id}: timing #{candidate.index} against {baseline}")
-            found = bench.evaluator_for(strategy).against(task, candidate.source, baseline)
-            bench.ledger.add_against(task.id, strategy, hash_of(candidate), found)
+            bench.say(f"{task.short_id}: timing {baseline if null else 'the choice'} against {baseline}")
+            found = bench.evaluator_for(strategy).against(task, source, baseline)
+            bench.ledger.add_against(task.id, strategy, sha256_of(source), found, null=null)
 
 
 def evaluate_null(task: Task, strategy: Strategy, bench: Workbench) -> None:
@@ -275,3 +279,12 @@ def evaluate_null(task: Task, strategy: Strategy, bench: Workbench) -> None:
     bench.say(f"{task.short_id}: timing the reference against itself")
     (null,) = judged_by(bench, strategy, task, [reference_as_candidate(task)])
     bench.ledger.add_evaluation(task.id, None, strategy, null, "null")
+
+
+def evaluate_null_of_baselines(task: Task, strategy: Strategy, bench: Workbench) -> None:
+    """Each stronger baseline beside itself, once a task."""
+    from pytest_kernelbench.evaluation import reference_as_candidate
+
+    for baseline in bench.baselines:
+        source = reference_as_candidate(task, baseline)
+        time_against_baselines(task, strategy, source, bench, baselines=[baseline], null=True)

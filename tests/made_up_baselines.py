@@ -35,7 +35,12 @@ def add_baselines(folder: Path, found: dict[str, AgainstBaseline], strategy: str
     chooser = next(each for each in records.strategies if each.name == strategy)
     chosen = {task.task: task.chosen for task in records.results(chooser).tasks if task.chosen is not None}
     rows = [
-        {"task": task, "source_sha256": chosen[task].source_sha256, "evaluation_sha256": chooser.evaluation_sha256}
+        {
+            "task": task,
+            "null": False,
+            "source_sha256": chosen[task].source_sha256,
+            "evaluation_sha256": chooser.evaluation_sha256,
+        }
         | each.to_json()
         for task, each in found.items()
     ]

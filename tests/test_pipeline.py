@@ -80,7 +80,7 @@ class Bench:
 
     def against(self, task, source, baseline):
         self.tick()
-        self.beside.append((source.split("# ")[1].strip(), baseline))
+        self.beside.append((source.split("# ")[1].strip() if "# " in source else "reference", baseline))
         return AgainstBaseline(baseline=baseline, speedup=1.5, low=1.4, high=1.6, counted=True)
 
 
@@ -216,7 +216,16 @@ def test_the_choice_alone_is_timed_beside_each_stronger_baseline_and_one_source_
         run_item(TASK, each, bench)
     assert bench.beside == [("best", "compile"), ("best", "another")]
     assert [row["baseline"] for row in rows(bench, "baselines")] == ["compile", "another"]
-    assert "level1/1: timing #4 against compile" in bench.lines
+    assert "level1/1: timing the choice against compile" in bench.lines
+
+
+def test_a_baseline_is_timed_beside_itself_where_the_null_is_asked_for_outright(tmp_path):
+    for name, null, count in (("asked", True, 1), ("by the protocol", None, 0)):
+        bench = Bench(tmp_path / name, WORDS, SPEEDUPS, baselines=("compile",), null=null)
+        run_item(TASK, strategy(protocol="full"), bench)
+        run_item(TASK, strategy("oracle", protocol="full"), bench)
+        assert bench.beside == [("best", "compile"), *[("reference", "compile")] * count]
+        assert [row["null"] for row in rows(bench, "baselines")] == [False, *[True] * count]
 
 
 def test_without_a_choice_nothing_is_timed_beside_a_baseline(tmp_path):

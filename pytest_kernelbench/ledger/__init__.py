@@ -237,17 +237,19 @@ class Ledger:
     def add_comparison(self, task: str, key: Mapping[str, Any], comparison: Mapping[str, Any]) -> None:
         self._tables["comparisons"].append({"task": task, **key, **comparison})
 
-    def against(self, task: str, strategy: Strategy, source_sha256: str | None) -> dict[str, AgainstBaseline]:
-        """By baseline, what is recorded of a chosen source beside it, under the strategy's way to judge."""
+    def against(self, task: str, strategy: Strategy, source_sha256: str) -> dict[str, AgainstBaseline]:
+        """By baseline, what is recorded of a source beside it, under the strategy's way to judge."""
         hashes = (source_sha256, strategy.evaluation_sha256)
         rows = self._tables["baselines"].rows(task)
         found = [row for row in rows if (row["source_sha256"], row["evaluation_sha256"]) == hashes]
         return {row["baseline"]: AgainstBaseline.from_json(row) for row in found}
 
-    def add_against(self, task: str, strategy: Strategy, source_sha256: str | None, found: AgainstBaseline) -> None:
-        """Keep it for ``against``."""
+    def add_against(
+        self, task: str, strategy: Strategy, source_sha256: str, found: AgainstBaseline, *, null: bool = False
+    ) -> None:
+        """Keep it for ``against``. ``null``: the source is the baseline itself."""
         hashes = {"source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
-        self._tables["baselines"].append({"task": task, **hashes, **found.to_json()})
+        self._tables["baselines"].append({"task": task, "null": null, **hashes, **found.to_json()})
 
     def evaluation_at(self, task: str, strategy: Strategy, sizes: str, source_sha256: str) -> Evaluation | None:
         """The recorded evaluation of a kept kernel at the ``sizes`` of a gate (see ``tasks.gate_sizes``), or None."""

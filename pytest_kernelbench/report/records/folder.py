@@ -91,8 +91,9 @@ class RunRecords:
     were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
     itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates, and ``against``
-    their timings beside stronger baselines; ``probes`` rollouts of step 0 scored under later weights. ``findings`` are
-    what a task's reference does. Of several rows with one key the last counts: a resumed run appends.
+    their timings beside stronger baselines; ``against_themselves`` are those of such a baseline beside itself;
+    ``probes`` rollouts of step 0 scored under later weights. ``findings`` are what a task's reference does.
+    Of several rows with one key the last counts: a resumed run appends.
     """
 
     options: Mapping[str, Any]
@@ -105,6 +106,7 @@ class RunRecords:
     null_tasks: tuple[str | None, ...] = ()
     confirmations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     against: Mapping[AgainstKey, AgainstBaseline] = field(default_factory=dict)
+    against_themselves: Mapping[AgainstKey, AgainstBaseline] = field(default_factory=dict)
     adaptation: Mapping[StepKey, AdaptationStep] = field(default_factory=dict)
     probes: Mapping[ProbeKey, Probed] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class RunRecords:
 
         null_was_asked = (folder / "null.jsonl").exists()
         nulls = rows("null.jsonl", lambda row: (row.get("task"), Evaluation.from_json(row)))
+        beside = rows("baselines.jsonl", against_row)
         records = cls(
             options=options,
             tasks=tuple(dict.fromkeys(collected)),
@@ -143,7 +146,8 @@ class RunRecords:
             nulls=tuple(evaluation for _, evaluation in nulls) if null_was_asked else None,
             null_tasks=tuple(task for task, _ in nulls),
             confirmations=dict(rows("confirmations.jsonl", evaluation_row)),
-            against=dict(rows("baselines.jsonl", against_row)),
+            against={key: each for null, key, each in beside if not null},
+            against_themselves={key: each for null, key, each in beside if null},
             findings={each.task: each for each in rows("tasks.jsonl", TaskFindings.from_json)},
             adaptation=dict(rows("adaptation.jsonl", partial(step_row, int(options.get("seed") or 0)))),
             probes=dict(rows("probes.jsonl", partial(probed_row, int(options.get("seed") or 0)))),

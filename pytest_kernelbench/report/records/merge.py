@@ -54,6 +54,7 @@ def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
         null_tasks=tuple(null_tasks),
         confirmations=_joined([run.confirmations for run in records]),
         against=_joined([run.against for run in records]),
+        against_themselves=_joined([run.against_themselves for run in records]),
         adaptation=_joined([run.adaptation for run in records]),
         probes=_joined([run.probes for run in records]),
         units=_joined([run.units for run in records]),
@@ -126,6 +127,7 @@ def _with_seed(run: RunRecords) -> RunRecords:
         selections=rekeyed(run.selections, 0),
         confirmations=rekeyed(run.confirmations, 2),
         against=rekeyed(run.against, 1),
+        against_themselves=rekeyed(run.against_themselves, 1),
     )
 
 

@@ -72,9 +72,10 @@ def evaluation_row(row: Mapping[str, Any]) -> tuple[EvaluationKey, Evaluation]:
     return key, Evaluation.from_json(row)
 
 
-def against_row(row: Mapping[str, Any]) -> tuple[AgainstKey, AgainstBaseline]:
+def against_row(row: Mapping[str, Any]) -> tuple[bool, AgainstKey, AgainstBaseline]:
+    """Whether it is of the baseline beside itself, key and row."""
     found = AgainstBaseline.from_json(row)
-    return (row["evaluation_sha256"], row["task"], row["source_sha256"], found.baseline), found
+    return bool(row.get("null")), (row["evaluation_sha256"], row["task"], row["source_sha256"], found.baseline), found
 
 
 def selection_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Selection]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp, log
 from typing import Any
 
@@ -78,6 +78,17 @@ def _one(found: AgainstBaseline | None) -> dict[str, Any]:
     return {**told, "verdict": verdict, "because": found.uncounted_because}
 
 
+def null_json(themselves: Iterable[AgainstBaseline]) -> dict[str, dict[str, int]]:
+    """By baseline, how often it was timed beside itself, and counts as fast."""
+    found: dict[str, dict[str, int]] = {}
+    for each in themselves:
+        if each.failed is None:
+            counts = found.setdefault(each.baseline, {"n": 0, "fast_1": 0})
+            counts["n"] += 1
+            counts["fast_1"] += each.counted
+    return found
+
+
 # The terminal
 
 
@@ -105,6 +116,8 @@ def baseline_lines(report: Report, width: int) -> list[str]:
                     remarks.append(f"geomean of {strategy} against {name}: {figures['warning']}")
         wrapped = [part for line in remarks for part in textwrap.wrap(line, width, subsequent_indent="  ")]
         lines += [*([""] if lines else []), *aligned(table), "", *aligned(strategies), *wrapped]
+        if null := report["null_of_baselines"].get(name):
+            lines.append(f"null: {name} against itself is fast in {null['fast_1']} of {null['n']}")
     return lines
 
 

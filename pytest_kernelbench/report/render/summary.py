@@ -26,7 +26,7 @@ from pytest_kernelbench.report.metrics import (
     speedups,
 )
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
-from pytest_kernelbench.report.render.baselines import baselines_of, beside_json, task_json
+from pytest_kernelbench.report.render.baselines import baselines_of, beside_json, null_json, task_json
 from pytest_kernelbench.report.render.partial import partial_line
 from pytest_kernelbench.report.render.samples import samples_of, sharing
 from pytest_kernelbench.report.stats import (
@@ -71,6 +71,7 @@ def report_json(records: RunRecords) -> dict[str, Any]:
         },
         "samples": [samples_of(group, results, records) for group in sharing(results)],
         "null": _null(records, records.options.get("margin") or 0.0),
+        "null_of_baselines": null_json(records.against_themselves.values()),
         "analyses": analyses(study),
         "preregistration": None,
         "findings": {task: each.remarks for task, each in records.findings.items()},

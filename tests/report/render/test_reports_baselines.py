@@ -73,6 +73,17 @@ def test_the_terminal_shows_every_choice_and_every_strategy_beside_the_baseline(
     ]
 
 
+def test_a_baseline_beside_itself_is_counted_apart(run):
+    named = {"null": True, "source_sha256": "0", "evaluation_sha256": None}
+    themselves = zip(TASKS, (beside(1.0, counted=False), beside(1.2, counted=True), FAILS), strict=False)
+    with (run / "baselines.jsonl").open("a") as file:
+        file.writelines(json.dumps({"task": each, **named, **found.to_json()}) + "\n" for each, found in themselves)
+    report = report_json(RunRecords.load(run))
+    assert report["null_of_baselines"] == {"compile": {"n": 2, "fast_1": 1}}
+    assert "null: compile against itself is fast in 1 of 2" in render(report, width=100)
+    assert report["strategies"]["oracle"]["against"]["compile"]["tasks"] == 4
+
+
 @pytest.mark.parametrize("width", [80, 100])
 def test_with_many_strategies_it_fits_the_width(tmp_path, width):
     names = ("oracle", "surprisal-top3", "surprisal", "random", "confidence", "best-of-64")
