@@ -8,11 +8,15 @@ TWO = """main.cpp:3:4: error: 'known_name' does not name a type
 main.cpp:9:1: error: 'nowhere' has not been declared"""
 
 
+TWO_BINDINGS = """main.cpp:20:37: error: \u2018known_name\u2019 is not a member of \u2018at::cuda\u2019
+main.cpp:77:1: error: redefinition of \u2018PyObject* PyInit_x()\u2019"""
+
+
 @pytest.fixture(scope="module")
 def headers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("headers")
     (folder / "ATen").mkdir()
-    (folder / "ATen" / "Known.h").write_text("struct known_name {};\nint known_number;\n")
+    (folder / "ATen" / "Known.h").write_text("struct known_name {};\nint known_number;\nint threadIdx;\n")
     return [folder]
 
 
@@ -28,6 +32,10 @@ def headers(tmp_path_factory):
         ("main.cpp:3:4: error: 'known_number' was not declared in this scope", "", False),
         ("main.cpp:3:4: error: 'known_name' is not a member of 'at'", "", False),
         (TWO, "", True),
+        (TWO_BINDINGS, "", True),
+        ("main.cpp:35:29: error: 'threadIdx' was not declared in this scope", "", True),
+        ("cuda.cu(35): error: identifier \"threadIdx\" is undefined", "", False),
+        ("cuda.cu(86): error: no suitable conversion function from \"const at::T\" to \"c10::S\" exists", "", True),
         ("main.cpp:3:4: error: expected ';' before 'x'", "int f() { return 1 }", True),
         ("cuda.cu(3): error: expected a \";\"", "int f() { return 1 }", True),
         ("cuda.cu(3): error: expected a \";\"", "LAUNCH_BOUNDS(128) void f();", False),  # a header may define it

@@ -23,6 +23,12 @@ _UNKNOWN = re.compile(
     r"|error: [\u2018'`](?P<member>\w+)[\u2019'] is not a member of"
 )
 _TWICE = re.compile(r"error: (?:redefinition of |[\u2018'`].*redeclared|.* has already been defined)")
+# torch binds what is asked for by name, beside a binding of the source's own.
+_BOUND_TWICE = re.compile(r"error: redefinition of [\u2018'`]?PyObject\s?\* PyInit_")
+# All of a class is in one header, so no other adds a conversion to it.
+_NO_CONVERSION = re.compile(r"error: no suitable conversion function from ")
+# Of nvcc alone, in a source that the host's compiler is given.
+_DEVICE_ONLY = frozenset("threadIdx blockIdx blockDim gridDim".split())
 _SYNTAX = re.compile(r"error: (?:expected |invalid use of [\u2018'`]this)")
 _MACRO = re.compile(r"\b[A-Z][A-Z0-9_]{3,}(?=\s*\()")
 _DEFINED = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
@@ -43,9 +49,13 @@ def are_own(log: str, source: str, folders: Sequence[Path], undeclared: Set[str]
         return True
     if not _IN_SOURCE.match(errors[0]):
         return False
+    if _NO_CONVERSION.search(errors[0]) or any(_BOUND_TWICE.search(each) for each in errors):
+        return True
     names = {name for line in errors for found in [_UNKNOWN.search(line)] if found for name in found.groups() if name}
     if names:
-        return bool(names & undeclared) or any(not _is_in(name, folders) for name in sorted(names))
+        if names & undeclared or (errors[0].startswith("main.cpp") and names & _DEVICE_ONLY):
+            return True
+        return any(not _is_in(name, folders) for name in sorted(names))
     if _TWICE.search(errors[0]):
         return True
     macros = set(_MACRO.findall(source)) - set(_DEFINED.findall(source)) - _KNOWN_MACROS
