@@ -4,11 +4,10 @@ import fcntl
 import os
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
 import pytest
-from project import PLUGIN, RELU
+from project import PLUGIN, PYTHONPATH, RELU, WITHOUT_FIGURES
 
 # Also here: a session within the process would load some of its modules anew, with stash keys of their own.
 import pytest_kernelbench.plugin.hooks  # noqa: F401
@@ -92,10 +91,10 @@ class BenchmarkProject:
         """``apart``: in a process of its own, for what numpy or a patched module would leave behind in this one."""
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
         has_strategy = any(each.startswith("--strategy") for each in arguments)
-        return run(*PLUGIN, *(DEVICE_AND_SIZES if has_strategy else ()), *arguments)
+        return run(*PLUGIN, *WITHOUT_FIGURES, *(DEVICE_AND_SIZES if has_strategy else ()), *arguments)
 
 
 @pytest.fixture
 def benchmark_project(pytester, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH, prepend=os.pathsep)
     return BenchmarkProject(pytester)

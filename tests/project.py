@@ -12,6 +12,11 @@ from pathlib import Path
 # Installed, pytest has the plugin already, and refuses it under a second name.
 INSTALLED = any(each.value == "pytest_kernelbench.plugin" for each in entry_points(group="pytest11"))
 PLUGIN = () if INSTALLED else ("-p", "pytest_kernelbench.plugin")
+WITHOUT_FIGURES = ("-p", "without_figures")
+
+# For processes that tests start: the package, and these modules.
+TESTS = Path(__file__).parent
+PYTHONPATH = os.pathsep.join((str(TESTS.parent), str(TESTS)))
 
 RELU = """
 import torch
@@ -66,6 +71,31 @@ def made_up_evaluator(evaluate: str) -> str:
     return f"{MADE_UP_EVALUATOR}\n{evaluate}\nEvaluator.evaluate = evaluate\n"
 
 
+# For sessions whose subject is not the judge. A candidate is correct if its text has one of the right expressions, and
+# takes as long as the reference.
+JUDGED_BY_TEXT = made_up_evaluator(f"""
+RIGHT = {[each for right in RIGHT.values() for each in right]}
+TIMES = {{
+    **{{"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "pairs": 3}},
+    **{{"reference_ms": 1.0, "candidate_ms": 1.0, "candidate_times_ms": (1.0, 1.1, 0.9)}},
+}}
+
+
+def describe(self):
+    return {{"hardware": {{"name": "made up"}}}}
+
+
+Evaluator.describe = describe
+
+
+def evaluate(self, task, sources):
+    for source in sources:
+        right = any(each in source for each in RIGHT)
+        outcome = Outcome.CORRECT if right else Outcome.INCORRECT
+        yield Evaluation(source_sha256=sha256_of(source), outcome=outcome, **(TIMES if right else {{}}))
+""")
+
+
 def answer(expression: str, note: str = "") -> str:
     """A completion whose candidate returns ``expression``."""
     return (
@@ -75,10 +105,14 @@ def answer(expression: str, note: str = "") -> str:
 
 
 class Project:
-    """A folder with tasks and answers, and the plugin on the command line of a pytest process in it."""
+    """A folder with tasks and answers, and the plugin on the command line of a pytest process in it.
 
-    def __init__(self, folder: Path) -> None:
+    ``figures``: whether its sessions draw the report's figures.
+    """
+
+    def __init__(self, folder: Path, *, figures: bool = False) -> None:
         self.folder = folder
+        self.figures = figures
         level = folder / "problems" / "level1"
         level.mkdir(parents=True)
         (level / "1_Relu.py").write_text(RELU)
@@ -90,6 +124,10 @@ class Project:
         ]
         self.write_answers()
 
+    def judge_by_text(self, more: str = "") -> None:
+        """Sessions of this project judge by ``JUDGED_BY_TEXT`` from now on; ``more`` follows it in ``conftest.py``."""
+        (self.folder / "conftest.py").write_text(JUDGED_BY_TEXT + more)
+
     def write_answers(self) -> None:
         lines = [json.dumps(each) for each in self.answers]
         (self.folder / "answers.jsonl").write_text("\n".join(lines) + "\n")
@@ -97,6 +135,7 @@ class Project:
     def command(self, *arguments: str, strategy: str = "surprisal") -> list[str]:
         return [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN),
+            *(() if self.figures else WITHOUT_FIGURES),
             *([f"--strategy={strategy}"] if strategy else []),
             *("--policy=replay:answers.jsonl", "--tasks=problems/level1", "--kernelbench-sizes=full"),
             *("--kernelbench-device=cpu", "--kernelbench-protocol=fast", "--kernelbench-run=run"),
@@ -104,7 +143,7 @@ class Project:
         ]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "120"}
+        return {**os.environ, "PYTHONPATH": PYTHONPATH, "COLUMNS": "120"}
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The tiny policy adapting in real pytest processes: several at once, and one that is killed."""
+"""The tiny policy adapting in real pytest processes: several at once, and one that is killed. The judge is made up."""
 
 import signal
 import time
@@ -14,7 +14,9 @@ FEW = (*K, "--kernelbench-set", "adaptation.steps=2", "--kernelbench-set", "adap
 
 @pytest.fixture
 def project(tmp_path):
-    return Project(tmp_path)
+    project = Project(tmp_path)
+    project.judge_by_text()
+    return project
 
 
 def contiguous(steps):

@@ -1,4 +1,7 @@
-"""The jobs in ``docs/ci`` do what they are there for: their own commands run, in a repository with two kernels."""
+"""The jobs in ``docs/ci`` do what they are there for: their own commands run, in a repository with two kernels.
+
+The judge is made up; ``tests/plugin/test_plugin_ci_story.py`` has a real one.
+"""
 
 import json
 import re
@@ -19,7 +22,7 @@ INSTALL = "python3 -m venv .venv && .venv/bin/pip install pytest-kernelbench"
 PYTEST_INI = """[pytest]
 addopts =
     --tasks=problems/level1 --kernelbench-device=cpu --kernelbench-sizes=full --kernelbench-protocol=fast
-    -p no:cacheprovider -p no:codspeed
+    -p no:cacheprovider -p no:codspeed -p without_figures
 """
 
 
@@ -37,6 +40,7 @@ class Runner(CIProject):
 
     def __init__(self, folder):
         super().__init__(folder)
+        self.judge_by_text()
         (folder / "pytest.ini").write_text(PYTEST_INI)
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
 

@@ -5,7 +5,6 @@ from textwrap import indent
 import pytest
 from made_up_tasks import task
 
-from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Outcome
 
 LINEAR = task(
@@ -130,12 +129,6 @@ def model_new(make, forward):
     # Slower than the reference, so that no clock is asked whether it is too fast.
     forward = f"time.sleep(3e-4)\n{forward}"
     return MODULE.format(make=indent(make, " " * 8), forward=indent(forward, " " * 8))
-
-
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path_factory.mktemp("builds")) as evaluator:
-        yield evaluator
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,6 @@ from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate, res
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
-@pytest.fixture(scope="module")
-def evaluator(cache):
-    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
-        yield evaluator
-
-
 def one(evaluator, source, on=RELU):
     (evaluation,) = evaluator.evaluate(on, [source])
     return evaluation

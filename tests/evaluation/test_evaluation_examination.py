@@ -32,17 +32,6 @@ class ModelNew(torch.nn.Module):
 """
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
-@pytest.fixture(scope="module")
-def evaluator(cache):
-    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
-        yield evaluator
-
-
 def test_a_wrong_kernel_s_record_names_the_kind_of_inputs(evaluator):
     no_lower, of_signed, honest = evaluator.evaluate(
         HARDTANH,

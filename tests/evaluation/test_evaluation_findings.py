@@ -5,7 +5,6 @@ import torch
 from made_up_tasks import candidate, task
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, look_at
 from pytest_kernelbench.records import Outcome
@@ -21,12 +20,6 @@ def forward(result, *, first="pass"):
 def look(model, inputs=ROWS, n=100):
     made = task("40_looked_at", model, inputs=inputs, n=n)
     return look_at(Bench(made.id, made.source, seed=0, device="cpu"))
-
-
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path_factory.mktemp("builds")) as evaluator:
-        yield evaluator
 
 
 def test_an_ordinary_reference_has_no_remark():

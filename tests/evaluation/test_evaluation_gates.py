@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from made_up_tasks import RELU
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.attestation import Series, Verdict, decide
 from pytest_kernelbench.evaluation.clock.gates import LOOKS_AT_SERIES, VERDICTS, Comparison, Gate, plan_of_gate, told_by
@@ -121,12 +120,6 @@ class ModelNew(torch.nn.Module):
             torch.exp(x[:4000])
         return {result}
 """
-
-
-@pytest.fixture(scope="module")
-def evaluator():
-    with Evaluator(device="cpu", protocol="fast") as evaluator:
-        yield evaluator
 
 
 def kernel(rounds=20, result="torch.clamp(x, min=0)"):

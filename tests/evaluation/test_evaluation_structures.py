@@ -21,12 +21,6 @@ from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.records import Outcome
 
 
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path_factory.mktemp("builds")) as evaluator:
-        yield evaluator
-
-
 def forward(arguments, body, preamble=""):
     return preamble, f"def forward(self, {arguments}):\n{indent(body, '    ')}"
 

@@ -33,6 +33,7 @@ def test_without_a_cache_nothing_is_known():
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one", "two"])
 def test_a_run_keeps_what_its_tasks_took_and_a_resumed_one_does_not(tmp_path, workers):
     project = Project(tmp_path)
+    project.judge_by_text()
     own = ("-q", "-p", "cacheprovider", "--no-kernelbench-null", *workers)
     kept = tmp_path / ".pytest_cache" / "v" / KEY
     assert project.run(*own, strategy="random").returncode == 0

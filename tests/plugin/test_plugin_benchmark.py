@@ -1,4 +1,4 @@
-"""pytest-benchmark's own options on the kernels that were chosen, with xdist and without."""
+"""pytest-benchmark's own options on the kernels that were chosen, with xdist and without. The judge is made up."""
 
 import json
 import re
@@ -15,7 +15,9 @@ pytest.importorskip("pytest_benchmark.plugin", reason="that is what is tested")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return CIProject(tmp_path_factory.mktemp("project"))
+    project = CIProject(tmp_path_factory.mktemp("project"))
+    project.judge_by_text()
+    return project
 
 
 @pytest.fixture(scope="module")

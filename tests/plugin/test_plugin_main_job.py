@@ -11,7 +11,7 @@ from project import Project
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return Project(tmp_path_factory.mktemp("project"))
+    return Project(tmp_path_factory.mktemp("project"), figures=True)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def again(first, project, tmp_path):
     """A copy of the project after its first run: what goes on with it changes nothing for other tests."""
     shutil.copytree(project.folder, tmp_path / "copy")
     other = copy.copy(project)
-    other.folder = tmp_path / "copy"
+    other.folder, other.figures = tmp_path / "copy", False
     return other
 
 

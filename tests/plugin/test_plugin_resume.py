@@ -78,6 +78,7 @@ def test_after_kill_9_no_evaluation_is_repeated_and_none_is_missing(project, eva
 
 
 def test_a_torn_last_line_is_cut_off_and_said(project):
+    project.judge_by_text()
     assert project.run("-q", "--no-kernelbench-null").returncode == 0
     path = project.folder / "run" / "evaluations.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -111,6 +112,7 @@ def test_ctrl_c_ends_every_child_and_leaves_a_run_that_resumes(project, heeds_ct
 
 
 def test_a_run_is_not_resumed_with_another_seed(project):
+    project.judge_by_text()
     assert project.run("-q", "--no-kernelbench-null").returncode == 0
     done = project.run("-q", "--kernelbench-seed=7")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

@@ -149,7 +149,7 @@ def pytest_runtest_call(item):
 @pytest.mark.parametrize("killed", ["1_Relu.py::kernel[random]", "2_Sum.py::kernel[best-of-64]"])
 def test_a_worker_that_is_killed_loses_nothing(tmp_path, killed):
     project = Project(tmp_path)
-    (tmp_path / "conftest.py").write_text(KILLS_ITSELF_ONCE.replace("KILLED", killed))
+    project.judge_by_text(KILLS_ITSELF_ONCE.replace("KILLED", killed))
     done = project.run("-n", "2", "-v", "--no-kernelbench-null", strategy="random,best-of-64")
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "killed").exists()
@@ -163,7 +163,7 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path, killed):
 
 def test_what_a_dead_worker_leaves_undone_fails_the_run(tmp_path):
     project = Project(tmp_path)
-    (tmp_path / "conftest.py").write_text(KILLS_ITSELF_ONCE.replace("KILLED", "2_Sum.py::kernel[random]"))
+    project.judge_by_text(KILLS_ITSELF_ONCE.replace("KILLED", "2_Sum.py::kernel[random]"))
     own = ("-n", "1", "-q", "--no-kernelbench-null", "--max-worker-restart=0")
     done = project.run(*own, strategy="random,best-of-64")
     assert done.returncode == 1, done.stdout
@@ -176,6 +176,7 @@ def test_what_a_dead_worker_leaves_undone_fails_the_run(tmp_path):
 
 def test_shards_of_several_hosts_are_reported_as_the_whole(tmp_path):
     project = Project(tmp_path)
+    project.judge_by_text()
     for number in (1, 2):
         part = project.run(
             *("-q", "--no-kernelbench-null", f"--kernelbench-shard={number}/2", f"--kernelbench-run=part{number}"),

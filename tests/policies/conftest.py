@@ -3,12 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_models import REFERENCE, llama, save_tokenizer
+from random_models import OLD_NAME_IN_PEFT, REFERENCE, llama, save_tokenizer
 
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Sampling
 
-OLD_NAME_IN_PEFT = "`is_gradient_checkpointing` is deprecated"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"

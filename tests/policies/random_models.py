@@ -12,6 +12,8 @@ class Model(torch.nn.Module):
         return torch.relu(a)
 """
 VOCABULARY = 320
+# A warning of transformers that peft causes.
+OLD_NAME_IN_PEFT = "`is_gradient_checkpointing` is deprecated"
 # As the byte-level tokenizer spells them: a space and a line feed have letters of their own.
 ASCII = [*map(chr, range(33, 127)), "\u0120", "\u010a"]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from contract import keeps_the_contract, texts
-from random_models import llama
+from random_models import OLD_NAME_IN_PEFT, llama
 
-from conftest import OLD_NAME_IN_PEFT
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.policies.hf import HFPolicy, folder_of
