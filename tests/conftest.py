@@ -60,7 +60,12 @@ def pytest_runtest_protocol(item):
     """Under ``-n``, a test that is marked ``quiet`` runs, with its fixtures, while no other test does on any worker.
 
     All pass one gate, so that a quiet test, which waits in it, is not kept waiting by tests that come after it.
+
+    In this process torch has one thread: where the cores are busy, threads wait for each other (the tests of precisions
+    took 16 s of a core, and over 63 s with two threads). Judges have the threads that they ask for.
     """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     if not hasattr(item.config, "workerinput"):
         return (yield)
     folder = item.config._tmp_path_factory.getbasetemp().parent

@@ -76,8 +76,8 @@ def made_up_evaluator(evaluate: str) -> str:
 JUDGED_BY_TEXT = made_up_evaluator(f"""
 RIGHT = {[each for right in RIGHT.values() for each in right]}
 TIMES = {{
-    **{{"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "pairs": 3}},
-    **{{"reference_ms": 1.0, "candidate_ms": 1.0, "candidate_times_ms": (1.0, 1.1, 0.9)}},
+    **{{"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "pairs": 6}},
+    **{{"reference_ms": 1.0, "candidate_ms": 1.0, "candidate_times_ms": (1.0, 1.1, 0.9) * 2}},
 }}
 
 

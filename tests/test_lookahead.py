@@ -175,7 +175,9 @@ class ModelNew(torch.nn.Module):
 ```'''
 
 
-@pytest.mark.parametrize("more", [(), ("-n1",)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "more", [pytest.param((), id="alone"), pytest.param(("-n1",), id="xdist", marks=pytest.mark.slow)]
+)
 def test_in_a_session_the_next_items_are_ready_when_their_turn_comes(tmp_path, more):
     project = Project(tmp_path)
     (tmp_path / "problems" / "level1" / "2_Sum.py").unlink()

@@ -25,6 +25,7 @@ TASK = Task(id="level1/1_Task", source="class Model: ...")
 SAMPLING = Sampling(k=4, temperature=0.8, max_tokens=12)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_has_alone(tmp_path):
     paths = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

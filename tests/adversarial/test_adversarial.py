@@ -5,8 +5,8 @@ for, and the ``OUTCOMES`` in which the cheat may end; ``not_fast`` stands for: c
 under every protocol. What a cheat leaves behind is tested by the order: one evaluator tries all candidates of a task,
 cheats before the honest.
 
-On a CPU: ``pytest tests/adversarial``, and ``pytest -m catalogue`` for the protocols beside ``fast``. On a GPU:
-``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
+On a CPU: ``pytest tests/adversarial`` for some rows under the protocol ``fast``, ``-m slow`` for the others, and
+``-m catalogue`` for the other protocols. On a GPU: ``pytest -m gpu tests/adversarial``; ``-k cuda-full``: one protocol.
 """
 
 import os
@@ -27,17 +27,31 @@ ROWS = {path.stem: runpy.run_path(str(path)) for path in sorted(HERE.glob("catal
 ALSO_UNDER = {"paper": {"not_fast", "void"}}
 
 
-def _marks(device: str, protocol: str) -> list[pytest.MarkDecorator]:
+# One row for each way to cheat, tried by default: all take 5 minutes, in which no other test may run.
+BY_DEFAULT = frozenset(
+    [
+        *("part_of_the_input", "zeros", "broadcast_shape", "result_expanded", "input_itself", "half_precision"),
+        *("cache_by_data_ptr", "honest_then_skipping", "phase_by_stack", "computes_before_it_is_asked"),
+        *("deferred_to_a_python_thread", "stopped_clock", "slow_reference_by_a_third", "forged_durations_tenfold"),
+        *("forged_answer_then_exit", "garbage_on_the_socket", "kills_its_parent", "outlives_its_trial"),
+        *("poisoned_build_cache", "network", "imports_the_judge", "patched_comparison"),
+    ]
+)
+
+
+def _marks(device: str, protocol: str, name: str) -> list[pytest.MarkDecorator]:
     if device == "cuda":
         return [pytest.mark.gpu]
-    # What a trainer rewards is tried by default; the other two take as long again each.
-    return [] if protocol == "fast" else [pytest.mark.catalogue]
+    # What a trainer rewards is tried first; the other two take as long again each.
+    if protocol != "fast":
+        return [pytest.mark.catalogue]
+    return [] if name in BY_DEFAULT else [pytest.mark.slow]
 
 
 # Beside other tests no claim would count, so no cheat would be put to the test.
 pytestmark = pytest.mark.quiet
 TRIALS = [
-    pytest.param(device, protocol, name, id=f"{device}-{protocol}-{name}", marks=_marks(device, protocol))
+    pytest.param(device, protocol, name, id=f"{device}-{protocol}-{name}", marks=_marks(device, protocol, name))
     for device in ("cpu", "cuda")
     for protocol in PROTOCOLS
     for name, row in ROWS.items()
@@ -114,6 +128,7 @@ def trials(request, tmp_path_factory):
 
 def test_rows_name_known_tasks_devices_and_outcomes():
     outcomes = {outcome.value for outcome in Outcome} - {"correct"} | {"not_fast"}
+    assert ROWS.keys() >= BY_DEFAULT
     for row in ROWS.values():
         assert row["TASK"] in TASKS
         assert row["DEVICE"] in ("cpu", "cuda", "any")

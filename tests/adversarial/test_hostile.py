@@ -2,6 +2,8 @@
 
 import textwrap
 
+import pytest
+
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.records import Outcome, Task
 
@@ -134,6 +136,7 @@ def source_of(kind: str, text: str) -> str:
     return f"import torch\nfrom torch import nn\n{text}\n" + MODEL.format(body="        pass")
 
 
+@pytest.mark.slow
 def test_no_candidate_ends_the_judge_or_is_fast(tmp_path_factory):
     hostile = [source_of("called", each) for each in CALLED.values()]
     hostile += [source_of("loaded", each) for each in LOADED.values()]

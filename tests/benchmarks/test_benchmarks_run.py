@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import RELU
+from project import PYTHONPATH, RELU
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "argparse" in path.read_text())
@@ -16,7 +16,9 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "ar
 
 def run(script, *arguments, folder):
     command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # For the sessions that a script starts.
+    short = "-p without_figures --kernelbench-protocol=fast"
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "PYTEST_ADDOPTS": short}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -32,6 +34,7 @@ def test_every_benchmark_shows_a_command(script, tmp_path):
     assert re.search(rf"(python|torchrun .*) benchmarks/{script}\.py", shown)
 
 
+@pytest.mark.slow
 def test_throughput_judges_the_peer_s_candidates_and_then_all(tmp_path):
     drawn = ("--torch=1", "--kernels=0", "--wrong=1")
     command = ("--device=cpu", "--tasks=level1/12", "--protocols=fast", *drawn, "--json=rows.jsonl")
@@ -45,6 +48,7 @@ def test_throughput_judges_the_peer_s_candidates_and_then_all(tmp_path):
     assert all(row["seconds"] > 0 for row in found)
 
 
+@pytest.mark.slow
 def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     command = ("--device=cpu", "--tasks=level1/12", "--torch=0", "--kernels=0", "--json=rows.jsonl")
     shown = run("paper_protocol", *command, folder=tmp_path)
@@ -56,8 +60,9 @@ def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     assert row["full"]["speedup_low"] < row["full"]["speedup"] < row["full"]["speedup_high"]
 
 
+@pytest.mark.slow
 def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
-    command = ("--runs=1", "--json=rows.jsonl")
+    command = ("--runs=1", "--limit=0.2", "--json=rows.jsonl")
     shown = run("gate", *command, "--limit-s=0", folder=tmp_path)
     assert "0 comparisons" in shown and "the same work    not reached" in shown
     shown = run("gate", *command, "--slowdown=1", folder=tmp_path)
@@ -68,6 +73,7 @@ def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
     assert "2 comparisons" in run("gate", *command, "--slowdown=1", folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
     (tmp_path / "level1").mkdir()
     (tmp_path / "level1" / "1_Relu.py").write_text(RELU)
@@ -77,12 +83,14 @@ def test_the_null_goes_on_from_the_repeats_it_has(tmp_path):
     assert [row["outcome"] for row in rows(tmp_path / "rows.jsonl")] == ["correct", "correct"]
 
 
+@pytest.mark.slow
 def test_sharding_replays_the_same_candidates_with_one_worker_and_with_two(tmp_path):
     shown = run("sharding", "--device=cpu", "--tasks=level1/5,level1/12", "--candidates=2", folder=tmp_path)
     assert "verdicts that differ: 0 of 4" in shown
     assert "with -n 2: " in shown
 
 
+@pytest.mark.slow
 def test_adaptation_times_sampling_a_step_and_trl_s_and_goes_on_from_the_stages_it_has(tmp_path):
     command = ("--small", "--k=4", "--tokens=8", "--rollouts=5", "--json=rows.jsonl")
     assert run("adaptation", *command, "--limit-s=0", folder=tmp_path).count("not reached") == 11
@@ -95,6 +103,7 @@ def test_adaptation_times_sampling_a_step_and_trl_s_and_goes_on_from_the_stages_
     assert run("adaptation", *command, folder=tmp_path).count("stored") == 11
 
 
+@pytest.mark.slow
 def test_claims_are_made_by_honest_kernels_and_by_cheats(tmp_path):
     header, *lines = run("claims", "--device=cpu", "--protocol=fast", "--runs=1", folder=tmp_path).splitlines()
     assert header.endswith("protocol fast, margin 0.05")
@@ -116,6 +125,7 @@ class ModelNew(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_real_kernels_are_read_from_checkouts_and_held_against_what_was_published(tmp_path):
     published = tmp_path / "published" / "optimized_cuda_code" / "h100.json"
     published.parent.mkdir(parents=True)
@@ -145,7 +155,7 @@ def test_real_kernels_are_read_from_checkouts_and_held_against_what_was_publishe
 
 def test_real_kernels_says_what_it_can_read(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "real_kernels.py"), "."]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert (

@@ -25,7 +25,7 @@ def answer(source):
     return [{"role": "assistant", "content": f"```python\n{source}\n```"}]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shown():
     names = {}
     exec(REWARD, names)

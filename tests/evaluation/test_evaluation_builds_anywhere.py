@@ -138,6 +138,7 @@ def test_sources_in_files_are_built_as_well(evaluator):
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
 
 
+@pytest.mark.slow
 def test_what_torch_s_compiler_builds_in_the_first_call_is_not_timed(evaluator):
     source = candidate("return relu(x)", preamble="@torch.compile\ndef relu(x):\n    return torch.clamp(x, min=0)")
     (evaluation,) = evaluator.evaluate(RELU, [source])

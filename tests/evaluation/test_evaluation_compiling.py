@@ -63,6 +63,7 @@ def test_a_kernel_is_built_with_the_stand_ins(tmp_path, attempts):
         module.twice(torch.tensor([1.0]), 3.0, 0)
 
 
+@pytest.mark.slow
 def test_what_the_stand_ins_lack_is_built_with_torch_s_headers(tmp_path, attempts):
     # In a list, into which torch puts headers of its own.
     module = built(tmp_path, FULL)

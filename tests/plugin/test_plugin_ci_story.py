@@ -10,6 +10,7 @@ from pytest_kernelbench.__main__ import main
 pytest.importorskip("pytest_benchmark.plugin", reason="that is what is tested")
 
 
+@pytest.mark.slow
 def test_a_kernel_is_pinned_slowed_broken_and_restored(tmp_path, monkeypatch, capsys):
     project = CIProject(tmp_path)
     monkeypatch.chdir(tmp_path)

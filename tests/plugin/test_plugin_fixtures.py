@@ -104,6 +104,7 @@ def test_a_test_sees_the_candidates(tmp_path):
 def test_the_times_of_a_test_are_an_entry(tmp_path, workers):
     pytest.importorskip("pytest_benchmark.plugin", reason="its entries are what is tested")
     project = CIProject(tmp_path)
+    project.judge_by_text()
     (tmp_path / "test_mine.py").write_text(TIMED)
     done = project.run("-q", *workers, "test_mine.py", "-k", "1_Relu", "--benchmark-json=mine.json")
     assert done.returncode == 0, done.stdout

@@ -61,7 +61,7 @@ def wait_until_gone(processes, timeout_s=20):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("evaluated", [0, 3])
+@pytest.mark.parametrize("evaluated", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_after_kill_9_no_evaluation_is_repeated_and_none_is_missing(project, evaluated):
     process = project.start("-q", "--no-kernelbench-null")
     wait_for_rows(project, "evaluations" if evaluated else "completions", evaluated or 1)

@@ -23,7 +23,7 @@ from pytest_kernelbench.serving.client import RemoteEvaluator
 from pytest_kernelbench.tasks import load_tasks
 
 # Ray warns of its own affairs: sockets that it leaves open, and what it will change.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
