@@ -274,11 +274,15 @@ def test_nobody_is_judged_for_a_caller_that_left(pool_of):
     pool, kind = pool_of(most_waiting=1)
 
     async def ask():
-        async for _ in pool.evaluate_async(RELU, ["a", "wait", "b", "c", "d"]):
+        answers = pool.evaluate_async(RELU, ["a", "wait", "b", "c", "d"])
+        async for _ in answers:
             break
+        await answers.aclose()
+        await asyncio.sleep(0.1)  # in which the loop closes the generator within
+        # A thread that waits for room would keep the loop open until the judge gives up, after 10 s.
+        kind.wait.set()
 
     asyncio.run(asyncio.wait_for(ask(), 10))
-    kind.wait.set()
     assert pool.submit(RELU, "z").result(10).outcome is Outcome.INCORRECT
     judged = [source for _, sources in kind.asked for source in sources]
     assert "z" in judged and len(judged) <= 4
