@@ -163,6 +163,11 @@ def test_an_output_that_is_the_same_for_all_inputs_needs_none_of_them():
     assert needed(lambda x: norm(x).mean((1, 2, 3)), torch.rand(2, 4, 6, 6)).read == {}
 
 
+def test_an_output_whose_shape_depends_on_values_is_not_the_same_for_all_inputs():
+    read = required(lambda values: [values[0][values[0] > 0]], [torch.tensor([1.0, -1.0])], [torch.ones(2)]).read
+    assert read == {0: 1.0}
+
+
 def test_writing_into_a_part_leaves_a_past_that_is_not_relied_on():
     def overwritten(a, b):
         c = a @ b

@@ -98,7 +98,7 @@ def required(
 
 def _the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     """But for rounding, of numbers of their size or of numbers around 1 that cancelled."""
-    if not one.is_floating_point():
+    if one.shape != other.shape or not one.is_floating_point():
         return torch.equal(one, other)
     one, other = one.nan_to_num(), other.nan_to_num()
     rounding = 1e-6 * float(one.abs().max()) + 5e-7 if one.numel() else 0.0
