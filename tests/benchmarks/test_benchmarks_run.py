@@ -28,10 +28,33 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+# One process for all, because most of them import torch.
+HELPS = """
+import contextlib, io, json, runpy, sys
+
+folder, *scripts = sys.argv[1:]
+sys.path.insert(0, folder)
+shown = {}
+for script in scripts:
+    sys.argv = [f"{folder}/{script}.py", "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    shown[script] = told.getvalue()
+print(json.dumps(shown))
+"""
+
+
+@pytest.fixture(scope="module")
+def helps():
+    command = [sys.executable, "-c", HELPS, str(ROOT / "benchmarks"), *SCRIPTS]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": PYTHONPATH}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_benchmark_shows_a_command(script, tmp_path):
-    shown = run(script, "--help", folder=tmp_path)
-    assert re.search(rf"(python|torchrun .*) benchmarks/{script}\.py", shown)
+def test_every_benchmark_shows_a_command(script, helps):
+    assert re.search(rf"(python|torchrun .*) benchmarks/{script}\.py", helps[script])
 
 
 @pytest.mark.slow
