@@ -177,6 +177,7 @@ def test_what_is_wrong_untimed_as_well_is_incorrect_whenever_it_is_found(evaluat
     assert (evaluation.outcome, evaluation.flags) == (Outcome.INCORRECT, ()), evaluation.detail
 
 
+@pytest.mark.slow
 def test_silence_is_a_timeout(evaluator):
     evaluation = one(evaluator, candidate("time.sleep(60)"))
     assert evaluation.outcome is Outcome.TIMEOUT

@@ -126,6 +126,7 @@ def kernel(rounds=20, result="torch.clamp(x, min=0)"):
     return KERNEL.format(rounds=rounds, result=result)
 
 
+@pytest.mark.slow
 def test_much_more_work_is_slower_and_the_same_work_is_not(evaluator):
     slower = evaluator.compare(RELU, kernel(160), kernel(40), max_slowdown=1.1, seconds=20)
     # Beside other programs the promise is that nothing is said.
