@@ -281,15 +281,20 @@ SAME_BUFFER = candidate(
 
 
 @pytest.mark.quiet
-@pytest.mark.parametrize("source", [FRESH, SAME_BUFFER], ids=["new memory", "the same memory"])
-def test_a_kernel_twice_as_fast_is_fast(evaluator, source):
+@pytest.mark.parametrize(
+    # What returns the same memory is copied after each call of a turn, and the copy is in its time: 1.9 to 2.1.
+    ("source", "least"),
+    [(FRESH, 2), (SAME_BUFFER, 1.5)],
+    ids=["new memory", "the same memory"],
+)
+def test_a_kernel_twice_as_fast_is_fast(evaluator, source, least):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
     wasteful = task("5_wasteful", model, inputs="torch.rand(n)", n=3_000_000)
     evaluation = one(evaluator, source, wasteful)
     assert evaluation.outcome is Outcome.CORRECT, evaluation
     assert evaluation.attested_low <= evaluation.attested <= evaluation.attested_high
     if not evaluation.uncounted_because.startswith("other processes used "):
-        assert 2 < evaluation.attested < 8
+        assert least < evaluation.attested < 8
         assert evaluation.counted and evaluation.fast(margin=evaluator.margin), evaluation
         assert evaluation.counted_speedup == evaluation.attested
 
