@@ -67,3 +67,20 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     timing = propose(session, PROTOCOLS["full"], 0.05, 0.001)
     assert session.asked == asked
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
+
+
+class SlowFirst(Timed):
+    """The same kernel on both sides, of which the first of two takes three times as long."""
+
+    def pairs(self, pairs):
+        self.asked.append(len(pairs))
+        ms = [(2.0, 6.0) if candidate_first else (6.0, 2.0) for _, _, candidate_first in pairs]
+        return {"reference_ms": [one for one, _ in ms], "candidate_ms": [other for _, other in ms]}
+
+
+def test_what_is_slow_for_being_first_is_not_plainly_slower():
+    for _ in range(200):
+        session = SlowFirst(2.0)
+        timing = propose(session, PROTOCOLS["fast"], 0.05, 0.001)
+        assert timing.speedup == pytest.approx(1.0)
+        assert len(session.asked) % 2 == 0
