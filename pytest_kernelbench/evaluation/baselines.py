@@ -53,5 +53,5 @@ def parse_baselines(text: str, option: str) -> tuple[str, ...]:
 
 
 def stronger(baselines: Iterable[str]) -> tuple[str, ...]:
-    """Those that a chosen candidate is timed against once more."""
+    """The baselines but eager PyTorch: a chosen candidate is timed against each of them once more."""
     return tuple(name for name in baselines if name != EAGER)

@@ -20,7 +20,7 @@ import torch
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import lock
-from pytest_kernelbench.evaluation.baselines import EAGER
+from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
@@ -176,5 +176,5 @@ def start_control(start: Callable[[], WorkerSession]) -> WorkerSession:
     It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
     """
     session = start()
-    session.load(f"{session.bench.source}\n\nModelNew = Model\n", timeout_s=LOAD_TIMEOUT_S)
+    session.load(f"{session.bench.source}{BASELINES[EAGER]}", timeout_s=LOAD_TIMEOUT_S)
     return session

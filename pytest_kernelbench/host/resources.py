@@ -1,4 +1,4 @@
-"""Where folders lie: those of this package, installed or in a checkout, and those of the user's project."""
+"""Where the package's own folders lie, installed or in a checkout, and where a user's project has its folders."""
 
 from pathlib import Path
 

@@ -93,8 +93,8 @@ class TakingTurns:
         return seconds
 
 
-def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -> dict[Side, float]:
-    """Have both workers warm and stopped, with slots for so many calls, and take one turn of each; its seconds."""
+def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -> tuple[float, float]:
+    """Have both workers warm and stopped, with slots for so many calls; the seconds of a turn of each."""
     for session in (control, candidate):
         session.thaw()
         slots = session.have_slots(calls)
@@ -103,7 +103,7 @@ def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -
         session.freeze()
     taking_turns = TakingTurns(candidate, control, calls)
     # As often as memory that is freed is to be used again.
-    return {"control": taking_turns.turn("control"), "candidate": taking_turns.turn("candidate")}
+    return taking_turns.turn("control"), taking_turns.turn("candidate")
 
 
 class ControlFailed(Exception):
@@ -151,9 +151,10 @@ class Pairs:
                 own = stack.enter_context(closing(candidate()))
             # The first calls in a worker are slow, and so is what is known of a call's duration. In a turn of its own
             # one takes a little longer than among others.
-            seconds_of_one = min(seconds_per_call, *_rehearse(control, own, calls=1).values())
+            seconds_of_one = min(seconds_per_call, *_rehearse(control, own, calls=1))
             calls = calls_of_turn(own, seconds_of_one)
-            _rehearse(control, own, calls=calls)
+            if calls > 1:
+                _rehearse(control, own, calls=calls)
             yield TakingTurns(own, control, calls)
 
     @contextmanager

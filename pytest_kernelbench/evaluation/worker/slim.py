@@ -73,7 +73,7 @@ def _without(header: str, operators: Set[str]) -> str:
 
 
 def slim_methods(header: str, tensor: str) -> str:
-    """The list of operators' signatures without those that the class does not call.
+    """``ATen/MethodOperators.h`` without the includes of operators that the class in ``tensor`` does not call.
 
     ``add__Tensor`` is in ``add_ops.h``, and ``sum_to_size`` not in ``sum_ops.h``; for ``__and___Tensor``, which is in
     ``and_ops.h``, all are left in.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -46,8 +47,7 @@ class Stopwatch:
         self._device_type = torch.autograd.DeviceType.CUDA
         # Taken now, before a candidate could put others in their place.
         self._clock = perf_counter_ns
-        self._cores = frozenset(os.sched_getaffinity(0))
-        self._bind = os.sched_setaffinity
+        self._to_first_core = partial(to_first_core, frozenset(os.sched_getaffinity(0)))
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
@@ -60,7 +60,7 @@ class Stopwatch:
     def stand_ready(self) -> None:
         """Before a call that is timed: on a CPU, leave the cores of OpenMP's other threads to them."""
         if not self._cuda:
-            to_first_core(self._cores, bind=self._bind)
+            self._to_first_core()
 
     def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Lap:
         """One call with nothing in a GPU's L2."""

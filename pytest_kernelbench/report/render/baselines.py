@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp, log
 from typing import Any
 
-from pytest_kernelbench.records import AgainstBaseline, Task
+from pytest_kernelbench.records import AgainstBaseline
 from pytest_kernelbench.report.metrics import (
     StrategyResults,
     TaskResults,
+    fast_beside,
+    geomean_beside,
     is_fast_beside,
     speedup_beside,
     was_timed_beside,
 )
-from pytest_kernelbench.report.render.cells import Table, on
-from pytest_kernelbench.report.render.numbers import aligned, as_rate, as_times
+from pytest_kernelbench.report.render.cells import Table, on, rate_of, times_of, unit_label
+from pytest_kernelbench.report.render.numbers import aligned, as_times
 from pytest_kernelbench.report.stats import Interval, carried_by, clustered_rate, mean_interval, warning_of
 
 Report = Mapping[str, Any]
@@ -42,20 +44,15 @@ def _figures(results: StrategyResults, baseline: str) -> dict[str, Any]:
     carriers = [tasks[place] for place in carried_by(logs)]
     of_logs = None if carriers else mean_interval(logs)
     return {
-        "fast_1": _estimate(_mean(fast_U), clustered_rate(fast)),
+        "fast_1": _estimate(fast_beside(results, baseline), clustered_rate(fast)),
         "geomean_speedup": _estimate(
-            None if (mean := _mean(logs_U)) is None else exp(mean),
+            geomean_beside(results, baseline),
             None if of_logs is None else Interval(exp(of_logs.low), exp(of_logs.high)),
         ),
         "warning": warning_of(len(tasks), carriers) if tasks else None,
         "tasks": len(tasks),
         "without_baseline": len({task.task for task in results.tasks} - set(tasks)),
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _estimate(value: float | None, interval: Interval | None) -> dict[str, float | None]:
@@ -100,7 +97,7 @@ def baseline_lines(report: Report, width: int) -> list[str]:
         remarks = []
         for unit, row, chosen_by in _choices(report, name):
             found = row["against"][name]
-            label = _short(report, unit)
+            label = unit_label(report, unit)
             table.append(
                 [f"{label}{_by(chosen_by, report, width)}", f"#{row['index']}", _times(found), found["verdict"]]
             )
@@ -141,21 +138,15 @@ def _choices(report: Report, baseline: str) -> Iterator[tuple[str, Mapping[str, 
             yield unit, row, chosen_by
 
 
-def _short(report: Report, unit: str) -> str:
-    task, seed = report["units"][unit]["task"], report["units"][unit]["seed"]
-    return Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
-
-
 def _times(found: Mapping[str, Any]) -> str:
     ends = None if found["low"] is None or found["high"] is None else (found["low"], found["high"])
-    return as_times(found["value"] if "value" in found else found["speedup"], ends)
+    return as_times(found["speedup"], ends)
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:
-    fast, without = figures["fast_1"], figures["without_baseline"]
-    ends = None if fast["low"] is None else (fast["low"], fast["high"])
+    without = figures["without_baseline"]
     of = f" of {figures['tasks'] + without}" if without else ""
-    return [as_rate(fast["value"], ends), _times(figures["geomean_speedup"]), f"{figures['tasks']}{of}"]
+    return [rate_of(figures["fast_1"]), times_of(figures["geomean_speedup"]), f"{figures['tasks']}{of}"]
 
 
 # Tables
@@ -179,7 +170,7 @@ def baselines_table(report: Report) -> Table | None:
 def baseline_tasks_table(report: Report) -> Table | None:
     """Every choice beside every stronger baseline."""
     rows = [
-        [f"{strategy}, {_short(report, unit)}, {name}", _times(found), found["verdict"], found["because"]]
+        [f"{strategy}, {unit_label(report, unit)}, {name}", _times(found), found["verdict"], found["because"]]
         for strategy, each in report["strategies"].items()
         for unit, row in each["tasks"].items()
         for name, found in row["against"].items()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times
 
 Report = Mapping[str, Any]
@@ -31,6 +32,12 @@ def on(report: Report) -> str:
         report["sizes"] and f"{report['sizes']} sizes",
     ]
     return ", ".join(str(fact) for fact in facts if fact) + "."
+
+
+def unit_label(report: Report, unit: str) -> str:
+    """``level1/12``, with the seed where the run has several."""
+    task, seed = report["units"][unit]["task"], report["units"][unit]["seed"]
+    return Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
 
 
 def powers(groups: Sequence[Mapping[str, Any]], axis: str) -> list[int]:

@@ -10,11 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.metrics import THRESHOLDS
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render.baselines import baseline_tasks_table, baselines_table
-from pytest_kernelbench.report.render.cells import Table, at_points, number_of, on, points_of, powers, rate_of, times_of
+from pytest_kernelbench.report.render.cells import (
+    Table,
+    at_points,
+    number_of,
+    on,
+    points_of,
+    powers,
+    rate_of,
+    times_of,
+    unit_label,
+)
 from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, last_point
 from pytest_kernelbench.report.render.tables_adaptation import (
     adaptation_table,
@@ -242,12 +251,18 @@ def _tasks(report: Report) -> Table | None:
     rows = []
     for name, each in report["strategies"].items():
         for unit, row in each["tasks"].items():
-            task, seed = report["units"][unit]["task"], report["units"][unit]["seed"]
-            label = Task(id=task, source="").short_id + ("" if seed is None else f", seed {seed}")
             interval = None if row["low"] is None else (row["low"], row["high"])
             correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
-            remarks = "; ".join(report["findings"].get(task, []))
-            rows.append([f"{name}, {label}", correct, as_times(row["speedup"], interval), row["verdict"], remarks])
+            remarks = "; ".join(report["findings"].get(report["units"][unit]["task"], []))
+            rows.append(
+                [
+                    f"{name}, {unit_label(report, unit)}",
+                    correct,
+                    as_times(row["speedup"], interval),
+                    row["verdict"],
+                    remarks,
+                ]
+            )
     caption = f"Every choice. {on(report)}"
     head = ["strategy, task", "correct", "speed-up [95 %]", "verdict", "of the reference"]
     if not any(row[-1] for row in rows):
