@@ -1,5 +1,8 @@
 """A reference is looked at before anyone is judged by it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from made_up_tasks import candidate, task
@@ -27,6 +30,19 @@ def test_an_ordinary_reference_has_no_remark():
     assert (findings.repeatable, findings.constant, findings.writes_inputs) == ("always", False, False)
     assert (findings.undefined_on, findings.remarks, findings.uncounted_because) == ((), [], "")
     assert findings.n_bytes == 2 * 60 * 100 * 4
+
+
+def test_a_reference_is_looked_at_and_followed_without_an_import_of_torch_s_compiler():
+    made = task("40_looked_at", forward("torch.relu(x)"), inputs=ROWS, n=100)
+    code = (
+        "import sys\n"
+        "from pytest_kernelbench.evaluation.correctness.findings import bench_of\n"
+        f"case = {{'task': {made.id!r}, 'source': {made.source!r}, 'seed': 0, 'precision': 'float32'}}\n"
+        "bench_of(case, 'cpu', {})[0].measure_tolerances(['task', 'signed'])\n"
+        "print(sorted(each for each in sys.modules if each.startswith('torch._dynamo')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ class Spread(NamedTuple):
 class Noise(TorchDispatchMode):
     """Within it, every floating result of an operator is moved by up to ``unit`` of its magnitude."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True, torch's default, imports torch._dynamo at the first operator: 2 s of a core in each new judge.
+        return False
+
     def __init__(self, unit: float, seed: int, device: str) -> None:
         super().__init__()
         self._random = random.Random(seed)

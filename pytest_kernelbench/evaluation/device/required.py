@@ -108,6 +108,11 @@ def _the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
 class _Follower(TorchDispatchMode):
     """Keeps the past of every tensor while operators run."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True, torch's default, imports torch._dynamo at the first operator: 2 s of a core in each new judge.
+        return False
+
     def __init__(self, inputs: Sequence[Any]) -> None:
         super().__init__()
         self._pasts: Any = WeakTensorKeyDictionary()
