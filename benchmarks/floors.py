@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.plausibility import FLOOR_COUNTS
 from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
 CALLS = 9
@@ -45,10 +45,10 @@ def main() -> int:
                 print(f"{task.short_id:14} left out: {str(error).splitlines()[0]}", flush=True)
                 continue
             took_ms = least_ms(bench)
-            if took_ms < FLOOR_COUNTS[options.device] * bench.floor_ms:
+            if took_ms < traits_of(options.device).floor_share * bench.floor_ms:
                 bench.lower_floor()  # as the judge does before it says so
             known += 1
-            is_beyond = took_ms < FLOOR_COUNTS[options.device] * bench.floor_ms
+            is_beyond = took_ms < traits_of(options.device).floor_share * bench.floor_ms
             beyond += [task.short_id] if is_beyond else []
             said = f"{bench.floor_ms:10.4f} ms floor {took_ms:10.4f} ms reference {took_ms / bench.floor_ms:8.1f} times"
             print(f"{task.short_id:14} {said}{'  BEYOND' if is_beyond else ''}", flush=True)

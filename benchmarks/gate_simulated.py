@@ -26,7 +26,6 @@ from attestation_simulated import KINDS, MadeUpMachine, Noise
 
 from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.attestation import (
-    BETWEEN,
     CONFIDENCE_OF_A_LOOK,
     LOOKS,
     Series,
@@ -35,6 +34,7 @@ from pytest_kernelbench.evaluation.clock.attestation import (
     measure,
 )
 from pytest_kernelbench.evaluation.clock.gates import Gate, plan_of_gate
+from pytest_kernelbench.evaluation.device.traits import DEVICES, traits_of
 from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 CALL_S = (0.2e-3, 5e-3)
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=20)
     parser.add_argument("--limit", type=float, default=0.01)
     parser.add_argument("--slowdown", type=float, default=0.03)
-    parser.add_argument("--device", choices=sorted(BETWEEN), default="cuda")
+    parser.add_argument("--device", choices=sorted(DEVICES), default="cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--series", action="store_true", help="make up series, of independent noise, and not turns")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="repeatable; default: all")
@@ -113,7 +113,11 @@ def main() -> None:
     print(f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} {'undecided':>10s} series")
     for name in options.kind or KINDS:
         started = time.perf_counter()
-        noise = replace(KINDS[name], between=BETWEEN[options.device]) if KINDS[name].between else KINDS[name]
+        noise = (
+            replace(KINDS[name], between=traits_of(options.device).between_processes)
+            if KINDS[name].between
+            else KINDS[name]
+        )
         setting, draw = Setting(gate, options.device, noise), random.Random(options.seed)
         verdict = verdict_of_series if options.series else gate_verdict
         of_same = [gate_verdicts(setting, same, draw, verdict) for _ in range(options.gates)]

@@ -91,7 +91,7 @@ def totals(rows: Sequence[dict[str, Any]], margin: float) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or a row that a package adds")
     parser.add_argument("--tasks", default="level1:subset1")
     parser.add_argument("--sizes", choices=["full", "small"])
     parser.add_argument("--protocol", default="full")

@@ -1,4 +1,4 @@
-"""Extensions by other projects: policies, selectors, metrics, rewards, prompts and analyses.
+"""Extensions by other projects: policies, selectors, metrics, rewards, prompts, analyses and devices.
 
 A ``conftest.py`` or a plugin adds them by hooks (``plugin/hookspecs.py``), an installed package by entry points of the
 groups ``pytest_kernelbench.policies`` and so on. An extension is added to the table of built-in objects of its kind,
@@ -46,6 +46,12 @@ def _prompt(name: str, given: Any) -> Any:
     return given if isinstance(given, str) and SOURCE in given else None
 
 
+def _device(name: str, given: Any) -> Any:
+    from pytest_kernelbench.evaluation.device.traits import DeviceTraits
+
+    return given if isinstance(given, DeviceTraits) else None
+
+
 def _function(name: str, given: Any) -> Any:
     return given if callable(given) else None
 
@@ -57,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "rewards": Kind("registries:REWARDS", "a function of evaluations and settings", _function),
     "prompts": Kind("prompting.question:STYLES", "a text with {{source}} where the reference goes", _prompt),
     "analyses": Kind("report.analyses:ANALYSES", "a function of a Study", _function),
+    "devices": Kind("evaluation.device.traits:DEVICES", "a DeviceTraits", _device),
 }
 
 

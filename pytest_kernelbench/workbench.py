@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.ledger import Ledger, read_run
 from pytest_kernelbench.policies import Policy, load_policy, require_logprobs, require_self_certainty, require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
@@ -86,7 +88,7 @@ class Workbench:
         if self.policy_device is not None:
             return self.policy_device
         if self.judges is None:
-            return self.device
+            return torch_name(self.device)
         from pytest_kernelbench.evaluation import resolve_device
 
         return resolve_device("auto")
@@ -135,7 +137,7 @@ class Workbench:
 
     def _make_room(self) -> None:
         """Have policies leave the judge's device where they leave too little of it."""
-        if self.device != "cuda" or not self._policies or self.policy_device is not None or self.judges is not None:
+        if not is_gpu(self.device) or not self._policies or self.policy_device is not None or self.judges is not None:
             return
         import torch
 

@@ -88,7 +88,7 @@ ROOMS: dict[str, Room] = {
     ),
     "extensions": Room(
         "What other projects add by hooks and entry points, put into the tables of this package.",
-        ("policies", "selection", "prompting", "errors"),
+        ("policies", "evaluation", "selection", "prompting", "errors"),
     ),
     "pinned": Room(
         "Kernels that a repository keeps: how a choice becomes a file, and whether a kernel is slower than its "

@@ -64,7 +64,7 @@ def test_no_module_imports_what_imports_it():
 def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
     worker = ROOT / "evaluation" / "worker"
     of_device = tuple(
-        f"device.{each}" for each in ("cuda_memory.release_persisting_l2", "device_named", "host", "names")
+        f"device.{each}" for each in ("cuda_memory.release_persisting_l2", "device_named", "host", "names", "traits")
     )
     allowed = (*of_device, "device.shared", "layouts", "messages", "modules", "precision", "trees", "worker")
     for path in worker.glob("*.py"):

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_kernelbench.errors import KernelBenchError, UsageError
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.tasks import load_tasks
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", default="auto", help="default: auto; cpu, cuda, or an extension's")
     parser.add_argument("--policy", default="tiny", help="as --policy of pytest")
     parser.add_argument("--tasks", default="level1:subset1", help="as --tasks of pytest")
 
@@ -110,7 +112,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
             else f"not kept apart: {', '.join(missing)}",
             # With a GPU there is no separate process namespace, because CUDA does not start in one.
             remedy="allow unprivileged user namespaces, or run in a container that does"
-            if [name for name in missing if (told["device"], name) != ("cuda", "processes")]
+            if [name for name in missing if not (is_gpu(told["device"]) and name == "processes")]
             else "",
         ),
     ]
@@ -130,7 +132,7 @@ def policy_answers(spec: str, device: str, tasks: str) -> list[Finding]:
     from pytest_kernelbench.policies import load_policy
 
     started = time.monotonic()
-    policy = load_policy(spec, device=resolve_device(device))
+    policy = load_policy(spec, device=torch_name(resolve_device(device)))
     loaded = time.monotonic() - started
     return [
         Finding(

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", metavar="NAME", help="whose candidate; default: the first that has one of it")
     parser.add_argument("--tasks", metavar="SELECTOR", help="where the task lies now; default: where the run found it")
     parser.add_argument("--draw", metavar="KIND", help="another kind of inputs, such as wide (docs/candidates.md)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the device of the run")
+    parser.add_argument("--device", help="default: the device of the run")
 
 
 def run(options: argparse.Namespace) -> None:

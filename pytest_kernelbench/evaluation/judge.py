@@ -16,7 +16,6 @@ from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
 from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.host import keep_freed_memory
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.faults import fault_of
@@ -28,7 +27,7 @@ from pytest_kernelbench.evaluation.workers import WorkerServer
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
     """Answer the owner's requests until its socket ends. The process is the judge's own: so are torch's settings."""
     torch.set_grad_enabled(False)
-    torch.set_num_threads(threads())
+    torch.set_num_threads(device_named(device).threads())
     if not is_gpu(device):
         keep_freed_memory()
     hardware, clocks = device_named(device).describe(), device_named(device).clocks()

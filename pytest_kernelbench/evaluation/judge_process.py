@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 
 # Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its own, and the
@@ -30,10 +33,12 @@ def start_judge(
     """The service's process, a socket to the judge, and one on which builds are wished for; it writes to ``log``."""
     ours, theirs = socket.socketpair()
     wishes, foremans = socket.socketpair()
+    # The device may be one that this session's hooks added: the service reads no conftest.py.
+    traits = json.dumps(dataclasses.asdict(traits_of(device)))
     with theirs, foremans:
         descriptors = [theirs.fileno(), foremans.fileno()]
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), device, str(cache)],
+            [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), device, traits, str(cache)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

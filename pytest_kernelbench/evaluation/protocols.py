@@ -7,10 +7,10 @@ published figures can be reproduced and the difference shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.registries import PROTOCOLS
 
 
@@ -19,8 +19,7 @@ class Protocol:
     """``draws`` names the correctness inputs (see ``domain.py``); ``beyond``: all kinds beside them, moved parameters.
 
     Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
-    when the candidate is plainly slower, or plainly faster by a quarter. ``margins``, by device, is what a verified
-    speed-up must clear on top of 1; measured with identical kernels (docs/measurements.md).
+    when the candidate is plainly slower, or plainly faster by a quarter.
     """
 
     name: str
@@ -28,13 +27,12 @@ class Protocol:
     pairs_min: int
     pairs_max: int
     half_width: float
-    margins: Mapping[str, float]
     sequential_trials: int | None = None
     beyond: bool = True
 
     def margin(self, device: str) -> float:
-        """For a device, by torch's name."""
-        return self.margins[device]
+        """What the lower end of a speed-up's interval must clear on top of 1 on a device, to be verified."""
+        return traits_of(device).margins[self.name]
 
 
 FAST = Protocol(
@@ -43,7 +41,6 @@ FAST = Protocol(
     pairs_min=6,
     pairs_max=16,
     half_width=0.03,
-    margins={"cpu": 0.05, "cuda": 0.02},
 )
 FULL = Protocol(
     name="full",
@@ -51,7 +48,6 @@ FULL = Protocol(
     pairs_min=8,
     pairs_max=42,
     half_width=0.01,
-    margins={"cpu": 0.05, "cuda": 0.01},
 )
 PAPER = Protocol(
     name="paper",
@@ -59,7 +55,6 @@ PAPER = Protocol(
     pairs_min=0,
     pairs_max=0,
     half_width=0.0,
-    margins={"cpu": 0.0, "cuda": 0.0},
     sequential_trials=50,
     beyond=False,
 )

@@ -15,7 +15,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pytest_kernelbench.errors import HarnessError, JudgeEnded, KernelBenchError, UsageError
-from pytest_kernelbench.evaluation.device.names import GPUS, is_gpu
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Task
 
@@ -130,8 +131,8 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:
     else:
         kinds = [devices] if isinstance(devices, str) else list(devices)
     for kind in kinds:
-        if kind not in GPUS:
-            raise UsageError(f"devices: {kind!r} is no kind of device of a Ray cluster; there are {', '.join(GPUS)}")
+        if kind not in DEVICES:
+            raise UsageError(f"devices: {kind!r} is no kind of device of a Ray cluster; there are {', '.join(DEVICES)}")
     if not kinds:
         raise UsageError('devices: none is named; give "auto", or a list such as ["cuda", "cuda"]')
     return [(kind, None) for kind in kinds]

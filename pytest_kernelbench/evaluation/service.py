@@ -10,6 +10,7 @@ It computes in one thread only, so that no thread pool and no CUDA context exist
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import selectors
 import signal
@@ -23,16 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
 from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
-def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str) -> None:
+def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str, cache: str) -> None:
     """Body of the service process; the sockets are those that the judge and the foreman share with the owner.
 
-    ``cache`` is the folder of builds, which candidates see.
+    ``traits`` is the device's ``DeviceTraits`` as JSON. ``cache`` is the folder of builds, which candidates see.
     """
+    DEVICES[device] = DeviceTraits(**json.loads(traits))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner, wishes = (socket.socket(fileno=each) for each in (owner_descriptor, wishes_descriptor))
     # Before the fork, torch and what else takes long: this is what makes it warm.
@@ -40,6 +44,7 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, cache: str)
     from pytest_kernelbench.evaluation.building import foreman
     from pytest_kernelbench.host import vector_math
 
+    device_named(device)
     vector_math.make_ready()
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages, sandbox
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.device.cpu import threads
+from pytest_kernelbench.evaluation.device.traits import traits_of
 
 START_TIMEOUT_S = 60.0
-# A worker for a CPU starts in 0.02 s, and its supervisor looks after it ten times a second.
-RESERVE = {"cpu": 1, "cuda": 3}
 # With one in reserve, a check that is over by then is not to wait for the start of another.
 PATIENCE_S = 0.2
 
@@ -142,7 +140,7 @@ class WorkerServer:
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
 
     def _fill_reserve(self) -> None:
-        while len(self._reserve) < RESERVE[self._device]:
+        while len(self._reserve) < traits_of(self._device).spare_workers:
             if self._enough.wait(PATIENCE_S if self._reserve else 0) or not self._start():
                 return
 
@@ -150,7 +148,7 @@ class WorkerServer:
         """Whether one more worker has started."""
         worker = self.fork()
         try:
-            messages.send(worker.connection, {"ask": "start", "threads": threads()})
+            messages.send(worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
             answer, _ = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)
             self._complaint = answer.raised if isinstance(answer, answers.Raised) else ""
         except messages.ConnectionEnded:

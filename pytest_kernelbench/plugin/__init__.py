@@ -53,8 +53,10 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     # Here, not in the session's own plugin, which does not exist yet when xdist calls this hook. None: xdist decides.
+    from pytest_kernelbench.evaluation.device.names import needs_no_gpu
+
     options.fill_in(config)
-    if not config.option.strategy or config.option.kernelbench_device == "cpu":
+    if not config.option.strategy or needs_no_gpu(config.option.kernelbench_device):
         return None
     from pytest_kernelbench.host.gpus import visible_gpus
     from pytest_kernelbench.plugin.policy_gpus import divided

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.evaluation.device.names import needs_no_gpu
 from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 from pytest_kernelbench.plugin import benchmarking, collection
 from pytest_kernelbench.plugin.durations import Durations
@@ -88,7 +89,7 @@ class KernelBench:
             self.bridge = benchmarking.bridge_for(self.config)
             if self.bridge:
                 self.session.baselines = self.bridge.baselines
-            if option.kernelbench_device != "cpu":
+            if not needs_no_gpu(option.kernelbench_device):
                 named = option.kernelbench_policy_gpus
                 self.policy_device = policy_device(named, worker=self.worker, owns_workers=owns_workers)
         if owns_workers:

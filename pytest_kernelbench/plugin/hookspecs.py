@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_kernelbench.adaptation.rewards import Reward
+    from pytest_kernelbench.evaluation.device.traits import DeviceTraits
     from pytest_kernelbench.policies import Policy
     from pytest_kernelbench.report.analyses import Analysis
     from pytest_kernelbench.report.metrics.gates import Metric
@@ -53,3 +54,12 @@ def pytest_kernelbench_prompts() -> Mapping[str, str]:
 @pytest.hookspec
 def pytest_kernelbench_analyses() -> Mapping[str, Analysis]:
     """Analyses by the name that they have in ``report.json``: functions of a ``Study`` that return JSON values."""
+
+
+@pytest.hookspec
+def pytest_kernelbench_devices() -> Mapping[str, DeviceTraits]:
+    """Devices by the name that ``--kernelbench-device`` takes.
+
+    The judge's processes read no ``conftest.py``: they import the module that ``DeviceTraits.module`` names, which has
+    to be an installed package or a file in the folder where pytest runs.
+    """

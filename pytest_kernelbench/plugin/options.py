@@ -68,7 +68,7 @@ OPTIONS = (
     Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, path="there", metavar="SELECTOR,..."),
     Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
     Option(name="--kernelbench-seed", help="seed of everything that draws", default=0, kind=int, metavar="N"),
-    Option(name="--kernelbench-device", help="default: auto", default="auto", choices=("auto", "cpu", "cuda")),
+    Option(name="--kernelbench-device", help="default: auto; cpu, cuda, or an extension's", default="auto"),
     Option(
         name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
     ),

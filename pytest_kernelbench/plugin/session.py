@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.ledger import Ledger, check_settings, read_run
 from pytest_kernelbench.pinned.regressions import Baselines, ItemResult, result_of
 from pytest_kernelbench.plugin.facts import run_facts, settings_of
@@ -186,7 +187,7 @@ class Session:
             say=progress,
             tell=progress.tell,
             waiting=progress.waiting,
-            policy_device=policy_device if device == "cuda" else None,
+            policy_device=policy_device if is_gpu(device) else None,
         )
         self._lookahead = Lookahead(self.bench)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScheduling
 
+from pytest_kernelbench.evaluation.device.names import needs_no_gpu
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.plugin.durations import seconds_by_task, task_part
 from pytest_kernelbench.plugin.policy_gpus import divided
@@ -27,7 +28,7 @@ class Sharding:
         self.died = False
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
-        if config.option.kernelbench_device == "cpu":
+        if needs_no_gpu(config.option.kernelbench_device):
             return
         # Set in the worker's specification: the variable is then there before the worker imports anything, and a
         # worker that replaces a dead one has it too.

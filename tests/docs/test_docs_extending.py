@@ -12,6 +12,7 @@ from pytest_kernelbench.extensions import KINDS, Added, Extensions, entry_points
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
 MOST_LINES = 30
 EXAMPLES = dict(re.findall(r"### (?:A|An) (\w+)\n.*?````python\n(.*?)````", PAGE, re.DOTALL))
+ONE_THREAD = re.search(r"````python\n(# one_thread.py\n.*?)````", PAGE, re.DOTALL)[1]
 # Evaluations are made up; loaded as a plugin, beside the example's conftest.py.
 MADE_UP = made_up_evaluator("""
 def evaluate(self, task, sources):
@@ -46,7 +47,7 @@ def strategy_file(project, text):
 
 
 def test_there_is_an_example_of_each_kind_and_each_is_short():
-    assert list(EXAMPLES) == ["policy", "selector", "metric", "reward", "prompt", "analysis"]
+    assert list(EXAMPLES) == ["policy", "selector", "metric", "reward", "prompt", "analysis", "device"]
     assert len(EXAMPLES) == len(KINDS)
     assert all(len(code.splitlines()) <= MOST_LINES for code in EXAMPLES.values())
 
@@ -88,6 +89,46 @@ def test_the_reward_of_the_page_is_for_the_fastest():
     ]
     wrong = Evaluation(source_sha256="w", outcome=Outcome.INCORRECT)
     assert there["best"]([*timed, wrong], None) == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_the_device_of_the_page_judges_with_one_thread(benchmark_project):
+    pytester = benchmark_project.pytester
+    pytester.makeconftest(EXAMPLES["device"])
+    pytester.makepyfile(one_thread=ONE_THREAD)
+    code = """import torch
+assert torch.get_num_threads() == 1
+class ModelNew(torch.nn.Module):
+    def forward(self, *values):
+        return torch.relu(*values)
+"""
+    benchmark_project.path.joinpath("answers.jsonl").write_text(json.dumps({"task": "level1/2", "text": code}))
+    result = benchmark_project.run(
+        "--strategy=random",
+        "--policy=replay:answers.jsonl",
+        "--kernelbench-device=one-thread",
+        "--kernelbench-protocol=fast",
+        "--kernelbench-set=sampling.k=1",
+        "--tasks=problems/level1/2*",
+        "--no-kernelbench-null",
+        "--kernelbench-run=run",
+        apart=True,
+    )
+    assert result.ret == 0
+    (evaluation,) = rows(benchmark_project, "evaluations")
+    assert (evaluation["outcome"], evaluation["detail"]) == ("correct", "")
+    run = json.loads((benchmark_project.path / "run" / "run.json").read_text())
+    assert run["device_kind"] == "one-thread"
+    assert run["device"].endswith(", one thread")
+
+
+def test_a_device_whose_module_is_not_there_is_one_line(benchmark_project):
+    benchmark_project.pytester.makeconftest(EXAMPLES["device"])
+    fixed = ("--strategy=random", "--policy=replay:answers.jsonl", "--kernelbench-device=one-thread")
+    benchmark_project.path.joinpath("answers.jsonl").write_text(json.dumps({"task": "level1/2", "text": "x"}))
+    result = benchmark_project.run(*fixed, "--tasks=problems/level1/2*", apart=True)
+    assert result.ret == 1
+    line = "the judge on one-thread ended (ConnectionEnded: ModuleNotFoundError: No module named 'one_thread'); "
+    assert f"{line}run again to resume" in result.outlines
 
 
 @pytest.mark.parametrize(

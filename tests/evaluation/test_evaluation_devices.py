@@ -1,10 +1,12 @@
-"""``Device``: a CPU and a CUDA module with one interface, and nobody else who asks which of the two it is."""
+"""``Device``: a CPU and a CUDA module with one interface; no other file asks which of the two it has."""
 
 import ast
 import inspect
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,24 +14,40 @@ import torch
 
 import pytest_kernelbench.evaluation
 from pytest_kernelbench.evaluation.device import Device, cpu, cuda, device_named
-from pytest_kernelbench.evaluation.device.names import GPUS, is_gpu
+from pytest_kernelbench.evaluation.device.names import is_gpu, needs_no_gpu
+from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
+from pytest_kernelbench.registries import PROTOCOLS
 
 FOLDER = Path(pytest_kernelbench.evaluation.__file__).parent
 QUESTIONS = sorted(name for name in vars(Device) if not name.startswith("_"))
 
 
-def comparisons_with_a_device(path):
-    """Lines on which a value is compared with the text "cpu" or "cuda"; whether a text is in another is no such."""
+def device_names_in(path):
+    """Lines on which a value is compared with the text "cpu" or "cuda", or a dictionary has one of them as a key."""
     for node in ast.walk(ast.parse(path.read_text())):
+        values = []
         if isinstance(node, ast.Compare) and any(isinstance(each, ast.Eq | ast.NotEq) for each in node.ops):
-            values = [each.value for each in (node.left, *node.comparators) if isinstance(each, ast.Constant)]
-            if any(value in GPUS for value in values):
-                yield node.lineno
+            values = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            values = node.keys
+        if any(isinstance(each, ast.Constant) and each.value in DEVICES for each in values):
+            yield node.lineno
 
 
-def test_no_file_of_the_evaluation_compares_a_text_with_the_name_of_a_device():
-    found = {str(path.relative_to(FOLDER)): [*comparisons_with_a_device(path)] for path in FOLDER.rglob("*.py")}
+def test_no_file_outside_of_device_compares_or_keys_by_the_name_of_a_device():
+    outside = [path for path in FOLDER.rglob("*.py") if FOLDER / "device" not in path.parents]
+    found = {str(path.relative_to(FOLDER)): [*device_names_in(path)] for path in outside}
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_a_device_has_a_margin_for_each_protocol():
+    for name, traits in DEVICES.items():
+        assert set(traits.margins) == set(PROTOCOLS), name
+
+
+def test_a_device_s_traits_travel_as_json():
+    for traits in DEVICES.values():
+        assert DeviceTraits(**json.loads(json.dumps(asdict(traits)))) == traits
 
 
 @pytest.mark.parametrize("module", [cpu, cuda])
@@ -40,10 +58,11 @@ def test_both_modules_answer_every_question_with_the_arguments_of_the_protocol(m
         assert list(inspect.signature(getattr(module, name)).parameters) == wanted, name
 
 
-def test_a_device_is_found_by_torch_s_name_for_it():
+def test_a_device_is_found_by_its_name():
     assert device_named("cpu") is cpu
     assert device_named("cuda") is cuda
     assert [is_gpu(name) for name in ("cpu", "cuda", "cuda:1", "meta")] == [False, True, True, False]
+    assert [needs_no_gpu(name) for name in ("cpu", "cuda", "auto", "meta")] == [True, False, False, False]
 
 
 def test_the_plugin_can_ask_which_devices_there_are_without_torch():

@@ -1,5 +1,7 @@
 """Inputs to check a candidate on keep what a kernel may rely on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation.correctness import domain, inputs
 from pytest_kernelbench.evaluation.correctness.domain import Level
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.precision import PRECISIONS
 
 KINDS = ["task", *(kind for kind in domain.KINDS if kind != domain.NON_FINITE)]
@@ -146,7 +149,7 @@ def test_a_refreshed_matrix_keeps_symmetry_and_zeros():
 
 
 def test_an_input_longer_than_the_pool_of_factors_is_refreshed_to_its_end(monkeypatch):
-    monkeypatch.setattr(inputs, "FACTORS", {"cpu": 64})
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], n_factors=64))
     value = torch.ones(1000)
     changed = varied(value)
     assert bool((changed < 1).all())

@@ -1,5 +1,7 @@
 """The least time a task can take: what must move, and what must be multiplied."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,6 +13,7 @@ from pytest_kernelbench.evaluation.device.physics import (
     products_per_ms,
     traffic,
 )
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 
 
 def test_every_element_moves_once():
@@ -66,6 +69,7 @@ def test_what_is_only_read_or_only_written_moves_faster_than_a_copy(monkeypatch,
         return {"copy_": 10, "sum": 6, "zero_": 8}[called]
 
     monkeypatch.setattr(cpu, "milliseconds", milliseconds)
+    monkeypatch.setitem(DEVICES, "meta", replace(DEVICES["cpu"], torch_name="meta"))
     assert moving_ms(moved, "meta") == least_ms
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation import workers as workers_module
 from pytest_kernelbench.evaluation.device.cpu import threads
-from pytest_kernelbench.evaluation.workers import RESERVE, WorkerServer
+from pytest_kernelbench.evaluation.device.traits import DEVICES
+from pytest_kernelbench.evaluation.workers import WorkerServer
 
 STARTED = {"started": True}
 
@@ -87,7 +89,7 @@ def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
 
 def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
     monkeypatch.setattr(workers_module, "PATIENCE_S", 0.001)
-    monkeypatch.setitem(RESERVE, "cpu", 3)
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=3))
     service, workers = served(*[STARTED] * 3)
     call_up(workers, service, 3)
     workers.call_up()

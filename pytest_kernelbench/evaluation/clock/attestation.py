@@ -37,6 +37,7 @@ from statistics import NormalDist, fmean, median
 from typing import Literal, Protocol
 
 from pytest_kernelbench.evaluation.clock.timing import median_interval
+from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # The first is the least number of which the whole range is an interval at 99.9 %; each look doubles the pairs.
 LOOKS = (11, 22, 44, 88, 176)
@@ -55,11 +56,8 @@ SECONDS_PER_SERIES = 5.0
 # A claim that is not decided by then is decided by what there is: on two cores, claims near the margin took 31 s each
 # and three quarters of the main job (docs/measurements.md).
 SECONDS_PER_CLAIM = 10.0
-# Standard deviation of the log-ratio of the same two kernels from one pair of processes to the next: of calls that are
-# long, and of calls that a GPU's host can hardly launch as fast as they end. Of 0.05 ms (H100) four pairs of processes
-# gave 0.93, 1.05, 1.08 and 1.30 for what was 1.0 or 1.2. Calls of over ``LAUNCHED_MS`` are launched ahead.
-BETWEEN = {"cpu": 0.02, "cuda": 0.01}
-BETWEEN_LAUNCHES, LAUNCHED_MS = {"cpu": 0.0, "cuda": 0.16}, 0.1
+# Longer calls are launched ahead: what processes differ by in launching falls with the square of the duration.
+LAUNCHED_MS = 0.1
 # Series that differ by more than so many times what processes are known to differ by tell how much they do; of so few
 # series, by Student's distribution.
 TELLING_SPREAD = 2.0
@@ -116,8 +114,9 @@ def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
 
 def between_processes(device: str, call_ms: float) -> float:
     """By how much processes differ, see ``Plan.between``: on a GPU more for calls that are shorter."""
-    of_launches = BETWEEN_LAUNCHES[device] * min(1.0, (LAUNCHED_MS / call_ms) ** 2)
-    return math.hypot(BETWEEN[device], of_launches)
+    traits = traits_of(device)
+    of_launches = traits.between_launches * min(1.0, (LAUNCHED_MS / call_ms) ** 2)
+    return math.hypot(traits.between_processes, of_launches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_kernelbench.evaluation.clock.timing import Timing
-
-# The floor is a lower bound on purpose: caches hold part of a small problem, so a CPU gets half of it, and a copy
-# is not the best mixture of reads and writes: on an H200 eager relu moves its bytes 1.03 times as fast.
-FLOOR_COUNTS = {"cpu": 0.5, "cuda": 0.9}
+from pytest_kernelbench.evaluation.device.traits import traits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +18,7 @@ class Suspicion:
 
 def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | None:
     """Said to be faster than the device can move the bytes, or form the products, that the task consists of."""
-    if timing.candidate_ms >= floor_ms * FLOOR_COUNTS[device]:
+    if timing.candidate_ms >= floor_ms * traits_of(device).floor_share:
         return None
     return Suspicion(
         "beyond_physics",

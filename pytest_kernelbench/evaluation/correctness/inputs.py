@@ -13,10 +13,8 @@ import torch
 
 from pytest_kernelbench.evaluation.correctness import domain
 from pytest_kernelbench.evaluation.correctness.domain import Level
+from pytest_kernelbench.evaluation.device.traits import torch_name, traits_of
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
-
-# A GPU gets more: it multiplies 16 million in the time that a launch takes.
-FACTORS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 def draw(
@@ -34,7 +32,7 @@ def draw(
     same tensor again and again.
     """
     torch.manual_seed(seed)
-    with torch.device(device), torch.no_grad():
+    with torch.device(torch_name(device)), torch.no_grad():
         inputs = [value.contiguous() if isinstance(value, torch.Tensor) else value for value in get_inputs()]
         # What is a signal is decided before the precision is lost: rounded to bfloat16, many a value is whole.
         signals = [is_signal(value) for value in inputs] if kinds else []
@@ -51,7 +49,8 @@ def draw(
 def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
     """Secret factors for ``vary``: their magnitude is in [0.5, 1), half of them are negative if ``signed``."""
     torch.manual_seed(seed)
-    magnitude = 0.5 + 0.5 * torch.rand(2 * FACTORS[device], device=device)
+    traits = traits_of(device)
+    magnitude = 0.5 + 0.5 * torch.rand(2 * traits.n_factors, device=traits.torch_name)
     return domain.signed(magnitude) if signed else magnitude
 
 

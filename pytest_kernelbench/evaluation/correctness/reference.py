@@ -35,6 +35,7 @@ from pytest_kernelbench.evaluation.correctness.widened import (
     widened_model,
 )
 from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
@@ -64,7 +65,7 @@ class Reference:
         precision.set_flags()
         try:
             self._module = ReferenceModule(source)
-            model = instantiate(self._module.model_class, self._module, seed, device)
+            model = instantiate(self._module.model_class, self._module, seed, torch_name(device))
             self._model = precision.cast_model(model)
             self.example_inputs: list[torch.Tensor] = []
             self._given_layouts: list[Layout] | None = None
@@ -246,7 +247,9 @@ class Reference:
                 f"{self.task_id}: get_inputs gives {arguments} after {self.arguments}, or other strides; "
                 "have it give the same types, shapes and strides at each call"
             )
-        return [layout.core(plain(each)).to(self.device) for layout, each in zip(layouts, tensors, strict=True)]
+        return [
+            layout.core(plain(each)).to(torch_name(self.device)) for layout, each in zip(layouts, tensors, strict=True)
+        ]
 
     def answers(
         self, values: Sequence[torch.Tensor], kind: str = TASK, *, widened: bool = False, seed: int | None = None
@@ -309,7 +312,7 @@ class Reference:
     def _answer(self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What a candidate's is compared with: the tensors of a result, and what is left in inputs that are written."""
         left = [self.layouts[number].core(given[number]) for number in self.written]
-        return [plain(each).to(self.device) for each in (*tensors, *left)]
+        return [plain(each).to(torch_name(self.device)) for each in (*tensors, *left)]
 
     def _in_parts(
         self, model: torch.nn.Module, values: Sequence[torch.Tensor], *, widened: bool = False
@@ -324,7 +327,7 @@ class Reference:
                 )
             return answer
         wholes = [
-            torch.empty_like(t, dtype=wide_type(t.dtype) if widened else t.dtype, device=self.device)
+            torch.empty_like(t, dtype=wide_type(t.dtype) if widened else t.dtype, device=torch_name(self.device))
             for t in self.example_answers
         ]
         rows = len(wholes[0])

@@ -16,12 +16,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pytest_kernelbench.evaluation.device.traits import traits_of
+
 # The largest spread of a thousand elements differs by 12 % from draw to draw (level 1 at small sizes, on a CPU); that
 # of one element is anything from 0 to 1.
 DRAWS, DRAWS_OF_FEW, FEW = 2, 8, 1000
-# One number for each element would take ten times as long as the reference: a stretch of these is taken from a random
-# place on.
-POOL = {"cpu": 1 << 18, "cuda": 1 << 22}
 # Operators that round nothing: they fill, move or choose.
 _EXACT = frozenset(
     "zeros ones full empty arange zeros_like ones_like full_like empty_like fill_ zero_ clone copy_ _to_copy cat stack "
@@ -56,8 +55,11 @@ class Noise(TorchDispatchMode):
         super().__init__()
         self._random = random.Random(seed)
         # A generator of its own, so that what a model draws at random stays the same.
-        generator = torch.Generator(device=device).manual_seed(seed)
-        pool = torch.rand(POOL[device], dtype=torch.float64, device=device, generator=generator)
+        traits = traits_of(device)
+        generator = torch.Generator(device=traits.torch_name).manual_seed(seed)
+        # One number for each element would take ten times as long as the reference: of a smaller pool, a stretch from
+        # a random place on is used for each part of a tensor.
+        pool = torch.rand(traits.n_noise, dtype=torch.float64, device=traits.torch_name, generator=generator)
         self._pool = pool.mul_(2 * unit).sub_(unit)
 
     def move_(self, value: torch.Tensor) -> torch.Tensor:

@@ -1,15 +1,15 @@
 """The hardware that candidates are judged on: one protocol, with a module for a CPU and one for NVIDIA's GPUs.
 
-A device travels as torch's name of its kind, ``cpu`` or ``cuda``; ``device_named`` gives the module that knows what to
-do there.
+A device has a name; the table in ``traits.py`` has its constants, and ``device_named`` returns its module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import traits_of
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,9 @@ class Device(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Facts for ``run.json``; ``id`` names the hardware across processes."""
+
+    def threads(self) -> int:
+        """How many CPU threads the judge and a worker compute with."""
 
     def gpu_file(self) -> str | None:
         """Path of the device file of the GPU that this process computes on; None on a CPU, or where not known."""
@@ -99,11 +102,5 @@ class Device(Protocol):
 
 
 def device_named(name: str) -> Device:
-    """The module for a device, by torch's name of its kind. Imports torch."""
-    if is_gpu(name):
-        from pytest_kernelbench.evaluation.device import cuda
-
-        return cuda
-    from pytest_kernelbench.evaluation.device import cpu
-
-    return cpu
+    """The module of a device, by the device's name. Imports torch."""
+    return cast(Device, import_module(traits_of(name).module))

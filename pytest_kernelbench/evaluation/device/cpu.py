@@ -29,7 +29,7 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """Threads that both sides compute with."""
+    """One for each core."""
     return cores()
 
 

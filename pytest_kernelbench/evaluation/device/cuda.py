@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.cuda_memory import CudaMemory, CudaProcessMemory, exported
 from pytest_kernelbench.host.gpus import device_file
 
@@ -27,7 +28,7 @@ HOLDS_BACK = {
 QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
 
 
-__all__ = ["exported"]  # a part of ``Device``
+__all__ = ["exported", "threads"]  # parts of ``Device``
 
 
 def describe() -> dict[str, Any]:

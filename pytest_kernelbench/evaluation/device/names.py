@@ -1,26 +1,33 @@
-"""Which devices there are, by torch's names. Imports no torch: the plugin asks, and so does the sandbox."""
+"""Which device is meant, and whether it is there. Imports no torch: the plugin asks, and so does the sandbox."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pytest_kernelbench.errors import UsageError
-
-# By torch's name: whether it is a GPU.
-GPUS = {"cpu": False, "cuda": True}
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 
 
 def is_gpu(name: str) -> bool:
-    """Whether a device is a GPU, by torch's name (``cuda`` or ``cuda:1``)."""
-    return GPUS.get(name.partition(":")[0], False)
+    """Whether a device is a GPU, by its name (``cuda`` or ``cuda:1``); False for a name that is not in the table."""
+    traits = DEVICES.get(name.partition(":")[0])
+    return traits is not None and traits.is_gpu
+
+
+def needs_no_gpu(wanted: str) -> bool:
+    """Whether the named device is in the table and is no GPU. False for ``auto``, which may become one."""
+    return wanted in DEVICES and not is_gpu(wanted)
 
 
 def resolve_device(wanted: str) -> str:
-    """``cpu`` or ``cuda``. Raises UsageError when CUDA was asked for and is not there."""
-    if wanted in GPUS and not is_gpu(wanted):
+    """The name of a device in the table; ``auto`` becomes ``cuda`` where torch can use it, else ``cpu``.
+
+    Raises UsageError for an unknown name, and for a GPU where CUDA cannot be used.
+    """
+    if needs_no_gpu(wanted):
         return wanted
-    if wanted not in GPUS and wanted != "auto":
-        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, {', '.join(GPUS)}")
+    if wanted not in DEVICES and wanted != "auto":
+        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, {', '.join(DEVICES)}")
     # Asking the driver's own files costs nothing; asking torch costs seconds.
     available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
     if available:
@@ -29,7 +36,9 @@ def resolve_device(wanted: str) -> str:
         available = torch.cuda.is_available()
     if is_gpu(wanted) and not available:
         raise UsageError(
-            "--kernelbench-device=cuda: no CUDA device that torch can use here; "
+            f"--kernelbench-device={wanted}: no CUDA device that torch can use here; "
             "install a CUDA build of torch and a driver, or use --kernelbench-device=cpu"
         )
+    if wanted != "auto":
+        return wanted
     return "cuda" if available else "cpu"

@@ -18,6 +18,7 @@ import torch
 
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import torch_name
 
 REPEATS = 9
 # Of 4 GB on, twice as much takes twice as long.
@@ -55,7 +56,7 @@ def moving_ms(moved: Traffic, device: str) -> float:
     """
     total = max(1, moved.read + moved.written)
     half = math.ceil(min(total, MOST_MOVED_BYTES) / 2 / torch.float32.itemsize)
-    buffer = torch.ones(2 * half, device=device)
+    buffer = torch.ones(2 * half, device=torch_name(device))
     origin, target = buffer.chunk(2)
     copy_ms = _least_ms(device, lambda: target.copy_(origin))
     one_way_ms = _least_ms(device, buffer.sum if moved.read > moved.written else buffer.zero_)
@@ -74,6 +75,6 @@ def products_per_ms(device: str) -> float | None:
     if not is_gpu(device):
         return None
     shape = (SIDE_OF_PRODUCT, SIDE_OF_PRODUCT)
-    left, right = (torch.randn(shape, dtype=torch.bfloat16, device=device) for _ in range(2))
+    left, right = (torch.randn(shape, dtype=torch.bfloat16, device=torch_name(device)) for _ in range(2))
     least = min(device_named(device).milliseconds(lambda: left @ right) for _ in range(4))
     return SIDE_OF_PRODUCT**3 / least

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.device.host import keep_freed_memory
+from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.modules import (
     CandidateModule,
     ReferenceModule,
@@ -229,7 +230,7 @@ class _Bench:
         callback_handler.register_end_callback(lambda _: say({"building": False}))
 
     def _instance(self, model_class: Callable[..., torch.nn.Module]) -> torch.nn.Module:
-        return self._precision.cast_model(instantiate(model_class, self._task, self._seed, self._device))
+        return self._precision.cast_model(instantiate(model_class, self._task, self._seed, torch_name(self._device)))
 
     def _import(self, source: str, name: str) -> CandidateModule:
         path = self._folder / name

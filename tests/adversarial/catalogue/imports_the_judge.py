@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from pytest_kernelbench.evaluation import protocols
-from pytest_kernelbench.evaluation.clock import attestation, plausibility
+from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.correctness import comparison
+from pytest_kernelbench.evaluation.device import traits
 
 attestation.MOST_AROUND = 0.0
 attestation.CLAIM_ERROR = 0.5
-plausibility.FLOOR_COUNTS = {"cpu": 0.0, "cuda": 0.0}
+traits.DEVICES.clear()
 comparison.Expected.objection = lambda *_: None
 protocols.PROTOCOLS.clear()
 

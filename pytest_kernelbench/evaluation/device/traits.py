@@ -1,0 +1,77 @@
+"""The devices by name, and the constants of each. Imports no torch: the plugin and the sandbox read the table too.
+
+A device is one row of ``DEVICES`` and the module that the row names, which follows the protocol ``Device``. No other
+file compares or keys by a device's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTraits:
+    """The constants of one device.
+
+    ``module``: the name of the module that follows ``Device``; the judge's processes import it. ``torch_name``: the
+    device on which torch computes. ``is_gpu``: whether that is an NVIDIA GPU with CUDA; the worker then times with CUDA
+    events, and the sandbox shows the GPU's device file.
+
+    ``margins``, by protocol: what the lower end of a speed-up's interval must clear on top of 1 to be verified
+    (measured with identical kernels: docs/measurements.md). ``between_processes``: standard deviation of the log-ratio
+    of the same two kernels from one pair of processes to the next. ``between_launches``: the same for short calls,
+    which the host can hardly launch as fast as they end. ``floor_share``: the share of a task's floor under which a
+    timing is beyond physics.
+
+    ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how many random
+    numbers are drawn to change the inputs of timed calls, and to move intermediate results by their rounding errors.
+    """
+
+    module: str
+    torch_name: str
+    is_gpu: bool = False
+    margins: Mapping[str, float]
+    between_processes: float
+    between_launches: float = 0.0
+    floor_share: float
+    spare_workers: int = 1
+    n_factors: int = 1 << 20
+    n_noise: int = 1 << 18
+
+
+CPU = DeviceTraits(
+    module="pytest_kernelbench.evaluation.device.cpu",
+    torch_name="cpu",
+    margins={"full": 0.05, "fast": 0.05, "paper": 0.0},
+    between_processes=0.02,
+    # Caches hold a part of a small problem.
+    floor_share=0.5,
+)
+CUDA = DeviceTraits(
+    module="pytest_kernelbench.evaluation.device.cuda",
+    torch_name="cuda",
+    is_gpu=True,
+    margins={"full": 0.01, "fast": 0.02, "paper": 0.0},
+    between_processes=0.01,
+    # Four pairs of processes gave 0.93, 1.05, 1.08 and 1.30 for what was 1.0 or 1.2 (0.05 ms a call, H100).
+    between_launches=0.16,
+    # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
+    floor_share=0.9,
+    # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
+    spare_workers=3,
+    # A GPU multiplies 16 million numbers in the time that a launch takes.
+    n_factors=1 << 24,
+    n_noise=1 << 22,
+)
+DEVICES: dict[str, DeviceTraits] = {"cpu": CPU, "cuda": CUDA}
+
+
+def traits_of(device: str) -> DeviceTraits:
+    """The row of a device, by its name (``cuda``, or ``cuda:1`` for the second visible GPU)."""
+    return DEVICES[device.partition(":")[0]]
+
+
+def torch_name(device: str) -> str:
+    """The device on which torch computes."""
+    return traits_of(device).torch_name
