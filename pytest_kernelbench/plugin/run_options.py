@@ -12,7 +12,7 @@ import pytest
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.evaluation.baselines import EAGER, parse_baselines, stronger
-from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.names import check_device, is_gpu
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.pinned.gates import GateOptions
 from pytest_kernelbench.plugin.options import fill_in, one_line_errors
@@ -84,6 +84,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
         for each in {policy, *filter(None, own_policies)}:
             check_policy(each)
+        check_device(option.kernelbench_device)
         return RunOptions(
             strategies=tuple(strategies),
             policy=policy,

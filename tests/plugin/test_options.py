@@ -169,7 +169,7 @@ def test_every_option_has_a_twin_in_the_configuration_file(pytester):
     ("line", "message"),
     [
         ('kernelbench_seed = "x"', "kernelbench_seed = x: write it as --kernelbench-seed takes it"),
-        ('kernelbench_device = "tpu"', "kernelbench_device = tpu: no such choice; there are auto, cpu, cuda"),
+        ('kernelbench_sizes = "huge"', "kernelbench_sizes = huge: no such choice; there are auto, full, small"),
         ('kernelbench_null = "no"', "kernelbench_null = no: no such choice; there are true, false"),
     ],
 )
@@ -178,6 +178,13 @@ def test_a_configured_value_that_is_none_is_an_error_in_one_line(pytester, line,
     result = pytester.runpytest_subprocess(*PLUGIN)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_a_device_that_is_not_in_the_table_is_an_error_in_one_line(pytester):
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\nkernelbench_device = "tpu"\n')
+    result = pytester.runpytest_subprocess(*PLUGIN, "--strategy=random", "--collect-only")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --kernelbench-device=tpu: no such device; there are auto, cpu, cuda"])
 
 
 def test_with_a_configured_strategy_the_repository_s_tests_run_as_well(pytester, monkeypatch):

@@ -19,6 +19,12 @@ def needs_no_gpu(wanted: str) -> bool:
     return wanted in DEVICES and not is_gpu(wanted)
 
 
+def check_device(wanted: str) -> None:
+    """Raise UsageError for a name that is neither ``auto`` nor in the table."""
+    if wanted not in DEVICES and wanted != "auto":
+        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, {', '.join(DEVICES)}")
+
+
 def resolve_device(wanted: str) -> str:
     """The name of a device in the table; ``auto`` becomes ``cuda`` where torch can use it, else ``cpu``.
 
@@ -26,8 +32,7 @@ def resolve_device(wanted: str) -> str:
     """
     if needs_no_gpu(wanted):
         return wanted
-    if wanted not in DEVICES and wanted != "auto":
-        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, {', '.join(DEVICES)}")
+    check_device(wanted)
     # Asking the driver's own files costs nothing; asking torch costs seconds.
     available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
     if available:
