@@ -30,8 +30,9 @@ class ItemOutcome:
     """All that is known of one task under one strategy once its item has run.
 
     ``group`` are the candidates that the strategy chose among, in order of index. ``chosen`` is the one of them that
-    was selected, with its first evaluation, and ``confirmation`` its second evaluation on fresh inputs: both None where
-    none was selected. A choice that was not correct the second time is none. ``device`` is the name of the hardware
+    was selected, with its first evaluation, and ``confirmation`` the evaluation that decides whether it is fast: a
+    second one on fresh inputs where timings chose it, else the first. Both are None where none was selected. A choice
+    that was not correct the second time is none. ``device`` is the name of the hardware
     that judged, as in ``run.json``; None where nothing was judged. ``seconds`` is the wall time of this call.
     """
 
@@ -155,12 +156,14 @@ def recorded_decision(task: Task, strategy: Strategy, group: Sequence[Judged], b
     chosen = next((each for each in group if each.candidate.index == selection.index), None)
     if chosen is None:
         return Decision(selection)
+    if not selection.retimed:
+        return Decision(selection, chosen, chosen.evaluation)
     known = bench.ledger.evaluations(task.id, strategy, "confirmations")
     return Decision(selection, chosen, known.get(hash_of(chosen.candidate)))
 
 
 def decide(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws, bench: Workbench) -> Decision:
-    """The strategy's choice, timed again on fresh inputs: ``fast`` is decided on that second timing alone.
+    """The strategy's choice; one that timings made is timed again on fresh inputs, and that timing alone decides.
 
     A choice that is not correct the second time is no choice: ``confirmations.jsonl`` says why.
     """
@@ -186,7 +189,7 @@ def decide(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         return Decision(nothing)
     chosen = next(judged for judged in group if judged.candidate.index == choice.index)
     at = next(version for version in draws.versions if choice.index in version.indices)
-    again = confirm(task, at, chosen.candidate, bench)
+    again = confirm(task, at, chosen.candidate, bench) if choice.by_timing else chosen.evaluation
     if not again.correct:
         return Decision(nothing)
     selection = replace(
@@ -200,6 +203,7 @@ def decide(task: Task, strategy: Strategy, group: Sequence[Judged], draws: Draws
         confirmed_speedup=again.counted_speedup,
         confirmed_low=again.counted_low,
         confirmed_high=again.counted_high,
+        retimed=choice.by_timing,
         fast=again.fast(margin=bench.margin_of(strategy)),
         fast_raw=chosen.evaluation.fast_raw(),
     )

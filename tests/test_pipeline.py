@@ -160,6 +160,31 @@ def test_a_choice_that_is_wrong_the_second_time_is_no_choice(tmp_path):
     assert [row["outcome"] for row in rows(bench, "confirmations")] == ["incorrect"]
 
 
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (["wrong", "best", "best"], {"by": "fastest"}),
+        (["good", "good", "best"], {"by": "surprisal"}),
+        (["wrong", None, "good"], {"by": "surprisal", "top": 3}),
+    ],
+)
+def test_a_choice_that_no_timing_made_is_decided_by_its_one_timing(tmp_path, words, changes):
+    bench = Bench(tmp_path, words, SPEEDUPS, again={"best": 1.0, "good": 1.0})
+    outcome = run_item(TASK, strategy(k=3, **changes), bench)
+    chosen = outcome.selection
+    assert not chosen.retimed and chosen.confirmed_speedup == chosen.speedup and chosen.fast
+    assert outcome.confirmation == outcome.chosen.evaluation
+    assert rows(bench, "confirmations") == [] and len(bench.evaluated) == len(set(bench.evaluated))
+    again = run_item(TASK, strategy(k=3, **changes), bench)
+    assert (again.selection, again.confirmation) == (chosen, outcome.confirmation)
+
+
+def test_a_choice_among_several_by_their_timings_is_timed_again(tmp_path):
+    bench = Bench(tmp_path, ["good", "wrong", "best"], SPEEDUPS)
+    assert run_item(TASK, strategy(k=3, by="surprisal", top=3), bench).selection.retimed
+    assert len(rows(bench, "confirmations")) == 1
+
+
 def test_a_task_without_a_correct_candidate_is_unsolved_and_nothing_is_timed_again(tmp_path):
     bench = Bench(tmp_path, WORDS, {})
     chosen = run_item(TASK, strategy(), bench).selection

@@ -9,6 +9,7 @@ It computes in one thread only, so that no thread pool and no CUDA context exist
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -30,6 +31,9 @@ from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
 from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
+# Torch imports these late: a worker would in each load, the first of them for 0.25 s beside a GPU (H200).
+IMPORTED_BY_WORKERS = ("torch.utils.cpp_extension", "numpy.random")
+
 
 def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str, cache: str) -> None:
     """Body of the service process; the sockets are those that the judge and the foreman share with the owner.
@@ -46,6 +50,8 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str
 
     device_named(device)
     vector_math.make_ready()
+    for module in IMPORTED_BY_WORKERS:
+        importlib.import_module(module)
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
     isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}

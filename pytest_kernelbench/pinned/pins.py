@@ -81,9 +81,10 @@ def _rank(selection: Selection) -> tuple[bool, float]:
 
 
 def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
+    judged = records.confirmations if selection.retimed else records.evaluations
     confirmed = {
         evaluation.source_sha256
-        for (_, _, task, index), evaluation in records.confirmations.items()
+        for (_, _, task, index), evaluation in judged.items()
         if (task, index) == (selection.task, selection.index)
     }
     for source in _sources(folder, records, selection):

@@ -16,7 +16,8 @@ class Selection:
     ``index``: the chosen candidate; None if no candidate could be chosen. ``considered``: the indices of the candidates
     whose timing the strategy was allowed to see. ``unranked``: the indices of correct candidates without a
     log-probability, if the strategy ranks by it. ``cost``: what the choice cost, by kind (see docs/records.md).
-    ``confirmed_*``: the second timing of the chosen candidate, on fresh inputs; it alone decides ``fast``.
+    ``confirmed_*``: the timing that decides ``fast``. Where timings chose the candidate, it is a second one, on fresh
+    inputs (``retimed``); a choice that no timing made is not biased, and its first timing decides.
 
     Of strategies that adapt: ``policy_version`` and ``step`` belong to the chosen candidate. ``checkpoint_step`` is the
     step whose weights the strategy chose; None if the candidates of every step counted.
@@ -37,6 +38,7 @@ class Selection:
     confirmed_speedup: float | None = None
     confirmed_low: float | None = None
     confirmed_high: float | None = None
+    retimed: bool = True
     fast: bool = False
     fast_raw: bool = False
     policy_version: str | None = None

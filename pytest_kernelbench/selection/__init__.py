@@ -35,6 +35,7 @@ def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int, n
         index=next(iter(then.order(shortlist, seed)), None),
         considered=tuple(considered),
         unranked=tuple(unranked),
+        by_timing=len(considered) > 1 and Sees.TIMINGS in (by.sees, then.sees),
     )
 
 

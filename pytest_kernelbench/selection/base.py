@@ -15,12 +15,14 @@ from pytest_kernelbench.strategy import SelectionSettings
 class Choice:
     """``index`` of the candidate taken, or None; ``considered``: whose timing may be looked at, in order.
 
-    ``unranked`` are correct candidates without the number that the ranking needs.
+    ``unranked`` are correct candidates without the number that the ranking needs. ``by_timing``: a timing decided
+    between several, so that the chosen one's timing is too good by chance.
     """
 
     index: int | None
     considered: tuple[int, ...]
     unranked: tuple[int, ...] = ()
+    by_timing: bool = False
 
 
 class Sees(Enum):

@@ -4,6 +4,7 @@ import math
 import random
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from pytest_kernelbench.evaluation.clock.attestation import (
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from attestation_simulated import KINDS, MadeUpMachine, Noise, shares
 
-PLAN = Plan(margin=0.01, between=0.01)
+PLAN = Plan(margin=0.01, between=0.01, gives_up=True)
 middles = st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=MOST_SERIES)
 
 
@@ -81,6 +82,16 @@ def test_a_claim_that_stays_between_both_is_given_up_with_its_reason():
     verdict = decide(series_at(*[0.012] * MOST_SERIES), PLAN, 0.0)
     assert verdict.counted is False
     assert verdict.because == "by the judge's clock it is 1.012 [1.002, 1.022] times as fast, and must be over 1.01"
+
+
+def test_a_claim_that_further_series_would_hardly_make_count_is_given_up_and_a_gate_is_not():
+    short = Plan(margin=0.02, between=0.16, gives_up=True)
+    # Six series are needed, and a mean over 0.177 of them: 1.645 standard errors above 0.01 are 0.16.
+    assert decide(series_at(0.01, 0.01), short, 0.0).counted is False
+    assert decide(series_at(0.01), short, 0.0).counted is None
+    assert decide(series_at(0.05, 0.05), short, 0.0).counted is None
+    assert decide(series_at(0.05, 0.05, 0.05), short, 0.0).counted is False
+    assert decide(series_at(0.05, 0.05, 0.05), replace(short, gives_up=False), 0.0).counted is None
 
 
 def test_beside_other_programs_no_claim_counts():

@@ -104,7 +104,7 @@ def test_a_refinement_that_has_got_there_stops_in_the_middle(tmp_path):
     assert (chosen.index, chosen.speedup, chosen.asked) == (2, 1.2, 4)
 
 
-@pytest.mark.parametrize("moment", range(10))
+@pytest.mark.parametrize("moment", range(9))
 def test_killed_at_any_moment_it_draws_the_same_and_stops_at_the_same_place(tmp_path, moment):
     words = ["wrong", None, "wrong", "other", "good", "wrong", "best", "best"]
     whole = Bench(tmp_path / "whole", words, SPEEDUPS)

@@ -80,15 +80,16 @@ def test_an_answer_that_names_none_leaves_the_order_by_surprisal_and_is_counted(
 
 def test_a_run_that_was_killed_does_not_ask_again(tmp_path):
     # 5 answers, 4 distinct sources, the forecast; it dies while the choice is timed again.
+    two = choosing("two", by="forecast", top=2)
     first = Asked(tmp_path, die_after=10)
     with pytest.raises(Killed):
-        run_item(TASK, FORECAST, first)
+        run_item(TASK, two, first)
     second = Asked(tmp_path)
     second.says = "Program 3"
-    resumed = run_item(TASK, FORECAST, second).selection
+    resumed = run_item(TASK, two, second).selection
     assert (len(first.questions), second.questions) == (1, [])
     assert untimed(resumed.to_json()) == untimed(
-        run_item(TASK, FORECAST, Asked(tmp_path.parent / "whole")).selection.to_json()
+        run_item(TASK, two, Asked(tmp_path.parent / "whole")).selection.to_json()
     )
 
 

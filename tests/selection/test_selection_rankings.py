@@ -40,7 +40,7 @@ CERTAIN = [judged(0, 9.0, -1.0, 2.0), judged(1, 1.0, -9.0, 5.0), judged(2, 3.0, 
 
 def test_self_certainty_takes_what_the_policy_was_surest_of_whatever_its_log_probability():
     assert choose(CERTAIN, by="self-certainty") == Choice(index=1, considered=(1,))
-    assert choose(CERTAIN, by="self-certainty", top=2) == Choice(index=2, considered=(1, 2))
+    assert choose(CERTAIN, by="self-certainty", top=2) == Choice(index=2, considered=(1, 2), by_timing=True)
 
 
 def test_without_a_recorded_self_certainty_a_candidate_is_not_ranked():
@@ -61,7 +61,7 @@ CLUSTERED = [
 
 def test_the_shortlist_holds_the_least_expected_of_each_cluster():
     assert choose(CLUSTERED, by="surprisal", top=3).considered == (0, 1, 2)
-    assert choose(CLUSTERED, by="cluster", top=3) == Choice(index=4, considered=(0, 4, 5))
+    assert choose(CLUSTERED, by="cluster", top=3) == Choice(index=4, considered=(0, 4, 5), by_timing=True)
 
 
 def test_after_one_of_each_cluster_come_the_others_by_surprisal():

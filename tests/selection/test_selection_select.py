@@ -53,11 +53,11 @@ def test_surprisal_by_the_sum_prefers_the_long():
 
 
 def test_surprisal_top3_takes_the_fastest_of_the_three_least_expected():
-    assert choose(GROUP, by="surprisal", top=3) == Choice(index=3, considered=(1, 3, 4))
+    assert choose(GROUP, by="surprisal", top=3) == Choice(index=3, considered=(1, 3, 4), by_timing=True)
 
 
 def test_confidence_takes_the_most_expected_of_the_correct():
-    assert choose(GROUP, by="confidence", top=2) == Choice(index=2, considered=(2, 4))
+    assert choose(GROUP, by="confidence", top=2) == Choice(index=2, considered=(2, 4), by_timing=True)
 
 
 @pytest.mark.parametrize("by", ["fastest", "random", "surprisal", "confidence"])
@@ -92,7 +92,7 @@ def test_top_3_looks_at_three_programs_however_often_each_was_drawn():
 
 def test_duplicates_fill_the_shortlist_as_candidates_do_in_the_paper_where_that_is_asked_for():
     group = [*OFTEN, judged(3, 9.0, -1.0, source="rare")]
-    assert choose(group, by="surprisal", top=3, distinct=False) == Choice(index=0, considered=(0, 1, 2))
+    assert choose(group, by="surprisal", top=3, distinct=False) == Choice(index=0, considered=(0, 1, 2), by_timing=True)
 
 
 def test_a_program_has_the_score_of_its_first_answer_whatever_is_drawn_later():

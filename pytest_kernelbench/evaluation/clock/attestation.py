@@ -95,7 +95,8 @@ class Plan:
     docs/measurements.md). ``above_error`` and ``below_error`` are the one-sided error rates at one look of the answers
     "above" and "below". ``looks`` are the numbers of series after which an answer may be given; the last one ends the
     measurement. ``seconds``: the series that is due then is the last one, None: no limit. ``repeats_disturbed``:
-    whether a series beside busy neighbours is measured again; else it ends the measurement.
+    whether a series beside busy neighbours is measured again; else it ends the measurement. ``gives_up``: whether it
+    ends where further series would hardly lead to "above".
     """
 
     margin: float
@@ -105,11 +106,13 @@ class Plan:
     looks: Sequence[int] = range(1, MOST_SERIES + 1)
     seconds: float | None = None
     repeats_disturbed: bool = False
+    gives_up: bool = False
 
 
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
     """The plan for a claim to take ``candidate_ms`` a call."""
-    return Plan(margin=margin, between=between_processes(device, candidate_ms), seconds=SECONDS_PER_CLAIM)
+    between = between_processes(device, candidate_ms)
+    return Plan(margin=margin, between=between, seconds=SECONDS_PER_CLAIM, gives_up=True)
 
 
 def between_processes(device: str, call_ms: float) -> float:
@@ -247,7 +250,7 @@ def decide(series: Sequence[Series], plan: Plan, others_share: float, *, last: b
     side = _side_of_limit(series, plan) if n in plan.looks or last else None
     if side == "above" and n >= LEAST_SERIES:
         return Verdict(found, "above", series=n)
-    if side == "below" or last or n >= plan.looks[-1]:
+    if side == "below" or last or n >= plan.looks[-1] or (plan.gives_up and _hardly_above(series, plan)):
         seen = f"{found.speedup:.4g} [{found.low:.4g}, {found.high:.4g}]"
         because = f"by the judge's clock it is {seen} times as fast, and must be over {limit:.4g}"
         return Verdict(found, "below" if side == "below" else "undecided", because, n)
@@ -259,6 +262,19 @@ def _side_of_limit(series: Sequence[Series], plan: Plan) -> Answer | None:
     found = estimate(series, plan.between, low_error=plan.above_error, high_error=plan.below_error)
     limit = 1 + plan.margin
     return "above" if found.low > limit else "below" if found.high < limit else None
+
+
+def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
+    """Whether all series that may follow would lead to "above" with the probability ``below_error`` at most.
+
+    The mean of all is predicted from the mean so far, as if nothing but processes differed.
+    """
+    n, most = len(series), plan.looks[-1]
+    if n < LEAST_SERIES:
+        return False
+    likely = _normal_at(plan.below_error) * plan.between * math.sqrt(1 / n - 1 / most)
+    needed = math.log1p(plan.margin) + _normal_at(plan.above_error) * plan.between / math.sqrt(most)
+    return fmean(each.middle for each in series) + likely < needed
 
 
 def estimate(

@@ -43,8 +43,8 @@ def _any_timed(results: StrategyResults) -> bool:
 
 
 def retained_speedup(results: StrategyResults) -> float | None:
-    """Geometric mean of confirmed / first speed-up over the chosen: below 1 is the winner's curse."""
-    chosen = [task.selection for task in results.tasks if task.selection is not None]
+    """Geometric mean of confirmed / first speed-up over what timings chose: below 1 is the winner's curse."""
+    chosen = [task.selection for task in results.tasks if task.selection is not None and task.selection.retimed]
     logarithm = mean(
         log(each.confirmed_speedup / each.speedup) for each in chosen if each.confirmed_speedup and each.speedup
     )

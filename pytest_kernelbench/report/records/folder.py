@@ -208,10 +208,10 @@ class RunRecords:
         def of(name: str) -> TaskResults:
             unit, selection = self.unit(name), self.selections.get((name, strategy.name))
             found = TaskResults(task=unit.task, seed=unit.seed, samples=samples.get(name, ()), selection=selection)
-            # A source that was chosen several times was timed again once.
-            if found.chosen is None:
+            if found.chosen is None or selection is None:
                 return found
-            second = again.get((name, found.chosen.source_sha256))
+            # A source that timings chose several times was timed again once.
+            second = again.get((name, found.chosen.source_sha256)) if selection.retimed else None
             return replace(found, confirmation=second, against=beside.get((name, found.chosen.source_sha256), {}))
 
         return StrategyResults(

@@ -183,7 +183,8 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     for name, choice in choices.items():
         again = as_times(choice.confirmed_speedup, _bounds(choice.confirmed_low, choice.confirmed_high))
-        yield f"chosen by {name}", f"#{choice.index}, timed again: {again}"
+        how = "timed again" if choice.retimed else "by its one timing"
+        yield f"chosen by {name}", f"#{choice.index}, {how}: {again}"
     if evaluation is not None:
         if evaluation.reference_ms is not None and evaluation.candidate_ms is not None:
             both = f"{as_digits(evaluation.reference_ms)} ms, {as_digits(evaluation.candidate_ms)} ms"
