@@ -41,6 +41,9 @@ from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Outcome, sha256_of
 
 Found = TypeVar("Found")
+# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
+# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
+SHARE_KEPT_BETWEEN_TRIALS = 0.1
 
 
 def target_of(device: str, hardware_id: str) -> Target:
@@ -162,6 +165,16 @@ class Trials:
             raise  # the first is the owner's
         except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
             return Judged(source_sha256, fault=fault_of(error, self._setting.bench.task_id))
+        finally:
+            self._leave_room_for_other_judges()
+
+    def _leave_room_for_other_judges(self) -> None:
+        """Free the slots where they are large: they are made again for the next candidate."""
+        kept = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._setting.bench.device).memory_bytes()
+        if self._setting.rack.n_bytes > kept:
+            # Workers that are kept have mapped the slots.
+            self._controls.close()
+            self._setting.rack.close()
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
         """The first source against the second, a kernel that is to be no slower."""

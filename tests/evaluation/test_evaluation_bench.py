@@ -3,15 +3,18 @@
 import gc
 import socket
 import weakref
+from concurrent.futures import Future
 
 import pytest
 import torch
 from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.trials import Trials
+from pytest_kernelbench.records import Outcome
 
 BATCH = "torch.rand(30, n)"
 
@@ -147,31 +150,51 @@ def test_a_bench_that_is_renewed_has_other_inputs_and_is_as_strict():
     assert bench._tolerances == tolerances
 
 
-def test_a_task_s_tensors_go_with_its_last_trial():
-    # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
+@pytest.fixture
+def trials():
+    """Trials of a task, with no worker to be had."""
     case = {
         **{"task": "made_up/9", "source": bench_of("torch.relu(x)").source, "seed": 0},
         **{"protocol": "fast", "torch_operators": "allowed", "cache": "builds"},
         **{"precision": "float32", "parameters": "any"},
     }
     owner, judge = socket.socketpair()
+    with owner, judge:
+        # In a list: a test may let go of them.
+        yield [
+            Trials(
+                case,
+                owner=judge,
+                workers=Workers(),
+                device="cpu",
+                hardware_id="made-up",  # a lock that no other test waits for
+                clocks=NoClocks(),
+                tolerances={},
+            )
+        ]
+
+
+def test_a_task_s_tensors_go_with_its_last_trial(trials):
+    # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
     gc.disable()
     try:
-        trials = Trials(
-            case,
-            owner=judge,
-            workers=Workers(),
-            device="cpu",
-            hardware_id="made-up",  # a lock that no other test waits for
-            clocks=NoClocks(),
-            tolerances={},
-        )
-        trials._setting.bench.answers_to(trials._setting.bench.check(0, "task"))
-        kept = [weakref.ref(each) for each in (trials._setting.bench, trials._setting.bench.example_inputs[0])]
-        trials.close()
-        del trials
+        (bench := trials[0]._setting.bench).answers_to(bench.check(0, "task"))
+        kept = [weakref.ref(each) for each in (bench, bench.example_inputs[0])]
+        del bench
+        trials.pop().close()
         assert [each() for each in kept] == [None, None]
     finally:
         gc.enable()
-        owner.close()
-        judge.close()
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
+def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.SHARE_KEPT_BETWEEN_TRIALS", share)
+    rack = trials[0]._setting.rack
+    rack.first(2)
+    build = Future()
+    build.set_result(Built(complaint="error: expected ';'"))
+    judged = trials[0]._judged("class ModelNew: pass", build)
+    assert judged.evaluation.outcome is Outcome.BUILD_ERROR
+    assert (rack.n_bytes > 0) is left
+    assert len(rack.first(2)) == 2

@@ -293,14 +293,15 @@ def test_a_daemon_that_a_candidate_leaves_ends_with_it_and_files_are_read_only(e
             os.setsid()
             time.sleep(600)
         try:
-            open("/var/tmp/kernelbench-was-here", "w")
+            open("/usr/kernelbench-was-here", "w")
         except OSError as error:
             raise RuntimeError(f"errno {error.errno}")
         return torch.relu(x)"""
     )
     bad, good = evaluator.evaluate(RELU, [daemon, TORCH.format(body="return torch.relu(x)")])
     assert bad.outcome is Outcome.RUNTIME_ERROR
-    assert "errno 30" in bad.detail
+    # Which of the two depends on what the system looks at first: the folder's owner or the mount.
+    assert bad.detail.startswith(("RuntimeError: errno 13 ", "RuntimeError: errno 30 "))
     assert good.outcome is Outcome.CORRECT, good.detail
 
 
