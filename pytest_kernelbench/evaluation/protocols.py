@@ -19,7 +19,8 @@ class Protocol:
     """``draws`` names the correctness inputs (see ``domain.py``); ``beyond``: all kinds beside them, moved parameters.
 
     Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
-    when the candidate is plainly slower, or plainly faster by a quarter.
+    when the candidate is plainly slower, or plainly faster by a quarter. ``has_margin``: whether a verified speed-up
+    must clear 1 by the device's margin; else 1 alone.
     """
 
     name: str
@@ -29,10 +30,11 @@ class Protocol:
     half_width: float
     sequential_trials: int | None = None
     beyond: bool = True
+    has_margin: bool = True
 
     def margin(self, device: str) -> float:
         """What the lower end of a speed-up's interval must clear on top of 1 on a device, to be verified."""
-        return traits_of(device).margins[self.name]
+        return traits_of(device).margins[self.name] if self.has_margin else 0.0
 
 
 FAST = Protocol(
@@ -57,6 +59,7 @@ PAPER = Protocol(
     half_width=0.0,
     sequential_trials=50,
     beyond=False,
+    has_margin=False,
 )
 
 __all__ = ["PROTOCOLS", "Protocol", "protocol_named"]
