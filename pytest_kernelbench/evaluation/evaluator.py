@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, UsageError
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.errors import CandidateFault, HarnessError, UsageError
 from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
 from pytest_kernelbench.evaluation.baselines import reference_as_candidate
 from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
-from pytest_kernelbench.evaluation.judge_process import start_judge
+from pytest_kernelbench.evaluation.judge_process import JudgeProcess
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Task, sha256_of
@@ -30,7 +25,6 @@ from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 
-START_TIMEOUT_S = 120.0
 SAY_EVERY_S = 1.0
 
 
@@ -71,10 +65,10 @@ class Evaluator:
         self._cache = Path(cache or builds_folder()).absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._keep_task = keep_task
-        self._gpu = gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        gpu = gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        self._judge = JudgeProcess(device=self.device, cache=self._cache, gpu=gpu)
         self._lock = threading.Lock()
         self._turn_of: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._hello: dict[str, Any] = {}
         self._target: dict[str, Any] = {}
         # Called once in a while by a thread that waits for the judge.
@@ -90,6 +84,11 @@ class Evaluator:
     def margin(self) -> float:
         """What the lower end of an interval must clear on top of 1 to count as fast."""
         return self.protocol.margin(self.device)
+
+    @property
+    def service(self) -> int | None:
+        """Number of the process below which all others are; None where it does not run."""
+        return self._judge.service
 
     def __enter__(self) -> Evaluator:
         self.start()
@@ -152,7 +151,7 @@ class Evaluator:
             finally:
                 if waiting:
                     # Answers to questions nobody waits for must not be taken for those of the next call.
-                    self._stop()
+                    self._judge.end_judge()
         for number, key in enumerate(keys[told:], told):
             if key in faults:
                 raise CandidateFault(faults, [done[later] for later in dict.fromkeys(keys[number:]) if later in done])
@@ -206,10 +205,10 @@ class Evaluator:
             with self._turn():
                 self._start()
         wish = {"cache": str(self._cache), "task_source": with_sizes(task.source, task.sizes), "target": self._target}
-        with self._wishing, contextlib.suppress(messages.ConnectionEnded):
+        with self._wishing:
             for source in dict.fromkeys(sources):
                 if source is not None and len(source) <= MAX_SOURCE_CHARACTERS:
-                    messages.send(self._wishes, {**wish, "source": source})
+                    self._judge.wish({**wish, "source": source})
 
     def look_at(self, task: Task) -> TaskFindings:
         """What the task's reference does, before any candidate is judged by it; ``refused`` where none can be.
@@ -218,7 +217,7 @@ class Evaluator:
         """
         with self._turn():
             self._start()
-            self._send({**self._request(task), "look": True})
+            self._judge.send({**self._request(task), "look": True})
             try:
                 self._answer(task)
             except HarnessError:
@@ -229,22 +228,21 @@ class Evaluator:
 
     def release(self) -> None:
         """Have the judge give back the device memory that it keeps for a task."""
-        if self._keep_task and self._process is not None:
+        if self._keep_task and self._judge.started:
             with self._turn():
-                self._send({"release": True})
+                self._judge.send({"release": True})
                 self._answer()
 
     def close(self) -> None:
         """End the judge and every worker; a thread that still waits for an evaluation gets a HarnessError."""
         if self._lock.acquire(blocking=False):
             try:
-                self._stop()
+                self._judge.close()
             finally:
                 self._lock.release()
-        elif self._process is not None:
+        else:
             # Held by another thread, or by an iterator left half way, which tidies up when it ends.
-            self._connection.shutdown(socket.SHUT_RDWR)
-            self._end_process()
+            self._judge.interrupt()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -260,17 +258,10 @@ class Evaluator:
                 self._turn_of = None
 
     def _start(self) -> None:
-        if self._process is not None and messages.is_readable(self._connection):
-            # It says nothing unasked: it has ended, as it does where its device does not recover.
-            self._stop()
-        if self._process is not None:
-            return
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _stop)
-        started = start_judge(device=self.device, cache=self._cache, gpu=self._gpu, log=self._log)
-        self._process, self._connection, self._wishes = started
-        hello, _ = self._receive(START_TIMEOUT_S)
-        self._target = hello.pop("target")
-        self._hello = hello
+        hello = self._judge.start()
+        if hello is not None:
+            self._target = hello.pop("target")
+            self._hello = hello
 
     def _request(self, task: Task) -> dict[str, Any]:
         case = {
@@ -292,56 +283,20 @@ class Evaluator:
             return self._answer()
 
     def _ask(self, sources: Sequence[str], request: dict[str, Any]) -> None:
-        self._send({**request, "n_sources": len(sources)})
+        self._judge.send({**request, "n_sources": len(sources)})
         for source in sources:
-            self._send({"source": source})
+            self._judge.send({"source": source})
 
     def _answer(self, task: Task | None = None) -> dict[str, Any]:
-        while self.waiting and not messages.is_readable(self._connection, timeout_s=SAY_EVERY_S):
+        while self.waiting and not self._judge.is_readable(SAY_EVERY_S):
             self.waiting()
-        answer, _ = self._receive(None)
+        answer = self._judge.receive()
         if task is not None and "findings" in answer:
             found = TaskFindings.from_json({**answer["findings"], "task_sha256": task.sha256})
             self.findings[task.id] = found
         if "fault" in answer and "fault_on" not in answer:
             raise _fault(answer["fault"])
         return answer
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            messages.send(self._connection, message)
-        except messages.ConnectionEnded as error:
-            raise self._how_it_ended(error) from None
-
-    def _receive(self, timeout_s: float | None) -> tuple[dict[str, Any], list[int]]:
-        try:
-            return messages.receive(self._connection, timeout_s=timeout_s)
-        except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
-            raise self._how_it_ended(error) from None
-
-    def _how_it_ended(self, error: Exception) -> JudgeEnded:
-        self._log.seek(0)
-        last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
-        self._stop()
-        said = f": {last[0]}" if last else ""
-        return JudgeEnded(f"the judge on {self.device} ended ({type(error).__name__}{said}); run again to resume")
-
-    def _stop(self) -> None:
-        if self._process is None:
-            return
-        self._connection.close()
-        self._wishes.close()
-        self._end_process()
-        self._log.close()
-        self._process = None
-
-    def _end_process(self) -> None:
-        assert self._process is not None
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _fault(told: Mapping[str, str]) -> HarnessError:

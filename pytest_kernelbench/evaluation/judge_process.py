@@ -1,4 +1,4 @@
-"""Starts the service, which forks the judge: see ``service``. Imports no torch."""
+"""The owner's side of the service and of the judge that it forks: see ``service``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import Any
 
+from pytest_kernelbench.errors import JudgeEnded
+from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.sandbox import kept_environment
@@ -25,31 +30,161 @@ RUN_SERVICE = (
     "import torch; os.sched_setaffinity(0, cores); "
     "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])"
 )
+START_TIMEOUT_S = 120.0
+END_TIMEOUT_S = 20.0
 
 
-def start_judge(
-    *, device: str, cache: Path, gpu: str, log: IO[bytes]
-) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
-    """The service's process, a socket to the judge, and one on which builds are wished for; it writes to ``log``."""
-    ours, theirs = socket.socketpair()
-    wishes, foremans = socket.socketpair()
-    # The device may be one that this session's hooks added: the service reads no conftest.py.
-    traits = json.dumps(dataclasses.asdict(traits_of(device)))
-    with theirs, foremans:
-        descriptors = [theirs.fileno(), foremans.fileno()]
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), device, traits, str(cache)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=descriptors,
-            env={
-                **kept_environment(os.environ),
-                # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
-                "OMP_WAIT_POLICY": "passive",
-                **({} if is_gpu(device) else THREADS_OF_A_CPU),
-                # A candidate must not find another GPU to work on unseen.
-                "CUDA_VISIBLE_DEVICES": gpu,
-            },
-        )
-    return process, ours, wishes
+class JudgeProcess:
+    """The service and its judge on one device, started when first needed.
+
+    A judge that ended is replaced by the service, which has torch imported, in a fiftieth of the time that a new
+    service takes. Whatever finds that the judge has ended raises JudgeEnded.
+    """
+
+    def __init__(self, *, device: str, cache: Path, gpu: str) -> None:
+        self._device = device
+        self._cache = cache
+        self._gpu = gpu
+        self._service: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._connection: socket.socket | None = None
+        self._wishes: socket.socket | None = None
+        self._log_before = 0
+
+    @property
+    def service(self) -> int | None:
+        """Number of the service's process; None where it does not run."""
+        return None if self._service is None else self._service.pid
+
+    @property
+    def started(self) -> bool:
+        """Whether a judge was started and not found to have ended."""
+        return self._connection is not None
+
+    def start(self) -> dict[str, Any] | None:
+        """What a judge that starts now says of its machine; None where one runs already."""
+        if self._connection is not None and messages.is_readable(self._connection):
+            # It says nothing unasked: it has ended, as it does where its device does not recover.
+            self.end_judge()
+        if self._connection is not None:
+            return None
+        if self._control is not None and messages.is_readable(self._control):
+            self.close()
+        if self._service is None:
+            self._start_service()
+        self._log_before = os.fstat(self._log.fileno()).st_size
+        self._connection, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._ask_service(theirs.fileno(), timeout_s=START_TIMEOUT_S)
+        except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
+            raise self._how_it_ended(error) from None
+        return self.receive(START_TIMEOUT_S)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send to the judge."""
+        try:
+            messages.send(self._judge, message)
+        except messages.ConnectionEnded as error:
+            raise self._how_it_ended(error) from None
+
+    def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """The judge's next message. JudgeEnded also where none comes within ``timeout_s``."""
+        try:
+            return messages.receive(self._judge, timeout_s=timeout_s)[0]
+        except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
+            raise self._how_it_ended(error) from None
+
+    def is_readable(self, timeout_s: float) -> bool:
+        """Whether the judge says something, or ends, within ``timeout_s``."""
+        return self._connection is None or messages.is_readable(self._connection, timeout_s=timeout_s)
+
+    def wish(self, message: Mapping[str, Any]) -> None:
+        """Send to the foreman; where there is none nothing is built ahead."""
+        if self._wishes is not None:
+            with suppress(messages.ConnectionEnded):
+                messages.send(self._wishes, message)
+
+    def end_judge(self) -> None:
+        """End the judge and its workers; the service stays, for the next one."""
+        if self._connection is None:
+            return
+        self._connection.close()
+        self._connection = None
+        try:
+            self._ask_service(timeout_s=END_TIMEOUT_S)
+        except (messages.ConnectionEnded, messages.DeadlinePassed):
+            self.close()
+
+    def close(self) -> None:
+        """End the service, and with it everything that it forked."""
+        if self._service is None:
+            return
+        for each in (self._connection, self._control, self._wishes):
+            if each is not None:
+                each.close()
+        self._end_service(self._service)
+        self._log.close()
+        self._service = self._connection = self._control = self._wishes = None
+
+    def interrupt(self) -> None:
+        """As ``close``, while another thread waits for an answer: that thread gets JudgeEnded."""
+        service = self._service
+        for each in (self._connection, self._control):
+            if each is not None:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        if service is not None:
+            self._end_service(service)
+
+    @property
+    def _judge(self) -> socket.socket:
+        assert self._connection is not None, "start() comes first"
+        return self._connection
+
+    def _ask_service(self, *descriptors: int, timeout_s: float) -> None:
+        """Have the judge ended, and another one started that has the socket, if one is given."""
+        assert self._control is not None
+        messages.send(self._control, {}, descriptors)
+        messages.receive(self._control, timeout_s=timeout_s)
+
+    def _start_service(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
+        self._control, theirs = socket.socketpair()
+        self._wishes, foremans = socket.socketpair()
+        # The device may be one that this session's hooks added: the service reads no conftest.py.
+        traits = json.dumps(dataclasses.asdict(traits_of(self._device)))
+        with theirs, foremans:
+            descriptors = [theirs.fileno(), foremans.fileno()]
+            self._service = subprocess.Popen(
+                [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), self._device, traits, str(self._cache)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=descriptors,
+                env={
+                    **kept_environment(os.environ),
+                    # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
+                    "OMP_WAIT_POLICY": "passive",
+                    **({} if is_gpu(self._device) else THREADS_OF_A_CPU),
+                    # A candidate must not find another GPU to work on unseen.
+                    "CUDA_VISIBLE_DEVICES": self._gpu,
+                },
+            )
+
+    def _how_it_ended(self, error: Exception) -> JudgeEnded:
+        # Not read(): the service's processes write at the same offset.
+        n_bytes = max(0, os.fstat(self._log.fileno()).st_size - self._log_before)
+        written = os.pread(self._log.fileno(), n_bytes, self._log_before)
+        last = written.decode(errors="replace").strip().splitlines()[-1:]
+        self.end_judge()
+        said = f": {last[0]}" if last else ""
+        return JudgeEnded(f"the judge on {self._device} ended ({type(error).__name__}{said}); run again to resume")
+
+    @staticmethod
+    def _end_service(service: subprocess.Popen[bytes]) -> None:
+        try:
+            service.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()

@@ -1,10 +1,13 @@
-"""The warm process: imports torch once, then forks the judge and, at its word, one worker for each candidate.
+"""The warm process: imports torch once, then forks a judge and, at its word, one worker for each candidate.
 
+    owner (pytest) <-> service: end the judge, start the next one
     owner (pytest) <-> judge   <-> service -> supervisor -> [first process of a namespace] -> worker
     owner (pytest) <-> foreman <-> service -> supervisor -> ... -> builder
 
 It computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is ready in
-0.02 s, where a new Python that imports torch takes 2 to 6. When a socket ends, everything below it ends.
+0.02 s, where a new Python that imports torch takes 2 to 6. No candidate was ever in it, so a judge that has died is
+replaced by another fork. When the owner's socket to it ends, everything below it ends; when a judge ends, so do the
+workers that were forked for it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.evaluation import messages, sandbox
+from pytest_kernelbench.evaluation.children import Children
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
@@ -36,7 +40,7 @@ IMPORTED_BY_WORKERS = ("torch.utils.cpp_extension", "numpy.random")
 
 
 def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str, cache: str) -> None:
-    """Body of the service process; the sockets are those that the judge and the foreman share with the owner.
+    """Body of the service process. The owner asks for judges on the first socket; the second is the foreman's.
 
     ``traits`` is the device's ``DeviceTraits`` as JSON. ``cache`` is the folder of builds, which candidates see.
     """
@@ -55,82 +59,141 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
     isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}
-    of_judge, judges = socket.socketpair()
-    if sandbox.fork_bound() == 0:
-        of_judge.close()
-        wishes.close()
-        workers = WorkerServer(judges, device)
-        _exit_after(lambda: judge.serve(owner, workers, device=device, isolation=isolation_of[device]))
-    owner.close()
-    judges.close()
-    of_foreman, foremans = socket.socketpair()
-    if sandbox.fork_bound() == 0:
-        of_judge.close()
-        of_foreman.close()
-        _exit_after(lambda: foreman.serve(wishes, WorkerServer(foremans, "cpu")))
-    wishes.close()
-    foremans.close()
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
-        if is_gpu(device) and importlib.util.find_spec("triton"):
-            # Beside the judge, which starts CUDA and makes its inputs.
-            from pytest_kernelbench.evaluation.building import triton_ready
+        service = _Service(
+            owner,
+            device,
+            judge=partial(judge.serve, device=device, isolation=isolation_of[device]),
+            supervise=_Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise,
+        )
+        try:
+            service.add_foreman(partial(foreman.serve, wishes))
+            wishes.close()
+            # The owner asks for the first judge at once; Triton is made ready beside it, while it starts CUDA.
+            service.answer_owner()
+            if is_gpu(device) and importlib.util.find_spec("triton"):
+                from pytest_kernelbench.evaluation.building import triton_ready
 
-            triton_ready.make_ready(Path(folder, "triton"))
-        signal.signal(signal.SIGCHLD, _reap)
-        _fork_for((of_judge, of_foreman), _Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise)
+                triton_ready.make_ready(Path(folder, "triton"))
+            service.serve()
+        except messages.ConnectionEnded:
+            return
 
 
-def _fork_for(clients: tuple[socket.socket, ...], supervise: Callable[..., None]) -> None:
-    """Fork a worker for whichever of the ``clients`` asks, until the first of them is gone."""
-    with selectors.DefaultSelector() as selector:
-        for client in clients:
-            selector.register(client, selectors.EVENT_READ)
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A process that has workers forked, the judge or the foreman: its number, a socket to it, their supervisors."""
+
+    process: int
+    connection: socket.socket
+    supervisors: set[int] = field(default_factory=set)
+
+
+class _Service:
+    """Forks a judge whenever the owner asks for one, and a worker whenever the judge or the foreman does.
+
+    ``judge`` is the body of a judge's process, ``supervise`` that of the supervisor of a worker.
+    """
+
+    def __init__(
+        self,
+        owner: socket.socket,
+        device: str,
+        *,
+        judge: Callable[[socket.socket, WorkerServer], None],
+        supervise: Callable[..., None],
+    ) -> None:
+        self._owner = owner
+        self._device = device
+        self._judge_body = judge
+        self._supervise = supervise
+        self._children = Children()
+        self._clients: list[_Client] = []
+        self._judge: _Client | None = None
+
+    def serve(self) -> None:
+        """Answer owner and clients. Raises ConnectionEnded when the owner is gone."""
         while True:
-            for ready, _ in selector.select():
-                client = ready.fileobj
-                assert isinstance(client, socket.socket)
-                try:
-                    question, descriptors = messages.receive(client)
-                except messages.ConnectionEnded:
-                    if client is clients[0]:
-                        return
-                    selector.unregister(client)
-                    continue
-                _fork_one(client, question, descriptors, supervise, clients)
+            # Made anew each time: a judge that is ended takes its socket with it. Workers would inherit an epoll.
+            with selectors.PollSelector() as selector:
+                selector.register(self._owner, selectors.EVENT_READ)
+                for client in self._clients:
+                    selector.register(client.connection, selectors.EVENT_READ, client)
+                client = selector.select()[0][0].data
+            if client is None:
+                self.answer_owner()
+            else:
+                self._answer(client)
 
+    def answer_owner(self) -> None:
+        """End the judge and its workers; with a socket for another judge, start that. Raises ConnectionEnded."""
+        _, descriptors = messages.receive(self._owner)
+        if self._judge is not None:
+            self._end(self._judge)
+        if descriptors:
+            connection = socket.socket(fileno=descriptors[0])
+            self._judge = self._add("judge", self._device, partial(self._judge_body, connection))
+            connection.close()
+        messages.send(self._owner, {"done": True})
 
-def _fork_one(
-    client: socket.socket,
-    question: Mapping[str, Any],
-    descriptors: list[int],
-    supervise: Callable[..., None],
-    clients: tuple[socket.socket, ...],
-) -> None:
-    connection, ending = descriptors
-    # Else a supervisor that ends at once would be reaped, and its number free for others, before it is held.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    supervisor = sandbox.fork_bound()
-    if supervisor == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        for each in clients:
-            each.close()
-        _exit_after(partial(supervise, connection, ending, **question))
-    os.close(connection)
-    os.close(ending)
-    holds = sandbox.holds_of(supervisor)
-    messages.send(client, {"supervisor": supervisor}, holds)
-    for hold in holds:
-        os.close(hold)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    def add_foreman(self, body: Callable[[WorkerServer], None]) -> None:
+        """Fork the foreman, whose workers see no GPU."""
+        self._add("foreman", "cpu", body)
 
+    def _add(self, name: str, device: str, body: Callable[[WorkerServer], None]) -> _Client:
+        ours, theirs = socket.socketpair()
+        process = self._children.fork()
+        if process == 0:
+            ours.close()
+            self._close()
+            sandbox.name_process(f"kb-{name}")
+            _exit_after(lambda: body(WorkerServer(theirs, device)))
+        theirs.close()
+        client = _Client(process, ours)
+        self._clients.append(client)
+        return client
 
-def _reap(*_: object) -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+    def _answer(self, client: _Client) -> None:
+        try:
+            question, descriptors = messages.receive(client.connection)
+            self._fork_worker(client, question, descriptors)
+        except messages.ConnectionEnded:
+            self._end(client)
+
+    def _fork_worker(self, client: _Client, question: Mapping[str, Any], descriptors: list[int]) -> None:
+        connection, ending = descriptors
+        # Else a supervisor that ends at once would be collected, and its number free for others, before it is held.
+        with self._children.kept():
+            supervisor = self._children.fork()
+            if supervisor == 0:
+                self._close()
+                _exit_after(partial(self._supervise, connection, ending, **question))
+            for each in self._clients:
+                # The number may have been that of another, which has ended.
+                each.supervisors.discard(supervisor)
+            client.supervisors.add(supervisor)
+            os.close(connection)
+            os.close(ending)
+            holds = sandbox.holds_of(supervisor)
+            try:
+                messages.send(client.connection, {"supervisor": supervisor}, holds)
+            finally:
+                for hold in holds:
+                    os.close(hold)
+
+    def _end(self, client: _Client) -> None:
+        """End a client and its workers, which would disturb the next candidate."""
+        self._clients.remove(client)
+        client.connection.close()
+        self._children.end([client.process, *client.supervisors])
+        if client is self._judge:
+            self._judge = None
+
+    def _close(self) -> None:
+        """In a child: none of them reaches the owner, or another's workers."""
+        self._owner.close()
+        for client in self._clients:
+            client.connection.close()
 
 
 def _exit_after(body: Callable[[], None]) -> None:
@@ -196,7 +259,3 @@ class _Sandboxes:
         listable = self.visible.listable(private) if self.isolation_of[device].hidden else ()
         sandbox.give_up_privileges(listable, private)
         _exit_after(lambda: self.serve(socket.socket(fileno=connection), private, device))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])

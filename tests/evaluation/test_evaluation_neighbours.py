@@ -85,7 +85,7 @@ def test_the_time_of_a_candidate_s_process_stays_in_the_account_when_it_is_ended
     burns = candidate("return torch.relu(x)", preamble=BURN.format(seconds=1.0))
     with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
         evaluator.start()
-        service = evaluator._process.pid
+        service = evaluator.service
         before = spent_seconds_of(service)
         (found,) = evaluator.evaluate(RELU, [burns])
         assert found.outcome is Outcome.CORRECT, found

@@ -90,10 +90,10 @@ def test_a_judge_that_is_killed_is_replaced_and_its_candidate_tried_again(pool):
     future = pool.submit(RELU, dozing)
     deadline = time.monotonic() + 30
     while not future.done() and time.monotonic() < deadline:
-        processes = [judge._process for judge in pool._judges if judge._lock.locked() and judge._process]
+        processes = [judge.service for judge in pool._judges if judge._lock.locked() and judge.service]
         if processes:
             time.sleep(0.5)
-            os.kill(processes[0].pid, signal.SIGKILL)
+            os.kill(processes[0], signal.SIGKILL)
             break
     assert future.result(timeout=60).outcome is Outcome.INCORRECT
 

@@ -1,0 +1,65 @@
+"""The processes that a process has forked: each is collected when it ends, and ended when it is no longer needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from pytest_kernelbench.evaluation import sandbox
+
+# A supervisor ends all processes of its candidate first. A process that does not end by then is killed.
+END_TIMEOUT_S = 10.0
+
+
+class Children:
+    """Forks processes, and knows those that have not ended. One object in a process: it handles ``SIGCHLD``."""
+
+    def __init__(self) -> None:
+        self._running: set[int] = set()
+        signal.signal(signal.SIGCHLD, lambda *_: self._collect())
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it no child is collected, so that the number of one that has ended is not given to another process."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def fork(self) -> int:
+        """As ``sandbox.fork_bound``; the child collects nothing."""
+        with self.kept():
+            child = sandbox.fork_bound()
+            if child != 0:
+                self._running.add(child)
+                return child
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        return 0
+
+    def end(self, processes: Iterable[int]) -> None:
+        """Send SIGTERM to children, and return when they have ended. Numbers of others are passed over."""
+        with self.kept():
+            left = self._running.intersection(processes)
+            for each in left:
+                os.kill(each, signal.SIGTERM)
+            deadline = time.monotonic() + END_TIMEOUT_S
+            while (left := left & self._running) and (left_s := deadline - time.monotonic()) > 0:
+                signal.sigtimedwait({signal.SIGCHLD}, left_s)
+                self._collect()
+            for each in left:
+                os.kill(each, signal.SIGKILL)
+                os.waitpid(each, 0)
+                self._running.discard(each)
+
+    def _collect(self) -> None:
+        # Only its own: a library that starts a process waits for that itself.
+        for each in list(self._running):
+            with suppress(ChildProcessError):
+                if os.waitpid(each, os.WNOHANG)[0] == 0:
+                    continue
+            self._running.discard(each)

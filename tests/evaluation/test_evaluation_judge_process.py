@@ -1,0 +1,131 @@
+"""The service and its judge: which of them is started anew when one has ended, with real processes."""
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+from made_up_tasks import HONEST_RELU, RELU, candidate
+
+from pytest_kernelbench.errors import JudgeEnded
+from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.judge_process import JudgeProcess
+from pytest_kernelbench.records import Outcome
+
+DOZING = candidate("time.sleep(60)\nreturn torch.relu(x)")
+
+
+def below(service):
+    return psutil.Process(service).children(recursive=True)
+
+
+def judge_of(service):
+    (judge,) = [each for each in psutil.Process(service).children() if each.name() == "kb-judge"]
+    return judge
+
+
+def until(condition, *, within_s=60):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def process(tmp_path):
+    process = JudgeProcess(device="cpu", cache=tmp_path, gpu="0")
+    yield process
+    process.close()
+
+
+def test_a_judge_that_was_killed_is_replaced_by_the_service_that_runs(process):
+    hello = process.start()
+    assert process.start() is None
+    service = process.service
+    first = judge_of(service)
+    first.kill()
+    until(lambda: process.is_readable(0))
+    assert process.start() == hello
+    assert process.service == service
+    assert judge_of(service) != first
+
+
+def test_a_service_that_was_killed_is_replaced_with_its_judge(process):
+    process.start()
+    service = process.service
+    left = below(service)
+    os.kill(service, signal.SIGKILL)
+    until(lambda: process.is_readable(0))
+    assert process.start()["hardware"]["id"] == "cpu"
+    assert process.service != service
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+
+
+def test_what_is_asked_of_a_judge_that_has_ended_says_so_in_one_line(process):
+    process.start()
+    judge_of(process.service).kill()
+    with pytest.raises(JudgeEnded, match=r"^the judge on cpu ended \(ConnectionEnded\); run again to resume$"):
+        process.receive()
+    assert not process.started
+
+
+def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(process, monkeypatch):
+    monkeypatch.setattr(
+        "pytest_kernelbench.evaluation.judge_process.RUN_SERVICE", "raise ValueError('no service today')"
+    )
+    with pytest.raises(
+        JudgeEnded,
+        match=r"^the judge on cpu ended \(ConnectionEnded: ValueError: no service today\); run again to resume$",
+    ):
+        process.start()
+
+
+def test_closing_ends_the_service_and_all_below_it_and_another_start_is_one_from_nothing(process):
+    process.start()
+    service = process.service
+    left = [psutil.Process(service), *below(service)]
+    process.close()
+    assert process.service is None
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert process.start() is not None
+
+
+def test_the_candidate_of_a_judge_that_was_killed_ends_and_the_next_one_is_judged_by_the_same_service(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service = evaluator.service
+        told = []
+
+        def ask():
+            try:
+                told.extend(evaluator.evaluate(RELU, [DOZING]))
+            except JudgeEnded as error:
+                told.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        # Beside judge and foreman: a supervisor, the first process of a namespace, and the worker.
+        until(lambda: len(below(service)) >= 5)
+        judge = judge_of(service)
+        workers = [each for each in below(service) if each.name() not in ("kb-judge", "kb-foreman")]
+        judge.kill()
+        asking.join(timeout=60)
+        assert [type(each) for each in told] == [JudgeEnded]
+        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        (evaluation,) = evaluator.evaluate(RELU, [HONEST_RELU])
+        assert evaluation.outcome is Outcome.CORRECT
+        assert evaluator.service == service
+
+
+def test_an_iterator_left_half_way_costs_a_judge_and_no_service(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge = evaluator.service, judge_of(evaluator.service)
+        answers = evaluator.evaluate(RELU, [candidate("1 / 0"), DOZING])
+        next(answers)
+        workers = [each for each in below(service) if each.name() not in ("kb-judge", "kb-foreman")]
+        answers.close()
+        assert psutil.wait_procs([judge, *workers], timeout=1)[1] == []
+        (evaluation,) = evaluator.evaluate(RELU, [candidate("1 / 0")])
+        assert evaluation.outcome is Outcome.RUNTIME_ERROR
+        assert evaluator.service == service
