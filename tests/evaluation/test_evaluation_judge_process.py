@@ -21,8 +21,21 @@ def below(service):
     return psutil.Process(service).children(recursive=True)
 
 
+def workers_of(service):
+    """Supervisors, and what is below them."""
+    return [each for each in below(service) if name_of(each) not in ("kb-judge", "kb-foreman")]
+
+
+def name_of(process):
+    """Empty where it has just ended."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def judge_of(service):
-    (judge,) = [each for each in psutil.Process(service).children() if each.name() == "kb-judge"]
+    (judge,) = [each for each in psutil.Process(service).children() if name_of(each) == "kb-judge"]
     return judge
 
 
@@ -108,7 +121,7 @@ def test_the_candidate_of_a_judge_that_was_killed_ends_and_the_next_one_is_judge
         # Beside judge and foreman: a supervisor, the first process of a namespace, and the worker.
         until(lambda: len(below(service)) >= 5)
         judge = judge_of(service)
-        workers = [each for each in below(service) if each.name() not in ("kb-judge", "kb-foreman")]
+        workers = workers_of(service)
         judge.kill()
         asking.join(timeout=60)
         assert [type(each) for each in told] == [JudgeEnded]
@@ -123,7 +136,7 @@ def test_an_iterator_left_half_way_costs_a_judge_and_no_service(tmp_path):
         service, judge = evaluator.service, judge_of(evaluator.service)
         answers = evaluator.evaluate(RELU, [candidate("1 / 0"), DOZING])
         next(answers)
-        workers = [each for each in below(service) if each.name() not in ("kb-judge", "kb-foreman")]
+        workers = workers_of(service)
         answers.close()
         assert psutil.wait_procs([judge, *workers], timeout=1)[1] == []
         (evaluation,) = evaluator.evaluate(RELU, [candidate("1 / 0")])
