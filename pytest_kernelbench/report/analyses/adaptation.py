@@ -135,7 +135,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun, steps: Mapping[str, Sequ
         "any_of_k": {reading: rates(values) for reading, values in any_US.items()},
         "correct": rates(_values(correct, lambda good, n: good / n)),
         "geomean_speedup": exponential(
-            _curve(_best_log_speedups(samples, steps, len(numbers)), partial(estimate_over_tasks, tasks_U))
+            _curve(_best_log_speedups(samples, steps, len(numbers)), partial(estimate_over_tasks, tasks_U), warned=True)
         ),
         **_flatness(counts, apart, records.seed),
         "checkpoint": checkpoints["verified"],
@@ -208,12 +208,15 @@ def _values(table: Counts, value: Callable[[int, int], float]) -> Floats:
     return numpy.array([[nan if each is None else value(*each) for each in row] for row in table.values()], dtype=float)
 
 
-def _curve(values_US: Floats, estimate: Callable[[Floats], Json | None]) -> Json:
+def _curve(values_US: Floats, estimate: Callable[[Floats], Json | None], *, warned: bool = False) -> Json:
+    """``warned``: with the warning of the last step that has rollouts, for a mean that is no rate."""
     points = [estimate(values_U) for values_U in values_US.T]
     value = [None if each is None else each["value"] for each in points]
     low, high = ([None if each is None else each[end] for each in points] for end in ("low", "high"))
     known = any(each is not None for each in low)
-    return {"value": value, "low": low if known else None, "high": high if known else None}
+    curve: Json = {"value": value, "low": low if known else None, "high": high if known else None}
+    warnings = [each["warning"] for each in points if each is not None]
+    return {**curve, "warning": warnings[-1] if warnings else None} if warned else curve
 
 
 def _best_log_speedups(

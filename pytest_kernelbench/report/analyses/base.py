@@ -3,15 +3,16 @@
 Shapes of the JSON values that every analysis uses:
 
 - an *estimate* is ``{"value": x, "low": x | null, "high": x | null, "tasks": 20, "warning": text | null, "fixed":
-  {"low": x, "high": x} | null}``, or ``null`` where nothing was measured;
-- a *curve* is ``value``, ``low`` and ``high`` with a list in each place, one entry for each point of its axis.
+  {"low": x, "high": x, "warning": text | null} | null}``, or ``null`` where nothing was measured;
+- a *curve* is ``value``, ``low`` and ``high`` with a list in each place, one entry for each point of its axis; that of
+  a mean which is no rate has the ``warning`` of its last point.
 
 ``low`` and ``high`` bound a 95 % interval over tasks, all seeds of a task being one: for other tasks such as these
 ``tasks``. Of a rate it is exact at the effective number of tasks; of a mean the hull of Student's and Hall's, with a
 ``warning`` where it cannot be relied on: with fewer than 29 tasks, and, in place of the interval, where one or two
 tasks carry the mean. They are ``null`` where nothing is known of the spread between tasks: with fewer than two, and for
 what is no rate where all have the same value. ``fixed`` bounds the same for these very tasks, from the spread between
-seeds.
+seeds; of a mean of fewer than 29 tasks and seeds together it has a ``warning`` of its own.
 
 A unit (a task, or a task with one of several seeds) of which nothing was judged says nothing; a ranking says nothing of
 a unit with a correct program without log-probability. ``of``, in the entry of a set of candidates, counts what there
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from pytest_kernelbench.report.analyses.estimates import (
     curve_over_tasks,
+    difference_curve_over_tasks,
     difference_over_tasks,
     estimate_over_tasks,
     exponential,
@@ -136,6 +138,10 @@ class SampleGroup:
     def curve(self, values_UK: Floats) -> Json:
         """The mean over tasks, with its interval, at each K; units of NaN say nothing."""
         return curve_over_tasks(self.tasks_U, values_UK)
+
+    def difference_curve(self, values_UK: Floats) -> Json:
+        """``curve`` of differences of two rates."""
+        return difference_curve_over_tasks(self.tasks_U, values_UK)
 
     def rate_curve(self, rates_UK: Floats) -> Json:
         """``curve`` of rates, which lie between 0 and 1."""

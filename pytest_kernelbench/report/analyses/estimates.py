@@ -9,7 +9,14 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from pytest_kernelbench.report.stats import carried_by, clustered_rate_band, fixed_task_interval, mean_band, warning_of
+from pytest_kernelbench.report.stats import (
+    carried_by,
+    clustered_rate_band,
+    fixed_task_interval,
+    fixed_warning_of,
+    mean_band,
+    warning_of,
+)
 
 Floats = NDArray[numpy.float64]
 Json = dict[str, Any]
@@ -29,11 +36,33 @@ def places_by_task(tasks_U: Sequence[str]) -> dict[str, list[int]]:
 
 
 def curve_over_tasks(tasks_U: Sequence[str], values_UK: Floats) -> Json:
-    return _curve(tasks_U, values_UK, mean_band)
+    """Of a mean. It has no interval at a point that one or two tasks carry; ``warning`` is that of its last point."""
+    found = _curve(tasks_U, values_UK, mean_band)
+    known_U = _known_everywhere(values_UK)
+    if not known_U.any():
+        return {**found, "warning": None}
+    tasks = [task for task, is_known in zip(tasks_U, known_U, strict=True) if is_known]
+    values_TK = by_task(tasks, values_UK[known_U])
+    carriers_K = [carried_by(values_T.tolist()) for values_T in values_TK.T]
+    for end in ("low", "high"):
+        if found[end] is not None:
+            kept = [None if few else value for value, few in zip(found[end], carriers_K, strict=True)]
+            found[end] = kept if any(value is not None for value in kept) else None
+    names = list(dict.fromkeys(tasks))
+    return {**found, "warning": warning_of(len(names), [names[place] for place in carriers_K[-1]])}
 
 
 def rate_curve_over_tasks(tasks_U: Sequence[str], rates_UK: Floats) -> Json:
     return _curve(tasks_U, rates_UK, clustered_rate_band)
+
+
+def difference_curve_over_tasks(tasks_U: Sequence[str], values_UK: Floats) -> Json:
+    """Of differences of two rates, as ``difference_over_tasks``."""
+    found = _curve(tasks_U, values_UK, mean_band)
+    for end in ("low", "high"):
+        if found[end] is not None:
+            found[end] = [None if each is None else min(max(each, -1.0), 1.0) for each in found[end]]
+    return found
 
 
 def estimate_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floats) -> Json | None:
@@ -53,7 +82,9 @@ def estimate_over_tasks(tasks_U: Sequence[str], values_U: Sequence[float] | Floa
         "high": high,
         "tasks": len(values_T),
         "warning": warning_of(len(values_T), [names[place] for place in carriers]),
-        "fixed": _fixed(tasks, values),
+        "fixed": None
+        if (fixed := _fixed(tasks, values)) is None
+        else {**fixed, "warning": fixed_warning_of(len(values))},
     }
 
 
@@ -101,13 +132,21 @@ def _fixed(tasks_U: Sequence[str], values_U: Floats) -> Json | None:
 
 
 def _curve(tasks_U: Sequence[str], values_UK: Floats, band: Callable[[Floats], tuple[Floats, Floats]]) -> Json:
-    known_U = ~numpy.isnan(values_UK).any(axis=1) if values_UK.shape[1] else numpy.zeros(len(values_UK), dtype=bool)
+    known_U = _known_everywhere(values_UK)
     if not known_U.any():
         return {"value": [None] * values_UK.shape[1], "low": None, "high": None}
     tasks = [task for task, is_known in zip(tasks_U, known_U, strict=True) if is_known]
     values_TK = by_task(tasks, values_UK[known_U])
     bounds = [None if numpy.isnan(end_K).all() else [finite(end) for end in end_K] for end_K in band(values_TK)]
     return {"value": values_TK.mean(axis=0).tolist(), "low": bounds[0], "high": bounds[1]}
+
+
+def _known_everywhere(values_UK: Floats) -> NDArray[numpy.bool_]:
+    """(U,): whether a unit's curve has no gap; of a curve without points none is known."""
+    if not values_UK.shape[1]:
+        return numpy.zeros(len(values_UK), dtype=bool)
+    known_U: NDArray[numpy.bool_] = ~numpy.isnan(values_UK).any(axis=1)
+    return known_U
 
 
 def _known(tasks_U: Sequence[str], values_U: Sequence[float] | Floats) -> tuple[list[str], Floats]:
@@ -125,10 +164,11 @@ def exponential(of_logs: Json | None) -> Json | None:
         if isinstance(each, list):
             return [back(one) for one in each]
         if isinstance(each, dict):
-            return {name: back(one) for name, one in each.items()}
+            return {name: one if name in ("tasks", "warning") else back(one) for name, one in each.items()}
         return None if each is None else exp(each)
 
-    return {name: each if name in ("tasks", "warning") else back(each) for name, each in of_logs.items()}
+    taken_back: Json = back(of_logs)
+    return taken_back
 
 
 def not_negative(found: Json | None) -> Json | None:

@@ -59,7 +59,9 @@ def _of_group(group: SampleGroup, what: str) -> Json | None:
     random_UM = {reading: table(reading, None) for reading in READINGS}
     ranked_UM = {name: {reading: table(reading, name) for reading in READINGS} for name in RANKED}
     against = {
-        name: {reading: group.curve(values_UM - random_UM[reading]) for reading, values_UM in readings.items()}
+        name: {
+            reading: group.difference_curve(values_UM - random_UM[reading]) for reading, values_UM in readings.items()
+        }
         for name, readings in ranked_UM.items()
     }
     return {

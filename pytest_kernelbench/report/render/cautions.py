@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pytest_kernelbench.report.stats import NO_INTERVAL
 
 
 def interval_warnings(strategies: Mapping[str, Any]) -> list[str]:
@@ -16,3 +18,19 @@ def interval_warnings(strategies: Mapping[str, Any]) -> list[str]:
         warning: "" if len(names) == len(strategies) else f" of {', '.join(names)}" for warning, names in named.items()
     }
     return [f"geomean{whose[warning]}: {warning}" for warning in named]
+
+
+def caution_of(estimates: Iterable[Mapping[str, Any] | None]) -> list[str]:
+    """What is to be said beside intervals of these means: estimates or curves of ``report.json``, None left out.
+
+    At most two sentences: of how few tasks they are, the first that are few, and that some have no interval.
+    """
+    warnings = [each["warning"] for each in estimates if each is not None and each.get("warning")]
+    few = [each for each in warnings if not each.endswith(NO_INTERVAL)]
+    carried = ["one or two tasks carry some of these means, which have no interval"]
+    return [*(f"means {each}" for each in few[:1]), *(carried if len(few) < len(warnings) else [])]
+
+
+def cautioned(estimates: Iterable[Mapping[str, Any] | None]) -> str:
+    """The same as the end of a caption, with a space before it; empty where nothing is to be said."""
+    return "".join(f" {each[0].upper()}{each[1:]}." for each in caution_of(estimates))

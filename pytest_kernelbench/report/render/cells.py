@@ -54,7 +54,7 @@ def at_points(curve: Mapping[str, Any], axis: Sequence[int], points: Sequence[in
 def point_of(curve: Mapping[str, Any], place: int) -> dict[str, Any] | None:
     if curve["value"][place] is None:
         return None
-    return {name: None if values is None else values[place] for name, values in curve.items()}
+    return {name: None if curve[name] is None else curve[name][place] for name in ("value", "low", "high")}
 
 
 def ends_of(estimate: Mapping[str, float]) -> tuple[float, float] | None:

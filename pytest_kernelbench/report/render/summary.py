@@ -34,6 +34,7 @@ from pytest_kernelbench.report.stats import (
     carried_by,
     clustered_rate,
     fixed_task_interval,
+    fixed_warning_of,
     mean_interval,
     median_interval,
     warning_of,
@@ -204,7 +205,7 @@ def _not_relied_on(results: StrategyResults) -> list[str]:
 
 
 def _warnings(results: StrategyResults) -> dict[str, str]:
-    """By metric, why its interval is missing or cannot be relied on."""
+    """By metric, why its interval is missing or cannot be relied on; ``fixed_...``: of those for these very tasks."""
     if METRICS["geomean_speedup"](results) is None:
         return {}
     tasks = list(dict.fromkeys(task.task for task in results.tasks))
@@ -213,6 +214,8 @@ def _warnings(results: StrategyResults) -> dict[str, str]:
     for name, values_U in values.items():
         carriers = [tasks[place] for place in carried_by(results.by_task(values_U))]
         found[name] = warning_of(len(tasks), carriers)
+    if _fixed(results)["geomean_speedup"] is not None:
+        found["fixed_geomean_speedup"] = fixed_warning_of(len(results.tasks))
     return {name: warning for name, warning in found.items() if warning is not None}
 
 

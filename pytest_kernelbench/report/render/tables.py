@@ -13,6 +13,7 @@ from typing import Any
 from pytest_kernelbench.report.metrics import THRESHOLDS
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render.baselines import baseline_tasks_table, baselines_table
+from pytest_kernelbench.report.render.cautions import cautioned
 from pytest_kernelbench.report.render.cells import (
     Table,
     at_points,
@@ -211,7 +212,9 @@ def _cost(report: Report) -> Table | None:
     ]
     caption = (
         "What each strategy spent on a task, what it held out or only trained on included, and got. Tokens: generated, "
-        f"of prompts, read by a teacher, read by updates. Seconds: of sampling, of evaluation, of updates. {on(report)}"
+        "of prompts, read by a teacher, read by updates. Seconds: of sampling, of evaluation, of updates."
+        + cautioned(each["geomean_speedup"] for each in report["analyses"]["cost"]["strategies"].values())
+        + f" {on(report)}"
     )
     head = [
         "strategy",
@@ -242,7 +245,13 @@ def _budget(report: Report) -> Table | None:
             rows.append([f"{strategy}, {as_digits(each['budget'][-1])} {axis}", rate_of(found[0]), times_of(found[1])])
     caption = (
         "What each strategy's candidates had reached within one budget a task, the most that every strategy spent: a "
-        f"verified fast one, and the geometric mean of the best speed-up. {on(report)}"
+        "verified fast one, and the geometric mean of the best speed-up."
+        + cautioned(
+            curves["geomean_speedup"]
+            for each in (report["analyses"].get("budget") or {}).values()
+            for curves in each["strategies"].values()
+        )
+        + f" {on(report)}"
     )
     return Table(caption=caption, head=["strategy, budget", "any verified [95 %]", "geometric mean [95 %]"], rows=rows)
 

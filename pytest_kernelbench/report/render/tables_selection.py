@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_kernelbench.report.render.cautions import cautioned
 from pytest_kernelbench.report.render.cells import (
     Table,
     at_points,
@@ -20,6 +21,7 @@ from pytest_kernelbench.report.render.cells import (
 from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times
 
 Report = Mapping[str, Any]
+SCORES = ("mean", "sum")
 
 
 def selection_table(report: Report) -> Table | None:
@@ -37,7 +39,14 @@ def selection_table(report: Report) -> Table | None:
     ]
     caption = (
         "Every selector replayed on the same candidates, by first timings; random ones exactly, over distinct "
-        f"programs, or over draws where the name says so. {on(report)}"
+        "programs, or over draws where the name says so."
+        + cautioned(
+            each[mean]
+            for group in report["analyses"]["selection"]
+            for each in group["selectors"].values()
+            for mean in ("geomean_speedup", "mean_speedup")
+        )
+        + f" {on(report)}"
     )
     head = ["selector", "fast_1 [95 %]", "raw", "geometric mean", "mean", "sd over seeds"]
     return Table(caption=caption, head=head, rows=rows)
@@ -69,7 +78,11 @@ def comparisons_table(report: Report) -> Table | None:
         "the ratio of speed-ups, each with the p of the randomisation test within tasks, two-sided. Beside them the "
         "paper's: Cohen's h; Wilcoxon's signed ranks of log ratios, which assumes that they are symmetric around 0; "
         "raw tasks won / lost / tied by the sign test, which assumes even bets. All are secondary but the primary "
-        f"comparison, and no p is adjusted for there being many. {on(report)}"
+        "comparison, and no p is adjusted for there being many."
+        + cautioned(
+            each["log_speedup"]["ratio"] for group in report["analyses"]["selection"] for each in group["comparisons"]
+        )
+        + f" {on(report)}"
     )
     head = ["selector - control", "tasks", "difference [95 %]", "p", "ratio [95 %]", "p", "h", "Wilcoxon p"]
     return Table(caption=caption, head=[*head, "won / lost / tied", "sign p"], rows=rows)
@@ -96,7 +109,7 @@ def quartiles_table(report: Report) -> Table | None:
         ]
         for group in report["analyses"]["quartiles"]
         for how in ("pooled", "within_task")
-        for score in ("mean", "sum")
+        for score in SCORES
         for each in group[how][score]
     ]
     caption = f"Correct candidates by quartile of surprisal, Q1 the most surprising. {on(report)}"
@@ -180,11 +193,14 @@ def calibration_table(report: Report) -> Table | None:
             times_of(each["geomean_speedup"]),
         ]
         for group in report["analyses"]["calibration"]
-        for score in ("mean", "sum")
+        for score in SCORES
         for each in group[score]
         if each["programs"]
     ]
-    caption = f"Distinct correct programs by decile of surprisal within their task, 1 the most surprising. {on(report)}"
+    caption = "Distinct correct programs by decile of surprisal within their task, 1 the most surprising."
+    deciles = [each for group in report["analyses"]["calibration"] for score in SCORES for each in group[score]]
+    known = [each["geomean_speedup"] for each in deciles if each["geomean_speedup"] is not None]
+    caption += cautioned(sorted(known, key=lambda each: each["tasks"])) + f" {on(report)}"
     return Table(caption=caption, head=["decile", "programs", "fast_1 [95 %]", "raw", "geometric mean"], rows=rows)
 
 
@@ -212,8 +228,9 @@ def adaptive_k_table(report: Report) -> Table | None:
     caption = (
         "Stopping rules replayed on what was drawn, exact over orders, beside a fixed K that takes as many answers on "
         "average. Posterior: stop at a verified fast one, or when the next is fast with less chance than the cost. "
-        "Pandora: stop at a log speed-up above the reservation value. The gain in points, or in mean log speed-up. "
-        f"{on(report)}"
+        "Pandora: stop at a log speed-up above the reservation value. The gain in points, or in mean log speed-up."
+        + cautioned(each["gain"] for group in report["analyses"]["adaptive_k"] for each in group["pandora"])
+        + f" {on(report)}"
     )
     return Table(caption=caption, head=["rule", "answers", "reaches", "fixed K reaches", "gain [95 %]"], rows=rows)
 

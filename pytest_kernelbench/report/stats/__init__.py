@@ -5,12 +5,14 @@ from pytest_kernelbench.report.stats.equivalence import equivalent_k, equivalent
 from pytest_kernelbench.report.stats.homogeneity import Homogeneity, best_of_flat, homogeneity
 from pytest_kernelbench.report.stats.intervals import (
     FEW,
+    NO_INTERVAL,
     Interval,
     carried_by,
     clopper_pearson,
     clustered_rate,
     clustered_rate_band,
     fixed_task_interval,
+    fixed_warning_of,
     mean_band,
     mean_interval,
     median_interval,
@@ -57,6 +59,7 @@ from pytest_kernelbench.report.stats.sign_flips import SignFlips, sign_flip_test
 
 __all__ = [
     "FEW",
+    "NO_INTERVAL",
     "Components",
     "Correlation",
     "Homogeneity",
@@ -88,6 +91,7 @@ __all__ = [
     "expected_max_curve",
     "first_of_subset_weights",
     "fixed_task_interval",
+    "fixed_warning_of",
     "homogeneity",
     "largest_effect",
     "least_sign_p",

@@ -14,6 +14,7 @@ from pytest_kernelbench.report.stats import (
     clustered_rate,
     clustered_rate_band,
     fixed_task_interval,
+    fixed_warning_of,
     mean_band,
     mean_interval,
     median_interval,
@@ -163,7 +164,9 @@ counts = st.lists(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n
 
 @given(counts)
 def test_trials_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(counts):
-    """Both ends are Clopper and Pearson's for the moderated variance of a ratio over tasks."""
+    """Both ends are Clopper and Pearson's for the moderated variance of a ratio over tasks, or further out where tasks
+    have unequal trials.
+    """
     successes, trials = zip(*counts, strict=True)
     rate, tasks = sum(successes) / sum(trials), len(counts)
     if rate in (0, 1) or all(n == 1 for n in trials):
@@ -173,9 +176,14 @@ def test_trials_are_worth_as_many_as_the_spread_between_tasks_leaves_of_them(cou
     prior = 0.5 / (alike * rate * (1 - rate))
     variance = ((tasks - 1) * found + prior * rate * (1 - rate) / alike) / (tasks - 1 + prior)
     n = rate * (1 - rate) / variance * (norm.ppf(0.975) / t.ppf(0.975, tasks - 1 + prior)) ** 2
-    low, high = clustered_rate(successes, trials)
-    assert low == pytest.approx(min(rate, beta.ppf(0.025, rate * n, n - rate * n + 1)), abs=1e-6)
-    assert high == pytest.approx(max(rate, beta.ppf(0.975, rate * n + 1, n - rate * n)), abs=1e-6)
+    expected = [
+        min(rate, beta.ppf(0.025, rate * n, n - rate * n + 1)),
+        max(rate, beta.ppf(0.975, rate * n + 1, n - rate * n)),
+    ]
+    parts = [rate + (good - rate * of) * tasks / sum(trials) for good, of in counts]
+    if len(set(trials)) > 1 and (of_parts := mean_interval(parts)) is not None:
+        expected = [min(expected[0], max(0.0, of_parts.low)), max(expected[1], min(1.0, of_parts.high))]
+    assert clustered_rate(successes, trials) == pytest.approx(expected, abs=1e-6)
 
 
 @given(st.integers(1, 14))
@@ -206,6 +214,30 @@ def test_the_interval_of_a_rate_holds_it_as_often_as_it_says_where_few_tasks_are
     low_X, high_X = clustered_rate_band(rates_TX)
     truth = 0.1 / 2.1
     assert ((low_X <= truth) & (truth <= high_X)).mean() > 0.93
+
+
+def test_the_interval_of_a_rate_holds_it_where_the_tasks_that_are_solved_have_most_of_the_answers():
+    """20 tasks of which few are ever solved, as in a quartile of surprisal: without the hull 90 %."""
+    rng = numpy.random.default_rng(0)
+
+    def drawn(*shape):
+        rate = rng.beta(0.1, 2.0, shape)
+        trials = 1 + rng.binomial(29, 0.2 + 0.6 * rate)
+        return rng.binomial(trials, rate), trials
+
+    successes, trials = drawn(200_000)
+    truth = successes.sum() / trials.sum()
+    found = [clustered_rate(*both) for both in zip(*drawn(800, 20), strict=True)]
+    assert numpy.mean([low <= truth <= high for low, high in found]) > 0.92
+
+
+def test_a_task_without_trials_changes_nothing():
+    assert clustered_rate([2, 0, 5], [4, 0, 7]) == clustered_rate([2, 5], [4, 7])
+
+
+def test_few_choices_of_few_tasks_and_seeds_are_told_and_many_are_not():
+    assert fixed_warning_of(15) == ("of 15 choices: what happens 1 time in 10 is not among so few in 21 % of studies")
+    assert fixed_warning_of(FEW) is None
 
 
 @settings(deadline=None, max_examples=30)

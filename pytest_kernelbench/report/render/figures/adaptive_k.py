@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
+from pytest_kernelbench.report.render.cautions import cautioned
 from pytest_kernelbench.report.render.figures.labels import labels_beside
 from pytest_kernelbench.report.render.figures.style import (
     SERIES,
@@ -45,6 +46,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         "kernels or in nats of speed-up, at which the rule stops. Vertical: the fixed K plus the 95 % interval of the "
         "paired gain. Beta posterior: stop at a verified fast one or when the next is fast with less chance than its "
         "cost. Pandora's box: stop at a speed-up over the reservation value."
+        + cautioned(row["gain"] for row in found["pandora"])
     )
     return finish(figure, _title(found, rules), caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_kernelbench.report.render.cautions import cautioned
 from pytest_kernelbench.report.render.figures.style import (
     NULL,
     SERIES,
@@ -49,6 +50,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         f"Distinct correct programs by the rank of their mean log-probability within the task, each once; "
         f"{scope(report)}, {min(programs)} to {max(programs)} programs a decile. Vertical: 95 % over tasks, cut beyond "
         "four times what was measured. If surprisal says nothing, all deciles are alike."
+        + cautioned(sorted(found, key=lambda each: each["tasks"]))
     )
     return finish(figure, _title(rows, fast), caption)
 

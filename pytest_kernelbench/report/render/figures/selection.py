@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_kernelbench.report.render.cautions import cautioned
 from pytest_kernelbench.report.render.figures.style import (
     BLUE,
     GREEN,
@@ -77,6 +78,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     caption = (
         f"Every selector replayed on the same candidates by their first timings; {scope(report)}; 95 % intervals "
         "over tasks, cut beyond four times what was measured. Random ones are exact, over distinct programs."
+        + cautioned(values["geomean_speedup"] for values in selectors.values())
     )
     return finish(figure, _title(each, report["analyses"]["primary"]), caption)
 
