@@ -2,7 +2,7 @@
 
 ``analyses["budget"]`` is None where all strategies share their candidates, and otherwise::
 
-    {AXIS: {"budget": [b, ...], "tasks": 20,
+    {AXIS: {"budget": [b, ...], "tasks": 20, "left_out": 0, "prompts": bool,
             "strategies": {name: {"verified": curve, "geomean_speedup": curve, "spends": x}}}}
 
 AXIS is ``rollouts`` (answers drawn), ``tokens`` (of prompts and answers, teachers and updates), ``judged`` (distinct
@@ -12,8 +12,10 @@ reached within ``b``: the share of tasks with a verified fast one, and the geome
 none is correct. Budgets go as far as the strategy that spent least (``spends``, mean over tasks), so that every
 strategy is compared on what it did spend. Budget ``b`` is the mean over tasks of what was spent, under one limit for
 every task: what a strategy does not spend on one task, because it stops by itself or its answers are short, is there
-for another. What updates took is spread over the rollouts that they were made from. An axis of which something is not
-known is left out.
+for another. What updates took is spread over the rollouts that they were made from. A task of which something is not
+known (an answer's tokens) is left out of its axis for every strategy, and counted in ``left_out``; an axis of which no
+task is known is not there. ``prompts``: whether the tokens of prompts are among those of the axis; where no answer says
+how many its prompt had, those of answers stand alone.
 
 Selection plays no part: this is what there was to select from. Strategies that share candidates are one, under the
 names of all.
@@ -21,10 +23,12 @@ names of all.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy
 
+from pytest_kernelbench.records import Completion
 from pytest_kernelbench.report.analyses.base import Floats, Json, Study
 from pytest_kernelbench.report.analyses.estimates import curve_over_tasks, exponential, rate_curve_over_tasks
 from pytest_kernelbench.report.metrics import Sample, StrategyResults
@@ -38,7 +42,13 @@ def budget(study: Study) -> Json | None:
     found = _sets(study)
     if len(found) < 2:
         return None
-    compared = {axis: _on_axis(axis, found, study) for axis in AXES}
+    prompts = any(
+        sample.completion is not None and sample.completion.prompt_tokens is not None
+        for results in found.values()
+        for task in results.tasks
+        for sample in task.samples
+    )
+    compared = {axis: _on_axis(axis, found, study, prompts=prompts) for axis in AXES}
     return {axis: each for axis, each in compared.items() if each is not None} or None
 
 
@@ -55,11 +65,22 @@ def _sets(study: Study) -> dict[str, StrategyResults]:
     return {", ".join(names): study.results[names[0]] for names in sharing.values()}
 
 
-def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json | None:
-    spent = {name: [_spent(axis, task.samples) for task in each.tasks] for name, each in found.items()}
+def _on_axis(axis: str, drawn: dict[str, StrategyResults], study: Study, *, prompts: bool) -> Json | None:
+    by_unit = {
+        name: {task.unit: _spent(axis, task.samples, prompts=prompts) for task in each.tasks}
+        for name, each in drawn.items()
+    }
+    unknown = {unit for each in by_unit.values() for unit, spent_N in each.items() if numpy.isnan(spent_N).any()}
+    found = {
+        name: replace(each, tasks=tuple(task for task in each.tasks if task.unit not in unknown))
+        for name, each in drawn.items()
+    }
+    if not all(each.tasks for each in found.values()):
+        return None
+    spent = {name: [by_unit[name][task.unit] for task in each.tasks] for name, each in found.items()}
     for name, spent_U in spent.items():
         extra = _of_updates(axis, found[name].strategy, study)
-        rollouts = sum(map(len, spent_U))
+        rollouts = sum(map(len, by_unit[name].values()))
         for spent_N in spent_U:
             # Updates were paid for along with the rollouts that they learn from.
             spent_N += extra / max(1, rollouts) * numpy.arange(1, len(spent_N) + 1)
@@ -75,6 +96,8 @@ def _on_axis(axis: str, found: dict[str, StrategyResults], study: Study) -> Json
     return {
         "budget": budgets.tolist(),
         "tasks": len({task.task for each in found.values() for task in each.tasks}),
+        "left_out": len(unknown),
+        "prompts": axis == "tokens" and prompts,
         "strategies": {
             name: {**_curves(results, spent[name], _limits(spent[name], budgets)), "spends": spends[name]}
             for name, results in found.items()
@@ -118,7 +141,7 @@ def _log_speedup(sample: Sample) -> float | None:
     return None if speedup is None else log(speedup)
 
 
-def _spent(axis: str, samples: tuple[Sample, ...]) -> Floats:
+def _spent(axis: str, samples: tuple[Sample, ...], *, prompts: bool) -> Floats:
     """What had been spent on a task once each of its candidates was there, in the order of drawing; NaN: not known."""
     seen: set[str] = set()
     each_N = []
@@ -134,15 +157,20 @@ def _spent(axis: str, samples: tuple[Sample, ...]) -> Floats:
         elif axis == "judged":
             value = float(is_new)
         elif axis == "tokens":
-            value = None if completion is None or completion.n_tokens is None else completion.n_tokens
-            if value is not None and completion is not None:
-                value += completion.prompt_tokens or 0
+            value = _tokens(completion, prompts=prompts)
         else:
             drawing = completion.seconds if completion else None
             judging = evaluation.seconds.get("total") if evaluation and is_new else 0.0
             value = None if drawing is None or judging is None else drawing + judging
         each_N.append(numpy.nan if value is None else value)
     return numpy.cumsum(numpy.array(each_N, dtype=float))
+
+
+def _tokens(completion: Completion | None, *, prompts: bool) -> float | None:
+    if completion is None:
+        return None
+    parts = [completion.n_tokens, *([completion.prompt_tokens] if prompts else [])]
+    return None if any(each is None for each in parts) else float(sum(each or 0 for each in parts))
 
 
 def _of_updates(axis: str, name: str, study: Study) -> float:

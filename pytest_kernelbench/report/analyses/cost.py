@@ -5,6 +5,7 @@
     {"strategies": {name: {"rollouts": x, "tokens": x | null, "generated_tokens": x | null, "teacher_tokens": x | null,
                            "update_tokens": x | null, "prompt_tokens": x | null, "timed": x | null, "seconds": x | null,
                            "sampling_seconds": x | null, "evaluation_seconds": x | null, "adaptation_seconds": x | null,
+                           "units": {"of": 20, "tokens": 20, "prompt_tokens": 0, "seconds": 19, "timed": 20},
                            "fast_1": estimate, "fast_1_raw": estimate, "geomean_speedup": estimate,
                            "on_frontier": {COST: bool | null}}},
      "search": [{"strategies": [name, ...], "points": [{"k": 4, **POINT}]}],
@@ -18,11 +19,12 @@
     COST: "rollouts", "tokens", "prompt_tokens", "timed", "seconds"
 
 Costs are means for one task (and seed) that was collected. They hold all that a strategy drew, what was held out and
-what it drew for tasks that it only trained on included. ``tokens`` are those generated, those that a teacher read
-and those that updates read; a forecast's, of its prompt and answer, are among the generated ones. ``prompt_tokens`` are
-those of each answer's prompt beside them; ``seconds`` those of sampling, of evaluating distinct sources, and of
-updates, one after the other, whatever ran beside what. ``timed`` counts evaluations whose timing the selector looked
-at.
+what it drew for tasks that it only trained on included. A task of which a cost is not known, because an answer has no
+count of tokens, is left out of its mean; ``units`` says how many of those collected are in it. ``tokens`` are those
+generated, those that a teacher read and those that updates read; a forecast's, of its prompt and answer, are among the
+generated ones. ``prompt_tokens`` are those of each answer's prompt beside them; ``seconds`` those of sampling, of
+evaluating distinct sources, and of updates, one after the other, whatever ran beside what. ``timed`` counts evaluations
+whose timing the selector looked at.
 
 ``search`` is what best-of-K gives for the same spending, at powers of two: any of K on first timings. ``adaptation`` is
 what a strategy that adapts has after each step: any of all its rollouts so far. ``equal_budget`` compares the two, any
@@ -32,14 +34,13 @@ other one has at least its fast_1 for less.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import log, nan
-from typing import NamedTuple
 
 import numpy
 
-from pytest_kernelbench.records import AdaptationStep, Selection
+from pytest_kernelbench.records import AdaptationStep
 from pytest_kernelbench.report.analyses.base import READINGS, Floats, Json, SampleGroup, Study, UnitSamples
 from pytest_kernelbench.report.analyses.estimates import (
     difference_over_tasks,
@@ -49,33 +50,13 @@ from pytest_kernelbench.report.analyses.estimates import (
     rate_over_tasks,
 )
 from pytest_kernelbench.report.analyses.scaling import any_fast_curve
+from pytest_kernelbench.report.analyses.spending import PARTS, spent_on
 from pytest_kernelbench.report.metrics import Sample, StrategyResults, speedup_of
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
 from pytest_kernelbench.report.stats import any_success_curve
 
 COSTS = ("rollouts", "tokens", "seconds")  # of which there are curves
 FRONTIERS = ("rollouts", "tokens", "prompt_tokens", "timed", "seconds")
-
-
-class Spent(NamedTuple):
-    """On all tasks together; NaN where not known."""
-
-    rollouts: float
-    generated_tokens: float
-    teacher_tokens: float
-    update_tokens: float
-    prompt_tokens: float
-    sampling_seconds: float
-    evaluation_seconds: float
-    adaptation_seconds: float
-
-    @property
-    def tokens(self) -> float:
-        return self.generated_tokens + self.teacher_tokens + self.update_tokens
-
-    @property
-    def seconds(self) -> float:
-        return self.sampling_seconds + self.evaluation_seconds + self.adaptation_seconds
 
 
 def cost(study: Study) -> Json:
@@ -101,13 +82,14 @@ def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
     tasks_U = [task.task for task in results.tasks]
     chosen = [task.selection for task in results.tasks]
     speedups = [None if each is None else speedup_of(each) for each in chosen]
-    spent = _with_forecasts(_spent(records.drawn(strategy), _updates(records, strategy)), chosen)
+    asked = {task.unit: task.selection.cost for task in results.tasks if task.selection is not None}
+    spent = spent_on(records.drawn(strategy), _updates(records, strategy), collected=records.tasks, asked=asked)
     units = max(1, len(records.tasks))
-    timed = [nan if each is None else each.cost.get("timed", nan) for each in chosen]
+    timed = [each.cost["timed"] for each in chosen if each is not None and each.cost.get("timed") is not None]
     return {
-        **{name: finite(value / units) for name, value in spent._asdict().items()},
-        **{name: finite(getattr(spent, name) / units) for name in COSTS},
-        "timed": finite(float(numpy.mean(timed))) if timed else None,
+        **{name: finite(getattr(spent, name) / units) for name in (*PARTS, *COSTS)},
+        "timed": float(numpy.mean(timed)) if timed else None,
+        "units": {"of": len(records.tasks), **spent.units, "timed": len(timed)},
         "fast_1": rate_over_tasks(tasks_U, _fast(results)),
         "fast_1_raw": rate_over_tasks(tasks_U, [float(each is not None and each.fast_raw) for each in chosen]),
         "geomean_speedup": exponential(
@@ -122,44 +104,6 @@ def _fast(results: StrategyResults) -> list[float]:
     """Of each choice; NaN where the protocol verifies nothing."""
     chosen = [task.selection for task in results.tasks]
     return [float(each is not None and each.fast) if results.is_verifiable else nan for each in chosen]
-
-
-def _spent(drawn: Mapping[str, Sequence[Sample]], updates: Iterable[AdaptationStep]) -> Spent:
-    made = [step.update for step in updates if step.update]
-
-    def of_samples(value: Callable[[Sample], float | None]) -> float:
-        found = [value(sample) for samples in drawn.values() for sample in samples]
-        return float(sum(nan if each is None else each for each in found))
-
-    return Spent(
-        rollouts=float(sum(map(len, drawn.values()))),
-        generated_tokens=of_samples(lambda sample: sample.completion and sample.completion.n_tokens),
-        teacher_tokens=float(sum(update.get("teacher_tokens", 0) for update in made)),
-        update_tokens=float(sum(update.get("update_tokens", nan) for update in made)),
-        prompt_tokens=of_samples(lambda sample: sample.completion and sample.completion.prompt_tokens),
-        sampling_seconds=of_samples(lambda sample: sample.completion and sample.completion.seconds),
-        evaluation_seconds=float(sum(map(_evaluation_seconds, drawn.values()))),
-        adaptation_seconds=float(sum(update.get("seconds", nan) for update in made)),
-    )
-
-
-def _with_forecasts(spent: Spent, chosen: Iterable[Selection | None]) -> Spent:
-    """And what the policy read and said where it was asked which candidate is the fastest."""
-    asked = [each.cost for each in chosen if each is not None and "forecast_tokens" in each.cost]
-    tokens, seconds = (
-        float(sum(nan if cost[key] is None else cost[key] for cost in asked))  # type: ignore[misc]
-        for key in ("forecast_tokens", "forecast_seconds")
-    )
-    return spent._replace(
-        generated_tokens=spent.generated_tokens + tokens, sampling_seconds=spent.sampling_seconds + seconds
-    )
-
-
-def _evaluation_seconds(samples: Sequence[Sample]) -> float:
-    """A source that was drawn several times was evaluated once."""
-    evaluations = [sample.evaluation for sample in samples if sample.evaluation is not None]
-    by_source = {each.source_sha256: each.seconds for each in evaluations if each.source_sha256 is not None}
-    return sum(seconds.get("total", nan) for seconds in by_source.values())
 
 
 def _updates(records: RunRecords, strategy: StrategyOfRun) -> list[AdaptationStep]:
@@ -256,7 +200,8 @@ def _trajectory(records: RunRecords, strategy: StrategyOfRun, *, verified: bool)
     points = []
     for number in range(len(next(iter(steps.values())))):
         so_far = {name: _until(drawn.get(name, ()), steps[name][: number + 1]) for name in steps}
-        spent = _spent(so_far, [step for each in lineages for step in each[: number + 1]])
+        updates = [step for each in lineages for step in each[: number + 1]]
+        spent = spent_on(so_far, updates, collected=so_far)
         any_U = {reading: _any_fast(so_far, strategy.margin, reading) for reading in READINGS}
         if not verified:
             any_U["verified"] = numpy.full(len(so_far), nan)

@@ -114,10 +114,13 @@ def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
     table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     fast, ratio = each["fast_1"], each["geomean_ratio"]
     difference = fast["difference"]
+    verified = "nothing is verified: a protocol gives no intervals" if difference is None else None
     lines = [f"{name}: {counts}", *(table if len(rows) > 1 else [])]
-    shown = f"fast_1 {as_rate(fast['values'][0])} -> {as_rate(fast['values'][1])}"
-    if difference["low"] is not None:
+    shown = verified or f"fast_1 {as_rate(fast['values'][0])} -> {as_rate(fast['values'][1])}"
+    if difference is not None and difference["low"] is not None:
         shown += f", a difference of {as_points(difference)} points"
+    if ratio is None:
+        return lines + textwrap.wrap(f"{shown}; neither has a kernel", WIDTH)
     interval = None if ratio["low"] is None else (ratio["low"], ratio["high"])
     shown += f"; geometric mean of B / A {as_times(ratio['value'], interval)}"
     if each["wilcoxon"] is not None and each["wilcoxon"]["n"] >= LEAST_TASKS:

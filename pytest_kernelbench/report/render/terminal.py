@@ -13,16 +13,14 @@ from pytest_kernelbench.report.render.cautions import interval_warnings
 from pytest_kernelbench.report.render.numbers import (
     GAP,
     aligned,
-    as_amount,
-    as_digits,
     as_percent,
     as_rate,
     as_times,
     counted,
-    last_point,
 )
 from pytest_kernelbench.report.render.primary import primary_lines
-from pytest_kernelbench.report.render.terminal_adaptation import adaptation_lines, cut, transfer_lines
+from pytest_kernelbench.report.render.terminal_adaptation import adaptation_lines, transfer_lines
+from pytest_kernelbench.report.render.terminal_costs import cost_lines
 
 LEAST_WIDTH = 80
 
@@ -37,8 +35,7 @@ def render(report: dict[str, Any], *, width: int) -> list[str]:
         _strategies(report, width),
         baseline_lines(report, width),
         _fast_p(report),
-        _cost(report, width),
-        _budget(report, width),
+        *cost_lines(report, width),
         *(_samples(report, each, width) for each in report["samples"]),
         *(adaptation_lines(each, report, width) for each in report["analyses"]["adaptation"] or ()),
         transfer_lines(report, width),
@@ -209,63 +206,6 @@ def _fast_p(report: dict[str, Any]) -> list[str]:
         shown = [" / ".join("-" if rate is None else as_percent(rate) for rate in both) for both in rates]
         table.append([name, *shown])
     return aligned(table) if len(table) > 1 else []
-
-
-def _cost(report: dict[str, Any], width: int) -> list[str]:
-    """What a task cost, and how near the chosen kernels are to the floor, which cost nothing to know."""
-    found = report["analyses"]["cost"]["strategies"]
-    floors = (report["analyses"]["floor"] or {"strategies": {}})["strategies"]
-    columns = {name: key for name, key in COSTS.items() if any(each[key] is not None for each in found.values())}
-    table = [["a task took", *columns, *(["of the floor"] if floors else [])]]
-    for name, each in found.items():
-        floor = floors.get(name)
-        share = [] if floor is None else [as_rate(floor["share"] and floor["share"]["value"])]
-        if floor is not None and 0 < floor["known"] < len(report["tasks"]):
-            share = [f"{share[0]} ({floor['known']} of {len(report['tasks'])})"]
-        table.append([name, *(as_amount(each[key]) for key in columns.values()), *share])
-    if len(table) == 1 or len(table[0]) == 1:
-        return []
-    lines = aligned(table)
-    if floors:
-        told = "floor: the least time in which this device could do the task's work, over the kernel's"
-        lines += textwrap.wrap(told, width)
-    beyond = sum(each["beyond"] for each in floors.values())
-    if beyond:
-        told = "beyond it: a CPU's floor is one timed copy, which caches or a busy machine beat"
-        lines += textwrap.wrap(f"{counted(beyond, 'choice')} {told}", width)
-    return lines
-
-
-def _budget(report: dict[str, Any], width: int) -> list[str]:
-    """Any verified and the geometric mean of the best, within the most that every strategy spent, on each axis."""
-    found = report["analyses"].get("budget")
-    if not found:
-        return []
-    heads = ("any verified [95 %]", "geomean of the best [95 %]")
-    room = width - sum(len(head) + 2 for head in heads) - 2
-    table = [["within equal", *heads]]
-    for axis, each in found.items():
-        table.append([f"{as_digits(each['budget'][-1])} {axis}", "", ""])
-        for names, curves in each["strategies"].items():
-            rate, speedup = last_point(curves["verified"]), last_point(curves["geomean_speedup"])
-            shown = [as_rate(rate["value"], _bounds(rate)), as_times(speedup["value"], _bounds(speedup))]
-            table.append([f"  {_of_group(names, room)}", *shown])
-    told = "of all candidates in the order in which they were drawn, as far as the strategy that spent least"
-    return [*(line.rstrip() for line in aligned(table)), *textwrap.wrap(told, width)]
-
-
-def _of_group(names: str, room: int) -> str:
-    """``best-of-64 and 2 more`` for strategies that share their candidates, in at most ``room`` columns."""
-    first, *others = names.split(", ")
-    more = f" and {len(others)} more" if others else ""
-    return cut(first, room - len(more)) + more
-
-
-def _bounds(estimate: dict[str, Any]) -> tuple[float, float] | None:
-    return None if estimate["low"] is None else (estimate["low"], estimate["high"])
-
-
-COSTS = {"answers": "rollouts", "tokens": "tokens", "timed": "timed", "seconds": "seconds"}
 
 
 def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> list[str]:

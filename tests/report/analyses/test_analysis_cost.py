@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations
-from math import log
+from math import isnan, log
 from statistics import mean
 
 import pytest
@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_study import Drawn, records_of, study_of
 
-from pytest_kernelbench.records import AdaptationStep, Selection
+from pytest_kernelbench.records import AdaptationStep, Completion, Selection
 from pytest_kernelbench.report.analyses import ANALYSES, Study
 from pytest_kernelbench.report.analyses.cost import on_frontier
+from pytest_kernelbench.report.analyses.spending import spent_on
+from pytest_kernelbench.report.metrics import Sample
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.strategy import Adaptation
 
@@ -86,7 +88,7 @@ def test_what_search_spends_and_finds_is_the_mean_over_all_subsets(group):
         assert point["any_verified"] == pytest.approx(mean(any(d.speedup for d in s) for s in subsets))
 
 
-def test_prompt_tokens_are_a_cost_of_their_own_and_null_where_one_is_not_known():
+def test_prompt_tokens_are_a_cost_of_their_own_and_a_task_that_lacks_one_is_left_out_and_counted():
     chosen = [choice(task, "search", 0, 1) for task in TWO]
     records = records_of(TWO, strategies=("search",), selections={(each.task, each.strategy): each for each in chosen})
     known = {key: replace(each, prompt_tokens=100) for key, each in records.completions.items()}
@@ -95,15 +97,45 @@ def test_prompt_tokens_are_a_cost_of_their_own_and_null_where_one_is_not_known()
     assert row["on_frontier"]["prompt_tokens"] is row["on_frontier"]["timed"] is True
     first, *_ = known
     known[first] = replace(known[first], prompt_tokens=None)
-    assert (
-        ANALYSES["cost"](Study.of(replace(records, completions=known)))["strategies"]["search"]["prompt_tokens"] is None
-    )
+    row = ANALYSES["cost"](Study.of(replace(records, completions=known)))["strategies"]["search"]
+    assert row["prompt_tokens"] == 300
+    assert row["units"] == {"of": 2, "tokens": 2, "prompt_tokens": 1, "seconds": 2, "timed": 2}
+    row = ANALYSES["cost"](Study.of(records))["strategies"]["search"]
+    assert row["prompt_tokens"] is None and row["units"]["prompt_tokens"] == 0
+
+
+def test_one_missing_count_of_tokens_takes_one_task_out_and_not_the_tokens_away():
+    """The issue's: one missing ``n_tokens`` of all removed every figure of tokens."""
+    chosen = [choice(task, "search", 0, 1) for task in TWO]
+    records = records_of(TWO, strategies=("search",), selections={(each.task, each.strategy): each for each in chosen})
+    key = ("s", "level1/2_y", 1)
+    gap = {**records.completions, key: replace(records.completions[key], n_tokens=None)}
+    found = ANALYSES["cost"](Study.of(replace(records, completions=gap)))
+    row = found["strategies"]["search"]
+    assert row["generated_tokens"] == row["tokens"] == 10 + 10 + 40 and row["units"]["tokens"] == 1
+    assert row["on_frontier"]["tokens"] is True and row["rollouts"] == 3
+    assert found["search"][0]["points"][0]["tokens"] == pytest.approx(20.0)
+
+
+def test_tokens_of_tasks_that_were_only_trained_on_are_no_measure_of_the_others():
+    drawn = {
+        "a": (Sample(index=0, completion=told(10)), Sample(index=1, completion=told(None))),
+        "b": (Sample(index=0, completion=told(30)),),
+        "other": (Sample(index=0, completion=told(500)),),
+    }
+    spent = spent_on(drawn, (), collected=("a", "b"))
+    assert spent.generated_tokens == 2 * 30 + 500 and spent.units["tokens"] == 1
+    assert isnan(spent_on({**drawn, "other": drawn["a"]}, (), collected=("a", "b")).generated_tokens)
+
+
+def told(n_tokens: int | None) -> Completion:
+    return Completion(task="t", index=0, text="", policy="made up", n_tokens=n_tokens)
 
 
 def test_a_strategy_that_another_beats_at_the_same_price_is_not_on_the_frontier():
     found = cost_of(choice("level1/1_x", "good", 0, 2), choice("level1/1_x", "bad", None, 2))["strategies"]
-    unknown = {"prompt_tokens": None, "timed": None}
-    assert found["good"]["on_frontier"] == {"rollouts": True, "tokens": True, "seconds": True, **unknown}
+    known = dict.fromkeys(("rollouts", "tokens", "timed", "seconds"), True)
+    assert found["good"]["on_frontier"] == {**known, "prompt_tokens": None} and found["good"]["units"]["timed"] == 1
     assert found["bad"]["on_frontier"]["rollouts"] is False
 
 

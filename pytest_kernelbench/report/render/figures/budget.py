@@ -17,11 +17,12 @@ from pytest_kernelbench.report.render.figures.style import (
     percent_axis,
     series_of,
 )
-from pytest_kernelbench.report.render.numbers import as_amount, as_rate, scope
+from pytest_kernelbench.report.render.numbers import as_amount, as_rate, counted, scope
 
 LABELS = {
     "rollouts": "answers drawn a task",
     "tokens": "tokens of prompts and answers a task",
+    "answers' tokens": "tokens of answers a task",
     "judged": "distinct programs judged a task",
     "seconds": "seconds a task",
 }
@@ -39,15 +40,24 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             for number, (strategy, found) in enumerate(each["strategies"].items())
         }
         curves(axis, each["budget"], named)
-        axis.set_xlabel(LABELS[name])
+        axis.set_xlabel(_label(name, each))
         axis.set_xlim(left=0)
         percent_axis(axis, "tasks with a verified fast one, %" if axis in first_column(axes) else "")
     legend_below(figure, axes, 2)
     caption = (
         f"{scope(report)}; what each strategy's candidates had reached, in the order in which they were drawn, as far "
         "as the strategy that spent least; bands: 95 % over tasks."
+        + "".join(
+            f" {name[0].upper()}{name[1:]}: without {counted(each['left_out'], 'task')} not known."
+            for name, each in found.items()
+            if each["left_out"]
+        )
     )
     return finish(figure, _title(found), caption)
+
+
+def _label(name: str, each: Mapping[str, Any]) -> str:
+    return LABELS["answers' tokens" if name == "tokens" and not each["prompts"] else name]
 
 
 def _title(found: Mapping[str, Any]) -> str:
@@ -57,4 +67,4 @@ def _title(found: Mapping[str, Any]) -> str:
     if any(value is None for value in reached.values()):
         return "Nothing is verified: the protocol gives no intervals"
     said = ", ".join(f"{names} {as_rate(value)}" for names, value in reached.items())
-    return f"Within {as_amount(each['budget'][-1])} {LABELS[name]}: {said} of tasks verified fast"
+    return f"Within {as_amount(each['budget'][-1])} {_label(name, each)}: {said} of tasks verified fast"
