@@ -5,16 +5,17 @@
     {"strategies": {name: {"tasks": {UNIT: {"change": CHANGE, "verdicts": [text, text], "speedup": [x | null, x | null],
                                             "ratio": estimate}},
                            "counts": {CHANGE: n},
-                           "fast_1": {"values": [x, x], "difference": estimate},
-                           "geomean_ratio": estimate, "sign": SIGN, "wilcoxon": ... | null}},
+                           "fast_1": {"values": [x | null, x | null], "difference": estimate | null},
+                           "geomean_ratio": estimate | null, "sign": SIGN | null, "wilcoxon": ... | null}},
      "only_in": [[task, ...], [task, ...]],
      "notes": [text, ...]}
 
 CHANGE is ``faster`` or ``slower`` where the interval of the ratio of speed-ups (b over a) lies beyond the larger margin
 of the two, ``same`` where it does not, ``lost`` or ``gained`` where only a or only b has a kernel, ``neither``.
 Speed-ups are confirmed ones where both are, and their intervals are combined on the logarithmic scale as independent
-ones. Where a kernel is missing, ``geomean_ratio`` takes the reference in its place. SIGN and ``wilcoxon`` are as in
-``selection``.
+ones. Where a kernel is missing, ``geomean_ratio`` takes the reference in its place; it is null where neither run has
+one. A ``fast_1`` is null where the protocol gives no intervals, so that nothing could be verified. SIGN and
+``wilcoxon`` are as in ``selection``.
 """
 
 from __future__ import annotations
@@ -90,25 +91,29 @@ def _of_strategy(a: StrategyResults, b: StrategyResults) -> Json:
     both = list(zip(a.tasks, b.tasks, strict=True))
     rows = {one.unit: _of_task(one, other, margin) for one, other in both}
     tasks_U = [one.task for one, _ in both]
-    fast_U = [[float(_is_fast(task)) for task in pair] for pair in both]
-    log_ratios = [_log_or_reference(other) - _log_or_reference(one) for one, other in both]
+    verified = [each.is_verifiable for each in (a, b)]
+    columns = [
+        [float(_is_fast(task)) for task in each.tasks] if known else None
+        for each, known in zip((a, b), verified, strict=True)
+    ]
+    differences = [after - before for before, after in zip(*columns, strict=True)] if all(verified) else None
+    log_ratios = [_log_ratio(*pair) for pair in both] if any(map(_any_kernel, both)) else []
     ranked = signed_rank(log_ratios)
     return {
         "tasks": rows,
         "counts": {change: sum(row["change"] == change for row in rows.values()) for change in CHANGES},
         "fast_1": {
-            "values": [sum(column) / len(fast_U) for column in zip(*fast_U, strict=True)],
-            "difference": difference_over_tasks(tasks_U, [after - before for before, after in fast_U]),
+            "values": [None if column is None else sum(column) / len(column) for column in columns],
+            "difference": None if differences is None else difference_over_tasks(tasks_U, differences),
         },
-        "geomean_ratio": exponential(estimate_over_tasks(tasks_U, log_ratios)),
-        "sign": sign_test([after - before for before, after in fast_U])._asdict(),
+        "geomean_ratio": exponential(estimate_over_tasks(tasks_U, log_ratios)) if log_ratios else None,
+        "sign": None if differences is None else sign_test(differences)._asdict(),
         "wilcoxon": None if ranked is None else ranked._asdict(),
     }
 
 
 def _of_task(a: TaskResults, b: TaskResults, margin: float) -> Json:
-    confirmed = all(task.selection is not None and task.selection.confirmed_speedup is not None for task in (a, b))
-    one, other = _measured(a, confirmed), _measured(b, confirmed)
+    one, other = _both_measured(a, b)
     ratio = None if one is None or other is None else _ratio(one, other)
     return {
         "change": _change(one, other, ratio, margin),
@@ -116,6 +121,24 @@ def _of_task(a: TaskResults, b: TaskResults, margin: float) -> Json:
         "speedup": [None if each is None else each.speedup for each in (one, other)],
         "ratio": ratio,
     }
+
+
+def _both_measured(a: TaskResults, b: TaskResults) -> tuple[Measured | None, Measured | None]:
+    """As timed again where both were, else as first timed; of one that stands alone the timing that it has."""
+    confirmed = [task.selection is not None and task.selection.confirmed_speedup is not None for task in (a, b)]
+    alone = [task.selection is None or task.selection.index is None for task in (a, b)]
+    again = all(confirmed) or (any(confirmed) and any(alone))
+    return _measured(a, again), _measured(b, again)
+
+
+def _any_kernel(pair: tuple[TaskResults, TaskResults]) -> bool:
+    return any(each is not None for each in _both_measured(*pair))
+
+
+def _log_ratio(a: TaskResults, b: TaskResults) -> float:
+    """Of b's speed-up over a's; the reference stands in for a kernel that is missing."""
+    before, after = (0.0 if each is None else log(each.speedup) for each in _both_measured(a, b))
+    return after - before
 
 
 def _change(one: Measured | None, other: Measured | None, ratio: Json | None, margin: float) -> str:
@@ -146,8 +169,3 @@ def _ratio(a: Measured, b: Measured) -> Json:
 
 def _is_fast(task: TaskResults) -> bool:
     return task.selection is not None and task.selection.fast
-
-
-def _log_or_reference(task: TaskResults) -> float:
-    chosen = _measured(task, confirmed=True)
-    return 0.0 if chosen is None else log(chosen.speedup)

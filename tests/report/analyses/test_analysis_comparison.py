@@ -70,7 +70,10 @@ def test_the_other_way_round_everything_is_the_other_way_round(before, after):
     back, mirrored = changes_of(after, before)
     opposite = {"faster": "slower", "slower": "faster", "lost": "gained", "gained": "lost"}
     assert back == {task: opposite.get(change, change) for task, change in there.items()}
-    assert mirrored["geomean_ratio"]["value"] == pytest.approx(1 / found["geomean_ratio"]["value"])
+    if found["geomean_ratio"] is None:
+        assert mirrored["geomean_ratio"] is None and not any((*before.values(), *after.values()))
+    else:
+        assert mirrored["geomean_ratio"]["value"] == pytest.approx(1 / found["geomean_ratio"]["value"])
     for task, row in found["tasks"].items():
         if row["ratio"]:
             other = mirrored["tasks"][task]["ratio"]
@@ -82,6 +85,33 @@ def test_a_run_compared_with_itself_has_no_change():
     changes, found = changes_of(before, before)
     assert set(changes.values()) == {"same", "neither"}
     assert found["geomean_ratio"]["value"] == 1.0 and found["wilcoxon"] is None
+
+
+def test_where_nothing_can_be_verified_no_run_has_0_percent():
+    bare = {"speedup_low": None, "speedup_high": None}
+    runs = {}
+    for name, speedup in (("a", 1.5), ("b", 2.0)):
+        run = run_of({"t/1": speedup, "t/2": None})
+        chosen = {key: replace(each, confirmed_low=None, confirmed_high=None) for key, each in run.selections.items()}
+        judged = {key: replace(each, **bare) for key, each in run.evaluations.items()}
+        runs[name] = replace(run, selections=chosen, evaluations=judged)
+    found = compare_runs(runs)["strategies"]["s"]
+    assert found["fast_1"] == {"values": [None, None], "difference": None} and found["sign"] is None
+    assert found["geomean_ratio"]["value"] == pytest.approx((2.0 / 1.5) ** 0.5)
+
+
+def test_two_runs_without_a_kernel_have_no_ratio():
+    _, found = changes_of({"t/1": None}, {"t/1": None})
+    assert found["geomean_ratio"] is None and found["wilcoxon"] is None
+
+
+def test_a_second_timing_is_not_set_beside_a_first():
+    """Where one run's kernel was not timed again, both are taken as first timed, in the table and in the mean."""
+    once, twice = run_of({"t/1": 2.0}), run_of({"t/1": 2.0})
+    once = replace(once, selections={k: replace(each, confirmed_speedup=None) for k, each in once.selections.items()})
+    slower = {k: replace(each, confirmed_speedup=1.5) for k, each in twice.selections.items()}
+    found = compare_runs({"a": once, "b": replace(twice, selections=slower)})["strategies"]["s"]
+    assert found["tasks"]["t/1"]["ratio"]["value"] == found["geomean_ratio"]["value"] == 1.0
 
 
 def test_comparison_is_json():
