@@ -5,10 +5,11 @@ Subsets are enumerated where the report has closed forms, and nothing of the pac
 """
 
 from itertools import combinations
-from math import exp, isclose, log
+from math import exp, log
 from statistics import mean, median, stdev
 
 import pytest
+from counted_by_hand import is_verifiable, long_enough, mean_of, of_random, rows_by_task, same, value
 from made_up_study import MARGIN
 from random_records import records
 
@@ -21,58 +22,6 @@ SEEDS = range(48)
 def run(request):
     found = records(request.param)
     return found, report_json(found)
-
-
-class Row:
-    """One answer, from its rows."""
-
-    def __init__(self, completion, evaluation):
-        self.correct = evaluation.correct
-        self.speed = evaluation.speedup if evaluation.correct else None
-        self.raw = float(evaluation.fast_raw())
-        self.verified = float(evaluation.fast(margin=MARGIN))
-        self.source = evaluation.source_sha256
-        self.tokens = completion.n_tokens
-        self.sum = completion.sum_logprob
-        self.mean = None if self.sum is None else self.sum / self.tokens
-
-
-def rows_by_task(found) -> dict[str, list[Row]]:
-    return {
-        task: [
-            Row(found.completions["s", of, index], evaluation)
-            for (_, _, of, index), evaluation in found.evaluations.items()
-            if of == task
-        ]
-        for task in found.tasks
-    }
-
-
-def same(value, expected) -> bool:
-    if value is None or expected is None:
-        return value is expected
-    return isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
-
-
-def mean_of(values):
-    known = [each for each in values if each is not None]
-    return mean(known) if known else None
-
-
-def value(estimate):
-    return None if estimate is None else estimate["value"]
-
-
-def is_verifiable(found) -> bool:
-    return any(each.speedup_low is not None for each in found.evaluations.values() if each.correct) or not any(
-        each.correct and each.speedup is not None for each in found.evaluations.values()
-    )
-
-
-def long_enough(rows_T) -> list[list[Row]]:
-    """Tasks with half as many answers as the one with most, which curves are over."""
-    most = max(map(len, rows_T.values()))
-    return [rows for rows in rows_T.values() if rows and 2 * len(rows) >= most]
 
 
 def test_metrics_of_samples_and_of_choices(run):
@@ -125,15 +74,6 @@ def test_success_by_k_of_any_and_of_a_random_program(run):
             if all(row.speed is not None for rows in tasks for row in rows if row.correct):
                 assert same(scaling["success"]["random-top3"][reading]["value"][k - 1], mean(random_three))
             assert same(scaling["coin_flip"][k - 1], 1 - 0.5**k)
-
-
-def of_random(rows, top, reading) -> float:
-    """The fastest of ``top`` random ones of the distinct correct programs."""
-    programs = list({row.source: row for row in rows if row.correct}.values())
-    if not programs:
-        return 0.0
-    draws = combinations(programs, min(top, len(programs)))
-    return mean(getattr(max(draw, key=lambda row: row.speed or 0), reading) for draw in draws)
 
 
 def test_the_prefilter_over_draws(run):
