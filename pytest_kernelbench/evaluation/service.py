@@ -12,7 +12,6 @@ workers that were forked for it.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
@@ -35,9 +34,6 @@ from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
 from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
-# Torch imports these late: a worker would in each load, the first of them for 0.25 s beside a GPU (H200).
-IMPORTED_BY_WORKERS = ("torch.utils.cpp_extension", "numpy.random")
-
 
 def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str, cache: str) -> None:
     """Body of the service process. The owner asks for judges on the first socket; the second is the foreman's.
@@ -50,12 +46,12 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str
     # Before the fork, torch and what else takes long: this is what makes it warm.
     from pytest_kernelbench.evaluation import judge, worker
     from pytest_kernelbench.evaluation.building import foreman
+    from pytest_kernelbench.evaluation.worker import imported_late
     from pytest_kernelbench.host import vector_math
 
     device_named(device)
     vector_math.make_ready()
-    for module in IMPORTED_BY_WORKERS:
-        importlib.import_module(module)
+    imported_late.import_them()
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
     isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_up_tasks import HONEST_RELU, RELU, candidate
@@ -174,6 +175,26 @@ def test_what_python_and_its_compilers_need_is_visible_wherever_it_is(tmp_path):
     assert {bin_folder, linked, tmp_path / "elsewhere"} <= set(seen)
     assert Path(sys.prefix) in seen or any(Path(sys.prefix).is_relative_to(each) for each in seen)
     assert not [each for each in seen if home.is_relative_to(each)]
+
+
+def test_any_object_may_stand_among_the_modules(tmp_path):
+    class Nameless:
+        def __getattr__(self, name):
+            raise AttributeError(name)
+
+    package, module = tmp_path / "package" / "__init__.py", tmp_path / "module.py"
+    for each in (package, module):
+        each.parent.mkdir(exist_ok=True)
+        each.touch()
+    modules = {
+        "cython": Nameless(),
+        "package": SimpleNamespace(__file__=str(package)),
+        "module": SimpleNamespace(__file__=str(module)),
+        "package.inner": SimpleNamespace(__file__=str(tmp_path / "elsewhere.py")),
+    }
+    seen = filesystem.needed({}, modules, tmp_path / "home")
+    assert {package.parent, module} <= set(seen)
+    assert tmp_path / "elsewhere.py" not in seen
 
 
 def test_the_walls_cannot_be_taken_down_from_inside(evaluator, walls, tmp_path):

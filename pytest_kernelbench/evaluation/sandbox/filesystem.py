@@ -22,7 +22,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -62,7 +61,7 @@ class _MountAttributes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
-def needed(environment: Mapping[str, str], modules: Mapping[str, ModuleType], home: Path) -> tuple[Path, ...]:
+def needed(environment: Mapping[str, str], modules: Mapping[str, object], home: Path) -> tuple[Path, ...]:
     """Paths outside the system that Python, the modules it has loaded, and the compilers are in; none above ``home``.
 
     A symbolic link is there twice: under its own name, because it is spelled so, and where it leads.
@@ -74,7 +73,7 @@ def needed(environment: Mapping[str, str], modules: Mapping[str, ModuleType], ho
     found += [Path(environment[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in environment]
     # bin/gcc of a toolchain outside the system needs what is beside bin.
     found += [Path(place).resolve().parent.parent for name in COMPILERS if (place := shutil.which(name)) is not None]
-    found += filter(None, map(_place_of, modules.values()))
+    found += filter(None, (_place_of(module) for name, module in modules.items() if "." not in name))
     return _outermost(
         each
         for given in found
@@ -84,10 +83,13 @@ def needed(environment: Mapping[str, str], modules: Mapping[str, ModuleType], ho
     )
 
 
-def _place_of(module: ModuleType) -> Path | None:
-    """The folder of a package, or the file of a module, which may be outside any site-packages."""
+def _place_of(module: object) -> Path | None:
+    """The folder of a package, or the file of a module, which may be outside any site-packages.
+
+    Any object may stand among the modules: Cython puts in one of a class of its own.
+    """
     file = getattr(module, "__file__", None)
-    if "." in module.__name__ or not isinstance(file, str):
+    if not isinstance(file, str):
         return None
     return Path(file).parent if Path(file).name.startswith("__init__.") else Path(file)
 
