@@ -5,8 +5,9 @@
 Starts ``python -m pytest_kernelbench serve`` on this machine with CPU judges. Each client asks for one source after
 another, over HTTP, as a trainer's worker does; all sources differ. The tasks are elementwise ones of level 1 at small
 sizes, the sources what an early policy writes: of ten six do not run, three are wrong, one is correct. Meanwhile a
-judge is killed every ``--kill-every-s``, in turns the Ray actor and the judge's own process. Where the harness answers
-that a judge ended over a source twice, the client asks again, as the documentation says.
+judge is killed every ``--kill-every-s``, in turns the Ray actor, the service below it that forks, and the judge's own
+process below that. Where the harness answers that a judge ended over a source twice, the client asks again, as the
+documentation says.
 
 Every line of every answer is kept in ``--json`` as it comes. At the end: requests without exactly one evaluation (must
 be 0), with an evaluation of another source, whose outcome is not the one that the source was written for; latency
@@ -115,10 +116,16 @@ class Server:
         """The command and all that it started, directly or not."""
         return [self._process, *self._process.children(recursive=True)]
 
-    def judges(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
-        """The actors, and the judges' own processes, which the actors started."""
+    def judges(self) -> dict[str, list[psutil.Process]]:
+        """The actors, the services, which the actors started, and the judges' own processes, which those forked."""
         actors = [each for each in self.processes() if title(each).startswith(("ray::Judge.", "ray::Judge "))]
-        return actors, [child for each in actors for child in children(each)]
+        services = [child for each in actors for child in children(each)]
+        judges = [child for each in services for child in children(each) if name(child) == "kb-judge"]
+        return {"actor": actors, "service": services, "judge": judges}
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all processes that are there, and of those below them that were collected."""
+        return sum(cpu_seconds_of(each) for each in self.processes())
 
     def memory_mib(self) -> dict[str, float]:
         """Memory of the process that holds the queue and answers, and of all together; shared pages counted once."""
@@ -146,6 +153,20 @@ def children(process: psutil.Process) -> list[psutil.Process]:
         return process.children()
     except psutil.Error:
         return []
+
+
+def name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
+
+
+def cpu_seconds_of(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])
+    except psutil.Error:
+        return 0.0
 
 
 def proportional_mib(process: psutil.Process) -> float:
@@ -206,13 +227,14 @@ def ask(server: Server, asked: Asked, log: Log) -> None:
 
 
 def kill_judges(server: Server, every_s: float, over: threading.Event, log: Log) -> None:
-    """Kill in turns an actor, from which its judge's process must not be left, and a judge's process."""
+    """Kill in turns an actor and a service, of which no process must be left, and a judge's process."""
     turns = 0
     while not over.wait(every_s):
-        if found := server.judges()[turns % 2]:
+        what, found = list(server.judges().items())[turns % 3]
+        if found:
             chosen = random.choice(found)
             chosen.kill()
-            log.add(killed="actor" if turns % 2 == 0 else "judge", pid=chosen.pid)
+            log.add(killed=what, pid=chosen.pid)
         turns += 1
 
 
@@ -236,9 +258,9 @@ def load(server: Server, work: list[Asked], options: argparse.Namespace, log: Lo
     for thread in (killer, *clients):
         thread.start()
     while any(thread.is_alive() for thread in clients):
-        log.add(memory=server.memory_mib(), at_s=limit.spent_s, left=queue.qsize())
+        log.add(memory=server.memory_mib(), cpu_s=server.cpu_seconds(), at_s=limit.spent_s, left=queue.qsize())
         time.sleep(10)
-    log.add(memory=server.memory_mib(), at_s=limit.spent_s, left=queue.qsize())
+    log.add(memory=server.memory_mib(), cpu_s=server.cpu_seconds(), at_s=limit.spent_s, left=queue.qsize())
     over.set()
     killer.join()
 

@@ -18,6 +18,7 @@ from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.judge_process import JudgeProcess
+from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Task, sha256_of
@@ -79,11 +80,19 @@ class Evaluator:
         self.clocks: dict[str, Any] | None = None
         # What was found out about the reference of each task that was asked about, by the task's id.
         self.findings: dict[str, TaskFindings] = {}
+        # For a judge that takes another's place; evaluators with the same settings may share it.
+        self.known = KnownTasks()
 
     @property
     def margin(self) -> float:
         """What the lower end of an interval must clear on top of 1 to count as fast."""
         return self.protocol.margin(self.device)
+
+    @property
+    def hardware(self) -> str:
+        """Kind of hardware, and version of torch, of the judge that started last; empty before the first."""
+        found = self._hello.get("hardware", {})
+        return " ".join(str(found[each]) for each in ("name", "torch") if each in found)
 
     @property
     def service(self) -> int | None:
@@ -274,7 +283,7 @@ class Evaluator:
             "seed": self._seed,
             "cache": str(self._cache),
         }
-        return {"case": case, "keep": self._keep_task}
+        return {"case": case, "keep": self._keep_task, "known": self.known.of(self.hardware, task.sha256)}
 
     def _asked(self, task: Task, sources: Sequence[str], **what: Any) -> dict[str, Any]:
         with self._turn():
@@ -292,6 +301,8 @@ class Evaluator:
             self.waiting()
         answer = self._judge.receive()
         if task is not None and "findings" in answer:
+            if "known" in answer:
+                self.known.keep(self.hardware, task.sha256, answer["known"])
             found = TaskFindings.from_json({**answer["findings"], "task_sha256": task.sha256})
             self.findings[task.id] = found
         if "fault" in answer and "fault_on" not in answer:

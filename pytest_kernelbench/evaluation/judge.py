@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
-from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
+from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.host import keep_freed_memory
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -39,7 +39,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         if "release" in request:
             return {"released": True}
         try:
-            trials = last.trials(request["case"])
+            trials = last.trials(request["case"], request.get("known"))
             if "gate" in request:
                 comparison = trials.comparison(*sources, Gate(**request["gate"]))
                 messages.send(owner, {"comparison": comparison.to_json()})
@@ -48,10 +48,10 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             elif "replay" in request:
                 messages.send(owner, {"replayed": trials.replayed(*sources, request["replay"]).to_json()})
             elif "look" in request:
-                messages.send(owner, {"findings": trials.findings.to_json()})
+                messages.send(owner, {"findings": trials.findings.to_json(), "known": trials.known.to_json()})
             else:
-                told = {"findings": trials.findings.to_json()}
                 for judged in trials.evaluations(sources):
+                    told = {"findings": trials.findings.to_json(), "known": trials.known.to_json()}
                     messages.send(owner, {**judged.to_json(), **told, "clocks": clocks.summary()})
         except messages.ConnectionEnded:
             raise
@@ -92,15 +92,17 @@ class LastTask:
         self._device = device
         self._trials: Trials | None = None
         # Computing in float64 what they rest on was a fifth of all work on an H200.
-        self._tolerances: defaultdict[str, Tolerances] = defaultdict(dict)
+        self._known: defaultdict[str, Known] = defaultdict(Known)
 
-    def trials(self, case: dict[str, Any]) -> Trials:
-        """On inputs that no request before had."""
+    def trials(self, case: dict[str, Any], known: Mapping[str, Any] | None = None) -> Trials:
+        """On inputs that no request before had. ``known``: what another judge found out about the task, as a row."""
         if self._trials is not None and self._trials.case == case:
             self._trials.renew()
             return self._trials
         self.forget()
-        self._trials = self._trials_of(case, tolerances=self._tolerances[case["source"]])
+        if known is not None:
+            self._known[case["source"]].learn(known)
+        self._trials = self._trials_of(case, known=self._known[case["source"]])
         return self._trials
 
     def forget(self) -> None:

@@ -17,6 +17,7 @@ from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, 
 from pytest_kernelbench.evaluation.asked import check_request
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
@@ -64,6 +65,10 @@ class EvaluatorPool:
         self._deadlines = Deadlines()
         self._ready: set[str] = set()
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
+        known = KnownTasks()
+        for judge in self._judges:
+            # What one has found out about a task, none of the others and no successor needs to find out.
+            judge.known = known
         self._threads = [
             threading.Thread(target=self._serve, args=(judge,), name=f"judge-{number}", daemon=True)
             for number, judge in enumerate(self._judges)

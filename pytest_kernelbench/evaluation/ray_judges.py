@@ -7,7 +7,7 @@ join the cluster is trusted by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from pytest_kernelbench.errors import HarnessError, JudgeEnded, KernelBenchError
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.records import Evaluation, Task
 
 
@@ -27,14 +28,23 @@ class Judge:
     def __init__(self, settings: dict[str, Any]) -> None:
         self._evaluator = Evaluator(**settings)
 
-    def start(self) -> None:
-        """Start the evaluator's process where it does not run."""
+    def start(self) -> str:
+        """Start the evaluator's process where it does not run. Returns the kind of its hardware."""
         self._evaluator.start()
+        return self._evaluator.hardware
 
-    def evaluate(self, task: Task, sources: list[str | None]) -> Iterator[dict[str, Any]]:
-        """Evaluations as rows, in order, each sent as it is ready."""
-        for evaluation in self._evaluator.evaluate(task, sources):
-            yield evaluation.to_json()
+    def evaluate(
+        self, task: Task, sources: list[str | None], known: Mapping[str, Any] | None
+    ) -> Iterator[dict[str, Any]]:
+        """Evaluations as rows, in order, each sent as it is ready, with what is known of the task by then.
+
+        ``known``: what the pool knows of it, from other judges.
+        """
+        here = self._evaluator
+        if known is not None:
+            here.known.keep(here.hardware, task.sha256, known)
+        for evaluation in here.evaluate(task, sources):
+            yield {"evaluation": evaluation.to_json(), "known": here.known.of(here.hardware, task.sha256)}
 
 
 class RayJudge:
@@ -47,6 +57,8 @@ class RayJudge:
         # An actor whose constructor fails looks like one that died, and would be started again for ever.
         Evaluator(**{**settings, "device": "cpu"})
         self._settings = settings
+        self.known = KnownTasks()
+        self._hardware = ""
         self._actor: Any = None
         self._closed = False
 
@@ -66,15 +78,19 @@ class RayJudge:
         # ``close``, which another thread calls, forgets it.
         if (actor := self._actor) is not None:
             with self._as_here("the start of a judge"):
-                ray.get(actor.start.remote())
+                self._hardware = ray.get(actor.start.remote())
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """As ``Evaluator.evaluate``, after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
         if (actor := self._actor) is None:
             raise JudgeEnded("a judge of the Ray cluster has not started")
         with self._as_here(task.id):
-            for row in actor.evaluate.options(num_returns="streaming").remote(task, list(sources)):
-                yield Evaluation.from_json(ray.get(row))
+            known = self.known.of(self._hardware, task.sha256)
+            for sent in actor.evaluate.options(num_returns="streaming").remote(task, list(sources), known):
+                row = ray.get(sent)
+                if row["known"] is not None:
+                    self.known.keep(self._hardware, task.sha256, row["known"])
+                yield Evaluation.from_json(row["evaluation"])
 
     @contextmanager
     def _as_here(self, place: str) -> Iterator[None]:

@@ -23,9 +23,9 @@ from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
+from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.correctness.replay import replay
-from pytest_kernelbench.evaluation.correctness.tolerances import Tolerances
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -82,9 +82,10 @@ class Trials:
         device: str,
         hardware_id: str,
         clocks: Clocks,
-        tolerances: Tolerances,
+        known: Known,
     ) -> None:
         self.case = case
+        self.known = known
         self._cache = Path(case["cache"])
         self._target = target_of(device, hardware_id)
         protocol = PROTOCOLS[case["protocol"]]
@@ -92,7 +93,10 @@ class Trials:
         with lock.exclusive(hardware_id):
             # While a worker starts, the bench is made.
             workers.call_up()
-            bench, self.findings = bench_of(case, device, tolerances, beyond=protocol.beyond)
+            bench, self.findings = bench_of(
+                case, device, known.tolerances, beyond=protocol.beyond, known=known.findings
+            )
+            known.findings = self.findings
             workers.settle()
             other_sizes = OtherSizes(case, device) if protocol.beyond else None
         rack, margin = Rack(bench), protocol.margin(device)

@@ -8,8 +8,8 @@ FULL, FAST = {"source": "a task", "protocol": "full"}, {"source": "a task", "pro
 class Trials:
     """Trials of no candidates: what becomes of them."""
 
-    def __init__(self, case, *, tolerances):
-        self.case, self.tolerances, self.became = case, tolerances, []
+    def __init__(self, case, *, known):
+        self.case, self.known, self.became = case, known, []
 
     def renew(self):
         self.became.append("renewed")
@@ -30,7 +30,7 @@ def test_another_case_takes_the_place_of_the_last_and_shares_what_was_measured_o
     first = last.trials(FULL)
     second = last.trials(FAST)
     assert (first.became, second.became) == (["closed"], [])
-    assert second.tolerances is first.tolerances
+    assert second.known is first.known
 
 
 def test_a_task_that_was_forgotten_is_made_anew():
@@ -40,3 +40,9 @@ def test_a_task_that_was_forgotten_is_made_anew():
     last.forget()
     assert first.became == ["closed"]
     assert last.trials(FULL) is not first
+
+
+def test_what_another_judge_knows_of_a_task_is_known_before_its_trials_are_made():
+    last = LastTask(Trials, "cpu")
+    row = {"tolerances": {"signed": [None]}, "findings": None}
+    assert last.trials(FULL, row).known.tolerances == {"signed": [None]}

@@ -1,0 +1,39 @@
+"""What judges have found out about tasks, kept by their owner for judges that start later. Imports no torch."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+# A row is about 2 kB; a server's clients may send tasks without end.
+MOST_TASKS = 4096
+
+
+class KnownTasks:
+    """Rows that judges send with their answers, by hardware and task; every method may be called from any thread.
+
+    All judges whose evaluators share one of these must have the same settings. ``hardware`` is its name and not its
+    number: what holds on one GPU holds on another of its kind. The rows asked for longest ago are forgotten first.
+    """
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def of(self, hardware: str, task_sha256: str) -> Mapping[str, Any] | None:
+        """The row of a task, None where no judge has sent one."""
+        with self._turn:
+            row = self._rows.get((hardware, task_sha256))
+            if row is not None:
+                self._rows.move_to_end((hardware, task_sha256))
+            return row
+
+    def keep(self, hardware: str, task_sha256: str, row: Mapping[str, Any]) -> None:
+        """Keep a judge's latest row of a task."""
+        with self._turn:
+            self._rows[hardware, task_sha256] = row
+            self._rows.move_to_end((hardware, task_sha256))
+            while len(self._rows) > MOST_TASKS:
+                self._rows.popitem(last=False)
