@@ -47,6 +47,8 @@ def primary(study: Study) -> Json | None:
     # Of several sets of candidates the largest, which is known before anything of them is seen.
     largest = max(groups, key=lambda group: group.counts["drawn"])
     found = _of_group(largest, named)
+    if found is None and not any(numpy.isfinite(replays(largest)[named.selector].speedup_U)):
+        return {**head, "refusal": "no task whose correct programs all have a speed-up and a log-probability"}
     if found is None:
         return {**head, "refusal": "nothing is verified: the protocol gives no intervals"}
     return {**head, **found}

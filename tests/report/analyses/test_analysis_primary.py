@@ -59,6 +59,11 @@ def test_what_cannot_be_compared_is_refused_in_words():
     unscored = {task: [each._replace(sum_logprob=None) for each in group] for task, group in TASKS.items()}
     found = primary_of("surprisal:random:success", unscored)
     assert found["refusal"] == "no candidates that surprisal can rank: log-probabilities are needed"
+    untimed = records("surprisal:random:success")
+    bare = dict.fromkeys(("speedup", "speedup_low", "speedup_high"))
+    without = {key: replace(each, **bare) for key, each in untimed.evaluations.items()}
+    found = ANALYSES["primary"](Study.of(replace(untimed, evaluations=without)))
+    assert found["refusal"] == "no task whose correct programs all have a speed-up and a log-probability"
     bare = records("surprisal:random:success")
     plain = {key: replace(each, speedup_low=None, speedup_high=None) for key, each in bare.evaluations.items()}
     found = ANALYSES["primary"](Study.of(replace(bare, evaluations=plain)))
