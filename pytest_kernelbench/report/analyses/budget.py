@@ -92,7 +92,8 @@ def _on_axis(axis: str, drawn: dict[str, StrategyResults], study: Study, *, prom
         return None
     budgets = numpy.unique(numpy.linspace(most / POINTS, most, POINTS).round(3))
     if axis in ("rollouts", "judged"):
-        budgets = numpy.unique(budgets.round().clip(1))
+        # Whole ones, none beyond what the strategy that spent least did spend.
+        budgets = numpy.unique(numpy.append(numpy.floor(budgets[budgets >= 1]), budgets[-1]))
     return {
         "budget": budgets.tolist(),
         "tasks": len({task.task for each in found.values() for task in each.tasks}),

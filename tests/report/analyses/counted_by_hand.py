@@ -1,7 +1,7 @@
 """Rows of a made-up run as a person would count them: nothing of the package is used but ``fast`` and ``fast_raw``."""
 
 from itertools import combinations
-from math import isclose
+from math import isclose, log
 from statistics import mean
 
 from made_up_study import MARGIN
@@ -99,3 +99,53 @@ def is_ranked(rows, score="mean") -> bool:
 def ranked(programs, by):
     """The most surprising first, or the least; of equal ones the first answered."""
     return sorted(programs, key=lambda each: each.score if by == "surprisal" else -each.score)
+
+
+def chosen(rows, each):
+    """Verified, raw, speed-up and its logarithm of what a selector takes on a task, in the mean over its draws.
+
+    None where the task lacks what it goes by.
+    """
+    by, top, score, unit = (each[key] for key in ("by", "top", "logprob", "unit"))
+    score = score or "mean"
+    scored = by in ("surprisal", "confidence")
+    if not is_timed(rows) or (scored and not is_ranked(rows, score)):
+        return None
+    programs = programs_of(rows, score)
+    if unit == "draw":
+        correct = [row for row in rows if row.correct]
+        if scored and any(getattr(row, score) is None for row in correct):
+            return None
+        for row in correct:
+            row.score = getattr(row, score)
+        programs = correct
+    if not programs:
+        return 0.0, 0.0, 1.0, 0.0
+    if by == "random":
+        looked_at = combinations(programs, min(top, len(programs)))
+    else:
+        looked_at = [ranked(programs, by)[:top] if scored else programs]
+    taken = [max(few, key=lambda one: one.speed) for few in looked_at]
+    of = [(one.verified, one.raw, one.speed, log(one.speed)) for one in taken]
+    return tuple(mean(column) for column in zip(*of, strict=True))
+
+
+def of_oracle_verified(rows):
+    if not is_timed(rows):
+        return None
+    programs = programs_of(rows)
+    best = [each for each in programs if each.verified] or programs
+    if not best:
+        return 0.0, 0.0, 1.0, 0.0
+    one = max(best, key=lambda each: each.speed)
+    return one.verified, one.raw, one.speed, log(one.speed)
+
+
+def replayed(found, selectors):
+    rows_T = rows_by_task(found)
+    return {
+        name: [
+            of_oracle_verified(rows) if name == "oracle-verified" else chosen(rows, each) for rows in rows_T.values()
+        ]
+        for name, each in selectors.items()
+    }

@@ -44,3 +44,28 @@ def test_no_layout_is_too_poor(values):
 def test_one_seed_says_nothing_of_seeds_and_one_task_nothing_of_tasks():
     assert components({"a": {"p": [1.0], "q": [2.0]}}) == (None, pytest.approx(0.5), None)
     assert components({}) == (None, None, None)
+
+
+@given(st.integers(0, 9999))
+def test_unequal_groups_are_the_solution_of_the_expected_sums_of_squares(seed):
+    """Sums of squares as projections, whose expectations are traces: the equations are solved, not written out."""
+    rng = numpy.random.default_rng(seed)
+    values = nested(rng, 4, 3, 3, 0.5, 0.3, 0.1)
+    task_N = [task for task, of in values.items() for each in of.values() for _ in each]
+    program_N = [(task, name) for task, of in values.items() for name, each in of.items() for _ in each]
+    y = numpy.array([x for of in values.values() for each in of.values() for x in each])
+    tasks, programs = len(set(task_N)), len(set(program_N))
+    by_task, by_program = (
+        numpy.array([[float(a == b) for b in dict.fromkeys(names)] for a in names]) for names in (task_N, program_N)
+    )
+    onto_task, onto_program = (each @ numpy.linalg.inv(each.T @ each) @ each.T for each in (by_task, by_program))
+    forms = [onto_task - 1 / len(y), onto_program - onto_task, numpy.eye(len(y)) - onto_program]
+    spreads = [by_task @ by_task.T, by_program @ by_program.T, numpy.eye(len(y))]
+    if programs == tasks or len(y) == programs:
+        return
+    expected = numpy.linalg.solve([[numpy.trace(f @ s) for s in spreads] for f in forms], [y @ f @ y for f in forms])
+    found = components(values)
+    assert found.seed == pytest.approx(expected[2])
+    assert found.program == pytest.approx(max(0.0, expected[1]), abs=1e-9)
+    if expected[1] >= 0:
+        assert found.task == pytest.approx(max(0.0, expected[0]), abs=1e-9)
