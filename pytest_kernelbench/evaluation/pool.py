@@ -12,9 +12,11 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.asked import check_request
+from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.evaluation.known_tasks import KnownTasks
@@ -100,7 +102,17 @@ class EvaluatorPool:
         finishes what it has begun), and HarnessError where the harness failed.
         """
         check_request(task, [source])
-        request = Request(task=task, source=source)
+        return self._submit(Request(task=task, source=source), within_s)
+
+    def submit_comparison(
+        self, task: Task, source: str, baseline_source: str, *, within_s: float | None = None, **how: float
+    ) -> Future[Comparison]:
+        """A future of what ``Evaluator.compare`` returns; ``how``: its ``max_slowdown``, ``sizes`` and ``seconds``."""
+        check_request(task, [source, baseline_source])
+        comparison = {"baseline_source": baseline_source, **how}
+        return self._submit(Request(task=task, source=source, comparison=comparison), within_s)
+
+    def _submit(self, request: Request, within_s: float | None) -> Future[Any]:
         until = None if within_s is None else time.monotonic() + within_s
         self._requests.put(request, timeout_s=within_s)
         if within_s is not None and until is not None:
@@ -248,8 +260,8 @@ class EvaluatorPool:
             return
         answered = 0
         try:
-            for evaluation in judge.evaluate(batch[0].task, [request.source for request in batch]):
-                _answer(batch[answered], evaluation)
+            for answer in _answers(judge, batch):
+                _answer(batch[answered], answer)
                 answered += 1
         except JudgeEnded:
             raise
@@ -309,7 +321,15 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
     return found
 
 
-def _answer(request: Request, evaluation: Evaluation) -> None:
+def _answers(judge: Evaluator, batch: Sequence[Request]) -> Iterator[Evaluation | Comparison]:
+    first = batch[0]
+    if first.comparison is None:
+        yield from judge.evaluate(first.task, [request.source for request in batch])
+    elif first.source is not None:
+        yield judge.compare(first.task, first.source, **first.comparison)
+
+
+def _answer(request: Request, evaluation: Evaluation | Comparison) -> None:
     # The deadline may have passed, or the caller may have cancelled.
     with suppress(InvalidStateError):
         request.verdict.set_result(evaluation)

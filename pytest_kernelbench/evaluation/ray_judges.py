@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pytest_kernelbench.errors import HarnessError, JudgeEnded, KernelBenchError, UsageError
+from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.evaluator import Evaluator
@@ -45,6 +46,10 @@ class Judge:
             here.known.keep(here.hardware, task.sha256, known)
         for evaluation in here.evaluate(task, sources):
             yield {"evaluation": evaluation.to_json(), "known": here.known.of(here.hardware, task.sha256)}
+
+    def compare(self, task: Task, source: str, how: Mapping[str, Any]) -> dict[str, Any]:
+        """A comparison as a row; ``how``: the arguments of ``Evaluator.compare``."""
+        return self._evaluator.compare(task, source, **how).to_json()
 
 
 class RayJudge:
@@ -91,6 +96,15 @@ class RayJudge:
                 if row["known"] is not None:
                     self.known.keep(self._hardware, task.sha256, row["known"])
                 yield Evaluation.from_json(row["evaluation"])
+
+    def compare(self, task: Task, source: str, baseline_source: str, **how: Any) -> Comparison:
+        """As ``Evaluator.compare``, after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
+        if (actor := self._actor) is None:
+            raise JudgeEnded("a judge of the Ray cluster has not started")
+        with self._as_here(task.id):
+            return Comparison.from_json(
+                ray.get(actor.compare.remote(task, source, {"baseline_source": baseline_source, **how}))
+            )
 
     @contextmanager
     def _as_here(self, place: str) -> Iterator[None]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any
 
 from pytest_kernelbench.errors import TooLate, UsageError
-from pytest_kernelbench.records import Evaluation, Task
+from pytest_kernelbench.records import Task
 
 # Requests that one judge is handed at once: their builds share the cores, and one dead judge costs that many a retry.
 AT_ONCE = 8
@@ -25,7 +27,7 @@ PASSED_OVER_PER_JUDGE = 4
 
 @dataclass(slots=True)
 class Request:
-    """One source to be judged.
+    """One source to be judged, or to be compared with a baseline as ``comparison`` says (``Evaluator.compare``).
 
     ``attempts``: judges that died while it was tried. ``alone``: it was near when one died, and is handed to the next
     judge with no other. ``arrived``: how many batches the judges had taken when it came.
@@ -33,10 +35,16 @@ class Request:
 
     task: Task
     source: str | None
-    verdict: Future[Evaluation] = field(default_factory=Future)
+    comparison: Mapping[str, Any] | None = None
+    verdict: Future[Any] = field(default_factory=Future)
     attempts: int = 0
     alone: bool = False
     arrived: int = 0
+
+    @property
+    def single(self) -> bool:
+        """Whether it is handed to a judge with no other."""
+        return self.alone or self.comparison is not None
 
 
 class Requests:
@@ -89,7 +97,7 @@ class Requests:
             queue = self._by_task[key]
             share = min(AT_ONCE, -(-self._waiting // self._judges))
             taken = [queue.popleft()]
-            while queue and not taken[0].alone and not queue[0].alone and len(taken) < share:
+            while queue and not taken[0].single and not queue[0].single and len(taken) < share:
                 taken.append(queue.popleft())
             if not queue:
                 del self._by_task[key]
@@ -130,7 +138,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         # Seconds on ``time.monotonic``'s clock, a number that no two have in common, the verdict and how it fails.
-        self._heap: list[tuple[float, int, Future[Evaluation], TooLate]] = []
+        self._heap: list[tuple[float, int, Future[Any], TooLate]] = []
         self._numbers = count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,7 +20,15 @@ from starlette.routing import Route
 
 from pytest_kernelbench.errors import HarnessError, JudgeEnded
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
-from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, BadRequest, EvaluateRequest, Limits
+from pytest_kernelbench.serving.wire import (
+    COMPARE,
+    EVALUATE,
+    SETTINGS,
+    BadRequest,
+    CompareRequest,
+    EvaluateRequest,
+    Limits,
+)
 
 # The most clients whose rate is kept: more than a cluster has, and a bound on memory.
 MOST_CLIENTS = 4096
@@ -87,6 +97,7 @@ class Service:
         self._numbers = Numbers()
         self.routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
             ("POST", EVALUATE): self.evaluate,
+            ("POST", COMPARE): self.compare,
             ("GET", SETTINGS): self.settings,
             ("GET", "/health"): self.health,
             ("GET", "/metrics"): self.metrics,
@@ -116,6 +127,19 @@ class Service:
         asked = EvaluateRequest.parse(await self._body(request), self._limits)
         self._numbers.requests.labels("200").inc()
         return StreamingResponse(self._lines(asked), media_type="application/x-ndjson")
+
+    async def compare(self, request: Request) -> Response:
+        """A ``comparison`` of a kernel with its baseline, or a ``fault``, as ``evaluate`` has it."""
+        asked = CompareRequest.parse(await self._body(request), self._limits)
+        self._numbers.requests.labels("200").inc()
+        how = {"max_slowdown": asked.max_slowdown, "sizes": asked.sizes, "seconds": asked.seconds}
+        submit = partial(self._pool.submit_comparison, asked.task, asked.source, asked.baseline_source, **how)
+        try:
+            comparison = await asyncio.wrap_future(await asyncio.to_thread(submit))
+        except HarnessError as error:
+            self._numbers.faults.inc()
+            return JSONResponse(_fault(error))
+        return JSONResponse({"comparison": comparison.to_json()})
 
     async def settings(self, request: Request) -> Response:
         """The device of the judges, and the settings with which they judge."""
@@ -158,7 +182,7 @@ class Service:
                 self._numbers.waiting.dec()
                 if isinstance(answer, HarnessError):
                     self._numbers.faults.inc()
-                    yield _line({"index": index, "fault": str(answer), "judge_ended": isinstance(answer, JudgeEnded)})
+                    yield _line({"index": index, **_fault(answer)})
                     continue
                 self._numbers.evaluations.labels(answer.outcome.value).inc()
                 self._numbers.latency.observe(time.monotonic() - started)
@@ -167,6 +191,10 @@ class Service:
         finally:
             # If the client has hung up, the sources that are left need no verdict.
             self._numbers.waiting.dec(left)
+
+
+def _fault(error: HarnessError) -> dict[str, Any]:
+    return {"fault": str(error), "judge_ended": isinstance(error, JudgeEnded)}
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -14,8 +14,16 @@ from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
-from pytest_kernelbench.serving.wire import EVALUATE, SETTINGS, TOKEN_VARIABLE, EvaluateRequest
+from pytest_kernelbench.serving.wire import (
+    COMPARE,
+    EVALUATE,
+    SETTINGS,
+    TOKEN_VARIABLE,
+    CompareRequest,
+    EvaluateRequest,
+)
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 ATTEMPTS = 3
@@ -66,11 +74,40 @@ class RemoteEvaluator:
         """The settings and the hardware of the server's judges."""
         return {**self._told, "url": self._url}
 
-    def compare(self, task: Task, source: str, baseline_source: str, *, max_slowdown: float = 1.0) -> Any:
-        """Raises UsageError: a kernel and its baseline are compared on this machine only."""
-        raise UsageError(
-            f"--kernelbench-judges={self._url}: a gate on regressions needs the device here; run it without this option"
-        )
+    def compare(
+        self,
+        task: Task,
+        source: str,
+        baseline_source: str,
+        *,
+        max_slowdown: float = 1.01,
+        sizes: int = 1,
+        seconds: float = SECONDS_PER_SIZE,
+    ) -> Comparison:
+        """As ``Evaluator.compare``, on the server's device. Raises HarnessError."""
+        body = CompareRequest(
+            task=task,
+            source=source,
+            baseline_source=baseline_source,
+            max_slowdown=max_slowdown,
+            sizes=sizes,
+            seconds=seconds,
+        ).to_json()
+        failed = None
+        for _ in range(ATTEMPTS):
+            try:
+                with _open(self._url, COMPARE, body) as answer:
+                    row = json.load(answer)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                failed = self._after(error)
+                continue
+            if "fault" not in row:
+                return Comparison.from_json(row["comparison"])
+            failed = HarnessError(f"{self._url}: {row['fault']}")
+            if not row.get("judge_ended"):
+                break
+        assert failed is not None
+        raise failed
 
     def against(self, task: Task, source: str, baseline: str) -> Any:
         """Raises UsageError: a server judges against the eager reference."""
@@ -123,13 +160,18 @@ class RemoteEvaluator:
                             raise HarnessError(f"{self._url}: answered for another source; update server and client")
                         yield index, evaluation
             except (OSError, ValueError, http.client.HTTPException) as error:
-                failed = _failed(self._url, error)
-                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
-                    raise failed from None
-                time.sleep(BETWEEN_ATTEMPTS_S)
+                failed = self._after(error)
             if not left:
                 return
         raise failed or HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
+
+    def _after(self, error: Exception) -> HarnessError:
+        """Wait until it is worth asking again, and return the error in one line; raise it where asking cannot help."""
+        failed = _failed(self._url, error)
+        if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+            raise failed from None
+        time.sleep(BETWEEN_ATTEMPTS_S)
+        return failed
 
 
 def _get(url: str, path: str) -> dict[str, Any]:

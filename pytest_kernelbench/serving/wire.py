@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
 from pytest_kernelbench.records import Task
 
-EVALUATE, SETTINGS = "/v1/evaluate", "/v1/settings"
+EVALUATE, COMPARE, SETTINGS = "/v1/evaluate", "/v1/compare", "/v1/settings"
 TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
+# Of a comparison: it holds a judge for all of its seconds.
+MOST_SIZES = 1000
+MOST_GATE_SECONDS = 600
 
 
 class BadRequest(KernelBenchError):
@@ -46,28 +49,69 @@ class EvaluateRequest:
 
     def to_json(self) -> dict[str, Any]:
         """The body of a request. It has the task's text, so that the server does not need the task's file."""
-        task = {"id": self.task.id, "source": self.task.source, "sizes": dict(self.task.sizes)}
-        return {"task": task, "sources": list(self.sources), "within_s": self.within_s}
+        return {"task": _row(self.task), "sources": list(self.sources), "within_s": self.within_s}
 
     @classmethod
     def parse(cls, body: bytes, limits: Limits) -> EvaluateRequest:
         """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
-        if len(body) > limits.body_bytes:
-            raise BadRequest(
-                413, f"the request has {len(body)} bytes; {limits.body_bytes} are allowed, send fewer sources"
-            )
-        try:
-            row = json.loads(body)
-        except ValueError as error:
-            raise BadRequest(400, f"the request is no JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise BadRequest(400, 'the request must be an object, such as {"task": ..., "sources": [...]}')
-        if unknown := sorted(row.keys() - {"task", "sources", "within_s"}):
-            raise BadRequest(400, f"{unknown[0]}: no such field; there are task, sources and within_s")
+        row = _object(body, limits, ("task", "sources", "within_s"))
         within_s = row.get("within_s")
         if within_s is not None and (type(within_s) not in (int, float) or not 0 < within_s < float("inf")):
             raise BadRequest(400, "within_s: must be a number of seconds over 0, or null")
         return cls(task=_task(row.get("task")), sources=_sources(row.get("sources"), limits), within_s=within_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRequest:
+    """A kernel to compare with its baseline, as ``Evaluator.compare``: ``sizes`` is a number, ``seconds`` a limit."""
+
+    task: Task
+    source: str
+    baseline_source: str
+    max_slowdown: float
+    sizes: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of a request."""
+        return {**{name: getattr(self, name) for name in self.__slots__}, "task": _row(self.task)}
+
+    @classmethod
+    def parse(cls, body: bytes, limits: Limits) -> CompareRequest:
+        """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
+        row = _object(body, limits, cls.__slots__)
+        max_slowdown, sizes, seconds = (row.get(name) for name in ("max_slowdown", "sizes", "seconds"))
+        if type(max_slowdown) not in (int, float) or not 1 < max_slowdown < float("inf"):
+            raise BadRequest(400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %")
+        if type(sizes) is not int or not 1 <= sizes <= MOST_SIZES:
+            raise BadRequest(400, f"sizes: must be a whole number from 1 to {MOST_SIZES}")
+        if type(seconds) not in (int, float) or not 0 < seconds <= MOST_GATE_SECONDS:
+            raise BadRequest(400, f"seconds: must be a number over 0, at most {MOST_GATE_SECONDS}")
+        for name in ("source", "baseline_source"):
+            if not isinstance(row.get(name), str):
+                raise BadRequest(400, f"{name}: must be a text")
+            if len(row[name]) > limits.source_bytes:
+                raise BadRequest(413, f"{name}: {len(row[name])} characters; {limits.source_bytes} are allowed")
+        return cls(**{**row, "task": _task(row.get("task"))})
+
+
+def _object(body: bytes, limits: Limits, fields: Sequence[str]) -> dict[str, Any]:
+    if len(body) > limits.body_bytes:
+        raise BadRequest(413, f"the request has {len(body)} bytes; {limits.body_bytes} are allowed, send fewer sources")
+    try:
+        row = json.loads(body)
+    except ValueError as error:
+        raise BadRequest(400, f"the request is no JSON ({error})") from None
+    if not isinstance(row, dict):
+        example = '"sources": [...]' if "sources" in fields else f'"{fields[1]}": "..."'
+        raise BadRequest(400, f'the request must be an object, such as {{"task": ..., {example}}}')
+    if unknown := sorted(row.keys() - set(fields)):
+        raise BadRequest(400, f"{unknown[0]}: no such field; there are {', '.join(fields[:-1])} and {fields[-1]}")
+    return row
+
+
+def _row(task: Task) -> dict[str, Any]:
+    return {"id": task.id, "source": task.source, "sizes": dict(task.sizes)}
 
 
 def _task(value: object) -> Task:

@@ -12,6 +12,7 @@ from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
 
 from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
+from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -307,3 +308,30 @@ def test_devices_that_are_not_there_are_named(monkeypatch):
         EvaluatorPool(devices=["cuda:3"])
     with pytest.raises(UsageError, match=r'devices: none is named; give "auto", or a list such as'):
         EvaluatorPool(devices=[])
+
+
+def test_comparisons_are_asked_for_one_at_a_time_and_again_where_a_judge_died(pool_of):
+    pool, kind = pool_of()
+    compared = []
+
+    def compare(self, task, source, baseline_source, **how):
+        compared.append((source, baseline_source, how))
+        if source == "die once" and len(compared) == 1:
+            raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+        return Comparison(verdict="slower", slowdown=float(len(compared)))
+
+    kind.compare = compare
+    first = pool.submit(RELU, "wait")
+    while not kind.asked:
+        time.sleep(0.01)
+    asked = [
+        pool.submit_comparison(RELU, "die once", "old", max_slowdown=1.05),
+        pool.submit(RELU, "a"),
+        pool.submit_comparison(RELU, "c", "old", sizes=3, seconds=4.0),
+    ]
+    kind.wait.set()
+    first.result(10)
+    assert [each.result(10) for each in asked[::2]] == [Comparison(verdict="slower", slowdown=n) for n in (2.0, 3.0)]
+    assert asked[1].result(10).outcome is Outcome.INCORRECT
+    assert compared[1:] == [("die once", "old", {"max_slowdown": 1.05}), ("c", "old", {"sizes": 3, "seconds": 4.0})]
+    assert ("1_relu", ("a",)) in kind.asked

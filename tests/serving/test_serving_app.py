@@ -9,10 +9,12 @@ import urllib.request
 
 import pytest
 import uvicorn
+from ci_project import GATE, KERNEL, SAVE, CIProject
 from made_up_judges import made_up_pool
 from project import Project
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.records import Outcome, Task
 from pytest_kernelbench.serving.app import Rate, build_app
 from pytest_kernelbench.serving.client import RemoteEvaluator
@@ -74,6 +76,37 @@ def test_a_session_has_its_candidates_judged_by_the_server(serving, tmp_path):
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["device_kind"] == "cpu"
     assert {row["outcome"] for row in project.rows("evaluations")} == {"incorrect"}
+
+
+def test_a_kernel_is_compared_with_its_baseline_by_the_server_as_by_a_judge_here(serving):
+    url = serving()
+    evaluator = RemoteEvaluator(url, **SETTINGS)
+    slower = evaluator.compare(RELU, "takes 1.1", "takes 1.0", max_slowdown=1.05, sizes=3, seconds=7.0)
+    assert slower == Comparison(verdict="slower", slowdown=1.1, low=1.1, high=1.1, series=3, seconds=7.0)
+    assert evaluator.compare(RELU, "takes 1.1", "takes 1.1").verdict == "same_or_faster"
+    with pytest.raises(HarnessError, match=rf"^{url}: level1/19_ReLU: the reference does not run on cpu \(made up\)$"):
+        evaluator.compare(RELU, "fault", "")
+    refused = rf"^{url}: refused \(400: max_slowdown: must be a number over 1, such as 1.01 for 1 %\)$"
+    with pytest.raises(HarnessError, match=refused):
+        evaluator.compare(RELU, "", "", max_slowdown=1.0)
+
+
+def test_a_comparison_over_which_two_judges_died_is_asked_for_again(serving):
+    url = serving()
+    assert RemoteEvaluator(url, **SETTINGS).compare(RELU, "dies twice", "").verdict == "same_or_faster"
+    assert "kernelbench_faults_total 1.0" in answer(f"{url}/metrics")[1]
+
+
+def test_the_gates_of_a_session_are_judged_by_the_server(serving, tmp_path):
+    project = CIProject(tmp_path)
+    judges = f"--kernelbench-judges={serving()}"
+    saved = project.run("-q", judges, *SAVE)
+    assert saved.returncode == 0, saved.stdout
+    project.write_kernel("1_Relu", f"{KERNEL}\n# takes 1.1\n")
+    done = project.run("-q", judges, *GATE)
+    assert done.returncode == 1, done.stdout
+    assert "Failed: level1/1_Relu[pinned]: 1.100x the time of its baseline" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
 
 
 def test_a_fault_of_the_harness_is_raised_where_it_was_asked(serving):
@@ -147,7 +180,7 @@ def test_what_is_malformed_too_large_unauthorised_or_too_often_gets_a_clear_answ
         '{"error":"the request is over 100 bytes; send fewer sources"}',
     )
     status, told = answer(f"{url}/v2", None, "secret")
-    assert status == 404 and "no such route; there are POST /v1/evaluate, GET /v1/settings" in told
+    assert status == 404 and "no such route; there are POST /v1/evaluate, POST /v1/compare, GET /v1/settings" in told
     statuses = [answer(f"{url}/v1/settings", None, "secret")[0] for _ in range(6)]
     assert statuses[-1] == 429
     request = urllib.request.Request(evaluate, data=b"{}", headers={"Authorization": "Bearer secret"})

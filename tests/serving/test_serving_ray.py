@@ -104,7 +104,11 @@ def test_the_service_judges_over_http_and_says_how_it_fares(cluster, relu, monke
         url = f"http://127.0.0.1:{port}"
         with RemoteEvaluator(url, protocol="fast", precision="float32") as evaluator:
             outcomes = [each.outcome for each in evaluator.evaluate(relu, [wrong(1), reference_as_candidate(relu)])]
+            own = reference_as_candidate(relu)
+            compared = evaluator.compare(relu, own, own, max_slowdown=2.0, seconds=5.0)
         assert outcomes == [Outcome.INCORRECT, Outcome.CORRECT]
+        # As fast as itself, or not decided on a busy machine.
+        assert compared.verdict in ("same_or_faster", "undecided"), compared
         with urllib.request.urlopen(f"{url}/metrics", timeout=30) as told:
             assert b'kernelbench_evaluations_total{outcome="correct"} 1.0' in told.read()
     finally:

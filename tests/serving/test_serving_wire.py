@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.serving.wire import BadRequest, EvaluateRequest, Limits
+from pytest_kernelbench.serving.wire import BadRequest, CompareRequest, EvaluateRequest, Limits
 
 TASK = {"id": "level1/1_x", "source": "class Model: pass"}
 SMALL = Limits(body_bytes=2000, sources=3, source_bytes=50)
@@ -59,6 +59,43 @@ def test_a_refusal_names_the_field(row, status, message):
     assert refused.value.status == status
     if message is not None:
         assert str(refused.value) == message
+
+
+@given(
+    source=texts,
+    baseline_source=texts,
+    max_slowdown=st.floats(1, 1e6, exclude_min=True),
+    sizes=st.integers(1, 1000),
+    seconds=st.floats(0, 600, exclude_min=True),
+)
+def test_a_comparison_is_read_as_it_was_written(**asked):
+    request = CompareRequest(task=Task(id="level1/1_x", source="x", sizes={"n": 3}), **asked)
+    assert CompareRequest.parse(json.dumps(request.to_json()).encode(), Limits()) == request
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "message"),
+    [
+        (
+            {"gate": 1},
+            400,
+            "gate: no such field; there are task, source, baseline_source, max_slowdown, sizes and seconds",
+        ),
+        ({"max_slowdown": 1}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
+        ({"max_slowdown": "2"}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
+        ({"sizes": 0}, 400, "sizes: must be a whole number from 1 to 1000"),
+        ({"sizes": True}, 400, "sizes: must be a whole number from 1 to 1000"),
+        ({"seconds": 601}, 400, "seconds: must be a number over 0, at most 600"),
+        ({"source": None}, 400, "source: must be a text"),
+        ({"baseline_source": "x" * 51}, 413, "baseline_source: 51 characters; 50 are allowed"),
+        ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
+    ],
+)
+def test_a_refused_comparison_names_the_field(changed, status, message):
+    row = {"task": TASK, "source": "a", "baseline_source": "b", "max_slowdown": 1.05, "sizes": 1, "seconds": 60}
+    with pytest.raises(BadRequest) as refused:
+        CompareRequest.parse(json.dumps({**row, **changed}).encode(), SMALL)
+    assert (refused.value.status, str(refused.value)) == (status, message)
 
 
 def test_a_task_may_be_named():
