@@ -2,7 +2,7 @@
 
     Evaluator (owner's process) -> judge (trusted) -> worker (one for each candidate, in a sandbox)
 
-``trial.py`` tells in order what happens to a candidate; ``sandbox/`` lists what a candidate cannot do; ``worker/`` is
+``trial.py`` has the steps of a candidate in order; ``sandbox/`` lists what a candidate cannot do; ``worker/`` is
 the only code that shares a process with one.
 """
 
@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: what asks which devices and protocols there are needs no torch, and no Linux.
+    # Lazily: code that only lists devices and protocols needs neither torch nor Linux.
     if name in _HOMES:
         require_linux()
         return getattr(import_module(_HOMES[name]), name)

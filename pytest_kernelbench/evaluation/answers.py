@@ -1,4 +1,4 @@
-"""What a worker or a builder may answer: one dataclass for each question, with bounds on every field.
+"""The answers of a worker or a builder: one dataclass for each request, with bounds on every field.
 
 The candidate shares the worker's process and can write to its socket, so an answer may hold anything. ``receive`` is
 the only way in which the judge reads one. It returns the dataclass that ``ANSWERS`` names for the question, and raises
@@ -121,7 +121,7 @@ class Attached(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran(Answer):
-    """One call. ``mismatch``: what is returned where that is not what the reference returns.
+    """One call. ``mismatch``: how the structure of the result differs from the reference's.
 
     ``delivered``: whether it has the structure of the reference's, and so could be copied into the slot.
     ``peak_bytes``: the most device memory that the worker's torch ever had.
@@ -193,7 +193,7 @@ class Built(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explored(Answer):
-    """An archive of kernels comes as a file. ``complaint``: of a build whose failure ended the candidate."""
+    """An archive of kernels, as a file. ``complaint``: the error of a build whose failure ended the candidate."""
 
     complaint: Complaint = None
     max_files: ClassVar[int] = 1
@@ -201,7 +201,7 @@ class Explored(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed(Answer):
-    """An archive of what torch's compiler has built comes as a file."""
+    """An archive of the code that torch's compiler built, as a file."""
 
     packed: Done
     max_files: ClassVar[int] = 1
@@ -245,7 +245,7 @@ def receive(
 ) -> tuple[Any, list[int]]:
     """The answer to the question ``ask``, or Raised, and the descriptors that came with it; the caller closes them.
 
-    Raises what ``messages.receive`` raises: MalformedFrame also for an answer that is none to this question.
+    Raises what ``messages.receive`` raises: MalformedFrame also for an answer to another request.
     """
     message, descriptors = messages.receive(
         connection, timeout_s=timeout_s, watch=watch, max_bytes=MAX_ANSWER_BYTES, max_descriptors=MAX_FILES

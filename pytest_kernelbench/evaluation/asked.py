@@ -1,4 +1,4 @@
-"""What an evaluator may be asked for, and the verdicts that need no judge."""
+"""Checks of a request to an evaluator, and the verdicts that need no judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SOURCE_CHARACTERS = 1 << 20
 
 
 def check_request(task: Task, sources: Sequence[str | None]) -> None:
-    """Raises UsageError for what is no task, and for one text where a list of texts is due."""
+    """Raise UsageError if ``task`` is no Task, or if ``sources`` is one text instead of a list of texts."""
     if not isinstance(task, Task):
         raise UsageError(f"evaluate: task is {task!r}; give a Task, such as load_tasks('level1/12')[0]")
     if isinstance(sources, str):

@@ -1,4 +1,4 @@
-"""What a candidate can be timed against: eager PyTorch, as all are, and stronger baselines. No torch.
+"""The baselines that a candidate is timed against: eager PyTorch (always), and stronger ones. Imports no torch.
 
 A stronger baseline is the task's reference made faster in a way that costs its user one line. To the judge it is a
 source like any other: it is checked as a candidate is, and what it builds is not timed. To add one: write what is put
@@ -25,7 +25,7 @@ class ModelNew(Model):
         self.compile()
 '''
 
-# By name, what makes the reference's text a candidate.
+# By name: the text that makes the reference a candidate.
 BASELINES: Mapping[str, str] = {
     EAGER: "\n\n\nModelNew = Model\n",
     "compile": COMPILED,

@@ -15,7 +15,7 @@ END_TIMEOUT_S = 10.0
 
 
 class Children:
-    """Forks processes, and knows those that have not ended. One object in a process: it handles ``SIGCHLD``."""
+    """Forks processes, and knows which have not ended. One object in a process: it handles ``SIGCHLD``."""
 
     def __init__(self) -> None:
         self._running: set[int] = set()

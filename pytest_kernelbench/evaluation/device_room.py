@@ -1,4 +1,4 @@
-"""Which of judge and worker gives device memory back, and when: both compute on one device."""
+"""Decides when judge or worker frees device memory for the other: both compute on one device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DeviceRoom:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._device = device_named(bench.device)
-        # What the worker's torch had at most, beside the slots; not known before its first call.
+        # Peak memory of the worker's torch, without the slots; not known before its first call.
         self._peak_bytes: int | None = None
         # Whether the worker gave its memory back since it was warm: its next call allocates anew.
         self.worker_is_cold = False
@@ -25,22 +25,22 @@ class DeviceRoom:
         self._left_room_at: int | None = None
 
     def look_anew(self) -> None:
-        """Memory was mapped: what was known of the room is no longer so."""
+        """To be called when memory was mapped: the known free memory is no longer valid."""
         self._left_room_at = None
 
     def worker_had(self, peak_bytes: int) -> None:
-        """What the worker says that its torch had at most; a worker that says too little fails for lack of memory."""
+        """Note the peak memory that the worker reports; a worker that reports too little fails for lack of memory."""
         if self._peak_bytes is None or peak_bytes > self._peak_bytes:
             self._peak_bytes, self._left_room_at = peak_bytes, None
 
     def for_judge(self, ask_worker: Callable[[], None]) -> None:
-        """Have the worker give back what its torch keeps, where the judge would lack it to compute an answer."""
+        """Have the worker free unused memory if the judge lacks it to compute an answer."""
         if self._device.obtainable_bytes() < self._bench.bytes_to_answer:
             ask_worker()
             self.worker_is_cold, self._left_room_at = True, None
 
     def for_worker(self) -> None:
-        """Give back what this process keeps where the worker would lack it; looked at only when it holds more."""
+        """Free unused memory of this process if the worker lacks it; checked when this process holds more than before."""
         held_bytes = self._device.held_bytes()
         if self._left_room_at is None or held_bytes > self._left_room_at:
             self._device.leave_room(self._missing_bytes)
@@ -48,7 +48,7 @@ class DeviceRoom:
 
     @property
     def _missing_bytes(self) -> int | None:
-        """What the worker may still take; None where nobody knows."""
+        """Memory that the worker may still take; None if not known."""
         if self._peak_bytes is None:
             return None
         return round((SPARE_MEMORY if self.worker_is_cold else SPARE_MEMORY - 1) * self._peak_bytes)

@@ -37,5 +37,5 @@ class WrongValues(CandidateFailed):
 
 
 def _shortened(line: str, ends: int = 250) -> str:
-    """What went wrong stands first, and what a compiler or a library says of it last."""
+    """The text with its cause first and messages of compilers and libraries last."""
     return line if len(line) <= 2 * ends else f"{line[:ends]} ... {line[-ends:]}"

@@ -1,4 +1,4 @@
-"""A failure of the harness, as the judge tells it to its owner."""
+"""A failure of the harness, as the judge reports it to its owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_TRACEBACK = 8000
 
 
 def fault_of(error: Exception, task: str) -> dict[str, str]:
-    """A failure of the harness as one line for people, and the traceback of one that nobody foresaw."""
+    """A failure of the harness as one line, with a traceback if it was unexpected."""
     if isinstance(error, HarnessError | torch.OutOfMemoryError):
         return {"message": " ".join(str(error).split()), "traceback": ""}
     what = messages.printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300], 300)

@@ -1,4 +1,4 @@
-"""What a field of an answer may hold: each kind says what was due where a value is another. See ``answers``."""
+"""The kinds of values of an answer's fields; each kind's error names the expected value. See ``answers``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_kernelbench.evaluation import messages
 
 
 class Kind(Protocol):
-    """What a field may hold. ``read`` returns it as the field's type, or raises ValueError saying what was due."""
+    """A kind of value. ``read`` returns it as the field's type, or raises ValueError that names the expected kind."""
 
     def read(self, value: Any) -> Any: ...
 

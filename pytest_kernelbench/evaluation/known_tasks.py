@@ -1,4 +1,4 @@
-"""What judges have found out about tasks, kept by their owner for judges that start later. Imports no torch."""
+"""Findings of judges about tasks, kept by their owner for judges that start later. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a tensor lies in memory: what a task's ``get_inputs`` chose, a candidate's kernel may rely on."""
+"""The layout of a tensor in memory. A kernel may rely on the layouts that a task's ``get_inputs`` chose."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether a tensor of this layout is what ``torch.empty`` makes."""
+        """Whether ``torch.empty`` makes a tensor of this layout."""
         return self.lead == 0 and self.strides == Layout.contiguous(self.dtype, self.shape).strides
 
     @property
@@ -104,12 +104,12 @@ class Layout:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Layout:
-        """What ``to_json`` gave; the worker reads what the judge wrote."""
+        """The inverse of ``to_json``; the worker reads the judge's text."""
         return cls(getattr(torch, found["dtype"]), tuple(found["shape"]), tuple(found["strides"]), found["lead"])
 
 
 def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether a tensor fills as much memory as it has elements, in whatever order: no element stands for two."""
+    """Whether a tensor fills as much memory as it has elements, in any order: no two elements share memory."""
     due = 1
     for stride, size in sorted(zip(strides, shape, strict=True)):
         if size > 1:

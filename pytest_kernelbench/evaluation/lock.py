@@ -33,13 +33,13 @@ def exclusive(device_name: str, folder: Path | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
-    """Wait until nobody holds the device alone, and hold it beside others that share it."""
+    """Wait until no process holds the device alone, and hold it with others that share it."""
     with _in_turn(device_name, folder, fcntl.LOCK_SH):
         yield
 
 
 def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Wait for a lock that has nothing to do with a device, in a ``folder`` for such."""
+    """Wait for a lock that belongs to no device, in ``folder``."""
     return _held(name, folder, fcntl.LOCK_EX)
 
 

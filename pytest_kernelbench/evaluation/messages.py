@@ -1,6 +1,6 @@
 """Frames across the trust boundary: a length, JSON, and file descriptors beside it. Nothing is ever unpickled.
 
-``answers`` says what may be in a frame that a worker sent.
+``answers`` defines the frames that a worker may send.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def send(
     *,
     timeout_s: float | None = None,
 ) -> None:
-    """Send one frame. Raises ConnectionEnded when nobody is there to read it, DeadlinePassed when nobody does."""
+    """Send one frame. Raises ConnectionEnded if the reader has ended, DeadlinePassed if it does not read in time."""
     payload = json.dumps(message, separators=(",", ":")).encode()
     if len(payload) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")

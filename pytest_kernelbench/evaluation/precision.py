@@ -1,6 +1,6 @@
-"""The precisions that a strategy can declare: what is computed in them, and how far off an answer may be.
+"""The precisions that a strategy can declare: the types that are computed in, and the tolerance of an answer.
 
-``float32`` is strict: neither TF32 nor half precision. ``tf32`` is what PyTorch does unless it is told otherwise, and
+``float32`` is strict: neither TF32 nor half precision. ``tf32`` is PyTorch's default, and
 what KernelBench's figures are of: float32 tensors, and convolutions on a GPU in TF32. ``bfloat16`` and ``float16``:
 inputs, weights and reference are of that type.
 """
@@ -54,7 +54,7 @@ class Precision:
         torch.backends.cudnn.allow_tf32 = self.tf32
 
     def cast(self, values: Sequence[Any]) -> list[Any]:
-        """Inputs as this precision has them: floating tensors are converted, what else there is stays."""
+        """Inputs in this precision: floating tensors are converted, other values are unchanged."""
         return [
             value.to(self.dtype)
             if self.dtype is not None and isinstance(value, torch.Tensor) and value.is_floating_point()

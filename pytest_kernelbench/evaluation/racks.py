@@ -18,7 +18,7 @@ MOST_PAIRS = 64
 
 
 class Objection(NamedTuple):
-    """What is wrong with what a call left; ``flag`` is for a candidate that is right when it is not timed."""
+    """An error in the memory after a call; ``flag`` is for a candidate that is right when it is not timed."""
 
     detail: str
     flag: str = "wrong_when_timed"
@@ -56,7 +56,7 @@ class JudgeSlot:
                 place.core.copy_(drawn.write(number, torch.empty_like(drawn.original[number])))
 
     def poison(self) -> None:
-        """Put into the outputs what no answer is."""
+        """Fill the outputs with values that no answer has."""
         for place in self.outputs:
             place.tensor.fill_(no_answer(place.tensor.dtype))
 
@@ -71,11 +71,11 @@ class JudgeSlot:
     def objection(
         self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
     ) -> Objection | None:
-        """What is wrong with what a call on ``values`` ``left``; None if nothing is."""
+        """The first error in the answer ``left`` by a call on ``values``; None if there is none."""
         return self.changed(values) or self.wrong(left, values, answers)
 
     def changed(self, values: Sequence[torch.Tensor]) -> Objection | None:
-        """Whether a call on ``values`` wrote to an input that the reference does not write to."""
+        """An objection if a call on ``values`` wrote to an input that the reference does not write to."""
         for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
             if number not in self._bench.reference.written and not alike(place.core, value):
                 return Objection("changes its inputs", "mutated_input")
@@ -84,7 +84,7 @@ class JudgeSlot:
     def wrong(
         self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
     ) -> Objection | None:
-        """Whether what a call on ``values`` ``left`` is another answer than the reference's.
+        """The first difference between the answer ``left`` by a call on ``values`` and the reference's; None if equal.
 
         An input that the reference writes to may be left alone instead, unless nothing that the reference returns is
         that input: then it is a part of the answer.
@@ -111,13 +111,13 @@ class Rack:
         self._pairs: int | None = None
 
     def pairs_in_memory(self, wanted: int) -> int:
-        """How many pairs of slots there is room for, with what is free when this is asked first."""
+        """How many pairs of slots fit into the memory that is free at the first call; at most ``wanted``."""
         if self._pairs is None:
             self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
         return min(wanted, self._pairs)
 
     def first(self, count: int) -> list[JudgeSlot]:
-        """Slots 0 to ``count`` - 1; those that are not there yet are made."""
+        """Slots 0 to ``count`` - 1; missing ones are made."""
         missing = range(len(self._slots), count)
         if missing:
             outputs = [Layout.contiguous(each.dtype, tuple(each.shape)) for each in self._bench.example_outputs]
@@ -128,16 +128,16 @@ class Rack:
 
     @property
     def n_bytes(self) -> int:
-        """Of all slots together."""
+        """Memory of all slots, in bytes."""
         return sum(memory.bytes.numel() for memory in self.memories(self._slots))
 
     @staticmethod
     def memories(slots: Sequence[JudgeSlot]) -> list[Memory]:
-        """The pieces of memory in which these slots lie."""
+        """The allocations that contain these slots."""
         return list({place.memory.name: place.memory for slot in slots for place in slot.places()}.values())
 
     def describe(self, slots: Sequence[JudgeSlot], memories: Sequence[Memory]) -> dict[str, Any]:
-        """What a worker must know to map these slots, in ``memories`` that it has not mapped before."""
+        """The description from which a worker maps these slots, in ``memories`` that it has not mapped before."""
         return {
             "memories": [describe_memory(memory) for memory in memories],
             "arguments": trees.to_json(self._bench.reference.arguments),

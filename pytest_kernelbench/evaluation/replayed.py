@@ -1,4 +1,4 @@
-"""What a candidate answers to one kind of inputs, beside what is due: the result of a replay. No torch."""
+"""The result of a replay: a candidate's answers to one kind of inputs, beside the expected ones. Imports no torch."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Requests:
             return taken
 
     def close(self) -> list[Request]:
-        """Let nobody wait any longer; returns what nobody has taken."""
+        """Wake every waiting thread; returns the requests that no judge has taken."""
         with self._changed:
             self._closed = True
             left = [request for queue in self._by_task.values() for request in queue]
@@ -158,7 +158,7 @@ class Deadlines:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread; what it watched has no deadline any more."""
+        """End the thread; the deadlines of its requests no longer apply."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,6 +1,6 @@
 """One candidate in one worker process: load it, check it on inputs, have it timed.
 
-The judge draws the inputs and compares the outputs. What the worker says is never believed where the judge can look.
+The judge draws the inputs and compares the outputs. A worker's statement is never used where the judge can check.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class WorkerSession(WorkerRequests):
         return bool(answer.adopted)
 
     def have_slots(self, count: int) -> list[JudgeSlot]:
-        """``count`` slots that both sides have mapped; those that are not there yet are made."""
+        """``count`` slots that both sides have mapped; missing ones are made."""
         slots = self.rack.first(count)
         made = slots[self._attached :]
         if not made:
@@ -143,7 +143,7 @@ class WorkerSession(WorkerRequests):
     def called(
         self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str
     ) -> tuple[answers.Ran, list[torch.Tensor], float]:
-        """What the worker says of an untimed call on ``values``, what the call leaves, and the seconds it took.
+        """The worker's answer to an untimed call on ``values``, the memory after the call, and its seconds.
 
         Raises CandidateFailed where its result has another structure than the reference's.
         """
@@ -153,7 +153,7 @@ class WorkerSession(WorkerRequests):
         answer, seconds = self.ask_by_the_clock(
             {"ask": "run", "slot": slot.number}, doing=doing, timeout_s=REQUEST_TIMEOUT_S
         )
-        # Copied at once: what arrives after the answer was due does not count.
+        # Copied at once: a result that arrives after the worker's answer does not count.
         left = slot.left()
         if not answer.delivered:
             self._must_match(answer.mismatch)
@@ -168,7 +168,7 @@ class WorkerSession(WorkerRequests):
         for attempt in range(1, REFRESHES + 1):
             drawn = {slot.number: self.bench.refreshed() for slot in slots}
             try:
-                # The worker sees inputs as they are written; what it computes before it is asked, no clock would see.
+                # The worker sees inputs as they are written; work before the request would not be timed.
                 with self.idle():
                     for slot in slots:
                         slot.refresh(drawn[slot.number])
@@ -182,8 +182,8 @@ class WorkerSession(WorkerRequests):
         return drawn
 
     def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """Compare what timed calls left in ``slots`` with the answers. Raises CandidateFailed where it is wrong."""
-        # Copied at once: what arrives after the clock has stopped does not count.
+        """Compare outputs of timed calls in ``slots`` with the answers. Raises CandidateFailed if one is wrong."""
+        # Copied at once: a result that arrives after the clock has stopped does not count.
         left = [slot.left() for slot in slots]
         self._check_left(slots, drawn, left)
 
@@ -248,7 +248,7 @@ class WorkerSession(WorkerRequests):
         self.room.worker_is_cold = False
 
     def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
-        """Milliseconds of both sides, as the worker tells, of ``(reference slot, candidate slot, candidate first)``."""
+        """Milliseconds of both sides, by the worker, for each ``(reference slot, candidate slot, candidate first)``."""
         numbers = [(reference.number, candidate.number, first) for reference, candidate, first in pairs]
         request = {"ask": "pairs", "pairs": numbers}
         answer, seconds = self.ask_by_the_clock(request, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
@@ -303,7 +303,7 @@ class WorkerSession(WorkerRequests):
             raise self.forged(f"an output where none is: {missing}") from None
 
     def profile(self, slot: JudgeSlot) -> Profile:
-        """What torch's profiler records of one call, as the worker tells."""
+        """Torch's profile of one call, by the worker."""
         answer = self.ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
         self._must_match(answer.mismatch)
         busy_ms = answer.busy_ms[0] if answer.busy_ms else None

@@ -1,4 +1,4 @@
-"""Seconds by stage of an evaluation: what ``Evaluation.seconds`` holds."""
+"""Seconds by stage of an evaluation, for ``Evaluation.seconds``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 @contextmanager
 def building(seconds: dict[str, float], name: str, session: WorkerSession) -> Iterator[None]:
-    """Count what was built in a block of stage ``name`` as ``build`` instead."""
+    """Move the seconds of a build within a block of stage ``name`` to the stage ``build``."""
     before = session.built_s
     try:
         yield

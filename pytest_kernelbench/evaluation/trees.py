@@ -1,4 +1,4 @@
-"""One typed description of a structure of values: what a task hands to a model, and what a model returns.
+"""A typed description of a structure of values: the arguments and the result of a model.
 
 A tree has a node for each container and each plain value, and a ``Tensor`` for each tensor. Taking a structure apart
 gives its tree and its tensors, and both together give the structure again. Judge and worker exchange trees as JSON;
@@ -35,7 +35,7 @@ _layout, _is_quantized = torch._C.TensorBase.layout.__get__, torch._C.TensorBase
 
 
 class Unjudgeable(Exception):
-    """A structure holds what cannot be described; the text names it and where it is."""
+    """A structure contains a value that cannot be described; the text names the value and its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A value that is the same in every call: its type, and what JSON makes of it."""
+    """A value that is the same in every call: its type, and its JSON value."""
 
     kind: str
     value: Any
@@ -140,7 +140,7 @@ def _tensor(value: torch.Tensor, where: str) -> Tensor:
 
 
 def _branch(value: Any, where: str) -> tuple[str, str, list[tuple[Any, Any]]] | None:
-    """Kind, class and items of a container; None for what is none."""
+    """Kind, class and items of a container; None for any other value."""
     kind = type(value)
     if kind in (tuple, list):
         return kind.__name__, "", list(enumerate(value))

@@ -113,9 +113,9 @@ class WorkerRequests:
             ) from None
 
     def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
-        """The answer that is not about building; what torch's compiler builds has a limit of its own in untimed calls.
+        """The first answer that is not about building. In untimed calls, torch's compiler has its own time limit.
 
-        Raises what ``answers.receive`` raises.
+        Raises the exceptions of ``answers.receive``.
         """
         deadline, building_since = time.monotonic() + timeout_s, None
         while True:
@@ -156,7 +156,7 @@ class WorkerRequests:
         return answer
 
     def packed(self) -> bytes | None:
-        """What torch's compiler has built in this process, as one archive; None where it does not come.
+        """The code that torch's compiler built in this process, as one archive; None if the worker does not send it.
 
         For a source of the harness's own: a candidate could pack anything.
         """
@@ -235,7 +235,7 @@ class WorkerRequests:
         return answer, seconds
 
     def spent_seconds(self) -> float:
-        """CPU time of the worker so far, and of all that it started."""
+        """CPU time so far of the worker and of all processes that it started."""
         return self._worker.spent_seconds()
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The judge's handles on what the service forks for it: a worker, and the service itself."""
+"""The judge's handles of the processes that the service forks for it, and of the service itself."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class WorkerServer:
         self._complaint = ""
 
     def call_up(self) -> None:
-        """Have workers start, one after another and beside what the judge does, until it calls ``settle``."""
+        """Have workers start in the background, one after another, until the judge calls ``settle``."""
         if self._starter is None:
             self._enough.clear()
             self._starter = threading.Thread(target=self._fill_reserve, daemon=True)
@@ -134,7 +134,7 @@ class WorkerServer:
                 worker = self._reserve.popleft()
                 if not messages.is_readable(worker.connection):
                     return worker
-                # Nobody has asked it for anything: it has ended.
+                # It had no request yet, so a readable socket means that it has ended.
                 worker.kill()
                 self._complaint = "its process ended"
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class Clocks(Protocol):
-    """What a device ran at while candidates were timed."""
+    """The clock rates of a device while candidates were timed."""
 
     def read(self) -> None:
         """To be called right after a timing, before the clocks fall."""
 
     def summary(self) -> dict[str, Any] | None:
-        """The range of what was read; None where nothing was."""
+        """The range of the rates read; None if none was read."""
 
 
 class Device(Protocol):
-    """What the judge and a worker ask of the hardware under them; ``cpu.py`` and ``cuda.py`` answer it.
+    """The functions of a device that the judge and a worker call; ``cpu.py`` and ``cuda.py`` have them.
 
-    Memory is in bytes. "This process" is the one that asks.
+    Memory is in bytes. "This process" is the caller's.
     """
 
     def describe(self) -> dict[str, Any]:
@@ -50,55 +50,55 @@ class Device(Protocol):
         """Memory that can be taken now."""
 
     def held_bytes(self) -> int:
-        """What torch holds in this process, in use or not."""
+        """Memory that torch has allocated in this process, in use or not."""
 
     def obtainable_bytes(self) -> int:
-        """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
+        """Memory that this process can take now: free memory, and memory that its torch keeps unused."""
 
     def memory_bytes(self) -> int:
-        """All that the device has."""
+        """Total memory of the device."""
 
     def bytes_of_others(self) -> int:
-        """Memory in use that is not torch's in this process."""
+        """Memory in use, without the memory of torch in this process."""
 
     def leave_room(self, wanted_bytes: int | None = None) -> None:
-        """Give back what torch keeps for later: a candidate must not lack memory because its judge holds it.
+        """Free the memory that torch keeps for reuse: a candidate must not lack memory because its judge holds it.
 
-        Nothing is given back where ``wanted_bytes`` are free (None: it is not known how much is wanted).
+        Nothing is freed if ``wanted_bytes`` are free already (None: the need is not known).
         """
 
     def architecture(self) -> str:
-        """What CUDA code is compiled for, as torch spells it (``9.0``); nothing on a CPU."""
+        """The architecture that CUDA code is compiled for, as torch writes it (``9.0``); empty on a CPU."""
 
     def gpu_properties(self) -> dict[str, Any] | None:
-        """Of the current GPU, as torch names them; None on a CPU."""
+        """Properties of the current GPU, by torch's names; None on a CPU."""
 
     def settle(self) -> None:
-        """Wait until the device has nothing left to do."""
+        """Wait until all work of this process on the device has ended."""
 
     def works(self) -> bool:
-        """Whether this process can still compute on the device: after an error of CUDA it never can again."""
+        """Whether this process can still compute on the device. After a CUDA error it cannot."""
 
     def wait_until_idle(self) -> None:
-        """Return when nothing of another process runs there. Raises DeviceBusy where that does not come to an end."""
+        """Return when no other process's work runs on the device. Raises DeviceBusy if that takes too long."""
 
     def milliseconds(self, work: Callable[[], object]) -> float:
-        """Duration of ``work``: wall time on a CPU; on a GPU by events, without what the host needs to launch it."""
+        """Duration of ``work``: wall time on a CPU; on a GPU by events, without the host's time to launch it."""
 
     def new_memory(self, size: int) -> SharedMemory:
-        """So many bytes that the judge shares with a worker. Raises torch.OutOfMemoryError."""
+        """``size`` bytes that the judge shares with a worker. Raises torch.OutOfMemoryError."""
 
     def map_memory(self, name: str, size: int, descriptors: Any) -> SharedMemory:
-        """The judge's memory as a worker sees it; ``descriptors`` gives the next one that came with a message."""
+        """The judge's memory, mapped into a worker; ``descriptors`` yields the descriptors that came with a message."""
 
     def exported(self, tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
-        """Where tensors of this process are, for another to read: an address each, and on a GPU a handle.
+        """Addresses of this process's tensors for another process to read, on a GPU with a handle each.
 
-        With them the tensors, some of them copied where no other process could see them.
+        Returns the tensors too; tensors in memory that another process cannot read are copied.
         """
 
     def memory_of(self, process: int) -> ForeignMemory:
-        """The memory of a worker's ``process`` on this device, as the judge reads it."""
+        """The memory of a worker's ``process`` on this device, for the judge to read."""
 
 
 def device_named(name: str) -> Device:

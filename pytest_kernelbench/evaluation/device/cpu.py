@@ -23,7 +23,7 @@ _numbers = itertools.count()
 
 
 def cores() -> int:
-    """Whole cores that this process may use: of a container, what its quota allows."""
+    """Whole cores that this process may use; in a container, those of its quota."""
     allowed, quota = len(os.sched_getaffinity(0)), cgroup.cores()
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 
@@ -53,7 +53,7 @@ class NoClocks:
 
 
 def clocks() -> NoClocks:
-    """Of a device that does not tell."""
+    """Clocks that are never read."""
     return NoClocks()
 
 
@@ -68,12 +68,12 @@ def held_bytes() -> int:
 
 
 def obtainable_bytes() -> int:
-    """What is free."""
+    """The free memory."""
     return free_bytes()
 
 
 def memory_bytes() -> int:
-    """All that this process may use: of a container, what its limit allows."""
+    """Memory that this process may use; in a container, its limit."""
     return cgroup.machine_memory_bytes()[0]
 
 
@@ -100,12 +100,12 @@ def settle() -> None:
 
 
 def works() -> bool:
-    """A CPU does."""
+    """Always true on a CPU."""
     return True
 
 
 def wait_until_idle() -> None:
-    """Nothing runs whose process is stopped."""
+    """Returns at once: a stopped process runs nothing on a CPU."""
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -153,7 +153,7 @@ class SharedMemory:
         """So many zeroed bytes, at least one."""
         descriptor = os.memfd_create("kernelbench", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, size)
-        # A worker that cut it short would end the judge, at its next look.
+        # A worker that truncated it would end the judge at its next read.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(f"memory {next(_numbers)}", descriptor, size)
 
@@ -165,11 +165,11 @@ class SharedMemory:
         return attached
 
     def enter(self) -> None:
-        """One more tensor lies in it."""
+        """Count one more tensor in this memory."""
         self._n_places += 1
 
     def leave(self) -> None:
-        """One tensor needs it no longer. With the last of them the descriptor is given back, and so is the memory."""
+        """Count one tensor less. After the last one the descriptor is closed, which frees the memory."""
         self._n_places -= 1
         if self._n_places == 0 and self.descriptor is not None:
             os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""One NVIDIA GPU, and what it runs at: see ``Device``."""
+"""One NVIDIA GPU and its clock rates: see ``Device``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_kernelbench.host.gpus import device_file
 
 # Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms (H200).
 SPARED = 0.02
-# NVML's bits for what a timing should not meet: a GPU that is slower than it could be.
+# NVML's bits for conditions that slow the GPU down, which a timing should not have.
 HOLDS_BACK = {
     "software power cap": 0x4,
     "hardware slowdown": 0x8,
@@ -50,7 +50,7 @@ def describe() -> dict[str, Any]:
 
 @cache
 def gpu_properties() -> dict[str, Any]:
-    """What torch tells of the current GPU in numbers and names."""
+    """The properties of the current GPU in torch that are numbers or texts."""
     told = torch.cuda.get_device_properties(torch.cuda.current_device())
     values = {name: getattr(told, name) for name in dir(told) if not name.startswith("_")}
     return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
@@ -63,7 +63,7 @@ def gpu_file() -> str | None:
 
 
 class Clocks:
-    """What the GPU ran at while candidates were timed: the range of its SM clock, and what held it back.
+    """The GPU's rates while candidates were timed: the range of its SM clock, and the reasons that lowered it.
 
     Read with nvidia-ml-py (the ``cuda`` extra) after each timing; without it, nothing is known.
     """
@@ -111,7 +111,7 @@ def free_bytes() -> int:
 
 
 def held_bytes() -> int:
-    """What torch holds in this process, in use or not."""
+    """Memory that torch has allocated in this process, in use or not."""
     return torch.cuda.memory_reserved()
 
 
@@ -120,7 +120,7 @@ def _unused_bytes() -> int:
 
 
 def obtainable_bytes() -> int:
-    """What this process can have without asking anybody: free memory, and what its torch keeps unused."""
+    """Memory that this process can take now: free memory, and memory that its torch keeps unused."""
     return free_bytes() + _unused_bytes()
 
 
@@ -136,19 +136,19 @@ def bytes_of_others() -> int:
 
 
 def leave_room(wanted_bytes: int | None = None) -> None:
-    """Give back what torch keeps unused, unless that is little or ``wanted_bytes`` are free."""
+    """Free the memory that torch keeps unused, unless it is little or ``wanted_bytes`` are free."""
     unused = _unused_bytes()
     if unused > SPARED * memory_bytes() and (wanted_bytes is None or free_bytes() < wanted_bytes):
         torch.cuda.empty_cache()
 
 
 def architecture() -> str:
-    """What CUDA code is compiled for, as torch spells it (``9.0``)."""
+    """The architecture that CUDA code is compiled for, as torch writes it (``9.0``)."""
     return "{}.{}".format(*torch.cuda.get_device_capability())
 
 
 def settle() -> None:
-    """Wait until the GPU has nothing left to do for this process."""
+    """Wait until all work of this process on the GPU has ended."""
     torch.cuda.synchronize()
 
 
@@ -162,7 +162,7 @@ def works() -> bool:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Duration of ``work`` by events, without what the host needs to launch it."""
+    """Duration of ``work`` by events, without the host's time to launch it."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     work()
@@ -182,7 +182,7 @@ def map_memory(name: str, size: int, descriptors: Iterator[int]) -> CudaMemory:
 
 
 def memory_of(process: int) -> CudaProcessMemory:
-    """Device memory is opened by the handles that a worker tells, whatever its ``process``."""
+    """Device memory is opened by the handles that a worker sends; ``process`` is not used."""
     return CudaProcessMemory()
 
 

@@ -22,7 +22,7 @@ LAZY_ENABLE_PEER_ACCESS = 1
 
 
 class Handle(ctypes.Structure):
-    """What another process opens an allocation by."""
+    """The handle by which another process opens an allocation."""
 
     _fields_ = [("reserved", ctypes.c_ubyte * 64)]
 
@@ -73,7 +73,7 @@ class CudaMemory:
         return cls(pointer.value, name, size)
 
     def enter(self) -> None:
-        """One more tensor lies in it."""
+        """Count one more tensor in this memory."""
         self._n_places += 1
 
     def leave(self) -> None:
@@ -85,7 +85,7 @@ class CudaMemory:
 
 
 def range_of(pointer: int) -> tuple[int, int]:
-    """Start and size of the allocation that an address of device memory lies in."""
+    """Start and size of the allocation that contains an address of device memory."""
     base, size = ctypes.c_void_p(), ctypes.c_size_t()
     driver = ctypes.CDLL("libcuda.so.1")
     status = driver.cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(pointer))
@@ -128,13 +128,13 @@ def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[
 
 
 class CudaProcessMemory:
-    """Device memory of another process, opened where it says that it has outputs."""
+    """Device memory of another process, opened at the addresses of its outputs."""
 
     def __init__(self) -> None:
         self._opened: dict[str, int] = {}
 
     def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
-        """A copy of what is there. Raises NotThere."""
+        """A copy of the memory. Raises NotThere."""
         if like.numel() == 0:
             return torch.empty(like.shape, dtype=like.dtype, device="cuda")
         pointer = self._pointer(place.handle)

@@ -31,7 +31,7 @@ class Memory(Protocol):
     """A worker's memory, as the judge reads it."""
 
     def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
-        """What is there now, as a tensor with shape and type of ``like``. Raises NotThere, CannotRead."""
+        """The memory's present content as a tensor with shape and type of ``like``. Raises NotThere, CannotRead."""
 
     def close(self) -> None:
         """Let go of the worker's memory."""

@@ -1,4 +1,4 @@
-"""What judge and workers set alike of the host: freed memory, and the core that a thread stands on."""
+"""Settings of the host that judge and workers share: reuse of freed memory, and the core of a thread."""
 
 from __future__ import annotations
 

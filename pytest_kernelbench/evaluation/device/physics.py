@@ -1,4 +1,4 @@
-"""The least time that a device needs for a task, whoever writes the kernel.
+"""The least time that a device needs for a task, for any kernel.
 
 Two floors, and the higher one counts. Memory: inputs that must be read and outputs that must be written once, at the
 rate of a copy, and what is only read or only written at the rate of that, which is higher. Weights are left out: they
@@ -27,7 +27,7 @@ SIDE_OF_PRODUCT = 8192
 
 
 class Traffic(NamedTuple):
-    """Bytes that a task must read and write, whoever writes the kernel."""
+    """Bytes that every kernel for a task must read and write."""
 
     read: int
     written: int

@@ -1,4 +1,4 @@
-"""What every kernel for a task must do, found by following the reference's operators: inputs read, products formed.
+"""Work that every kernel for a task must do, traced through the reference's operators: inputs read, products formed.
 
 The reference runs once, on real values. Each tensor knows which products went into it and which inputs, and what share
 of them is still needed once parts were cut off. A product counts if what leaves the reference needs it under every
@@ -28,7 +28,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# Of the multiplications of a matrix product, what two levels of Strassen's algorithm leave.
+# The share of a matrix product's multiplications that two levels of Strassen's algorithm need.
 STRASSEN = (7 / 8) ** 2
 # A function whose values a line explains so well is a line, as far as a tolerance can tell.
 MOST_EXPLAINED = 0.999
@@ -85,9 +85,9 @@ def required(
     inputs: Sequence[Any],
     outputs_of_another: Sequence[torch.Tensor],
 ) -> Required:
-    """What ``run`` needs of ``inputs`` and of products, to return what it does.
+    """The inputs and products that ``run`` needs for its result.
 
-    ``outputs_of_another`` are those for other values of the inputs: an output that is the same for both needs nothing.
+    ``outputs_of_another``: the outputs for other values of the inputs. An output that is equal for both needs nothing.
     """
     follower = _Follower(inputs)
     with torch.no_grad(), follower:
@@ -150,7 +150,7 @@ class _Follower(TorchDispatchMode):
         return result
 
     def _past_of(self, tensor: torch.Tensor) -> Past:
-        # What nobody has made here is a weight, which is there throughout.
+        # A tensor that no traced operator made is a weight.
         past: Past = self._pasts.get(tensor) or Past(name=(tensor.data_ptr(), tuple(tensor.shape), tensor.stride()))
         return _unknown([past]) if tensor.untyped_storage()._cdata in self._spoilt else past
 

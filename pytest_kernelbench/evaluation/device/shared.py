@@ -46,7 +46,7 @@ class Place:
 
 
 def create(layouts: Sequence[Layout], device: str) -> list[Place]:
-    """Places for tensors of these layouts, all in one piece of memory: a GPU's driver needs a millisecond for each."""
+    """Places for tensors of these layouts, in one allocation: a GPU's driver takes a millisecond for each."""
     offsets = [0, *itertools.accumulate(-(-each.n_bytes // ALIGNMENT) * ALIGNMENT for each in layouts)]
     size = max(ALIGNMENT, offsets.pop())
     memory = device_named(device).new_memory(size)

@@ -1,6 +1,6 @@
-"""What a candidate's process may do, and what this cannot stop.
+"""The limits of a candidate's process, and the attacks that they do not stop.
 
-Covered where the kernel grants namespaces (``Isolation``; run.json says which held):
+Covered where the kernel grants namespaces (``Isolation``; run.json has the walls that held):
 
 - network: none, not even loopback
 - files: the system, Python and the compilers, read-only, and one private folder in memory, of bounded size, gone with
@@ -102,7 +102,7 @@ def fork_bound() -> int:
         try:
             os.write(writing, b"bound")
         except BrokenPipeError:
-            # On a busy machine the parent may have ended by now, and then nobody sends the signal.
+            # On a busy machine the parent may have ended before this call: then the kernel sends no signal.
             os._exit(1)
         os.close(writing)
         return 0
@@ -113,12 +113,12 @@ def fork_bound() -> int:
 
 
 def name_process(name: str) -> None:
-    """What ``ps`` and ``top`` call this process, where all would be called python; at most 15 characters."""
+    """Set the name that ``ps`` and ``top`` show for this process instead of python; at most 15 characters."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
 def holds_of(child: int) -> list[int]:
-    """A descriptor (pidfd) that means this process's ``child`` and no later one; none where the kernel has no such."""
+    """A descriptor (pidfd) of this process's ``child``, never of a later process; none if the kernel has no pidfd."""
     try:
         return [os.pidfd_open(child)]
     except OSError:
@@ -126,7 +126,7 @@ def holds_of(child: int) -> list[int]:
 
 
 def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = None) -> None:
-    """Drop every capability for good: in a namespace of its own, a candidate could else undo what ``enter`` did.
+    """Drop every capability for good: in its own namespace, a candidate could otherwise undo ``enter``.
 
     With ``listable``, no other folder can be listed from now on: of a file elsewhere, the name must be known.
     """
@@ -235,7 +235,7 @@ def enter(
     gpu: str | None = None,
     visible: Visible = NOTHING,
 ) -> None:
-    """Give up, in this process and for all it forks from now on, what the module's docstring lists.
+    """Apply the limits of the module's docstring to this process and all that it forks from now on.
 
     ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. ``visible`` is
     what a candidate sees beside the system. To be called between two forks: the process namespace holds
@@ -247,14 +247,14 @@ def enter(
         | (_CLONE_NEWPID | _CLONE_NEWIPC if isolation.processes else 0)
     )
     with suppress(OSError):
-        # Where memory ends, the kernel is to end a candidate before anybody else.
+        # If memory runs out, the kernel is to end a candidate before any other process.
         Path("/proc/self/oom_score_adj").write_text("1000")
     if flags:
         _unshare(flags)
     if isolation.files:
         _close_files(folder, limits.folder_bytes, device, gpu, visible=visible if isolation.hidden else None)
         if gpu is not None and os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():
-            # Who sees one GPU counts it as the first.
+            # A process that sees one GPU counts it as the first.
             os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.folder_bytes, limits.folder_bytes))
@@ -275,7 +275,7 @@ def own_process_table(isolation: Isolation) -> bool:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of every process below it whose own parent ends."""
+    """Make this process the parent of every descendant whose own parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

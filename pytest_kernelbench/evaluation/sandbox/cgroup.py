@@ -1,4 +1,4 @@
-"""What control groups leave this process of the machine: a container has fewer cores and less memory than it."""
+"""Cores and memory that control groups allow this process: a container has less than the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cores(root: Path = ROOT, own: Path = OWN) -> float | None:
 
 
 def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
-    """The limit of the tightest of this process's groups, and what is free below it; None where there is no limit.
+    """The tightest memory limit of this process's groups, and the free memory below it; None without a limit.
 
     Files that the kernel keeps in memory, and has not used lately, count as free.
     """
@@ -42,7 +42,7 @@ def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
 
 
 def machine_memory_bytes() -> tuple[int, int]:
-    """All memory that this process may use, and what is available of it now."""
+    """Memory that this process may use, and the part that is available now."""
     lines = MEMINFO.read_text().splitlines()
     kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
     whole, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
@@ -51,7 +51,7 @@ def machine_memory_bytes() -> tuple[int, int]:
 
 
 def _folders(controller: str, root: Path, own: Path) -> list[Path]:
-    """The group of this process and those above it, in both versions of control groups."""
+    """The group of this process and all groups above it, in both versions of control groups."""
     try:
         lines = own.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The files that a candidate sees: a root of its own, in which only what is named here can be found, to be read.
+"""The files that a candidate sees: its own root, which has only the files named here, read-only.
 
     /usr, /lib, ...      the system, its compilers and libraries
     /etc                 a few files that programs cannot do without; no keys, no shadow
@@ -33,7 +33,7 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC = 2, 4, 1 << 12, 1 << 14
 _MNT_DETACH = 2
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store", "/proc", "/sys")
-# What the linker, the loader, Python, CUDA and compilers read; the rest may hold keys.
+# Files that the linker, the loader, Python, CUDA and compilers read; other files of /etc may contain keys.
 ETC = (
     "alternatives ld.so.cache ld.so.conf ld.so.conf.d passwd group nsswitch.conf localtime timezone hosts os-release "
     "lsb-release debian_version locale.alias mime.types nvidia nvidia-container-runtime OpenCL vulkan glvnd"
@@ -47,7 +47,7 @@ PACKAGES = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visible:
-    """What a candidate sees beside the system: ``paths``, and the build ``cache``, which it cannot list."""
+    """The files that a candidate sees besides the system: ``paths``, and the build ``cache``, which it cannot list."""
 
     paths: tuple[Path, ...] = ()
     cache: Path | None = None
@@ -117,7 +117,7 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
     if visible.cache is not None:
         _show(root, visible.cache)
         if (visible.cache / LOCKS).is_dir():
-            # Whoever can open a file can lock it, and hold up every build.
+            # A candidate that can open a lock's file can hold the lock and stop every build.
             _mount("tmpfs", f"{root}{visible.cache}/{LOCKS}", kind="tmpfs", flags=_MS_NOSUID, data="size=4k,mode=755")
     for name, leads_to in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{leads_to}", f"{root}/dev/{name}")
@@ -155,7 +155,7 @@ def gpu_files() -> list[str]:
 
 
 def files_to_hide(files: Iterable[str], device: str, own: str | None) -> list[str]:
-    """Those of ``files`` that are not for a worker on ``device``, which computes on the GPU ``own``."""
+    """The ``files`` to hide from a worker on ``device`` that computes on the GPU ``own``."""
     if not is_gpu(device):
         return list(files)
     return [each for each in files if own is not None and each != own and re.fullmatch(r"/dev/nvidia\d+", each)]

@@ -1,4 +1,4 @@
-"""Landlock, as far as the kernel knows it: what a process may signal, trace and list, without any privilege."""
+"""Landlock, where the kernel has it: restricts what an unprivileged process may signal, trace and list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def version() -> int:
 
 
 def restrict(listable: Sequence[Path], private: Path | None) -> None:
-    """For good: nobody but this process's own can be signalled or traced, and only ``listable`` folders can be listed.
+    """Restrict this process for good: it can signal and trace its own processes only, and list ``listable`` only.
 
     Nothing is listed less where that is empty; ``private`` is the folder of which files can be moved to other folders.
     One ruleset for all: each forbids such moves, unless it says otherwise.

@@ -74,7 +74,7 @@ def _too_large(tree: Sequence[int], limits: Limits) -> bool:
 
 
 def _memory_is_short() -> bool:
-    # Anonymous files count as nobody's resident memory, and can still take all there is.
+    # Anonymous files are in no process's resident memory, but can take all memory.
     whole, free = cgroup.machine_memory_bytes()
     return free < LEAST_SHARE_OF_MEMORY * whole
 

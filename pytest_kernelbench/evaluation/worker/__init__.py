@@ -1,4 +1,4 @@
-"""The only code that shares a process with a candidate. Nothing it says is believed without a check outside."""
+"""The only code that shares a process with a candidate. Its statements are checked outside this process."""
 
 from pytest_kernelbench.evaluation.worker.loop import serve
 

@@ -1,4 +1,4 @@
-"""A candidate gone through once without a device, for what it builds on the way.
+"""Runs a candidate once without a device, to find what it builds.
 
 It is imported, made, and called on inputs of the task's shapes that hold nothing (torch's ``meta`` device), as if on
 the GPU that it will be judged on. What it asks ``load_inline`` for is built then, and Triton compiles what it would
@@ -22,7 +22,7 @@ from pytest_kernelbench.evaluation.modules import CandidateModule, ReferenceModu
 
 
 class OnNothing(TorchFunctionMode):
-    """What is asked for on a GPU is made on ``meta``."""
+    """Makes tensors that are requested on a GPU on ``meta``."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         if function is torch.Tensor.cuda:
@@ -38,7 +38,7 @@ def _is_gpu(argument: object) -> bool:
 
 @contextlib.contextmanager
 def on_nothing(gpu: Mapping[str, Any] | None) -> Iterator[None]:
-    """Every tensor that is made in here has a shape and no memory; with a ``gpu``, it says that it is on that.
+    """Tensors that are made within this mode have a shape and no memory; with a ``gpu``, they report to be on it.
 
     ``gpu`` are the properties of a GPU as torch names them, None on a CPU.
     """
@@ -100,7 +100,7 @@ class _Idle:
 
 
 def go_through(task_source: str, candidate: Path, gpu: Mapping[str, Any] | None) -> None:
-    """Import, make and call once the candidate in this file. Raises what the candidate raises."""
+    """Import the candidate in this file, construct it and call it once. Raises the candidate's exceptions."""
     with on_nothing(gpu):
         task = ReferenceModule(task_source)
         instantiate(CandidateModule(candidate).model_class, task, 0, "meta")(*task.get_inputs())

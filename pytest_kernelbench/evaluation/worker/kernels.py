@@ -31,20 +31,20 @@ def uses_triton(candidate_source: str) -> bool:
 
 
 def kernels_archive(candidate_source: str, task_source: str, architecture: str) -> str:
-    """Name, in the cache, of what was compiled for one candidate and the shapes of one task."""
+    """Name in the cache of the kernels compiled for one candidate and the shapes of one task."""
     key = "\0".join((torch.__version__, architecture, task_source, candidate_source))
     return f"kernels-{sha256_of(key)[:32]}.zip"
 
 
 def compiled_archive(candidate_source: str, task_source: str, architecture: str) -> str:
-    """Name, in the cache, of what torch's compiler built for a baseline of one task."""
+    """Name in the cache of the code that torch's compiler built for a baseline of one task."""
     return kernels_archive(candidate_source, task_source, architecture).replace("kernels-", "compiled-")
 
 
 def compile_launched(architecture: str, call: Callable[[], object]) -> None:
-    """Compile what ``call`` launches for a GPU of this ``architecture`` (``9.0``), into Triton's own cache.
+    """Compile the kernels that ``call`` launches, for a GPU of ``architecture`` (``9.0``), into Triton's own cache.
 
-    From then on, this process can launch nothing. Raises what ``call`` raises.
+    Afterwards this process cannot launch kernels. Raises the exceptions of ``call``.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -75,7 +75,7 @@ def compile_launched(architecture: str, call: Callable[[], object]) -> None:
 
 
 class _NoDriver:
-    """What Triton asks its driver before it compiles."""
+    """The functions of a driver that Triton calls before it compiles."""
 
     def __init__(self, target: Any) -> None:
         self._target = target
@@ -107,7 +107,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Put what was packed elsewhere into ``folder``, where this process's compiler looks; nothing if it is damaged."""
+    """Unpack an archive into ``folder``, where this process's compiler looks. A damaged archive is ignored."""
     # The candidate may have packed it, and it can be anything.
     with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError):
         with zipfile.ZipFile(archive) as packed:

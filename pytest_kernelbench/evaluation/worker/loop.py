@@ -88,7 +88,7 @@ def _last_lines(error: BaseException) -> str:
 
 
 class _Bench:
-    """The two sides of a trial, and what the judge may ask of them."""
+    """The two sides of a trial, and the judge's requests to them."""
 
     def __init__(self, device: str, folder: Path, connection: socket.socket) -> None:
         self._device = device
@@ -146,7 +146,7 @@ class _Bench:
             return {"complaint": str(error), "final": (self._folder / name).with_suffix(".txt").exists()}
 
     def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Go through a candidate for what it builds; how it fails in another way is for its trial to say."""
+        """Run a candidate to find what it builds; other failures are left to its trial."""
         os.nice(BUILDERS_NICE)
         candidate = self._folder / "candidate.py"
         candidate.write_text(question["candidate_source"])
@@ -175,7 +175,7 @@ class _Bench:
         return extensions
 
     def _have_built(self, request: Request) -> None:
-        """Say what must be built; a trial ends here, and comes again when that is done."""
+        """List the builds that are needed; the trial ends here and is repeated after them."""
         messages.send(self._connection, {"wanted": request})
         messages.receive(self._connection)
 
@@ -198,7 +198,7 @@ class _Bench:
         return {"adopted": adopted}
 
     def move_parameters(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Move the candidate's parameters and buffers away from their initial values, or back to what they were."""
+        """Move the candidate's parameters and buffers away from their initial values, or back to them."""
         if any(is_lazy(each) for each in self._reference.parameters()):
             # It makes its parameters in its first call, as the judge's did: under the seed.
             seed_all(self._seed)
@@ -254,7 +254,7 @@ class _Bench:
         return {**answer, "peak_bytes": self._stopwatch.peak_bytes()}
 
     def pack_compiled(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
-        """Pack what torch's compiler has built here for a baseline, so that it is built once."""
+        """Pack the code that torch's compiler built here for a baseline, so that it is built once."""
         archive = self._folder / "compiled.zip"
         kernels.pack(self._folder / COMPILER_CACHE, archive)
         return {"packed": True, "files": [archive]}
@@ -300,7 +300,7 @@ class _Bench:
         return {"ms": [self._stopwatch.time(module, self._slots[number].inputs).ms for number in question["slots"]]}
 
     def calls(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Run the candidate once on each slot, and tell where the outputs are: the judge holds the clock."""
+        """Run the candidate once on each slot and return the places of the outputs: the judge times it."""
         self._kept.clear()
         torch.set_num_threads(self._threads["candidate"])
         for number in question["slots"]:
@@ -314,7 +314,7 @@ class _Bench:
         return answer
 
     def profile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """What the profiler records of one call of the candidate."""
+        """The profiler's record of one call of the candidate."""
         slot = self._slots[question["slot"]]
         profile, output = self._stopwatch.profile(self._candidate, slot.inputs)
         answer = slot.deliver(output)

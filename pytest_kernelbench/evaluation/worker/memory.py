@@ -1,4 +1,4 @@
-"""Who may read the memory of a worker."""
+"""The processes that may read the memory of a worker."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Slot:
         return trees.put_together(self._structures.arguments, iter([_detach(each) for each in self._inputs]))
 
     def spoil(self) -> None:
-        """Leave no answer in the memory that the allocator will hand out next, and the same state for both sides."""
+        """Clear the memory that the allocator will return next: it then has no answer and is equal for both sides."""
         spoilt = [torch.full_like(tensor, no_answer(tensor.dtype)) for tensor in self._outputs]
         del spoilt
 

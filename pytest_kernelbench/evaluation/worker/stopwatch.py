@@ -35,7 +35,7 @@ class Profile(NamedTuple):
 
 
 class Stopwatch:
-    """Milliseconds of one call: wall time on a CPU; on a GPU device events, and what the device does after them.
+    """Milliseconds of one call: wall time on a CPU; on a GPU device events and the device's work after them.
 
     Work that a candidate hides from the events (on another stream, by a thread of the host) keeps the whole device
     busy after its last event; that time is added, and told apart.
@@ -51,7 +51,7 @@ class Stopwatch:
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
-            # Twice the L2 of an H100 or H200 (50 MB): what one side left there must not help the other.
+            # Twice the L2 of an H100 or H200 (50 MB): data of one side in it must not help the other.
             self._flush = torch.empty(1 << 27, dtype=torch.uint8, device="cuda")
             self._release_l2 = release_persisting_l2
             self._peak_bytes = torch.cuda.max_memory_reserved
@@ -93,7 +93,7 @@ class Stopwatch:
         return (self._clock() - ended) / 1e6
 
     def profile(self, module: torch.nn.Module, inputs: Sequence[Any]) -> tuple[Profile, Any]:
-        """What torch's profiler records of one call: operators, and on a GPU kernels on any stream (by CUPTI).
+        """Torch's profile of one call: operators, and on a GPU kernels on any stream (by CUPTI).
 
         With it, the call's output.
         """
@@ -117,15 +117,15 @@ class Stopwatch:
         return profiled, output
 
     def settle(self) -> None:
-        """Wait until the device has nothing left to do."""
+        """Wait until all work on the device has ended."""
         if self._cuda:
             self._synchronize()
 
     def peak_bytes(self) -> int:
-        """The most device memory that torch ever had."""
+        """Peak device memory of torch."""
         return self._peak_bytes() if self._cuda else 0
 
     def leave_room(self) -> None:
-        """Give back the device memory that torch keeps for later."""
+        """Free the device memory that torch keeps for reuse."""
         if self._cuda:
             self._empty_cache()
