@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench COMMAND``: what is done with finished runs, without a GPU or torch."""
+"""``python -m pytest_kernelbench COMMAND``: commands on finished runs, most of them without a GPU or torch."""
 
 from __future__ import annotations
 

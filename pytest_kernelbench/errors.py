@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree; every message names place, problem and remedy in one line.
+"""The exceptions of this package, as a tree; every message names place, problem and remedy in one line.
 
 KernelBenchError
 ├── UsageError            the user asked for something that is not there or cannot be

@@ -79,10 +79,10 @@ class Lookahead:
         return settled
 
     def _prepare(self, task: Task, strategy: Strategy) -> int | None:
-        """Returns how many sources there are; None where that cannot be said yet."""
+        """Returns how many sources there are; None if not known yet."""
         reads = (strategy.adaptation, strategy.version, strategy.search, strategy.stopping)
         if any(each is not None for each in reads):
-            return 0  # what it draws depends on what was judged before
+            return 0  # its draws depend on earlier verdicts
         bench = self._bench
         policy = bench.loaded_policy(strategy)
         try:

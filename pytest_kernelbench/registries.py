@@ -1,4 +1,4 @@
-"""Every name that a strategy may use for something that can be added to, and where the object with that name is.
+"""Tables of the names that a strategy may use, with the place of each name's object.
 
 To add a ranking, an advantage, a reward, a loss, a reduction, a search, a trainer, a protocol or a precision: write it
 in its own room and add one line here. A line holds text, so that strategies are read, and their names checked, before
@@ -70,7 +70,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
     }
 )
 
-# ``[evaluation] precision``: what is computed in, and how far off an answer may be.
+# ``[evaluation] precision``: the types that are computed in, and the tolerance of an answer.
 PRECISIONS: Registry[Precision] = Registry(
     {
         "float32": "evaluation.precision:FLOAT32",
@@ -131,7 +131,7 @@ LOSSES: Registry[Callable[[Tensor, Tensor, Adaptation], Tensor]] = Registry(
     }
 )
 
-# ``[adaptation] reduction``: (tokens, rollouts, max_tokens) to what the sum over tokens is divided by.
+# ``[adaptation] reduction``: (tokens, rollouts, max_tokens) to the divisor of the sum over tokens.
 REDUCTIONS: Registry[Callable[[int, int, int], float]] = Registry(
     {
         "sum": "adaptation.reductions:one",

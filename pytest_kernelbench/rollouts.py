@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Sampler(Protocol):
-    """What sampling needs of a ``Workbench``: the run folder, a policy, and where to show progress."""
+    """The part of a ``Workbench`` that sampling uses: the run folder, a policy, and progress."""
 
     ledger: Ledger
     seed: int
@@ -119,7 +119,7 @@ def answers(
     read = {"advice": advice} if advice else {}
     for completion in policy.sample(task, strategy.sampling, seed=seed, indices=indices, **read):
         now = time.perf_counter()
-        # What was drawn elsewhere took as long as was recorded there.
+        # A completion that another session drew has its recorded seconds.
         seconds = completion.seconds if isinstance(policy, ReplayPolicy) else round(now - start, 4)
         part = extract(completion, task, strategy).completion.answer_part
         yield replace(completion, seconds=seconds, answer_part=part)
@@ -176,7 +176,7 @@ def evaluate(
 def judged_by(
     bench: Workbench, strategy: Strategy, task: Task, sources: Sequence[str | None]
 ) -> Generator[Evaluation, None, None]:
-    """An evaluation of each source; where the harness fails on some, those of all others first, then HarnessError."""
+    """An evaluation of each source. If the harness fails on some, the others are yielded first, then it raises."""
     evaluator = bench.evaluator_for(strategy)
     try:
         yield from evaluator.evaluate(task, sources)

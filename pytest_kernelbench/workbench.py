@@ -1,4 +1,4 @@
-"""What an item works with: the run folder, and policies and evaluators that are made when first needed."""
+"""The resources of an item: the run folder, and policies and evaluators, which are created on first use."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pytest_kernelbench.policies.device_memory import SharedDevice
     from pytest_kernelbench.serving.client import RemoteEvaluator
 
-# Of the tasks that a replay file has rows for and nobody collected.
+# How many tasks of a replay file that were not collected are named.
 MOST_UNUSED = 5
 
 
 class Training(NamedTuple):
-    """The trainer at work, and the lineage whose weights it makes."""
+    """The current trainer, and the lineage whose weights it makes."""
 
     lineage: str
     trainer: Trainer
@@ -79,7 +79,7 @@ class Workbench:
         self.training: Training | None = None
         # The name of the hardware that judges, once an evaluator was asked for it.
         self._device_name: str | None = None
-        # What comes next is drawn and built in a thread of its own.
+        # The next items are drawn and built in another thread.
         self._making = threading.Lock()
 
     @property
@@ -114,7 +114,7 @@ class Workbench:
         return policy
 
     def policy_for(self, strategy: Strategy) -> Policy:
-        """``policy_of``, with its weights as loaded. Raises PolicyError where it cannot give what is needed."""
+        """``policy_of``, with its weights as loaded. Raises PolicyError if the policy lacks what the strategy needs."""
         policy = self.policy_of(strategy)
         if strategy.needs_logprobs:
             require_logprobs(policy, strategy.name)
@@ -131,7 +131,7 @@ class Workbench:
         return self._policies.get(strategy.sampling.policy or self._policy_spec)
 
     def prepare(self, task: Task, strategy: Strategy, sources: Sequence[str]) -> None:
-        """Begin to build what will be judged later, where this machine judges."""
+        """Begin to build sources that will be judged later, if this machine judges."""
         if self.judges is None:
             cast("Evaluator", self._evaluator_of(strategy)).prepare(task, sources)
 
@@ -201,7 +201,7 @@ class Workbench:
 
     @property
     def device_name(self) -> str | None:
-        """The hardware that judged, by name; of a run whose records are all there, the one that is recorded."""
+        """Name of the hardware that judged; if no judge was needed, the recorded name."""
         if self._device_name is None:
             self._device_name = (read_run(self.ledger.folder) or {}).get("device")
         return self._device_name
@@ -225,7 +225,7 @@ class Workbench:
 
 
 def margin_of(strategy: Strategy, device: str) -> float:
-    """What the lower end of a confirmed interval must clear on top of 1."""
+    """The margin by which the lower end of the deciding interval must exceed 1."""
     from pytest_kernelbench.evaluation.protocols import protocol_named
 
     return protocol_named(strategy.evaluation.protocol).margin(device)

@@ -116,7 +116,7 @@ class Summary:
         self.most = max(self.most, float(ratios.max()))
 
     def merge(self, others: Sequence[Summary]) -> None:
-        """Take over the sums of all ``others``. Loss and gradient are equal in all processes already."""
+        """Become the total of ``others``, one of each process. Loss and gradient are equal in all processes already."""
         self.tokens, self.n = sum(each.tokens for each in others), sum(each.n for each in others)
         self.sum = sum(each.sum for each in others)
         self.least, self.most = min(each.least for each in others), max(each.most for each in others)

@@ -326,7 +326,7 @@ class PeftTrainer(Answering):
         mixed = disable_input_dtype_casting(self.model, active=self.model.dtype is MIXED)
         layers = [each for each in modules.values() if self._checkpointing and hasattr(each, "gradient_checkpointing")]
         for layer in layers:
-            # What transformers' own switch does; that one was renamed in 5.23, and leaves a hook on the embeddings.
+            # As transformers' own switch, which was renamed in 5.23 and leaves a hook on the embeddings.
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
             layer.gradient_checkpointing = True
         for each in (*layers, *(module for name, module in modules.items() if "lora_dropout" in name)):

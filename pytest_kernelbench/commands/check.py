@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def findings(options: argparse.Namespace) -> list[Finding]:
-    """The results of all checks, in the order in which a run would need the things checked."""
+    """The results of all checks, in the order in which a run needs them."""
     if not sys.platform.startswith("linux"):
         system = Finding(
             about="system",

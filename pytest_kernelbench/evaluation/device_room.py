@@ -40,7 +40,7 @@ class DeviceRoom:
             self.worker_is_cold, self._left_room_at = True, None
 
     def for_worker(self) -> None:
-        """Free unused memory of this process if the worker lacks it; checked when this process holds more than before."""
+        """Free unused memory of this process if the worker lacks it; checked when this process holds more."""
         held_bytes = self._device.held_bytes()
         if self._left_room_at is None or held_bytes > self._left_room_at:
             self._device.leave_room(self._missing_bytes)

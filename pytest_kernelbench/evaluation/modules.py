@@ -94,7 +94,7 @@ def give_weights(candidate: torch.nn.Module, reference: torch.nn.Module) -> bool
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Shape by name; None for a parameter that does not exist yet (``LazyLinear``) and for a value that is no tensor."""
+    """Shape by name; None for a parameter that does not exist yet (``LazyLinear``) and for other values."""
     return {
         name: value.shape if isinstance(value, torch.Tensor) and not is_lazy(value) else None
         for name, value in state.items()

@@ -1,1 +1,1 @@
-"""What this process finds where it runs: GPUs, vector maths, packaged files. No import of torch at import."""
+"""The machine of this process: GPUs, vector maths, packaged files. Importing it imports no torch."""

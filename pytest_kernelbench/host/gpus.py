@@ -13,7 +13,7 @@ GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$
 
 
 def visible_gpus(environment: Mapping[str, str], listing: Callable[[], str] | None = None) -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` may be set to, one a GPU; nothing where there is none.
+    """Values for ``CUDA_VISIBLE_DEVICES``, one for each GPU; empty without a GPU.
 
     The caller's own list is divided where there is one: an index counts the GPUs of the host, not of the list. As for
     CUDA, the list ends before a number under 0, which is how all GPUs are hidden.
@@ -25,7 +25,7 @@ def visible_gpus(environment: Mapping[str, str], listing: Callable[[], str] | No
 
 
 def uuids_in(listing: str) -> list[str]:
-    """UUIDs in what ``nvidia-smi -L`` prints; of a GPU that is divided (MIG), those of its parts."""
+    """UUIDs in the output of ``nvidia-smi -L``; for a GPU that is divided (MIG), the UUIDs of its parts."""
     found: list[str] = []
     whole: str | None = None
     for line in listing.splitlines():
@@ -41,7 +41,7 @@ def uuids_in(listing: str) -> list[str]:
 
 
 def device_file(uuid: str, facts: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
-    """Path of the device file of a GPU; None where the driver does not tell: of a part of one (MIG), or in WSL."""
+    """Path of the device file of a GPU; None if the driver has none: for a part of a GPU (MIG), or in WSL."""
     for path in facts.glob("*/information"):
         of = dict(GPU_FACT.findall(path.read_text()))
         if of.get("GPU UUID") == uuid:

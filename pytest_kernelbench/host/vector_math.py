@@ -14,7 +14,7 @@ FUNCTIONS = "acos asin atan cos erf erfc erfinv exp log log2 log10 sin sqrt tan 
 
 
 def make_ready() -> None:
-    """Call each function once in this thread alone; what is forked from now on has it ready."""
+    """Call each function once in this thread alone; processes that are forked later have it ready."""
     for dtype in (torch.float32, torch.float64):
         one = torch.full((1,), 0.5, dtype=dtype)
         for name in FUNCTIONS:

@@ -1,4 +1,4 @@
-"""Who holds a lock that this process, or one that it started, waits for: read from ``/proc/locks`` (Linux)."""
+"""Finds the holder of a lock that this process or its children wait for, from ``/proc/locks`` (Linux)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from pytest_kernelbench.inline.complaints import SAID_OF_THE_MACHINE, errors_fir
 C_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-lm")
 CUDA_FLAGS = ("-O3", "-shared", "-Xcompiler", "-fPIC")
 BUILD_TIMEOUT_S = 60
-# cc and nvcc need under 2 GB for what candidates write; ``#include "/dev/zero"`` takes all there is.
+# cc and nvcc need under 2 GB for candidates' sources; ``#include "/dev/zero"`` would take all memory.
 BUILD_MEMORY_KB = 4 << 20
 
 

@@ -1,7 +1,7 @@
-"""What compilers say of a source that does not build: the errors first. Standard library only.
+"""Compilers' messages about a source that does not build: the errors first. Standard library only.
 
 g++ and clang say ``main.cpp:12:5: error: ...``, nvcc ``cuda.cu(12): error: ...``, ptxas ``... line 40; error : ...``,
-linkers ``undefined reference to ...``. Around that stand commands of thousands of characters, notes and warnings.
+linkers ``undefined reference to ...``. Around these are commands of thousands of characters, notes and warnings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 MAX_LOG = 4000
 MAX_ERROR = 400
 
-# What a compiler says when the machine stopped it: it may say something else in the next try.
+# Messages of a compiler that the machine stopped: the next try may end differently.
 SAID_OF_THE_MACHINE = (
     "Killed",
     "Cannot allocate memory",
@@ -26,7 +26,7 @@ SAID_OF_THE_MACHINE = (
 _ERROR = re.compile(
     r"\b(?:fatal error|error)\s*:|\bfatal\s*:|\bundefined reference to\b|: cannot find -l|^catastrophic error|#error\b"
 )
-# ninja's and torch's words around a command that failed, and counts of errors that were told already.
+# ninja's and torch's lines around a failed command, and counts of errors that are listed already.
 _NO_ERROR = re.compile(r"^(?:ninja: |FAILED: |\d+ errors? detected|compilation terminated|.*\bwarning\s*[:#])")
 # Before the name of the file that a line is about: folders are temporary.
 _FOLDERS = re.compile(r"^/\S*/(?=[^/\s:(]+[:(])")
@@ -43,11 +43,11 @@ def first_error(log: str) -> str | None:
 
 
 def errors_first(log: str, limit: int = MAX_LOG) -> str:
-    """``log`` in at most ``limit`` characters: all errors, or as many as go into them, and then what else it says."""
+    """``log`` in at most ``limit`` characters: as many errors as fit, and then the other lines."""
     errors = "\n".join(line[:MAX_ERROR] for line in error_lines(log))[:limit]
     room = limit - len(errors) - 2
     rest = [line for line in log.strip().splitlines() if line.strip() and not _is_error(line)]
-    # The end of it is what was said last: the commands stand at the top.
+    # The end of the log is kept: its beginning is commands.
     kept = "\n".join(line[:MAX_ERROR] for line in rest)[-room:] if room > 0 else ""
     return f"{errors}\n\n{kept}".strip()
 

@@ -238,7 +238,7 @@ class Ledger:
         self._tables["comparisons"].append({"task": task, **key, **comparison})
 
     def against(self, task: str, strategy: Strategy, source_sha256: str) -> dict[str, AgainstBaseline]:
-        """By baseline, what is recorded of a source beside it, under the strategy's way to judge."""
+        """By baseline, the recorded timing of a source beside it, under the strategy's evaluation settings."""
         hashes = (source_sha256, strategy.evaluation_sha256)
         rows = self._tables["baselines"].rows(task)
         found = [row for row in rows if (row["source_sha256"], row["evaluation_sha256"]) == hashes]

@@ -38,7 +38,7 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
     recorded = {"baseline": "eager", **recorded}
     differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
     # Of several strategies that name a primary comparison the first counts. A comparison that is first named in a
-    # later session is allowed: the report says that it was named late.
+    # later session is allowed: the report notes that it was named late.
     if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
         differing = [key for key in differing if key != "primary"]
     if differing:

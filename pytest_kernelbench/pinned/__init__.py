@@ -1,1 +1,1 @@
-"""Kernels that a repository keeps: a run's choices become files, and each later run says which has fallen behind."""
+"""Kernels that a repository keeps: a run's choices become files, and later runs find kernels that became slower."""

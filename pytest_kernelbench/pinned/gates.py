@@ -108,7 +108,7 @@ class Gated:
         return next(found, None)
 
     def failure(self, kept: Kept, options: GateOptions, *, file: str = "") -> str | None:
-        """Why the item fails, in one line; ``file`` is where the baseline lies."""
+        """Why the item fails, in one line; ``file`` is the baseline's."""
         wrong = [each for each in self.at if each.wrong is not None]
         if wrong:
             return f"at {wrong[0].where}: {wrong[0].wrong}{_and_more(wrong)}"
@@ -132,12 +132,12 @@ class Gated:
         return f"{sizes}{f': {told}' if told else ''}{turns if self.compared else ''}"
 
     def lines(self) -> list[str]:
-        """What is shown of each size, where there are several."""
+        """The lines for each size; empty if there is one size only."""
         several = [f"{each.where}: {each.shown()}" for each in self.at if each.shown()]
         return several if len(self.at) > 1 else []
 
     def to_json(self, name: str) -> dict[str, Any]:
-        """What the terminal shows at the end, builtin values only; ``name`` is the item's."""
+        """The values for the terminal's summary, of builtin types; ``name`` is the item's."""
         return {"name": name, "verdict": self.verdict, "summary": self.summary(), "lines": self.lines()}
 
     def properties(self) -> list[tuple[str, object]]:

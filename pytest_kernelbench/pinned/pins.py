@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench pin RUN``: what a run chose, kept as files that ``--strategy=pinned`` gates on."""
+"""``python -m pytest_kernelbench pin RUN``: writes a run's chosen kernels to files, for ``--strategy=pinned``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNELS = Path("kernels")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A kernel as it is to be kept: ``source`` begins with a comment that says where it comes from."""
+    """A kernel to be kept: ``source`` begins with a comment on its origin."""
 
     task: str
     selection: Selection
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Keep the kernels that a run chose: those verified fast, or those of the tasks named, however fast they are."""
+    """Keep a run's chosen kernels: all that are verified fast, or those of the named tasks at any speed."""
     folder = options.to or in_project(KERNELS)
     for pin in pins_of(options.run, options.tasks, strategy=options.strategy):
         file = folder / f"{pin.task}.py"
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def pins_of(folder: Path, tasks: Sequence[str] = (), *, strategy: str | None = None) -> list[Pin]:
-    """What ``folder`` has to keep, by task. Raises UsageError where that is nothing."""
+    """The kernels of the run in ``folder`` to keep, by task. Raises UsageError if there are none."""
     records = RunRecords.load(folder)
     names = [each.name for each in records.strategies]
     if strategy is not None and strategy not in names:
@@ -100,7 +100,7 @@ def _sources(folder: Path, records: RunRecords, selection: Selection) -> Iterato
     answer = rows[selection.strategy]["sampling"]["answer"]
     task = Task(id=selection.task, source="")
     if answer == "forward_body":
-        # Such an answer is a part of the reference, which the run names and does not hold.
+        # An answer of another form is a part of the reference, which the run does not contain.
         tasks = load_tasks(records.options.get("selectors") or [task.id])
         task = next(each for each in tasks if each.id == task.id)
     for (_, name, index), completion in records.completions.items():

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pytest_kernelbench.workbench import Workbench
 
 SAME_TEXT = "the same text as its baseline"
-# What a candidate's file is called where it runs, and so in what it complains of.
+# Name of a candidate's file where it runs, and so in its error messages.
 NAME_IN_WORKER = "candidate.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What a saved file says of one kernel: ``stats`` in seconds, as pytest-benchmark writes them."""
+    """The entry of one kernel in a saved file: ``stats`` in seconds, as pytest-benchmark writes them."""
 
     file: str
     stats: Mapping[str, float]
@@ -32,7 +32,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baselines:
-    """What the kernels of a session are compared with: ``saved`` by item id; empty where no gate was asked for.
+    """The baselines of a session's kernels: ``saved`` by item id; empty without a gate.
 
     A kernel may take ``max_slowdown`` times as long as its baseline; None where no gate limits that.
     """
@@ -65,7 +65,7 @@ class ItemResult:
 
     @property
     def selection(self) -> Selection:
-        """What the strategy chose."""
+        """The strategy's choice."""
         return self.outcome.selection
 
 
@@ -110,7 +110,7 @@ def result_of(
 
 
 def _compared(asked: Kept, gated: Gated) -> dict[str, str]:
-    """What an entry says of its comparison; nothing where seconds are to be compared."""
+    """The comparison in an entry; empty if seconds are to be compared."""
     if asked.baseline is None:
         return {}
     if asked.baseline == asked.source:

@@ -1,6 +1,6 @@
 """The pytest plugin's entry point. Without ``--strategy`` it collects nothing and loads nothing heavy.
 
-Every pytest run imports this module: what a session with ``--strategy`` needs is imported when there is one.
+Every pytest run imports this module, so modules that only sessions with ``--strategy`` need are imported later.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def pytest_collect_file(
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     others = yield
     if not parent.config.option.strategy:
-        # A task that is named is not imported as a test; any other file is none of this plugin's business.
+        # A task that is named is not imported as a test; this plugin ignores every other file.
         named = parent.session.isinitpath(file_path)
         if not named or file_path.suffix != ".py" or b"def get_init_inputs" not in file_path.read_bytes():
             return others

@@ -89,7 +89,7 @@ class KernelItem(pytest.Function):
         name = f"kernel[{strategy.name}]"
         self: KernelItem = cls.from_parent(parent, name=name, callobj=kernel)
         if hasattr(self, "_id"):
-            # From pytest 9.2 on ids are compared by their parts, and --lf finds only what parses to the same.
+            # From pytest 9.2 on ids are compared by their parts, and --lf finds only ids with equal parts.
             self._id = type(self._id).parse(self.nodeid)
         self.task, self.strategy = parent.task, strategy
         self.add_marker(marker_of(parent.task, strategy.name))
@@ -175,7 +175,7 @@ def word_for(selection: Selection | None) -> str:
 
 
 def marker_of(task: Task, strategy: str | None) -> pytest.MarkDecorator:
-    """What ``-m "kernelbench(level=1, strategy='random')"`` selects by."""
+    """The arguments of an item's mark, for ``-m "kernelbench(level=1, strategy='random')"``."""
     level = task.level.removeprefix("level")
     of_strategy = {} if strategy is None else {"strategy": strategy}
     return pytest.mark.kernelbench(level=int(level) if level.isdecimal() else level, task=task.id, **of_strategy)

@@ -32,7 +32,7 @@ MOST_ITEMS_AHEAD = 256
 
 
 def asked_of(config: pytest.Config) -> Asked:
-    """What the command line names beside its options."""
+    """The parts of the command line that are not options of this plugin."""
     paths_named = config.args_source is config.ArgsSource.ARGS
     items_named = collection.items_named(config.args, config.rootpath) if paths_named else {}
     return Asked(
@@ -46,7 +46,7 @@ def asked_of(config: pytest.Config) -> Asked:
 
 
 def added_by_hooks(config: pytest.Config) -> Iterator[Added]:
-    """What ``conftest.py`` files and other plugins add by the hooks of ``hookspecs``."""
+    """The objects that ``conftest.py`` files and other plugins add by the hooks of ``hookspecs``."""
     for kind in KINDS:
         hook = f"pytest_kernelbench_{kind}"
         for implementation in getattr(config.hook, hook).get_hookimpls():

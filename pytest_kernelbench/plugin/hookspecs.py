@@ -1,4 +1,4 @@
-"""The hooks of this plugin: what a ``conftest.py`` or another plugin adds to a session with ``--strategy``.
+"""The hooks of this plugin, by which a ``conftest.py`` or another plugin adds to a session with ``--strategy``.
 
 Each hook takes no argument and returns a dictionary from names to objects. docs/extending.md has an example of each.
 Hooks are called once, when the session is configured. pytest has then loaded the ``conftest.py`` of the root folder and

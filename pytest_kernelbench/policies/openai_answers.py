@@ -76,7 +76,7 @@ class Answer:
         )
 
     def _spans(self, said: str, start: int | None, reasoned: bool, answer: str) -> tuple[Span | None, Span | None]:
-        """Of the answer and of its code; None where the tokens do not spell it, such as halves of a character."""
+        """Token ranges of the answer and of its code; None if the tokens do not spell it (halves of a character)."""
         if self.logprobs is None:
             return None, None
         n = len(self.logprobs)

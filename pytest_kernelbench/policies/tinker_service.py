@@ -41,7 +41,7 @@ class TinkerPolicy:
     ``tokenizer`` is a folder or an id, where the model's own tokenizer cannot be loaded; ``base_url`` another service;
     ``chat_template_kwargs`` are given to the template, ``max_tokens`` replaces the strategy's, ``stop`` are words that
     end an answer.
-    The SDK retries, backs off and limits what is under way at once.
+    The SDK retries, backs off and limits the number of requests at the same time.
     """
 
     label = None

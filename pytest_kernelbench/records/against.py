@@ -11,7 +11,7 @@ from pytest_kernelbench.records.rows import fields_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgainstBaseline:
-    """What the judge's clock says of a candidate beside ``baseline``: most of a line of ``baselines.jsonl``.
+    """A candidate timed beside ``baseline`` by the judge's clock: most of a line of ``baselines.jsonl``.
 
     ``speedup`` is baseline time / candidate time, between ``low`` and ``high`` (95 %; ``high`` None: unbounded); None
     where too little was measured. ``counted``: it was shown to be above the margin, as a claim against eager PyTorch

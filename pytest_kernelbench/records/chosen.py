@@ -1,4 +1,4 @@
-"""What a strategy chose, what the policy forecast before it, and the steps of adaptation on the way."""
+"""A strategy's choice, the policy's forecast before it, and the steps of adaptation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_kernelbench.records.rows import fields_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What one strategy chose for one task: one line of ``selections.jsonl``.
+    """The choice of one strategy for one task: one line of ``selections.jsonl``.
 
     ``index``: the chosen candidate; None if no candidate could be chosen. ``considered``: the indices of the candidates
     whose timing the strategy was allowed to see. ``unranked``: the indices of correct candidates without a

@@ -1,4 +1,4 @@
-"""A task, what a policy answered to it, and the candidate in the answer."""
+"""A task, a policy's answer to it, and the candidate in the answer."""
 
 from __future__ import annotations
 

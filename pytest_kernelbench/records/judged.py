@@ -1,4 +1,4 @@
-"""The evaluation of a candidate: how it ended, and what was measured."""
+"""The evaluation of a candidate: its outcome and its measurements."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A candidate with its evaluation: what a selector chooses among."""
+    """A candidate with its evaluation; a selector chooses among these."""
 
     candidate: Candidate
     evaluation: Evaluation

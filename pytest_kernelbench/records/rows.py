@@ -1,4 +1,4 @@
-"""What every record needs: a hash of a text, and the fields of a dataclass in a JSON object."""
+"""Shared by all records: the hash of a text, and conversion of a dataclass to and from a JSON object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategies that look at verdicts and ask again, or stop asking: what the next prompt shows. One file each.
+"""Strategies that choose the next prompt, or stop, by the verdicts so far. One file each.
 
 A search draws its K candidates in turns of ``width``. Candidate ``i`` belongs to turn ``i // width``; what its prompt
 shows is a function of the recorded verdicts of the turns before, so that a run that was killed goes on at the turn
@@ -32,7 +32,7 @@ def turns_of(strategy: Strategy) -> list[Sequence[int]]:
 
 
 def advice_for(indices: Sequence[int], strategy: Strategy, known: Mapping[int, Judged]) -> dict[int, str]:
-    """What the prompt of each of ``indices`` ends with, by the verdicts of the turns before; empty without a search."""
+    """The end of the prompt of each of ``indices``, from the verdicts of earlier turns; empty without a search."""
     if strategy.search is None:
         return {}
     shown = search_for(strategy.search).shown(indices, known)

@@ -1,4 +1,4 @@
-"""What every search is: from the verdicts so far to the earlier answers that each next prompt shows."""
+"""The interface of a search: from the verdicts so far to the earlier answers that each next prompt shows."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _is_kept(node: Node, nodes: Mapping[int, Node]) -> bool:
 
 
 def _line_of(number: int, nodes: Mapping[int, Node]) -> set[int]:
-    """A program, what it descends from and what descends from it; the root's is the root alone."""
+    """A program with its ancestors and descendants; for the root, the root alone."""
     if number == ROOT:
         return {ROOT}
     line, above = {number}, nodes[number].parent

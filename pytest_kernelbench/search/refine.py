@@ -1,4 +1,4 @@
-"""Chains: each answer is followed by another that has read what became of it."""
+"""Chains: each next prompt shows the previous answer of its chain and the verdict on it."""
 
 from __future__ import annotations
 

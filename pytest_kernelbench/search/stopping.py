@@ -1,4 +1,4 @@
-"""Whether one more candidate of a task is worth its cost, by the verdicts on those before it.
+"""Decides whether one more candidate of a task is worth its cost, by the verdicts so far.
 
 Both rules look one answer ahead. With ``gain = "fast"``, the chance that the next answer is verified fast has a
 Beta(1/2, 1/2) prior: after n answers of which none was fast its posterior mean is 1/2 / (n + 1), and after the first

@@ -1,4 +1,4 @@
-"""Which candidate a strategy takes: by what it may see, and by timings only of those it may look at.
+"""Chooses a strategy's candidate: by the properties that it may see, and by the timings that it may use.
 
 To add a ranking: write ``selection/<name>.py``, and add its line to ``RANKINGS`` in ``registries.py``.
 """

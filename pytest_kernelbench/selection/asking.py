@@ -13,14 +13,14 @@ from pytest_kernelbench.records import Completion, Forecast, Judged, Task, sha25
 from pytest_kernelbench.selection.base import logprob_of
 from pytest_kernelbench.strategy import Sampling, SelectionSettings, Strategy
 
-# No candidate has it: neither its random numbers nor a replayed answer are those of a candidate.
+# An index that no candidate has, so that neither random numbers nor a replayed answer are a candidate's.
 INDEX = -1
 # Less is no room for a number and the words around it.
 LEAST_TOKENS = 32
 
 
 class Answering(Protocol):
-    """What is needed of a policy. Its ``tokens_left``, if it has one, says how many tokens a prompt leaves."""
+    """The part of a policy that is used. ``tokens_left``, if present, returns how many tokens a prompt leaves."""
 
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
@@ -45,7 +45,7 @@ class Question:
 def question_about(task: Task, ranked: Sequence[Judged], strategy: Strategy, policy: Answering) -> Question:
     """About the least expected of ``ranked``, as many as fit into the policy's context, in the order of their indices.
 
-    That order, and not that of a score, since policies prefer what comes first.
+    The order is no score's, since policies prefer the first programs.
     """
     sampling = replace(strategy.sampling, answer=FORECAST, question="")
     tokens_left = getattr(policy, "tokens_left", None)
@@ -74,7 +74,7 @@ def _least_expected(ranked: Sequence[Judged], n: int, settings: SelectionSetting
 def ask(question: Question, policy: Answering, *, seed: int) -> Forecast:
     """The policy's answer; one that names no program that was shown, or that there is none of, says why.
 
-    Raises what the policy raises.
+    Raises the policy's exceptions.
     """
     forecast = Forecast(
         task=question.task.id, asked_sha256=question.sha256, shown=question.shown, tokens=0, seconds=0.0

@@ -1,4 +1,4 @@
-"""What a ranking is, and what it is shown."""
+"""The interface of a ranking, and the properties of candidates that it may see."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Choice:
 
 
 class Sees(Enum):
-    """What a ranking may know of a correct candidate; the rest is hidden from it."""
+    """The property of a correct candidate that a ranking may see; the others are hidden from it."""
 
     VERDICTS = "verdicts"
     LOGPROBS = "logprobs"
@@ -36,13 +36,13 @@ class Sees(Enum):
     TIMINGS = "timings"
 
 
-# What ranks by log-probability, alone or where the rest leaves a choice.
+# Rankings by log-probability, alone or to break ties.
 NEEDS_LOGPROB = (Sees.LOGPROBS, Sees.PROGRAMS, Sees.FORECAST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visible:
-    """A correct candidate as a ranking sees it; what the ranking may not see is None.
+    """A correct candidate as a ranking sees it; hidden properties are None.
 
     ``logprob`` and ``self_certainty`` are in nats. ``named``: the policy named it as the fastest.
     """
@@ -74,7 +74,7 @@ class Ranking(NamedTuple):
 
 
 def visible(judged: Judged, sees: Sees, settings: SelectionSettings, named: int | None = None) -> Visible:
-    """What a ranking may know of a candidate, its log-probability over the strategy's span."""
+    """The candidate with the properties that ``sees`` allows; its log-probability is over the strategy's span."""
     return Visible(
         task=judged.candidate.task,
         index=judged.candidate.index,

@@ -1,4 +1,4 @@
-"""What two programs have in common that differ only in names, comments, layout and constants.
+"""A normal form of programs: equal for programs that differ only in names, comments, layout and constants.
 
 Names that a module binds itself are numbered in the order in which they come; what it takes from elsewhere
 (``torch.relu``, ``tl.load``) stays, since that is what it does. Constants become their type. A text that holds code in
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-# Words of C, C++ and CUDA that have a meaning of their own; other words are somebody's names.
+# Keywords of C, C++ and CUDA; other words are names.
 WORDS = frozenset(
     "alignas auto bool break case char class const constexpr continue default do double else enum extern float for "
     "goto half if inline int int32_t int64_t long namespace operator register restrict return short signed size_t "
@@ -116,7 +116,7 @@ class _Normal(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
-        # A text that stands alone is a docstring or a comment.
+        # A string that is a statement is a docstring or a comment.
         node.body = [each for each in node.body if not _is_text(each)]
         return self.generic_visit(node)
 

@@ -14,7 +14,7 @@ from pytest_kernelbench.strategy import Adaptation
 
 
 def counted(steps: Sequence[AdaptationStep], settings: Adaptation) -> list[AdaptationStep]:
-    """Of the steps of a lineage, those that a strategy takes; another one that shares it may have taken more."""
+    """The steps of a lineage that a strategy uses; another strategy that shares it may use more."""
     taken: list[AdaptationStep] = []
     for step in steps[: settings.steps + 1]:
         if finished(taken, settings):
@@ -73,7 +73,7 @@ def candidates_of(task: str, steps: Sequence[AdaptationStep], settings: Adaptati
 
 
 def settled(steps: Sequence[AdaptationStep], settings: Adaptation) -> int:
-    """The step whose weights a lineage ends up with: what a task that was not trained on is sampled from."""
+    """The step whose weights a lineage ends with; tasks that were not trained on are sampled from it."""
     sound = [step for step in steps if step.policy_version is not None]
     if settings.checkpoint in ("last", "every") and not steps[-1].stopped:
         return sound[-1].step

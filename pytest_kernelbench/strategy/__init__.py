@@ -9,7 +9,7 @@ settings of another strategy.
     sections.py, adaptation.py, stopping.py   the dataclasses; their fields are the keys, their metadata the limits
     strategy.py, hashing.py                   all sections together, and the hashes that key a run's rows
     tables.py, overrides.py                   a file, its base and the command line, as one table
-    values.py, rules.py                       what a value may be; which keys do nothing beside the others
+    values.py, rules.py                       limits of values; keys without effect beside the others
     loading.py, primary.py                    names to strategies; the primary comparison of a strategy
 """
 

@@ -30,7 +30,7 @@ class Methods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewards:
-    """``[adaptation.rewards]``: what is done with rewards, for every method but ``sdpo``, which learns from none.
+    """``[adaptation.rewards]``: changes to rewards, for every method but ``sdpo``, which uses no rewards.
 
     ``threshold``: for the reward ``fast``, the speed-up that a candidate's interval must exceed. ``correct_bonus``: is
     added to the reward of every correct rollout. ``drop_equal``: leave out groups whose rewards are all equal.
@@ -114,7 +114,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """``[adaptation]``: what all methods share. ``steps`` updates, each from ``sampling.k`` rollouts a task.
+    """``[adaptation]``: the settings of all methods. ``steps`` updates, each from ``sampling.k`` rollouts a task.
 
     ``method`` says where a token's advantage comes from: ``batch`` (rewards standardised over all tasks of a step),
     ``grpo`` (over each task's group), ``dr-grpo`` (group mean taken off), ``maxk`` (max@k), ``entropic``, or ``sdpo``
@@ -172,7 +172,7 @@ class Adaptation:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Adaptation:
-        """What ``to_json`` recorded, in this version or an earlier one; a setting that is not there has its default."""
+        """The inverse of ``to_json``, of this version or an earlier one; a missing setting has its default."""
         values: dict[str, Any] = {}
         for each in fields(cls):
             section = each.metadata.get("section")

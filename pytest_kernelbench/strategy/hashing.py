@@ -1,4 +1,4 @@
-"""Hashes of a strategy's settings: what rows of a run are keyed by. Equal settings have equal hashes.
+"""Hashes of a strategy's settings, which are the keys of a run's rows. Equal settings have equal hashes.
 
 A hash is made of effective values, so it is the same whether a value stands in the file, in its base, in an override or
 is a default. A change to what is hashed here means that no earlier run can be resumed.

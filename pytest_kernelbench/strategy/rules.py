@@ -169,7 +169,7 @@ def ignored_by_all(strategies: Sequence[Strategy], key: str) -> str | None:
 
 
 def _ignored(strategy: Strategy) -> Iterator[tuple[str, str]]:
-    """Each key, with its section, that has a value other than its default and is not read, and a line that says so."""
+    """Each key, with its section, that is not read and has another value than its default, with an error line."""
     for rule in READ_ONLY_WITH:
         section = getattr(strategy, rule.keys[0].partition(".")[0])
         if section is None or rule.holds(strategy):

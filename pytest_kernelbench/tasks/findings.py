@@ -47,7 +47,7 @@ class TaskFindings:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of the results should know about the reference, one clause each. May be empty."""
+        """Remarks on the reference for a reader of the results, one clause each. May be empty."""
         found = [self.refused] if self.refused else []
         if self.constant:
             found.append("its answer does not depend on its inputs: candidates are judged, none counts as fast")
@@ -61,7 +61,7 @@ class TaskFindings:
 
     @property
     def notable(self) -> list[str]:
-        """The ``remarks`` that change what results mean: no speed-up counts, or no candidate was judged."""
+        """The ``remarks`` that limit results: no speed-up counts, or no candidate was judged."""
         return [each for each in self.remarks if not each.startswith(UNDEFINED)]
 
     def to_json(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What running one source of one template gave; ``speedup`` is None where it was not correct or not timed."""
+    """Result of running one source of a template; ``speedup`` is None if it was not correct or not timed."""
 
     template: str
     variant: int
@@ -158,7 +158,7 @@ class Worker:
 
 
 def build_all(modules: Iterable[str], folder: Path, jobs: int) -> None:
-    """Compile every kernel into ``folder``; one that does not compile is left to fail where it is used."""
+    """Compile every kernel into ``folder``; a kernel that does not compile fails later, when it is used."""
 
     def build(kernel: tuple[str, str]) -> None:
         try:
@@ -328,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:
-    # Written while it runs: a run that is cut off leaves what it found.
+    # Written while it runs: an interrupted run leaves its results.
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What the tiny policy is asked: the target, and what of the task says what is to be computed on what."""
+"""The prompt of the tiny policy: the target, and the parts of the task that define computation and inputs."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def fit(model: LlamaForCausalLM, batches: Iterable[Batch], recipe: Recipe, *, de
 def train(
     policy: str, out: Path, *, recipe: Recipe, shape: Shape, device: str, tasks: Sequence[int] | None = None
 ) -> dict[str, object]:
-    """Train, save into ``out``, and return what ``training.json`` holds."""
+    """Train, save into ``out``, and return the content of ``training.json``."""
     torch.manual_seed(recipe.seed)
     torch.set_float32_matmul_precision("high")
     rows = [item for item in mixture(policy) if tasks is None or item.template.task in tasks]

@@ -88,7 +88,7 @@ class Bench:
             JITFunction.run = run
 
     def check(self, candidate: torch.nn.Module) -> str:
-        """What is wrong with the candidate's outputs; empty if nothing is."""
+        """The error in the candidate's outputs; empty if they are right."""
         for name, (inputs, expected) in zip(("drawn", "signed"), self._cases, strict=False):
             self._poison(expected)
             output = candidate(*inputs)
@@ -172,7 +172,7 @@ def _answer(bench: Bench, request: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         with bench.alone():
             bench.load(request["task_source"])
-        # A template may do anything; what it raises is its result.
+        # A template may do anything; its exception is its result.
         try:
             module = _import(Path(request["module"]))
             candidate = bench.instantiate(module.ModelNew)
@@ -201,7 +201,7 @@ def _one_line(error: Exception) -> str:
 
 
 def main(device: str, builds: str) -> None:
-    # What a template prints must not be read as an answer.
+    # The output of a template must not be read as an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     vector_math.make_ready()

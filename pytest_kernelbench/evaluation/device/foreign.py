@@ -12,7 +12,7 @@ import torch
 
 
 class Place(NamedTuple):
-    """Where a worker says that an output is. ``handle``: of the allocation on a GPU, from whose start ``at`` counts."""
+    """Place of an output by a worker. ``handle``: of the allocation on a GPU, from whose start ``at`` counts."""
 
     at: int
     strides: tuple[int, ...]
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 
 class NotThere(Exception):
-    """Where a worker said that an output is, none can be."""
+    """There is no memory at the place that a worker gave for an output."""
 
 
 class CannotRead(Exception):

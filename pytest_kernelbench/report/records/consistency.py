@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def refuse_contradictions(records: RunRecords, place: str) -> None:
     """Raise UsageError, naming the task and candidate, where rows of a run contradict each other.
 
-    A row that is missing contradicts nothing: what was deleted was not measured.
+    A missing row is no contradiction: it counts as not measured.
     """
     for line in (*_choices(records), *_verdicts(records)):
         raise UsageError(f"{place}: {line}; was a row edited, or another run's added?")

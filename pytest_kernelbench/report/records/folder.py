@@ -1,4 +1,4 @@
-"""A run folder read back: what was collected, drawn, judged and chosen, joined by task and candidate.
+"""Reads a run folder: tasks, completions, evaluations and selections, joined by task and candidate.
 
 Keys of ``run.json`` that are read here: ``tasks`` (every id collected: the denominator), ``strategies`` (each
 as ``Strategy.to_json``), ``margin`` and ``seed``. A strategy that was evaluated by another protocol than the run's may
@@ -64,7 +64,7 @@ class StrategyOfRun:
 
     @property
     def as_search(self) -> StrategyOfRun:
-        """Its policy as loaded, sampled without adaptation: what step 0 is drawn by."""
+        """The settings of step 0: the strategy's policy as loaded, without adaptation."""
         return replace(self, adaptation_sha256=None, adaptation=None)
 
     def asked_for(self, task: str) -> bool:
@@ -170,7 +170,7 @@ class RunRecords:
 
     @property
     def seed(self) -> int:
-        """Of this run, or the first of several: what seeds a bootstrap."""
+        """The seed of this run, or of the first of several, for bootstraps."""
         return int(self.options.get("seed") or 0)
 
     @property
@@ -301,7 +301,7 @@ class RunRecords:
 
 
 def natural(task: str) -> list[tuple[int, str]]:
-    """What tasks are sorted by: level1/4 comes before level1/12."""
+    """Sort key of tasks: level1/4 comes before level1/12."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", task)]
 
 

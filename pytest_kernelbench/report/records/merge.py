@@ -88,7 +88,7 @@ def check_comparable(runs: Mapping[str, RunRecords], *, mix: bool, keys: Sequenc
 
 
 def _refuse_difference(runs: Mapping[str, RunRecords], key: str, remedy: str) -> None:
-    """None is not known: a shard whose answers held no source never asked for its device."""
+    """None stands for not known: a shard whose answers have no source did not use its device."""
     known = [(name, run.options[key]) for name, run in runs.items() if run.options.get(key) is not None]
     for name, value in known[1:]:
         where, first = known[0]
@@ -132,12 +132,12 @@ def _with_seed(run: RunRecords) -> RunRecords:
 
 
 def _agreed(runs: Sequence[RunRecords]) -> dict[str, Any]:
-    """What at least one of the runs knows and none contradicts."""
+    """The value that at least one of the runs has, if no other run has a different one."""
     return {key: value for run in reversed(runs) for key, value in run.options.items() if value is not None}
 
 
 def _mixed(runs: Sequence[RunRecords]) -> dict[str, Any]:
-    """What differs between runs that were merged all the same; of margins the strictest counts."""
+    """Settings that differ between merged runs; of margins the strictest counts."""
     values = {key: list(dict.fromkeys(run.options.get(key) for run in runs)) for key in MIXABLE}
     known = {key: [each for each in found if each is not None] for key, found in values.items()}
     return {key: max(found) if key == "margin" else " + ".join(found) for key, found in known.items() if len(found) > 1}
