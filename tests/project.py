@@ -9,10 +9,14 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from warm_sessions import warm_process
+
 # Installed, pytest has the plugin already, and refuses it under a second name.
 INSTALLED = any(each.value == "pytest_kernelbench.plugin" for each in entry_points(group="pytest11"))
 PLUGIN = () if INSTALLED else ("-p", "pytest_kernelbench.plugin")
 WITHOUT_FIGURES = ("-p", "without_figures")
+# At the end of a session, the plugin of Hypothesis imports all of it, 0.2 s of a core.
+LIGHT = "-p no:hypothesispytest"
 
 # For processes that tests start: the package, and these modules.
 TESTS = Path(__file__).parent
@@ -143,7 +147,7 @@ class Project:
         ]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": PYTHONPATH, "COLUMNS": "120"}
+        return {**os.environ, "PYTHONPATH": PYTHONPATH, "COLUMNS": "120", "PYTEST_ADDOPTS": LIGHT}
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -156,9 +160,15 @@ class Project:
         )
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **settings)
-        output, _ = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(process.args, process.returncode, output)
+        """A session from its start to its end, forked from a process that has imported what it needs."""
+        command = self.command(*arguments, **settings)
+        return self.run_command(command)
+
+    def run_command(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """As ``run``, with a whole command line: ``python -m pytest`` and its arguments."""
+        assert command[:3] == [sys.executable, "-m", "pytest"]
+        ended = warm_process().run(command[3:], self.folder, self.environment(), together=True)
+        return subprocess.CompletedProcess(command, ended.returncode, ended.output)
 
     def rows(self, name: str, run: str = "run") -> list[dict]:
         path = self.folder / run / f"{name}.jsonl"

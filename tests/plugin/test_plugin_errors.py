@@ -1,7 +1,5 @@
 """Bad input gets one clear line that names place, problem and remedy."""
 
-import subprocess
-
 import pytest
 from project import Project
 
@@ -59,15 +57,7 @@ def test_the_line_names_place_problem_and_remedy(project, arguments, message):
     # The last of an option counts; --tasks and --strategy add up, so the project's own are left out.
     replaced = {"--kernelbench-run", *(each.partition("=")[0] for each in arguments)}
     own = [each for each in project.command() if each.partition("=")[0] not in replaced]
-    done = subprocess.run(
-        [*own, *arguments],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    said = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
-    assert said, done.stdout + done.stderr
+    done = project.run_command([*own, *arguments])
+    assert [line for line in done.stdout.splitlines() if message in line], done.stdout
     assert done.returncode != 0
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout

@@ -78,7 +78,8 @@ def test_a_suite_without_a_strategy_loads_little_of_the_package(benchmark_projec
             print("LOADED", *sorted(ours))
         """
     )
-    result = benchmark_project.run("-s", "test_own.py", apart=True)
+    # From nothing, as elsewhere sessions are forked from a process that has loaded it.
+    result = benchmark_project.pytester.runpytest_subprocess(*PLUGIN, "-s", "test_own.py")
     (line,) = [line for line in result.outlines if "LOADED" in line]
     assert set(line.partition("LOADED ")[2].split()) == {
         "pytest_kernelbench.errors",
