@@ -1,4 +1,4 @@
-"""What runs say: summed up, shown, and written into the run folder.
+"""Reports of runs: summaries, tables, figures and pages, printed and written into the run folder.
 
 To add a file: write ``report/render/<name>.py`` with a ``write(records, content, folder)``, ``content`` being that of
 ``report.json``, which returns lines for people about what it had to leave out; and add its line to ``REPORTS``.
@@ -25,9 +25,9 @@ REPORTS: dict[str, Writer] = {
 
 
 def write_reports(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
-    """Write every report into ``folder``; the lines say what was left out.
+    """Write every report into ``folder``; returns a line for each part that was left out.
 
-    A file that cannot be written (a full disk) costs that file and no other: what was measured is in the records.
+    If a file cannot be written (a full disk), the others still are: the measurements are in the records.
     """
     lines = []
     for name, write in REPORTS.items():

@@ -61,7 +61,7 @@ def _estimate(value: float | None, interval: Interval | None) -> dict[str, float
 
 
 def task_json(task: TaskResults, baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """By stronger baseline, what was found of the chosen kernel; empty where none was chosen."""
+    """By stronger baseline, the chosen kernel's timing beside it; empty if no kernel was chosen."""
     if task.selection is None or task.selection.index is None:
         return {}
     return {name: _one(task.against.get(name)) for name in baselines[1:]}
@@ -90,7 +90,7 @@ def null_json(themselves: Iterable[AgainstBaseline]) -> dict[str, dict[str, int]
 
 
 def baseline_lines(report: Report, width: int) -> list[str]:
-    """For each stronger baseline the choices and the strategies beside it; nothing where there is no such baseline."""
+    """For each stronger baseline, a table of choices and one of strategies; empty without such a baseline."""
     lines: list[str] = []
     for name in report["baselines"][1:]:
         table = [[f"against {name}", "chosen", "speed-up [95 %]", "verdict"]]
@@ -119,7 +119,7 @@ def baseline_lines(report: Report, width: int) -> list[str]:
 
 
 def _by(chosen_by: Sequence[str], report: Report, width: int) -> str:
-    """Whose choice it is, where several strategies chose: in a third of the width, by number where that is too few."""
+    """The strategies of a choice, if there are several: in a third of the width, or their number if too long."""
     if len(report["strategies"]) == 1:
         return ""
     names = ", ".join(chosen_by)

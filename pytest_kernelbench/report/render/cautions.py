@@ -1,4 +1,4 @@
-"""What stands in place of an interval that does not hold, or beside one that needs more tasks."""
+"""Lines in place of an interval that does not hold, or beside one that needs more tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def interval_warnings(strategies: Mapping[str, Any]) -> list[str]:
 
 
 def caution_of(estimates: Iterable[Mapping[str, Any] | None]) -> list[str]:
-    """What is to be said beside intervals of these means: estimates or curves of ``report.json``, None left out.
+    """The cautions beside intervals of these means: estimates or curves of ``report.json``; None is skipped.
 
     At most two sentences: of how few tasks they are, the first that are few, and that some have no interval.
     """
@@ -32,5 +32,5 @@ def caution_of(estimates: Iterable[Mapping[str, Any] | None]) -> list[str]:
 
 
 def cautioned(estimates: Iterable[Mapping[str, Any] | None]) -> str:
-    """The same as the end of a caption, with a space before it; empty where nothing is to be said."""
+    """The same as the end of a caption, with a space before it; empty without a caution."""
     return "".join(f" {each[0].upper()}{each[1:]}." for each in caution_of(estimates))

@@ -14,7 +14,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """``caption`` says what the numbers are; the first column of ``rows`` is text, the others are numbers."""
+    """``caption`` describes the numbers; the first column of ``rows`` is text, the others are numbers."""
 
     caption: str
     head: Sequence[str]

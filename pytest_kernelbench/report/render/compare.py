@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what got faster, slower, lost and gained from run A to run B, with intervals."""
+    """Print the tasks that became faster or slower, were lost or gained from run A to run B, with intervals."""
     from pytest_kernelbench.report.analyses.comparison import compare_runs
     from pytest_kernelbench.report.analyses.standings import standings
 

@@ -92,7 +92,7 @@ def _of_evaluation(evaluation: Evaluation | None, margin: float | None) -> Row:
 
 
 def choices(records: RunRecords) -> Iterator[Row]:
-    """What each strategy chose for each unit."""
+    """Each strategy's choice for each unit."""
     for (unit, strategy), selection in records.selections.items():
         values = selection.to_json()
         cost = {f"cost_{name}": value for name, value in values.pop("cost").items()}
@@ -102,7 +102,7 @@ def choices(records: RunRecords) -> Iterator[Row]:
 
 
 def steps(records: RunRecords) -> Iterator[Row]:
-    """What each step of an adaptation reached on each task."""
+    """The results of each step of an adaptation on each task."""
     for (seed, lineage, number), step in records.adaptation.items():
         update = {f"update_{name}": value for name, value in (step.update or {}).items()}
         for task, counts in step.tasks.items():
@@ -192,7 +192,7 @@ COLUMNS = {
     "entropy": "nats a token, over the step's rollouts",
     "kl": "nats a token, from this step to the policy as loaded",
 }
-# What begins with one of these is a part of a record, described in docs/records.md.
+# Columns with one of these prefixes are parts of a record, described in docs/records.md.
 PARTS = {
     "cost": "what the choice took: ",
     "holdout": "the same of the rollouts held out: ",

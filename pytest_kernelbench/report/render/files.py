@@ -1,4 +1,4 @@
-"""Files that a command writes, checked before it computes what goes into them."""
+"""The files that a command writes, checked before their content is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run lacks of what its strategies asked for, in the first line of every report."""
+"""The missing parts of a run that is not complete, for the first line of every report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_kernelbench.report.render.numbers import counted
 def partial_line(records: RunRecords, results: Sequence[StrategyResults]) -> str | None:
     """``partial: 2 of 5 tasks without a choice; 16 of 64 answers drawn for 1 task; ...``; None for a whole run.
 
-    Of candidates that several strategies share, those of the one that asked for most are told.
+    Of strategies that share candidates, the one that draws most is named.
     """
     parts = []
     lacking = {each.strategy: sum(task.selection is None for task in each.tasks) for each in results}
@@ -20,7 +20,7 @@ def partial_line(records: RunRecords, results: Sequence[StrategyResults]) -> str
         worst = max(lacking, key=lambda name: lacking[name])
         without = f"{lacking[worst]} of {counted(len(records.tasks), _noun(records))} without a choice"
         parts.append(without + (f" by {worst}" if len(set(lacking.values())) > 1 else ""))
-    # A strategy that stops by itself has drawn what it asked for.
+    # A strategy that stopped by itself is complete.
     searching = [each.name for each in records.strategies if each.adaptation is None and not each.stops]
     largest = max((each for each in results if each.strategy in searching), key=lambda each: each.k, default=None)
     if largest is not None:

@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench plan``: what a study of so many tasks could show, before it is made."""
+"""``python -m pytest_kernelbench plan``: the power of a planned study, by its number of tasks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what a planned comparison could show: power, tasks needed, and how often a useless score is rejected."""
+    """Print the power of a planned comparison, the tasks that it needs, and how often a useless score is rejected."""
     primary = parse_primary(options.primary, f"--primary={options.primary}")
     if not primary.control.startswith("random"):
         raise UsageError(f"--primary={options.primary}: power is defined against a random control")

@@ -1,4 +1,4 @@
-"""What a study is going to compare, written down before it is made, with a hash that a later report checks."""
+"""Preregistration: a study's comparisons, written to a file before it is made, with a hash that a report checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Preregistration:
 
     @property
     def sha256(self) -> str:
-        """Of all that was planned: published, it shows later that nothing was changed."""
+        """Hash of the plan: if it is published, it shows later that the plan was not changed."""
         return sha256_of(json.dumps(asdict(self), sort_keys=True))
 
     def write(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Preregistration:
             raise UsageError(f"{path}: no preregistration; plan --preregister writes one") from error
 
     def changes(self, records: RunRecords) -> list[str]:
-        """What a run did otherwise than planned, a few words each; empty where it kept to it."""
+        """Differences between a run and its plan, a few words each; empty without differences."""
         tasks = sorted({records.unit(name).task for name in records.tasks})
         k = max((each.k for each in records.strategies if each.adaptation is None), default=0)
         drawn = {
@@ -103,7 +103,7 @@ def _words(value: object) -> str:
 
 
 def preregistration_json(path: Path, records: RunRecords) -> dict[str, Any]:
-    """What a report says of a plan: its hash, whether the file is as it was written, and what was changed."""
+    """The plan's entry in a report: its hash, whether the file is unchanged, and the differences of the run."""
     found, untouched = Preregistration.read(path)
     return {**asdict(found), "sha256": found.sha256, "untouched": untouched, "changes": found.changes(records)}
 

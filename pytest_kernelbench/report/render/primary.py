@@ -12,7 +12,7 @@ from pytest_kernelbench.strategy.primary import Primary
 
 
 def primary_lines(report: Mapping[str, Any], width: int) -> list[str]:
-    """Nothing where no comparison was named; else what was found, and what could have been."""
+    """Lines of the primary comparison's result and power; empty if no comparison was named."""
     return [part for line in primary_sentences(report) for part in textwrap.wrap(line, width, subsequent_indent="  ")]
 
 

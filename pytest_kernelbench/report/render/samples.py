@@ -1,4 +1,4 @@
-"""What was drawn and judged of each set of candidates: counts, outcomes, and the scaling curve in short."""
+"""Each set of candidates: counts drawn and judged, outcomes, and the scaling curve in short."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def samples_of(
 
 
 def _counts(results: StrategyResults) -> dict[str, int]:
-    """Of the judged ones: correct ones, those with a speed-up, those with a log-probability, and distinct programs."""
+    """Counts of judged candidates: correct, with a speed-up, with a log-probability, and distinct programs."""
     correct = [(task.unit, each) for task in results.tasks for each in task.samples if _is_correct(each)]
     evaluations = [(unit, each.evaluation) for unit, each in correct if each.evaluation is not None]
     scored = [each.completion for _, each in correct if each.completion is not None]
@@ -66,7 +66,7 @@ def _is_correct(sample: Sample) -> bool:
 
 
 def _only_trained_on(strategy: StrategyOfRun, records: RunRecords) -> dict[str, Any]:
-    """What was drawn for training on units that were not collected, and so is in no other count."""
+    """Candidates drawn for training on units that were not collected; they are in no other count."""
     drawn = {name: each for name, each in records.drawn(strategy).items() if name not in records.tasks}
     samples = [sample for each in drawn.values() for sample in each]
     return {

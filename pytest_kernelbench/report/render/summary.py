@@ -45,7 +45,7 @@ OPTIONS = ("policy", "policy_label", "device", "protocol", "sizes", "margin", "s
 
 
 def report_json(records: RunRecords) -> dict[str, Any]:
-    """Everything that any report says, as JSON values; ``null`` where there is nothing to measure.
+    """The content of all reports as JSON values; ``null`` if nothing was measured.
 
     ``tasks`` names the units that all else is listed by: tasks, or tasks with a seed, which ``units`` takes apart.
     ``strategies`` is by strategy; ``samples`` has one entry for each distinct set of candidates, which several
@@ -205,7 +205,7 @@ def _not_relied_on(results: StrategyResults) -> list[str]:
 
 
 def _warnings(results: StrategyResults) -> dict[str, str]:
-    """By metric, why its interval is missing or cannot be relied on; ``fixed_...``: of those for these very tasks."""
+    """By metric, why its interval is missing or unreliable; ``fixed_...``: the same for these very tasks."""
     if METRICS["geomean_speedup"](results) is None:
         return {}
     tasks = list(dict.fromkeys(task.task for task in results.tasks))

@@ -51,7 +51,7 @@ Report = Mapping[str, Any]
 
 
 def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
-    """``tables/NAME.md`` and ``tables/NAME.tex`` for each table that says something."""
+    """Write ``tables/NAME.md`` and ``tables/NAME.tex`` for each table that has rows."""
     there = folder / "tables"
     for name, table in tables_of(content).items():
         there.mkdir(exist_ok=True)
@@ -145,7 +145,7 @@ def _strategies(report: Report) -> Table | None:
 
 
 def fixed_of(strategy: Mapping[str, Any]) -> str:
-    """The interval of fast_1 for these very tasks; ``-`` where seeds do not tell."""
+    """The interval of fast_1 for these very tasks; ``-`` if there are too few seeds."""
     ends = strategy["fixed_intervals"]["fast_1"]
     return "-" if ends is None else f"[{as_percent(max(ends[0], 0.0))}, {as_percent(min(ends[1], 1.0))}]"
 

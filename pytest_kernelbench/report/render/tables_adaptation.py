@@ -1,4 +1,4 @@
-"""Tables of what adaptation did: by step, on other tasks, by learning rate, and for as many answers as search."""
+"""Tables of adaptation: by step, on other tasks, by learning rate, and at search's number of answers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def equal_budget_table(report: Report) -> Table | None:
 
 
 def probe_table(report: Report) -> Table | None:
-    """Over-sharpening, as the paper tells it: by step, how surprisal and speed-up of correct rollouts go together."""
+    """Over-sharpening, as in the paper: by step, the correlation of surprisal and speed-up of correct rollouts."""
     rows = [
         [
             f"{each['strategy']}, step {point['step']}",
@@ -131,7 +131,7 @@ def probe_table(report: Report) -> Table | None:
 
 
 def coverage_table(report: Report) -> Table | None:
-    """What search left to learn: tasks by how many rollouts of step 0 were fast."""
+    """Headroom after search: number of tasks by their number of fast rollouts at step 0."""
     rows = [
         [
             f"{each['strategy']}, {COVERAGE[name]}",

@@ -1,4 +1,4 @@
-"""Tables of what chooses among candidates: selectors and their controls, surprisal, and when to stop drawing."""
+"""Tables of selection: selectors and their controls, surprisal, and when to stop drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as it stands at the end of a pytest run, in plain lines."""
+"""The report at the end of a pytest run, as plain lines."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def _samples(report: dict[str, Any], samples: dict[str, Any], width: int) -> lis
 
 
 def _lost(samples: dict[str, Any], width: int) -> list[str]:
-    """Answers that hold no candidate, by reason, and those that ran out of tokens."""
+    """Counts of answers without a candidate, by reason, and of answers that ran out of tokens."""
     lines = []
     if reasons := samples["no_source"]:
         counts = "; ".join(f"{reason}: {n}" for reason, n in reasons.items())

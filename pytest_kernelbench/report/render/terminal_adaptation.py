@@ -1,4 +1,4 @@
-"""What adaptation did, in plain lines: by step, beside search, and on tasks that it did not train on."""
+"""Adaptation as plain lines: by step, beside search, and on tasks that it did not train on."""
 
 from __future__ import annotations
 

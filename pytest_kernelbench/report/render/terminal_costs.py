@@ -1,4 +1,4 @@
-"""What a task took, and what each strategy had found within equal spending, as lines of the terminal."""
+"""Cost of a task, and success of each strategy at equal spending, as lines of the terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cost_lines(report: dict[str, Any], width: int) -> list[list[str]]:
 
 
 def _cost(report: dict[str, Any], width: int) -> list[str]:
-    """What a task cost, and how near the chosen kernels are to the floor, which cost nothing to know."""
+    """Cost of a task, and how near the chosen kernels are to the floor."""
     found = report["analyses"]["cost"]["strategies"]
     floors = (report["analyses"]["floor"] or {"strategies": {}})["strategies"]
     columns = {name: key for name, key in COSTS.items() if any(each[key] is not None for each in found.values())}

@@ -31,7 +31,7 @@ from pytest_kernelbench.report.render.figures import (
 )
 from pytest_kernelbench.report.render.figures.style import COLUMN_INCHES, PNG_DPI, Drawing, NotDrawn, house_style
 
-# Those of one panel first: two of them stand side by side.
+# Figures of one panel first: two of them are placed side by side.
 FIGURES = {
     "teaser": teaser.draw,
     "scaling": scaling.draw,
@@ -65,7 +65,7 @@ class DrawnFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What could be drawn, and for each figure that could not, why."""
+    """The drawn figures, and the reason for each figure that could not be drawn."""
 
     drawn: tuple[DrawnFigure, ...]
     absent: Mapping[str, str]
@@ -119,7 +119,7 @@ def _files(drawing: Drawing) -> tuple[str, bytes]:
 
 
 def write_figures(figures: Figures, folder: Path) -> None:
-    """``NAME.svg`` and ``NAME.png`` in ``folder``; those of an earlier report that are not drawn now go."""
+    """Write ``NAME.svg`` and ``NAME.png`` into ``folder``; remove files of an earlier report that are not drawn now."""
     folder.mkdir(exist_ok=True)
     for name in figures.absent:
         for suffix in ("svg", "png"):

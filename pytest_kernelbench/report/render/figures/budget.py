@@ -1,4 +1,4 @@
-"""What each strategy had found after so much was spent, on each budget of which all is known."""
+"""Success of each strategy against its spending, for each kind of budget that is fully recorded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _label(name: str, each: Mapping[str, Any]) -> str:
 
 
 def _title(found: Mapping[str, Any]) -> str:
-    """At the end of the first budget, who is ahead; several names of shared candidates are the first of them."""
+    """The best strategy at the end of the first budget; of strategies with shared candidates, the first name."""
     name, each = next(iter(found.items()))
     reached = {names.partition(",")[0]: curves["verified"]["value"][-1] for names, curves in each["strategies"].items()}
     if any(value is None for value in reached.values()):

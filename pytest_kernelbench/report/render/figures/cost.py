@@ -1,4 +1,4 @@
-"""What success costs, in answers, tokens, timings and seconds, and search and adaptation as they spend more."""
+"""Cost of success in answers, tokens, timings and seconds, and of search and adaptation as they spend more."""
 
 from __future__ import annotations
 

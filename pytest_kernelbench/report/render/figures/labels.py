@@ -52,7 +52,7 @@ def inches_for(lines: int) -> float:
 
 
 def _set_apart(places_and_sizes: Sequence[tuple[float, float]]) -> list[float]:
-    """Ascending places of labels, moved so that no two overlap; labels that crowd stand around their common middle.
+    """Ascending places of labels, moved so that no two overlap; crowded labels are placed around their common middle.
 
     Sizes are shares of the height. Where all sizes together are at most 1, every label is between 0 and 1.
     """

@@ -56,7 +56,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
 
 
 def _steps(curve: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Margins and what is left from each on, to where the axis ends."""
+    """Margins and the share that is left from each one on, to the end of the axis."""
     margins = (0.0, *curve["falls_at"])
     shares = (curve["value"][0], *curve["falls_to"])
     return (*margins, max(margins[-1], TICKS[-1] / 100)), (*shares, shares[-1])

@@ -1,4 +1,4 @@
-"""A/A: the reference timed against itself, which shows what the clock makes out of nothing."""
+"""A/A: the reference timed against itself, which shows the speed-ups that noise alone gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking before anything was checked: what evaluating only the first m of all candidates still finds."""
+"""Ranking before any check: the success of evaluating only the first m of all candidates."""
 
 from __future__ import annotations
 

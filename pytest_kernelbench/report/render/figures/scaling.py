@@ -1,4 +1,4 @@
-"""Success against K, with what noise alone gives in the same axes: a coin flip, and the reference itself."""
+"""Success against K, beside the success of noise alone: a coin flip, and the reference itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each selector gets out of the same candidates: fast tasks, and the speed-up of what it chose."""
+"""Each selector on the same candidates: fast tasks, and the speed-up of its choices."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class NotDrawn(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """``title`` says what is to be seen, ``caption`` what was drawn: units, n and intervals."""
+    """``title`` states the result, ``caption`` describes the data: units, n and intervals."""
 
     title: str
     caption: str
@@ -117,7 +117,7 @@ def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = No
     columns = _columns(panels)
     rows = -(-panels // columns)
     figure = Figure(figsize=(width or (COLUMN_INCHES if columns == 1 else 3.1 * columns), height * rows))
-    # Wide enough at the edges for what text is wider in one file format than in the other.
+    # Margins wide enough for text that is wider in one file format than in the other.
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[panels:]:
@@ -202,7 +202,7 @@ def curves(
     scale: float = 100,
     alike: float = 0.005,
 ) -> None:
-    """Curves by label. Those that coincide, all along and to ``alike``, are one line, labelled with all their names."""
+    """Curves by label. Curves that coincide everywhere, to ``alike``, are one line, labelled with all their names."""
     drawn: list[tuple[list[str], Mapping[str, Any], Series]] = []
     for label, (values, series) in named.items():
         same = next((labels for labels, other, _ in drawn if _coincide(values["value"], other["value"], alike)), None)
@@ -257,7 +257,7 @@ def _short(value: float) -> str:
 def room_around(values: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
     """Limits of an axis of speed-ups: all ``values``, and of intervals' ``ends`` what is within four times as much.
 
-    An interval of two tasks may go from 0.01x to 100x: drawn in full, it would hide what was measured.
+    An interval of two tasks may go from 0.01x to 100x: drawn in full, it would hide the values.
     """
     low, high = min([*values, 1.0]), max([*values, 1.0])
     within = [max(low / MOST_BEYOND, min(high * MOST_BEYOND, each)) for each in ends]

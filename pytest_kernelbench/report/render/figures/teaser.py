@@ -31,7 +31,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         axis.plot(100 * metrics["fast_1_raw"], place, "s", color=VERMILION, mfc="none", label="raw")
         if metrics["fast_1"] is None:
             continue
-        # One task with several seeds says nothing of other tasks.
+        # One task with several seeds is no evidence on other tasks.
         if intervals["fast_1"] is not None:
             axis.plot([100 * end for end in intervals["fast_1"]], [place, place], color=BLUE)
         axis.plot(100 * metrics["fast_1"], place, "o", color=BLUE, label="verified [95 %]")

@@ -67,7 +67,7 @@ def _by_task(per_unit: Mapping[str, Any], units: Mapping[str, Any]) -> list[list
 
 
 def _title(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Strategies of which the same is to be said, said once."""
+    """One clause for each verdict, after the names of its strategies."""
     names: dict[str, list[str]] = {}
     for run in runs:
         names.setdefault(_verdict(run), []).append(run["strategy"])

@@ -22,7 +22,7 @@ NOT_JUDGED = "not judged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCandidates:
-    """``packed`` is what the page unpacks when the task is opened: JSON, gzipped, in base64.
+    """``packed`` is unpacked by the page when the task is opened: JSON, gzipped, in base64.
 
     Candidates that several sets share are counted once. ``fast`` counts those that are verified on their first timing;
     ``distinct`` counts texts. ``flagged`` has an entry for each piece of evidence, with the answers that it is about.
@@ -117,7 +117,7 @@ def _entries(
 
 
 def _text(sample: Sample, texts: dict[str, str]) -> str | None:
-    """The key in ``texts`` of what was judged, or of the whole answer where that is not a part of it."""
+    """The key in ``texts`` of the judged source, or of the whole answer if the source is not a part of it."""
     if sample.completion is None:
         return None
     answer = sample.completion.text
