@@ -2,12 +2,12 @@
 
     Task -> Completion -> Candidate -> Evaluation -> Selection -> Report
 
-A task is a PyTorch module to be beaten. A policy answers it with completions; the Python module in a completion
-is a candidate; the evaluator judges it in a process of its own and times it against the reference; a strategy
-selects one candidate, which is timed once more on fresh inputs; the report counts what was selected. Every
-stage is recorded before the next begins, so a run that dies goes on where it was.
+A task is a PyTorch module, the reference. A policy answers it with completions; the Python module in a completion
+is a candidate; the evaluator judges it in a separate process and times it against the reference; a strategy
+selects one candidate, which is timed again on fresh inputs if timings chose it; the report counts the selections.
+Every stage is recorded before the next begins, so a killed run can be resumed.
 
-``pipeline.py`` tells that story for one task and one strategy. Without pytest, for a reward function:
+``pipeline.py`` does this for one task and one strategy. Without pytest, for a reward function:
 
     from pytest_kernelbench import Evaluator, load_tasks
 

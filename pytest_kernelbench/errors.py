@@ -1,13 +1,13 @@
 """The exceptions of this package, as a tree; every message names place, problem and remedy in one line.
 
 KernelBenchError
-├── UsageError            the user asked for something that is not there or cannot be
+├── UsageError            a request of the user that cannot be met
 │   ├── StrategyError     a strategy file or an override of it
 │   ├── TaskError         a task selector or a task file
-│   └── PolicyError       a policy name, its files, or what it cannot give (log-probabilities)
+│   └── PolicyError       a policy's name or files, or log-probabilities that it lacks
 └── HarnessError          this software or the machine failed; never a verdict on a candidate
-    ├── CandidateFault    it failed while certain candidates were judged; the others have their evaluations
-    ├── JudgeEnded        the judge's process died; another one can be asked
+    ├── CandidateFault    it failed on some candidates; the others have their evaluations
+    ├── JudgeEnded        the judge's process died; another judge can be used
     └── TooLate           no verdict before the deadline that the caller set
 """
 
@@ -25,7 +25,7 @@ class KernelBenchError(Exception):
 
 
 class UsageError(KernelBenchError):
-    """The command line, a file it names, or this machine does not fit what was asked."""
+    """The command line, a file that it names, or this machine does not allow the request."""
 
 
 class StrategyError(UsageError):
@@ -50,9 +50,9 @@ class HarnessError(KernelBenchError):
 
 
 class CandidateFault(HarnessError):
-    """The harness failed while some candidates were judged. ``faults`` are those failures by hash of the source.
+    """The harness failed on some candidates. ``faults``: the failures by hash of the source.
 
-    ``evaluations`` are those of the other candidates that nobody was given yet.
+    ``evaluations``: those of the other candidates that were not yielded yet.
     """
 
     def __init__(self, faults: Mapping[str | None, HarnessError], evaluations: Sequence[Evaluation]) -> None:

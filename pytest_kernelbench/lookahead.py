@@ -1,8 +1,8 @@
-"""What comes after the item that is judged: its answers are drawn and its sources built, in a thread beside.
+"""Samples answers and builds sources of the next items in a thread, while one item is judged.
 
-Only where that takes nothing from the item that is judged: answers come from a policy that is loaded already and needs
-no device, and are recorded as they come, so that the item finds them when its turn comes. What fails here is met
-again there, and said there.
+It does so only if the judged item loses nothing: answers come from a policy that is loaded already and needs no device.
+They are recorded at once, so the later item finds them. An error is ignored here, since the later item meets it again
+and reports it.
 """
 
 from __future__ import annotations

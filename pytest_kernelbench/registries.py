@@ -1,8 +1,9 @@
 """Tables of the names that a strategy may use, with the place of each name's object.
 
 To add a ranking, an advantage, a reward, a loss, a reduction, a search, a trainer, a protocol or a precision: write it
-in its own room and add one line here. A line holds text, so that strategies are read, and their names checked, before
-numpy or torch is loaded; the module is imported when the object is asked for. Rooms above export their own table.
+in its own package and add one line here. A line is text, so that strategies can be read and their names checked before
+numpy or torch is loaded; the module is imported when the object is looked up. Packages above this one have their own
+tables.
 """
 
 from __future__ import annotations

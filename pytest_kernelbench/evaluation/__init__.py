@@ -1,4 +1,4 @@
-"""Candidate -> Evaluation: build, check and time a candidate in a process of its own, so that the number holds.
+"""Candidate -> Evaluation: build, check and time a candidate in a process of its own.
 
     Evaluator (owner's process) -> judge (trusted) -> worker (one for each candidate, in a sandbox)
 

@@ -1,8 +1,8 @@
 """The answers of a worker or a builder: one dataclass for each request, with bounds on every field.
 
-The candidate shares the worker's process and can write to its socket, so an answer may hold anything. ``receive`` is
-the only way in which the judge reads one. It returns the dataclass that ``ANSWERS`` names for the question, and raises
-MalformedFrame for whatever else arrives. To add an answer, write its dataclass (every field annotated with one of
+The candidate shares the worker's process and can write to its socket, so an answer may contain anything. The judge
+reads answers only with ``receive``, which returns the dataclass that ``ANSWERS`` names for the request, and raises
+MalformedFrame for anything else. To add an answer, write its dataclass (every field annotated with one of
 ``kinds``) and its line in ``ANSWERS``.
 """
 

@@ -1,8 +1,8 @@
 """The baselines that a candidate is timed against: eager PyTorch (always), and stronger ones. Imports no torch.
 
-A stronger baseline is the task's reference made faster in a way that costs its user one line. To the judge it is a
-source like any other: it is checked as a candidate is, and what it builds is not timed. To add one: write what is put
-after the reference's text, and add its line to ``BASELINES``.
+A stronger baseline is the task's reference made faster by one line of code. The judge treats it as a candidate: it is
+checked, and its builds are not timed. To add one: write the text that is appended to the reference's, and add its line
+to ``BASELINES``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Locks that are held across processes and runs; the kernel lets go of them when a process dies.
 
-A device is held by one process that times (``exclusive``) or, a CPU, by any number of processes that build
-(``shared``): nothing else is timed while it is held, and nothing is built on a CPU while something is timed there.
+A device is held by one process that times (``exclusive``); a CPU may instead be held by any number of processes that
+build (``shared``). So no two processes time on one device, and nothing is built on a CPU while a process times there.
 Builds of all processes on a host share ``jobs``.
 """
 

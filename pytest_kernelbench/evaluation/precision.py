@@ -1,8 +1,8 @@
 """The precisions that a strategy can declare: the types that are computed in, and the tolerance of an answer.
 
-``float32`` is strict: neither TF32 nor half precision. ``tf32`` is PyTorch's default, and
-what KernelBench's figures are of: float32 tensors, and convolutions on a GPU in TF32. ``bfloat16`` and ``float16``:
-inputs, weights and reference are of that type.
+``float32`` is strict: neither TF32 nor half precision. ``tf32`` is PyTorch's default and the precision of KernelBench's
+figures: float32 tensors, and convolutions on a GPU in TF32. ``bfloat16`` and ``float16``: inputs, weights and reference
+have that type.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How carefully a candidate is checked and timed: the named protocols.
 
-``full`` is the default. ``fast`` is for a reward that is asked for thousands of times. ``paper`` measures as
-KernelBench's evaluator does (one after the other, mean of the trials, no interval, no margin), so that
-published figures can be reproduced and the difference shown.
+``full`` is the default. ``fast`` is for rewards, of which a training needs thousands. ``paper`` measures as
+KernelBench's evaluator does (one side after the other, mean of the trials, no interval, no margin), so that
+published figures can be reproduced and compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One candidate in one worker process: load it, check it on inputs, have it timed.
+"""One candidate in one worker process: loads it, checks it on inputs, has it timed.
 
 The judge draws the inputs and compares the outputs. A worker's statement is never used where the judge can check.
 """

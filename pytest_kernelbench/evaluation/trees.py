@@ -2,12 +2,12 @@
 
 A tree has a node for each container and each plain value, and a ``Tensor`` for each tensor. Taking a structure apart
 gives its tree and its tensors, and both together give the structure again. Judge and worker exchange trees as JSON;
-what a worker says is parsed with bounds and only ever compared and printed, never built.
+a worker's trees are parsed with bounds, and only compared and printed, never built.
 
     (x, {"mask": None}, 3)   ->   Branch("tuple", (Tensor, Branch("dict", (Plain(None),)), Plain(3))),  [x]
 
-In a result a number may depend on the inputs, so it is a tensor of one element there (``Number``), and is compared as
-one: a float or complex number in single precision, since it was computed from what the task declares.
+A number in a result may depend on the inputs, so it is a tensor of one element (``Number``) and compared as such: a
+float or complex number in single precision, since it was computed at the task's precision.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests to one worker process, and how a timeout, a crash or an answer out of bounds becomes an outcome.
 
-Between requests a worker may be frozen: it is then stopped with all it started, and each request wakes it for as long
-as it answers. A worker that computes while nothing is asked of it cheats.
+Between requests a worker may be frozen: it is stopped with all processes that it started, and each request wakes it
+until it answers. A worker that computes between requests cheats.
 """
 
 from __future__ import annotations

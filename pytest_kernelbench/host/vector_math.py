@@ -1,9 +1,8 @@
-"""MKL's functions of vectors, made ready before several threads call one for the first time.
+"""Calls each of MKL's vector functions once in one thread, before several threads may do so for the first time.
 
-It chooses the code for this processor at the first call. Where two threads make that call, one may compute its share
+MKL chooses the code for this processor at the first call. If two threads make that call, one may compute its share
 with low precision: in 236 of 4710 new forks on two cores the first exp was off by 1e-4 (torch 2.13 with MKL 2024.2;
-https://github.com/pytorch/pytorch/issues/188792), and right the next time. No kernel and no answer is to be judged
-by that.
+https://github.com/pytorch/pytorch/issues/188792), and right the next time. No answer may depend on that.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 The source defines ``kernel`` (in CUDA C++: an ``extern "C"`` host function that launches, with the stream as
 its last argument). Tensors arrive as data pointers, Python ints as ``long``, floats as ``double``.
 
-Plain ``cc`` and ctypes build in 0.3 s what ``torch.utils.cpp_extension.load_inline`` builds in 40 s, because
+``cc`` and ctypes take 0.3 s for a kernel for which ``torch.utils.cpp_extension.load_inline`` takes 40 s, because
 no torch header is compiled; ``load_inline`` works too.
 """
 

@@ -1,9 +1,9 @@
 """``openai:MODEL@BASE_URL``: any server that speaks OpenAI's interface (vLLM, SGLang, llama.cpp, OpenAI, ...).
 
 Surprisal needs log-probabilities at temperature 1. Some servers return them ("raw"), others log-probabilities at
-the temperature sampled at ("scaled"), and few say which. So it is measured, once, when the policy is loaded: the first
-token of one prompt is asked for at temperatures 1 and 0.5, and the distance between its likeliest tokens stays
-as it is or doubles. A policy file's ``logprobs`` overrides the measurement.
+the temperature sampled at ("scaled"), and few say which. So it is measured once, when the policy is loaded: the first
+token of one prompt is requested at temperatures 1 and 0.5, and the differences between its likeliest tokens are equal
+(raw) or double (scaled). A policy file's ``logprobs`` overrides the measurement.
 
 The key is read from OPENAI_API_KEY whenever it is needed and kept nowhere.
 """

@@ -1,9 +1,9 @@
 """The blocks of code in the text of an answer, also where its fences are not as CommonMark has them.
 
-CommonMark wants a fence to have its lines to itself. Answers of models do not keep to that: a fence follows
-``</think>`` or a sentence, ``<|im_end|>`` follows the closing one, a docstring holds fences of its own, a block is
-quoted or indented or never closed. So every run of marks may open a block, and the block ends at the first later run
-that makes its code a wanted one (a test that the caller gives); a run on a line of its own is tried first.
+In CommonMark a fence is alone on its line. In models' answers a fence may follow ``</think>`` or a sentence,
+``<|im_end|>`` may follow the closing one, a docstring may contain fences, and a block may be quoted, indented or never
+closed. So every run of marks may open a block, and the block ends at the first later run for which its code passes the
+caller's test ``wanted``; a run alone on its line is tried first.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From the text of an answer to the source of a module that defines ``ModelNew``.
 
-Only an answer with no ``ModelNew`` in it has no source. Code that does not parse is a source all the same: its verdict
+Only an answer without ``ModelNew`` has no source. Code that does not parse is a source too: its outcome
 is ``build_error``, with the line, and not ``no_source``.
 """
 

@@ -1,4 +1,4 @@
-"""The nouns of the story, in the order in which they come into being. Standard library only.
+"""The records of a run, in the order in which they are made. Standard library only.
 
     Task -> Completion -> Candidate -> Evaluation -> Selection
 

@@ -1,7 +1,7 @@
-"""Outputs read from where a worker has them: in its own memory, while it is stopped.
+"""Reads outputs in a worker's own memory while the worker is stopped.
 
-A worker that had to hand its outputs over could compute them then. So it only tells where they are, together with its
-answer that all calls are done; it is stopped at once, and the judge looks there.
+If a worker sent its outputs, it could compute them after the clock has stopped. So it sends only their addresses, with
+the answer that all calls are done; it is stopped at once, and the judge reads its memory.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ _LARGEST_FROM_THE_HEAP = 32 << 20
 
 
 def keep_freed_memory() -> None:
-    """Have freed memory used again: where each output is a new mapping, its pages are zeroed at the first touch.
+    """Make malloc reuse freed memory: if each output is a new mapping, its pages are zeroed at the first touch.
 
-    That takes as long as many a kernel, on both sides alike, and hides what one saves. Nothing happens where the C
-    library knows no such setting.
+    Zeroing takes as long as many kernels, on both sides, and hides their difference. Does nothing if the C library
+    has no such setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -24,10 +24,10 @@ def keep_freed_memory() -> None:
 
 
 def to_first_core(cores: frozenset[int], *, bind: Callable[[int, Iterable[int]], None] = os.sched_setaffinity) -> None:
-    """Move this thread to the first of ``cores``; from there it may go wherever it likes.
+    """Move this thread to the first of ``cores``; afterwards the system may move it to any of them.
 
-    OpenMP's other threads are bound to the other cores. Where one of them finds this thread on its own core, both take
-    turns there, and a call of 0.8 ms takes 1.5 ms (docs/measurements.md).
+    OpenMP's other threads are bound to the other cores. If this thread is on one of these cores, both threads share
+    it, and a call of 0.8 ms takes 1.5 ms (docs/measurements.md).
     """
     bind(0, (min(cores),))
     bind(0, cores)

@@ -1,10 +1,10 @@
 """The least time that a device needs for a task, for any kernel.
 
-Two floors, and the higher one counts. Memory: inputs that must be read and outputs that must be written once, at the
-rate of a copy, and what is only read or only written at the rate of that, which is higher. Weights are left out: they
-are the same at every call, so that caches may hold them and a kernel may have folded them into fewer. Arithmetic, on a
-GPU: the products of matrices and convolutions that no algebraic trick saves (``required``), at the rate of bfloat16
-tensor cores, which no float32 kernel reaches.
+The higher one of two floors. Memory: inputs that must be read and outputs that must be written, once each, at the
+rate of a copy; the excess of reads over writes (or the reverse) at the higher rate of only reading (writing). Weights
+are left out: they are the same at every call, so caches may hold them and a kernel may have combined them. Arithmetic,
+on a GPU: the products of matrices and convolutions that no algebraic trick saves (``required``), at the rate of
+bfloat16 tensor cores, which no float32 kernel reaches.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def traffic(inputs: Sequence[Any], outputs: Sequence[torch.Tensor], read_shares:
 
 
 def moving_ms(moved: Traffic, device: str) -> float:
-    """Least time this device takes to read and write so much.
+    """Least time in which this device reads and writes the bytes of ``moved``.
 
-    As much of it as is both read and written goes at the rate of a copy, the rest at that of a sum or a fill of it all.
+    The part that is both read and written is at the rate of a copy, the rest at the rate of a sum or a fill.
     """
     total = max(1, moved.read + moved.written)
     half = math.ceil(min(total, MOST_MOVED_BYTES) / 2 / torch.float32.itemsize)

@@ -1,19 +1,19 @@
 """Work that every kernel for a task must do, traced through the reference's operators: inputs read, products formed.
 
-The reference runs once, on real values. Each tensor knows which products went into it and which inputs, and what share
-of them is still needed once parts were cut off. A product counts if what leaves the reference needs it under every
-algebraic trick that is known, so that the result is a lower bound and mostly a generous one:
+The reference runs once, on real values. Each tensor records the products and inputs that it depends on, and the share
+of each that is needed after slicing. A product counts if the reference's result needs it under every known algebraic
+trick, so the count is a lower bound, and mostly far below the real work:
 
 - Of a convolution, one multiplication for each pair of channels at each point of the input or of the output, whichever
   has fewer: as if its kernel were 1 x 1. Winograd's and Fourier's algorithms need more than one a point, however large
   their tiles (Winograd, CBMS-NSF 33, 1980: m + r - 1 for m outputs of r taps).
 - Of a matrix product, (7/8)^2 of its multiplications: two levels of Strassen's recursion. Products with a zero do not
   count, nor the same product formed twice.
-- A product that something linear follows (a sum, a mean over space, another product) counts for nothing, since the two
-  can be one: only after a function that is no line, on the values that it has here, must it have been formed. Of two
-  that are added, the larger one counts. What was computed from a product in a line is no operand that counts either.
-- What an operator of unknown kind does, and what falls away at random or where something else is zero, counts for
-  nothing. Neither does anything, where two draws of the inputs give the same output.
+- A product that a linear operator follows (a sum, a mean over space, another product) does not count, since the two can
+  be combined: it counts only if a function follows that is not linear on the values at hand. Of two products that are
+  added, the larger one counts. A linear function of a product is not a product's operand that counts.
+- Operators of unknown kind do not count, nor elements that are dropped at random or multiplied by zero. Nothing counts
+  if two draws of the inputs give the same output.
 """
 
 from __future__ import annotations

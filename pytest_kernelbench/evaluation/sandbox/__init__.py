@@ -5,18 +5,18 @@ Covered where the kernel grants namespaces (``Isolation``; run.json has the wall
 - network: none, not even loopback
 - files: the system, Python and the compilers, read-only, and one private folder in memory, of bounded size, gone with
   the candidate; the owner's home, /tmp, the folders of runs and the machine's disks are not there (``filesystem``)
-- other GPUs than its own: hidden, and from who builds all of them
-- other processes: not visible (on a GPU they are: CUDA does not start otherwise), not to be signalled or traced
-  (there from Linux 6.12 on); all of the candidate's own end with it, daemons included
+- other GPUs than its own: hidden; a builder sees no GPU
+- other processes: invisible (visible on a GPU, because CUDA does not start otherwise), and cannot be signalled or
+  traced (on a GPU from Linux 6.12 on); all processes of the candidate end with it, daemons included
 - fork bombs and memory: ended by a watchdog over the candidate's process tree, and by limits for each process
 - secrets: the environment holds a short list of harmless names
 - core dumps, and CPU time beyond the deadline
 
-Covered everywhere: time limits kept by the judge; output goes nowhere; one process for one candidate.
+Covered everywhere: time limits, by the judge; output is discarded; one process for one candidate.
 
-Not covered: reading what is beside a toolchain or a package that lies outside the system; hardware side channels;
-exploits of the kernel or of a driver; a kernel left running on a GPU that reads inputs before it is asked.
-Without a root of its own (``hidden``) also: reading what the user can read, and quoting it in a message.
+Not covered: reading files beside a toolchain or a package that is outside the system; hardware side channels;
+exploits of the kernel or of a driver; a kernel left running on a GPU that reads inputs before the timed call.
+Without a root of its own (``hidden``) also: reading the user's files, and quoting them in a message.
 Without namespaces also: writing to the user's files, killing the user's processes, talking to the network.
 """
 

@@ -7,8 +7,8 @@
     the build cache      its files can be opened by name; they cannot be listed (``sandbox.give_up_privileges``)
     one private folder   in memory, of bounded size, the only place that can be written
 
-The owner's home, the folders of runs, /tmp and the machine's disks are not in it. Where a machine does not allow a root
-of one's own, all files are read-only instead.
+The owner's home, the folders of runs, /tmp and the machine's disks are not in it. On a machine that does not allow
+another root, all files are read-only instead.
 """
 
 from __future__ import annotations

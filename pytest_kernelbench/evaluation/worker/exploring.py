@@ -1,9 +1,8 @@
 """Runs a candidate once without a device, to find what it builds.
 
-It is imported, made, and called on inputs of the task's shapes that hold nothing (torch's ``meta`` device), as if on
-the GPU that it will be judged on. What it asks ``load_inline`` for is built then, and Triton compiles what it would
-launch. Where it cannot go on without values, or without a GPU, it ends: what is found only later is built when its
-trial asks for it.
+The candidate is imported, constructed, and called on inputs with the task's shapes and no values (torch's ``meta``
+device), as if on the GPU of its trial. Its requests to ``load_inline`` are built, and Triton compiles the kernels that
+it would launch. It ends where it needs values or a GPU; builds that come after that point are made during its trial.
 """
 
 from __future__ import annotations

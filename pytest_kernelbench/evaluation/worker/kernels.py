@@ -1,8 +1,8 @@
 """Triton kernels compiled before the trial that calls them, and away from the GPU.
 
-A candidate is gone through once in a builder (``exploring``). Triton compiles what it would launch, and launches
-nothing. What it compiled goes to that candidate's workers, all of which would compile it anew while they hold the GPU.
-What is not compiled ahead is compiled in the trial.
+A builder runs the candidate once (``exploring``): Triton compiles the kernels and launches none. They are given to the
+candidate's workers, each of which would otherwise compile them while it holds the GPU. Kernels that are not found ahead
+are compiled in the trial.
 """
 
 from __future__ import annotations
