@@ -1,24 +1,17 @@
 """Shared by the tests of the plugin."""
 
-import fcntl
 import os
 import sys
 import time
-from contextlib import ExitStack
 
 import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
 import pytest
 from project import LIGHT, PLUGIN, PYTHONPATH, RELU, WITHOUT_FIGURES
+from sharing_cores import pytest_collection_modifyitems, pytest_configure, pytest_runtest_protocol  # noqa: F401
 from warm_sessions import warm_process
 
 # Also here: a session within the process would load some of its modules anew, with stash keys of their own.
 import pytest_kernelbench.plugin.hooks  # noqa: F401
-
-
-def pytest_configure():
-    """Processes that tests start keep the bytecode of this package: each would compile it anew, 0.2 s of 1.4 s."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 
 TORCH_SETTINGS = {
     "gradients are taken": lambda torch: torch.is_grad_enabled(),
@@ -54,34 +47,6 @@ def torch_is_left_as_it_was():
     torch.use_deterministic_algorithms(before["deterministic algorithms"])
     left = [f"{name}: {after[name]} after {before[name]}" for name in before if after[name] != before[name]]
     assert not left, f"the test leaves torch with other settings ({'; '.join(left)})"
-
-
-def held(file, how):
-    """An open file with a lock on it, which closing gives back."""
-    opened = file.open("w")
-    fcntl.flock(opened, how)
-    return opened
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Under ``-n``, a test that is marked ``quiet`` runs, with its fixtures, while no other test does on any worker.
-
-    All pass one gate, so that a quiet test, which waits in it, is not kept waiting by tests that come after it.
-
-    In this process torch has one thread: where the cores are busy, threads wait for each other (the tests of precisions
-    took 16 s of a core, and over 63 s with two threads). Judges have the threads that they ask for.
-    """
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    if not hasattr(item.config, "workerinput"):
-        return (yield)
-    folder = item.config._tmp_path_factory.getbasetemp().parent
-    with ExitStack() as stack:
-        with held(folder / "gate", fcntl.LOCK_EX):
-            quiet = item.get_closest_marker("quiet")
-            stack.enter_context(held(folder / "floor", fcntl.LOCK_EX if quiet else fcntl.LOCK_SH))
-        return (yield)
 
 
 DEVICE_AND_SIZES = ("--kernelbench-device=cpu", "--kernelbench-sizes=full")
