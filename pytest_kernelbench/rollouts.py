@@ -1,6 +1,6 @@
-"""One version of the policy on one task: sample, extract, judge. Whatever is recorded already is not done again.
+"""One version of the policy on one task: sample, extract, judge. Recorded results are used again.
 
-Each completion and each evaluation is recorded when it comes.
+Each completion and each evaluation is recorded at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def judge(task: Task, strategy: Strategy, bench: Workbench, policy: Policy | Non
     """The candidates of one version of the policy, each with its evaluation, in order of index.
 
     A strategy with ``[search]`` or ``[stopping]`` draws them in turns: each may depend on the verdicts before it.
-    ``policy`` samples what is not recorded yet; None: ``bench`` is asked for the policy when something is missing.
+    ``policy`` samples the completions that are not recorded yet; None: taken from ``bench`` when it is needed.
     """
     known = dict[int, Judged]()
     for indices in turns_of(strategy):

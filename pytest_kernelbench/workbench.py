@@ -84,7 +84,7 @@ class Workbench:
 
     @property
     def _policy_device(self) -> str:
-        """Where a policy samples: on this machine, whatever the judges' device is."""
+        """The device on which a policy samples: of this machine, even if judges are elsewhere."""
         if self.policy_device is not None:
             return self.policy_device
         if self.judges is None:

@@ -255,7 +255,7 @@ def receive(
         if len(descriptors) > answer.max_files:
             raise MalformedFrame("descriptors nobody asked for")
         if answer.files_only and not all(stat.S_ISREG(os.fstat(each).st_mode) for each in descriptors):
-            # Its own end of the connection, say: as long as somebody has that, the worker does not seem to have ended.
+            # With the worker's own end of the connection open here, the worker would not seem to have ended.
             raise MalformedFrame("a file was due, and it is no regular one")
     except MalformedFrame:
         for descriptor in descriptors:

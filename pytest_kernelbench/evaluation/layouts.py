@@ -26,7 +26,7 @@ class Layout:
     """Type, shape and strides of a tensor; ``lead`` elements lie between an aligned address and its first one.
 
     A dimension of stride 0 (``expand``) has one element in memory, however large it is. A tensor's ``core`` has size 1
-    there: it holds each element in memory once, is what values are drawn for and compared by, and may be written to.
+    there: it has each element in memory once. Values are drawn for it and compared by it, and it may be written to.
     """
 
     dtype: torch.dtype
@@ -87,9 +87,9 @@ class Layout:
         return tensor
 
     def laid_out(self, core: torch.Tensor, *, copied: bool = False) -> torch.Tensor:
-        """A tensor of this layout that holds ``core``, of whatever type that is.
+        """A tensor of this layout with the values of ``core``, of the core's type.
 
-        Unless it must be ``copied``, it is ``core`` itself where that has this layout.
+        Returns ``core`` itself if it has this layout, unless it must be ``copied``.
         """
         layout = Layout(core.dtype, self.shape, self.strides, self.lead)
         if not copied and layout.is_contiguous and core.is_contiguous():
@@ -142,11 +142,11 @@ def no_answer(dtype: torch.dtype) -> complex | float | int | bool:
 def traits_of(
     tensor: torch.Tensor, inputs: Sequence[tuple[int, int]], harness_memory: Sequence[tuple[int, int]] = ()
 ) -> list[str]:
-    """In what a tensor of a result is no tensor with memory of its own that holds its values.
+    """The ways in which a tensor of a result is no ordinary tensor with its values in its own memory.
 
-    Each of these costs nothing when it is made, and whoever uses the result pays: values that are yet to be negated or
-    conjugated, elements that share memory (``expand``), a view of an input, and a view of memory where other answers
-    lie. ``inputs`` and ``harness_memory`` are first and last addresses.
+    Each costs nothing when it is made, but later, when the result is used: values that are yet to be negated or
+    conjugated, elements that share memory (``expand``), a view of an input, and a view of memory with other answers.
+    ``inputs`` and ``harness_memory`` are first and last addresses.
     """
     found = []
     if _is_conj(tensor):

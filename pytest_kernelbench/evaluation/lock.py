@@ -83,7 +83,7 @@ def _held(name: str, folder: Path | None, how: int) -> Iterator[None]:
 
 
 def folder_for_all() -> Path:
-    """Where a machine's locks lie, whatever TMPDIR is: two runs that look in different folders time at once."""
+    """The folder of a machine's locks. It ignores TMPDIR: runs with different folders would time at the same time."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     found = (Path(each) for each in ("/tmp", "/var/tmp", own) if each and Path(each).is_dir())
     return next(found, Path(tempfile.gettempdir()))
@@ -93,11 +93,11 @@ def _opened(name: str, folder: Path | None) -> int:
     path = (folder or folder_for_all()) / f"kernelbench-{name}.lock"
     try:
         try:
-            # Only to read, and made only where it is missing: it may be another user's, in a folder for all.
+            # Opened for reading, and created only if missing: the file may be another user's, in a shared folder.
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o644)
-            # Whatever the umask is, others must be able to wait for it.
+            # Other users must be able to wait for it, with any umask.
             os.fchmod(descriptor, 0o644)
             return descriptor
     except OSError as error:

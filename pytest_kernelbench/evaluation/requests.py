@@ -16,7 +16,7 @@ from typing import Any
 from pytest_kernelbench.errors import TooLate, UsageError
 from pytest_kernelbench.records import Task
 
-# Requests that one judge is handed at once: their builds share the cores, and one dead judge costs that many a retry.
+# Requests that one judge receives at once: their builds share the cores; if the judge dies, all are retried.
 AT_ONCE = 8
 # Waiting requests a judge, beyond which submit() blocks: enough that no judge runs dry while a caller samples.
 WAITING_PER_JUDGE = 4 * AT_ONCE
@@ -29,8 +29,8 @@ PASSED_OVER_PER_JUDGE = 4
 class Request:
     """One source to be judged, or to be compared with a baseline as ``comparison`` says (``Evaluator.compare``).
 
-    ``attempts``: judges that died while it was tried. ``alone``: it was near when one died, and is handed to the next
-    judge with no other. ``arrived``: how many batches the judges had taken when it came.
+    ``attempts``: number of judges that died while it was tried. ``alone``: a judge died that also had this request, so
+    the next judge receives it alone. ``arrived``: how many batches the judges had taken before it.
     """
 
     task: Task
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def single(self) -> bool:
-        """Whether it is handed to a judge with no other."""
+        """Whether a judge receives it alone."""
         return self.alone or self.comparison is not None
 
 
@@ -137,7 +137,7 @@ class Deadlines:
     """Has requests fail once their time has passed. One thread for all, begun with the first."""
 
     def __init__(self) -> None:
-        # Seconds on ``time.monotonic``'s clock, a number that no two have in common, the verdict and how it fails.
+        # The deadline on ``time.monotonic``'s clock, a unique number, the verdict, and the error at the deadline.
         self._heap: list[tuple[float, int, Future[Any], TooLate]] = []
         self._numbers = count()
         self._changed = threading.Condition()

@@ -27,12 +27,12 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 READY_TIMEOUT_S = 60.0
-# Enough for torch's compiler to be imported, and for a candidate that starts nvcc itself; what is known to be a build
-# has a limit of its own.
+# Enough to import torch's compiler, and for a candidate that starts nvcc itself; builds that are known as such have
+# their own limit.
 LOAD_TIMEOUT_S = 60.0
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
-# Of sums that race, some come out right.
+# Sums with a race are sometimes right.
 ASKED_AGAIN = 3
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"
@@ -177,7 +177,7 @@ class WorkerSession(WorkerRequests):
             except CandidateFailed:
                 if attempt == REFRESHES:
                     raise
-                # A process has things of its own to do, and other inputs take from it what it computed on these.
+                # The work may be the process's own; and new inputs make any work on these inputs useless.
                 time.sleep(BETWEEN_REFRESHES_S)
         return drawn
 
@@ -226,8 +226,8 @@ class WorkerSession(WorkerRequests):
         """Whether a candidate that was wrong in a timed call is wrong or cheats.
 
         The same inputs in the same memory are given to it untimed. Wrong there too, it is incorrect: it does not write
-        all elements, reads an old address, is not precise enough for these values, or is now right and now wrong. Right
-        each time, it tells timed calls from others.
+        all elements, reads an old address, is not precise enough for these values, or is now right and now wrong. If it
+        is right each time, it treats timed calls differently.
         """
         for _ in range(ASKED_AGAIN):
             _, left, _ = self.called(slot, values, "running again on the inputs of a timed call")

@@ -99,7 +99,7 @@ Tree = Tensor | Number | Plain | Branch
 def take_apart(value: Any, *, result: bool = False) -> tuple[Tree, list[Any]]:
     """The tree of a structure and its tensors, in order; in a ``result`` the numbers are among them.
 
-    Raises Unjudgeable for what is none of ``JUDGED``, and for too much of it.
+    Raises Unjudgeable for a value that is none of ``JUDGED``, and for too large a structure.
     """
     taken: list[Any] = []
     nodes = [0]
@@ -292,7 +292,7 @@ def to_json(tree: Tree) -> list[Any]:
 
 
 def from_json(found: Any) -> Tree:
-    """The tree in a message. Raises ValueError for whatever is none, however large or deep it is."""
+    """The tree in a message. Raises ValueError for anything else, of any size and depth."""
     return _parsed(found, 0, [0])
 
 

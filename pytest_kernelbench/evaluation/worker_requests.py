@@ -29,10 +29,10 @@ REQUEST_TIMEOUT_S = 10.0
 # A first call may be slow, a timed one may not.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
-# What a worker may compute between two requests: putting its last answer away, a pool's threads going to sleep.
+# CPU time that a worker may use between two requests: to free its last answer, and for threads that go to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
-# The same of one that is stopped. Children that have ended are accounted for in steps of 10 ms.
+# The same for a stopped worker. The time of ended children counts in steps of 10 ms.
 ASLEEP_CPU_SECONDS = 0.03
 ASLEEP_CPU_SHARE = 0.05
 
@@ -40,14 +40,14 @@ ASLEEP_CPU_SHARE = 0.05
 class WorkerRequests:
     """One worker process. Every method raises CandidateFailed when the candidate, or its process, fails.
 
-    Until the candidate is loaded (``loaded``), what fails is the harness. ``watch`` is the owner's socket: where it
-    ends, nobody waits for the answer any more.
+    A failure before the candidate is loaded (``loaded``) is the harness's. ``watch`` is the owner's socket: when it
+    ends, the answer is no longer needed.
     """
 
     def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
         self.bench = bench
         self.loaded = False
-        # Seconds for which torch's compiler was building for the candidate, as far as its process says.
+        # Seconds for which torch's compiler built for the candidate, as reported by its process.
         self.built_s = 0.0
         self.room = DeviceRoom(bench)
         self._worker = worker
@@ -96,12 +96,12 @@ class WorkerRequests:
 
     def send(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send a request whose answer is read later."""
-        # A worker that is gone, or does not read, cannot be written to; what it left to read says how it ended.
+        # A worker that has ended, or does not read, cannot be written to; its last message tells how it ended.
         with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
             messages.send(self._worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
 
     def answer(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
-        """The worker's answer to ``ask``: see ``answers``. Until the candidate is loaded, what fails is the harness."""
+        """The worker's answer to ``ask``: see ``answers``. Before the candidate is loaded, the harness fails."""
         try:
             return self._answer_of_candidate(ask, timeout_s=timeout_s, doing=doing, on_error=on_error)
         except CandidateFailed as failure:

@@ -23,7 +23,7 @@ PATIENCE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """The judge's end of a worker: its socket, the pipe on which its end is told, and its supervisor.
+    """The judge's end of a worker: its socket, the pipe that receives its exit status, and its supervisor.
 
     ``hold`` is a descriptor of the supervisor's process (pidfd), None where the kernel has none: once that process has
     ended, its number may be another's.
@@ -37,7 +37,7 @@ class WorkerProcess:
     @property
     def process(self) -> int:
         """Number of the worker's own process; 0 where it has ended."""
-        # Below the supervisor is the first process of a namespace, or what stands for it, and then the worker.
+        # Below the supervisor is the first process of a namespace, or a process in its place, and below it the worker.
         below = sandbox.descendants(self.supervisor)
         return below[1] if len(below) > 1 else 0
 
@@ -81,7 +81,7 @@ class WorkerProcess:
             os.close(self.hold)
 
     def wait(self, *, timeout_s: float) -> int | None:
-        """Exit code of a worker whose socket has ended, negative for a signal; None if it is not told in time.
+        """Exit code of a worker whose socket has ended, negative for a signal; None if it does not arrive in time.
 
         Raises HarnessError where it was ended because others had taken the memory.
         """

@@ -63,7 +63,7 @@ def joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
     late = recorded.get("primary") is None and run.get("primary") is not None
     return {
         **recorded,
-        # What a strategy that joins later names is told, but was not named before anything was seen.
+        # A primary comparison of a strategy that joins later is noted as named after the first results.
         **({"primary": run["primary"], "primary_by": f"{run['primary_by']}, after the run had begun"} if late else {}),
         "strategies": list(strategies.values()),
         "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),

@@ -23,10 +23,10 @@ LEAST_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOptions:
-    """How kept kernels are gated: ``sizes`` is a file of further sizes, beside those that tasks bring.
+    """Settings of the gate on kept kernels. ``sizes``: a file of further sizes, besides the tasks' own.
 
-    ``undecided`` says whether an item passes or fails of which a comparison is undecided. ``seconds`` is for each size
-    (None: a minute), and what one size leaves of it the next ones may use.
+    ``undecided``: whether an item with an undecided comparison passes or fails. ``seconds``: the time for each size
+    (None: a minute); time that one size does not use is available to the next ones.
     """
 
     sizes: Path | None = None
@@ -50,7 +50,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtSize:
-    """What was found at one size, named as in ``GateSize``. ``evaluation`` is None for the run's own size, whose
+    """The result at one size, named as in ``GateSize``. ``evaluation`` is None for the run's own size, whose
     evaluation the item has; ``comparison`` is None where there is nothing to compare."""
 
     size: str
@@ -152,7 +152,7 @@ class Gated:
 def gate(kept: Kept, options: GateOptions, bench: Workbench, *, further: bool = True) -> Gated:
     """Check, time and compare the kernel at each of its sizes; at the run's own alone where not ``further``.
 
-    Raises TaskError and HarnessError, which name the size. What the run has recorded already is not done again.
+    Raises TaskError and HarnessError, which name the size. Recorded results are used again.
     """
     sizes = gate_sizes(kept.task, options.sizes) if further else [GateSize("", kept.task)]
     from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE

@@ -55,7 +55,7 @@ class ItemResult:
     """An item's outcome beside its baseline.
 
     ``entry`` is for pytest-benchmark, builtin values only; ``failure`` is the line with which the item fails;
-    ``gated`` is what was found of the kernel at the sizes of its gate. Each is None where there is none.
+    ``gated``: the kernel's results at the sizes of its gate. Each field is None if there is none.
     """
 
     outcome: ItemOutcome

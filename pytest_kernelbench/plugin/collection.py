@@ -26,7 +26,7 @@ SESSION = pytest.StashKey[Session]()
 
 
 class TaskSet(pytest.Directory):
-    """Replaces the root folder's collector when no path was named. Collects the run's tasks, in whatever folder."""
+    """Replaces the root folder's collector when no path was named. Collects the run's tasks from any folder."""
 
     def collect(self) -> Iterator[pytest.File]:
         for task in self.config.stash[SESSION].tasks:

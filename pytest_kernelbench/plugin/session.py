@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the command line asks for beside the options of this plugin.
+    """The parts of the command line that are not options of this plugin.
 
     ``here``: the folder that pytest was started in. ``paths_named``: whether files or folders were named.
     ``items_named``: the ids of items that were named, if their tasks are not files of this repository, each with its

@@ -205,7 +205,7 @@ def distributions(
     if length == 0:
         return
     if not shares_prompts(model):
-        # Models differ in how several tokens continue a state; a whole sequence is computed alike by all of them.
+        # Models differ in how several tokens continue a state; a whole sequence is computed the same way by all.
         told = [[*prompt_ids, *row] for row in _padded(rows).tolist()]
         keep = {"logits_to_keep": length + 1} if keeps_last_logits(model) else {}
         output = model(input_ids=torch.tensor(told, device=input_device(model)), use_cache=False, **keep)

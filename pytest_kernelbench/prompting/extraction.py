@@ -24,7 +24,7 @@ from pytest_kernelbench.prompting.modules import (
 )
 from pytest_kernelbench.records import Task
 
-# Part of every sampling hash: another way to read answers makes other candidates of them.
+# Part of every sampling hash: another way of extraction gives other candidates.
 VERSION = 2
 MENTIONS_MODEL_NEW = re.compile(r"^[ \t]*class[ \t]+ModelNew\b", re.MULTILINE)
 BEGINS_MODEL_NEW = re.compile(r"class[ \t]+ModelNew[ \t]*[(:]")

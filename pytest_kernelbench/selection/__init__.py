@@ -19,9 +19,9 @@ def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int, n
     """Choose among the candidates of one task; ``Choice.index`` is None where none of them is correct.
 
     Equal scores are decided by the lower index. Of candidates with the same source the first stands for all, unless
-    ``settings.distinct`` is false: how often a program was drawn changes neither its score nor its place. Those without
-    the number that the ranking needs are not ranked, ``Choice.unranked``, unless another with the same source is.
-    ``named`` is the index of the candidate that the policy forecast to be the fastest, where it was asked.
+    ``settings.distinct`` is false: how often a program was drawn changes neither its score nor its place. Candidates
+    without the number that the ranking needs are in ``Choice.unranked``, unless another with the same source has it.
+    ``named``: index of the candidate that the policy forecast to be the fastest, if it was asked.
     """
     by_index = {judged.candidate.index: judged for judged in group if judged.evaluation.correct}
     by = RANKINGS[settings.by]

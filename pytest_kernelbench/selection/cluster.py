@@ -3,7 +3,7 @@
 A ranking by surprisal may spend its three timings on three spellings of one idea. Here the first so many are of
 different clusters: one representative each, in the order of surprisal, then all others in the same order. Clusters are
 not ordered by their size: among answers whose correctness is not known the largest is the likeliest to be correct, but
-here every program is correct, and what the policy writes often is what surprisal says to look away from.
+here every program is correct, and frequent programs are those that surprisal avoids.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Sdpo:
     rollout that is correct.
 
     ``feedback_beside_solution`` false: a teacher that reads a demonstration reads no feedback. ``mask`` leaves out
-    rollouts for which there is neither. The ``teacher`` has the ``current`` weights, those of the ``start``, or an
-    ``average`` of all of them in which each step's weigh ``teacher_rate``. ``distil`` compares teacher and student on
+    rollouts with neither. The ``teacher`` has the ``current`` weights, those of the ``start``, or the moving
+    ``average`` of all steps with the rate ``teacher_rate``. ``distil`` compares teacher and student on
     the token that was ``drawn``, or their ``distribution`` over the ``top_k`` likeliest tokens and all others as one,
     by the Jensen-Shannon divergence in whose mixture the teacher weighs ``teacher_share``.
     """
@@ -85,9 +85,9 @@ class Clipped:
 class Lora:
     """``[adaptation.lora]``: the adapter that is trained.
 
-    ``targets`` are layers: ``all-linear`` or names such as "q_proj,v_proj". All are those of attention, state space and
-    MLP, without the output layer and routers. ``experts`` adds the experts of a mixture, and ``parameters`` other
-    weights that are no layers, by name.
+    ``targets`` are layers: ``all-linear`` or names such as "q_proj,v_proj". ``all-linear``: the layers of attention,
+    state space and MLP, without the output layer and routers. ``experts`` adds the experts of a mixture, and
+    ``parameters`` other weights that are no layers, by name.
     """
 
     rank: int = field(default=16, metadata={"minimum": 1, "recorded": "lora_rank"})
@@ -123,10 +123,10 @@ class Adaptation:
 
     ``scope``: one adapter for the ``batch`` of all tasks, of which ``tasks_per_step`` are trained on at a step (None:
     all), or one for each ``task``. The batch is the tasks collected, or the tasks that ``train_on`` names as
-    ``--tasks`` does: the others then show what carries over to them. ``drop_truncated`` leaves out answers that were
+    ``--tasks`` does: the other tasks then measure transfer. ``drop_truncated`` leaves out answers that were
     cut off at ``max_tokens``.
 
-    ``checkpoint`` says whose candidates count: ``every`` step's, the ``last``'s, or the step that is ``best`` by
+    ``checkpoint``: the steps whose candidates count: ``every`` step's, the ``last``'s, or the step that is ``best`` by
     per-sample fast_1, over all tasks or ``best-per-task``; with ``holdout``, by so many further rollouts a task,
     which train nothing.
 

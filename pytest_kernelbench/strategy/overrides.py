@@ -12,7 +12,7 @@ from pytest_kernelbench.strategy.values import did_you_mean
 def overridden(table: Table, override: str) -> Table:
     """The table with the value that ``override`` names, as in ``sampling.k=16`` or ``adaptation.lora.rank=4``.
 
-    A value is TOML; a word that is none stands for itself, so that text needs no quotes. An override of
+    A value is TOML; any other word is taken as text, which needs no quotes. An override of
     an optional section leaves a strategy without it as it is. Raises StrategyError, which names the option.
     """
     place = f"--kernelbench-set {override}"

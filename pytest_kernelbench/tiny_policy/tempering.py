@@ -1,7 +1,7 @@
 """Weights for training, from shares wanted when sampling.
 
-Sampling at temperature 0.25 raises each token's probability to the fourth power: what is 5 % of the corpus is drawn
-1 time in 10,000. Here the shares hold at the temperature that the strategies sample at, and the corpus is
+Sampling at temperature 0.25 raises each token's probability to the fourth power: a text that is 5 % of the corpus is
+drawn 1 time in 10,000. Here the shares hold at the temperature that the strategies sample at, and the corpus is
 weighted so that they do.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 def tempered(texts: Sequence[Sequence[int]], shares: Sequence[float], temperature: float) -> list[float]:
     """Probabilities of a language over ``texts`` from which sampling at ``temperature`` draws them by ``shares``.
 
-    ``texts`` are token ids, none of them a beginning of another; equal texts divide what they have together.
+    ``texts`` are token ids, none of them a beginning of another; equal texts divide their common share.
     Wherever texts part, the token that leads to a share s (of those still possible) gets a probability
     proportional to s ** temperature, because sampling raises it to 1 / temperature.
     """

@@ -125,8 +125,8 @@ def obtainable_bytes() -> int:
 
 
 def memory_bytes() -> int:
-    """All that the GPU has."""
-    # torch knows this; the driver, asked for what is free, makes others wait.
+    """Total memory of the GPU."""
+    # From torch, because asking the driver for free memory makes other processes wait.
     return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
 
 

@@ -1,8 +1,7 @@
 """Tensors in device memory that judge and worker both see, through CUDA's own memory handles.
 
-The judge allocates with cudaMalloc rather than from torch's pool: a handle opens a whole allocation, and a pool
-would show the worker whatever else lies in the same block. torch's own sharing needs a writable /dev/shm, which the
-sandbox does not give.
+The judge allocates with cudaMalloc and not from torch's pool: a handle opens a whole allocation, and a block of the
+pool has other tensors too. torch's own sharing needs a writable /dev/shm, which a sandbox does not have.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class CudaMemory:
             raise torch.OutOfMemoryError(f"no {size} bytes of device memory to share with a worker")
         handle = Handle()
         expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
-        # What is read and was never written (the gaps of a slice) must not be what another process left there.
+        # Memory that is read but never written (the gaps of a slice) must not have data of another process.
         expect(runtime().cudaMemset(pointer, 0, ctypes.c_size_t(size)), "cudaMemset")
         assert pointer.value is not None
         return cls(pointer.value, bytes(handle.reserved).hex(), size)
@@ -94,9 +93,9 @@ def range_of(pointer: int) -> tuple[int, int]:
 
 
 def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
-    """Where tensors of this process are, for another to read: bytes from the start of an allocation, and its handle.
+    """Places of this process's tensors for another process: bytes from the start of an allocation, and its handle.
 
-    With them the tensors; those in memory that no handle can be had for (a pool of the driver's) are copied.
+    Returns the tensors too; tensors in memory without a handle (a pool of the driver's) are copied.
     """
     handles: dict[int, str | None] = {}
 

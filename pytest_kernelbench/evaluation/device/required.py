@@ -119,7 +119,7 @@ class _Follower(TorchDispatchMode):
         self._products: dict[int, float] = {}
         self._known: dict[tuple[Any, ...], int] = {}
         self._names = count()
-        # Storages of which a part was written to: what is in them has several pasts.
+        # Storages that were partly overwritten: their elements have several pasts.
         self._spoilt: set[int] = set()
         for place, value in enumerate(inputs):
             if isinstance(value, torch.Tensor):
@@ -183,7 +183,7 @@ class _Follower(TorchDispatchMode):
         return _mixed(pasts) if name in SUMS else _unknown(pasts)
 
     def _of_function(self, given: torch.Tensor, output: torch.Tensor, past: Past) -> Past:
-        """What was pending is formed where the function is no line on the values that are there."""
+        """Pending products count if the function is not linear on the values at hand."""
         if not past.pending and past.free:
             return past
         if given.numel() != output.numel():
@@ -230,11 +230,11 @@ class _Follower(TorchDispatchMode):
         return replace(past, pending={number: 1.0})
 
 
-# Of one tensor: what torch does not say of itself, and softmax, whose exponential comes first.
+# Functions of one tensor that torch does not tag as pointwise, and softmax, whose exponential comes first.
 FUNCTIONS = frozenset("hardswish hardsigmoid hardtanh mish log_sigmoid_forward _softmax _log_softmax softplus".split())
-# Of several tensors: each element is a line through each of theirs.
+# Functions of several tensors that are linear in each.
 LINES = frozenset("add sub rsub mul div".split())
-# Sums over elements: what was pending can be one with them.
+# Sums over elements: pending products can be combined with them.
 SUMS = frozenset(
     "sum mean amax amin max min argmax argmin prod cumsum cumprod logsumexp norm linalg_vector_norm var std "
     "var_mean std_mean logcumsumexp cummax cummin median mse_loss nll_loss_forward".split()
@@ -285,7 +285,7 @@ def _elementwise(pasts: Sequence[Past]) -> Past:
 
 
 def _mixed(pasts: Sequence[Past]) -> Past:
-    """What was pending may be one with what mixed the elements."""
+    """Pending products can be combined with the operator that mixed the elements."""
     past = _elementwise(pasts)
     return replace(past, pending={}, free=False)
 

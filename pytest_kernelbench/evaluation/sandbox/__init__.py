@@ -163,14 +163,14 @@ def _children(process: int) -> list[int]:
 def cpu_seconds_of(process: int) -> float:
     """CPU time of all threads of a process, ended ones included; 0 when it is gone."""
     try:
-        # What clock_getcpuclockid(3) returns; /proc/PID/stat counts in steps of 10 ms.
+        # The clock of clock_getcpuclockid(3); /proc/PID/stat counts in steps of 10 ms.
         return time.clock_gettime(~process << 3 | 2)
     except OSError:
         return 0.0
 
 
 def spent_seconds_of(process: int) -> float:
-    """CPU time so far of a process, and of all its children that have ended in steps of 10 ms; 0 when it is gone."""
+    """CPU time so far of a process and of its ended children, in steps of 10 ms; 0 when it is gone."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -237,8 +237,8 @@ def enter(
 ) -> None:
     """Apply the limits of the module's docstring to this process and all that it forks from now on.
 
-    ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. ``visible`` is
-    what a candidate sees beside the system. To be called between two forks: the process namespace holds
+    ``gpu`` is the device file of the GPU to compute on; None if that is not known, or if there is none. ``visible``:
+    the files that a candidate sees besides the system. To be called between two forks: the process namespace applies
     from the next fork on.
     """
     flags = (
@@ -266,7 +266,7 @@ def enter(
 
 
 def own_process_table(isolation: Isolation) -> bool:
-    """In the first process of a namespace: whether /proc now shows what is in it, which ``watch`` needs."""
+    """In the first process of a namespace: whether /proc now shows the namespace's processes, as ``watch`` needs."""
     if not isolation.processes:
         return True
     # Only a freshly mounted /proc shows the namespace's own processes. Read-only: for root, /proc/sys is the machine's.

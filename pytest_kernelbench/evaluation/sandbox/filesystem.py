@@ -169,7 +169,7 @@ def devices_for(device: str, own: str | None) -> list[str]:
 
 
 def _show(root: str, path: Path) -> None:
-    """Have ``path`` at its own name under ``root``, as what it is: a link, a folder with all below it, or a file."""
+    """Make ``path`` available under ``root`` by the same name: a link, a folder with all below it, or a file."""
     place = root + str(path)
     if os.path.lexists(place) or not os.path.lexists(path):
         return
@@ -182,7 +182,7 @@ def _show(root: str, path: Path) -> None:
         os.mkdir(place)
     else:
         Path(place).touch()
-    # With all that is mounted below it: without, the kernel refuses, because it would uncover what a mount hides.
+    # With all mounts below it: otherwise the kernel refuses, because files that a mount hides would become visible.
     _mount(str(path), place, flags=_MS_BIND | _MS_REC)
 
 

@@ -23,8 +23,8 @@ def version() -> int:
 def restrict(listable: Sequence[Path], private: Path | None) -> None:
     """Restrict this process for good: it can signal and trace its own processes only, and list ``listable`` only.
 
-    Nothing is listed less where that is empty; ``private`` is the folder of which files can be moved to other folders.
-    One ruleset for all: each forbids such moves, unless it says otherwise.
+    If ``listable`` is empty, listing is not restricted. Files of the folder ``private`` can be moved to other folders.
+    One ruleset for all: each ruleset forbids such moves unless it allows them.
     """
     libc, abi = ctypes.CDLL(None, use_errno=True), version()
     scopes = _SCOPES if abi >= WITH_SCOPES else 0

@@ -20,12 +20,12 @@ LEAST_SHARE_OF_MEMORY = 0.03
 def watch(worker: int, isolation: Isolation, limits: Limits, *, folder: Path, sees_it: bool) -> tuple[int, bool]:
     """Wait for ``worker``, ending its tree when it grows beyond the limits, or when memory is short.
 
-    Returns its wait status, and whether it was ended although others had taken the memory. ``folder`` is its own.
+    Returns its wait status, and whether it was ended although other processes had the memory. ``folder``: its own.
 
-    ``sees_it``: what ``own_process_table`` returned.
+    ``sees_it``: the result of ``own_process_table``.
 
-    Runs in the first process of the namespace: when it returns and exits, the kernel kills all that is left. Without
-    a namespace of its own, the tree is what its parent, which adopts orphans, has below it.
+    Runs in the first process of the namespace: when it returns and exits, the kernel kills all other processes. Without
+    a namespace, the tree is all descendants of the parent, which adopts orphans.
     """
     free_bytes: int | None = None
     while True:

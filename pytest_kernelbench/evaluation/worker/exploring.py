@@ -49,13 +49,13 @@ def on_nothing(gpu: Mapping[str, Any] | None) -> Iterator[None]:
 
 
 def _pretend(gpu: Mapping[str, Any], put_back: contextlib.ExitStack) -> None:
-    """Have torch say that it has this GPU."""
-    # Torch's own is an attribute of a class below this one, and is seen again when this is gone. The device stays
-    # what it is: torch itself asks for it.
+    """Make torch report this GPU."""
+    # Torch's own attribute is in a base class, and is visible again when this one is deleted. ``device`` is unchanged,
+    # because torch itself reads it.
     torch.Tensor.is_cuda = True  # type: ignore[misc]
     put_back.callback(delattr, torch.Tensor, "is_cuda")
     properties = SimpleNamespace(**gpu)
-    # Each an object of its own: torch's compiler keeps a list of them, and ends where one is there twice.
+    # Each is a separate object: torch's compiler keeps a list of them and fails if one is in it twice.
     answers: dict[str, Any] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -84,7 +84,7 @@ class _Idle:
     cuda_stream = 0
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Whatever it is made of."""
+        """Accepts any arguments."""
 
     def __enter__(self) -> _Idle:
         return self

@@ -124,7 +124,7 @@ class _Bench:
         """Build one extension; no candidate was ever in this process."""
         # torch asks the GPU unless this is set, and a builder sees none.
         os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
-        # Those that judge, and start workers for it, come first.
+        # Processes that judge, and start workers for it, have priority.
         os.nice(BUILDERS_NICE)
         try:
             return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
@@ -247,7 +247,7 @@ class _Bench:
         slot = self._slots[question["slot"]]
         # Elements that are never written must not hold an old answer by luck.
         slot.spoil()
-        # As the judge's own call: what draws at random, or makes weights in its first call, draws the same.
+        # As before the judge's own call: random draws, and weights that are made in the first call, are then the same.
         seed_all(self._seed)
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()

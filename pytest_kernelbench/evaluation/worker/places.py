@@ -16,10 +16,10 @@ _detach, _copy, _address, _count = _base.detach, _base.copy_, _base.data_ptr, _b
 
 
 class Kept:
-    """The outputs of a turn's calls, each in memory of its own, with an element for each.
+    """The outputs of a turn's calls, each in memory of its own, with every element stored once.
 
-    What only stands for numbers (a view of an input, a broadcast one, a conjugate that is not computed) is copied. So
-    is every output of a candidate that returns memory of an earlier output: the next call would overwrite it.
+    Views of an input, broadcast tensors and conjugates that are not computed are copied. So is every output of a
+    candidate that returns memory of an earlier output: the next call would overwrite it.
     """
 
     def __init__(self, device: str) -> None:

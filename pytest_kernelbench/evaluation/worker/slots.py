@@ -18,9 +18,9 @@ _is_conj, _is_neg = _base.is_conj, _base.is_neg
 
 
 class Structures(NamedTuple):
-    """What is the same for all slots: the trees of the arguments and of the result.
+    """The parts that all slots share: the trees of the arguments and of the result.
 
-    ``traits``: what each tensor of the reference's result is otherwise than a tensor of its own (``traits_of``).
+    ``traits``: for each tensor of the reference's result, in what it is no ordinary tensor (``traits_of``).
     """
 
     arguments: trees.Tree
@@ -31,7 +31,7 @@ class Structures(NamedTuple):
 class Slot:
     """One set of inputs and the place for the outputs that belong to it.
 
-    ``harness_memory``: first and last address of all that judge and worker share.
+    ``harness_memory``: first and last addresses of the memory that judge and worker share.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Slot:
 
     @property
     def inputs(self) -> Any:
-        """The arguments of a call, in containers and tensors of its own: what one call does to them, no other sees."""
+        """The arguments of a call, in new containers and tensors: the next call does not see changes to them."""
         if self._only_tensors:
             # This is in the time that the judge's clock sees of a call: 0.4 us for each, and for a tree 2 us.
             return [_detach(each) for each in self._inputs]
@@ -59,7 +59,7 @@ class Slot:
         del spoilt
 
     def matched(self, output: Any) -> tuple[list[torch.Tensor], str | None]:
-        """The tensors of an answer in the order of the reference's, and None; none, and what it is, if it differs."""
+        """The tensors of an answer in the reference's order, and None; if the structure differs, [] and a text."""
         try:
             returned, tensors = trees.take_apart(output, result=True)
         except trees.Unjudgeable as error:
@@ -73,22 +73,22 @@ class Slot:
         return isinstance(self._structures.result, trees.Tensor)
 
     def stands_for_inputs(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor lies in the memory of an input, or its values are yet to be computed from what does.
+        """Whether a tensor is in the memory of an input, or its values are yet to be conjugated or negated.
 
-        In the time of a call as well: asking for all traits takes 6 us, this 1.
+        This is part of a call's time: all traits take 6 us, this 1.
         """
         address = _address(tensor)
         return any(first <= address <= last for first, last in self._own) or _is_conj(tensor) or _is_neg(tensor)
 
     def traits(self, tensor: torch.Tensor) -> list[str]:
-        """In what a tensor of an answer is no tensor of its own: see ``traits_of``."""
+        """In what a tensor of an answer is no ordinary tensor: see ``traits_of``."""
         return traits_of(tensor, self._own, self._harness_memory)
 
     def deliver(self, output: Any) -> dict[str, Any]:
-        """Copy an answer into the slot; says so where it is not what the reference returns.
+        """Copy an answer into the slot; returns its differences from the reference's structure.
 
-        Of another structure, nothing is copied. What has the structure and is no tensor of its own where the
-        reference's is one, is copied: the judge can say first whether its values are right.
+        An answer of another structure is not copied. A tensor that is not ordinary where the reference's is,
+        is copied, so that the judge can check its values first.
         """
         tensors, mismatch = self.matched(output)
         if mismatch is not None:

@@ -77,7 +77,7 @@ class Stopwatch:
         begin.record()
         output = module(*inputs)
         waited_ms = self._wait_after(end)
-        # How long an idle device takes to say so depends on what the process has opened on it.
+        # How long synchronising an idle device takes depends on the memory that the process has opened on it.
         late_ms = waited_ms - self._wait_after(self._event())
         ms = begin.elapsed_time(end)
         if late_ms <= WAIT_NOISE_MS + WAIT_NOISE_SHARE * ms:

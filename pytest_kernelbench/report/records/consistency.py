@@ -1,4 +1,4 @@
-"""Records that cannot all be true: a report of them would be of nothing that happened."""
+"""Finds records that contradict each other: a report of them would be wrong."""
 
 from __future__ import annotations
 

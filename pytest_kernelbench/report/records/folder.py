@@ -85,7 +85,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecords:
-    """One run, or several merged. ``notes`` are lines for people about what was left out while reading.
+    """One run, or several merged. ``notes``: lines on rows that were skipped while reading.
 
     ``tasks`` names the units that the strategies were asked for: ids of tasks, or where runs of several seeds
     were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
@@ -159,7 +159,7 @@ class RunRecords:
     def null_counts(self, counts: Callable[[Evaluation], bool]) -> tuple[list[int], list[int]]:
         """For each task, how many of its timings of the reference against itself count, and of how many.
 
-        Those of several seeds are of one reference, and no independent trials.
+        Rows of several seeds are of one reference, so they are not independent trials.
         """
         nulls = self.nulls or ()
         tasks = self.null_tasks if len(self.null_tasks) == len(nulls) else (None,) * len(nulls)
@@ -223,7 +223,7 @@ class RunRecords:
         )
 
     def drawn(self, strategy: StrategyOfRun) -> dict[str, tuple[Sample, ...]]:
-        """By unit, all that ``strategy`` drew: those held out, and those of units that it only trained on, included."""
+        """By unit, all candidates that ``strategy`` drew, also held-out ones and those of units only trained on."""
         return self._samples(strategy, held_out=True)
 
     def lineages(self, strategy: StrategyOfRun) -> dict[tuple[int, str], list[AdaptationStep]]:

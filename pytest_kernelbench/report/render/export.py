@@ -2,7 +2,7 @@
 
 ``samples`` has a row for each candidate, with its verdict and timing; ``choices`` one for each strategy, task and seed;
 ``nulls`` one for each timing of the reference against itself; ``steps`` one for each task and step of an adaptation.
-``columns`` says what each column means, and so does the schema of a Parquet file. Whatever a candidate wrote stays out:
+``columns`` says what each column means, and so does the schema of a Parquet file. Text from candidates is left out:
 a spreadsheet might run it.
 """
 

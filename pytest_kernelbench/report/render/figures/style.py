@@ -255,7 +255,7 @@ def _short(value: float) -> str:
 
 
 def room_around(values: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
-    """Limits of an axis of speed-ups: all ``values``, and of intervals' ``ends`` what is within four times as much.
+    """Limits of an axis of speed-ups: all ``values``, and the ``ends`` of intervals up to four times their range.
 
     An interval of two tasks may go from 0.01x to 100x: drawn in full, it would hide the values.
     """
@@ -296,7 +296,7 @@ def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
 
 
 def every_octave(xs: Sequence[float]) -> list[int]:
-    """Places of 1, 2, 4, ... and of the last where ``xs`` are many; of all where they are few."""
+    """Places of tick labels: all of few ``xs``; of many, those of 1, 2, 4, ... and the last."""
     if len(xs) <= 12:
         return list(range(len(xs)))
     powers = {2**power for power in range(64)}

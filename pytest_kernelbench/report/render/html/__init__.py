@@ -1,7 +1,7 @@
 """``report.html``: a run as one page that needs no network, no server and no other file.
 
-Whatever a candidate wrote is hostile. It is in the page only as compressed base64, which the page's script
-unpacks into text nodes, or escaped by the template; and the page's own policy runs no script but that one.
+Text from candidates may be hostile. The page has it only as compressed base64, which the page's script unpacks into
+text nodes, or escaped by the template. The page's content security policy allows no other script.
 """
 
 from __future__ import annotations
