@@ -58,14 +58,14 @@ def transfer(study: Study) -> Json | None:
 
 def _sets(study: Study, trained: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
     """Tasks that the same strategies trained on belong together."""
-    said = {
-        each.name: (each.adaptation and each.adaptation.train_on) or f"the tasks of {each.name}"
-        for each in study.records.strategies
-    }
+    said = {each.name: each.adaptation.train_on if each.adaptation else None for each in study.records.strategies}
     found: dict[str, list[str]] = {}
     for task in dict.fromkeys(study.records.unit(name).task for name in study.records.tasks):
-        trainers = dict.fromkeys(said[name] for name, tasks in trained.items() if task in tasks)
-        found.setdefault(" and ".join(trainers) or OTHERS, []).append(task)
+        trainers = [name for name, tasks in trained.items() if task in tasks]
+        named = list(dict.fromkeys(text for name in trainers if (text := said[name])))
+        unnamed = [name for name in trainers if not said[name]]
+        parts = [*named, *([f"the tasks of {' and '.join(unnamed)}"] if unnamed else [])]
+        found.setdefault(" and ".join(parts) or OTHERS, []).append(task)
     return found
 
 

@@ -29,7 +29,7 @@ from pytest_kernelbench.report.render.figures import (
     trajectory,
     transfer,
 )
-from pytest_kernelbench.report.render.figures.style import COLUMN_INCHES, PNG_DPI, Drawing, NotDrawn, house_style
+from pytest_kernelbench.report.render.figures.style import PNG_DPI, Drawing, NotDrawn, house_style
 
 # Figures of one panel first: two of them are placed side by side.
 FIGURES = {
@@ -53,14 +53,13 @@ FIGURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnFigure:
-    """``svg`` is a whole file's text, ``png`` another's bytes; ``wide``: of several panels side by side."""
+    """``svg`` is a whole file's text, ``png`` another's bytes."""
 
     name: str
     title: str
     caption: str
     svg: str
     png: bytes
-    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +89,7 @@ def draw_figures(report: Mapping[str, Any]) -> Figures:
                 absent[name] = str(reason)
                 continue
             svg, png = _files(drawing)
-            drawn.append(
-                DrawnFigure(
-                    name=name,
-                    title=drawing.title,
-                    caption=drawing.caption,
-                    svg=svg,
-                    png=png,
-                    wide=drawing.figure.get_figwidth() > COLUMN_INCHES,
-                )
-            )
+            drawn.append(DrawnFigure(name=name, title=drawing.title, caption=drawing.caption, svg=svg, png=png))
     return Figures(drawn=tuple(drawn), absent=absent)
 
 

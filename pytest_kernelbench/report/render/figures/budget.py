@@ -11,7 +11,6 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
-    first_column,
     legend_below,
     new_figure,
     percent_axis,
@@ -33,20 +32,23 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     found = report["analyses"].get("budget")
     if not found:
         raise NotDrawn("it takes two strategies that draw candidates of their own")
-    figure, axes = new_figure(len(found), height=3.4)
+    figure, axes = new_figure(len(found), height=2.5)
     for axis, (name, each) in zip(axes, found.items(), strict=True):
         named = {
-            strategy: (found["verified"], replace(series_of(number), steps=True))
-            for number, (strategy, found) in enumerate(each["strategies"].items())
+            short_name(strategies): (found["verified"], replace(series_of(number), steps=True))
+            for number, (strategies, found) in enumerate(each["strategies"].items())
         }
         curves(axis, each["budget"], named)
         axis.set_xlabel(_label(name, each))
         axis.set_xlim(left=0)
-        percent_axis(axis, "tasks with a verified fast one, %" if axis in first_column(axes) else "")
+        percent_axis(axis, "tasks with a verified fast one, %")
     legend_below(figure, axes, 2)
+    first = next(iter(found.values()))
+    together = [strategies for strategies in first["strategies"] if ", " in strategies]
     caption = (
         f"{scope(report)}; what each strategy's candidates had reached, in the order in which they were drawn, as far "
         "as the strategy that spent least; bands: 95 % over tasks."
+        + "".join(f" {short_name(each)}: they share candidates ({each})." for each in together)
         + "".join(
             f" {name[0].upper()}{name[1:]}: without {counted(each['left_out'], 'task')} not known."
             for name, each in found.items()
@@ -54,6 +56,12 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         )
     )
     return finish(figure, _title(found), caption)
+
+
+def short_name(strategies: str) -> str:
+    """``best-of-64 and 6 more`` of strategies that share their candidates."""
+    first, *others = strategies.split(", ")
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _label(name: str, each: Mapping[str, Any]) -> str:

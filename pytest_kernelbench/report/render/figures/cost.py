@@ -41,7 +41,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("no strategy has a result")
     looks = {name: series_of(number) for number, name in enumerate(strategies)}
     panel = inches_for(len(strategies))
-    figure, axes = new_figure(len(shown), height=panel + 1, width=6.8 if len(shown) > 2 else None)
+    figure, axes = new_figure(len(shown), height=panel + 0.7)
     for axis, key in zip(axes, shown, strict=True):
         for each in cost["search"]:
             _line(axis, each["points"], key, color=NULL.color, linestyle=NULL.dash, label="any of K answers")

@@ -23,7 +23,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("it takes strategies that adapt at two learning rates")
     reading, chosen = ("verified", "checkpoint") if _verified(runs) else ("raw", "checkpoint_raw")
     ranked = sorted(runs, key=lambda one: one["learning_rate"])
-    figure, (axis,) = new_figure(height=1.5 + 0.42 * len(ranked), width=5.2)
+    figure, (axis,) = new_figure(height=1.5 + 0.42 * len(ranked))
     for place, each in enumerate(ranked):
         curve, best = each["per_sample"][reading], each[chosen]["value"]
         # Rows of their own: the three of one strategy often coincide.

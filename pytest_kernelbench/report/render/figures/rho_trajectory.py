@@ -11,9 +11,9 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
-    first_column,
     legend_below,
     new_figure,
+    panel_title,
     step_axis,
     y_label,
 )
@@ -47,8 +47,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         axis.axhline(0, color="black", linewidth=0.8)
         step_axis(axis, steps)
         if len(runs) > 1:
-            axis.set_title(run["strategy"])
-    for axis in first_column(axes):
+            panel_title(axis, run["strategy"])
         y_label(axis, "rank correlation of surprisal and speed-up")
     legend_below(figure, axes, 3)
     first = runs[0]["probe"]

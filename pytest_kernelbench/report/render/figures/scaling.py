@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +15,9 @@ from pytest_kernelbench.report.render.figures.style import (
     curves,
     every_octave,
     finish,
-    first_column,
     legend_below,
     new_figure,
+    panel_title,
     percent_axis,
 )
 from pytest_kernelbench.report.render.numbers import as_rate, scope
@@ -55,8 +54,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             )
         count_axis(axis, "candidates K", ks[-1])
         if len(sets) > 1:
-            axis.set_title(textwrap.fill(", ".join(each["strategies"]), 46))
-        percent_axis(axis, "tasks with a fast candidate, %" if axis in first_column(axes) else "")
+            panel_title(axis, ", ".join(each["strategies"]))
+        percent_axis(axis, "tasks with a fast candidate, %")
     legend_below(figure, axes, 2)
     first = sets[0]
     caption = (

@@ -59,10 +59,10 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         )
         whisker(success, place, verified, "black", scale=100)
         success.plot(100 * values["fast_1_raw"]["value"], place, "s", color=VERMILION, mfc="white", label="raw")
-        whisker(speedup, place, values["geomean_speedup"], GREEN)
-        speedup.plot(values["geomean_speedup"]["value"], place, "o", color=GREEN, label="geometric mean [95 %]")
+        whisker(speedup, place - 0.17, values["geomean_speedup"], GREEN)
+        speedup.plot(values["geomean_speedup"]["value"], place - 0.17, "o", color=GREEN, label="geometric mean [95 %]")
         if values["mean_speedup"]:
-            speedup.plot(values["mean_speedup"]["value"], place, "D", color=VERMILION, mfc="white", label="mean")
+            speedup.plot(values["mean_speedup"]["value"], place + 0.17, "D", color=VERMILION, mfc="white", label="mean")
     for axis in (success, speedup):
         axis.set_yticks(range(len(ranked)), ranked)
         axis.set_ylim(-0.6, len(ranked) - 0.4)

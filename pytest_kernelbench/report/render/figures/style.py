@@ -106,38 +106,24 @@ COLUMN_INCHES = 5.2
 PNG_DPI = 200
 
 
-def new_figure(panels: int = 1, *, height: float = 3.1, width: float | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with ``panels`` axes; inches, ``height`` of one row.
+def new_figure(panels: int = 1, *, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as a column of a page, with ``panels`` axes; inches, ``height`` of one.
 
-    One or two panels are as wide as a column of a page, the second below the first: side by side, they could not be
-    read on a narrow page. More panels stand in two columns.
+    They stand below each other: side by side, they could not be read on a narrow page.
     """
     from matplotlib.figure import Figure
 
-    columns = _columns(panels)
-    rows = -(-panels // columns)
-    figure = Figure(figsize=(width or (COLUMN_INCHES if columns == 1 else 3.1 * columns), height * rows))
+    figure = Figure(figsize=(COLUMN_INCHES, height * panels))
     # Margins wide enough for text that is wider in one file format than in the other.
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[panels:]:
-        axis.remove()
-    return figure, axes[:panels]
-
-
-def _columns(panels: int) -> int:
-    return 1 if panels <= 2 else 2
-
-
-def first_column(axes: Sequence[Axes]) -> Sequence[Axes]:
-    """The axes at the left edge of a figure, which have the label of a vertical axis that a row shares."""
-    return axes[:: _columns(len(axes))]
+    return figure, list(figure.subplots(panels, squeeze=False).flat)
 
 
 def finish(figure: Figure, title: str, caption: str) -> Drawing:
     """``title`` over the whole figure, at its left edge, in lines that fit."""
     columns = int(figure.get_figwidth() * 12.5)
-    figure.suptitle("\n".join(textwrap.wrap(title, columns)), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    lines = textwrap.wrap(title, columns, break_on_hyphens=False)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     return Drawing(title=title, caption=caption, figure=figure)
 
 
@@ -202,7 +188,11 @@ def curves(
     scale: float = 100,
     alike: float = 0.005,
 ) -> None:
-    """Curves by label. Curves that coincide everywhere, to ``alike``, are one line, labelled with all their names."""
+    """Curves by label. Curves that coincide everywhere, to ``alike``, are one line, labelled with all their names.
+
+    In a figure of several panels, which share a legend, such a line has the first of the names there, and all of them
+    are written above its panel.
+    """
     drawn: list[tuple[list[str], Mapping[str, Any], Series]] = []
     for label, (values, series) in named.items():
         same = next((labels for labels, other, _ in drawn if _coincide(values["value"], other["value"], alike)), None)
@@ -210,8 +200,19 @@ def curves(
             drawn.append(([label], values, series))
         else:
             same.append(label)
+    alone = len(axis.get_figure().axes) == 1
     for labels, values, series in drawn:
-        curve(axis, xs, values, " = ".join(labels), series, scale=scale)
+        curve(axis, xs, values, " = ".join(labels) if alone else labels[0], series, scale=scale)
+    if not alone:
+        notes = [" = ".join(labels) for labels, *_ in drawn if len(labels) > 1]
+        axis.set_title("\n".join(textwrap.fill(note, 60, break_on_hyphens=False) for note in notes), loc="right")
+
+
+def panel_title(axis: Axes, title: str, **look: Any) -> None:
+    """Above a panel, over what ``curves`` says there."""
+    note = axis.get_title(loc="right")
+    axis.set_title("", loc="right")
+    axis.set_title("\n".join(filter(None, (textwrap.fill(title, 60, break_on_hyphens=False), note))), **look)
 
 
 def _coincide(values: Sequence[float | None], others: Sequence[float | None], alike: float) -> bool:
@@ -291,7 +292,7 @@ def legend_above(axis: Axes) -> None:
 def legend_below(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
     """Each label of any of ``axes`` once, long ones in lines."""
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    labels = [textwrap.fill(label, 44) for label in handles]
+    labels = [textwrap.fill(label, 44, break_on_hyphens=False) for label in handles]
     figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=min(ncols, len(labels)))
 
 

@@ -13,9 +13,9 @@ from pytest_kernelbench.report.render.figures.style import (
     NotDrawn,
     curves,
     finish,
-    first_column,
     legend_below,
     new_figure,
+    panel_title,
     percent_axis,
     step_axis,
 )
@@ -45,9 +45,9 @@ def draw(report: Mapping[str, Any]) -> Drawing:
             value = 100 * run["checkpoint"]["held_out_value"]
             axis.plot(held_out, value, "D", color="black", mfc="none", ms=7, label="chosen by held-out rollouts")
         step_axis(axis, run["steps"])
-        percent_axis(axis, "fast rollouts, or tasks with one, %" if axis in first_column(axes) else "")
+        percent_axis(axis, "fast rollouts, or tasks with one, %")
         if len(runs) > 1:
-            axis.set_title(run["strategy"], pad=12)
+            panel_title(axis, run["strategy"], pad=12)
     legend_below(figure, axes, 2)
     caption = (
         f"{scope(report)}, {runs[0]['samples_per_task']} samples a task and step. Bands: 95 % over tasks; "

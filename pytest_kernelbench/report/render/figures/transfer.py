@@ -59,7 +59,8 @@ def draw(report: Mapping[str, Any]) -> Drawing:
 
 def _label(row: Mapping[str, Any], name: str, cell: Mapping[str, Any]) -> str:
     of = "trained on" if cell["trained"] else "not trained on"
-    return f"{row['strategy']}, {of}:\n{textwrap.shorten(name, 34, placeholder=' ...')} ({cell['tasks']})"
+    lines = textwrap.wrap(f"{name} ({cell['tasks']})", 34, break_on_hyphens=False, max_lines=2, placeholder=" ...")
+    return "\n".join([f"{row['strategy']}, {of}:", *lines])
 
 
 def _title(cells: Sequence[tuple[Any, str, Any]], reading: str) -> str:
