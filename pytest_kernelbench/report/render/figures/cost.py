@@ -30,7 +30,7 @@ COSTS = {
     "timed": "timings looked at a task",
     "seconds": "seconds a task",
 }
-ALIKE, ALIKE_SUCCESS = 1.01, 0.005
+ALIKE, ALIKE_SUCCESS = 1.01, 0.005  # of costs as a ratio, of rates
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
@@ -40,15 +40,23 @@ def draw(report: Mapping[str, Any]) -> Drawing:
     if not shown:
         raise NotDrawn("no strategy has a result")
     looks = {name: series_of(number) for number, name in enumerate(strategies)}
+    steps = _alike_lines([each for each in cost["adaptation"] if each["strategy"] in looks], shown)
     panel = inches_for(len(strategies))
     figure, axes = new_figure(len(shown), height=panel + 0.7)
     for axis, key in zip(axes, shown, strict=True):
         for each in cost["search"]:
             _line(axis, each["points"], key, color=NULL.color, linestyle=NULL.dash, label="any of K answers")
-        for each in cost["adaptation"]:
-            color = looks[each["strategy"]].color
-            label = f"any of {each['strategy']}'s steps"
-            _line(axis, each["points"], key, color=color, linestyle="--", linewidth=1, marker=".", label=label)
+        for together in steps:
+            names = [f"{each['strategy']}'s" for each in together]
+            look = looks[together[0]["strategy"]]
+            drawn = {
+                "color": look.color,
+                "linestyle": look.dash,
+                "marker": look.marker,
+                "linewidth": 1,
+                "markersize": 3,
+            }
+            _line(axis, together[0]["points"], key, label=f"any of {' = '.join(names)} steps", **drawn)
         known = {name: each for name, each in strategies.items() if each[key]}
         points = _strategies(axis, known, key, looks)
         labels_beside(axis, points, panel_inches=panel)
@@ -88,6 +96,31 @@ def _line(axis: Axes, points: Sequence[Mapping[str, Any]], key: str, **look: Any
     ]
     if known:
         axis.plot(*zip(*known, strict=True), **look)
+
+
+def _alike_lines(lines: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> list[list[Mapping[str, Any]]]:
+    """Strategies whose steps would hide each other on every axis that is shown."""
+
+    def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        if len(one["points"]) != len(other["points"]):
+            return False
+        for a, b in zip(one["points"], other["points"], strict=True):
+            costs = [(a.get(key), b.get(key)) for key in shown]
+            if any((x is None) != (y is None) or (x and y and not 1 / ALIKE <= x / y <= ALIKE) for x, y in costs):
+                return False
+            success = (a["any_verified"], b["any_verified"])
+            if None in success or abs(success[0] - success[1]) > ALIKE_SUCCESS:
+                return False
+        return True
+
+    groups: list[list[Mapping[str, Any]]] = []
+    for each in lines:
+        same = next((group for group in groups if alike(group[0], each)), None)
+        if same is None:
+            groups.append([each])
+        else:
+            same.append(each)
+    return groups
 
 
 def _alike(places: Mapping[str, tuple[float, float]]) -> list[list[str]]:
