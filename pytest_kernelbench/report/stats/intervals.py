@@ -233,8 +233,8 @@ def warning_of(tasks: int, carriers: Sequence[str]) -> str | None:
 def fixed_warning_of(values: int) -> str | None:
     """What a ``fixed_task_interval`` of so few tasks and seeds together cannot know, in one line.
 
-    Five tasks of three seeds that choose between 1x and 3x: it holds the mean in 92 % of studies, and in 70 % where
-    what seldom happens decides (benchmarks/intervals.py).
+    Five tasks of three seeds that choose between 1x and 3x: the interval holds the mean in 95 % of studies over sets of
+    tasks (benchmarks/intervals.py), and in 70 % of those of a set where a choice that is seldom made decides.
     """
     if values >= FEW:
         return None

@@ -204,7 +204,7 @@ def useless_study(n_tasks: int, n_programs: int, k: int, seed: int):
 
 
 def test_a_score_that_says_nothing_is_rejected_once_in_twenty_and_not_in_a_third_of_studies():
-    """The issue's first row: 6 programs and 20 tasks, where draws that count as exchangeable reject in 33 %."""
+    """6 programs and 20 tasks: where draws count as exchangeable, as up to 325b2aa, 27.5 % of these are rejected."""
     studies, by_programs, by_draws = 40, 0, 0
     for seed in range(studies):
         (group,) = study_of(useless_study(20, 6, 32, seed)).groups
