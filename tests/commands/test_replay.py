@@ -6,6 +6,7 @@ import re
 import pytest
 from project import RELU, answer
 
+from pytest_kernelbench import evaluation
 from pytest_kernelbench.__main__ import main
 from pytest_kernelbench.prompting.extraction import extract_source
 from pytest_kernelbench.records import Completion, Evaluation, Outcome, sha256_of
@@ -15,6 +16,31 @@ from pytest_kernelbench.tasks import load_tasks
 STRATEGY = Strategy(name="surprisal").to_json()
 TASK = "level1/1_Relu"
 WRONG_BELOW_MINUS_TWO = "torch.where(x < -2, x, torch.relu(x))"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_evaluator():
+    """The commands of this file start one evaluator, which takes 3 s of a core: all ask for one with its settings."""
+    made = {}
+
+    class Shared:
+        def __init__(self, **settings):
+            self.evaluator = made.setdefault(repr(sorted(settings.items())), None) or Evaluator(**settings)
+            made[repr(sorted(settings.items()))] = self.evaluator
+
+        def __enter__(self):
+            return self.evaluator
+
+        def __exit__(self, *_):
+            self.evaluator.release()
+
+    Evaluator = evaluation.Evaluator
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "Evaluator", Shared)
+        yield
+    assert len(made) == 1
+    for evaluator in made.values():
+        evaluator.close()
 
 
 @pytest.fixture

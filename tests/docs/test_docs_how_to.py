@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from project import PLUGIN
+from project import PLUGIN, WITHOUT_FIGURES
 
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.policies import parse_policy
@@ -36,7 +36,7 @@ def test_the_test_of_one_s_own_holds_for_a_kernel_that_is_kept(benchmark_project
     kernel.parent.mkdir(parents=True)
     kernel.write_text(CLAMP)
     own = ("--strategy=pinned", "test_ours.py", "--kernelbench-device=cpu", "--kernelbench-protocol=fast")
-    done = benchmark_project.pytester.runpytest_subprocess(*PLUGIN, *own, "-v")
+    done = benchmark_project.run_warm(*PLUGIN, *WITHOUT_FIGURES, *own, "-v")
     assert done.ret == 0
     assert re.search(r"test_ours.py::test_\w+\[level1/19_ReLU-pinned\] PASSED", done.stdout.str())
 

@@ -508,14 +508,13 @@ def shared_pieces() -> int:
     return sum(path.read_text().count("/memfd:kernelbench") for path in maps if path.exists())
 
 
-def test_what_is_known_of_a_task_goes_with_the_last_answer(cache):
-    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
-        assert one(evaluator, HONEST_RELU).outcome is Outcome.CORRECT
-        evaluator.release()
-        deadline = time.monotonic() + 10
-        while shared_pieces():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+def test_what_is_known_of_a_task_goes_with_the_last_answer(evaluator):
+    assert one(evaluator, HONEST_RELU).outcome is Outcome.CORRECT
+    evaluator.release()
+    deadline = time.monotonic() + 10
+    while shared_pieces():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_judge_that_keeps_its_task_has_its_memory_until_it_is_told_to_release_it(cache):
@@ -563,22 +562,26 @@ def test_torch_s_operators_can_be_forbidden(cache):
         assert own.outcome is Outcome.CORRECT, own.detail
 
 
-def test_the_paper_s_protocol_gives_a_speedup_without_an_interval(cache):
+@pytest.fixture(scope="module")
+def evaluator_of_the_paper(cache):
     with Evaluator(device="cpu", protocol="paper", cache=cache) as evaluator:
-        assert evaluator.margin == 0
-        evaluation = one(evaluator, HONEST_RELU)
+        yield evaluator
+
+
+def test_the_paper_s_protocol_gives_a_speedup_without_an_interval(evaluator_of_the_paper):
+    assert evaluator_of_the_paper.margin == 0
+    evaluation = one(evaluator_of_the_paper, HONEST_RELU)
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
     assert evaluation.speedup > 0
     assert (evaluation.speedup_low, evaluation.speedup_high, evaluation.pairs) == (None, None, 50)
     assert not evaluation.fast()
 
 
-def test_the_paper_s_protocol_does_not_void_a_call_much_shorter_than_a_question(cache):
+def test_the_paper_s_protocol_does_not_void_a_call_much_shorter_than_a_question(evaluator_of_the_paper):
     copied = task(
         "12_copied", "def forward(self, x):\n    return torch.relu(x * 1 * 1 * 1)", inputs="torch.randn(n)", n=1000
     )
-    with Evaluator(device="cpu", protocol="paper", cache=cache) as evaluator:
-        evaluation = one(evaluator, candidate("return torch.relu(x)"), copied)
+    evaluation = one(evaluator_of_the_paper, candidate("return torch.relu(x)"), copied)
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
     assert evaluation.speedup > 1.5
 

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 FORKS = """
-import os
+import os, sys
 
 import torch
 
@@ -15,7 +17,7 @@ values = torch.rand(1 << 13)
 vector_math.make_ready()
 due = values.exp()
 wrong = 0
-for _ in range(150):
+for _ in range(int(sys.argv[1])):
     child = os.fork()
     if child == 0:
         torch.set_num_threads(2)
@@ -26,6 +28,7 @@ print(wrong)
 """
 
 
-def test_the_first_exp_of_a_fork_is_as_precise_as_the_next():
-    # Without ``make_ready``: in about one fork of 20, where both cores are free.
-    assert subprocess.check_output([sys.executable, "-c", FORKS], text=True) == "0\n"
+# Without ``make_ready``, one fork in about 20 is not, where both cores are free: of 60 one at least in 95 % of runs.
+@pytest.mark.parametrize("forks", [60, pytest.param(150, marks=pytest.mark.slow)])
+def test_the_first_exp_of_a_fork_is_as_precise_as_the_next(forks):
+    assert subprocess.check_output([sys.executable, "-c", FORKS, str(forks)], text=True) == "0\n"

@@ -94,6 +94,7 @@ def test_without_a_strategy_they_are_skipped_and_say_why(project):
 
 def test_a_test_sees_the_candidates(tmp_path):
     project = CIProject(tmp_path)
+    project.judge_by_text()
     (tmp_path / "test_mine.py").write_text(OWN)
     done = project.run("-q", "test_mine.py", "-k", "test_own and 1_Relu")
     assert done.returncode == 0, done.stdout

@@ -26,7 +26,7 @@ def test_a_crash_a_hang_and_an_exception_cost_only_their_own_template(monkeypatc
     templates = [
         template("right", RELU),
         template("segfault", base.torch_module("import ctypes\nctypes.string_at(0)\nreturn x")),
-        template("hang", base.torch_module("while True:\n    pass")),
+        template("hang", base.torch_module("import time\ntime.sleep(60)")),
         template("raises", base.torch_module("raise RuntimeError('on purpose')")),
         template("prints", base.torch_module('print("not an answer")\nreturn torch.relu(x)')),
         template("c", C_RELU),
