@@ -4,12 +4,14 @@ import pytest
 from made_up_tasks import TASK, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.correctness import resizing
 from pytest_kernelbench.evaluation.correctness.other_sizes import HANDS_NOTHING_ON, OWN_SIZES_ONLY
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.modules import ReferenceModule
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
+RUNS = resizing._runs
 BODY = """
 import torch
 import torch.nn as nn
@@ -73,6 +75,29 @@ def test_packaged_tasks_run_at_small_odd_sizes(name):
     found = smaller(of_level.source, seed=0)
     inputs = ReferenceModule(with_sizes(of_level.source, found)).get_inputs()
     assert sum(value.numel() for value in inputs) < 1 << 19
+
+
+@pytest.mark.parametrize("name", ["level1/33", "level1/61", "level1/70", "level1/72"])
+def test_where_running_takes_long_the_same_sizes_are_found_by_shapes_alone(name, monkeypatch):
+    (of_level,) = load_tasks(name)
+    run = []
+    monkeypatch.setattr(resizing, "SECONDS_OF_RUNNING", -1.0)
+    monkeypatch.setattr(resizing, "_runs", lambda *asked: run.append(asked) or RUNS(*asked))
+    found = smaller(of_level.source, seed=0)
+    assert len(run) == 1
+    monkeypatch.setattr(resizing, "SECONDS_OF_RUNNING", 1e9)
+    assert smaller(of_level.source, seed=0) == found
+
+
+def test_sizes_whose_answer_is_not_finite_are_not_taken_for_their_shapes(monkeypatch):
+    monkeypatch.setattr(resizing, "SECONDS_OF_RUNNING", -1.0)
+    infinite = "x.sum() / (0.0 if n == 257 else 1.0)"
+    assert smaller(source("n = 1024", infinite, "torch.rand(n)"), seed=0) == {"n": 67}
+
+
+def test_a_reference_that_needs_values_is_run(monkeypatch):
+    monkeypatch.setattr(resizing, "SECONDS_OF_RUNNING", -1.0)
+    assert smaller(source("n = 1024", "x * x.max().item()", "torch.rand(n)"), seed=0) == {"n": 257}
 
 
 def test_what_a_candidate_is_at_other_sizes(tmp_path):

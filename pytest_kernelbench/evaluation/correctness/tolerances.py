@@ -38,7 +38,8 @@ def measured_on(reference: Reference, kind: str, values: Sequence[Any]) -> list[
     eager = reference.answers(values, kind)
     if reference.is_random and any(_draws_differently(e, x) for e, x in zip(eager, exact, strict=True)):
         exact = [None] * len(eager)
-    spreads = _spreads(reference, kind, values) if None not in exact else None
+    known = [each for each in exact if each is not None]
+    spreads = _spreads(reference, kind, values, known) if len(known) == len(exact) else None
     measured = [
         Expected.of(e, x, spread=spread, precision=reference.precision).tolerance
         for e, x, spread in zip(eager, exact, spreads or [NO_SPREAD] * len(eager), strict=True)
@@ -65,13 +66,19 @@ def wider(ones: Sequence[Tolerance | None], others: Sequence[Tolerance | None]) 
     return [one and other and one.wider(other) for one, other in zip(ones, others, strict=True)]
 
 
-def _spreads(reference: Reference, kind: str, values: Sequence[Any]) -> list[Spread] | None:
-    """How far the answers to problems beside this one lie apart; of a batch in parts, in one part. None: not known."""
-    if reference.n_parts > 1:
-        rows = len(reference.example_answers[0])
-        values = rows_of(values, 0, -(-rows // reference.n_parts))
+def _spreads(
+    reference: Reference, kind: str, values: Sequence[Any], exact: Sequence[torch.Tensor]
+) -> list[Spread] | None:
+    """How far the answers to problems beside this one lie apart; of a batch in parts, in one part. None: not known.
+
+    ``exact`` are the answers in float64 to the whole of ``values``.
+    """
     try:
-        exact = [as_real(each) for each in reference.beside(values, kind, None)]
+        if reference.n_parts > 1:
+            rows = len(reference.example_answers[0])
+            values = rows_of(values, 0, -(-rows // reference.n_parts))
+            exact = reference.beside(values, kind, None)
+        exact = [as_real(each) for each in exact]
         unit = reference.precision.unit_of(next((t.dtype for t in _of_answer(reference)), torch.float32))
         few = min((t.numel() for t in exact), default=0) < FEW
         spreads = [NO_SPREAD] * len(exact)
