@@ -9,7 +9,13 @@ import pytest
 from made_up_tasks import RELU, candidate
 
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, busy_seconds, seconds_of_service
+from pytest_kernelbench.evaluation.clock.neighbours import (
+    OF_FULL_PRIORITY,
+    Neighbours,
+    OwnOfFullPriority,
+    busy_seconds,
+    seconds_of_service,
+)
 from pytest_kernelbench.evaluation.sandbox import spent_seconds_of
 from pytest_kernelbench.records import Outcome
 
@@ -78,6 +84,20 @@ def test_workers_and_compilers_that_the_service_started_are_its_own(monkeypatch)
         between = seconds_of_service()
         still_running.kill()
     assert between - before >= 0.25
+
+
+def test_beside_a_gpu_what_has_low_priority_is_neither_ours_nor_a_neighbour_s(monkeypatch):
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    account, ticks = OwnOfFullPriority(), os.sysconf("SC_CLK_TCK")
+    code = f"import os\nos.nice(5)\n{BURN.format(seconds=60)}"
+    with subprocess.Popen([sys.executable, "-c", code]) as build, loop() as own:
+        time.sleep(1.0)
+        spent = account()
+        assert spent_seconds_of(own.pid) - 0.1 <= spent <= time.process_time() + spent_seconds_of(own.pid)
+        assert spent_seconds_of(build.pid) > 0.2
+        build.kill()
+        own.kill()
+    assert busy_seconds(STAT, {0}, OF_FULL_PRIORITY) == 206 / ticks
 
 
 def test_the_time_of_a_candidate_s_process_stays_in_the_account_when_it_is_ended(tmp_path):

@@ -13,7 +13,7 @@ from pytest_kernelbench.evaluation.clock.attestation import Verdict, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, detail_of, take_turns
 from pytest_kernelbench.evaluation.clock.gates import Side
-from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.turns import KEPT_CONTROLS, ControlFailed, Pairs, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.records import AgainstBaseline
@@ -35,7 +35,7 @@ def time_beside(bench: Bench, checked: Mapping[Side, Checked], margin: float, ba
     with closing(Pairs(bench, against.worker)) as pairs:
         have_built(pairs)
         try:
-            verdict = take_turns(pairs, checked, plan, Neighbours(seconds_of_service).share)
+            verdict = take_turns(pairs, checked, plan, Neighbours.of_judge(bench.device).share)
         except (DeviceBusy, CannotRead) as why:
             return replace(found, uncounted_because=str(why))
     return replace(found, **told_by(verdict))

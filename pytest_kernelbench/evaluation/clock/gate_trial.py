@@ -11,7 +11,7 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.attestation import Plan, TwoProcesses, Verdict, measure
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
-from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -48,7 +48,7 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     plan = plan_of_gate(gate, bench.device, min(kernel.call_ms, baseline.call_ms))
     with closing(Pairs(bench, baseline.worker)) as pairs:
         try:
-            told |= told_by(take_turns(pairs, checked, plan, _ShareOfSeries()))
+            told |= told_by(take_turns(pairs, checked, plan, _ShareOfSeries(bench.device)))
         except (DeviceBusy, CannotRead) as why:
             told |= {"verdict": "undecided", "detail": str(why)}
         except SideFailed as failure:
@@ -78,12 +78,13 @@ def take_turns(pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others
 class _ShareOfSeries:
     """The share of the cores that other programs have used since it was asked last."""
 
-    def __init__(self) -> None:
-        self._neighbours = Neighbours(seconds_of_service)
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._neighbours = Neighbours.of_judge(device)
 
     def __call__(self) -> float:
         share = self._neighbours.share()
-        self._neighbours = Neighbours(seconds_of_service)
+        self._neighbours = Neighbours.of_judge(self._device)
         return share
 
 

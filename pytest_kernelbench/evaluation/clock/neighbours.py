@@ -1,26 +1,44 @@
-"""Which share of the cores other programs use while a candidate is timed."""
+"""Which share of the cores other programs use while a candidate is timed.
+
+Beside a GPU, programs of low priority do not count, ours or others': builds go on there, of this session and of others
+on the host, and the kernel lets whoever launches kernels go before them. On a CPU nothing is built while a candidate is
+timed, and a kernel needs the cores, so all programs count.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pytest_kernelbench.evaluation.sandbox import TICKS_PER_SECOND, descendants, spent_seconds_of
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.sandbox import TICKS_PER_SECOND, cpu_seconds_of, descendants, spent_seconds_of
 
 # Of /proc/stat, a core's seconds without those that it idled or waited for a disk: user, nice, system, irq, softirq,
 # and what another machine on the same host stole.
-BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
+USER, NICE, SYSTEM, IRQ, SOFTIRQ, STOLEN = 1, 2, 3, 6, 7, 8
+ALL_PROGRAMS = (USER, NICE, SYSTEM, IRQ, SOFTIRQ, STOLEN)
+OF_FULL_PRIORITY = (USER, SYSTEM, IRQ, SOFTIRQ, STOLEN)
 
 
 class Neighbours:
-    """Counts from when it is made. ``own_seconds``: CPU time so far of all that is not another program."""
+    """Counts from when it is made.
 
-    def __init__(self, own_seconds: Callable[[], float]) -> None:
+    ``own_seconds``: CPU time so far of all that is not another program. ``fields``: which of /proc/stat count.
+    """
+
+    def __init__(self, own_seconds: Callable[[], float], fields: Sequence[int] = ALL_PROGRAMS) -> None:
         self._own_seconds = own_seconds
+        self._fields = fields
         self._cores = os.sched_getaffinity(0)
         self._started = time.perf_counter(), self._seconds()
+
+    @classmethod
+    def of_judge(cls, device: str) -> Neighbours:
+        """Those of a judge of ``device``, which its service has forked."""
+        return cls(OwnOfFullPriority(), OF_FULL_PRIORITY) if is_gpu(device) else cls(seconds_of_service)
 
     def share(self) -> float:
         """Of the cores that this process may use, what others used."""
@@ -28,7 +46,7 @@ class Neighbours:
         return (self._seconds() - seconds) / (time.perf_counter() - started) / len(self._cores)
 
     def _seconds(self) -> float:
-        return busy_seconds(Path("/proc/stat").read_text(), self._cores) - self._own_seconds()
+        return busy_seconds(Path("/proc/stat").read_text(), self._cores, self._fields) - self._own_seconds()
 
 
 def seconds_of_service() -> float:
@@ -37,8 +55,33 @@ def seconds_of_service() -> float:
     return sum(map(spent_seconds_of, (service, *descendants(service))))
 
 
-def busy_seconds(stat: str, cores: set[int]) -> float:
+class OwnOfFullPriority:
+    """The same without builds, from when it is made.
+
+    What a worker that has ended used since it was looked at last is not in it: nothing says which priority the children
+    had that a process has waited for.
+    """
+
+    def __init__(self) -> None:
+        self._service = os.getppid()
+        self._at_first = self._by_process()
+
+    def __call__(self) -> float:
+        return sum(spent - self._at_first.get(process, 0.0) for process, spent in self._by_process().items())
+
+    def _by_process(self) -> dict[int, float]:
+        own = (self._service, *descendants(self._service))
+        return {each: cpu_seconds_of(each) for each in own if _nice_of(each) <= 0}
+
+
+def _nice_of(process: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getpriority(os.PRIO_PROCESS, process)
+    return 0
+
+
+def busy_seconds(stat: str, cores: set[int], fields: Sequence[int] = ALL_PROGRAMS) -> float:
     """For how long these cores have worked since the machine started, by the text of /proc/stat."""
     rows = (line.split() for line in stat.splitlines())
     names = {f"cpu{core}" for core in cores}
-    return sum(int(row[field]) for row in rows if row[0] in names for field in BUSY_FIELDS) / TICKS_PER_SECOND
+    return sum(int(row[field]) for row in rows if row[0] in names for field in fields) / TICKS_PER_SECOND

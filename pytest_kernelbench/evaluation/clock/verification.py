@@ -10,7 +10,7 @@ from typing import Any
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
-from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, seconds_of_service
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
@@ -74,7 +74,7 @@ class Verifier:
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
-        neighbours = Neighbours(seconds_of_service)
+        neighbours = Neighbours.of_judge(self._bench.device)
 
         def processes(number: int) -> AbstractContextManager[TwoProcesses]:
             calls_s = max(seconds_per_call, self._bench.seconds_per_call)
