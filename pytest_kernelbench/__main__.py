@@ -32,7 +32,7 @@ class Command(NamedTuple):
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders: shards, seeds, or both")
     parser.add_argument("--mix", action="store_true", help="merge runs of different devices, protocols or sizes")
-    parser.add_argument("--preregistered", type=Path, metavar="FILE", help="check against what was planned")
+    parser.add_argument("--preregistered", type=Path, metavar="FILE", help="a preregistration to compare the run with")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -55,10 +55,10 @@ def report(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "check": Command("say whether this machine can do what will be asked of it", check.add_arguments, check.run),
-    "tasks": Command("list tasks, or say what a run of them would meet", task_check.add_arguments, task_check.run),
+    "check": Command("check whether this machine has what a run needs", check.add_arguments, check.run),
+    "tasks": Command("list tasks, or check their references", task_check.add_arguments, task_check.run),
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
-    "plan": Command("say what a study could show before it is made", plan.add_arguments, plan.run),
+    "plan": Command("print the power of a planned study", plan.add_arguments, plan.run),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
     "probe": Command(

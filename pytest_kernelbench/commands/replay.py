@@ -31,9 +31,11 @@ class Recorded:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("task", metavar="TASK", help="level1/32, or a whole id")
-    parser.add_argument("index", type=int, metavar="INDEX", help="of the candidate, as in evaluations.jsonl")
-    parser.add_argument("--strategy", metavar="NAME", help="whose candidate; default: the first that has one of it")
-    parser.add_argument("--tasks", metavar="SELECTOR", help="where the task lies now; default: where the run found it")
+    parser.add_argument("index", type=int, metavar="INDEX", help="the candidate's index, as in evaluations.jsonl")
+    parser.add_argument(
+        "--strategy", metavar="NAME", help="the strategy that drew the candidate; default: the first that has it"
+    )
+    parser.add_argument("--tasks", metavar="SELECTOR", help="the task's place now; default: its place in the run")
     parser.add_argument("--draw", metavar="KIND", help="another kind of inputs, such as wide (docs/candidates.md)")
     parser.add_argument("--device", help="default: the device of the run")
 
@@ -104,7 +106,7 @@ def lines_of(recorded: Recorded, *, device: str, draw: str | None = None) -> Ite
         yield f"{found.n_wrong} wrong elements, the first {len(found.elements)}:"
     for each in found.elements:
         place = ", ".join(map(str, each.place))
-        yield f"  output {each.output} [{place}] is {each.got:.6g}, due is {each.due:.6g} (+- {each.allowed:.3g})"
+        yield f"  output {each.output} [{place}] is {each.got:.6g}, expected {each.due:.6g} (+- {each.allowed:.3g})"
 
 
 def _verdict(outcome: str, detail: str) -> str:
@@ -118,14 +120,16 @@ def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | N
     try:
         tasks = load_tasks(selectors, sizes=options.get("sizes") or "full")
     except TaskError as error:
-        raise UsageError(f"{folder}: its tasks are not found ({error}); say where they lie with --tasks") from None
+        raise UsageError(f"{folder}: its tasks are not found ({error}); name their place with --tasks") from None
     for task in tasks:
         if task.id == task_id:
             recorded = (options.get("task_sha256") or {}).get(task_id)
             if recorded not in (None, task.sha256):
-                raise UsageError(f"{folder}: {task_id} had another text or sizes; say where those lie with --tasks")
+                raise UsageError(
+                    f"{folder}: {task_id} had another text or sizes; name the place of the recorded ones with --tasks"
+                )
             return task
-    raise UsageError(f"{folder}: {task_id} is not among {', '.join(selectors)}; say where it lies with --tasks")
+    raise UsageError(f"{folder}: {task_id} is not among {', '.join(selectors)}; name its place with --tasks")
 
 
 def _source(

@@ -253,10 +253,10 @@ def receive(
     try:
         answer = parse(ask, message)
         if len(descriptors) > answer.max_files:
-            raise MalformedFrame("descriptors nobody asked for")
+            raise MalformedFrame("unexpected descriptors")
         if answer.files_only and not all(stat.S_ISREG(os.fstat(each).st_mode) for each in descriptors):
             # With the worker's own end of the connection open here, the worker would not seem to have ended.
-            raise MalformedFrame("a file was due, and it is no regular one")
+            raise MalformedFrame("expected a regular file")
     except MalformedFrame:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -276,7 +276,7 @@ def parse(ask: str, message: Mapping[str, Any]) -> Any:
     kinds = _kinds_of(cls)
     unknown = sorted(message.keys() - kinds.keys())
     if unknown:
-        raise MalformedFrame(f"{ask}: no {unknown[0][:50]!a} was due")
+        raise MalformedFrame(f"{ask}: unexpected {unknown[0][:50]!a}")
     values = {}
     for name, (kind, required) in kinds.items():
         if name in message:
@@ -302,7 +302,7 @@ def _kinds_of(cls: type[Answer]) -> dict[str, tuple[Kind, bool]]:
 def exactly(values: tuple[float, ...], count: int, name: str) -> list[float]:
     """``values`` where there are ``count`` of them. Raises MalformedFrame."""
     if len(values) != count:
-        raise MalformedFrame(f"{name}: {count} were due")
+        raise MalformedFrame(f"{name}: expected {count}")
     return list(values)
 
 
@@ -314,9 +314,9 @@ def file_content(descriptor: int, *, limit: int = MAX_FILE_BYTES) -> bytes:
     """
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise MalformedFrame("a file was due, and it is no regular one")
+        raise MalformedFrame("expected a regular file")
     if not 0 < found.st_size <= limit:
-        raise MalformedFrame(f"a file of 1 to {limit} bytes was due, and it has {found.st_size}")
+        raise MalformedFrame(f"expected a file of 1 to {limit} bytes, not {found.st_size}")
     content = bytearray()
     while len(content) < found.st_size:
         try:

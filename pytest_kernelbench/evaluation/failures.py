@@ -8,7 +8,7 @@ from pytest_kernelbench.records import Outcome
 
 
 class CandidateFailed(Exception):
-    """The candidate failed: nothing more is asked of it, and ``outcome`` is its verdict."""
+    """The candidate failed: its trial ends, and ``outcome`` is its verdict."""
 
     def __init__(self, outcome: Outcome, detail: str, flags: tuple[str, ...] = (), *, quoted: bool = False) -> None:
         super().__init__(detail)

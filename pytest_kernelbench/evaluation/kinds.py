@@ -23,7 +23,7 @@ class Whole:
 
     def read(self, value: Any) -> int:
         if type(value) is not int or not self.least <= value <= self.most:
-            raise ValueError(f"an integer from {self.least} to {self.most} was due")
+            raise ValueError(f"expected an integer from {self.least} to {self.most}")
         return value
 
 
@@ -37,7 +37,7 @@ class Number:
     def read(self, value: Any) -> float:
         # Compared before it is converted: an integer of 400 digits has no float.
         if type(value) not in (int, float) or not self.least <= value < self.below:
-            raise ValueError(f"a number from {self.least:g} to {self.below:g} was due")
+            raise ValueError(f"expected a number from {self.least:g} to {self.below:g}")
         return float(value)
 
 
@@ -49,7 +49,7 @@ class Text:
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError("text was due")
+            raise ValueError("expected text")
         return messages.printable(value, self.limit)
 
 
@@ -61,7 +61,7 @@ class Name:
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or len(value) > self.limit:
-            raise ValueError(f"text of at most {self.limit} characters was due")
+            raise ValueError(f"expected text of at most {self.limit} characters")
         return messages.printable(value, self.limit)
 
 
@@ -74,7 +74,7 @@ class Many:
 
     def read(self, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) > self.most:
-            raise ValueError(f"a list of at most {self.most} was due")
+            raise ValueError(f"expected a list of at most {self.most}")
         return tuple(self.kind.read(each) for each in value)
 
 
@@ -94,7 +94,7 @@ class YesOrNo:
 
     def read(self, value: Any) -> bool:
         if type(value) is not bool:
-            raise ValueError("true or false was due")
+            raise ValueError("expected true or false")
         return value
 
 
@@ -116,7 +116,7 @@ class Request:
             and isinstance(value["arguments"].get("name"), str)
             and all(isinstance(text, str) for text in value["files"].values())
         ):
-            raise ValueError("sources and flags of an extension were due")
+            raise ValueError("expected sources and flags of an extension")
         return value
 
 
@@ -128,5 +128,5 @@ class Exactly:
 
     def read(self, value: Any) -> bool:
         if value is not self.value:
-            raise ValueError(f"{self.value} was due")
+            raise ValueError(f"expected {self.value}")
         return self.value

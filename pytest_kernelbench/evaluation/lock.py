@@ -102,5 +102,5 @@ def _opened(name: str, folder: Path | None) -> int:
             return descriptor
     except OSError as error:
         raise HarnessError(
-            f"{path}: cannot be opened ({error.strerror}); let all who time on this machine write to its folder"
+            f"{path}: cannot be opened ({error.strerror}); let every user who times here write to its folder"
         ) from None

@@ -33,7 +33,7 @@ class DeadlinePassed(Exception):
 
 
 class MalformedFrame(Exception):
-    """The bytes are no frame of ours, or break the schema of the answer that was due."""
+    """The bytes are no frame of this protocol, or break the schema of the expected answer."""
 
 
 def send(
@@ -91,7 +91,7 @@ def receive(
         if not isinstance(message, dict):
             raise MalformedFrame("not a JSON object")
         if len(descriptors) > max_descriptors:
-            raise MalformedFrame("descriptors nobody asked for")
+            raise MalformedFrame("unexpected descriptors")
     except BaseException:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -117,7 +117,7 @@ def _receive_exactly(
         descriptors += beside
         if len(descriptors) > 2 * MAX_DESCRIPTORS:
             # Some may come with every byte, until this process can open nothing.
-            raise MalformedFrame("descriptors nobody asked for")
+            raise MalformedFrame("unexpected descriptors")
         if not chunk:
             raise ConnectionEnded("end of stream")
         received += chunk

@@ -278,9 +278,9 @@ class WorkerSession(WorkerRequests):
             return None
         outputs, strides = self.bench.example_outputs, list(answer.strides)
         if not len(answer.at) == len(answer.handles) == len(outputs) * len(slots):
-            raise self.forged(f"calls: at: {len(outputs) * len(slots)} were due")
+            raise self.forged(f"calls: at: expected {len(outputs) * len(slots)}")
         if len(strides) != len(slots) * sum(output.dim() for output in outputs):
-            raise self.forged("calls: strides: another number was due")
+            raise self.forged("calls: strides: wrong number")
         told, places = zip(answer.at, answer.handles, strict=True), []
         for _ in slots:
             places.append([])

@@ -299,7 +299,7 @@ def from_json(found: Any) -> Tree:
 def _parsed(found: Any, depth: int, nodes: list[int]) -> Tree:
     nodes[0] += 1
     if depth > MAX_DEPTH or nodes[0] > MAX_NODES or not isinstance(found, list) or not found:
-        raise ValueError("a tree was due")
+        raise ValueError("expected a tree")
     match found:
         case ["tensor", str(dtype), list(shape)] if dtype in _DTYPES and _are_sizes(shape):
             return Tensor(dtype, tuple(shape))
@@ -310,11 +310,11 @@ def _parsed(found: Any, depth: int, nodes: list[int]) -> Tree:
         case ["branch", str(kind), str(name), list(keys), list(children)]:
             keyed = kind in ("dict", "named", "dataclass")
             if (kind not in ("list", "tuple") and not keyed) or len(name) > MAX_TEXT or len(children) > MAX_NODES:
-                raise ValueError("a container was due")
+                raise ValueError("expected a container")
             if len(keys) != keyed * len(children) or not all(type(k) in (str, int) and _is_short(k) for k in keys):
-                raise ValueError("its keys were due")
+                raise ValueError("expected its keys")
             return Branch(kind, tuple(_parsed(each, depth + 1, nodes) for each in children), tuple(keys), name)
-    raise ValueError("a tree was due")
+    raise ValueError("expected a tree")
 
 
 def _are_sizes(shape: Sequence[Any]) -> bool:

@@ -171,7 +171,7 @@ class WorkerRequests:
         return None
 
     def exactly(self, values: tuple[float, ...], count: int, name: str) -> list[float]:
-        """``values``, of which ``count`` were due. Raises CandidateFailed."""
+        """``values``, if there are ``count`` of them. Raises CandidateFailed."""
         try:
             return answers.exactly(values, count, name)
         except messages.MalformedFrame as error:
@@ -198,7 +198,7 @@ class WorkerRequests:
             self._tree.stop_all()
         except StillStarting as still:
             raise CandidateFailed(
-                Outcome.VOID, f"starts processes while nothing is asked of it: {still}", ("works_unasked",)
+                Outcome.VOID, f"starts processes between requests: {still}", ("works_unasked",)
             ) from None
         self._asleep_since = time.perf_counter(), self.spent_seconds()
 
@@ -247,6 +247,6 @@ class WorkerRequests:
         if worked > IDLE_CPU_SECONDS + IDLE_CPU_SHARE * (time.perf_counter() - started):
             raise CandidateFailed(
                 Outcome.VOID,
-                f"computed for {worked * 1e3:.4g} ms while nothing was asked of it",
+                f"computed for {worked * 1e3:.4g} ms between requests",
                 ("works_unasked",),
             )

@@ -30,7 +30,9 @@ class Pin:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="level1/19 or a glob; default: all fast ones")
-    parser.add_argument("--strategy", metavar="NAME", help="whose choice; default: the fastest of all strategies'")
+    parser.add_argument(
+        "--strategy", metavar="NAME", help="the strategy that chose; default: the fastest choice of all"
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help=f"default: {KERNELS} of this project")
 
 

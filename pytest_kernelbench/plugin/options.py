@@ -67,7 +67,7 @@ OPTIONS = (
     ),
     Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, path="there", metavar="SELECTOR,..."),
     Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
-    Option(name="--kernelbench-seed", help="seed of everything that draws", default=0, kind=int, metavar="N"),
+    Option(name="--kernelbench-seed", help="seed of all random draws", default=0, kind=int, metavar="N"),
     Option(name="--kernelbench-device", help="default: auto; cpu, cuda, or an extension's", default="auto"),
     Option(
         name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
@@ -93,7 +93,7 @@ OPTIONS = (
     ),
     Option(
         name="--kernelbench-primary",
-        help="the comparison to be believed, said before: surprisal-top3:random-top3:success",
+        help="the primary comparison, named before the run: surprisal-top3:random-top3:success",
         metavar="SELECTOR:CONTROL:OUTCOME",
     ),
     Option(name="--kernelbench-run", help="run folder; one that exists is resumed", path="always", metavar="DIR"),
@@ -105,13 +105,13 @@ OPTIONS = (
     ),
     Option(
         name="--kernelbench-undecided",
-        help="what a kept kernel does that is not shown to be slower than its baseline, nor not to be (default: pass)",
+        help="whether a kept kernel passes or fails if its comparison with the baseline is undecided (default: pass)",
         default="pass",
         choices=("pass", "fail"),
     ),
     Option(
         name="--kernelbench-gate-seconds",
-        help="the most that a kept kernel takes turns with its baseline, for each size (default: 60)",
+        help="most seconds to time a kept kernel in turns with its baseline, for each size (default: 60)",
         kind=float,
         metavar="SECONDS",
     ),
@@ -137,7 +137,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--no-kernelbench-null", action="store_false", dest=NULL.destination, help="do not")
     for each in (*OPTIONS, NULL):
         kind = "linelist" if each.many else "string"
-        parser.addini(each.ini, f"as {each.name}, which goes before it", type=kind, default=None)
+        parser.addini(each.ini, f"as {each.name}; the command line has priority", type=kind, default=None)
 
 
 def fill_in(config: pytest.Config) -> None:

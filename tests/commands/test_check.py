@@ -1,4 +1,4 @@
-"""The command that says whether this machine can do what will be asked of it."""
+"""The command that checks whether this machine has what a run needs."""
 
 import subprocess
 import sys

@@ -96,7 +96,7 @@ def test_a_wrong_kernel_fails_again_on_the_draw_on_which_it_failed_and_its_eleme
     count = int(re.fullmatch(r"(\d+) wrong elements, the first 10:", lines[2])[1])
     # Half of the 2,100 are negative, and at that scale hardly one is above -2.
     assert 900 < count < 1200
-    shown = [re.fullmatch(r"  output 0 \[(\d), (\d+)\] is (-\S+), due is 0 \(\+- \S+\)", line) for line in lines[3:]]
+    shown = [re.fullmatch(r"  output 0 \[(\d), (\d+)\] is (-\S+), expected 0 \(\+- \S+\)", line) for line in lines[3:]]
     assert len(shown) == 10
     places = [(int(each[1]), int(each[2])) for each in shown]
     assert places == sorted(places)
@@ -141,7 +141,7 @@ def test_a_kind_that_there_is_not_is_told_in_one_line(record, capsys):
         (["level1/1", 0, "--strategy=x"], "{folder}: has no strategy x; it has surprisal"),
         (
             ["level1/1", 0, "--tasks=level1/3"],
-            "{folder}: level1/1_Relu is not among level1/3; say where it lies with --tasks",
+            "{folder}: level1/1_Relu is not among level1/3; name its place with --tasks",
         ),
     ],
 )
@@ -159,4 +159,6 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path, capsys):
 def test_a_task_that_has_changed_since_is_not_replayed(record, capsys):
     folder = record([("torch.relu(x)", None)], task_sha256={TASK: "another"})
     _, _, error = said(capsys, folder, "level1/1", 0)
-    assert error == f"error: {folder}: {TASK} had another text or sizes; say where those lie with --tasks"
+    assert (
+        error == f"error: {folder}: {TASK} had another text or sizes; name the place of the recorded ones with --tasks"
+    )

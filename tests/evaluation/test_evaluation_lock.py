@@ -79,7 +79,7 @@ def test_a_lock_that_cannot_be_opened_is_named_with_the_remedy(tmp_path):
         pass
     assert str(caught.value) == (
         f"{place}: cannot be opened (Too many levels of symbolic links); "
-        "let all who time on this machine write to its folder"
+        "let every user who times here write to its folder"
     )
 
 

@@ -154,8 +154,8 @@ def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(session, monk
 @pytest.mark.parametrize(
     ("told", "detail"),
     [
-        ({"at": [4096]}, "calls: at: 2 were due"),
-        ({"strides": [1]}, "calls: strides: another number was due"),
+        ({"at": [4096]}, "calls: at: expected 2"),
+        ({"strides": [1]}, "calls: strides: wrong number"),
         ({"strides": [0, 1]}, "calls: strides: not of a tensor with an element for each number"),
     ],
 )
@@ -214,9 +214,7 @@ def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(session):
     session._tree = SimpleNamespace(stop_all=stop_all, close=lambda: None)
     with pytest.raises(CandidateFailed) as failure:
         session.freeze()
-    assert failure.value.detail == (
-        "starts processes while nothing is asked of it: 3 new processes at each of 20 looks"
-    )
+    assert failure.value.detail == ("starts processes between requests: 3 new processes at each of 20 looks")
     assert failure.value.flags == ("works_unasked",)
 
 
@@ -236,7 +234,7 @@ def test_who_computes_unasked_whatever_the_inputs_is_void(session, worker, monke
     monkeypatch.setattr(worker, "cpu_seconds", lambda: next(ticks))
     with pytest.raises(CandidateFailed) as failure:
         session.refresh(session.slots)
-    assert failure.value.detail == "computed for 1000 ms while nothing was asked of it"
+    assert failure.value.detail == "computed for 1000 ms between requests"
     assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
 
 
