@@ -181,7 +181,7 @@ def nested(depth):
     ],
 )
 def test_what_is_too_deep_too_many_or_too_large_is_no_tree(found):
-    with pytest.raises(ValueError, match="^expected "):
+    with pytest.raises(ValueError, match=r"^expected "):
         trees.from_json(found)
     assert trees.from_json(nested(trees.MAX_DEPTH))
 
