@@ -232,6 +232,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "profile": Profiled,
     "build": Built,
     "compile": Built,
+    "precompile": Built,
     "explore": Explored,
     "pack_compiled": Packed,
     "fork": Forked,

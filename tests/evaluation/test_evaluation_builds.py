@@ -333,3 +333,21 @@ def test_a_gpu_without_nvcc_is_no_verdict(tmp_path):
     without = Builder(({"complaint": f"OSError: {builds.NO_NVCC}.", "final": False},))
     with pytest.raises(HarnessError, match="install the CUDA toolkit"):
         wanted(tmp_path, REQUEST, without)
+
+
+def test_the_second_source_has_a_header_made_and_the_third_is_given_it(tmp_path):
+    requests = [{**REQUEST, "arguments": {**REQUEST["arguments"], "cpp_sources": [text]}} for text in "abc"]
+    first, third = Builder(({}, b"library")), Builder(({}, b"library"))
+    both = [Builder(({}, b"library or header")) for _ in range(2)]
+    assert wanted(tmp_path, requests[0], first).complaint is None
+    with builders(tmp_path, *both) as made:
+        assert made.wanted(requests[1], Built()).result().complaint is None
+        deadline = time.monotonic() + 30
+        while not (found := list(tmp_path.glob("header-*.gch"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert wanted(tmp_path, requests[2], third).complaint is None
+    build, precompile = sorted((each.questions[0] for each in both), key=lambda question: question["ask"])
+    assert precompile == {"ask": "precompile", "flags": []}
+    given = [question["header"] for question in (first.questions[0], build, third.questions[0])]
+    assert given == ["", "", str(found[0])]

@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from typing import Any
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, lock, messages
-from pytest_kernelbench.evaluation.building import cache
+from pytest_kernelbench.evaluation.building import cache, headers
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
@@ -39,6 +39,8 @@ from pytest_kernelbench.records import sha256_of
 BUILD_LIMIT_S = 180.0
 # What a candidate may do between its builds while it is gone through.
 EXPLORING_LIMIT_S = 40.0
+# Of a precompiled header, which takes 15 s of CPU.
+HEADER_LIMIT_S = 120.0
 # A compiler that ``inline`` runs is stopped after 60 s.
 COMPILING_LIMIT_S = 70.0
 # A candidate whose sources are others in every trial would never have all its builds.
@@ -283,8 +285,21 @@ class Builders:
                 "request": request,
                 "name": module_name(request, key),
                 "architecture": self._target.architecture,
+                "header": str(headers.fitting(request, key, self._cache, self._begin_header) or ""),
             }
             self._ask_builder(question, library, complaint, timeout_s=timeout_s)
+
+    def _begin_header(self, flags: headers.Flags) -> None:
+        with suppress(RuntimeError):  # nothing more is begun
+            self._pool.submit(self._make_header, flags)
+
+    def _make_header(self, flags: headers.Flags) -> None:
+        """Leave a precompiled header in the cache, or what the compiler says; builds go on without it meanwhile."""
+        header, complaint = headers.places_of(flags, self._cache)
+        with self._place(), self._turn("header", header.stem.removeprefix("header-")), suppress(BuildStopped):
+            if not (header.exists() or complaint.exists()):
+                question = {"ask": "precompile", "flags": [*flags]}
+                self._ask_builder(question, header, complaint, timeout_s=HEADER_LIMIT_S)
 
     def _ask_builder(self, question: Mapping[str, Any], library: Path, complaint: Path, *, timeout_s: float) -> None:
         """Have a builder make a library, and keep that, or what the compilers say. Raises BuildStopped."""

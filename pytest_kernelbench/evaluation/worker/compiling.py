@@ -8,15 +8,16 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pytest_kernelbench.evaluation.worker import precompiled
 from pytest_kernelbench.evaluation.worker.extensions import FOLDER, Request
 from pytest_kernelbench.evaluation.worker.own_errors import are_own
-from pytest_kernelbench.evaluation.worker.stand_ins import torch_headers, write_stand_ins
+from pytest_kernelbench.evaluation.worker.stand_ins import NAME, torch_headers, write_stand_ins
 from pytest_kernelbench.inline.complaints import SAID_OF_THE_MACHINE, errors_first
 
 
@@ -29,8 +30,10 @@ class BuildFailed(Exception):
         self.final = final
 
 
-def build(request: Request, name: str, folder: Path) -> Path:
+def build(request: Request, name: str, folder: Path, *, header: Path | None = None) -> Path:
     """The library of one request, a module with this ``name``, in ``folder``. Raises BuildFailed.
+
+    ``header`` is a precompiled one for its flags.
 
     Host and device part are compiled side by side, each first with stand-ins for torch's headers. One that does not
     compile with them is compiled with torch's own, so that the verdict is the same, unless no header could mend it.
@@ -43,13 +46,55 @@ def build(request: Request, name: str, folder: Path) -> Path:
         path.write_text(text)
     source, cuda_source = _texts(request)
     stand_ins = write_stand_ins(source, folder / "include", torch_headers(), cuda_source=cuda_source)
+    first = None
+    if header is not None:
+        first = precompiled.offered(header, stand_ins, "\n".join(arguments.get("cpp_sources") or []))
     arguments["extra_include_paths"] = [str(stand_ins), *arguments.get("extra_include_paths", ())]
-    parts = Parts(stand_ins, source, undeclared=_undeclared(request))
+    parts = Parts(stand_ins, source, undeclared=_undeclared(request), first=first)
     try:
         return _built(request["function"], arguments, folder / "build", parts)
     except Exception as error:
         # torch raises what it likes where arguments are of no use, or a compiler is missing.
         raise _failure(error) from None
+
+
+def build_header(flags: Sequence[str], folder: Path) -> Path:
+    """A precompiled header for bindings with these flags, in ``folder``, made from no candidate's text.
+
+    Raises BuildFailed where the compiler makes none, or does not take the one that it made.
+    """
+    include = write_stand_ins("", folder / "include", torch_headers())
+    header = (include / NAME).rename(include / precompiled.HEADER)
+    asked = _Asked()
+    arguments = {"name": "x", "cpp_sources": [""], "extra_cflags": [*flags], "extra_include_paths": [str(include)]}
+    try:
+        _built("load_inline", arguments, folder / "build", asked)
+    except Exception as error:
+        raise _failure(error) from None
+    # A macro that the header was made with would have to be the same for all that use it.
+    command = re.sub(r" -DTORCH_EXTENSION_NAME=\S+| -MMD -MF \S+", "", asked.command)
+    made = header.with_name(f"{header.name}.gch")
+    _run_alone(re.sub(r" -c \S+ -o \S+", f" -x c++-header {header} -o {made}", command))
+    header.write_text("")
+    trial = folder / "trial.cpp"
+    trial.write_text(f"#include <{precompiled.HEADER}>\nat::Tensor f(at::Tensor x) {{ return x; }}\n")
+    _run_alone(re.sub(r" -c \S+ -o \S+", f" -DTORCH_EXTENSION_NAME=y -fsyntax-only {trial}", command))
+    return made
+
+
+class _Asked:
+    """In the place of ``Parts``: compiles nothing, and keeps the ``command`` for the first part."""
+
+    command = ""
+
+    def compile(self, build_directory: str, verbose: bool, error_prefix: str) -> None:
+        self.command = _commands(build_directory)[0]
+
+
+def _run_alone(command: str) -> None:
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        raise _failure(RuntimeError(done.stderr))
 
 
 def _failure(error: Exception) -> BuildFailed:
@@ -87,7 +132,7 @@ def _texts(request: Request) -> tuple[str, str]:
     return "\n".join([*cpp, *(text for _, text in files), in_cuda]), in_cuda
 
 
-def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts) -> Path:
+def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts | _Asked) -> Path:
     from torch.utils import _cpp_extension_versioner, cpp_extension
 
     folder.mkdir()
@@ -103,11 +148,15 @@ def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts)
 class Parts:
     """The objects of one extension, compiled in ninja's place with the commands that torch wrote for it.
 
-    ``with_torch_s_headers`` holds the names of those for which the stand-ins did not do.
+    ``first`` is a header that the host part includes before all else. ``with_torch_s_headers`` holds the names of parts
+    for which the stand-ins did not do.
     """
 
-    def __init__(self, stand_ins: Path, source: str, *, undeclared: Set[str] = frozenset()) -> None:
+    def __init__(
+        self, stand_ins: Path, source: str, *, undeclared: Set[str] = frozenset(), first: Path | None = None
+    ) -> None:
         self._undeclared = undeclared
+        self._first = first
         self._stand_ins = stand_ins
         self._source = source
         self._running: list[subprocess.Popen[str]] = []
@@ -118,9 +167,9 @@ class Parts:
     def compile(self, build_directory: str, verbose: bool, error_prefix: str) -> None:
         """As torch's ``_run_ninja_build``: raises RuntimeError with what the first command that failed said."""
         listed = Path(build_directory, "build.ninja").read_text()
-        objects = re.findall(r"^build (\S+): (?:cuda_)?compile ", listed, re.MULTILINE)
+        objects = re.findall(r"^build (\S+): (cuda_)?compile ", listed, re.MULTILINE)
         with ThreadPoolExecutor(max_workers=len(objects)) as pool:
-            list(pool.map(lambda each: self._compile_one(each, build_directory), objects))
+            list(pool.map(lambda each: self._compile_one(each[0], build_directory, on_host=not each[1]), objects))
         if self._failed is None:
             link = _commands(build_directory)[-1]
             returncode, log = self._run(link, build_directory)
@@ -129,9 +178,12 @@ class Parts:
         if self._failed is not None:
             raise RuntimeError(f"{error_prefix}: {self._failed}")
 
-    def _compile_one(self, name: str, folder: str) -> None:
+    def _compile_one(self, name: str, folder: str, *, on_host: bool) -> None:
         (command,) = _commands(folder, name)
-        returncode, log = self._run(command, folder)
+        first = f" -include {self._first}" if on_host and self._first is not None else ""
+        returncode, log = self._run(command.replace(" -c ", f"{first} -c ", 1), folder)
+        if first and returncode != 0 and precompiled.UNUSABLE.search(log):
+            returncode, log = self._run(command, folder)
         again = returncode != 0 and self._failed is None
         if again and not are_own(log, self._source, header_folders(), self._undeclared):
             self.with_torch_s_headers.add(name)

@@ -173,7 +173,7 @@ def _headers(folder: Path, place: str, most: int) -> dict[str, str]:
 
 def key_of(request: Request, architecture: str) -> str:
     """What the build of a request is known by: with it, all else that changes the machine code."""
-    keyed = json.dumps([request, torch.__version__, architecture, _compilers()], sort_keys=True)
+    keyed = json.dumps([request, torch.__version__, architecture, compilers()], sort_keys=True)
     return hashlib.sha256(keyed.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
@@ -188,7 +188,7 @@ def module_name(request: Request, key: str) -> str:
 
 
 @cache
-def _compilers() -> list[list[Any]]:
+def compilers() -> list[list[Any]]:
     """Which compilers there are, and of what age."""
     found = []
     for name in ("c++", "nvcc"):

@@ -127,7 +127,16 @@ class _Bench:
         # Processes that judge, and start workers for it, have priority.
         os.nice(BUILDERS_NICE)
         try:
-            return {"files": [compiling.build(question["request"], question["name"], self._folder)]}
+            header = Path(question["header"]) if question["header"] else None
+            return {"files": [compiling.build(question["request"], question["name"], self._folder, header=header)]}
+        except compiling.BuildFailed as failure:
+            return {"complaint": failure.complaint, "final": failure.final}
+
+    def precompile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Precompile the header of bindings with some flags; no candidate was ever in this process."""
+        os.nice(BUILDERS_NICE)
+        try:
+            return {"files": [compiling.build_header(question["flags"], self._folder)]}
         except compiling.BuildFailed as failure:
             return {"complaint": failure.complaint, "final": failure.final}
 

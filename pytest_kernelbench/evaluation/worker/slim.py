@@ -50,7 +50,9 @@ def slim_headers(source: str, headers: Path) -> dict[str, str]:
     if all(each.exists() for each in (tensor, methods, operators)):
         named = {*_WORD.findall(source), *_WORD.findall(operators.read_text())}
         kept = slim_tensor(tensor.read_text(), named)
-        texts |= {TENSOR: kept, METHODS: slim_methods(methods.read_text(), kept)}
+        # By its macro, a precompiled header that holds the class is known: its text may be another source's.
+        guarded = f"#ifndef KERNELBENCH_TENSOR\n#define KERNELBENCH_TENSOR\n{kept}\n#endif\n"
+        texts |= {TENSOR: guarded, METHODS: slim_methods(methods.read_text(), kept)}
     return texts
 
 
@@ -60,9 +62,21 @@ def _can_do_without_thrust(source: str, headers: Path) -> bool:
 
 def slim_tensor(header: str, named: Set[str]) -> str:
     """The class without the operators that are neither named nor used by the rest of it."""
-    operators = {found[1] for found in _DEFINED.finditer(header)}
+    operators = _operators_of(header)
     used = set(_WORD.findall(_without(header, operators)))
     return _without(header, operators - named - used)
+
+
+def left_out(headers: Path) -> frozenset[str]:
+    """Operators that the class lacks for a source that names none; empty where this torch's has another form."""
+    tensor = slim_headers("", headers).get(TENSOR)
+    if tensor is None:
+        return frozenset()
+    return frozenset(_operators_of((headers / TENSOR).read_text()) - _operators_of(tensor))
+
+
+def _operators_of(header: str) -> set[str]:
+    return {found[1] for found in _DEFINED.finditer(header)}
 
 
 def _without(header: str, operators: Set[str]) -> str:

@@ -19,6 +19,7 @@ INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CU
 BINDING = re.compile(r"\bPYBIND11_|\bpybind11\b|\bpy::")
 REPLACED_FOR_CUDA = ("ATen/cuda/CUDAContext.h",)
 
+NAME = "kernelbench_stand_in.h"
 STAND_IN = """\
 #pragma once
 #define AT_PER_OPERATOR_HEADERS
@@ -28,11 +29,14 @@ STAND_IN = """\
 #include <ATen/TensorOperators.h>
 #include <vector>
 {includes}
+#ifndef KERNELBENCH_NAMES
+#define KERNELBENCH_NAMES
 namespace torch {{
 using namespace at;
 constexpr auto kUInt8 = at::kByte, kInt8 = at::kChar, kInt16 = at::kShort, kInt32 = at::kInt, kInt64 = at::kLong;
 constexpr auto kFloat16 = at::kHalf, kFloat32 = at::kFloat, kFloat64 = at::kDouble;
 }}
+#endif
 #if !defined(__CUDACC__) || {binds_in_cuda:d}
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
@@ -68,8 +72,8 @@ def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: st
         binds_in_cuda=BINDING.search(cuda_source) is not None,
     )
     replaced = (*REPLACED, *(REPLACED_FOR_CUDA if on_cuda else ()))
-    texts = dict.fromkeys(replaced, "#pragma once\n#include <kernelbench_stand_in.h>\n")
-    for name, content in {**texts, **slim_headers(source, headers), "kernelbench_stand_in.h": text}.items():
+    texts = dict.fromkeys(replaced, f"#pragma once\n#include <{NAME}>\n")
+    for name, content in {**texts, **slim_headers(source, headers), NAME: text}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

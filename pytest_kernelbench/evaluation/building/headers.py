@@ -1,0 +1,39 @@
+"""Precompiled headers in the build cache: which of them a build may use, and when one is worth making.
+
+Making one takes as long as a few builds save: the first source of a cache that could use it leaves a mark, and the
+second has it made, beside itself. It is then there for all builds of this cache that have the same flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kernelbench.evaluation.building.cache import touch
+from pytest_kernelbench.evaluation.worker import precompiled
+
+Flags = tuple[str, ...]
+
+
+def fitting(request: Mapping[str, Any], key: str, cache: Path, begin: Callable[[Flags], None]) -> Path | None:
+    """The header for a request with this ``key``, None where there is none; ``begin`` has one made for these flags."""
+    flags = precompiled.flags_of(request)
+    if flags is None:
+        return None
+    header, complaint = places_of(flags, cache)
+    if header.exists():
+        touch(header)
+        return header
+    mark = header.with_suffix(".asked")
+    if not mark.exists():
+        mark.write_text(key)
+    elif mark.read_text() != key and not complaint.exists():
+        begin(flags)
+    return None
+
+
+def places_of(flags: Flags, cache: Path) -> tuple[Path, Path]:
+    """Where the header for these flags lies, and what the compiler says where it makes none."""
+    header = cache / precompiled.name_of(flags)
+    return header, header.with_suffix(".txt")
