@@ -25,6 +25,8 @@ from results import Limit, Results
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
+from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.extensions import Extensions, entry_points
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.report.stats.intervals import clopper_pearson
 from pytest_kernelbench.tasks import load_tasks
@@ -91,7 +93,7 @@ def totals(rows: Sequence[dict[str, Any]], margin: float) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or a row that a package adds")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or the entry point of a package")
     parser.add_argument("--tasks", default="level1:subset1")
     parser.add_argument("--sizes", choices=["full", "small"])
     parser.add_argument("--protocol", default="full")
@@ -102,12 +104,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="store rows here, and go on from those that it holds")
     options = parser.parse_args()
     limit = Limit(options.limit_s)
+    Extensions().add(entry_points())
 
     with Evaluator(device=options.device, protocol=options.protocol) as evaluator:
         hardware, margin = evaluator.describe()["hardware"]["name"], evaluator.margin
         print(f"{hardware}, protocol {options.protocol}, margin {margin}", flush=True)
         results = Results(options.json, hardware=hardware)
-        sizes = options.sizes or ("full" if evaluator.device == "cuda" else "small")
+        sizes = options.sizes or ("full" if is_gpu(evaluator.device) else "small")
         trials = [
             (task, reference_as_candidate(task), options.repeats) for task in load_tasks(options.tasks, sizes=sizes)
         ]
