@@ -54,6 +54,8 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_candidate(cluster, relu, tmp
             outcomes[index] = evaluation.outcome
             if len(outcomes) == 2:
                 cluster.remove_node(nodes.pop())
+        # From the first judge to answer, for the pool's others and for those that take a lost one's place.
+        assert all(judge.known.of(judge._hardware, relu.sha256) for judge in pool._judges)
     cluster.remove_node(nodes.pop())
     assert outcomes == {**dict.fromkeys(range(10), Outcome.INCORRECT), 10: Outcome.CORRECT}
 
