@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from made_up_run import make_synthetic_run, write_run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 import pytest_kernelbench
@@ -18,6 +19,7 @@ from pytest_kernelbench.report.render.figures.style import (
     IDENTITY,
     NULL,
     SERIES,
+    NotDrawn,
     house_style,
 )
 from pytest_kernelbench.report.render.numbers import as_rate
@@ -58,8 +60,6 @@ def test_a_figure_is_svg_and_png_with_a_title_and_a_caption(figures, name):
 @pytest.fixture(scope="module")
 def drawn(study) -> dict:
     """The figures as matplotlib draws them for a screen, by name."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     found = {}
     with house_style():
         for name, draw in FIGURES.items():
@@ -82,7 +82,31 @@ def tick_labels(axis) -> list[list]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_what_is_written_in_a_figure_lies_within_it(drawn, name):
-    figure = drawn[name]
+    assert_written_within(drawn[name])
+
+
+def test_what_is_written_in_the_figures_of_a_run_of_one_or_two_tasks_lies_within_them_and_under_the_title(tmp_path):
+    for tasks in (1, 2):
+        (run,) = make_synthetic_run(
+            tmp_path / str(tasks), tasks=tasks, k=4, steps=1, strategies=("best-of-64", "random")
+        )
+        report, found = report_of(run), {}
+        with house_style():
+            for name, draw in FIGURES.items():
+                try:
+                    found[name] = draw(report).figure
+                except NotDrawn:
+                    continue
+                FigureCanvasAgg(found[name]).draw()
+        assert {"null", "teaser", "scaling", "selection", "cost"} <= found.keys()
+        for figure in found.values():
+            assert_written_within(figure)
+            title = figure._suptitle.get_window_extent()
+            labels = [text for axis in figure.axes for text in (axis.xaxis.label, axis.yaxis.label) if text.get_text()]
+            assert not [text for text in labels if text.get_window_extent().overlaps(title)]
+
+
+def assert_written_within(figure):
     legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
     texts = [
         figure._suptitle,
@@ -114,8 +138,6 @@ def test_the_labels_of_the_cost_figure_never_overlap(study, crowd):
     found = {f"a-strategy-called-{n}": each for n, each in enumerate(made_up_costs(study, crowd))}
     cost = {**study["analyses"]["cost"], "strategies": found, "adaptation": []}
     report = {**study, "analyses": {**study["analyses"], "cost": cost}}
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     with house_style():
         figure = FIGURES["cost"](report).figure
         FigureCanvasAgg(figure).draw()

@@ -16,6 +16,7 @@ from pytest_kernelbench.report.render.figures.style import (
     speedup_axis,
     whisker,
 )
+from pytest_kernelbench.report.render.numbers import counted
 
 
 def draw(report: Mapping[str, Any]) -> Drawing:
@@ -24,7 +25,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         raise NotDrawn("the reference was not timed against itself")
     ranked = sorted(null["speedups"], key=lambda each: each["value"])
     margin = report["margin"] or 0.0
-    figure, (axis,) = new_figure(height=min(1.5 + 0.16 * len(ranked), 4.4))
+    figure, (axis,) = new_figure(height=min(max(1.5 + 0.16 * len(ranked), 2.0), 4.4))
     for place, each in enumerate(ranked):
         fast = each["low"] is not None and each["low"] > 1 + margin
         color = VERMILION if fast else BLUE
@@ -32,7 +33,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
         axis.plot(each["value"], place, "s" if fast else "o", color=color, ms=4.5 if len(ranked) <= 20 else 3)
     axis.axvline(1 + margin, color=MARGIN_COLOR, linestyle="--", linewidth=1)
     axis.set_yticks([])
-    axis.set_ylabel(f"{len(ranked)} timings, by speed-up")
+    axis.set_ylabel(f"{counted(len(ranked), 'timing')},\nby speed-up")
     axis.set_ylim(-1, len(ranked))
     speedup_axis(axis, f"speed-up of the reference over itself [95 %]; dashed: 1 plus the margin of {100 * margin:g} %")
     title = (
