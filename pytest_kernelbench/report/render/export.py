@@ -173,6 +173,7 @@ COLUMNS = {
     "considered": "indices whose timing the strategy looked at, separated by blanks",
     "confirmed_speedup": "of the choice, timed again on fresh inputs",
     "confirmed_low": "lower end of its 95 % interval",
+    "retimed": "whether confirmed_speedup is a second timing; the first one decides a choice that no timing made",
     "confirmed_high": "upper end",
     "step": "of adaptation that drew it; 0 is the policy as loaded",
     "checkpoint_step": "step that the strategy settled on; empty where every step's candidates count",
