@@ -92,7 +92,7 @@ def pool(task: Task, strategy: Strategy, bench: Workbench) -> list[Judged]:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Whose candidates a choice is made among: the policy as loaded, or some of its adapted ``versions``.
+    """The candidates that a choice is made among: of the policy as loaded, or of some of its adapted ``versions``.
 
     ``checkpoint_step`` is the one that adaptation settled on, None where it takes them all. ``others`` drew candidates
     for the task on the way; ``training`` is its share of what making the versions cost beside these. ``stage`` has the

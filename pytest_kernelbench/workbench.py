@@ -207,7 +207,7 @@ class Workbench:
         return self._device_name
 
     def margin_of(self, strategy: Strategy) -> float:
-        """Of the strategy's protocol, on top of 1."""
+        """The margin of the strategy's protocol on the judges' device."""
         return margin_of(strategy, self.device)
 
     def release(self) -> None:

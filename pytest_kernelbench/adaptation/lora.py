@@ -113,7 +113,7 @@ def refuse_unasked(model: PeftModel, targets: Targets, *, policy: str) -> None:
 
 
 def describe(model: PeftModel, targets: Targets | None) -> dict[str, Any]:
-    """For ``run.json``: how many parameters are trained, of how many, in which layers, and the bytes they take.
+    """The adapter's entry in ``run.json``: trained parameters, model parameters, layers, and bytes.
 
     ``targets`` None: the adapter was loaded with the policy, and its experts are not looked for.
     """

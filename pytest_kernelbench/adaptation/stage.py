@@ -1,4 +1,4 @@
-"""What the training loop of one strategy uses: the trainer, judged rollouts, and the run folder."""
+"""The resources of one strategy's training loop: the trainer, judged rollouts, and the run folder."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Series(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept(Answer):
-    """Where outputs are, call by call: an address each, strides one after the other, and a GPU's allocation each.
+    """The places of outputs, call by call: an address each, strides (concatenated), and on a GPU an allocation each.
 
     All empty for a ``mismatch``, and where a call returned memory that an earlier one had returned (``reused``).
     """

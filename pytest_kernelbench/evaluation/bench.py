@@ -1,4 +1,4 @@
-"""What the judge knows of one task: its reference, inputs, answers, tolerance, floor and duration."""
+"""The judge's data of one task: its reference, inputs, answers, tolerance, floor and duration."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class Bench:
         return self._tolerances[kind]
 
     def _required(self) -> Required:
-        """What the reference needs of its inputs and of products."""
+        """The inputs and products that the reference needs."""
         reference, given = self.reference, self.example_inputs
         if reference.written:
             # What is left in an input that is written has no past that is followed.

@@ -1,4 +1,4 @@
-"""Where builds are kept between runs."""
+"""The folder of builds that are kept between runs."""
 
 from __future__ import annotations
 

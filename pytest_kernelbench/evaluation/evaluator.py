@@ -85,7 +85,7 @@ class Evaluator:
 
     @property
     def margin(self) -> float:
-        """What the lower end of an interval must clear on top of 1 to count as fast."""
+        """A candidate is fast if the lower end of its interval exceeds 1 by this margin."""
         return self.protocol.margin(self.device)
 
     @property

@@ -66,7 +66,7 @@ class Layout:
 
     @property
     def n_bytes(self) -> int:
-        """From an aligned address to the end of the last element."""
+        """Size from an aligned address to the end of the last element."""
         if math.prod(self.shape) == 0:
             return 0
         last = sum(stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True))

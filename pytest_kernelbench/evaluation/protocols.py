@@ -33,7 +33,7 @@ class Protocol:
     has_margin: bool = True
 
     def margin(self, device: str) -> float:
-        """What the lower end of a speed-up's interval must clear on top of 1 on a device, to be verified."""
+        """A speed-up on ``device`` is verified if the lower end of its interval exceeds 1 by this margin."""
         return traits_of(device).margins[self.name] if self.has_margin else 0.0
 
 

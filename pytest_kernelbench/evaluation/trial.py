@@ -44,7 +44,7 @@ SHARE_OF_MEMORY_TO_BLAME = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all candidates of one task under one protocol are judged with. ``start`` gives a new worker with its slots.
+    """The resources for all candidates of one task under one protocol. ``start`` gives a new worker with its slots.
 
     ``start_for`` does so for another bench and rack: that of other sizes.
     """

@@ -47,14 +47,14 @@ SHARE_KEPT_BETWEEN_TRIALS = 0.1
 
 
 def target_of(device: str, hardware_id: str) -> Target:
-    """What is built for."""
+    """The target of builds on this device."""
     known = device_named(device)
     return Target(device=device, id=hardware_id, architecture=known.architecture(), gpu=known.gpu_properties())
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is said of one source: its evaluation, or how the harness failed on it."""
+    """The result for one source: its evaluation, or the failure of the harness on it."""
 
     source_sha256: str
     evaluation: Evaluation | None = None

@@ -1,4 +1,4 @@
-"""Where the package's own folders lie, installed or in a checkout, and where a user's project has its folders."""
+"""Places of the package's own folders, installed or in a checkout, and of the folders of a user's project."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ LOCK = re.compile(r"^(?P<id>\d+): +(?P<waits>-> )?FLOCK +\w+ +\w+ (?P<pid>\d+) \
 
 
 def folder_of_holder(folder: Path, names: str) -> Path | None:
-    """Where another run was started that holds a lock this one waits for; None where this one waits for none.
+    """The folder in which the run was started that holds a lock this run waits for; None if it waits for none.
 
     Locks are files of ``folder`` that match the pattern ``names``. None also where the system does not tell.
     """

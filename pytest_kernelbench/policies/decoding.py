@@ -307,7 +307,7 @@ def bare(model: Model) -> Model:
 
 
 def input_device(model: Model) -> torch.device:
-    """Where tokens go in."""
+    """The device of the model's input."""
     device: torch.device = model.get_input_embeddings().weight.device
     return device
 

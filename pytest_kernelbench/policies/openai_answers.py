@@ -252,7 +252,7 @@ def _covers(n_logprobs: int, n_tokens: int, stop_reason: object) -> bool:
 
 
 def _table(table: object) -> _Table:
-    """Of either dialect."""
+    """The tokens and log-probabilities of a choice, in either dialect."""
     if not isinstance(table, dict):
         return _Table()
     content = table.get("content")

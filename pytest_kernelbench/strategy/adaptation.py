@@ -160,7 +160,7 @@ class Adaptation:
     ending: Ending = field(default_factory=Ending, metadata={"section": Ending})
 
     def to_json(self) -> dict[str, Any]:
-        """As ``run.json`` holds it, and as it is hashed: all settings side by side, under their recorded names."""
+        """The settings for ``run.json`` and hashes: all settings side by side, under their recorded names."""
         row = {}
         for each in fields(self):
             value = getattr(self, each.name)

@@ -98,7 +98,7 @@ class Strategy:
         return self.selection.by == "forecast"
 
     def to_json(self) -> dict[str, Any]:
-        """As ``run.json`` holds it: every value of the file, and the hashes."""
+        """The strategy for ``run.json``: every value of the file, and the hashes."""
         values = asdict(self)
         del values["version"]
         return {

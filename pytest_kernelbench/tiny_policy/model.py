@@ -20,7 +20,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Of the model; the default has about 5 M parameters."""
+    """The shape of the model; the default has about 5 M parameters."""
 
     hidden: int = 256
     layers: int = 6

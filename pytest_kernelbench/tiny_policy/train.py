@@ -59,7 +59,7 @@ def loss_of(model: torch.nn.Module, ids: torch.Tensor, weights: torch.Tensor) ->
 
 @torch.no_grad()
 def nats_per_token(model: torch.nn.Module, examples: Sequence[Example], pad: int, device: str) -> float | None:
-    """Of the completions, each example weighed the same per token; None without examples."""
+    """Mean loss of the completions in nats a token, every token weighed the same; None without examples."""
     if not examples:
         return None
     total = count = 0.0
@@ -107,7 +107,7 @@ class Progress:
     nats_per_token: float | None = None
 
     def share(self, recipe: Recipe) -> float:
-        """Of the tokens or of the time, whichever is further; 1 and more: the run is over."""
+        """Progress by tokens or by time, the larger one; from 1 on, the run is over."""
         return max(self.tokens / recipe.tokens, self.seconds / (recipe.minutes * 60))
 
 

@@ -81,7 +81,7 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is built for: a device, the ``id`` by which it is locked, and of a GPU torch's properties by name."""
+    """The target of a build: a device, the ``id`` of its lock, and for a GPU its properties by torch's names."""
 
     device: str
     id: str

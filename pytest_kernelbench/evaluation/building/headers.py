@@ -34,6 +34,6 @@ def fitting(request: Mapping[str, Any], key: str, cache: Path, begin: Callable[[
 
 
 def places_of(flags: Flags, cache: Path) -> tuple[Path, Path]:
-    """Where the header for these flags lies, and what the compiler says where it makes none."""
+    """The place of the header for these flags, or the compiler's messages if it makes none."""
     header = cache / precompiled.name_of(flags)
     return header, header.with_suffix(".txt")

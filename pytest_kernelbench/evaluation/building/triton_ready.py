@@ -1,4 +1,4 @@
-"""What the first launch of any Triton kernel waits for, done once, before a worker is forked.
+"""Does the work that the first launch of any Triton kernel waits for, once, before a worker is forked.
 
 Triton hashes its compiler (415 MB in 3.6), asks its assembler for a version, imports its stages, and has the C compiler
 build what it calls the driver with: each process would do all of it anew, because a worker keeps no cache, while its

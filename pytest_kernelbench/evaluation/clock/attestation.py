@@ -1,4 +1,4 @@
-"""Is a candidate faster than a limit by the judge's own clock? How it is measured and decided. No torch.
+"""Measures and decides whether a candidate is faster than a limit, by the judge's own clock. Imports no torch.
 
 Two processes take turns: the candidate's worker, and a control worker. A turn is a number of calls, each on inputs that
 the process has not seen. One pair of turns gives one log-ratio, control / candidate. Pairs in the same two processes
@@ -88,7 +88,7 @@ class TwoProcesses(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is asked, how sure the answer must be, and when the measurement ends without one.
+    """The limit, the error rates of an answer, and when the measurement ends without one.
 
     ``margin``: the limit is ``1 + margin``, negative for a kernel that may be slower. ``between`` is the standard
     deviation of the log-ratio of the same two kernels from one pair of processes to the next (measured:
@@ -236,7 +236,7 @@ def _tells_enough(series: Series, done: Sequence[Series], plan: Plan) -> bool:
 
 
 def decide(series: Sequence[Series], plan: Plan, others_share: float, *, last: bool = False) -> Verdict:
-    """What the evidence says of the speed-up: above ``1 + plan.margin`` or below.
+    """Whether the speed-up is above or below ``1 + plan.margin``, by the evidence.
 
     ``last``: it is decided now, by whatever there is.
     """

@@ -1,4 +1,4 @@
-"""Is a kernel slower than the one that it replaces? The question, the plan that answers it, and the record. No torch.
+"""Gates: is a kernel slower than the one that it replaces? The plan of the measurement, and its record. No torch.
 
 The measurement is that of claims (``attestation``): the judge's clock, two processes that take turns, one frozen.
 The control runs the kernel that is to be replaced, and is checked as the new one is. A gate may ask the same of one

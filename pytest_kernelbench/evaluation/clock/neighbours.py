@@ -41,7 +41,7 @@ class Neighbours:
         return cls(OwnOfFullPriority(), OF_FULL_PRIORITY) if is_gpu(device) else cls(seconds_of_service)
 
     def share(self) -> float:
-        """Of the cores that this process may use, what others used."""
+        """The share of this process's cores that other processes used."""
         started, seconds = self._started
         return (self._seconds() - seconds) / (time.perf_counter() - started) / len(self._cores)
 
@@ -81,7 +81,7 @@ def _nice_of(process: int) -> int:
 
 
 def busy_seconds(stat: str, cores: set[int], fields: Sequence[int] = ALL_PROGRAMS) -> float:
-    """For how long these cores have worked since the machine started, by the text of /proc/stat."""
+    """Seconds for which these cores have worked since the machine started, from the text of /proc/stat."""
     rows = (line.split() for line in stat.splitlines())
     names = {f"cpu{core}" for core in cores}
     return sum(int(row[field]) for row in rows if row[0] in names for field in fields) / TICKS_PER_SECOND

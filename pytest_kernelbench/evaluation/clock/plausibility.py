@@ -17,7 +17,7 @@ class Suspicion:
 
 
 def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | None:
-    """Said to be faster than the device can move the bytes, or form the products, that the task consists of."""
+    """Suspicion if the timing is shorter than the device needs to move the task's bytes or form its products."""
     if timing.candidate_ms >= floor_ms * traits_of(device).floor_share:
         return None
     return Suspicion(

@@ -112,7 +112,7 @@ class ControlFailed(Exception):
 
 @contextmanager
 def of_control() -> Iterator[None]:
-    """What goes wrong in here is told apart from what the candidate does wrong."""
+    """Marks errors of the control, as opposed to errors of the candidate."""
     try:
         yield
     except CandidateFailed as failure:

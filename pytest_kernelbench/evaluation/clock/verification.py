@@ -1,4 +1,4 @@
-"""What becomes of the worker's timing: evidence against the candidate, and the judge's own measurement of a claim."""
+"""Verifies a worker's timing: evidence of cheating, and the judge's own measurement of a claim."""
 
 from __future__ import annotations
 

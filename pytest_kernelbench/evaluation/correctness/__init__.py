@@ -1,1 +1,1 @@
-"""Is an output right: the reference, the inputs it is asked on, and how far an answer may be off."""
+"""Correctness of outputs: the reference, the inputs that are checked, and the tolerance of an answer."""

@@ -30,7 +30,7 @@ FLOAT32 = PRECISIONS["float32"]
 
 
 def as_real(tensor: torch.Tensor) -> torch.Tensor:
-    """Of complex numbers, real and imaginary parts in a last dimension; other tensors as they are."""
+    """Complex numbers as real and imaginary parts in a last dimension; other tensors unchanged."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
@@ -110,11 +110,11 @@ class Tolerance:
         return self if math.isinf(self.rounding) else replace(self, forgiving=share)
 
     def wider(self, other: Tolerance) -> Tolerance:
-        """What either of two tolerances of one output allows."""
+        """The wider one of two tolerances of one output, part by part."""
         return Tolerance(*(max(getattr(self, name), getattr(other, name)) for name in self.__slots__))
 
     def elementwise(self, magnitude: torch.Tensor, rms: float, median: float) -> torch.Tensor:
-        """What each element may be off by, given its magnitude."""
+        """The tolerance of each element, given its magnitude."""
         if math.isinf(self.rounding):
             return self.kernelbench * (1 + magnitude)
         scaled = (self.rounding * (magnitude + rms)).clamp_(min=max(self.of_eager, self.of_spread))
@@ -122,7 +122,7 @@ class Tolerance:
         return torch.maximum(allowed, self.forgiving * (magnitude + median)) if self.forgiving else allowed
 
     def everywhere(self, rms: float, median: float) -> float:
-        """What any element may be off by, whatever its magnitude."""
+        """The tolerance of any element, independent of its magnitude."""
         scaled = max(self.of_eager, self.of_spread, self.rounding * rms)
         allowed = max(min(self.kernelbench, scaled), self.eager_floor)
         return max(allowed, self.forgiving * median)

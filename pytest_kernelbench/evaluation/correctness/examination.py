@@ -26,7 +26,7 @@ FIXED_PARAMETERS = "its parameters are fixed at construction"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demands:
-    """What a candidate must do beside answering right.
+    """Demands on a candidate besides right answers.
 
     ``parameters`` that are set later must be followed; with ``own_kernels``, torch must not compute for it.
     """

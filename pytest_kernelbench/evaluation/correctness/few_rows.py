@@ -1,4 +1,4 @@
-"""On which kinds of inputs has a reference an answer? Asked of a copy on a CPU, about a few rows of its inputs."""
+"""Finds the kinds of inputs on which a reference has an answer, with a copy on a CPU and a few rows of its inputs."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MOST_SECONDS_PER_CALL = 8.0
 
 
 class TaskRefused(HarnessError):
-    """Nothing can be judged by this reference; ``findings`` says what is known of it."""
+    """No candidate can be judged by this reference; ``findings`` has the reason."""
 
     def __init__(self, findings: TaskFindings) -> None:
         super().__init__(f"{findings.task}: {findings.refused}")

@@ -1,4 +1,4 @@
-"""What a judge has found out about a task, and its successor need not find out again."""
+"""Findings of a judge about a task, which its successor uses again."""
 
 from __future__ import annotations
 

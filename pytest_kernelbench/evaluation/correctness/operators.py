@@ -1,4 +1,4 @@
-"""Does a candidate call torch, or the libraries that torch calls, where a strategy forbids it?"""
+"""Finds calls of a candidate to torch, or to the libraries that torch calls, for strategies that forbid them."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class OtherSizes:
             return replace(replay(session, kind), sizes=self.described)
 
     def remarks(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, weights: str) -> tuple[str, ...]:
-        """What is to be said of a candidate. Raises CandidateFailed where it is wrong on a kind of inputs."""
+        """Remarks on a candidate. Raises CandidateFailed if it is wrong on a kind of inputs."""
         if self._bench is None:
             return ()
         at = f"at {self.described}"

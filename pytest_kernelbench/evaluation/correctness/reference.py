@@ -278,11 +278,11 @@ class Reference:
         return self._answer(take_apart(result, result=True)[1], given)
 
     def run(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """What the model answers. One with running statistics changes: every call starts from the same state."""
+        """The model's answer. Every call starts from the same state, since running statistics would change it."""
         return self._run(self._model, values)[1]
 
     def answer_of(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """What another model answers, called as this one is."""
+        """Another model's answer, called as this one is."""
         return self._run(model, values)[1]
 
     def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:

@@ -62,7 +62,7 @@ def _draws_differently(eager: torch.Tensor, exact: torch.Tensor | None) -> bool:
 
 
 def wider(ones: Sequence[Tolerance | None], others: Sequence[Tolerance | None]) -> list[Tolerance | None]:
-    """What either of two lists allows, output by output."""
+    """The wider tolerance of two lists, output by output."""
     return [one and other and one.wider(other) for one, other in zip(ones, others, strict=True)]
 
 

@@ -172,7 +172,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def new_memory(size: int) -> CudaMemory:
-    """So many zeroed bytes of device memory. Raises torch.OutOfMemoryError."""
+    """``size`` zeroed bytes of device memory. Raises torch.OutOfMemoryError."""
     return CudaMemory.create(size)
 
 

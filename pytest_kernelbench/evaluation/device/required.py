@@ -52,7 +52,7 @@ Shares = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Of a tensor: by number, the share that it needs of inputs (``read``) and of products.
+    """The past of a tensor: by number, the shares that it needs of inputs (``read``) and of products.
 
     ``pending`` products were followed by lines only; ``formed`` ones by more. A product with the tensor counts where it
     is ``free``: no line through a product or a sum made it; and ``plain``: nothing in it is repeated. ``name`` is equal
@@ -67,7 +67,7 @@ class Past:
     name: Any = None
 
     def cut(self, share: float) -> Past:
-        """Of a part of the tensor."""
+        """The past of a part of the tensor."""
         read, pending, formed = (_times(each, share) for each in (self.read, self.pending, self.formed))
         return replace(self, read=read, pending=pending, formed=formed)
 

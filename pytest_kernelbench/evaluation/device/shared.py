@@ -54,7 +54,7 @@ def create(layouts: Sequence[Layout], device: str) -> list[Place]:
 
 
 def describe_memory(memory: Memory) -> dict[str, Any]:
-    """For a worker that is to map it."""
+    """The description from which a worker maps the memory."""
     return {"name": memory.name, "size": memory.bytes.numel()}
 
 

@@ -136,7 +136,7 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
 
 
 def make_read_only(private: Path, private_bytes: int, hidden: Iterable[str], *, cuda: bool) -> None:
-    """Where there can be no other root: everything as it is, to be read, but for ``private`` and ``hidden`` devices."""
+    """Without another root: make all files read-only except ``private``, and hide the ``hidden`` devices."""
     for node in hidden:
         _mount("/dev/null", node, flags=_MS_BIND)
     _set_attributes("/", _MountAttributes(propagation=_MS_PRIVATE))

@@ -16,7 +16,7 @@ _READ_DIR, _REFER, _PATH_BENEATH, WITH_REFER = 1 << 3, 1 << 13, 1, 2
 
 
 def version() -> int:
-    """Of the kernel's Landlock; negative where it has none."""
+    """Version of the kernel's Landlock; negative if it has none."""
     return int(ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, 1))
 
 

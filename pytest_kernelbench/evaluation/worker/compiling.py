@@ -224,13 +224,13 @@ class Parts:
 
 
 def _commands(folder: str, *targets: str) -> list[str]:
-    """What ninja would run, one line each."""
+    """The commands that ninja would run, one a line."""
     done = subprocess.run(["ninja", "-t", "commands", *targets], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip().splitlines()
 
 
 def header_folders() -> list[Path]:
-    """Where every header lies that torch's own could include."""
+    """The folders of all headers that torch's own could include."""
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     cuda = [Path(nvcc).resolve().parent.parent / "include"] if nvcc else []
     found = [torch_headers(), Path("/usr/include"), Path("/usr/local/cuda/include"), *cuda]

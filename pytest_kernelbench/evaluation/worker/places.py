@@ -1,4 +1,4 @@
-"""Where the outputs of a worker's calls are, for the judge to read them there."""
+"""The places of the outputs of a worker's calls, which the judge reads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Kept:
         self._outputs.append((slot, output))
 
     def answer(self) -> dict[str, Any]:
-        """Where the outputs are, call by call; or a mismatch, or that memory of an earlier output was returned."""
+        """The places of the outputs, call by call; or a mismatch, or that memory of an earlier output was returned."""
         addresses: set[int] = set()
         for slot, output in self._outputs:
             tensors = output

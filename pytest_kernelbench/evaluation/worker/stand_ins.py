@@ -45,7 +45,7 @@ constexpr auto kFloat16 = at::kHalf, kFloat32 = at::kFloat, kFloat64 = at::kDoub
 
 
 def torch_headers() -> Path:
-    """Where this torch keeps its headers."""
+    """The folder of this torch's headers."""
     return Path(torch.__file__).parent / "include"
 
 

@@ -27,7 +27,7 @@ class Lap(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """Of one call: ``busy_ms`` in which at least one kernel ran (None: none was recorded), and names, sorted."""
+    """Profile of one call: ``busy_ms`` in which at least one kernel ran (None: none was recorded), and sorted names."""
 
     busy_ms: float | None
     operators: list[str]

@@ -268,7 +268,7 @@ def _trained_apart(records: RunRecords, steps: Mapping[str, Sequence[AdaptationS
 
 
 def _training(lineages: Collection[AdaptationStep], n_steps: int) -> Json:
-    """What the steps say of themselves, each the mean over lineages."""
+    """Recorded values of the steps, each the mean over lineages."""
 
     def mean(value: Callable[[AdaptationStep], float | None]) -> list[float | None]:
         found = [[value(each) for each in lineages if each.step == step] for step in range(n_steps)]

@@ -1,4 +1,4 @@
-"""What an analysis looks at: the candidates of a study as arrays, one row of a table for each task and seed.
+"""The input of an analysis: the candidates of a study as arrays, one row for each task and seed.
 
 Shapes of the JSON values that every analysis uses:
 

@@ -1,4 +1,4 @@
-"""What each strategy had found after so much was spent, on each of four budgets: equal budgets, honestly compared.
+"""Success of each strategy against its spending, on each of four budgets, so that budgets are equal.
 
 ``analyses["budget"]`` is None where all strategies share their candidates, and otherwise::
 
@@ -175,7 +175,7 @@ def _tokens(completion: Completion | None, *, prompts: bool) -> float | None:
 
 
 def _of_updates(axis: str, name: str, study: Study) -> float:
-    """What a strategy's updates took, over all tasks together; 0 where it made none."""
+    """The cost of a strategy's updates, over all tasks together; 0 if it made none."""
     strategy = next(each for each in study.records.strategies if each.name == name)
     if strategy.adaptation_sha256 is None or axis in ("rollouts", "judged"):
         return 0.0

@@ -1,4 +1,4 @@
-"""Is the fast program the surprising one? Success by decile of surprisal within each task, every program once.
+"""Success by decile of surprisal within each task, every program once: are surprising programs the fast ones?
 
 One entry of ``analyses["calibration"]`` for each set of candidates that has log-probabilities::
 

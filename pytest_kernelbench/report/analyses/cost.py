@@ -1,4 +1,4 @@
-"""What each strategy spent and what it got: success against rollouts, tokens and seconds.
+"""Cost and success of each strategy: success against rollouts, tokens and seconds.
 
 ``analyses["cost"]``::
 
@@ -101,7 +101,7 @@ def _of_strategy(study: Study, strategy: StrategyOfRun) -> Json:
 
 
 def _fast(results: StrategyResults) -> list[float]:
-    """Of each choice; NaN where the protocol verifies nothing."""
+    """Whether each choice is fast; NaN if the protocol verifies nothing."""
     chosen = [task.selection for task in results.tasks]
     return [float(each is not None and each.fast) if results.is_verifiable else nan for each in chosen]
 

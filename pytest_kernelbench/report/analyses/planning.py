@@ -1,4 +1,4 @@
-"""What a study could show, before it is made: power by simulation, from a run's records or from named assumptions.
+"""Power of a planned study by simulation, from a run's records or from named assumptions.
 
 A planned study is drawn again and again: tasks with their programs, of which K answers a seed show some. In a ``share``
 of its tasks the score is right and takes the best program that there is, elsewhere any; the share is the one that gives

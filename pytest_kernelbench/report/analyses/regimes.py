@@ -74,7 +74,7 @@ regimes = for_each_group(of_group)
 
 
 def regime(sd: float | None) -> str | None:
-    """Of a task whose summed log-probabilities have this standard deviation. Source: arXiv 2602.07670."""
+    """The regime of a task whose summed log-probabilities have this standard deviation. Source: arXiv 2602.07670."""
     if sd is None:
         return None
     return "high" if sd > HIGH else "flat" if sd < FLAT else "medium"

@@ -1,4 +1,4 @@
-"""What a strategy spent on the candidates that it drew: answers, tokens and seconds, over all tasks together.
+"""A strategy's spending on its candidates: answers, tokens and seconds, over all tasks together.
 
 Of some tasks a part may not be known, because one answer has no count of tokens or no time. Such a task is taken to
 have cost as much as the others did on average: one missing number does not take away what the others say.

@@ -1,4 +1,4 @@
-"""What adapting to some tasks does to others: adapt on A, evaluate on B, and back, against the policy as loaded.
+"""Transfer of adaptation to other tasks: adapt on A, evaluate on B, and back, against the policy as loaded.
 
 ``analyses["transfer"]`` is null unless a run holds tasks that one of its strategies did not train on, else::
 

@@ -1,4 +1,4 @@
-"""Where log speed-ups vary: between tasks, between the programs of a task, between seeds of one program.
+"""Variance of log speed-ups: between tasks, between the programs of a task, between seeds of one program.
 
 One entry of ``analyses["variance"]`` for each set of candidates with a timed program::
 

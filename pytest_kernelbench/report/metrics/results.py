@@ -1,4 +1,4 @@
-"""What metrics look at: the results of one strategy on every task that was collected."""
+"""The input of metrics: the results of one strategy on every task that was collected."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ UNKNOWN = "see docs/records.md"
 
 
 def meaning(column: str) -> str:
-    """Of a column; a field that a later version records refers to its documentation."""
+    """The meaning of a column; for a field of a later version, a reference to its documentation."""
     part, _, name = column.partition("_")
     return PARTS[part] + name.replace("_", " ") if part in PARTS else COLUMNS.get(column, UNKNOWN)
 

@@ -139,7 +139,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _effect(effect: float | None, primary: Primary) -> float:
-    """On the scale of the test: a difference of rates, or of logarithms."""
+    """The effect on the scale of the test: a difference of rates, or of logarithms."""
     if primary.outcome == "success":
         effect = 0.1 if effect is None else effect
         if not 0 < effect <= 1:

@@ -32,7 +32,7 @@ class Preregistration:
     def planned(
         cls, primary: Primary, *, tasks: Sequence[str], k: int, seeds: Sequence[int], margin: float | None
     ) -> Preregistration:
-        """As of now."""
+        """A plan with the present time."""
         words = primary.selector.split("-")
         return cls(
             comparison=str(primary),

@@ -236,7 +236,7 @@ def _fixed(results: StrategyResults) -> dict[str, list[float] | None]:
 
 
 def _of_rate(results: StrategyResults, name: str) -> Interval | None:
-    """Of a mean over tasks of yes or no, and over the seeds of a task; None where it was not measured."""
+    """Interval of a rate over tasks, and over the seeds of a task; None if it was not measured."""
     if METRICS[name](results) is None:
         return None
     alone = [METRICS[name](replace(results, tasks=(task,))) for task in results.tasks]

@@ -1,4 +1,4 @@
-"""For how many candidates of search something is worth: the K at which pass@K is as high.
+"""Equivalent number of candidates: the K at which search's pass@K equals a given success.
 
 Only meaningful where both sides are the same metric.
 """

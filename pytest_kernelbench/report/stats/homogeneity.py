@@ -1,4 +1,4 @@
-"""Is a trajectory flat? Whether the rates of several steps can be one rate, and what choosing the best then adds."""
+"""Tests whether the rates of several steps can be one rate, and how much choosing the best step then adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a strategy would have reached with K of the n candidates drawn: exact means over all K-subsets.
+"""Success of a strategy with K of its n candidates: exact means over all K-subsets.
 
 Throughout, ``n`` candidates were drawn, ``c`` of them are correct and ``f`` of these are fast. Counting the
 subsets replaces drawing them, so these figures have no Monte Carlo error. Every function raises ValueError

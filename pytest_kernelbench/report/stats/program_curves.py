@@ -1,4 +1,4 @@
-"""What K of the n candidates drawn would have given where a program that was drawn several times is one program.
+"""Success with K of n candidates, where a program that was drawn several times is one program.
 
 As ``k_curves``, exact means over all K-subsets for every K from 1 to n; but a subset's choice is among the distinct
 programs that it holds. ``counts`` say how often each correct program was drawn; the candidates of ``n`` that are in

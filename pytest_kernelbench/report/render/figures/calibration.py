@@ -1,4 +1,4 @@
-"""Is the fast program the surprising one? Success and speed-up by decile of surprisal within each task."""
+"""Success and speed-up by decile of surprisal within each task: are surprising programs the fast ones?"""
 
 from __future__ import annotations
 
