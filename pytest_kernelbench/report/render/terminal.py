@@ -106,7 +106,7 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
     if any(_first_only(row) for each in report["strategies"].values() for row in each["tasks"].values()):
         lines.append("* not timed again: the first timing, which selection has biased upwards")
     if "at most" in heads:
-        lines.append("at most: the speed-up that the floor allows, all that there is to gain")
+        lines.append("at most: the largest speed-up that the floor allows")
     return lines
 
 
@@ -195,7 +195,7 @@ def _strategies(report: dict[str, Any], width: int) -> list[str]:
         for line in interval_warnings(report["strategies"])
         for part in textwrap.wrap(line, width, subsequent_indent="  ")
     ]
-    return [*aligned(table), "kept: of the first timing's speed-up, when the chosen were timed again", *told]
+    return [*aligned(table), "kept: second timing's speed-up / first's; under 100 %: the first was lucky", *told]
 
 
 def _fast_p(report: dict[str, Any]) -> list[str]:

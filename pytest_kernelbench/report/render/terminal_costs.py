@@ -42,7 +42,7 @@ def _cost(report: dict[str, Any], width: int) -> list[str]:
         return []
     lines = [*aligned(table), *_wrapped(_not_of_all(found, columns), width)]
     if floors:
-        told = "floor: the least time in which this device could do the task's work, over the kernel's"
+        told = "floor: the least time for the task's work on this device / the kernel's time"
         lines += textwrap.wrap(told, width)
     beyond = sum(each["beyond"] for each in floors.values())
     if beyond:
