@@ -351,3 +351,14 @@ def test_the_second_source_has_a_header_made_and_the_third_is_given_it(tmp_path)
     assert precompile == {"ask": "precompile", "flags": []}
     given = [question["header"] for question in (first.questions[0], build, third.questions[0])]
     assert given == ["", "", str(found[0])]
+
+
+def test_a_header_that_cannot_be_made_is_not_asked_for_again(tmp_path):
+    requests = [{**REQUEST, "arguments": {**REQUEST["arguments"], "cpp_sources": [text]}} for text in "ab"]
+    assert wanted(tmp_path, requests[0], Builder(({}, b"library"))).complaint is None
+    killed = {"complaint": "c++: fatal error: Killed signal terminated program cc1plus", "final": False}
+    with builders(tmp_path, Builder((killed,))) as made:
+        made._make_header(())
+    with builders(tmp_path) as made:
+        made._make_header(())
+    assert [path.read_text() for path in tmp_path.glob("header-*.txt")] == [killed["complaint"]]

@@ -10,7 +10,7 @@ import torch
 from pytest_kernelbench.evaluation.worker import compiling
 from pytest_kernelbench.evaluation.worker.compiling import Parts
 from pytest_kernelbench.evaluation.worker.extensions import key_of, request_of
-from pytest_kernelbench.evaluation.worker.stand_ins import light_operator, torch_headers
+from pytest_kernelbench.evaluation.worker.stand_ins import NAME, light_operator, torch_headers, write_stand_ins
 
 QUICK = """
 torch::Tensor twice(torch::Tensor x, double scale, int64_t n) {
@@ -164,3 +164,20 @@ def test_files_of_a_request_lie_where_its_arguments_say(tmp_path):
         "sources": [f"{tmp_path}/sources/0.cpp"],
         "extra_include_paths": [f"{tmp_path}/include-0"],
     }
+
+
+@pytest.mark.parametrize(
+    ("source", "included"),
+    [
+        ("cudaStream_t s = at::cuda::getCurrentCUDAStream();", True),
+        ("C10_CUDA_KERNEL_LAUNCH_CHECK();", True),
+        ("#include <ATen/cuda/CUDAContext.h>", True),
+        ("cudaDeviceSynchronize();", False),
+    ],
+)
+def test_headers_of_streams_are_for_sources_that_name_them(tmp_path, source, included):
+    mark = tmp_path / "headers" / "c10" / "cuda" / "impl" / "cuda_cmake_macros.h"
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    write_stand_ins(source, tmp_path / "include", tmp_path / "headers")
+    assert ("c10/cuda/CUDAStream.h" in (tmp_path / "include" / NAME).read_text()) is included

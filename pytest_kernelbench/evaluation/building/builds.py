@@ -296,10 +296,14 @@ class Builders:
     def _make_header(self, flags: headers.Flags) -> None:
         """Leave a precompiled header in the cache, or what the compiler says; builds go on without it meanwhile."""
         header, complaint = headers.places_of(flags, self._cache)
-        with self._place(), self._turn("header", header.stem.removeprefix("header-")), suppress(BuildStopped):
+        with self._place(), self._turn("header", header.stem.removeprefix("header-")):
             if not (header.exists() or complaint.exists()):
                 question = {"ask": "precompile", "flags": [*flags]}
-                self._ask_builder(question, header, complaint, timeout_s=HEADER_LIMIT_S)
+                try:
+                    self._ask_builder(question, header, complaint, timeout_s=HEADER_LIMIT_S)
+                except BuildStopped as stopped:
+                    # Each build to come would try again, and lose more than it can gain.
+                    cache.keep(complaint, str(stopped).encode())
 
     def _ask_builder(self, question: Mapping[str, Any], library: Path, complaint: Path, *, timeout_s: float) -> None:
         """Have a builder make a library, and keep that, or what the compilers say. Raises BuildStopped."""

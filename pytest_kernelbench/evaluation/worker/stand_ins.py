@@ -16,6 +16,9 @@ from pytest_kernelbench.evaluation.worker.slim import slim_headers
 # Every header that sources of this kind include, and that drags in all of ATen.
 REPLACED = ("torch/extension.h", "torch/torch.h", "torch/all.h", "torch/types.h", "ATen/ATen.h")
 INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CUDAGuard.h"}
+# torch's own do not include CUDA's streams either, but ATen/cuda/CUDAContext.h does.
+ON_CUDA = ("c10/cuda/CUDAStream.h", "c10/cuda/CUDAException.h")
+NEEDS_THEM = re.compile(r"Stream|Guard|::cuda|C10_|ATen/cuda/")
 BINDING = re.compile(r"\bPYBIND11_|\bpybind11\b|\bpy::")
 REPLACED_FOR_CUDA = ("ATen/cuda/CUDAContext.h",)
 
@@ -58,8 +61,8 @@ def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: st
     named = sorted({"empty_like", *re.findall(r"\b(?:at|torch)::(\w+)\s*\(", source)})
     includes = [header for word, header in INCLUDED_FOR_WORD.items() if word in source]
     on_cuda = (headers / "c10" / "cuda" / "impl" / "cuda_cmake_macros.h").exists() and "cuda" in source.lower()
-    if on_cuda:
-        includes += ["c10/cuda/CUDAStream.h", "c10/cuda/CUDAException.h"]
+    if on_cuda and NEEDS_THEM.search(source):
+        includes += ON_CUDA
     (folder / "ATen" / "ops").mkdir(parents=True)
     for name in named:
         header = f"ATen/ops/{name}.h"
