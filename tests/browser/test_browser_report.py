@@ -226,6 +226,16 @@ def test_every_figure_is_drawn_from_within_the_page(page):
     assert len(sizes) >= 3 and all(size > 100 for size in sizes)
 
 
+@pytest.mark.parametrize("width", [360, 500, 1280])
+def test_every_figure_is_shown_in_full_whatever_the_width_of_the_page(page, width):
+    """A figure that scrolls within its own frame is cut, on a screenshot and for whoever does not see that it does."""
+    page.set_viewport_size({"width": width, "height": 800})
+    cut = page.locator("figure").evaluate_all(
+        "figures => figures.filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.id)"
+    )
+    assert cut == [] and page.locator("figure").count() >= 3
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_itself_never_scrolls_sideways(page, width):
     page.set_viewport_size({"width": width, "height": 800})
