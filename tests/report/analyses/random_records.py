@@ -85,6 +85,16 @@ def two_sets(seed: int):
     return replace(first, strategies=strategies, completions=completions, evaluations=evaluations)
 
 
+def seeds_of(seed: int):
+    """Two runs of the same tasks with other answers, as ``merged`` takes them."""
+    first, rng = records(seed), random.Random(1000 + seed)
+    again = records_of(groups(rng, SHAPES[seed % len(SHAPES)], len(first.tasks)), strategies=("one", "two"))
+    return {
+        f"seed {number}": replace(run, nulls=None, selections={}, options={**run.options, "seed": number})
+        for number, run in enumerate((replace(first, options=again.options), again))
+    }
+
+
 def trajectories(seed: int):
     """Runs of adaptation by seed: some steps without rollouts of some tasks, lineages over all tasks or one each."""
     rng = random.Random(seed)

@@ -19,9 +19,11 @@ from counted_by_hand import (
     same,
     value,
 )
-from random_records import records
+from random_records import records, seeds_of
 from scipy.stats import spearmanr
 
+from pytest_kernelbench.report.analyses import ANALYSES, Study
+from pytest_kernelbench.report.records import merged
 from pytest_kernelbench.report.render import report_json
 
 SCORES = ("mean", "sum")
@@ -59,6 +61,30 @@ def test_every_selector_and_what_it_is_beside_its_controls(run):
             assert same(value(pair["log_speedup"]["ratio"]), exp(mean(one[3] - other[3] for one, other in both)))
             won = sum(one[1] - other[1] > 1e-9 for one, other in both)
             assert pair["paper"]["sign"]["wins"] == pair["paper"]["sign_task_seeds"]["wins"] == won
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_two_seeds_of_a_task_are_one_of_the_tasks_that_a_mean_is_over(seed):
+    runs = seeds_of(seed)
+    (selection,) = ANALYSES["selection"](Study.of(merged(runs)))
+    by_run = [replayed(run, selection["selectors"]) for run in runs.values()]
+    verifiable = any(
+        is_verifiable(run) and any(e.speedup_low for e in run.evaluations.values()) for run in runs.values()
+    )
+    for name, each in selection["selectors"].items():
+        of_tasks = [
+            [one for one in seeds if one is not None] for seeds in zip(*(run[name] for run in by_run), strict=True)
+        ]
+        known = [seeds for seeds in of_tasks if seeds]
+        raw = [mean(one[1] for one in seeds) for seeds in known]
+        logs = [mean(one[3] for one in seeds) for seeds in known]
+        assert same(value(each["fast_1_raw"]), mean_of(raw))
+        assert same(value(each["geomean_speedup"]), exp(mean(logs)) if logs else None)
+        if known:
+            assert each["fast_1_raw"]["tasks"] == len(known)
+        if known and verifiable:
+            assert same(value(each["fast_1"]), mean(mean(one[0] for one in seeds) for seeds in known))
+    assert selection["seeds"] == 2 and selection["tasks"] == len(next(iter(runs.values())).tasks)
 
 
 def test_the_primary_comparison(run):

@@ -1,7 +1,9 @@
 """Adapt on A, evaluate on B, and back."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 from made_up_study import Drawn, records_of
@@ -111,6 +113,27 @@ def test_the_base_has_as_many_answers_as_what_is_compared_with_it():
             for of in ("per_sample", "any_of_k"):
                 change = value(cell, of, "adapted") - value(cell, of, "base")
                 assert value(cell, of, "difference") == pytest.approx(change)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_every_cell_of_random_rollouts_is_counted_again_by_hand(seed):
+    """Incorrect ones, and ones that are raw fast alone, among them."""
+    rng = random.Random(seed)
+    kinds = {"fast": FAST, "slow": SLOW, "wrong": Drawn(None), "raw alone": Drawn(1.005)}
+    said = {task: [rng.choice(list(kinds)) for _ in range(2)] for task in (*A, *B)}
+    trained = rng.choice([A, B, A[:1]])
+    drawn = {task: [kinds[each] for each in group] for task, group in said.items()}
+    (row,) = transfer_of(session(trained={"there": trained}, after={"there": drawn}))["rows"]
+    assert {name: cell["trained"] for name, cell in row["cells"].items()} == {"set of there": True, "others": False}
+    for name, tasks in (("set of there", trained), ("others", [task for task in (*A, *B) if task not in trained])):
+        for reading, fast in (("verified", {"fast"}), ("raw", {"fast", "raw alone"})):
+            hits = [[each in fast for each in said[task]] for task in tasks]
+            rates = {"per_sample": [mean(each) for each in hits], "any_of_k": [float(any(each)) for each in hits]}
+            base = {"per_sample": 0.5, "any_of_k": 1.0}
+            for of, values in rates.items():
+                cell = row["cells"][name]
+                assert value(cell, of, "adapted", reading) == pytest.approx(mean(values))
+                assert value(cell, of, "difference", reading) == pytest.approx(mean(values) - base[of])
 
 
 def test_without_search_there_is_no_base_and_the_cell_says_what_to_add():
