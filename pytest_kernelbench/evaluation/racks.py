@@ -116,6 +116,11 @@ class Rack:
             self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
         return min(wanted, self._pairs)
 
+    def keep_to_one_pair(self) -> None:
+        """Free the memory; from now on there is room for one pair."""
+        self.close()
+        self._pairs = 1
+
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; missing ones are made."""
         missing = range(len(self._slots), count)

@@ -28,10 +28,12 @@ from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.shortage import finds_no_memory, others_are_to_blame
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
@@ -77,6 +79,12 @@ class Setting:
         """Device memory that neither the judge nor the slots hold."""
         return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
 
+    def hold_least_memory(self) -> None:
+        """From now on, one pair of slots; and no worker that holds memory for later."""
+        self.verifier.end_controls()
+        self.rack.keep_to_one_pair()
+        device_named(self.bench.device).leave_room()
+
 
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
     """The verdict on one source; the next workers, for this task or another, start while this one is checked.
@@ -95,7 +103,7 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
         if built.complaint is not None:
             raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint, quoted=True)
         with lock.exclusive(setting.hardware_id):
-            _judge(setting, source, found, seconds)
+            _judge_with_room(setting, source, found, seconds)
     except CandidateFailed as failure:
         told = ("outcome", "detail", "log", "quoted", "flags", "draw")
         found |= {name: getattr(failure, name) for name in told}
@@ -104,6 +112,34 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
             found.pop(name, None)
     seconds["total"] = time.perf_counter() - started
     return Evaluation(**found, seconds=rounded(seconds))
+
+
+def _judge_with_room(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+    """As ``_judge``; where the worker finds no memory, once more with all that the judge can do without given back.
+
+    Raises HarnessError where it finds none again and other processes hold much.
+    """
+    at_first = dict(found)
+    try:
+        _judge(setting, source, found, seconds)
+        return
+    except CandidateFailed as failure:
+        if not finds_no_memory(failure):
+            raise
+    found.clear()
+    found.update(at_first)
+    setting.hold_least_memory()
+    try:
+        _judge(setting, source, found, seconds)
+    except CandidateFailed as failure:
+        if finds_no_memory(failure) and is_gpu(setting.bench.device):
+            others, every = setting.bytes_of_others(), device_named(setting.bench.device).memory_bytes()
+            if others_are_to_blame(failure, bytes_of_others=others, all_bytes=every):
+                raise HarnessError(
+                    f"{setting.bench.task_id}: a candidate finds no memory on the device, of which other processes "
+                    f"hold {others / every:.0%}; end them, or use fewer workers (-n), and run again to resume"
+                ) from None
+        raise
 
 
 def _judge(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:

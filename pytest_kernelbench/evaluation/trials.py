@@ -177,7 +177,7 @@ class Trials:
         kept = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._setting.bench.device).memory_bytes()
         if self._setting.rack.n_bytes > kept:
             # Workers that are kept have mapped the slots.
-            self._controls.close()
+            self._setting.verifier.end_controls()
             self._setting.rack.close()
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:

@@ -9,11 +9,14 @@ import pytest
 import torch
 from made_up_tasks import task
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
-from pytest_kernelbench.evaluation.trials import Trials
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.trial import evaluate
+from pytest_kernelbench.evaluation.trials import Known, Trials
 from pytest_kernelbench.records import Outcome
 
 BATCH = "torch.rand(30, n)"
@@ -169,7 +172,7 @@ def trials():
                 device="cpu",
                 hardware_id="made-up",  # a lock that no other test waits for
                 clocks=NoClocks(),
-                tolerances={},
+                known=Known(),
             )
         ]
 
@@ -198,3 +201,40 @@ def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(t
     assert judged.evaluation.outcome is Outcome.BUILD_ERROR
     assert (rack.n_bytes > 0) is left
     assert len(rack.first(2)) == 2
+
+
+NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory. Tried to allocate 4.00 GiB.")
+
+
+@pytest.mark.parametrize("second", [None, NO_MEMORY, CandidateFailed(Outcome.INCORRECT, "wrong")])
+def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
+    setting, pairs = trials[0]._setting, []
+
+    def judge(setting, source, found, seconds):
+        pairs.append(setting.rack.pairs_in_memory(64))
+        found["speedup"] = float(len(pairs))
+        if len(pairs) == 1 or second is not None:
+            raise NO_MEMORY if len(pairs) == 1 else second
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = evaluate(setting, "class ModelNew: pass", Built())
+    assert (len(pairs), pairs[0] > 1, pairs[1]) == (2, True, 1)
+    assert evaluation.outcome is (Outcome.CORRECT if second is None else second.outcome)
+    assert evaluation.speedup == (2.0 if second is None else None)
+
+
+def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.is_gpu", lambda device: True)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.bytes_of_others", lambda: 60 << 30)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.memory_bytes", lambda: 80 << 30)
+
+    def judge(*_):
+        raise NO_MEMORY
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    with pytest.raises(HarnessError) as raised:
+        evaluate(trials[0]._setting, "class ModelNew: pass", Built())
+    assert str(raised.value) == (
+        "made_up/9: a candidate finds no memory on the device, of which other processes hold 75%; "
+        "end them, or use fewer workers (-n), and run again to resume"
+    )

@@ -50,6 +50,10 @@ class Verifier:
         self._control_was_profiled = False
         self._control_busy_ms: float | None = None
 
+    def end_controls(self) -> None:
+        """End the control workers that are kept."""
+        self._pairs.close()
+
     def claims(self, timing: Timing) -> bool:
         """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
