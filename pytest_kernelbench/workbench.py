@@ -35,13 +35,13 @@ class Training(NamedTuple):
 
 
 class Workbench:
-    """One a process; a policy and an evaluator for each way to judge are made when first needed.
+    """One for each process. Policies, and an evaluator for each set of evaluation settings, are created on first use.
 
     ``tasks`` are all that the session collected. ``null`` None leaves the identity control to the strategy's
     protocol; ``baselines`` are the stronger ones that chosen candidates are timed against; ``judges`` is the address of
-    a server that judges, None where this machine does; ``say`` shows one line of progress, ``tell`` one that stays;
+    a server that judges, None if this machine does; ``say`` shows one line of progress, ``tell`` one that stays;
     ``waiting`` is called about once a second while a judge has no answer yet.
-    ``policy_device`` is where weights go, None: to the judge's device, which the two then share.
+    ``policy_device``: the device of the weights; None: the judge's device, which both then share.
     """
 
     def __init__(

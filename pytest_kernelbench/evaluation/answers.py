@@ -123,8 +123,8 @@ class Attached(Answer):
 class Ran(Answer):
     """One call. ``mismatch``: how the structure of the result differs from the reference's.
 
-    ``delivered``: whether it has the structure of the reference's, and so could be copied into the slot.
-    ``peak_bytes``: the most device memory that the worker's torch ever had.
+    ``delivered``: whether it has the structure of the reference's, so that it could be copied into the slot.
+    ``peak_bytes``: peak device memory of the worker's torch.
     """
 
     delivered: Annotated[bool, YesOrNo()] = False
@@ -162,7 +162,7 @@ class Series(Answer):
 class Kept(Answer):
     """The places of outputs, call by call: an address each, strides (concatenated), and on a GPU an allocation each.
 
-    All empty for a ``mismatch``, and where a call returned memory that an earlier one had returned (``reused``).
+    All are empty for a ``mismatch``, and if a call returned memory of an earlier output (``reused``).
     """
 
     at: Annotated[tuple[int, ...], Many(Whole(0, 1 << 64), MAX_CALLS)] = ()
@@ -246,7 +246,7 @@ def receive(
 ) -> tuple[Any, list[int]]:
     """The answer to the question ``ask``, or Raised, and the descriptors that came with it; the caller closes them.
 
-    Raises what ``messages.receive`` raises: MalformedFrame also for an answer to another request.
+    Raises the exceptions of ``messages.receive``: MalformedFrame also for an answer to another request.
     """
     message, descriptors = messages.receive(
         connection, timeout_s=timeout_s, watch=watch, max_bytes=MAX_ANSWER_BYTES, max_descriptors=MAX_FILES
@@ -310,8 +310,8 @@ def exactly(values: tuple[float, ...], count: int, name: str) -> list[float]:
 def file_content(descriptor: int, *, limit: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a file that came with an answer; raises MalformedFrame unless it is a regular one within ``limit``.
 
-    Of a pipe or a device the judge would wait for ever, and some of the kernel's own files are regular, have no size,
-    and do the same.
+    Reading a pipe or a device could block the judge for ever, and so could some of the kernel's own files, which are
+    regular and have no size.
     """
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):

@@ -35,15 +35,15 @@ BASELINES: Mapping[str, str] = {
 def reference_as_candidate(task: Task, baseline: str = EAGER) -> str:
     """The task's reference, made faster as ``baseline`` says, under the candidate's name.
 
-    Eager, it is the identity control.
+    With ``eager`` it is the identity control.
     """
     return f"{task.source}{BASELINES[baseline]}"
 
 
 def parse_baselines(text: str, option: str) -> tuple[str, ...]:
-    """``eager,compile`` in the order of ``BASELINES``; eager, by which candidates are ranked, is always among them.
+    """``eager,compile`` in the order of ``BASELINES``; eager, by which candidates are ranked, is always included.
 
-    Raises UsageError, which names ``option``, for a name that there is not.
+    Raises UsageError, which names ``option``, for an unknown name.
     """
     named = [each.strip() for each in text.split(",")]
     unknown = next((each for each in named if each not in BASELINES), None)

@@ -10,9 +10,9 @@ from pytest_kernelbench.errors import UsageError
 
 
 def builds_folder() -> Path:
-    """``pytest-kernelbench/builds`` in the user's cache, made where it is not there.
+    """``pytest-kernelbench/builds`` in the user's cache; created if missing.
 
-    Raises UsageError where it cannot be written: in a container the home folder often cannot.
+    Raises UsageError if it cannot be written, as often in a container.
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
     cache = Path(named) if os.path.isabs(named) else Path(os.path.expanduser("~"), ".cache")

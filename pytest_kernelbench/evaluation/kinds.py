@@ -102,7 +102,7 @@ class YesOrNo:
 class Request:
     """Sources and flags of an extension, as ``worker.extensions.request_of`` makes them for one of ``functions``.
 
-    Whatever else the arguments hold is for torch to refuse, in a process that it cannot harm.
+    Other arguments are left for torch to refuse, in the builder's process, which they cannot harm.
     """
 
     functions: tuple[str, ...]

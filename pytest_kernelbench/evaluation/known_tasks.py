@@ -14,8 +14,8 @@ MOST_TASKS = 4096
 class KnownTasks:
     """Rows that judges send with their answers, by hardware and task; every method may be called from any thread.
 
-    All judges whose evaluators share one of these must have the same settings. ``hardware`` is its name and not its
-    number: what holds on one GPU holds on another of its kind. The rows asked for longest ago are forgotten first.
+    Judges whose evaluators share an object of this class must have the same settings. ``hardware`` is a name and not a
+    number: findings of one GPU hold for others of its kind. The least recently used rows are dropped first.
     """
 
     def __init__(self) -> None:

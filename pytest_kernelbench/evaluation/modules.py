@@ -80,8 +80,8 @@ def _moved(argument: Any, device: str) -> Any:
 def give_weights(candidate: torch.nn.Module, reference: torch.nn.Module) -> bool:
     """Load the reference's state into a candidate whose state has the same names and shapes.
 
-    Returns False, and changes nothing, where names or shapes differ or where the candidate has these values already:
-    then its answers would be no others.
+    Returns False, and changes nothing, if names or shapes differ or if the candidate has these values already, so that
+    its answers would not change.
     """
     own, weights = candidate.state_dict(), reference.state_dict()
     shapes = _shapes(weights)
@@ -106,8 +106,8 @@ def move_parameters(model: torch.nn.Module, reference: torch.nn.Module, seed: in
 
     Every floating value is multiplied by 0.6 to 1.6 and raised by up to a quarter of its tensor's size, so that ones
     and zeros become other numbers and variances stay positive; the same seed moves alike. Buffers of different whole
-    numbers (masks, positions) stay. Returns False, and changes nothing, where names or shapes of the two differ or
-    nothing is to be moved.
+    numbers (masks, positions) are unchanged. Returns False, and changes nothing, if names or shapes of the two differ
+    or no value can be moved.
     """
     state = reference.state_dict()
     shapes = _shapes(state)

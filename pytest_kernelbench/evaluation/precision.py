@@ -45,10 +45,10 @@ class Precision:
         return torch.finfo(dtype).eps if self.unit is None else max(self.unit, torch.finfo(dtype).eps)
 
     def set_flags(self) -> None:
-        """Have torch, in this process, compute in it.
+        """Make torch compute in this precision, in this process.
 
-        Without it torch lets cuDNN's convolutions use TF32: a reference is then off by 5e-4 where outputs are about 1,
-        and a candidate that is compared with it may be as well.
+        By default torch lets cuDNN's convolutions use TF32: a reference is then off by 5e-4 for outputs of about 1, and
+        a candidate that is compared with it may be off as much.
         """
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = self.tf32

@@ -20,9 +20,9 @@ class WrongElement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """``outcome`` and ``detail`` as of an ``Evaluation``, and of a wrong answer the first elements that are wrong.
+    """``outcome`` and ``detail`` as in an ``Evaluation``, and for a wrong answer its first wrong elements.
 
-    ``sizes`` says at which other sizes of the task ("N=257") it failed; empty: at the task's own.
+    ``sizes``: the other sizes of the task ("N=257") at which it failed; empty: the task's own.
     """
 
     outcome: str

@@ -85,9 +85,9 @@ class Requests:
     def take(self, last_task: str | None) -> list[Request]:
         """Up to ``AT_ONCE`` requests of one task; waits for some. Empty once closed.
 
-        The task is ``last_task`` if it has any, unless a request of another was passed over too often. While fewer
-        wait than all judges could take, each judge takes its share. A request whose judge died comes first and alone:
-        what ended it may have been another candidate.
+        The task is ``last_task`` if it has requests, unless a request of another task was passed over too often. If
+        fewer requests wait than all judges could take, each judge takes its share. A request whose judge died comes
+        first and alone, because another candidate may have ended the judge.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting > 0)
@@ -147,7 +147,7 @@ class Deadlines:
     def watch(self, request: Request, within_s: float, *, until: float) -> None:
         """The request fails with TooLate if it has no verdict ``until`` then (``time.monotonic``'s clock).
 
-        ``within_s``, which its message says, began when its caller began to wait for room.
+        The message names ``within_s``, which began when the caller began to wait for room.
         """
         error = TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less")
         with self._changed:

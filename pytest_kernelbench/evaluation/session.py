@@ -268,9 +268,9 @@ class WorkerSession(WorkerRequests):
     def calls(self, slots: Sequence[JudgeSlot]) -> tuple[float, list[list[Place]]] | None:
         """Have a frozen worker run once on each slot; it is frozen again at its answer.
 
-        Returns the seconds by this process's clock, and for each slot where the outputs are. The clock stops when the
-        worker cannot go on, and on a GPU when nothing runs there any more. None: a call returned memory that an earlier
-        one had returned; from now on the worker copies each output, and is to be asked again. Raises DeviceBusy.
+        Returns the seconds by this process's clock, and the places of the outputs for each slot. The clock stops when
+        the worker is stopped, and on a GPU when its work there has ended. Returns None if a call returned memory of an
+        earlier output: from now on the worker copies each output, and the request is to be repeated. Raises DeviceBusy.
         """
         answer, seconds = self.timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
         self._must_match(answer.mismatch)

@@ -237,11 +237,11 @@ _PLAIN = {
 
 
 def like(expected: Tree, returned: Tree) -> list[int] | None:
-    """Where in ``returned`` the tensors of ``expected`` are, if a caller can use one for the other; else None.
+    """The places in ``returned`` of the tensors of ``expected``, if a caller can use one for the other; else None.
 
-    Tensors have the same type and shape, numbers the same Python type, and plain values are equal. A list may stand for
-    a tuple (C++ returns lists) and a plain tuple for a named one; the keys of a dict may be in any order. A container
-    of one value is never that value.
+    Tensors have the same type and shape, numbers the same Python type, and plain values are equal. A list may replace
+    a tuple (C++ returns lists), and a plain tuple a named one; the keys of a dict may be in any order. A container of
+    one value is different from that value.
     """
     count = [0]
 

@@ -158,7 +158,7 @@ class WorkerRequests:
     def packed(self) -> bytes | None:
         """The code that torch's compiler built in this process, as one archive; None if the worker does not send it.
 
-        For a source of the harness's own: a candidate could pack anything.
+        Only for the harness's own sources: a candidate could pack anything.
         """
         self.send({"ask": "pack_compiled"})
         with suppress(messages.DeadlinePassed, messages.MalformedFrame, messages.ConnectionEnded):

@@ -25,8 +25,8 @@ PATIENCE_S = 0.2
 class WorkerProcess:
     """The judge's end of a worker: its socket, the pipe that receives its exit status, and its supervisor.
 
-    ``hold`` is a descriptor of the supervisor's process (pidfd), None where the kernel has none: once that process has
-    ended, its number may be another's.
+    ``hold`` is a descriptor of the supervisor's process (pidfd), None if the kernel has none. It is needed because the
+    number of an ended process may be given to another one.
     """
 
     connection: socket.socket
@@ -83,7 +83,7 @@ class WorkerProcess:
     def wait(self, *, timeout_s: float) -> int | None:
         """Exit code of a worker whose socket has ended, negative for a signal; None if it does not arrive in time.
 
-        Raises HarnessError where it was ended because others had taken the memory.
+        Raises HarnessError if it was ended because other programs had taken the memory.
         """
         told = os.read(self.ending, 32) if messages.is_readable(self.ending, timeout_s=timeout_s) else b""
         code, _, why = told.decode().partition(" ")
@@ -98,8 +98,8 @@ class WorkerProcess:
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
-    Some workers are started before anybody needs them. On a GPU that starts CUDA, which holds up for 0.2 s (H200)
-    whoever else asks the driver, and nobody may be timed beside it: so it is done where a check takes long.
+    Some workers are started before they are needed. On a GPU that starts CUDA, which delays other calls of the driver
+    for 0.2 s (H200), so that no candidate can be timed meanwhile: workers start during checks that take long.
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:

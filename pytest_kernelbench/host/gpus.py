@@ -15,8 +15,8 @@ GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)$
 def visible_gpus(environment: Mapping[str, str], listing: Callable[[], str] | None = None) -> list[str]:
     """Values for ``CUDA_VISIBLE_DEVICES``, one for each GPU; empty without a GPU.
 
-    The caller's own list is divided where there is one: an index counts the GPUs of the host, not of the list. As for
-    CUDA, the list ends before a number under 0, which is how all GPUs are hidden.
+    If the variable is set already, its entries are returned, since an index counts the GPUs of the host. As in CUDA,
+    the list ends before a negative number, which hides all GPUs.
     """
     if "CUDA_VISIBLE_DEVICES" in environment:
         named = [each.strip() for each in environment["CUDA_VISIBLE_DEVICES"].split(",")]

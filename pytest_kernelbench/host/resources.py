@@ -16,8 +16,8 @@ def data_folder(name: str) -> Path:
 def in_project(folder: Path) -> Path:
     """``folder`` as seen from the working folder or, if it is not there, from the next folder above that has it.
 
-    So ``kernels`` is the same folder in the whole of a project. Above the project's root folder nothing is looked for;
-    a folder that is found nowhere is returned as it is, and so is an absolute path.
+    So ``kernels`` is the same folder anywhere in a project. The search ends at the project's root folder. A folder that
+    is not found is returned unchanged, and so is an absolute path.
     """
     here, above = Path.cwd(), Path()
     for parent in (here, *here.parents):

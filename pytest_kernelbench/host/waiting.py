@@ -14,7 +14,7 @@ LOCK = re.compile(r"^(?P<id>\d+): +(?P<waits>-> )?FLOCK +\w+ +\w+ (?P<pid>\d+) \
 def folder_of_holder(folder: Path, names: str) -> Path | None:
     """The folder in which the run was started that holds a lock this run waits for; None if it waits for none.
 
-    Locks are files of ``folder`` that match the pattern ``names``. None also where the system does not tell.
+    Locks are files of ``folder`` that match the pattern ``names``. None also if the system does not show locks.
     """
     try:
         listing = Path("/proc/locks").read_text()

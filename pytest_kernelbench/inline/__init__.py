@@ -66,7 +66,8 @@ def compile_cuda(source: str) -> Callable[..., None]:
 def build(source: str, language: str, folder: Path | None = None) -> Path:
     """The shared library for ``source``: found in the cache, or compiled into ``folder`` (default: a private one).
 
-    Raises RuntimeError with what the compiler says, which is kept beside the libraries and not asked for again.
+    Raises RuntimeError with the compiler's messages, which are kept beside the libraries, so that it fails at once
+    again.
     """
     name = artifact_name(source, language)
     for cache in [*_cache_folders, *([] if folder is None else [folder])]:

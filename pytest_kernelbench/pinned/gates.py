@@ -150,7 +150,7 @@ class Gated:
 
 
 def gate(kept: Kept, options: GateOptions, bench: Workbench, *, further: bool = True) -> Gated:
-    """Check, time and compare the kernel at each of its sizes; at the run's own alone where not ``further``.
+    """Check, time and compare the kernel at each of its sizes; without ``further`` at the run's own size only.
 
     Raises TaskError and HarnessError, which name the size. Recorded results are used again.
     """

@@ -34,7 +34,7 @@ class Baseline:
 class Baselines:
     """The baselines of a session's kernels: ``saved`` by item id; empty without a gate.
 
-    A kernel may take ``max_slowdown`` times as long as its baseline; None where no gate limits that.
+    A kernel may take ``max_slowdown`` times as long as its baseline; None: no limit.
     """
 
     saved: Mapping[str, Baseline] = field(default_factory=dict)

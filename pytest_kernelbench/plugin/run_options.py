@@ -150,7 +150,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Device (``cpu`` or ``cuda``) and sizes (``full`` or ``small``). Raises UsageError.
+    """Name of the device, and sizes (``full`` or ``small``). Raises UsageError.
 
     Instead of ``auto``, a resumed run takes its ``recorded`` values. A finished run that is resumed therefore looks for
     no device and does not import torch.

@@ -54,10 +54,10 @@ MOST_CUTS = 48
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """``source`` is the module in an answer, ``part`` says where it stood ("block 2 of 3", "lines 4 to 30").
+    """``source`` is the module in an answer, ``part`` its place in words ("block 2 of 3", "lines 4 to 30").
 
-    ``missing`` says why there is no source ("defines no ModelNew"); exactly one of ``source`` and ``missing`` is None.
-    ``place`` is where its code stands in the answer, as characters; None where it is put together of several parts.
+    ``missing``: why there is no source ("defines no ModelNew"); exactly one of ``source`` and ``missing`` is None.
+    ``place``: range of its code in the answer, in characters; None if it is joined from several parts.
     """
 
     source: str | None

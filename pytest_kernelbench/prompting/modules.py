@@ -147,7 +147,7 @@ def _symbols(source: str) -> symtable.SymbolTable | None:
 def without_future_imports(source: str) -> tuple[str, list[str]]:
     """``source`` with ``pass`` for each ``from __future__ import`` at its top level, and the imports.
 
-    They belong at the top of the module that ``source`` becomes a part of.
+    The imports must be at the top of the module into which ``source`` is inserted.
     """
     tree = parsed(source)
     found = [node for node in tree.body if _is_future(node)] if tree is not None else []

@@ -38,9 +38,9 @@ IN_HARMONY = "<|channel|>analysis<|message|>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """``answer`` is ``text[start:end]`` where that is not None; ``reasoning`` is None where the text shows none.
+    """``answer`` is ``text[start:end]`` if it is not None; ``reasoning`` is None if the text has none.
 
-    ``closed``: False where the text ends inside the reasoning, which then holds no answer.
+    ``closed``: False if the text ends inside the reasoning, so that there is no answer.
     """
 
     answer: str

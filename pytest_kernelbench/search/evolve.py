@@ -50,7 +50,7 @@ class Evolve:
     def parents(self, indices: Sequence[int], known: Mapping[int, Judged]) -> dict[int, int]:
         """Candidate index of each one's parent, or ``ROOT``.
 
-        The tree is grown anew from the verdicts, turn by turn: nothing but the records is needed to go on.
+        The tree is rebuilt from the verdicts, turn by turn, so a resumed run needs only the records.
         """
         nodes: dict[int, Node] = {ROOT: Node(index=ROOT, parent=None, reward=0.0)}
         program_of: dict[str, int] = {}

@@ -66,7 +66,7 @@ def stop_of(
 ) -> Stop | None:
     """After which of the ``turns`` a strategy stops, by the verdicts that are ``known``; None: it draws them all.
 
-    A candidate that was asked for and not given (a replay holds fewer) counts as none.
+    A candidate that the policy could not give (a replay has fewer) does not count.
     """
     so_far: list[Evaluation] = []
     for turn in turns:

@@ -18,7 +18,7 @@ __all__ = ["RANKINGS", "Choice", "Ranking", "Sees", "Visible", "ranked_and_not",
 def select(group: Sequence[Judged], settings: SelectionSettings, *, seed: int, named: int | None = None) -> Choice:
     """Choose among the candidates of one task; ``Choice.index`` is None where none of them is correct.
 
-    Equal scores are decided by the lower index. Of candidates with the same source the first stands for all, unless
+    Equal scores are decided by the lower index. Of candidates with the same source only the first is ranked, unless
     ``settings.distinct`` is false: how often a program was drawn changes neither its score nor its place. Candidates
     without the number that the ranking needs are in ``Choice.unranked``, unless another with the same source has it.
     ``named``: index of the candidate that the policy forecast to be the fastest, if it was asked.

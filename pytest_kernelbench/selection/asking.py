@@ -43,9 +43,9 @@ class Question:
 
 
 def question_about(task: Task, ranked: Sequence[Judged], strategy: Strategy, policy: Answering) -> Question:
-    """About the least expected of ``ranked``, as many as fit into the policy's context, in the order of their indices.
+    """The question about the least expected of ``ranked``, as many as fit into the policy's context.
 
-    The order is no score's, since policies prefer the first programs.
+    They are in the order of their indices and not of a score, since policies prefer the first programs.
     """
     sampling = replace(strategy.sampling, answer=FORECAST, question="")
     tokens_left = getattr(policy, "tokens_left", None)
@@ -72,7 +72,7 @@ def _least_expected(ranked: Sequence[Judged], n: int, settings: SelectionSetting
 
 
 def ask(question: Question, policy: Answering, *, seed: int) -> Forecast:
-    """The policy's answer; one that names no program that was shown, or that there is none of, says why.
+    """The policy's answer. If it names no shown program, or if there is no answer, ``missing`` has the reason.
 
     Raises the policy's exceptions.
     """

@@ -13,7 +13,7 @@ from pytest_kernelbench.strategy import SelectionSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """``index`` of the candidate taken, or None; ``considered``: whose timing may be looked at, in order.
+    """``index`` of the chosen candidate, or None; ``considered``: candidates whose timing may be used, in order.
 
     ``unranked`` are correct candidates without the number that the ranking needs. ``by_timing``: a timing decided
     between several, so that the chosen one's timing is too good by chance.

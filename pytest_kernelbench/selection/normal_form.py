@@ -39,7 +39,7 @@ def normal_form(source: str) -> str:
 def normal_form_of_c(code: str) -> str:
     """The tokens of C, C++ or CUDA without comments: numbers as one, names that the code declares by their order.
 
-    A name that is called and that no type stands before anywhere (``expf(``) is taken from elsewhere, and stays.
+    A name that is called and never follows a type (``expf(``) is defined elsewhere and is kept.
     """
     tokens = TOKEN.findall(COMMENT.sub(" ", code))
     called = {token for token, after in pairwise(tokens) if after == "(" and _is_name(token)}

@@ -24,10 +24,10 @@ def counted(steps: Sequence[AdaptationStep], settings: Adaptation) -> list[Adapt
 
 
 def finished(steps: Sequence[AdaptationStep], settings: Adaptation) -> bool:
-    """Whether no further step is to be taken: enough were, a guardrail broke, or patience is exhausted.
+    """Whether training ends: all steps were taken, a guardrail broke, or patience is exhausted.
 
-    Patience counts steps after the best one. Where steps take turns over the tasks (``tasks_per_step``), it counts
-    whole passes over them: a step then measures a part of the tasks only, and says nothing about the others.
+    Patience counts steps after the best one. If a step trains on some of the tasks only (``tasks_per_step``), it counts
+    whole passes over the tasks, because a step then measures only a part of them.
     """
     if not steps:
         return False
@@ -56,10 +56,10 @@ def latest_fast_1(steps: Sequence[AdaptationStep]) -> list[float]:
 
 
 def candidates_of(task: str, steps: Sequence[AdaptationStep], settings: Adaptation) -> tuple[list[int], int | None]:
-    """The steps whose candidates count for ``task``, and the step settled on (None: every step's count).
+    """The steps whose candidates count for ``task``, and the chosen step (None: every step counts).
 
-    Where a guardrail broke, the ``last`` step is the best one before. A task that was not trained on has candidates of
-    one step only: the last, or the best for those that were.
+    If a guardrail broke, the ``last`` step is the best one before it. A task that was not trained on has candidates of
+    one step only: the last one, or the best one for the tasks that were trained on.
     """
     sound = [step for step in steps if step.policy_version is not None]
     if task in sound[0].group:
@@ -88,7 +88,7 @@ def trained_on(steps: Sequence[AdaptationStep], step: int) -> frozenset[str]:
 def best(steps: Sequence[AdaptationStep], tasks: Collection[str] | None = None) -> AdaptationStep:
     """Highest mean over ``tasks`` (None: all of the lineage) of per-sample fast_1, the earliest of equals.
 
-    By the holdout where there is one. A step that was not measured on all of the tasks is passed over.
+    By the holdout if there is one. A step that was not measured on all of the tasks is skipped.
     """
     wanted = steps[0].group if tasks is None else tasks
     measured = [step for step in steps if all(task in step.tasks for task in wanted)]

@@ -11,8 +11,8 @@ from pytest_kernelbench.selection.base import Ranking, Sees, Visible
 def in_random_order(correct: Sequence[Visible], seed: int) -> list[int]:
     """A random order that depends on the seed, the task and each candidate's index, and on nothing else.
 
-    A candidate's place is a hash, so that it does not move when another candidate turns out correct, and is
-    unrelated to whatever else draws from the same seed.
+    A candidate's place is a hash, so it does not change when another candidate turns out correct, and it is
+    independent of other random draws with the same seed.
     """
     return sorted(
         (each.index for each in correct),

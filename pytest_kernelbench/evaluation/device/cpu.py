@@ -136,10 +136,10 @@ def memory_of(process: int) -> ProcessMemory:
 
 
 class SharedMemory:
-    """A CPU's memory that two processes see: the judge makes it, its descriptor travels beside a message.
+    """A CPU's memory that two processes map: the judge creates it and sends its descriptor with a message.
 
-    Only the judge creates memory and only the judge's own mapping is ever read back, so a worker cannot hand
-    over anything but the bytes of tensors whose shapes and types the judge chose.
+    Only the judge creates memory, and only the judge's own mapping is read back, so a worker can only write bytes of
+    tensors whose shapes and types the judge chose.
     """
 
     def __init__(self, name: str, descriptor: int, size: int) -> None:

@@ -65,7 +65,7 @@ def gpu_file() -> str | None:
 class Clocks:
     """The GPU's rates while candidates were timed: the range of its SM clock, and the reasons that lowered it.
 
-    Read with nvidia-ml-py (the ``cuda`` extra) after each timing; without it, nothing is known.
+    Read with nvidia-ml-py (the ``cuda`` extra) after each timing; without it, there are no rates.
     """
 
     def __init__(self) -> None:

@@ -34,10 +34,10 @@ class Traffic(NamedTuple):
 
 
 def traffic(inputs: Sequence[Any], outputs: Sequence[torch.Tensor], read_shares: Mapping[int, float]) -> Traffic:
-    """Every output element is written once, and of each input the share that is needed is read once.
+    """Bytes that must move: every output element is written once, and the needed share of each input is read once.
 
-    Elements that are zero by structure (a triangular matrix) need not be read, and of a symmetric matrix only
-    half: a kernel may rely on either.
+    Elements that are zero by structure (a triangular matrix) and half of a symmetric matrix need not be read: a kernel
+    may rely on either.
     """
     read = 0
     for place, value in enumerate(inputs):

@@ -54,9 +54,9 @@ Shares = Mapping[int, float]
 class Past:
     """The past of a tensor: by number, the shares that it needs of inputs (``read``) and of products.
 
-    ``pending`` products were followed by lines only; ``formed`` ones by more. A product with the tensor counts where it
-    is ``free``: no line through a product or a sum made it; and ``plain``: nothing in it is repeated. ``name`` is equal
-    for two views of the same numbers in the same order.
+    ``pending`` products were followed by linear functions only; ``formed`` ones by others too. A product with the
+    tensor counts if it is ``free`` (not a linear function of a product or a sum) and ``plain`` (no element is
+    repeated). ``name`` is equal for two views of the same numbers in the same order.
     """
 
     read: Shares = field(default_factory=dict)
@@ -253,9 +253,9 @@ def _of_convolution(image: torch.Tensor, weight: torch.Tensor, output: torch.Ten
 
 
 def _explained_by_a_line(given: torch.Tensor, output: torch.Tensor) -> float | None:
-    """The share of the output's variance that a line through the input explains; None where the output is constant.
+    """The share of the output's variance that a linear function of the input explains; None if the output is constant.
 
-    Of complex values no line is looked for: one explains all of it, so that nothing more is counted as required.
+    1 for complex values, so that no products count for them.
     """
     if given.is_complex() or output.is_complex():
         return 1.0

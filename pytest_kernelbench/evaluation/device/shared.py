@@ -15,7 +15,7 @@ from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout
 class Memory(Protocol):
     """Memory that both processes see, as ``bytes`` of type uint8.
 
-    ``name`` is its own among all that a worker maps; ``descriptor`` travels beside the message, if it needs one.
+    ``name`` is unique among the memories that a worker maps; ``descriptor`` is sent with the message, if there is one.
     """
 
     name: str

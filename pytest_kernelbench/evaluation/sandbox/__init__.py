@@ -128,7 +128,7 @@ def holds_of(child: int) -> list[int]:
 def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = None) -> None:
     """Drop every capability for good: in its own namespace, a candidate could otherwise undo ``enter``.
 
-    With ``listable``, no other folder can be listed from now on: of a file elsewhere, the name must be known.
+    With ``listable``, no other folder can be listed from now on; a file elsewhere can be opened only by its name.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -290,10 +290,10 @@ def end_descendants() -> None:
 
 
 def end_on_request() -> None:
-    """In the first process of a namespace: at SIGTERM, kill all others, wait for them, and exit.
+    """In the first process of a namespace: at SIGTERM, kill all other processes, wait for them, and exit.
 
-    Where the kernel does so because the first process was killed, it forgets their CPU time, and a part of this
-    program's own is taken for another's (``spent_seconds_of``).
+    If the first process is killed instead, the kernel kills the others and forgets their CPU time, which then seems to
+    be other programs' (``spent_seconds_of``).
     """
 
     def end(*_: object) -> None:

@@ -64,7 +64,7 @@ class _MountAttributes(ctypes.Structure):
 def needed(environment: Mapping[str, str], modules: Mapping[str, object], home: Path) -> tuple[Path, ...]:
     """Paths outside the system that Python, the modules it has loaded, and the compilers are in; none above ``home``.
 
-    A symbolic link is there twice: under its own name, because it is spelled so, and where it leads.
+    A symbolic link is listed twice: under its own name and under its target's.
     """
     found = [Path(each) for each in (sys.prefix, sys.base_prefix, sys.exec_prefix)]
     found += [Path(each) for each in sys.path if Path(each).name in PACKAGES]

@@ -38,7 +38,7 @@ class Stopwatch:
     """Milliseconds of one call: wall time on a CPU; on a GPU device events and the device's work after them.
 
     Work that a candidate hides from the events (on another stream, by a thread of the host) keeps the whole device
-    busy after its last event; that time is added, and told apart.
+    busy after its last event; that time is added, and also returned separately.
     """
 
     def __init__(self, device: str) -> None:
@@ -95,7 +95,7 @@ class Stopwatch:
     def profile(self, module: torch.nn.Module, inputs: Sequence[Any]) -> tuple[Profile, Any]:
         """Torch's profile of one call: operators, and on a GPU kernels on any stream (by CUPTI).
 
-        With it, the call's output.
+        Returns the call's output too.
         """
         device = {"use_device": "cuda"} if self._cuda else {}
         self.settle()

@@ -42,11 +42,11 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyOfRun:
-    """A strategy as a run used it. A hash that is None matches every row; ``adaptation`` is None where none trains.
+    """A strategy as a run used it. A hash of None matches every row; ``adaptation`` is None without training.
 
-    ``selection`` is the section of its file. ``tasks`` are the ids that it was asked for; None: all of the run's.
-    ``reads_verdicts``: later candidates were drawn after verdicts on earlier ones, so that no subset of them is like
-    another of its size. ``stops``: it may have drawn fewer than ``k`` for a task, as its selection says.
+    ``selection`` is the section of its file. ``tasks``: the ids of its tasks; None: all tasks of the run.
+    ``reads_verdicts``: later candidates were drawn after verdicts on earlier ones, so subsets of equal size are not
+    exchangeable. ``stops``: it may have drawn fewer than ``k`` candidates for a task; its selection has the number.
     """
 
     name: str
@@ -87,12 +87,12 @@ class Unit(NamedTuple):
 class RunRecords:
     """One run, or several merged. ``notes``: lines on rows that were skipped while reading.
 
-    ``tasks`` names the units that the strategies were asked for: ids of tasks, or where runs of several seeds
-    were merged ``id[seed=1]``, which ``units`` takes apart. Units that strategies trained on and that were not
+    ``tasks`` names the units of the strategies: ids of tasks, or ``id[seed=1]`` if runs of several seeds
+    were merged; ``units`` has their parts. Units that strategies trained on and that were not
     collected are in no denominator: ``only_trained_on`` names them. ``nulls`` are evaluations of the reference against
     itself, ``null_tasks`` the task of each; ``confirmations`` the second timings of chosen candidates, and ``against``
-    their timings beside stronger baselines; ``against_themselves`` are those of such a baseline beside itself;
-    ``probes`` rollouts of step 0 scored under later weights. ``findings`` are what a task's reference does.
+    their timings beside stronger baselines; ``against_themselves`` timings of such a baseline beside itself;
+    ``probes`` rollouts of step 0 scored under later weights. ``findings`` are findings about the tasks' references.
     Of several rows with one key the last counts: a resumed run appends.
     """
 
@@ -157,7 +157,7 @@ class RunRecords:
         return records
 
     def null_counts(self, counts: Callable[[Evaluation], bool]) -> tuple[list[int], list[int]]:
-        """For each task, how many of its timings of the reference against itself count, and of how many.
+        """For each task, how many timings of the reference against itself pass ``counts``, and how many there are.
 
         Rows of several seeds are of one reference, so they are not independent trials.
         """
@@ -188,10 +188,10 @@ class RunRecords:
         return tuple(sorted(groups.difference(self.tasks), key=natural))
 
     def results(self, strategy: StrategyOfRun) -> StrategyResults:
-        """What ``strategy`` did, with one entry for every unit that it was asked for.
+        """The results of ``strategy``, with one entry for each of its units.
 
-        Of an adaptation strategy the samples are the rollouts of all its steps, without those held out; of a task that
-        it did not train on, those of the step that it settled on.
+        The samples of an adaptation strategy are the rollouts of all its steps, without held-out ones; for a task that
+        it did not train on, the rollouts of the chosen step.
         """
         samples = self._samples(strategy, held_out=False)
         again = {

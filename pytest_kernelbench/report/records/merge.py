@@ -17,11 +17,11 @@ ALWAYS_AGREE = ("policy", "policy_version", "primary", "baseline")
 
 
 def merged(runs: Mapping[str, RunRecords], *, mix: bool = False) -> RunRecords:
-    """``runs``, whose keys name them in errors, as one.
+    """Merge ``runs``; their keys name them in errors.
 
     Runs of one seed are shards: they share no task. Runs of several seeds are a study: each task of each seed is a
-    unit of its own, named ``task[seed=1]``. Raises UsageError where runs were measured differently (unless ``mix``),
-    asked another policy, used other strategies, hold different texts of a task, or hold the same task and seed.
+    unit of its own, named ``task[seed=1]``. Raises UsageError if runs were measured differently (unless ``mix``),
+    or have different policies, strategies or texts of a task, or the same task and seed.
     """
     check_comparable(runs, mix=mix)
     (first_name, first), *others = runs.items()
