@@ -29,7 +29,7 @@ from pytest_kernelbench.report.render import report_json
 SCORES = ("mean", "sum")
 
 
-@pytest.fixture(scope="module", params=range(48))
+@pytest.fixture(scope="module", params=range(32))
 def run(request):
     found = records(request.param)
     return found, report_json(found)
