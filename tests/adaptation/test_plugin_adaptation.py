@@ -6,7 +6,7 @@ import time
 import pytest
 from project import Project
 
-ADAPT = ("--policy=tiny", "--no-kernelbench-null", "--kernelbench-set", "sampling.max_tokens=48")
+ADAPT = ("--policy=tiny", "--no-kernelbench-null", "--kernelbench-set", "sampling.max_tokens=16")
 K = ("--kernelbench-set", "sampling.k=3")
 # Of three rollouts none may be correct by chance.
 FEW = (*K, "--kernelbench-set", "adaptation.steps=2", "--kernelbench-set", "adaptation.collapse=0")
