@@ -63,13 +63,14 @@ class JudgeProcess:
 
     def start(self) -> dict[str, Any] | None:
         """What a judge that starts now says of its machine; None where one runs already."""
-        if self._connection is not None and messages.is_readable(self._connection):
-            # It says nothing unasked: it has ended, as it does where its device does not recover.
+        # Neither says anything unasked: what can be read is its end. Of a service, before that of its judge, which the
+        # kernel ends a moment later; of a judge, as where its device does not recover.
+        if self._control is not None and messages.is_readable(self._control):
+            self.close()
+        elif self._connection is not None and messages.is_readable(self._connection):
             self.end_judge()
         if self._connection is not None:
             return None
-        if self._control is not None and messages.is_readable(self._control):
-            self.close()
         if self._service is None:
             self._start_service()
         self._log_before = os.fstat(self._log.fileno()).st_size
