@@ -5,6 +5,8 @@ DEVICE = "any"
 OUTCOMES = {"not_fast", "void"}
 
 CHEAT = """
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -15,7 +17,8 @@ from pytest_kernelbench.evaluation.device import traits
 
 attestation.MOST_AROUND = 0.0
 attestation.CLAIM_ERROR = 0.5
-traits.DEVICES.clear()
+for name, row in traits.DEVICES.items():
+    traits.DEVICES[name] = replace(row, margins={"fast": -1.0, "full": -1.0}, floor_share=0.0)
 comparison.Expected.objection = lambda *_: None
 protocols.PROTOCOLS.clear()
 
