@@ -5,7 +5,8 @@
 Of a checkout that ``real_corpora`` can read, the sources that candidates hand to ``load_inline`` as literals are taken;
 nothing of theirs is run. The compilers' commands for them are taken apart and run one step after the other:
 ``nvcc --dryrun`` names nvcc's own, and g++ is asked for the preprocessed text alone, for the syntax alone, and for the
-object. ``--headers`` says which headers they read: this project's stand-ins, torch's own, or both.
+object. ``--headers`` says which headers they read: this project's stand-ins, these with a precompiled header for the
+host part, torch's own, or all three one after the other.
 
 A phase has a figure only where all of its part compiles, so each line of the table says how many sources are in it.
 Where torch is built for a CPU alone, ``--torch`` names a folder with a CUDA build's ``include``, ``lib`` and ``utils``,
@@ -35,11 +36,11 @@ from real_corpora import read_corpus
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation.device.cpu import cores
-from pytest_kernelbench.evaluation.worker import compiling, stand_ins
+from pytest_kernelbench.evaluation.worker import compiling, precompiled, stand_ins
 from pytest_kernelbench.evaluation.worker.extensions import request_of, uses_extensions
 
 ARCHITECTURE = "9.0"
-HEADERS = ("stand-ins", "torch's own")
+HEADERS = ("stand-ins", "precompiled", "torch's own")
 PHASES = (
     "python: stand-ins and ninja's file",
     "g++: preprocessor",
@@ -185,7 +186,7 @@ def phase_of(step: str) -> str:
     return next((each for each in PHASES if each.startswith(f"nvcc: {program}")), "nvcc: g++ (host code)")
 
 
-def phases_of(request: Mapping[str, Any], headers: str) -> dict[str, float]:
+def phases_of(request: Mapping[str, Any], headers: str, precompiled_in: Path) -> dict[str, float]:
     """CPU seconds of one build by phase, as far as its parts compile with these ``headers``."""
     with tempfile.TemporaryDirectory(prefix="phases-") as name:
         folder = Path(name)
@@ -194,12 +195,29 @@ def phases_of(request: Mapping[str, Any], headers: str) -> dict[str, float]:
             commands = [each.replace(f"-I{folder / 'include'} ", "") for each in commands]
         phases = {"python: stand-ins and ninja's file": prepared_s}
         *parts, link = commands
+        first = first_of(request, folder, precompiled_in) if headers == "precompiled" else ""
         for command in parts:
-            is_nvcc = Path(command.split()[0]).name == "nvcc"
-            phases |= (device_phases if is_nvcc else host_phases)(command, folder / "build")
+            if Path(command.split()[0]).name == "nvcc":
+                phases |= device_phases(command, folder / "build")
+            else:
+                phases |= host_phases(command.replace(" -c ", f"{first} -c ", 1), folder / "build")
         # nvcc's own steps leave the object under the name that the linker is given.
         linked_s = run(link, folder / "build")
         return phases if linked_s is None else {**phases, "link": linked_s}
+
+
+def first_of(request: Mapping[str, Any], folder: Path, precompiled_in: Path) -> str:
+    """What the host part's command is given for a precompiled header; one is made for flags that have none."""
+    flags = precompiled.flags_of(request)
+    if flags is None:
+        return ""
+    made = precompiled_in / "-".join(["header", *flags])
+    if not made.exists():
+        made.mkdir()
+        compiling.build_header(flags, made)
+    header = made / "include" / f"{precompiled.HEADER}.gch"
+    first = precompiled.offered(header, folder / "include", "\n".join(request["arguments"]["cpp_sources"]))
+    return f" -include {first}" if first is not None else ""
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -243,13 +261,14 @@ def main() -> None:
     results = Results(options.json, hardware=f"{os.uname().machine}, {cores()} cores")
     print(f"{len(found)} sources, {cores()} cores", flush=True)
     wanted = HEADERS if options.headers == "all" else (options.headers,)
-    for (task, request), headers in itertools.product(found, wanted):
-        if limit.over:
-            break
-        phases = phases_of(request, headers)
-        made = "a library" if "link" in phases else "no library"
-        print(f"{task}, {headers}: {sum(phases.values()):.1f} s, {made}", flush=True)
-        results.add([{"task": task, "headers": headers, "phases": phases}])
+    with tempfile.TemporaryDirectory(prefix="phases-") as folder:
+        for (task, request), headers in itertools.product(found, wanted):
+            if limit.over:
+                break
+            phases = phases_of(request, headers, Path(folder))
+            made = "a library" if "link" in phases else "no library"
+            print(f"{task}, {headers}: {sum(phases.values()):.1f} s, {made}", flush=True)
+            results.add([{"task": task, "headers": headers, "phases": phases}])
     print_table(results.rows)
 
 
