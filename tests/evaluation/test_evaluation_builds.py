@@ -362,3 +362,16 @@ def test_a_header_that_cannot_be_made_is_not_asked_for_again(tmp_path):
     with builders(tmp_path) as made:
         made._make_header(())
     assert [path.read_text() for path in tmp_path.glob("header-*.txt")] == [killed["complaint"]]
+
+
+def test_a_header_does_not_wait_for_the_builds_that_wait(tmp_path):
+    with builders(tmp_path, Builder(({}, b"header"))) as made:
+        busy = threading.Event()
+        waiting = [made._pool.submit(busy.wait, 60) for _ in range(5)]
+        try:
+            made._begin_header(())
+            made._headers.shutdown()
+            assert [path.read_bytes() for path in tmp_path.glob("header-*.gch")] == [b"header"]
+            assert not any(each.done() for each in waiting)
+        finally:
+            busy.set()

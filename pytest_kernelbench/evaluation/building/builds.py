@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,8 @@ class Builders:
         self._locks = cache / "locks"
         self._locks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
+        # A header would come behind all builds that wait, and be there when none needs it.
+        self._headers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
 
     def __enter__(self) -> Builders:
         return self
@@ -140,6 +142,7 @@ class Builders:
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""
         self._pool.shutdown(cancel_futures=True)
+        self._headers.shutdown()
         cache.forget(self._cache)
 
     def ahead(self, task_source: str, module_source: str) -> Future[Built]:
@@ -178,13 +181,12 @@ class Builders:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        with lock.job(self._jobs):
-            if not self._target.on_cpu:
-                yield
-                return
-            # A compiler would be timed along with a candidate.
-            with lock.shared(self._target.id):
-                yield
+        with lock.job(self._jobs), self._untimed():
+            yield
+
+    def _untimed(self) -> AbstractContextManager[None]:
+        # On a CPU, a compiler would be timed along with a candidate.
+        return lock.shared(self._target.id) if self._target.on_cpu else nullcontext()
 
     def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
         """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
@@ -290,13 +292,12 @@ class Builders:
             self._ask_builder(question, library, complaint, timeout_s=timeout_s)
 
     def _begin_header(self, flags: headers.Flags) -> None:
-        with suppress(RuntimeError):  # nothing more is begun
-            self._pool.submit(self._make_header, flags)
+        self._headers.submit(self._make_header, flags)
 
     def _make_header(self, flags: headers.Flags) -> None:
         """Leave a precompiled header in the cache, or what the compiler says; builds go on without it meanwhile."""
         header, complaint = headers.places_of(flags, self._cache)
-        with self._place(), self._turn("header", header.stem.removeprefix("header-")):
+        with self._untimed(), self._turn("header", header.stem.removeprefix("header-")):
             if not (header.exists() or complaint.exists()):
                 question = {"ask": "precompile", "flags": [*flags]}
                 try:
