@@ -12,9 +12,9 @@ is to be replaced, and the limit is below 1: how much slower the candidate may b
 
 What can be wrong is counted in three parts:
 
-- noise within a series. The order within each pair is drawn, so log-ratios fall to either side of the truth like
-  coins, whatever the noise is like: bursts, drift and autocorrelation included. The interval is the order-statistic
-  interval of the median. It is looked at five times, at 99.9 % each: together 0.5 % a series.
+- noise within a series. The order within each pair is drawn, so log-ratios fall to either side of the truth alike,
+  whatever the noise is like: bursts, drift and autocorrelation included. Their centre has the interval of the
+  signed-rank statistic (``signed_ranks``). It is looked at five times, at 99.9 % each: together 0.5 % a series.
 - the difference between processes. The same kernel is faster in one process than in another; no number of turns
   averages that. It is a variance component of ``Plan.between`` (or what the series show, if that is more), at
   as many standard errors as the plan's rates of error ask for.
@@ -36,7 +36,7 @@ from random import SystemRandom
 from statistics import NormalDist, fmean, median
 from typing import Literal, Protocol
 
-from pytest_kernelbench.evaluation.clock.timing import median_interval
+from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # The first is the least number of which the whole range is an interval at 99.9 %; each look doubles the pairs.
@@ -124,7 +124,7 @@ def between_processes(device: str, call_ms: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What two processes showed: log(control / candidate) of the pairs of turns, their median and its interval.
+    """What two processes showed: log(control / candidate) of the pairs of turns, their centre and its interval.
 
     ``low`` and ``high`` are infinite where there are too few pairs for an interval.
     """
@@ -138,8 +138,7 @@ class Series:
     def of(cls, candidate_s: Sequence[float], control_s: Sequence[float], empty_s: Sequence[float]) -> Series:
         """From the seconds of turns of both, in the order in which the pairs were made, and of empty turns."""
         logs = log_ratios(candidate_s, control_s, median(empty_s))
-        bounds = median_interval(logs, CONFIDENCE_OF_A_LOOK) or (-math.inf, math.inf)
-        return cls(len(logs), median(logs), *bounds)
+        return cls(len(logs), *centre_of(logs, CONFIDENCE_OF_A_LOOK))
 
     @property
     def noise(self) -> float:
@@ -280,7 +279,7 @@ def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
 def estimate(
     series: Sequence[Series], between: float, *, low_error: float = CLAIM_ERROR, high_error: float = CLAIM_ERROR
 ) -> Estimate:
-    """The mean over series of their medians; noise and the difference between processes added as errors are.
+    """The mean over series of their centres; noise and the difference between processes added as errors are.
 
     ``low_error`` and ``high_error`` are the probabilities that the truth is below and above the interval.
     """
