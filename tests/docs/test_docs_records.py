@@ -32,7 +32,7 @@ def documented() -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("project"))
-    done = project.run("--kernelbench-null", strategy="surprisal")
+    done = project.run("--kernelbench-null", strategy="surprisal-top3")
     assert done.returncode == 0, done.stdout
     return project.folder / "run"
 

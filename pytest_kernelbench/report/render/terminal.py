@@ -104,7 +104,7 @@ def _tasks(report: dict[str, Any], width: int) -> list[str]:
         indent = " " * len(_line("", [""] * len(widths), widths, task_width))
         lines += [indent + GAP + more for more in wrapped[1:]]
     if any(_first_only(row) for each in report["strategies"].values() for row in each["tasks"].values()):
-        lines.append("* not timed again: the first timing, which selection has biased upwards")
+        lines.append("* no second timing: the first one chose the candidate and is biased upwards")
     if "at most" in heads:
         lines.append("at most: the largest speed-up that the floor allows")
     return lines

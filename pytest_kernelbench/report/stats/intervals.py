@@ -226,7 +226,7 @@ def warning_of(tasks: int, carriers: Sequence[str]) -> str | None:
         return f"{named} of {tasks} tasks {'carry' if len(carriers) > 1 else 'carries'} this mean: {NO_INTERVAL}"
     if 1 < tasks < FEW:
         missed = 100 * 0.9**tasks
-        return f"of {tasks} tasks: a kind of task that is 1 in 10 is not among so few in {missed:.0f} % of studies"
+        return f"of {tasks} tasks: {missed:.0f} % of samples this small miss a kind that makes up 10 % of all tasks"
     return None
 
 
@@ -239,7 +239,7 @@ def fixed_warning_of(values: int) -> str | None:
     if values >= FEW:
         return None
     missed = 100 * 0.9**values
-    return f"of {values} choices: what happens 1 time in 10 is not among so few in {missed:.0f} % of studies"
+    return f"of {values} choices: {missed:.0f} % of samples this small miss what happens in 10 % of cases"
 
 
 def fixed_task_interval(values_by_task: Sequence[Sequence[float]], confidence: float = 0.95) -> Interval | None:

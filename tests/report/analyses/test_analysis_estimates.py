@@ -31,7 +31,7 @@ def test_a_curve_of_means_has_no_interval_where_one_task_carries_it_and_says_so(
 
 
 def test_a_curve_of_means_that_few_tasks_share_says_how_few_and_one_of_nothing_says_nothing():
-    few = "of 6 tasks: a kind of task that is 1 in 10 is not among so few in 53 % of studies"
+    few = "of 6 tasks: 53 % of samples this small miss a kind that makes up 10 % of all tasks"
     assert curve_over_tasks(TASKS, numpy.array([CARRIED, EVEN]).T)["warning"] == few
     assert curve_over_tasks(TASKS, numpy.full((6, 2), numpy.nan)) == {
         "value": [None, None],
@@ -56,7 +56,7 @@ def test_logarithms_are_taken_back_and_what_is_said_of_them_stays():
     found, back = estimate_over_tasks(units, values), exponential(estimate_over_tasks(units, values))
     assert back["value"] == pytest.approx(exp(found["value"])) and back["tasks"] == 6
     assert back["warning"] == found["warning"] and back["fixed"]["low"] == pytest.approx(exp(found["fixed"]["low"]))
-    assert back["fixed"]["warning"] == "of 12 choices: what happens 1 time in 10 is not among so few in 28 % of studies"
+    assert back["fixed"]["warning"] == "of 12 choices: 28 % of samples this small miss what happens in 10 % of cases"
 
 
 def test_every_interval_of_a_mean_in_a_report_of_few_tasks_stands_beside_a_warning():

@@ -55,7 +55,7 @@ def test_the_report_fits_the_terminal_from_80_columns_on(tmp_path, width):
 def test_a_speed_up_that_was_not_timed_again_is_marked(tmp_path):
     text = report(write_run(tmp_path, "oracle", confirm=False))
     assert "]*  correct\n" in text
-    assert "* not timed again: the first timing, which selection has biased upwards" in text
+    assert "* no second timing: the first one chose the candidate and is biased upwards" in text
     assert "* not" not in report(write_run(tmp_path, "oracle"))
 
 

@@ -236,7 +236,7 @@ def test_a_task_without_trials_changes_nothing():
 
 
 def test_few_choices_of_few_tasks_and_seeds_are_told_and_many_are_not():
-    assert fixed_warning_of(15) == ("of 15 choices: what happens 1 time in 10 is not among so few in 21 % of studies")
+    assert fixed_warning_of(15) == ("of 15 choices: 21 % of samples this small miss what happens in 10 % of cases")
     assert fixed_warning_of(FEW) is None
 
 
