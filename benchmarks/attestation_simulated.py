@@ -60,7 +60,7 @@ class MadeUpMachine:
 
     def __init__(self, noise: Noise, *, truth: float, call_s: float, generator: random.Random) -> None:
         self._noise, self._truth, self._random = noise, truth, generator
-        self._calls = max(1, min(64, round(0.02 / call_s)))
+        self._calls = max(1, min(256, round(0.02 / call_s)))
         self._call_s = call_s
         self._number = self._burst_until = 0
         self._level = 0.0
