@@ -1,5 +1,8 @@
 """A candidate in a process of its own is checked on the whole domain, and on parameters that it was not made with."""
 
+import functools
+from contextlib import ExitStack
+
 import pytest
 from made_up_tasks import MATMUL, RELU, candidate, task
 
@@ -66,6 +69,17 @@ def test_a_strategy_can_demand_that_parameters_are_followed(cache):
     assert ignore[1].detail == "its state has other names or shapes"
 
 
+@pytest.fixture(scope="module")
+def evaluator_at(cache):
+    """One evaluator for each precision."""
+    with ExitStack() as stack:
+        yield functools.cache(
+            lambda precision: stack.enter_context(
+                Evaluator(device="cpu", protocol="fast", precision=precision, cache=cache)
+            )
+        )
+
+
 @pytest.mark.parametrize(
     ("precision", "task", "right", "wrong"),
     [
@@ -75,10 +89,10 @@ def test_a_strategy_can_demand_that_parameters_are_followed(cache):
         ("tf32", MATMUL, "return (a.double() @ b.double()).float()", "return (a.bfloat16() @ b.bfloat16()).float()"),
     ],
 )
-def test_candidates_are_judged_at_the_declared_precision(cache, precision, task, right, wrong):
+def test_candidates_are_judged_at_the_declared_precision(evaluator_at, precision, task, right, wrong):
     arguments = "x" if task is RELU else "a, b"
-    with Evaluator(device="cpu", protocol="fast", precision=precision, cache=cache) as evaluator:
-        good, bad = evaluator.evaluate(task, [candidate(each, arguments=arguments) for each in (right, wrong)])
+    sources = [candidate(each, arguments=arguments) for each in (right, wrong)]
+    good, bad = evaluator_at(precision).evaluate(task, sources)
     assert (good.outcome, good.precision) == (Outcome.CORRECT, precision), good.detail
     assert bad.outcome is Outcome.INCORRECT, bad
     # On the first draw, and not only where other sizes happen to show it.
