@@ -237,7 +237,7 @@ def test_twenty_tasks_of_64_candidates_that_all_differ_stay_under_10_mb(tmp_path
 
     def unlike(row):
         source = " ".join(rng.choice(words) + str(rng.randrange(100)) for _ in range(600))
-        return answer_with(f"class ModelNew:\n    {source}")(row)
+        return answer_with(f'class ModelNew:\n    """{source}"""')(row)
 
     edit(folder / "completions.jsonl", unlike)
     page = page_of(folder)
