@@ -27,7 +27,7 @@ HEADER = "kernelbench_binding.h"
 # A candidate's own flags of the host part: most give none, and each other choice would need a header of 200 MB.
 FLAGS: tuple[tuple[str, ...], ...] = ((), ("-O2",), ("-O3",))
 # What g++ says where it takes a precompiled header and cannot use it after all.
-UNUSABLE = re.compile(r"\bPCH\b|\.gch\b|precompiled header|internal compiler error", re.IGNORECASE)
+UNUSABLE = re.compile(r"error: .*(?:\bPCH\b|\.gch\b|precompiled header)|internal compiler error", re.IGNORECASE)
 _METHOD = re.compile(r"(?:\.|->)\s*(?:template\s+)?(\w+)")
 
 
