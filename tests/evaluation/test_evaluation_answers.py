@@ -46,6 +46,7 @@ HONEST = {
     "compile": {},
     "explore": {"complaint": None},
     "pack_compiled": {"packed": True},
+    "precompile": {"complaint": None},
     "fork": {"supervisor": 1000},
 }
 
@@ -313,7 +314,7 @@ def right_answers(monkeypatch):
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
-    assert {*PLACES, "start", "build", "compile", "explore", "pack_compiled", "fork"} == ANSWERS.keys()
+    assert {*PLACES, "start", "build", "compile", "explore", "pack_compiled", "precompile", "fork"} == ANSWERS.keys()
     assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
 
 

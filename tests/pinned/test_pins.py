@@ -16,21 +16,22 @@ def module(word):
     return f"import torch\n\n\nclass ModelNew(torch.nn.Module):\n    word = {word!r}\n"
 
 
-def write(folder, chosen, *, answer="module"):
-    """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``."""
+def write(folder, chosen, *, answer="module", retimed=True):
+    """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``, each timed a second time."""
     folder.mkdir()
     names = dict.fromkeys(name for _, name in chosen)
     strategies = {name: Strategy(name=name, sampling=Sampling(answer=answer)) for name in names}
     run = {"tasks": TASKS, "device": "a device", "strategies": [each.to_json() for each in strategies.values()]}
     (folder / "run.json").write_text(json.dumps(run))
-    tables = {"completions": [], "confirmations": [], "selections": []}
+    deciding = "confirmations" if retimed else "evaluations"
+    tables = {"completions": [], deciding: [], "selections": []}
     for (task, name), (index, text, speedup, fast) in chosen.items():
         strategy = strategies[name]
         hashes = {"sampling_sha256": strategy.sampling_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         source = extract_source(text, answer=answer, task=Task(id=task, source=REFERENCE))
         again = Evaluation(source_sha256=sha256_of(source), outcome=Outcome.CORRECT, speedup=speedup)
         tables["completions"].append({**Completion(task=task, index=index, text=text, policy="p").to_json(), **hashes})
-        tables["confirmations"].append({"task": task, "index": index, **again.to_json(), **hashes})
+        tables[deciding].append({"task": task, "index": index, **again.to_json(), **hashes})
         selection = Selection(
             task=task,
             strategy=name,
@@ -41,6 +42,7 @@ def write(folder, chosen, *, answer="module"):
             confirmed_low=speedup - 0.1,
             confirmed_high=speedup + 0.1,
             fast=fast,
+            retimed=retimed,
         )
         tables["selections"].append(selection.to_json())
     for name, rows in tables.items():
@@ -74,6 +76,15 @@ def test_the_fastest_of_those_that_are_fast_is_kept_with_where_it_comes_from(run
     text = (run / "kernels/level1/19_ReLU.py").read_text()
     assert text == "# level1/19_ReLU: b #4, 1.7x [1.6, 1.8] on a device\n" + module("four")
     assert not (run / "kernels/level1/20_LeakyReLU.py").exists()
+
+
+def test_a_kernel_that_was_timed_once_is_kept_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    only = {("level1/19_ReLU", "a"): (3, fenced(module("three")), 1.5, True)}
+    write(tmp_path / "run", only, retimed=False)
+    assert main(["pin", "run"]) == 0
+    text = (tmp_path / "kernels/level1/19_ReLU.py").read_text()
+    assert text == "# level1/19_ReLU: a #3, 1.5x [1.4, 1.6] on a device\n" + module("three")
 
 
 def test_a_task_that_is_named_is_kept_however_fast_and_a_kept_one_is_replaced(run, capsys):

@@ -25,7 +25,8 @@ def project(tmp_path_factory):
 
 
 def test_the_choice_is_timed_beside_the_baseline(project):
-    (chosen,) = project.rows("confirmations")
+    (selection,) = project.rows("selections")
+    chosen = {row["index"]: row for row in project.rows("evaluations")}[selection["index"]]
     (row,) = project.rows("baselines")
     assert (row["baseline"], row["failed"], row["source_sha256"]) == ("compile", None, chosen["source_sha256"]), row
     assert row["baseline_ms"] > 0 and row["build_seconds"] > 0
