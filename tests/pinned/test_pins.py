@@ -17,7 +17,7 @@ def module(word):
 
 
 def write(folder, chosen, *, answer="module", retimed=True):
-    """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``, each timed a second time."""
+    """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``; timed again or not."""
     folder.mkdir()
     names = dict.fromkeys(name for _, name in chosen)
     strategies = {name: Strategy(name=name, sampling=Sampling(answer=answer)) for name in names}
