@@ -117,10 +117,10 @@ class Rack:
             self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
         return min(wanted, self._pairs)
 
-    def keep_to_one_pair(self) -> None:
-        """Free the memory; from now on there is room for one pair."""
+    def make_room_for(self, pairs: int | None) -> None:
+        """Free the memory; from now on there is room for so many pairs. None: for as many as fit when it is asked."""
         self.close()
-        self._pairs = 1
+        self._pairs = pairs
 
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; missing ones are made."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,11 +80,22 @@ class Setting:
         """Device memory that neither the judge nor the slots hold."""
         return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
 
-    def hold_least_memory(self) -> None:
-        """From now on, one pair of slots; and no worker that holds memory for later."""
+    def free_slots(self) -> None:
+        """Free the slots' memory, which workers that are kept have mapped: they end. Slots are made again on demand."""
         self.verifier.end_controls()
-        self.rack.keep_to_one_pair()
+        self.rack.close()
+
+    @contextmanager
+    def least_memory(self) -> Iterator[None]:
+        """Within it, one pair of slots, and nothing kept for later; the next candidate has as many as before."""
+        self.verifier.end_controls()
+        self.rack.make_room_for(1)
         device_named(self.bench.device).leave_room()
+        try:
+            yield
+        finally:
+            self.verifier.end_controls()
+            self.rack.make_room_for(None)
 
 
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
@@ -128,9 +140,9 @@ def _judge_with_room(setting: Setting, source: str, found: dict[str, Any], secon
             raise
     found.clear()
     found.update(at_first)
-    setting.hold_least_memory()
     try:
-        _judge(setting, source, found, seconds)
+        with setting.least_memory():
+            _judge(setting, source, found, seconds)
     except CandidateFailed as failure:
         if finds_no_memory(failure) and is_gpu(setting.bench.device):
             others, every = setting.bytes_of_others(), device_named(setting.bench.device).memory_bytes()

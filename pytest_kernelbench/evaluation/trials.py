@@ -102,7 +102,7 @@ class Trials:
         rack, margin = Rack(bench), protocol.margin(device)
         start_for = partial(trial.start, workers, cache=self._cache, watch=owner)
         start = partial(start_for, bench, rack)
-        self._controls = Pairs(bench, partial(trial.start_control, start))
+        controls = Pairs(bench, partial(trial.start_control, start))
         self._setting = Setting(
             bench=bench,
             rack=rack,
@@ -112,7 +112,7 @@ class Trials:
                 parameters=case["parameters"] == "followed", own_kernels=case["torch_operators"] == "forbidden"
             ),
             margin=margin,
-            verifier=Verifier(bench, margin, self._controls),
+            verifier=Verifier(bench, margin, controls),
             other_sizes=other_sizes,
             clocks=clocks,
             workers=workers,
@@ -128,8 +128,7 @@ class Trials:
 
     def close(self) -> None:
         """End the workers that were kept, and free the memory of all slots."""
-        self._controls.close()
-        self._setting.rack.close()
+        self._setting.free_slots()
         if self._setting.other_sizes is not None:
             self._setting.other_sizes.close()
 
@@ -176,9 +175,7 @@ class Trials:
         """Free the slots where they are large: they are made again for the next candidate."""
         kept = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._setting.bench.device).memory_bytes()
         if self._setting.rack.n_bytes > kept:
-            # Workers that are kept have mapped the slots.
-            self._setting.verifier.end_controls()
-            self._setting.rack.close()
+            self._setting.free_slots()
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
         """The first source against the second, a kernel that is to be no slower."""

@@ -221,6 +221,8 @@ def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slo
     assert (len(pairs), pairs[0] > 1, pairs[1]) == (2, True, 1)
     assert evaluation.outcome is (Outcome.CORRECT if second is None else second.outcome)
     assert evaluation.speedup == (2.0 if second is None else None)
+    # One candidate cannot leave the next ones with fewer calls to be timed by.
+    assert setting.rack.pairs_in_memory(64) == pairs[0]
 
 
 def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):
