@@ -32,12 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from real_corpora import read_corpus
+from corpus_builds import corpus_that_builds
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.worker import compiling, precompiled, stand_ins
-from pytest_kernelbench.evaluation.worker.extensions import request_of, uses_extensions
+from pytest_kernelbench.evaluation.worker.extensions import request_of
 
 ARCHITECTURE = "9.0"
 HEADERS = ("stand-ins", "precompiled", "torch's own")
@@ -247,10 +247,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="add rows to this file")
     options = parser.parse_args()
     limit = Limit(options.limit_s)
-    levels = [int(each) for each in options.levels.split(",")]
-    corpus = read_corpus(options.checkout, gpu=options.gpu, levels=levels, tasks="level1")
-    candidates = [each for each in corpus.candidates if uses_extensions(each.source)]
-    found = [(each.task, request) for each in candidates for request in requests_of(each.source)]
+    corpus = corpus_that_builds(options.checkout, gpu=options.gpu, levels=options.levels)
+    found = [(each.task, request) for each in corpus.candidates for request in requests_of(each.source)]
     tasks = options.tasks.split(",") if options.tasks else [task for task, _ in found]
     found = [(task, request) for task, request in found if task in tasks]
     if options.sample:

@@ -14,15 +14,22 @@ import argparse
 import json
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from real_corpora import read_corpus
+from real_corpora import Corpus, read_corpus
 from results import Limit, Results
 
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.worker.extensions import uses_extensions
 from pytest_kernelbench.records import Outcome
+
+
+def corpus_that_builds(checkout: Path, *, gpu: str, levels: str) -> Corpus:
+    """The corpus in a checkout with those candidates that build extensions; ``levels`` as in an option: ``1,2``."""
+    corpus = read_corpus(checkout, gpu=gpu, levels=[int(each) for each in levels.split(",")], tasks="level1")
+    return replace(corpus, candidates=[each for each in corpus.candidates if uses_extensions(each.source)])
 
 
 def main() -> None:
@@ -36,9 +43,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="add rows to this file")
     options = parser.parse_args()
     limit = Limit(options.limit_s)
-    levels = [int(each) for each in options.levels.split(",")]
-    corpus = read_corpus(options.checkout, gpu=options.gpu, levels=levels, tasks="level1")
-    candidates = [each for each in corpus.candidates if uses_extensions(each.source)]
+    corpus = corpus_that_builds(options.checkout, gpu=options.gpu, levels=options.levels)
     known = options.json.read_text().splitlines() if options.json and options.json.exists() else []
     before = [json.loads(line) for line in known]
     seconds = [row["build_s"] for row in before if row["outcome"] != Outcome.BUILD_ERROR.value]
@@ -50,8 +55,8 @@ def main() -> None:
         hardware = evaluator.describe()["hardware"]["name"]
         results = Results(options.json, hardware=hardware)
         tasks = {task.short_id: task for task in corpus.loaded_tasks(Path(folder), options.sizes)}
-        print(f"{hardware}, {cores()} cores, {len(candidates)} candidates of {corpus.name}", flush=True)
-        for number, candidate in enumerate(candidates):
+        print(f"{hardware}, {cores()} cores, {len(corpus.candidates)} candidates of {corpus.name}", flush=True)
+        for number, candidate in enumerate(corpus.candidates):
             if limit.over:
                 break
             if any((row["task"], row["number"]) == (candidate.task, number) for row in before):
