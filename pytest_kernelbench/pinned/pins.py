@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Keep a run's chosen kernels: all that are verified fast, or those of the named tasks at any speed."""
+    """Keep a run's chosen kernels: all that are verified fast, or, for named tasks, the chosen one at any speed."""
     folder = options.to or in_project(KERNELS)
     for pin in pins_of(options.run, options.tasks, strategy=options.strategy):
         file = folder / f"{pin.task}.py"

@@ -1,8 +1,8 @@
 """Which share of the cores other programs use while a candidate is timed.
 
-Beside a GPU, programs of low priority do not count, ours or others': builds go on there, of this session and of others
-on the host, and the kernel lets whoever launches kernels go before them. On a CPU nothing is built while a candidate is
-timed, and a kernel needs the cores, so all programs count.
+Where the device is a GPU, processes of low priority do not count, of this session and of others alike: builds run
+beside a timing there, and the operating system runs the judge and its workers before a process of low priority. Where
+the device is the CPU, nothing is built during a timing, and a candidate needs the cores itself, so all processes count.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Neighbours:
 
     @classmethod
     def of_judge(cls, device: str) -> Neighbours:
-        """Those of a judge of ``device``, which its service has forked."""
+        """The neighbours of a judge of ``device``; to be called in the judge's process, whose parent is its service."""
         return cls(OwnOfFullPriority(), OF_FULL_PRIORITY) if is_gpu(device) else cls(seconds_of_service)
 
     def share(self) -> float:
@@ -56,10 +56,10 @@ def seconds_of_service() -> float:
 
 
 class OwnOfFullPriority:
-    """The same without builds, from when it is made.
+    """CPU time, from when it is made, of the service and its processes of normal priority: of all but builds.
 
-    What a worker that has ended used since it was looked at last is not in it: nothing says which priority the children
-    had that a process has waited for.
+    The CPU time of a worker is lost when the worker ends: of children that have ended, the operating system keeps one
+    sum, and does not tell which of them had a low priority.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ def rank_of_bounds(n: int, confidence: float) -> int | None:
 
     P(average_(r) < centre < average_(-1-r)) = 1 - 2 P(W <= r).
     """
-    # Of 2^n ways to give the ranks signs, the share in which those of one sign add up to each number.
+    # Each rank has a sign, + or - alike. shares[w]: the probability that the ranks with a + add up to w.
     shares = np.ones(1)
     for rank in range(1, n + 1):
         added = np.zeros(len(shares) + rank)

@@ -23,7 +23,7 @@ _numbers = itertools.count()
 
 
 def cores() -> int:
-    """Whole cores that this process may use; in a container, those of its quota."""
+    """Whole cores that this process may use; in a container, no more than its CPU quota allows."""
     allowed, quota = len(os.sched_getaffinity(0)), cgroup.cores()
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 

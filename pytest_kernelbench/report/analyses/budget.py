@@ -13,9 +13,9 @@ none is correct. Budgets go as far as the strategy that spent least (``spends``,
 strategy is compared on what it did spend. Budget ``b`` is the mean over tasks of what was spent, under one limit for
 every task: what a strategy does not spend on one task, because it stops by itself or its answers are short, is there
 for another. What updates took is spread over the rollouts that they were made from. A task of which something is not
-known (an answer's tokens) is left out of its axis for every strategy, and counted in ``left_out``; an axis of which no
-task is known is not there. ``prompts``: whether the tokens of prompts are among those of the axis; where no answer says
-how many its prompt had, those of answers stand alone.
+known (an answer's tokens) is left out of its axis for every strategy, and counted in ``left_out``; an axis on which all
+tasks are left out is missing. ``prompts``: whether the axis ``tokens`` counts prompts as well as answers; it does not
+if no answer records the tokens of its prompt.
 
 Selection plays no part: this is what there was to select from. Strategies that share candidates are one, under the
 names of all.
