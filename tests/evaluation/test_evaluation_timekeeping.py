@@ -69,6 +69,34 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
 
 
+class Checked(Timed):
+    """A session that notes which of the candidate's answers are checked each time."""
+
+    def __init__(self, candidate_ms):
+        super().__init__(candidate_ms)
+        self.checked = []
+
+    def pairs(self, pairs):
+        self.timed = {candidate for _, candidate, _ in pairs}
+        return super().pairs(pairs)
+
+    def check_timed(self, slots, drawn):
+        assert self.timed.issuperset(slots)
+        self.checked.append(frozenset(slots))
+
+
+@pytest.mark.parametrize("candidate_ms", [4.0, 1.0])
+def test_each_request_for_timed_calls_has_a_third_of_its_answers_checked_and_nobody_foresees_which(candidate_ms):
+    checked = []
+    for _ in range(200):
+        session = Checked(candidate_ms)
+        propose(session, PROTOCOLS["full"], 0.05, 0.001)
+        assert [len(slots) for slots in session.checked] == [2] * len(session.asked)
+        checked += session.checked
+    # Pairs of twelve slots: 66 of them.
+    assert len(set(checked)) > 40
+
+
 class SlowFirst(Timed):
     """The same kernel on both sides, of which the first of two takes three times as long."""
 
