@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -51,6 +50,7 @@ PROMPTS = 5
 TEMPERATURE = 1.0
 RANK, ALPHA = 16, 32
 DRAWS = 20
+TASK = Task(id="level0/0", source="")
 
 
 class RandomPolicy(CausalLMPolicy):
@@ -170,74 +170,8 @@ def training_rows(policy: RandomPolicy, answers: Sequence[Sequence[int]]) -> lis
     return rows
 
 
-def trl_step(stages: Stages, model: Any, *, k: int, tokens: int, prompt_tokens: int, rows_at_once: int) -> None:
-    """One step of TRL's GRPO: its drawing ends where it asks for rewards, its learning where the step does."""
-    from datasets import Dataset
-    from peft import LoraConfig
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    moments: dict[str, float] = {}
-
-    def now(moment: str) -> None:
-        if stages.on_gpu:
-            torch.cuda.synchronize()
-        moments[moment] = time.perf_counter()
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            now("begin")
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            now("end")
-
-    def rewards(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
-        now("drawn")
-        stages.store(f"TRL: sampling {k} x {tokens}", k * tokens, moments["drawn"] - moments["begin"])
-        stages.settle()
-        now("learning")
-        assert {len(each) for each in completion_ids} == {tokens}, "an answer of TRL's ended early"
-        return [float(place % 2) for place in range(len(completion_ids))]
-
-    words = Tokenizer(models.WordLevel({"x": 1, "<end>": 0}, unk_token="x"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    with TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model,
-            reward_funcs=rewards,
-            args=GRPOConfig(
-                output_dir=folder,
-                max_steps=1,
-                save_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                loss_type="dr_grpo",
-                temperature=TEMPERATURE,
-                beta=0.0,
-                learning_rate=1e-5,
-                max_completion_length=tokens,
-                num_generations=k,
-                per_device_train_batch_size=rows_at_once,
-                gradient_accumulation_steps=k // rows_at_once,
-                generation_kwargs={"min_new_tokens": tokens},
-                bf16=stages.on_gpu,
-                use_cpu=not stages.on_gpu,
-                gradient_checkpointing=True,
-                gradient_checkpointing_kwargs={"use_reentrant": False},
-            ),
-            train_dataset=Dataset.from_dict({"prompt": ["x " * prompt_tokens]}),
-            processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<end>", eos_token="<end>"),
-            peft_config=LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, target_modules="all-linear"),
-            callbacks=[Clock()],
-        )
-        stages.settle()
-        trainer.train()
-    read = k * (prompt_tokens + tokens)
-    stages.store(f"TRL: one step on {k} rollouts", read, moments["end"] - moments["learning"])
-
-
-def main() -> None:
+def options_of_the_command_line() -> argparse.Namespace:
+    """Exits with one line where the sizes do not divide as the stages need."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a toy model on the CPU")
     parser.add_argument("--k", type=int, help="completions of one prompt (default: 64)")
@@ -248,50 +182,44 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, help="begin no stage after so many seconds")
     parser.add_argument("--json", type=Path, help="add rows to this file, and skip the stages that it has")
     options = parser.parse_args()
-    limit = Limit(options.limit_s)
-    shape, device = ("small", "cpu") if options.small else ("8B", "cuda")
-    k = options.k or (8 if options.small else 64)
-    tokens = options.tokens or (32 if options.small else 1024)
-    prompt_tokens = options.prompt_tokens or (24 if options.small else 768)
-    rollouts = options.rollouts or (20 if options.small else 160)
-    if rollouts % PROMPTS or k % options.trl_rows:
+    options.k = options.k or (8 if options.small else 64)
+    options.tokens = options.tokens or (32 if options.small else 1024)
+    options.prompt_tokens = options.prompt_tokens or (24 if options.small else 768)
+    options.rollouts = options.rollouts or (20 if options.small else 160)
+    if options.rollouts % PROMPTS or options.k % options.trl_rows:
         parser.error(f"--rollouts must be a multiple of {PROMPTS}, and --k of --trl-rows")
+    return options
 
-    start = time.perf_counter()
-    model = random_model(shape, device)
-    policy = RandomPolicy(model, prompt_tokens)
-    parameters = sum(each.numel() for each in model.parameters())
-    hardware = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(
-        f"{parameters / 1e9:.2f} B parameters in {time.perf_counter() - start:.1f} s, {model.dtype}, {hardware}, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}",
-        flush=True,
-    )
-    work = {"parameters": parameters, "prompt_tokens": prompt_tokens, "k": k, "tokens": tokens, "rollouts": rollouts}
-    stages = Stages(Results(options.json, hardware=hardware), limit, work, on_gpu=device == "cuda")
-    task = Task(id="level0/0", source="")
 
-    def sample(n: int, max_tokens: int) -> None:
-        sampling = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
-        assert all(each.n_tokens == max_tokens for each in policy.sample(task, sampling, seed=0, indices=range(n)))
+def sample(policy: RandomPolicy, n: int, max_tokens: int) -> None:
+    sampling = Sampling(k=n, temperature=TEMPERATURE, max_tokens=max_tokens)
+    assert all(each.n_tokens == max_tokens for each in policy.sample(TASK, sampling, seed=0, indices=range(n)))
 
-    def sample_step_by_step(n: int, max_tokens: int) -> None:
-        default, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset()
-        try:
-            sample(n, max_tokens)
-        finally:
-            decoding.GRAPH_DEVICES = default
 
-    few, prompt = max(1, tokens // 8), policy.prompt_ids(task, "module")
-    if not limit.over:
-        sample_step_by_step(2, 4)
-        generate(model, prompt, 2, 4)
-    stages("first use of graphs", 8, lambda: sample(2, 4))
-    stages(f"sampling {k} x {tokens}, shared prefill", k * tokens, lambda: sample(k, tokens))
-    stages(f"transformers.generate {k} x {tokens}", k * tokens, lambda: generate(model, prompt, k, tokens))
+def sample_step_by_step(policy: RandomPolicy, n: int, max_tokens: int) -> None:
+    """Without CUDA graphs."""
+    default, decoding.GRAPH_DEVICES = decoding.GRAPH_DEVICES, frozenset()
+    try:
+        sample(policy, n, max_tokens)
+    finally:
+        decoding.GRAPH_DEVICES = default
 
-    answers = [random_tokens(model, tokens, seed=100 + place) for place in range(rollouts // PROMPTS)]
-    read = rollouts * (prompt_tokens + tokens)
+
+def measure_sampling(stages: Stages, policy: RandomPolicy, k: int, tokens: int) -> None:
+    """``k`` completions: ours, and transformers' own."""
+    prompt = policy.prompt_ids(TASK, "module")
+    if not stages.limit.over:
+        sample_step_by_step(policy, 2, 4)
+        generate(policy.model, prompt, 2, 4)
+    stages("first use of graphs", 8, lambda: sample(policy, 2, 4))
+    stages(f"sampling {k} x {tokens}, shared prefill", k * tokens, lambda: sample(policy, k, tokens))
+    stages(f"transformers.generate {k} x {tokens}", k * tokens, lambda: generate(policy.model, prompt, k, tokens))
+
+
+def measure_a_step(stages: Stages, policy: RandomPolicy, rollouts: int, k: int, tokens: int) -> None:
+    """One training step, then sampling with and without the adapter that it made."""
+    answers = [random_tokens(policy.model, tokens, seed=100 + place) for place in range(rollouts // PROMPTS)]
+    read, few = rollouts * (policy.prompt_tokens + tokens), max(1, tokens // 8)
     rows = stages(f"scoring {rollouts} rollouts, shared prefill", read, lambda: training_rows(policy, answers))
     settings = Adaptation(learning_rate=1e-5, reduction="constant", lora=Lora(rank=RANK, alpha=ALPHA))
     with PeftTrainer(policy, settings=settings, temperature=TEMPERATURE, max_tokens=tokens, seed=0) as learner:
@@ -300,15 +228,49 @@ def main() -> None:
             if update := stages(step, read, lambda: learner.update(rows, step=1)):
                 print("  importance ratios {ratio_min:.4f} to {ratio_max:.4f}, mean {ratio_mean:.6f}".format(**update))
         learner.use_adapted("adapted")
-        stages(f"sampling {k} x {few}, adapter on", k * few, lambda: sample(k, few))
-        stages(f"sampling {k} x {few}, adapter on, no graphs", k * few, lambda: sample_step_by_step(k, few))
-    stages(f"sampling {k} x {few}", k * few, lambda: sample(k, few))
-    stages(f"sampling {k} x {few}, no graphs", k * few, lambda: sample_step_by_step(k, few))
-    stages(f"drawing {k} tokens from logits, {DRAWS} times", DRAWS * k, lambda: draws(model, k))
+        stages(f"sampling {k} x {few}, adapter on", k * few, lambda: sample(policy, k, few))
+        stages(f"sampling {k} x {few}, adapter on, no graphs", k * few, lambda: sample_step_by_step(policy, k, few))
+    stages(f"sampling {k} x {few}", k * few, lambda: sample(policy, k, few))
+    stages(f"sampling {k} x {few}, no graphs", k * few, lambda: sample_step_by_step(policy, k, few))
+
+
+def measure_trl(stages: Stages, model: Any, options: argparse.Namespace) -> None:
+    step = f"TRL: one step on {options.k} rollouts"
     if find_spec("trl") is None:
         print("TRL is not installed: pip install trl")
-    elif stages.wants(f"TRL: one step on {k} rollouts"):
-        trl_step(stages, model, k=k, tokens=tokens, prompt_tokens=prompt_tokens, rows_at_once=options.trl_rows)
+    elif stages.wants(step):
+        import trl_grpo
+
+        k, tokens = options.k, options.tokens
+        sizes = {"prompt_tokens": options.prompt_tokens, "rows_at_once": options.trl_rows}
+        lora = {"rank": RANK, "alpha": ALPHA}
+        work = trl_grpo.Work(k=k, tokens=tokens, temperature=TEMPERATURE, **sizes, **lora)
+        sampling_s, learning_s = trl_grpo.step(model, work, on_gpu=stages.on_gpu, settle=stages.settle)
+        stages.store(f"TRL: sampling {k} x {tokens}", k * tokens, sampling_s)
+        stages.store(step, k * (options.prompt_tokens + tokens), learning_s)
+
+
+def main() -> None:
+    options = options_of_the_command_line()
+    limit = Limit(options.limit_s)
+    shape, device = ("small", "cpu") if options.small else ("8B", "cuda")
+    start = time.perf_counter()
+    model = random_model(shape, device)
+    policy = RandomPolicy(model, options.prompt_tokens)
+    parameters = sum(each.numel() for each in model.parameters())
+    hardware = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(
+        f"{parameters / 1e9:.2f} B parameters in {time.perf_counter() - start:.1f} s, {model.dtype}, {hardware}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}",
+        flush=True,
+    )
+    sizes = {name: getattr(options, name) for name in ("prompt_tokens", "k", "tokens", "rollouts")}
+    results = Results(options.json, hardware=hardware)
+    stages = Stages(results, limit, {"parameters": parameters, **sizes}, on_gpu=device == "cuda")
+    measure_sampling(stages, policy, options.k, options.tokens)
+    measure_a_step(stages, policy, options.rollouts, options.k, options.tokens)
+    stages(f"drawing {options.k} tokens from logits, {DRAWS} times", DRAWS * options.k, lambda: draws(model, options.k))
+    measure_trl(stages, model, options)
     print(f"{limit.spent_s:.0f} s in all")
 
 

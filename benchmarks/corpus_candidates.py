@@ -22,13 +22,24 @@ class Labelled:
     source: str
 
 
-def candidates_for(
-    task: Task, *, device: str, seed: int, torch: int, kernels: int, wrong: int, languages: Sequence[str]
-) -> list[Labelled]:
-    """The reference, then up to so many of each kind, drawn without regard to how fast they are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """The most candidates of each kind.
 
-    ``kernels`` are correct and in one of ``languages``; ``wrong`` ones may be in torch as well. The same seed
-    gives the same candidates.
+    ``torch``: correct ones, of PyTorch operators. ``kernels``: correct ones in one of ``languages``. ``wrong``: of
+    PyTorch operators or in one of ``languages``.
+    """
+
+    torch: int
+    kernels: int
+    wrong: int
+    languages: Sequence[str]
+
+
+def candidates_for(task: Task, mix: Mix, *, device: str, seed: int) -> list[Labelled]:
+    """The reference, then candidates as ``mix`` says, drawn without regard to how fast they are.
+
+    The same seed gives the same candidates.
     """
     number = int(task.short_id.rpartition("/")[2])
     drawn = random.Random(f"{seed} {number}")
@@ -39,9 +50,9 @@ def candidates_for(
         return drawn.sample(fitting, min(count, len(fitting)))
 
     chosen = [
-        *draw(torch, True, ["torch"]),
-        *draw(kernels, True, languages),
-        *draw(wrong, False, ["torch", *languages]),
+        *draw(mix.torch, True, ["torch"]),
+        *draw(mix.kernels, True, mix.languages),
+        *draw(mix.wrong, False, ["torch", *mix.languages]),
     ]
     return [
         Labelled(name="reference", language="torch", correct=True, source=reference_as_candidate(task)),

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus_candidates import candidates_for
+from corpus_candidates import Mix, candidates_for
 
 from pytest_kernelbench.evaluation.worker import kernels
 from pytest_kernelbench.records import Task
@@ -75,10 +75,9 @@ def main() -> None:
     ready = tempfile.TemporaryDirectory()
     triton_ready.make_ready(Path(ready.name))
     rows: list[tuple[Compiled, Compiled]] = []
+    mix = Mix(torch=0, kernels=options.kernels, wrong=1, languages=["triton"])
     for task in load_tasks(options.tasks):
-        candidates = candidates_for(
-            task, device="cuda", seed=options.seed, torch=0, kernels=options.kernels, wrong=1, languages=["triton"]
-        )
+        candidates = candidates_for(task, mix, device="cuda", seed=options.seed)
         for each in candidates:
             if each.language == "triton":
                 first, second = twice(task, each.source, options.architecture)

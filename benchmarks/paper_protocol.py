@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from corpus_candidates import candidates_for
+from corpus_candidates import Mix, candidates_for
 from results import Limit, Results
 
 from pytest_kernelbench.errors import HarnessError
@@ -134,17 +134,11 @@ def main() -> None:
     random.Random(options.seed).shuffle(left)
     print(f"{hardware}, margin {margin}")
     print(f"{'':40} {'of':>4} {'paper':>6} {'survived':>9} {'full':>9}  {'best: paper, full':>17}", flush=True)
+    languages = options.languages.split(",") if options.languages else LANGUAGES[device]
+    mix = Mix(torch=options.torch, kernels=options.kernels, wrong=0, languages=languages)
     while left and not limit.over:
         task = left.pop()
-        candidates = candidates_for(
-            task,
-            device=device,
-            seed=options.seed,
-            torch=options.torch,
-            kernels=options.kernels,
-            wrong=0,
-            languages=options.languages.split(",") if options.languages else LANGUAGES[device],
-        )
+        candidates = candidates_for(task, mix, device=device, seed=options.seed)
         sources = [each.source for each in candidates]
         started = time.perf_counter()
         try:

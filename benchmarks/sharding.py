@@ -27,7 +27,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus_candidates import candidates_for
+from corpus_candidates import Mix, candidates_for
 from run_folders import rows_of, trials
 
 from pytest_kernelbench.evaluation import resolve_device
@@ -89,10 +89,9 @@ def run(folder: Path, name: str, arguments: list[str]) -> Run:
 def write_answers(path: Path, tasks: str, device: str, count: int, seed: int) -> None:
     """A replay file with up to ``count`` candidates for each task."""
     rows = []
+    mix = Mix(torch=count, kernels=count, wrong=1, languages=["triton"])
     for task in load_tasks(tasks):
-        candidates = candidates_for(
-            task, device=device, seed=seed, torch=count, kernels=count, wrong=1, languages=["triton"]
-        )
+        candidates = candidates_for(task, mix, device=device, seed=seed)
         chosen = [candidates[0], *candidates[1:][::-1]][:count]
         rows += [{"task": task.id, "text": f"```python\n{each.source}\n```"} for each in chosen]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -21,14 +21,15 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import kernelbench_peer
-from corpus_candidates import Labelled, candidates_for
+from corpus_candidates import Labelled, Mix, candidates_for
 from results import Limit, Results
 
 from pytest_kernelbench.errors import HarnessError
@@ -180,7 +181,7 @@ def _said(who: str, row: dict[str, Any]) -> str:
     return f"    {who}: {row['verdict']}{': ' if row['reason'] else ''}{row['reason']}"
 
 
-def main() -> None:
+def options_of_the_command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, metavar="CHECKOUT", help="a KernelBench checkout; without it, ours alone")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -195,56 +196,73 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, help="begin no task after so many seconds")
     parser.add_argument("--json", type=Path, help="store rows here, and go on from those that it holds")
     options = parser.parse_args()
-    protocols = options.protocols.split(",")
-    limit = Limit(options.limit_s)
-
-    peer: Path | None = options.peer
-    if peer is not None:
+    if options.peer is not None:
         try:
-            seconds = kernelbench_peer.loading_s(peer)
+            seconds = kernelbench_peer.loading_s(options.peer)
         except ImportError as error:
-            parser.error(f"--peer {peer}: {error}; give a KernelBench checkout and install what it needs")
+            parser.error(f"--peer {options.peer}: {error}; give a KernelBench checkout and install what it needs")
         replaced = ", ".join(kernelbench_peer.absent_clients()) or "nothing"
         print(f"peer: a process loads torch and it in {seconds:.1f} s; replaced by empty modules: {replaced}")
-    evaluators: list[Evaluator] = []
-    cache = Path(tempfile.mkdtemp(prefix="cache-"))
-    for name in protocols:
-        started = time.perf_counter()
-        evaluators.append(Evaluator(device=options.device, protocol=name, cache=cache))
-        hardware = evaluators[-1].describe()["hardware"]["name"]
-        print(f"{name}: started on {hardware} in {time.perf_counter() - started:.1f} s", flush=True)
+    return options
+
+
+@contextmanager
+def evaluators_for(protocols: Sequence[str], device: str, cache: Path) -> Iterator[list[Evaluator]]:
+    """One evaluator for each protocol; all build in ``cache``. Prints how long each took to start."""
+    with ExitStack() as opened:
+        evaluators: list[Evaluator] = []
+        for name in protocols:
+            started = time.perf_counter()
+            evaluators.append(opened.enter_context(Evaluator(device=device, protocol=name, cache=cache)))
+            hardware = hardware_of(evaluators[-1])
+            print(f"{name}: started on {hardware} in {time.perf_counter() - started:.1f} s", flush=True)
+        yield evaluators
+
+
+def hardware_of(evaluator: Evaluator) -> str:
+    return str(evaluator.describe()["hardware"]["name"])
+
+
+def rows_of_task(
+    task: Task, options: argparse.Namespace, evaluators: Sequence[Evaluator], cache: Path, peer: Path | None
+) -> list[dict[str, Any]]:
+    """The peer's candidates by the peer and by each evaluator, then all candidates by each evaluator."""
     device = evaluators[0].device
-    if peer is not None and device != "cuda":
-        print("peer: runs on a GPU only; what follows is ours alone")
-        peer = None
-    results = Results(options.json, hardware=hardware)
-    done = {row["task"] for row in results.rows}
-    tasks = load_tasks(options.tasks, sizes=options.sizes or ("full" if device == "cuda" else "small"))
-    left = [task for task in tasks if task.id not in done]
-    random.Random(options.seed).shuffle(left)
-    print(f"{'seconds a candidate':40} {'peer (its call)':>17} " + " ".join(f"{n + ' / all':>15}" for n in protocols))
-    while left and not limit.over:
-        task = left.pop()
-        candidates = candidates_for(
-            task,
-            device=device,
-            seed=options.seed,
-            torch=options.torch,
-            kernels=options.kernels,
-            wrong=options.wrong,
-            languages=["triton"] if device == "cuda" else ["c"],
-        )
-        count = min(options.peer_candidates, len(candidates))
-        same = random.Random(f"{options.seed} {task.id}").sample(candidates, count)
-        rows = rows_of_peer(task, same, peer) if peer is not None else []
-        for evaluator in evaluators:
-            rows += rows_of(evaluator, cache, task, same, SAME)
-            rows += rows_of(evaluator, cache, task, candidates, ALL) if len(same) < len(candidates) else []
-        results.add(rows)
-        print(line(task.id, rows, protocols), flush=True)
+    languages = ["triton"] if device == "cuda" else ["c"]
+    mix = Mix(torch=options.torch, kernels=options.kernels, wrong=options.wrong, languages=languages)
+    candidates = candidates_for(task, mix, device=device, seed=options.seed)
+    count = min(options.peer_candidates, len(candidates))
+    same = random.Random(f"{options.seed} {task.id}").sample(candidates, count)
+    rows = rows_of_peer(task, same, peer) if peer is not None else []
     for evaluator in evaluators:
-        evaluator.close()
-    shutil.rmtree(cache)
+        rows += rows_of(evaluator, cache, task, same, SAME)
+        rows += rows_of(evaluator, cache, task, candidates, ALL) if len(same) < len(candidates) else []
+    return rows
+
+
+def main() -> None:
+    options = options_of_the_command_line()
+    limit, protocols, peer = Limit(options.limit_s), options.protocols.split(","), options.peer
+    with (
+        tempfile.TemporaryDirectory(prefix="cache-") as folder,
+        evaluators_for(protocols, options.device, cache := Path(folder)) as evaluators,
+    ):
+        device = evaluators[0].device
+        if peer is not None and device != "cuda":
+            print("peer: runs on a GPU only; what follows is ours alone")
+            peer = None
+        results = Results(options.json, hardware=hardware_of(evaluators[-1]))
+        done = {row["task"] for row in results.rows}
+        tasks = load_tasks(options.tasks, sizes=options.sizes or ("full" if device == "cuda" else "small"))
+        left = [task for task in tasks if task.id not in done]
+        random.Random(options.seed).shuffle(left)
+        heads = " ".join(f"{n + ' / all':>15}" for n in protocols)
+        print(f"{'seconds a candidate':40} {'peer (its call)':>17} {heads}")
+        while left and not limit.over:
+            task = left.pop()
+            rows = rows_of_task(task, options, evaluators, cache, peer)
+            results.add(rows)
+            print(line(task.id, rows, protocols), flush=True)
 
     reached = {row["task"] for row in results.rows}
     print(f"\n{len(reached)} of {len(tasks)} tasks reached, {limit.spent_s:.0f} s")

@@ -22,11 +22,17 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 350, 60, 6
 DATA = ROOT / "tiny_policy" / "corpus"
 
 
+PROJECT = ROOT.parent
+# Everything that is read as code: the package, the benchmarks and the scripts of docs/.
+SCRIPTS = sorted([*PROJECT.glob("benchmarks/*.py"), *PROJECT.glob("docs/*.py")])
+SIZED = [path for path in (*MODULES, *SCRIPTS) if path.parent != DATA]
+
+
 def name_of(path):
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(ROOT if path.is_relative_to(ROOT) else PROJECT))
 
 
-PARSED = {path: ast.parse(path.read_text()) for path in MODULES}
+PARSED = {path: ast.parse(path.read_text()) for path in (*MODULES, *SCRIPTS)}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -81,8 +87,7 @@ def test_every_module_says_what_it_is_for():
 
 
 def test_no_module_is_too_long_to_read():
-    modules = (path for path in MODULES if path.parent != DATA)
-    lines = {name_of(path): len(path.read_text().splitlines()) for path in modules}
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in SIZED}
     assert not {name: n for name, n in lines.items() if n > MOST_LINES}, f"at most {MOST_LINES} lines; take it apart"
 
 
@@ -93,8 +98,8 @@ def functions_of(path):
 def test_no_function_is_too_long_to_read():
     lines = {
         f"{name_of(path)}:{function.name}": function.end_lineno - function.lineno + 1
-        for path in MODULES
-        for function in (functions_of(path) if path.parent != DATA else ())
+        for path in SIZED
+        for function in functions_of(path)
     }
     found = {name: n for name, n in lines.items() if n > MOST_LINES_OF_A_FUNCTION}
     assert not found, f"at most {MOST_LINES_OF_A_FUNCTION} lines"
@@ -103,8 +108,8 @@ def test_no_function_is_too_long_to_read():
 def test_no_function_takes_more_arguments_than_one_remembers():
     """``self`` aside. A constructor may take more where all but the first are keywords: a call then names each."""
     found = {}
-    for path in MODULES:
-        for function in functions_of(path) if path.parent != DATA else ():
+    for path in SIZED:
+        for function in functions_of(path):
             given = function.args
             places = [each.arg for each in (*given.posonlyargs, *given.args) if each.arg not in ("self", "cls")]
             count = len(places) + len(given.kwonlyargs)
@@ -115,7 +120,7 @@ def test_no_function_takes_more_arguments_than_one_remembers():
 
 
 def test_no_two_places_do_the_same_in_ten_lines():
-    repeats = repeats_in([path for path in MODULES if path.parent != DATA])
+    repeats = repeats_in(SIZED)
     assert not [f"{name_of(a)}:{i} and {name_of(b)}:{j}" for (a, i), (b, j) in repeats]
 
 
