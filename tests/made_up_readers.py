@@ -1,6 +1,6 @@
 """Policies that read what became of earlier answers, or do not, for the pipeline with a made-up evaluator."""
 
-from test_pipeline import Bench, module
+from made_up_bench import Bench, module
 
 from pytest_kernelbench.records import Completion
 from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SearchSettings, SelectionSettings, Strategy

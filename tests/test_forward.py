@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, {tests!r})
 
 from climbs import traced
-from test_pipeline import evaluation_of
+from made_up_bench import evaluation_of
 
 from pytest_kernelbench.workbench import Workbench
 

@@ -1,119 +1,14 @@
 """The story with a policy and an evaluator that are made up: what is asked of them, recorded, and not repeated."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
+from made_up_bench import SPEEDUPS, TASK, WORDS, Bench, Killed, module, rows, strategy, untimed
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, PolicyError
-from pytest_kernelbench.ledger import Ledger
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.policies.replay import ReplayPolicy
-from pytest_kernelbench.records import AgainstBaseline, Completion, Evaluation, Outcome, Task, sha256_of
-from pytest_kernelbench.strategy import EvaluationSettings, Sampling, SelectionSettings, Strategy
-
-TASK = Task(id="level1/1_One", source="class Model: ...\n")
-MARGIN = 0.05
-
-
-def module(word):
-    return f"class ModelNew: ...  # {word}\n"
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
-class Bench:
-    """A workbench whose policy writes ``words`` and whose evaluator looks speed-ups up in ``speedups``."""
-
-    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None, baselines=()):
-        self.words, self.speedups, self.again = words, speedups, again or {}
-        self.sampled, self.evaluated = [], []
-        self.seed, self.null, self.die_after = 0, null, die_after
-        self.baselines, self.beside = baselines, []
-        self.device_name = "a made-up device"
-        run = {
-            **{"policy": "fake", "seed": 0, "device_kind": "cpu", "sizes": "full"},
-            **{"strategies": [], "tasks": [TASK.id], "task_sha256": {}},
-        }
-        self.ledger = Ledger.open(folder, run)
-        self.lines = []
-        self.say = self.lines.append
-
-    def policy_for(self, strategy):
-        return SimpleNamespace(sample=self.sample)
-
-    def evaluator_for(self, strategy):
-        return SimpleNamespace(evaluate=self.evaluate, against=self.against, findings={})
-
-    def margin_of(self, strategy):
-        return MARGIN
-
-    def spending(self, stage):
-        import contextlib
-
-        return contextlib.nullcontext()
-
-    def tick(self):
-        if self.die_after is not None:
-            if self.die_after == 0:
-                raise Killed
-            self.die_after -= 1
-
-    def sample(self, task, sampling, *, seed, indices):
-        for index in indices:
-            self.tick()
-            self.sampled.append(index)
-            word = self.words[index]
-            text = f"```python\n{module(word)}```" if word else ""
-            yield Completion(task=task.id, index=index, text=text, policy="fake", logprobs=(-float(index),))
-
-    def evaluate(self, task, sources):
-        for source in sources:
-            self.tick()
-            word = source.split("# ")[1].strip() if "# " in source else "reference"
-            times = self.evaluated.count(word)
-            self.evaluated.append(word)
-            speedup = self.again.get(word) if times and word in self.again else self.speedups.get(word)
-            yield evaluation_of(source, speedup)
-
-    def against(self, task, source, baseline):
-        self.tick()
-        self.beside.append((source.split("# ")[1].strip() if "# " in source else "reference", baseline))
-        return AgainstBaseline(baseline=baseline, speedup=1.5, low=1.4, high=1.6, counted=True)
-
-
-def evaluation_of(source, speedup):
-    seconds = {"total": 0.5}
-    if speedup is None:
-        return Evaluation(source_sha256=sha256_of(source), outcome=Outcome.INCORRECT, seconds=seconds)
-    return Evaluation(
-        source_sha256=sha256_of(source),
-        outcome=Outcome.CORRECT,
-        speedup=speedup,
-        speedup_low=speedup - 0.02,
-        speedup_high=speedup + 0.02,
-        seconds=seconds,
-    )
-
-
-def strategy(name="fastest", by="fastest", k=5, protocol="fast", **changes):
-    return Strategy(
-        name=name,
-        sampling=Sampling(k=k),
-        evaluation=EvaluationSettings(protocol=protocol),
-        selection=SelectionSettings(by=by, **changes),
-    )
-
-
-WORDS = ["good", "wrong", "good", None, "best"]
-SPEEDUPS = {"good": 1.2, "best": 2.0, "reference": 1.0}
-
-
-def rows(bench, name):
-    path = bench.ledger.folder / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+from pytest_kernelbench.records import Completion
 
 
 def test_each_distinct_source_is_judged_once_and_every_candidate_has_a_row(tmp_path):
@@ -226,13 +121,6 @@ def test_the_null_is_judged_once_a_task(tmp_path, asked, protocol, count):
     run_item(TASK, strategy("one", protocol=protocol), bench)
     run_item(TASK, strategy("two", by="random", protocol=protocol), bench)
     assert [row["index"] for row in rows(bench, "null")] == [None] * count
-
-
-def untimed(value):
-    """Of a row, what two runs of the same have in common."""
-    if not isinstance(value, dict):
-        return value
-    return {key: untimed(each) for key, each in value.items() if key != "seconds" and not key.endswith("_seconds")}
 
 
 def test_the_choice_alone_is_timed_beside_each_stronger_baseline_and_one_source_once(tmp_path):

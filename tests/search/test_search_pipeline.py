@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from made_up_bench import TASK, Killed, rows
 from made_up_readers import Deaf, Reader, searching
-from test_pipeline import TASK, Killed, rows
 
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.records import sha256_of

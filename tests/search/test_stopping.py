@@ -7,10 +7,10 @@ from math import exp, log
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_bench import MARGIN, SPEEDUPS, TASK, Bench, Killed, evaluation_of, rows, untimed
+from made_up_bench import strategy as best_of
 from made_up_readers import Reader, searching
 from made_up_search import judged
-from test_pipeline import MARGIN, SPEEDUPS, TASK, Bench, Killed, evaluation_of, rows, untimed
-from test_pipeline import strategy as best_of
 
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.report.analyses import Study

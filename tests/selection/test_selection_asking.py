@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_pipeline import SPEEDUPS, TASK, Bench, Killed, rows, untimed
-from test_pipeline import strategy as choosing
+from made_up_bench import SPEEDUPS, TASK, Bench, Killed, rows, untimed
+from made_up_bench import strategy as choosing
 
 from pytest_kernelbench.errors import StrategyError
 from pytest_kernelbench.pipeline import run_item

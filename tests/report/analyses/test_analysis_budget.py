@@ -5,8 +5,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from made_up_bench import TASK, rows
 from made_up_readers import Reader, searching
-from test_pipeline import TASK, rows
 
 from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.report.analyses import Study
