@@ -47,6 +47,8 @@ class Children:
             left = self._running.intersection(processes)
             for each in left:
                 os.kill(each, signal.SIGTERM)
+                # One that is stopped acts on no signal until it goes on.
+                os.kill(each, signal.SIGCONT)
             deadline = time.monotonic() + END_TIMEOUT_S
             while (left := left & self._running) and (left_s := deadline - time.monotonic()) > 0:
                 signal.sigtimedwait({signal.SIGCHLD}, left_s)

@@ -45,6 +45,17 @@ def test_children_are_ended_by_a_signal_and_others_stay():
     )
 
 
+def test_a_child_that_is_stopped_ends_at_once():
+    run(
+        "child = forked(lambda: time.sleep(60))\n"
+        "os.kill(child, signal.SIGSTOP)\n"
+        "os.waitpid(child, os.WUNTRACED)\n"
+        "started = time.monotonic()\n"
+        "family.end([child])\n"
+        "assert time.monotonic() - started < children.END_TIMEOUT_S / 2 and not there(child)\n"
+    )
+
+
 def test_a_child_that_ignores_the_signal_is_killed_when_its_time_is_over():
     run(
         "children.END_TIMEOUT_S = 0.5\n"
