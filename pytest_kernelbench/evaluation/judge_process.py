@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ THREADS_OF_A_CPU = {"OMP_PROC_BIND": "true"}
 RUN_SERVICE = (
     "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.service import main; "
     "import torch; os.sched_setaffinity(0, cores); "
-    "main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])"
+    "main(int(sys.argv[1]), *sys.argv[2:])"
 )
 START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 20.0
@@ -38,7 +39,8 @@ class JudgeProcess:
     """The service and its judge on one device, started when first needed.
 
     A judge that ended is replaced by the service, which has torch imported, in a fiftieth of the time that a new
-    service takes. Whatever finds that the judge has ended raises JudgeEnded.
+    service takes. Whatever finds that the judge has ended raises JudgeEnded. A foreman that ended is replaced likewise,
+    at the next wish.
     """
 
     def __init__(self, *, device: str, cache: Path, gpu: str) -> None:
@@ -49,6 +51,8 @@ class JudgeProcess:
         self._control: socket.socket | None = None
         self._connection: socket.socket | None = None
         self._wishes: socket.socket | None = None
+        # One thread may ask for a judge while another asks for a foreman: each question has one answer.
+        self._asking = threading.Lock()
         self._log_before = 0
 
     @property
@@ -65,7 +69,7 @@ class JudgeProcess:
         """What a judge that starts now says of its machine; None where one runs already."""
         # Neither says anything unasked: what can be read is its end. Of a service, before that of its judge, which the
         # kernel ends a moment later; of a judge, as where its device does not recover.
-        if self._control is not None and messages.is_readable(self._control):
+        if self._service_ended():
             self.close()
         elif self._connection is not None and messages.is_readable(self._connection):
             self.end_judge()
@@ -74,12 +78,14 @@ class JudgeProcess:
         if self._service is None:
             self._start_service()
         self._log_before = os.fstat(self._log.fileno()).st_size
-        self._connection, theirs = socket.socketpair()
         try:
-            with theirs:
-                self._ask_service(theirs.fileno(), timeout_s=START_TIMEOUT_S)
+            if self._wishes is None:
+                self._wishes = self._socket_to("foreman")
+            self._connection = self._socket_to("judge")
         except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
-            raise self._how_it_ended(error) from None
+            ended = self._how_it_ended(error)
+            self.close()
+            raise ended from None
         return self.receive(START_TIMEOUT_S)
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -101,10 +107,19 @@ class JudgeProcess:
         return self._connection is None or messages.is_readable(self._connection, timeout_s=timeout_s)
 
     def wish(self, message: Mapping[str, Any]) -> None:
-        """Send to the foreman; where there is none nothing is built ahead."""
-        if self._wishes is not None:
-            with suppress(messages.ConnectionEnded):
-                messages.send(self._wishes, message)
+        """Send to the foreman, or to another one if it has ended; without a service, nothing is built ahead.
+
+        One thread at a time may call this, also while another one waits for the judge.
+        """
+        if (wishes := self._wishes) is None:
+            return
+        try:
+            messages.send(wishes, message, timeout_s=messages.SEND_TIMEOUT_S)
+        except (messages.ConnectionEnded, messages.DeadlinePassed):
+            wishes.close()
+            with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
+                self._wishes = self._socket_to("foreman")
+                messages.send(self._wishes, message, timeout_s=messages.SEND_TIMEOUT_S)
 
     def end_judge(self) -> None:
         """End the judge and its workers; the service stays, for the next one."""
@@ -113,7 +128,7 @@ class JudgeProcess:
         self._connection.close()
         self._connection = None
         try:
-            self._ask_service(timeout_s=END_TIMEOUT_S)
+            self._ask_service("judge", timeout_s=END_TIMEOUT_S)
         except (messages.ConnectionEnded, messages.DeadlinePassed):
             self.close()
 
@@ -121,12 +136,18 @@ class JudgeProcess:
         """End the service, and with it everything that it forked."""
         if self._service is None:
             return
-        for each in (self._connection, self._control, self._wishes):
-            if each is not None:
-                each.close()
+        if self._control is not None:
+            # A thread that waits for another foreman waits no longer.
+            with suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
+        with self._asking:
+            for each in (self._connection, self._control, self._wishes):
+                if each is not None:
+                    each.close()
+            self._connection = self._control = self._wishes = None
         self._end_service(self._service)
         self._log.close()
-        self._service = self._connection = self._control = self._wishes = None
+        self._service = None
 
     def interrupt(self) -> None:
         """As ``close``, while another thread waits for an answer: that thread gets JudgeEnded."""
@@ -138,31 +159,46 @@ class JudgeProcess:
         if service is not None:
             self._end_service(service)
 
+    def _service_ended(self) -> bool:
+        with self._asking:
+            return self._control is not None and messages.is_readable(self._control)
+
     @property
     def _judge(self) -> socket.socket:
         assert self._connection is not None, "start() comes first"
         return self._connection
 
-    def _ask_service(self, *descriptors: int, timeout_s: float) -> None:
-        """Have the judge ended, and another one started that has the socket, if one is given."""
-        assert self._control is not None
-        messages.send(self._control, {}, descriptors)
-        messages.receive(self._control, timeout_s=timeout_s)
+    def _socket_to(self, kind: str) -> socket.socket:
+        """Have the service fork a judge or a foreman in place of the one there is; returns a socket to it."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._ask_service(kind, theirs.fileno(), timeout_s=START_TIMEOUT_S)
+        except BaseException:
+            ours.close()
+            raise
+        return ours
+
+    def _ask_service(self, kind: str, *descriptors: int, timeout_s: float) -> None:
+        """Have the judge or the foreman ended, and another one started that has the socket, if one is given."""
+        with self._asking:
+            if self._control is None:
+                raise messages.ConnectionEnded("the service was closed")
+            messages.send(self._control, {"kind": kind}, descriptors)
+            messages.receive(self._control, timeout_s=timeout_s)
 
     def _start_service(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
         self._control, theirs = socket.socketpair()
-        self._wishes, foremans = socket.socketpair()
         # The device may be one that this session's hooks added: the service reads no conftest.py.
         traits = json.dumps(dataclasses.asdict(traits_of(self._device)))
-        with theirs, foremans:
-            descriptors = [theirs.fileno(), foremans.fileno()]
+        with theirs:
             self._service = subprocess.Popen(
-                [sys.executable, "-c", RUN_SERVICE, *map(str, descriptors), self._device, traits, str(self._cache)],
+                [sys.executable, "-c", RUN_SERVICE, str(theirs.fileno()), self._device, traits, str(self._cache)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=descriptors,
+                pass_fds=[theirs.fileno()],
                 env={
                     **kept_environment(os.environ),
                     # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.

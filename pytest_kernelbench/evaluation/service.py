@@ -1,6 +1,6 @@
 """The warm process: imports torch once, then forks a judge and, at its word, one worker for each candidate.
 
-    owner (pytest) <-> service: end the judge, start the next one
+    owner (pytest) <-> service: end the judge, start the next one; start another foreman
     owner (pytest) <-> judge   <-> service -> supervisor -> [first process of a namespace] -> worker
     owner (pytest) <-> foreman <-> service -> supervisor -> ... -> builder
 
@@ -35,14 +35,14 @@ from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
-def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str, cache: str) -> None:
-    """Body of the service process. The owner asks for judges on the first socket; the second is the foreman's.
+def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
+    """Body of the service process. The owner asks on the socket for a judge and for a foreman.
 
     ``traits`` is the device's ``DeviceTraits`` as JSON. ``cache`` is the folder of builds, which candidates see.
     """
     DEVICES[device] = DeviceTraits(**json.loads(traits))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
-    owner, wishes = (socket.socket(fileno=each) for each in (owner_descriptor, wishes_descriptor))
+    owner = socket.socket(fileno=owner_descriptor)
     # Before the fork, torch and what else takes long: this is what makes it warm.
     from pytest_kernelbench.evaluation import judge, worker
     from pytest_kernelbench.evaluation.building import foreman
@@ -60,12 +60,13 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str
             owner,
             device,
             judge=partial(judge.serve, device=device, isolation=isolation_of[device]),
+            foreman=foreman.serve,
             supervise=_Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise,
         )
         try:
-            service.add_foreman(partial(foreman.serve, wishes))
-            wishes.close()
-            # The owner asks for the first judge at once; Triton is made ready beside it, while it starts CUDA.
+            # The owner asks for a foreman and the first judge at once; Triton is made ready beside the judge, while
+            # that starts CUDA.
+            service.answer_owner()
             service.answer_owner()
             if is_gpu(device) and importlib.util.find_spec("triton"):
                 from pytest_kernelbench.evaluation.building import triton_ready
@@ -80,15 +81,16 @@ def main(owner_descriptor: int, wishes_descriptor: int, device: str, traits: str
 class _Client:
     """A process that has workers forked, the judge or the foreman: its number, a socket to it, their supervisors."""
 
+    kind: str
     process: int
     connection: socket.socket
     supervisors: set[int] = field(default_factory=set)
 
 
 class _Service:
-    """Forks a judge whenever the owner asks for one, and a worker whenever the judge or the foreman does.
+    """Forks a judge or a foreman whenever the owner asks for one, and a worker whenever one of these two does.
 
-    ``judge`` is the body of a judge's process, ``supervise`` that of the supervisor of a worker.
+    ``judge`` and ``foreman`` are the bodies of their processes, ``supervise`` that of the supervisor of a worker.
     """
 
     def __init__(
@@ -97,15 +99,15 @@ class _Service:
         device: str,
         *,
         judge: Callable[[socket.socket, WorkerServer], None],
+        foreman: Callable[[socket.socket, WorkerServer], None],
         supervise: Callable[..., None],
     ) -> None:
         self._owner = owner
-        self._device = device
-        self._judge_body = judge
+        # The workers of the foreman see no GPU.
+        self._kinds = {"judge": (judge, device), "foreman": (foreman, "cpu")}
         self._supervise = supervise
         self._children = Children()
         self._clients: list[_Client] = []
-        self._judge: _Client | None = None
 
     def serve(self) -> None:
         """Answer owner and clients. Raises ConnectionEnded when the owner is gone."""
@@ -122,32 +124,30 @@ class _Service:
                 self._answer(client)
 
     def answer_owner(self) -> None:
-        """End the judge and its workers; with a socket for another judge, start that. Raises ConnectionEnded."""
-        _, descriptors = messages.receive(self._owner)
-        if self._judge is not None:
-            self._end(self._judge)
+        """End the process of the kind that is named, with its workers; with a socket for another one, start that.
+
+        Raises ConnectionEnded.
+        """
+        question, descriptors = messages.receive(self._owner)
+        for client in [each for each in self._clients if each.kind == question["kind"]]:
+            self._end(client)
         if descriptors:
             connection = socket.socket(fileno=descriptors[0])
-            self._judge = self._add("judge", self._device, partial(self._judge_body, connection))
+            self._add(question["kind"], connection)
             connection.close()
         messages.send(self._owner, {"done": True})
 
-    def add_foreman(self, body: Callable[[WorkerServer], None]) -> None:
-        """Fork the foreman, whose workers see no GPU."""
-        self._add("foreman", "cpu", body)
-
-    def _add(self, name: str, device: str, body: Callable[[WorkerServer], None]) -> _Client:
+    def _add(self, kind: str, connection: socket.socket) -> None:
+        body, device = self._kinds[kind]
         ours, theirs = socket.socketpair()
         process = self._children.fork()
         if process == 0:
             ours.close()
             self._close()
-            sandbox.name_process(f"kb-{name}")
-            _exit_after(lambda: body(WorkerServer(theirs, device)))
+            sandbox.name_process(f"kb-{kind}")
+            _exit_after(lambda: body(connection, WorkerServer(theirs, device)))
         theirs.close()
-        client = _Client(process, ours)
-        self._clients.append(client)
-        return client
+        self._clients.append(_Client(kind, process, ours))
 
     def _answer(self, client: _Client) -> None:
         try:
@@ -182,8 +182,6 @@ class _Service:
         self._clients.remove(client)
         client.connection.close()
         self._children.end([client.process, *client.supervisors])
-        if client is self._judge:
-            self._judge = None
 
     def _close(self) -> None:
         """In a child: none of them reaches the owner, or another's workers."""

@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from made_up_tasks import HONEST_RELU, RELU, candidate
+from made_up_tasks import C_RELU, HONEST_RELU, RELU, candidate
 
 from pytest_kernelbench.errors import JudgeEnded
 from pytest_kernelbench.evaluation import Evaluator
@@ -15,6 +15,7 @@ from pytest_kernelbench.evaluation.judge_process import JudgeProcess
 from pytest_kernelbench.records import Outcome
 
 DOZING = candidate("time.sleep(60)\nreturn torch.relu(x)")
+WAITING = candidate("time.sleep(2)\nreturn x")
 
 
 def below(service):
@@ -34,9 +35,17 @@ def name_of(process):
         return ""
 
 
+def child_of(service, name):
+    (child,) = [each for each in psutil.Process(service).children() if name_of(each) == name]
+    return child
+
+
 def judge_of(service):
-    (judge,) = [each for each in psutil.Process(service).children() if name_of(each) == "kb-judge"]
-    return judge
+    return child_of(service, "kb-judge")
+
+
+def foreman_of(service):
+    return child_of(service, "kb-foreman")
 
 
 def until(condition, *, within_s=60):
@@ -77,6 +86,46 @@ def test_a_service_that_was_killed_is_replaced_with_its_judge(process):
     assert process.start()["hardware"]["id"] == "cpu"
     assert process.service != service
     assert psutil.wait_procs(left, timeout=10)[1] == []
+
+
+def test_a_foreman_that_was_killed_is_replaced_at_the_next_wish_and_builds_it(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
+        first.kill()
+        until(lambda: not first.is_running())
+        evaluator.prepare(RELU, [C_RELU])
+        until(lambda: list(tmp_path.glob("*.so")))
+        assert (evaluator.service, judge_of(service)) == (service, judge)
+        assert foreman_of(service) != first
+        (evaluation,) = evaluator.evaluate(RELU, [C_RELU])
+        assert evaluation.outcome is Outcome.CORRECT
+
+
+def test_a_foreman_that_was_killed_while_a_candidate_is_judged_is_replaced_and_the_candidate_has_its_verdict(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
+        told = []
+        asking = threading.Thread(target=lambda: told.extend(evaluator.evaluate(RELU, [WAITING])))
+        asking.start()
+        until(lambda: len(below(service)) >= 5)
+        first.kill()
+        until(lambda: not first.is_running())
+        evaluator.prepare(RELU, [C_RELU])
+        second = foreman_of(service)
+        asking.join(timeout=60)
+        assert [each.outcome for each in told] == [Outcome.INCORRECT]
+        assert (judge_of(service), foreman_of(service)) == (judge, second)
+
+
+def test_a_foreman_that_reads_nothing_is_replaced(process, monkeypatch):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.messages.SEND_TIMEOUT_S", 0.1)
+    process.start()
+    first = foreman_of(process.service)
+    first.suspend()
+    # More than its socket holds.
+    process.wish({"cache": "x" * (1 << 20)})
+    assert foreman_of(process.service) != first
+    until(lambda: not first.is_running())
 
 
 def test_what_is_asked_of_a_judge_that_has_ended_says_so_in_one_line(process):
