@@ -18,8 +18,9 @@ from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.judge_process import JudgeProcess
-from pytest_kernelbench.evaluation.known_tasks import KnownTasks
+from pytest_kernelbench.evaluation.known_tasks import MOST_TASKS, KnownTasks
 from pytest_kernelbench.evaluation.protocols import protocol_named
+from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Task, sha256_of
 from pytest_kernelbench.registries import PRECISIONS
@@ -78,8 +79,8 @@ class Evaluator:
         self._wishing = threading.Lock()
         # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
         self.clocks: dict[str, Any] | None = None
-        # What was found out about the reference of each task that was asked about, by the task's id.
-        self.findings: dict[str, TaskFindings] = {}
+        # What was found out about the references of the tasks that were asked about last, by the task's id.
+        self.findings: dict[str, TaskFindings] = Recent(MOST_TASKS)
         # For a judge that takes another's place; evaluators with the same settings may share it.
         self.known = KnownTasks()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,12 +15,16 @@ from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
 from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.device.host import keep_freed_memory
+from pytest_kernelbench.evaluation.device.host import give_back_freed_memory, keep_freed_memory
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.faults import fault_of
+from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.trials import Trials, target_of
 from pytest_kernelbench.evaluation.workers import WorkerServer
+
+# Tasks whose findings a judge keeps; its owner keeps more, and sends them with the request.
+MOST_KNOWN = 64
 
 
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
@@ -92,7 +95,7 @@ class LastTask:
         self._device = device
         self._trials: Trials | None = None
         # Computing in float64 what they rest on was a fifth of all work on an H200.
-        self._known: defaultdict[str, Known] = defaultdict(Known)
+        self._known: Recent[str, Known] = Recent(MOST_KNOWN)
 
     def trials(self, case: dict[str, Any], known: Mapping[str, Any] | None = None) -> Trials:
         """On inputs that no request before had. ``known``: what another judge found out about the task, as a row."""
@@ -100,9 +103,10 @@ class LastTask:
             self._trials.renew()
             return self._trials
         self.forget()
+        here = self._known[case["source"]] = self._known.get(case["source"]) or Known()
         if known is not None:
-            self._known[case["source"]].learn(known)
-        self._trials = self._trials_of(case, known=self._known[case["source"]])
+            here.learn(known)
+        self._trials = self._trials_of(case, known=here)
         return self._trials
 
     def forget(self) -> None:
@@ -111,3 +115,6 @@ class LastTask:
             self._trials.close()
             self._trials = None
         device_named(self._device).leave_room()
+        if not is_gpu(self._device):
+            # Not in ``leave_room``, which workers call between turns: their next calls would wait for zeroed pages.
+            give_back_freed_memory()

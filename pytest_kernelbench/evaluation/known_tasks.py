@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
+
+from pytest_kernelbench.evaluation.recent import Recent
 
 # A row is about 2 kB; a server's clients may send tasks without end.
 MOST_TASKS = 4096
@@ -19,7 +20,7 @@ class KnownTasks:
     """
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
+        self._rows: Recent[tuple[str, str], Mapping[str, Any]] = Recent(MOST_TASKS)
         self._turn = threading.Lock()
 
     def of(self, hardware: str, task_sha256: str) -> Mapping[str, Any] | None:
@@ -34,6 +35,3 @@ class KnownTasks:
         """Keep a judge's latest row of a task."""
         with self._turn:
             self._rows[hardware, task_sha256] = row
-            self._rows.move_to_end((hardware, task_sha256))
-            while len(self._rows) > MOST_TASKS:
-                self._rows.popitem(last=False)

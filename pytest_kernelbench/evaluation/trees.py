@@ -101,21 +101,32 @@ def take_apart(value: Any, *, result: bool = False) -> tuple[Tree, list[Any]]:
 
     Raises Unjudgeable for a value that is none of ``JUDGED``, and for too large a structure.
     """
-    taken: list[Any] = []
-    nodes = [0]
+    walk = _Walk(result)
+    return walk.node(value, "", 0), walk.taken
 
-    def node(value: Any, where: str, depth: int) -> Tree:
-        nodes[0] += 1
-        if nodes[0] > MAX_NODES or depth > MAX_DEPTH:
+
+class _Walk:
+    """One walk through a structure. Not a function that calls itself: that would hold the tensors until Python looks
+    for cycles, 600 MB of a task of 24 MB."""
+
+    def __init__(self, result: bool) -> None:
+        self.taken: list[Any] = []
+        self._result = result
+        self._nodes = 0
+
+    def node(self, value: Any, where: str, depth: int) -> Tree:
+        """The tree below a value; its tensors are appended to ``taken``."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
             raise Unjudgeable(f"more than {MAX_NODES} values, or {MAX_DEPTH} containers in each other")
         # Exactly: a subclass may compute when it is looked at, outside the time that was taken.
         kind = type(value)
         if kind is torch.Tensor or kind is torch.nn.Parameter:
-            taken.append(value)
+            self.taken.append(value)
             return _tensor(value, where)
-        if result and kind in (bool, int, float, complex):
+        if self._result and kind in (bool, int, float, complex):
             try:
-                taken.append(torch.tensor(value, dtype=NUMBERS[kind.__name__]))
+                self.taken.append(torch.tensor(value, dtype=NUMBERS[kind.__name__]))
             except (RuntimeError, OverflowError, ValueError):
                 raise Unjudgeable(f"an integer beyond 64 bits{where}") from None
             return Number(kind.__name__)
@@ -127,10 +138,8 @@ def take_apart(value: Any, *, result: bool = False) -> tuple[Tree, list[Any]]:
             return plain
         kind_of_branch, name, items = branch
         named = kind_of_branch not in ("tuple", "list")
-        children = tuple(node(child, f"{where or ' at '}[{key!r}]", depth + 1) for key, child in items)
+        children = tuple(self.node(child, f"{where or ' at '}[{key!r}]", depth + 1) for key, child in items)
         return Branch(kind_of_branch, children, tuple(key for key, _ in items) if named else (), name)
-
-    return node(value, "", 0), taken
 
 
 def _tensor(value: torch.Tensor, where: str) -> Tensor:

@@ -7,7 +7,6 @@ import hmac
 import json
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from starlette.routing import Route
 
 from pytest_kernelbench.errors import HarnessError, JudgeEnded
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
+from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.serving.wire import (
     COMPARE,
     EVALUATE,
@@ -41,17 +41,15 @@ class Rate:
     def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._a_minute = a_minute
         self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._left: Recent[str, tuple[float, float]] = Recent(MOST_CLIENTS)
 
     def take(self, client: str) -> float:
         """Count one request. Returns the seconds to wait until it is allowed, 0 if it is allowed now."""
         now = self._clock()
-        left, since = self._left.pop(client, (float(self._a_minute), now))
+        left, since = self._left.get(client, (float(self._a_minute), now))
         left = min(self._a_minute, left + (now - since) * self._a_minute / 60)
         wait_s = 0.0 if left >= 1 else (1 - left) * 60 / self._a_minute
         self._left[client] = (left - 1 if left >= 1 else left, now)
-        if len(self._left) > MOST_CLIENTS:
-            self._left.popitem(last=False)
         return wait_s
 
 

@@ -1,6 +1,11 @@
 """What the judge keeps of a task from one request to the next."""
 
-from pytest_kernelbench.evaluation.judge import LastTask
+import psutil
+from made_up_tasks import RELU, candidate, task
+
+from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.judge import MOST_KNOWN, LastTask
+from pytest_kernelbench.records import Outcome
 
 FULL, FAST = {"source": "a task", "protocol": "full"}, {"source": "a task", "protocol": "fast"}
 
@@ -46,3 +51,27 @@ def test_what_another_judge_knows_of_a_task_is_known_before_its_trials_are_made(
     last = LastTask(Trials, "cpu")
     row = {"tolerances": {"signed": [None]}, "findings": None}
     assert last.trials(FULL, row).known.tolerances == {"signed": [None]}
+
+
+def test_the_tasks_that_a_judge_knows_are_limited():
+    last = LastTask(Trials, "cpu")
+    first = last.trials(FULL).known
+    for number in range(MOST_KNOWN):
+        last.trials({"source": f"task {number}"})
+    assert last.trials(FULL).known is not first
+
+
+def test_memory_of_a_large_task_is_given_back_when_another_task_comes(tmp_path):
+    large = task("5_large", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=6_000_000)
+    wrong = candidate("return x - 1")
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path, keep_task=True) as evaluator:
+        (judge,) = [each for each in psutil.Process(evaluator.service).children() if each.name() == "kb-judge"]
+
+        def held_mib(asked):
+            (evaluation,) = evaluator.evaluate(asked, [wrong])
+            assert evaluation.outcome is Outcome.INCORRECT
+            return judge.memory_info().rss >> 20
+
+        at_first, with_large, after = held_mib(RELU), held_mib(large), held_mib(RELU)
+        assert with_large > at_first + 300
+        assert after < at_first + 100

@@ -1,8 +1,10 @@
 """Structures of values: apart, over the wire, and together again."""
 
+import gc
 import json
 import math
 import os
+import weakref
 from collections import OrderedDict
 
 import pytest
@@ -210,3 +212,16 @@ def test_what_cannot_be_described_is_named_with_its_place(value, said):
     with pytest.raises(trees.Unjudgeable) as refusal:
         trees.take_apart(value, result=True)
     assert str(refusal.value) == said
+
+
+def test_a_tensor_that_was_taken_apart_goes_as_soon_as_nobody_holds_it():
+    gc.disable()
+    try:
+        value = {"a": [torch.zeros(2), 3]}
+        gone = weakref.ref(value["a"][0])
+        _, apart = trees.take_apart(value, result=True)
+        assert len(apart) == 2
+        del value, apart
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -14,24 +14,28 @@ from typing import Any
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.building.builds import Builders, Target
 from pytest_kernelbench.evaluation.device.cpu import cores
+from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.records import sha256_of
 
 # Left to those that judge and draw.
 CORES_FOR_OTHERS = 2
+# Wishes whose repetition is passed over, by their hashes: a session names every source at least twice.
+MOST_KNOWN = 1 << 14
 
 
 def serve(owner: socket.socket, workers: WorkerServer) -> None:
-    """Start the builds of each source that the owner names, once, until its socket ends."""
+    """Start the builds of each source that the owner names until its socket ends; a repetition is passed over."""
     jobs = max(1, cores() - CORES_FOR_OTHERS)
     crews: dict[str, Builders] = {}
-    known: set[tuple[str, ...]] = set()
+    known: Recent[str, None] = Recent(MOST_KNOWN)
     try:
         while True:
             wish, _ = messages.receive(owner)
-            key = (wish["cache"], wish["task_source"], wish["source"])
+            key = sha256_of("\0".join((wish["cache"], wish["task_source"], wish["source"])))
             if key in known:
                 continue
-            known.add(key)
+            known[key] = None
             if wish["cache"] not in crews:
                 crews[wish["cache"]] = _crew(wish, workers, jobs)
             # Whatever goes wrong is said by the judge, which meets it again.

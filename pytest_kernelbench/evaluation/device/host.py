@@ -23,6 +23,16 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+def give_back_freed_memory() -> None:
+    """Give the system all memory that was freed and kept: after a task of 8 GB a process would hold 8 GB for ever.
+
+    Does nothing if the C library has no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def to_first_core(cores: frozenset[int], *, bind: Callable[[int, Iterable[int]], None] = os.sched_setaffinity) -> None:
     """Move this thread to the first of ``cores``; afterwards the system may move it to any of them.
 
