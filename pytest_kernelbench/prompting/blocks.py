@@ -19,8 +19,16 @@ MARKS = re.compile(r"`{3,}|~{3,}")
 END_TOKENS = re.compile(
     r"(?:\s*(?:<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|</?s>|<end_of_turn>|<eos>|<im_end>|\[/?INST\]))+\s*\Z"
 )
+# Where a model goes on with a turn that is not its own, since nothing stopped it.
+NEXT_TURN = re.compile(
+    r"(?:<\|im_end\|>|<\|eot_id\|>|<\|eom_id\|>|<\|endoftext\|>|<\|end_of_text\|>|<end_of_turn>|</s>)\s*"
+    r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|user\|>|\[INST\]|<s>).*",
+    re.DOTALL,
+)
 QUOTE = re.compile(r"[ \t]*(?:>[ \t]?)+")
 BLANK_BEFORE = re.compile(r"[ \t]*(?:>[ \t]?)*")
+# A line that was meant to follow the fence.
+LANGUAGE = re.compile(r"[ \t]*(?:python3?|py)[ \t]*\n", re.IGNORECASE)
 # In an answer of many fences each fence may close any other. Parsing 1,000 characters takes about 1 ms: no answer takes
 # longer than a second, and blocks beyond that end at their own fences.
 MOST_MARKS = 400
@@ -67,8 +75,8 @@ class _Mark:
 
 
 def without_end_tokens(text: str) -> str:
-    """``text`` without the tokens that a template ends an answer with."""
-    return END_TOKENS.sub("", text)
+    """``text`` without the tokens that a template ends an answer with, and without the turns after it."""
+    return END_TOKENS.sub("", NEXT_TURN.sub("", text))
 
 
 def blocks_in(text: str, wanted: Wanted) -> list[Block]:
@@ -157,6 +165,8 @@ def _doubt(mark: _Mark) -> int:
 
 def _between(text: str, opening: _Mark, closing: _Mark | None) -> Block:
     start = min(opening.end + len(opening.after) + 1, len(text))
+    if language := LANGUAGE.match(text, start):
+        start = language.end()
     end = len(text) if closing is None else closing.start
     if closing is not None and closing.opens_line:
         end -= len(closing.before) + 1  # and the newline before it

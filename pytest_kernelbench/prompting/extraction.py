@@ -7,49 +7,46 @@ is ``build_error``, with the line, and not ``no_source``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from pytest_kernelbench.prompting.blocks import Block, blocks_in, plain_blocks, without_end_tokens
 from pytest_kernelbench.prompting.bodies import parses_as_body, with_forward
+from pytest_kernelbench.prompting.introductions import is_for_comparison, is_preferred
+from pytest_kernelbench.prompting.lines import RETURNS, body_lines, module_lines
+from pytest_kernelbench.prompting.mending import (
+    applied,
+    indented_run,
+    literals_in,
+    mended,
+    strings_in,
+    unescaped,
+    visible,
+)
 from pytest_kernelbench.prompting.modules import (
     MODEL_NEW,
     bound_names,
     defines_model_new,
     is_complete,
+    only_imports,
     parsed,
     unbound_names,
+    unguarded,
     without_future_imports,
 )
 from pytest_kernelbench.records import Task
 
 # Part of every sampling hash: another way of extraction gives other candidates.
-VERSION = 2
+VERSION = 3
 MENTIONS_MODEL_NEW = re.compile(r"^[ \t]*class[ \t]+ModelNew\b", re.MULTILINE)
-BEGINS_MODEL_NEW = re.compile(r"class[ \t]+ModelNew[ \t]*[(:]")
+INDENTED_MODEL_NEW = re.compile(r"^([ \t]+)class[ \t]+ModelNew[ \t]*[(:]", re.MULTILINE)
 DEFINES_FUNCTION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+ModelNew\b", re.MULTILINE)
-# Words above code that is shown for comparison, and words that revoke them.
-IS_COMPARED = re.compile(
-    r"\b(?:for (?:comparison|reference)|na[iï]ve|original|baseline|unoptimi[sz]ed|slow|slower|wrong|incorrect|"
-    r"do(?: not|n't) (?:use|do)|alternative(?:ly)?|fallback)\b",
-    re.IGNORECASE,
-)
-IS_MEANT = re.compile(
-    r"\b(?:optimi[sz]ed|improve[sd]?|faster|fixe[sd]|corrected|final|than|instead of|replac\w+|rather)\b", re.IGNORECASE
-)
 FILE_NAME = re.compile(r"\b([A-Za-z_]\w*)\.py\b")
-STARTS_CODE = re.compile(r"(?:import|from|class|def|async|@|#|[A-Za-z_][\w.]*[ \t]*(?::[^=]+)?=[^=]|\"\"\"|''')")
-STARTS_BODY = re.compile(
-    r"[ \t]*(?:return\b|import |from \w+ import|def \w+\(|class \w+\s*[(:]|@\w|"
-    r"[A-Za-z_][\w.\[\], ]*[ \t]*(?:[-+*/@]?=)[^=]|(?:for|if|with|while)\b.*:\s*$)"
-)
-RETURNS = re.compile(r"^[ \t]*return\b", re.MULTILINE)
 OTHER_LANGUAGES = frozenset("bash sh shell console text txt cpp c++ c cuda cu json toml yaml diff output".split())
+# Strings of an answer that are searched for a module, from the last.
+MOST_STRINGS = 8
 MARKED = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
-# A text without fences is read from its first lines that look like code, each cut where it stops to be Python.
-MOST_STARTS = 24
-MOST_CUTS = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,7 @@ def extract(text: str, *, answer: str, task: Task) -> Extraction:
     Never raises for any ``text``. Raises TaskError where the reference has no ``Model.forward``.
     """
     plain = _plain(text)
-    found = _module(plain) if answer == "module" else _body(plain, task)
+    found = _module(plain, task) if answer == "module" else _body(plain, task)
     if found is not None and found.source is not None:
         # Where carriage returns were removed, places in the code differ from places in the text.
         return found if text.startswith(plain) else replace(found, place=None)
@@ -105,7 +102,7 @@ def code_place(text: str, *, answer: str) -> tuple[int, int] | None:
     if not text.startswith(plain):
         return None
     if answer == "module":
-        found = _module(plain)
+        found = _direct(plain)
         return None if found is None else found.place
     block = _first_block(plain)
     return None if block is None else (block.start, block.end)
@@ -117,7 +114,7 @@ def fenced_blocks(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    return without_end_tokens(text.replace("\r\n", "\n").replace("\r", "\n"))
+    return without_end_tokens(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _why_none(text: str, answer: str) -> str:
@@ -131,7 +128,64 @@ def _why_none(text: str, answer: str) -> str:
 # Whole modules
 
 
-def _module(text: str) -> Extraction | None:
+def _module(text: str, task: Task) -> Extraction | None:
+    # A text that begins as JSON may hold a string whose lines look like a module with one line too few.
+    found = None if text.lstrip().startswith(("{", "[")) else _direct(text)
+    if MODEL_NEW in text and not (found and defines_model_new(found.source or "")):
+        found = _in_another_form(text, task) or found or _direct(text)
+    return None if found is None else _completed(found, task)
+
+
+def _completed(found: Extraction, task: Task) -> Extraction:
+    """With the class at the top of the module, and with the reference where the class inherits from it."""
+    source = unguarded(found.source or "")
+    if "Model" in unbound_names(source) and "Model" in bound_names(task.source):
+        rest, futures = without_future_imports(source)
+        source = "\n".join([*futures, f"{task.source.rstrip()}\n\n\n{rest}"])
+        return Extraction(source=source, part=f"{found.part}, after the reference")
+    return found if source == found.source else Extraction(source=source, part=found.part)
+
+
+def _in_another_form(text: str, task: Task) -> Extraction | None:
+    """The module where it is not written as plain Python; None where it is not found so either."""
+    for other in dict.fromkeys([unescaped(text), visible(text), visible(unescaped(text))]):
+        found = _direct(other) if other != text else None
+        if found and defines_model_new(found.source or ""):
+            return Extraction(source=found.source, part=f"{found.part}, unescaped")
+    if found := _in_strings(strings_in(text)):
+        return found
+    blocks = blocks_in(text, defines_model_new)
+    for number in reversed(range(len(blocks))):
+        if change := _mended(blocks[number].code):
+            return replace(_of(blocks, number), source=change[0], part=f"{_of(blocks, number).part}, {change[1]}")
+    if found := _in_strings(each for block in blocks for each in literals_in(block.code)):
+        return found
+    if not blocks and (change := _mended(text)):
+        return Extraction(source=change[0], part=f"the text, {change[1]}")
+    changed = applied(text, task.source)
+    return Extraction(source=changed, part="a change of the reference") if defines_model_new(changed or "") else None
+
+
+def _mended(code: str) -> tuple[str, str] | None:
+    """The module in a block of other things, or in a run of indented lines; else the block in another form."""
+    if MODEL_NEW not in code:
+        return None
+    run = module_lines(code)
+    if run is not None and defines_model_new(run.code):
+        return run.code, run.part
+    return mended(indented_run(code, INDENTED_MODEL_NEW) or code, defines_model_new) or mended(code, defines_model_new)
+
+
+def _in_strings(strings: Iterable[str]) -> Extraction | None:
+    """The module in the last of ``strings`` that has one."""
+    for string in reversed([each for each in strings if MODEL_NEW in each][-MOST_STRINGS:]):
+        found = _direct(_plain(string))
+        if found and defines_model_new(found.source or ""):
+            return Extraction(source=found.source, part="a string in the answer")
+    return None
+
+
+def _direct(text: str) -> Extraction | None:
     blocks = blocks_in(text, defines_model_new)
     wanted = [number for number, block in enumerate(blocks) if defines_model_new(block.code)]
     if wanted:
@@ -140,19 +194,14 @@ def _module(text: str) -> Extraction | None:
     for number in reversed(range(len(blocks))):
         if MENTIONS_MODEL_NEW.search(blocks[number].code):
             return _of(blocks, number)
-    return _unfenced(text)
+    run = module_lines(text)
+    return None if run is None else Extraction(source=run.code, part=run.part, place=(run.start, run.end))
 
 
-def _rank(blocks: Sequence[Block], others: frozenset[str], number: int) -> tuple[bool, bool, bool, int]:
+def _rank(blocks: Sequence[Block], others: frozenset[str], number: int) -> tuple[bool, bool, bool, bool, int]:
     block = blocks[number]
     stands_alone = not unbound_names(block.code) & others
-    return is_complete(block.code), not _is_for_comparison(block), stands_alone, number
-
-
-def _is_for_comparison(block: Block) -> bool:
-    first = block.code.lstrip().partition("\n")[0]
-    said = f"{block.intro} {first if first.startswith('#') else ''}"
-    return bool(IS_COMPARED.search(said)) and not IS_MEANT.search(said)
+    return is_complete(block.code), not is_for_comparison(block), is_preferred(block), stands_alone, number
 
 
 def _of(blocks: Sequence[Block], number: int) -> Extraction:
@@ -166,9 +215,11 @@ def _joined(blocks: Sequence[Block], number: int) -> Extraction:
     main, files = _without_local_imports(blocks, number)
     needed = set(files)
     missing = set(unbound_names(main))
-    for other in reversed([each for each in range(len(blocks)) if each != number]):
+    # Blocks before it, the nearest first; then blocks after it.
+    for other in [*reversed(range(number)), *range(number + 1, len(blocks))]:
         block = blocks[other]
-        if other not in needed and (other > number or parsed(block.code) is None):
+        another = other > number and defines_model_new(block.code)
+        if other not in needed and (another or parsed(block.code) is None):
             continue
         brings = missing & bound_names(block.code)
         if other in needed or brings:
@@ -208,54 +259,6 @@ def _without_local_imports(blocks: Sequence[Block], number: int) -> tuple[str, f
     return "\n".join(lines), frozenset(found)
 
 
-# Texts without fences
-
-
-def _unfenced(text: str) -> Extraction | None:
-    """The longest run of lines that is a module; the whole text, where it is a module."""
-    if MODEL_NEW not in text:
-        return None
-    lines = text.split("\n")
-    if defines_model_new(text) and not "".join(lines[_end_of_python(lines, 0) :]).strip():
-        return Extraction(source=text, part="the whole text", place=(0, len(text)))
-    starts = [number for number, line in enumerate(lines) if STARTS_CODE.match(line)]
-    named = next((number for number, line in enumerate(lines) if BEGINS_MODEL_NEW.match(line)), None)
-    for start in [each for each in starts if named is not None and each <= named][:MOST_STARTS]:
-        end = _end_of_python(lines, start)
-        source = "\n".join(lines[start:end])
-        if defines_model_new(source):
-            place = sum(len(line) + 1 for line in lines[:start])
-            return Extraction(source=source, part=f"lines {start + 1} to {end}", place=(place, place + len(source)))
-    if named is None:
-        return None
-    # Cut off, or not Python: the compiler says where.
-    return Extraction(source="\n".join(lines[starts[0] if starts else named :]), part="the text, which is no Python")
-
-
-def _end_of_python(lines: Sequence[str], start: int) -> int:
-    """Where the Python that begins with line ``start`` ends: before the first line that makes it none."""
-    end = len(lines)
-    for _ in range(MOST_CUTS):
-        try:
-            tree = compile("\n".join(lines[start:end]), "answer", "exec", flags=0x400, dont_inherit=True)
-        except SyntaxError as error:
-            cut = start + max(1, min(error.lineno or 1, end - start)) - 1
-            end = cut if cut < end else end - 1
-        except (ValueError, RecursionError, MemoryError):
-            return start
-        else:
-            # A single word after the code is Python, and a farewell.
-            body = getattr(tree, "body", [])
-            while body and type(body[-1]).__name__ == "Expr" and type(body[-1].value).__name__ in ("Name", "Tuple"):
-                end = start + body.pop().lineno - 1
-            while end > start and not lines[end - 1].strip():
-                end -= 1
-            return end
-        if end <= start:
-            return start
-    return start
-
-
 # Bodies of forward
 
 
@@ -265,31 +268,29 @@ def _body(text: str, task: Task) -> Extraction | None:
         return None
     blocks = plain_blocks(text, parses_as_body)
     place = (block.start, block.end)
-    part = "the whole text" if block not in blocks else f"block {blocks.index(block) + 1} of {len(blocks)}"
-    return Extraction(source=with_forward(block.code, task), part=part, place=place)
+    number = next((number for number, each in enumerate(blocks) if each.start == block.start), None)
+    part = "the whole text" if number is None else f"block {number + 1} of {len(blocks)}"
+    code = block.code
+    if code.lstrip().startswith("{") and (strings := [each for each in strings_in(code) if _is_body(each)]):
+        return Extraction(source=with_forward(max(strings, key=len), task), part=f"a string in {part}")
+    if not parses_as_body(code) and (change := mended(code, parses_as_body)):
+        code, part = change[0], f"{part}, {change[1]}"
+    return Extraction(source=with_forward(code, task), part=part, place=place)
+
+
+def _is_body(text: str) -> bool:
+    return RETURNS.search(text) is not None and parses_as_body(text)
 
 
 def _first_block(text: str) -> Block | None:
+    """The first block of Python that returns, preceded by imports in blocks before it; else the first block."""
     blocks = [block for block in plain_blocks(text, parses_as_body) if block.code.strip()]
     python = [block for block in blocks if block.tag.partition(" ")[0].lower() not in OTHER_LANGUAGES]
-    found = next(iter([*python, *blocks]), None)
-    return _unfenced_body(text) if found is None and not MARKED.search(text) else found
-
-
-def _unfenced_body(text: str) -> Block | None:
-    """The whole text where it is Python; else its first lines that are; else all of it from the first that looks so."""
-    if not text.strip():
-        return None
-    if parses_as_body(text):
-        return Block(code=text, start=0, end=len(text))
-    lines = text.split("\n")
-    starts = [number for number, line in enumerate(lines) if STARTS_BODY.match(line)]
-    for start in starts[:MOST_STARTS]:
-        indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
-        end = start + _end_of_python([line.removeprefix(indent) for line in lines[start:]], 0)
-        code = "\n".join(lines[start:end])
-        if RETURNS.search(code) and parses_as_body(code):
-            place = sum(len(line) + 1 for line in lines[:start])
-            return Block(code=code, start=place, end=place + len(code))
-    # Cut off, or not Python: the compiler says where.
-    return Block(code=text, start=0, end=len(text)) if starts else None
+    main = next((number for number, block in enumerate(python) if RETURNS.search(block.code)), 0)
+    imports = [block.code for block in python[:main] if only_imports(block.code)]
+    if imports:
+        return replace(python[main], code="\n".join([*imports, python[main].code]))
+    found = next(iter([*python[main:], *blocks]), None)
+    if found is not None or MARKED.search(text) or (run := body_lines(text)) is None:
+        return found
+    return Block(code=run.code, start=run.start, end=run.end)

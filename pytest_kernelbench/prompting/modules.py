@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 MODEL_NEW = "ModelNew"
+MAIN_GUARDS = ("__name__ == '__main__'", "'__main__' == __name__")
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Import, ast.ImportFrom)
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__"}
 
 
@@ -42,6 +45,8 @@ def binds(node: ast.stmt, name: str) -> bool:
     """Whether a statement defines the class ``name``, or assigns to it."""
     if isinstance(node, ast.Assign):
         return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    if isinstance(node, ast.AnnAssign):
+        return node.value is not None and isinstance(node.target, ast.Name) and node.target.id == name
     return isinstance(node, ast.ClassDef) and node.name == name
 
 
@@ -51,6 +56,12 @@ def defines_model_new(source: str) -> bool:
         return False
     tree = parsed(source)
     return tree is not None and any(binds(node, MODEL_NEW) for node in statements(tree.body))
+
+
+def only_imports(source: str) -> bool:
+    """Whether the text is Python that imports, and does nothing else."""
+    tree = parsed(source)
+    return tree is not None and bool(tree.body) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in tree.body)
 
 
 def is_complete(source: str) -> bool:
@@ -65,7 +76,7 @@ def is_complete(source: str) -> bool:
     last = found[-1]
     if isinstance(last, ast.ClassDef):
         return _does_something(last, classes, frozenset())
-    value = last.value if isinstance(last, ast.Assign) else None
+    value = last.value if isinstance(last, ast.Assign | ast.AnnAssign) else None
     if isinstance(value, ast.Name) and value.id in classes:
         return _does_something(classes[value.id], classes, frozenset())
     return True
@@ -163,3 +174,32 @@ def without_future_imports(source: str) -> tuple[str, list[str]]:
 
 def _is_future(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.level == 0
+
+
+def unguarded(source: str) -> str:
+    """``source`` with the definitions under ``if __name__ == "__main__"`` outside of it, if ``ModelNew`` is only there.
+
+    The other statements under it, which use the class, are left out.
+    """
+    tree = parsed(source)
+    if tree is None:
+        return source
+    guards = [node for node in tree.body if isinstance(node, ast.If) and _is_main_guard(node.test)]
+    outside = [node for node in tree.body if node not in guards]
+    if any(binds(node, MODEL_NEW) for node in statements(outside)):
+        return source
+    lines = source.split("\n")
+    for guard in reversed(guards):
+        kept = [node for node in guard.body if isinstance(node, DEFINITIONS) or binds(node, MODEL_NEW)]
+        if any(binds(node, MODEL_NEW) for node in kept):
+            parts = [textwrap.dedent("\n".join(lines[_first_line(node) - 1 : node.end_lineno])) for node in kept]
+            lines[guard.lineno - 1 : guard.end_lineno] = "\n\n".join(parts).split("\n")
+    return "\n".join(lines)
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and ast.unparse(test) in MAIN_GUARDS
+
+
+def _first_line(node: ast.stmt) -> int:
+    return min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])

@@ -22,6 +22,7 @@ CLOSING = dict(PAIRS)
 TAGS = re.compile("|".join(re.escape(tag) for pair in PAIRS for tag in pair))
 # Words around an answer that are not of it.
 WRAPPERS = re.compile(r"\A\s*<\|(?:begin_of_solution|START_RESPONSE)\|>|<\|(?:end_of_solution|END_RESPONSE)\|>\s*\Z")
+ANSWER_TAG = re.compile(r"<answer>[ \t]*(?=\n|```)|<\|begin_of_solution\|>")
 CHANNEL = "<|channel|>"
 MESSAGE = re.compile(
     r"(?:<\|start\|>(?P<role>[^<]*))?<\|channel\|>(?P<channel>\w+)(?P<to>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
@@ -104,10 +105,16 @@ def _of_tags(text: str, opened: bool) -> Parts:
         elif inside in ("", tag[0]):
             reasoning.append(text[at : tag.start()])
             inside, at = None, tag.end()
+        elif inside is None and reasoning and _in_a_sentence(text, tag):
+            continue
         elif inside is None and not (_in_code(text[at : tag.start()]) and text[tag.start() - 1] != "\n"):
             # Closed without having been opened here, or closed for good: all before it was reasoning.
             reasoning += [part for _, part in answer] + [text[at : tag.start()]]
             answer, at = [], tag.end()
+    if inside and (opening := _answer_tag(text, at)):
+        # R1-Zero and its kind: the answer has tags, and the reasoning is left open.
+        reasoning.append(text[at : opening.start()])
+        inside, at = None, opening.end()
     if inside is None:
         answer.append((at, text[at:]))
     else:
@@ -121,6 +128,19 @@ def _of_tags(text: str, opened: bool) -> Parts:
     if start is not None:
         start += whole.find(trimmed)
     return Parts(answer=trimmed, reasoning=thought, closed=inside is None, start=start)
+
+
+def _in_a_sentence(text: str, tag: re.Match[str]) -> bool:
+    """Whether words stand before and after a tag in its line: it is spoken of."""
+    before = text[text.rfind("\n", 0, tag.start()) + 1 : tag.start()]
+    after = text[tag.end() :].partition("\n")[0]
+    return bool(before.strip()) and bool(re.match(r"[`'\"]?[ ,.;:)]", after)) and bool(after.strip())
+
+
+def _answer_tag(text: str, start: int) -> re.Match[str] | None:
+    """The last tag from ``start`` that opens an answer, ends its line and is not in code."""
+    found = [each for each in ANSWER_TAG.finditer(text, start) if not _in_code(text[start : each.start()])]
+    return found[-1] if found else None
 
 
 def _in_code(text: str) -> bool:
