@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from math import exp, floor
 from typing import Any
 
 from pytest_kernelbench.report.render.numbers import as_digits, as_points, as_rate, as_times, counted
@@ -44,15 +45,23 @@ def _found(found: Mapping[str, Any]) -> str:
     shown = [as_rate(value) if success else as_times(value) for value in found["values"]]
     ends = None if effect["low"] is None else (effect["low"], effect["high"])
     said = as_points(effect) + " points" if success else f"{as_times(effect['value'], ends)} as fast"
-    p = f"p = {test['p_two_sided']:.2g}" + ("" if test["exact"] else f" ± {as_digits(test['p_error'])}")
+    p = _p_value(test["p_two_sided"], None if test["exact"] else test["p_error"])
     of = f"{counted(found['tasks'], 'task')}" + (f", {found['left_out']} left out" if found["left_out"] else "")
     warning = f"; {effect['warning']}" if effect["warning"] else ""
     return f"{shown[0]} and {shown[1]}, {said}; {p} by randomisation within {of}{warning}"
 
 
-def _effect(effect: float, outcome: str) -> str:
-    from math import exp
+def _p_value(p: float, error: float | None) -> str:
+    """``p = 0.18 ± 0.0031``; ``p > 0.99`` or ``p < 0.0021`` where the error reaches beyond 1 or 0."""
+    shown = f"{p:.2g}"
+    if error is None:
+        return f"p = {shown}"
+    if float(shown) + error > 1:
+        return f"p > {floor(100 * (p - error)) / 100:.2f}"
+    return f"p < {p + error:.2g}" if p < error else f"p = {shown} ± {as_digits(error)}"
 
+
+def _effect(effect: float, outcome: str) -> str:
     return f"{100 * effect:+.0f} points" if outcome == "success" else as_times(exp(effect))
 
 

@@ -123,6 +123,18 @@ def test_a_source_that_many_candidates_share_is_stored_once(tmp_path):
     assert indices == list(range(8))
 
 
+def test_a_program_that_is_a_block_of_its_answer_is_found_without_analysing_its_names(tmp_path, monkeypatch):
+    folder = write_run(tmp_path, "oracle", k=8, tasks=TASKS[2:3])
+    sources = [f"class ModelNew:\n    number = {index}" for index in range(8)]
+    edit(folder / "completions.jsonl", lambda row: answer_with(sources[row["index"]])(row))
+    edit(folder / "evaluations.jsonl", lambda row: {"source_sha256": sha256_of(sources[row["index"]]), **CORRECT})
+    analysed = []
+    monkeypatch.setattr("symtable.symtable", lambda source, *rest: analysed.append(source))
+    (task,) = Page(page_of(folder)).candidates
+    assert task["texts"] == {sha256_of(source): source for source in sources}
+    assert analysed == []
+
+
 def test_candidates_with_one_text_and_verdict_are_one_line(tmp_path):
     folder = write_run(tmp_path, "oracle", k=8, tasks=TASKS[2:3], confirm=False)
     same = {"source_sha256": "0" * 64, "reference_ms": 2.0, "candidate_ms": 1.0, "pairs": 30, **CORRECT}

@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pytest_kernelbench.prompting.extraction import extract_source, fenced_blocks
@@ -123,15 +124,21 @@ def _text(sample: Sample, texts: dict[str, str]) -> str | None:
     answer = sample.completion.text
     wanted = sample.evaluation.source_sha256 if sample.evaluation else None
     if wanted is not None and wanted not in texts:
-        plain = answer.replace("\r\n", "\n").replace("\r", "\n")
-        taken = extract_source(answer, answer="module", task=Task(id=sample.completion.task, source=""))
-        known = (taken or "", *fenced_blocks(plain), plain)
-        texts.update((wanted, text) for text in known if sha256_of(text) == wanted)
+        parts = _parts(answer, sample.completion.task)
+        texts.update((wanted, text) for text in islice((each for each in parts if sha256_of(each) == wanted), 1))
     if wanted in texts:
         return wanted
     key = sha256_of(answer)
     texts[key] = answer
     return key
+
+
+def _parts(answer: str, task: str) -> Iterator[str]:
+    """What may have been judged, the cheapest to find first: extraction parses an answer's module once more."""
+    plain = answer.replace("\r\n", "\n").replace("\r", "\n")
+    yield from fenced_blocks(plain)
+    yield plain
+    yield extract_source(answer, answer="module", task=Task(id=task, source="")) or ""
 
 
 def _entry(
