@@ -146,8 +146,12 @@ def test_a_line_in_the_middle_that_is_no_record_is_named(ledger, line):
 
 
 def test_a_number_that_json_lacks_is_a_fault_of_the_harness(ledger):
-    with pytest.raises(HarnessError, match=r"completions\.jsonl: a record of level1/1_One is not JSON"):
+    with pytest.raises(HarnessError) as refused:
         ledger.add_completion(completion(0, logprobs=(float("-inf"),)), STRATEGY)
+    assert str(refused.value) == (
+        f"{ledger.folder}/completions.jsonl: a record of level1/1_One is no JSON: "
+        "logprobs[0] is -inf; a number that is not finite must be None"
+    )
     assert ledger.completions(TASK, STRATEGY) == {}
 
 

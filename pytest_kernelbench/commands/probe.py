@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.policies import Policy, load_policy, require_trainable
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation
+from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, json_text
 from pytest_kernelbench.report.analyses.adaptation import adaptation
 from pytest_kernelbench.report.analyses.base import Study
 from pytest_kernelbench.report.records import RunRecords
@@ -69,7 +69,11 @@ def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> It
     affect.
     """
     probes = list(probe_run(folder, device=device, samples=samples))
-    (folder / FILE).write_text("".join(json.dumps(asdict(each)) + "\n" for each in probes), encoding="utf-8")
+    try:
+        text = "".join(json_text(asdict(each)) + "\n" for each in probes)
+    except ValueError as error:
+        raise HarnessError(f"{folder / FILE}: is not written: {error}") from error
+    (folder / FILE).write_text(text, encoding="utf-8")
     of = f"samples of {samples}" if samples else "rollouts of step 0"
     for found in adaptation(Study.of(RunRecords.load(folder))) or ():
         yield f"{found['strategy']}: rho of NLL (nats, temperature 1) and speed-up of correct {of}"

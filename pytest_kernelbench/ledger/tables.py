@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.records import json_text
 
 try:
     import fcntl
@@ -48,9 +49,9 @@ class Table:
     def append(self, row: Mapping[str, Any]) -> None:
         """Record ``row``. Raises HarnessError where it cannot be written."""
         try:
-            line = json.dumps(row, allow_nan=False).encode() + b"\n"
+            line = json_text(row).encode() + b"\n"
         except ValueError as error:
-            raise HarnessError(f"{self.path}: a record of {row[self.key]} is not JSON ({error})") from error
+            raise HarnessError(f"{self.path}: a record of {row[self.key]} is no JSON: {error}") from error
         with locked(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
             self._cut_torn_line(file)
             end = os.fstat(file).st_size
@@ -126,8 +127,13 @@ def locked(path: Path, flags: int, *, wait: bool = True) -> Iterator[int]:
 
 
 def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace the file by ``value`` as JSON. Raises HarnessError for a number that JSON does not have."""
+    try:
+        text = json_text(value, indent=1)
+    except ValueError as error:
+        raise HarnessError(f"{path}: is not written: {error}") from error
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(text + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -9,7 +9,7 @@ from pytest_kernelbench.records.against import AgainstBaseline
 from pytest_kernelbench.records.chosen import AdaptationStep, Forecast, Selection
 from pytest_kernelbench.records.drawn import Candidate, Completion, Task
 from pytest_kernelbench.records.judged import Evaluation, Judged, Outcome
-from pytest_kernelbench.records.rows import fields_of, sha256_of
+from pytest_kernelbench.records.rows import fields_of, json_text, sha256_of
 
 __all__ = [
     "AdaptationStep",
@@ -23,5 +23,6 @@ __all__ = [
     "Selection",
     "Task",
     "fields_of",
+    "json_text",
     "sha256_of",
 ]

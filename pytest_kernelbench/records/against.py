@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pytest_kernelbench.records.rows import fields_of
+from pytest_kernelbench.records.rows import fields_of, refuse_what_is_not_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,9 @@ class AgainstBaseline:
     series: int = 0
     build_seconds: float | None = None
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        refuse_what_is_not_finite(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

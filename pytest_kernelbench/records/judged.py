@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from pytest_kernelbench.records.drawn import Candidate
-from pytest_kernelbench.records.rows import fields_of
+from pytest_kernelbench.records.rows import fields_of, refuse_what_is_not_finite
 
 
 class Outcome(str, Enum):
@@ -75,6 +75,7 @@ class Evaluation:
             raise ValueError(f"an evaluation that is {self.outcome.value} cannot have a speed-up")
         if self.counted and self.attested is None:
             raise ValueError("an evaluation whose claim counts must have an attested speed-up")
+        refuse_what_is_not_finite({name: getattr(self, name) for name in MEASURED})
 
     @property
     def correct(self) -> bool:
@@ -118,6 +119,12 @@ class Evaluation:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Evaluation:
         return cls(**{**fields_of(cls, row), "outcome": Outcome(row["outcome"])})
+
+
+MEASURED = (
+    *("reference_ms", "candidate_ms", "floor_ms", "candidate_times_ms", "seconds"),
+    *(f"{of}{end}" for of in ("speedup", "attested") for end in ("", "_low", "_high")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

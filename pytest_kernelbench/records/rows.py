@@ -1,9 +1,11 @@
-"""Shared by all records: the hash of a text, and conversion of a dataclass to and from a JSON object."""
+"""Shared by all records: the hash of a text, and conversion of a dataclass to and from JSON."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
@@ -12,6 +14,37 @@ Record = TypeVar("Record")
 def sha256_of(text: str) -> str:
     """Hexadecimal SHA-256 of ``text`` in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """``value`` as JSON of RFC 8259, which has neither infinity nor NaN.
+
+    Raises ValueError for a value that JSON lacks; of a number it names the place: ``seconds.build is inf; ...``.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        refuse_what_is_not_finite(value)
+        raise
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def refuse_what_is_not_finite(value: Any) -> None:
+    """Raises ValueError, which names the place, for an infinite number or NaN at any depth of a JSON value."""
+    for place, number in _not_finite(value, ""):
+        raise ValueError(f"{place} is {number}; a number that is not finite must be None") from None
+
+
+def _not_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float) and not isfinite(value):
+        yield place or "it", value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _not_finite(each, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            yield from _not_finite(each, f"{place}[{number}]")
 
 
 def fields_of(cls: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Attested:
             told |= {
                 "attested": self.estimate.speedup,
                 "attested_low": self.estimate.low,
-                "attested_high": self.estimate.high,
+                "attested_high": self.estimate.high if math.isfinite(self.estimate.high) else None,
             }
         return told
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
 from pytest_kernelbench.report.render import html, summary, tables
+from pytest_kernelbench.report.render.files import NOT_WRITTEN
 from pytest_kernelbench.report.render.summary import report_json
 from pytest_kernelbench.report.render.terminal import render
 
@@ -36,9 +37,6 @@ def write_reports(records: RunRecords, content: Mapping[str, Any], folder: Path)
         except OSError as error:
             lines.append(f"{error.filename or folder / name}: {NOT_WRITTEN} ({error.strerror})")
     return lines
-
-
-NOT_WRITTEN = "could not be written"
 
 
 __all__ = ["NOT_WRITTEN", "REPORTS", "RunRecords", "StrategyOfRun", "render", "report_json", "write_reports"]

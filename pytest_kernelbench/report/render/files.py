@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pytest_kernelbench.errors import UsageError
 
+NOT_WRITTEN = "could not be written"
+
 
 def writable_folder(folder: Path, option: str) -> None:
     """Make ``folder`` where there is none. Raises UsageError, which names ``option``, where it cannot be one."""
@@ -23,4 +25,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: could not be written ({error.strerror})") from error
+        raise UsageError(f"{path}: {NOT_WRITTEN} ({error.strerror})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import exp, log
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from pytest_kernelbench.records import Task
+from pytest_kernelbench.records import Task, json_text
 from pytest_kernelbench.report.metrics import (
     METRICS,
     StrategyResults,
@@ -27,6 +26,7 @@ from pytest_kernelbench.report.metrics import (
 )
 from pytest_kernelbench.report.records import RunRecords, StrategyOfRun
 from pytest_kernelbench.report.render.baselines import baselines_of, beside_json, null_json, task_json
+from pytest_kernelbench.report.render.files import NOT_WRITTEN
 from pytest_kernelbench.report.render.partial import partial_line
 from pytest_kernelbench.report.render.samples import samples_of, sharing
 from pytest_kernelbench.report.stats import (
@@ -100,9 +100,15 @@ NOT_ASKED: dict[str, Any] = {
 
 
 def write(records: RunRecords, content: Mapping[str, Any], folder: Path) -> list[str]:
-    """``report.json``."""
-    text = json.dumps(content, indent=1, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    """``report.json``. A metric or an analysis that another project added may give a number that JSON does not have:
+    the line then names it.
+    """
+    file = folder / "report.json"
+    try:
+        text = json_text(content, indent=1)
+    except ValueError as error:
+        return [f"{file}: {NOT_WRITTEN} ({error})"]
+    file.write_text(text + "\n", encoding="utf-8")
     return []
 
 

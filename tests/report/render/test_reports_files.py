@@ -9,6 +9,7 @@ import pytest
 from made_up_run import write_run
 
 from pytest_kernelbench.__main__ import main
+from pytest_kernelbench.report.metrics import METRICS
 from pytest_kernelbench.report.render import RunRecords, report_json, write_reports
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,20 @@ def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
     told = capsys.readouterr()
     assert told.out.startswith("5 tasks, policy tiny") and "strategy" in told.out
     assert told.err == "error: a/report.html: could not be written (Is a directory)\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (float("nan"), "strategies.oracle.metrics.odd is nan; a number that is not finite must be None"),
+        (object, "Object of type type is not JSON serializable"),
+    ],
+)
+def test_a_metric_that_gives_what_json_does_not_have_costs_report_json_alone(runs, capsys, monkeypatch, value, problem):
+    monkeypatch.setitem(METRICS, "odd", lambda results: value)
+    assert main(["report", "a"]) == 4
+    assert capsys.readouterr().err == f"error: a/report.json: could not be written ({problem})\n"
+    assert not (runs / "a" / "report.json").exists() and (runs / "a" / "report.html").exists()
 
 
 def test_a_home_that_cannot_be_written_does_not_matter_to_a_report(runs):

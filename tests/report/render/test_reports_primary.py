@@ -40,5 +40,5 @@ def test_a_p_value_that_was_drawn_has_its_error_and_no_end_outside_0_to_1(p, err
 def test_no_p_value_and_no_error_that_is_shown_reaches_beyond_0_or_1(p, draws):
     shown = re.search(r"; p ([=<>]) (\S+)(?: ± (\S+))? by", sentence(p, sqrt(p * (2 - p) / draws)))
     value, error = float(shown[2]), float(shown[3] or 0)
-    assert 0 <= value and value + error <= 1 + 1e-3
+    assert value >= 0 and value + error <= 1 + 1e-3
     assert shown[3] is None or (shown[1] == "=" and value + error <= 1 + 5e-5)
