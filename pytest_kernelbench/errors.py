@@ -14,6 +14,7 @@ KernelBenchError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class CandidateFault(HarnessError):
 
 class JudgeEnded(HarnessError):
     """The judge's process ended while it was asked: the next request starts another one."""
+
+
+def unforeseen(place: str, error: BaseException, traceback: str | None = None) -> HarnessError:
+    """An error that nobody foresaw, as one line with its place; ``traceback``: where it is not the error's own."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    told = "".join(format_exception(error)) if traceback is None else traceback
+    return HarnessError(f"{place}: the harness failed ({said[:300]}); please report this", traceback=told)
 
 
 class TooLate(HarnessError):

@@ -15,7 +15,8 @@ from pytest_kernelbench.errors import CandidateFault, HarnessError, UsageError
 from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
 from pytest_kernelbench.evaluation.baselines import reference_as_candidate
 from pytest_kernelbench.evaluation.caches import builds_folder
-from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison, Gate
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.judge_process import JudgeProcess
 from pytest_kernelbench.evaluation.known_tasks import MOST_TASKS, KnownTasks
@@ -30,7 +31,7 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 SAY_EVERY_S = 1.0
 
 
-class Evaluator:
+class Evaluator(Comparing):
     """Judges candidates on one device; safe to call from several threads, one evaluation at a time.
 
     ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
@@ -167,29 +168,8 @@ class Evaluator:
                 raise CandidateFault(faults, [done[later] for later in dict.fromkeys(keys[number:]) if later in done])
             yield done[key]
 
-    def compare(
-        self,
-        task: Task,
-        source: str,
-        baseline_source: str,
-        *,
-        max_slowdown: float = 1.01,
-        sizes: int = 1,
-        seconds: float = SECONDS_PER_SIZE,
-    ) -> Comparison:
-        """Whether ``source`` is slower than ``baseline_source`` by more than ``max_slowdown`` (1.05: 5 %).
-
-        Both are checked, then they take turns by the judge's clock: see ``clock.gates``. ``sizes`` is the number of
-        sizes of the task at which the same two are compared, one call for each: a false alarm at any of them has at
-        most a probability of 1 %. After ``seconds`` of turns what is not decided is ``undecided``.
-
-        Raises UsageError for a limit that is not above 1, and HarnessError.
-        """
-        if max_slowdown <= 1:
-            raise UsageError(
-                f"max_slowdown={max_slowdown:g}: no measurement shows that two times are equal; give 1.01 for 1 %"
-            )
-        gate = Gate(max_slowdown=max_slowdown, sizes=sizes, seconds=seconds)
+    def compared(self, task: Task, source: str, baseline_source: str, gate: Gate) -> Comparison:
+        """See ``Comparing``."""
         return Comparison.from_json(self._asked(task, [source, baseline_source], gate=asdict(gate))["comparison"])
 
     def against(self, task: Task, source: str, baseline: str) -> AgainstBaseline:

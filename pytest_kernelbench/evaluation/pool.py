@@ -6,26 +6,23 @@ import asyncio
 import os
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import closing, suppress
+from concurrent.futures import Future
+from contextlib import closing
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, UsageError
+from pytest_kernelbench.errors import HarnessError, KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.asked import check_request
-from pytest_kernelbench.evaluation.clock.gates import Comparison
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.evaluation.judging import Judging, Standing, fail
 from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
-from pytest_kernelbench.records import Evaluation, Task, sha256_of
-
-ATTEMPTS = 2
-BETWEEN_STARTS_S = 1.0
+from pytest_kernelbench.records import Evaluation, Task
 
 
 class EvaluatorPool:
@@ -37,7 +34,7 @@ class EvaluatorPool:
     (``["cpu"] * 4``). Judges of one device take turns on its lock. What else ``settings`` holds goes to each
     ``Evaluator`` (``protocol``, ``precision``, ``cache``, ...). A judge that dies is replaced and its candidate tried
     once more; those that it was handed with it are handed to the next one at a time. With more than ``most_waiting``
-    requests waiting (default: 32 a judge), ``submit`` blocks.
+    requests waiting (default: 32 a judge), ``submit`` blocks. Where no judge starts, requests fail with the reason.
 
         with EvaluatorPool(devices="auto", protocol="fast") as pool:
             for index, evaluation in pool.as_completed(task, sources): ...
@@ -62,21 +59,20 @@ class EvaluatorPool:
             named = ray_judges.devices_named(devices)
         # Kind of the judges' devices; the first one's where they differ.
         self.device = named[0][0]
-        self._closed = False
         self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named), judges=len(named))
         self._deadlines = Deadlines()
-        self._ready: set[str] = set()
+        self._standing = Standing()
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
         known = KnownTasks()
         for judge in self._judges:
             # What one has found out about a task, none of the others and no successor needs to find out.
             judge.known = known
-        self._threads = [
-            threading.Thread(target=self._serve, args=(judge,), name=f"judge-{number}", daemon=True)
+        self._judging = [
+            Judging(judge, f"judge-{number}", self._requests, self._standing)
             for number, judge in enumerate(self._judges)
         ]
-        for thread in self._threads:
-            thread.start()
+        for each in self._judging:
+            each.begin()
 
     def __enter__(self) -> EvaluatorPool:
         return self
@@ -93,7 +89,7 @@ class EvaluatorPool:
     @property
     def ready(self) -> int:
         """How many judges have started and not died since."""
-        return len(self._ready)
+        return self._standing.ready
 
     def submit(self, task: Task, source: str | None, *, within_s: float | None = None) -> Future[Evaluation]:
         """A future of one evaluation; blocks while too many requests wait.
@@ -105,12 +101,18 @@ class EvaluatorPool:
         return self._submit(Request(task=task, source=source), within_s)
 
     def submit_comparison(
-        self, task: Task, source: str, baseline_source: str, *, within_s: float | None = None, **how: float
+        self, task: Task, source: str, baseline_source: str, gate: Gate, *, within_s: float | None = None
     ) -> Future[Comparison]:
-        """A future of what ``Evaluator.compare`` returns; ``how``: its ``max_slowdown``, ``sizes`` and ``seconds``."""
+        """A future of what ``Evaluator.compare`` returns, for its ``max_slowdown``, ``sizes`` and ``seconds``."""
         check_request(task, [source, baseline_source])
-        comparison = {"baseline_source": baseline_source, **how}
-        return self._submit(Request(task=task, source=source, comparison=comparison), within_s)
+        return self._submit(Request(task=task, source=source, comparison=(baseline_source, gate)), within_s)
+
+    async def compare_async(self, task: Task, source: str, baseline_source: str, gate: Gate) -> Comparison:
+        """As ``submit_comparison``, for an event loop."""
+        check_request(task, [source, baseline_source])
+        (verdict,) = self._verdicts([Request(task=task, source=source, comparison=(baseline_source, gate))], None)
+        comparison: Comparison = await asyncio.wrap_future(verdict)
+        return comparison
 
     def _submit(self, request: Request, within_s: float | None) -> Future[Any]:
         until = None if within_s is None else time.monotonic() + within_s
@@ -145,30 +147,38 @@ class EvaluatorPool:
     ) -> Generator[tuple[int, Future[Evaluation]], None, None]:
         """Index and verdict of each source once it is there, also while later ones wait for room."""
         done: SimpleQueue[tuple[int, Future[Evaluation]]] = SimpleQueue()
-        submitted: list[Future[Evaluation]] = []
-        left = threading.Event()
-
-        def submit_all() -> None:
-            for index, source in enumerate(sources):
-                if left.is_set():
-                    return
-                try:
-                    verdict = self.submit(task, source, within_s=within_s)
-                except KernelBenchError as error:
-                    verdict = Future()
-                    verdict.set_exception(error)
-                submitted.append(verdict)
-                verdict.add_done_callback(lambda told, index=index: done.put((index, told)))
-
-        threading.Thread(target=submit_all, name="submitting", daemon=True).start()
+        verdicts = self._verdicts_on(task, sources, within_s)
+        for index, verdict in enumerate(verdicts):
+            verdict.add_done_callback(lambda told, index=index: done.put((index, told)))
         try:
             for _ in sources:
                 yield done.get()
         finally:
-            # Whoever stops early has nothing more judged.
-            left.set()
-            for verdict in submitted:
+            # If the caller stops early, nothing more is judged for it.
+            for verdict in verdicts:
                 verdict.cancel()
+
+    def _verdicts_on(
+        self, task: Task, sources: Sequence[str | None], within_s: float | None
+    ) -> list[Future[Evaluation]]:
+        return self._verdicts([Request(task=task, source=source) for source in sources], within_s)
+
+    def _verdicts(self, asked: Sequence[Request], within_s: float | None) -> list[Future[Any]]:
+        """The verdicts to come; a thread of its own waits for room. Those that are cancelled meanwhile are left out."""
+        if within_s is not None:
+            until = time.monotonic() + within_s
+            for request in asked:
+                self._deadlines.watch(request, within_s, until=until)
+
+        def put_all() -> None:
+            for request in asked:
+                try:
+                    self._requests.put(request)
+                except KernelBenchError as error:
+                    fail(request, error)
+
+        threading.Thread(target=put_all, name="submitting", daemon=True).start()
+        return [request.verdict for request in asked]
 
     async def evaluate_async(
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
@@ -184,121 +194,32 @@ class EvaluatorPool:
     ) -> AsyncIterator[tuple[int, Evaluation | HarnessError]]:
         """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it."""
         check_request(task, sources)
-        left = threading.Event()
+        verdicts = self._verdicts_on(task, sources, within_s)
 
-        def submit(source: str | None) -> Future[Evaluation]:
-            if left.is_set():
-                return Future()
-            verdict = self.submit(task, source, within_s=within_s)
-            if left.is_set():
-                # Whoever asked went away while this waited for room.
-                verdict.cancel()
-            return verdict
-
-        async def one(index: int, source: str | None) -> tuple[int, Evaluation | HarnessError]:
+        async def one(index: int, verdict: Future[Evaluation]) -> tuple[int, Evaluation | HarnessError]:
             try:
-                return index, await asyncio.wrap_future(await asyncio.to_thread(submit, source))
+                return index, await asyncio.wrap_future(verdict)
             except HarnessError as error:
                 return index, error
 
-        waiting = [asyncio.ensure_future(one(index, source)) for index, source in enumerate(sources)]
+        waiting = [asyncio.ensure_future(one(index, verdict)) for index, verdict in enumerate(verdicts)]
         try:
             for next_one in asyncio.as_completed(waiting):
                 yield await next_one
         finally:
-            left.set()
-            for each in waiting:
+            for verdict, each in zip(verdicts, waiting, strict=True):
+                verdict.cancel()
                 each.cancel()
 
     def close(self) -> None:
         """End all judges; futures that have no verdict raise HarnessError."""
-        self._closed = True
         self._deadlines.close()
         for request in self._requests.close():
-            _fail(request, HarnessError(f"{request.task.id}: the pool was closed before this candidate was judged"))
+            fail(request, HarnessError(f"{request.task.id}: the pool was closed before this candidate was judged"))
         for judge in self._judges:
             judge.close()
-        for judge, thread in zip(self._judges, self._threads, strict=True):
-            thread.join()
-            # It may have been about to start a process.
-            judge.close()
-
-    def _serve(self, judge: Evaluator) -> None:
-        name = threading.current_thread().name
-        last_task: str | None = None
-        while not self._closed:
-            # Before requests are taken: where a cluster has lost a node, a judge may wait long for a place.
-            if not self._started(judge, name):
-                time.sleep(BETWEEN_STARTS_S)
-                continue
-            if not (batch := self._requests.take(last_task)):
-                return
-            last_task = batch[0].task.sha256
-            if not self._started(judge, name):
-                # It died while there was nothing to do, over no candidate.
-                for request in reversed(batch):
-                    self._put_back(request, JudgeEnded(f"{request.task.id}: the pool was closed"))
-                continue
-            try:
-                self._judge_batch(judge, [request for request in batch if not request.verdict.done()])
-            except JudgeEnded as error:
-                self._ready.discard(name)
-                self._try_again(batch, error)
-
-    def _started(self, judge: Evaluator, name: str) -> bool:
-        try:
-            judge.start()
-        except HarnessError:
-            self._ready.discard(name)
-            return False
-        self._ready.add(name)
-        return True
-
-    def _judge_batch(self, judge: Evaluator, batch: Sequence[Request]) -> None:
-        """Answer all requests. Raises JudgeEnded, which leaves some without an answer."""
-        if not batch:
-            return
-        answered = 0
-        try:
-            for answer in _answers(judge, batch):
-                _answer(batch[answered], answer)
-                answered += 1
-        except JudgeEnded:
-            raise
-        except CandidateFault as fault:
-            judged = {evaluation.source_sha256: evaluation for evaluation in fault.evaluations}
-            for request in batch[answered:]:
-                key = None if request.source is None else sha256_of(request.source)
-                if key in judged:
-                    _answer(request, judged[key])
-                else:
-                    _fail(request, fault.faults.get(key, fault))
-        except KernelBenchError as error:
-            for request in batch[answered:]:
-                _fail(request, error)
-        except Exception as error:  # not foreseen: without an answer its callers, and all later ones, wait for ever
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            told = HarnessError(
-                f"{batch[0].task.id}: the harness failed ({said[:300]}); please report this",
-                traceback=traceback.format_exc(),
-            )
-            for request in batch[answered:]:
-                _fail(request, told)
-
-    def _try_again(self, batch: Sequence[Request], error: JudgeEnded) -> None:
-        left = [request for request in batch if not request.verdict.done()]
-        for request in left[:1]:
-            # Candidates are tried in order. Those after it had been built at most: they lose no attempt.
-            request.attempts += 1
-            if request.attempts >= ATTEMPTS:
-                _fail(request, error)
-        for request in reversed(left):
-            request.alone = True
-            self._put_back(request, error)
-
-    def _put_back(self, request: Request, error: JudgeEnded) -> None:
-        if not request.verdict.done() and not self._requests.put_back(request):
-            _fail(request, error)
+        for each in self._judging:
+            each.join()
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
@@ -319,22 +240,3 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
     if not found:
         raise UsageError('devices: none is named; give "auto", or a list such as ["cuda:0", "cuda:1"]')
     return found
-
-
-def _answers(judge: Evaluator, batch: Sequence[Request]) -> Iterator[Evaluation | Comparison]:
-    first = batch[0]
-    if first.comparison is None:
-        yield from judge.evaluate(first.task, [request.source for request in batch])
-    elif first.source is not None:
-        yield judge.compare(first.task, first.source, **first.comparison)
-
-
-def _answer(request: Request, evaluation: Evaluation | Comparison) -> None:
-    # The deadline may have passed, or the caller may have cancelled.
-    with suppress(InvalidStateError):
-        request.verdict.set_result(evaluation)
-
-
-def _fail(request: Request, error: Exception) -> None:
-    with suppress(InvalidStateError):
-        request.verdict.set_exception(error)

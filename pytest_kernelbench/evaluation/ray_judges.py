@@ -14,8 +14,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from pytest_kernelbench.errors import HarnessError, JudgeEnded, KernelBenchError, UsageError
-from pytest_kernelbench.evaluation.clock.gates import Comparison
+from pytest_kernelbench.errors import JudgeEnded, KernelBenchError, UsageError, unforeseen
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.evaluator import Evaluator
@@ -47,12 +48,12 @@ class Judge:
         for evaluation in here.evaluate(task, sources):
             yield {"evaluation": evaluation.to_json(), "known": here.known.of(here.hardware, task.sha256)}
 
-    def compare(self, task: Task, source: str, how: Mapping[str, Any]) -> dict[str, Any]:
-        """A comparison as a row; ``how``: the arguments of ``Evaluator.compare``."""
-        return self._evaluator.compare(task, source, **how).to_json()
+    def compared(self, task: Task, source: str, baseline_source: str, gate: Gate) -> dict[str, Any]:
+        """A comparison as a row."""
+        return self._evaluator.compared(task, source, baseline_source, gate).to_json()
 
 
-class RayJudge:
+class RayJudge(Comparing):
     """The pool's side: as an ``Evaluator``, on whatever node Ray finds room. An actor that died is replaced.
 
     Raises UsageError for settings that no ``Evaluator`` takes, before any node is asked.
@@ -87,8 +88,7 @@ class RayJudge:
 
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """As ``Evaluator.evaluate``, after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
-        if (actor := self._actor) is None:
-            raise JudgeEnded("a judge of the Ray cluster has not started")
+        actor = self._started_actor
         with self._as_here(task.id):
             known = self.known.of(self._hardware, task.sha256)
             for sent in actor.evaluate.options(num_returns="streaming").remote(task, list(sources), known):
@@ -97,14 +97,17 @@ class RayJudge:
                     self.known.keep(self._hardware, task.sha256, row["known"])
                 yield Evaluation.from_json(row["evaluation"])
 
-    def compare(self, task: Task, source: str, baseline_source: str, **how: Any) -> Comparison:
-        """As ``Evaluator.compare``, after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
+    def compared(self, task: Task, source: str, baseline_source: str, gate: Gate) -> Comparison:
+        """See ``Comparing``; after ``start``. Raises JudgeEnded when actor, node or what was sent is lost."""
+        actor = self._started_actor
+        with self._as_here(task.id):
+            return Comparison.from_json(ray.get(actor.compared.remote(task, source, baseline_source, gate)))
+
+    @property
+    def _started_actor(self) -> Any:
         if (actor := self._actor) is None:
             raise JudgeEnded("a judge of the Ray cluster has not started")
-        with self._as_here(task.id):
-            return Comparison.from_json(
-                ray.get(actor.compare.remote(task, source, {"baseline_source": baseline_source, **how}))
-            )
+        return actor
 
     @contextmanager
     def _as_here(self, place: str) -> Iterator[None]:
@@ -115,10 +118,7 @@ class RayJudge:
             # Its own error, in the words of its message and not of Ray's traceback.
             if isinstance(error.cause, KernelBenchError):
                 raise error.cause from None
-            said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"
-            raise HarnessError(
-                f"{place}: the harness failed ({said[:300]}); please report this", traceback=error.traceback_str
-            ) from None
+            raise unforeseen(place, error.cause, error.traceback_str) from None
         except RayError as error:
             raise self._ended(error) from None
 

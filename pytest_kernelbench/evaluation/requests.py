@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from pytest_kernelbench.errors import TooLate, UsageError
+from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.records import Task
 
 # Requests that one judge receives at once: their builds share the cores; if the judge dies, all are retried.
@@ -23,11 +24,13 @@ WAITING_PER_JUDGE = 4 * AT_ONCE
 # Batches a judge that may go before a request of another task: without a limit, a task that many clients ask about
 # keeps all judges, and another client waits for ever.
 PASSED_OVER_PER_JUDGE = 4
+# Deadlines that are kept before those of requests with a verdict are looked for.
+LEAST_TO_TIDY = 1024
 
 
 @dataclass(slots=True)
 class Request:
-    """One source to be judged, or to be compared with a baseline as ``comparison`` says (``Evaluator.compare``).
+    """One source to be judged, or to be compared: ``comparison`` is the source of its baseline, and the gate.
 
     ``attempts``: number of judges that died while it was tried. ``alone``: a judge died that also had this request, so
     the next judge receives it alone. ``arrived``: how many batches the judges had taken before it.
@@ -35,7 +38,7 @@ class Request:
 
     task: Task
     source: str | None
-    comparison: Mapping[str, Any] | None = None
+    comparison: tuple[str, Gate] | None = None
     verdict: Future[Any] = field(default_factory=Future)
     attempts: int = 0
     alone: bool = False
@@ -59,16 +62,30 @@ class Requests:
         self._closed = False
         self._changed = threading.Condition()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken or added any more."""
+        return self._closed
+
     def put(self, request: Request, *, timeout_s: float | None = None) -> None:
-        """Wait for room, then add. Raises TooLate where none came in time and UsageError once closed."""
+        """Wait for room, then add; a request that has failed or was cancelled by then is not added.
+
+        Raises TooLate where no room came in time and UsageError once closed.
+        """
+
+        def may_go_on() -> bool:
+            return self._closed or self._waiting < self._most or request.verdict.done()
+
         with self._changed:
-            if not self._changed.wait_for(lambda: self._closed or self._waiting < self._most, timeout_s):
+            if not self._changed.wait_for(may_go_on, None if timeout_s is None else min(timeout_s, TIMEOUT_MAX)):
                 raise TooLate(
                     f"{request.task.id}: {self._waiting} requests wait already and none was taken within "
                     f"{timeout_s:.0f} s; ask for less at once or give the pool more devices"
                 )
             if self._closed:
                 raise UsageError(f"{request.task.id}: the pool is closed; submit before close()")
+            if request.verdict.done():
+                return
             request.arrived = self._batches
             self._by_task.setdefault(request.task.sha256, deque()).append(request)
             self._added()
@@ -106,15 +123,20 @@ class Requests:
             self._changed.notify_all()
             return taken
 
-    def close(self) -> list[Request]:
-        """Wake every waiting thread; returns the requests that no judge has taken."""
+    def take_all(self) -> list[Request]:
+        """All requests that no judge has taken, the empty queue left open."""
         with self._changed:
-            self._closed = True
             left = [request for queue in self._by_task.values() for request in queue]
             self._by_task.clear()
             self._waiting = 0
             self._changed.notify_all()
             return left
+
+    def close(self) -> list[Request]:
+        """Wake every waiting thread; returns the requests that no judge has taken."""
+        with self._changed:
+            self._closed = True
+            return self.take_all()
 
     def _task_to_take(self, last_task: str | None) -> str:
         def longest_first(task: str) -> tuple[bool, int]:
@@ -141,6 +163,7 @@ class Deadlines:
         self._heap: list[tuple[float, int, Future[Any], TooLate]] = []
         self._numbers = count()
         self._changed = threading.Condition()
+        self._tidied_at = LEAST_TO_TIDY
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -152,6 +175,11 @@ class Deadlines:
         error = TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less")
         with self._changed:
             heappush(self._heap, (until, next(self._numbers), request.verdict, error))
+            if len(self._heap) >= self._tidied_at:
+                # Verdicts that are there would be held until their deadline, which may be days away.
+                self._heap = [each for each in self._heap if not each[2].done()]
+                heapify(self._heap)
+                self._tidied_at = max(LEAST_TO_TIDY, 2 * len(self._heap))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
@@ -174,4 +202,4 @@ class Deadlines:
                     with suppress(InvalidStateError):
                         verdict.set_exception(error)
                 else:
-                    self._changed.wait(left_s)
+                    self._changed.wait(None if left_s is None else min(left_s, TIMEOUT_MAX))

@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -28,6 +27,7 @@ from pytest_kernelbench.serving.wire import (
     CompareRequest,
     EvaluateRequest,
     Limits,
+    check_size,
 )
 
 # The most clients whose rate is kept: more than a cluster has, and a bound on memory.
@@ -130,10 +130,8 @@ class Service:
         """A ``comparison`` of a kernel with its baseline, or a ``fault``, as ``evaluate`` has it."""
         asked = CompareRequest.parse(await self._body(request), self._limits)
         self._numbers.requests.labels("200").inc()
-        how = {"max_slowdown": asked.max_slowdown, "sizes": asked.sizes, "seconds": asked.seconds}
-        submit = partial(self._pool.submit_comparison, asked.task, asked.source, asked.baseline_source, **how)
         try:
-            comparison = await asyncio.wrap_future(await asyncio.to_thread(submit))
+            comparison = await self._pool.compare_async(asked.task, asked.source, asked.baseline_source, asked.gate)
         except HarnessError as error:
             self._numbers.faults.inc()
             return JSONResponse(_fault(error))
@@ -163,12 +161,17 @@ class Service:
             raise BadRequest(429, f"too many requests; try again in {again_in_s} s", again_in_s=again_in_s)
 
     async def _body(self, request: Request) -> bytes:
+        try:
+            return await asyncio.wait_for(self._whole_body(request), self._limits.body_seconds)
+        except asyncio.TimeoutError:
+            raise BadRequest(408, f"the request did not arrive within {self._limits.body_seconds:g} s") from None
+
+    async def _whole_body(self, request: Request) -> bytes:
         # The body is read in parts, so that a body over the limit is never held in memory.
         body = bytearray()
         async for part in request.stream():
             body += part
-            if len(body) > self._limits.body_bytes:
-                raise BadRequest(413, f"the request is over {self._limits.body_bytes} bytes; send fewer sources")
+            check_size(len(body), self._limits)
         return bytes(body)
 
     async def _lines(self, asked: EvaluateRequest) -> AsyncIterator[bytes]:

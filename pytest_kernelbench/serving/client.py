@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE, Comparison
-from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
+from pytest_kernelbench.evaluation.asked import without_source
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.comparing import Comparing
+from pytest_kernelbench.records import Evaluation, Task, sha256_of
 from pytest_kernelbench.serving.wire import (
     COMPARE,
     EVALUATE,
@@ -41,7 +43,7 @@ def settings_of(url: str) -> dict[str, Any]:
     return _get(url.rstrip("/"), SETTINGS)
 
 
-class RemoteEvaluator:
+class RemoteEvaluator(Comparing):
     """An ``Evaluator`` that uses the judges of a server at ``url`` (``http://host:8000``).
 
     If the connection breaks, the client connects again and asks for the sources that have no evaluation yet. It also
@@ -74,25 +76,9 @@ class RemoteEvaluator:
         """The settings and the hardware of the server's judges."""
         return {**self._told, "url": self._url}
 
-    def compare(
-        self,
-        task: Task,
-        source: str,
-        baseline_source: str,
-        *,
-        max_slowdown: float = 1.01,
-        sizes: int = 1,
-        seconds: float = SECONDS_PER_SIZE,
-    ) -> Comparison:
-        """As ``Evaluator.compare``, on the server's device. Raises HarnessError."""
-        body = CompareRequest(
-            task=task,
-            source=source,
-            baseline_source=baseline_source,
-            max_slowdown=max_slowdown,
-            sizes=sizes,
-            seconds=seconds,
-        ).to_json()
+    def compared(self, task: Task, source: str, baseline_source: str, gate: Gate) -> Comparison:
+        """See ``Comparing``: on the server's device."""
+        body = CompareRequest(task=task, source=source, baseline_source=baseline_source, gate=gate).to_json()
         failed = None
         for _ in range(ATTEMPTS):
             try:
@@ -118,9 +104,7 @@ class RemoteEvaluator:
     def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
         """One evaluation for each source, in order, as each is ready; identical sources are sent once."""
         distinct = list(dict.fromkeys(source for source in sources if source is not None))
-        known: dict[str | None, Evaluation] = {
-            None: Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
-        }
+        known: dict[str | None, Evaluation] = {None: without_source()}
         answers = chain.from_iterable(
             ((first + index, told) for index, told in self._answers(task, distinct[first : first + AT_ONCE]))
             for first in range(0, len(distinct), AT_ONCE)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
+from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.records import Task
+from pytest_kernelbench.tasks import load_tasks, with_sizes
 
 EVALUATE, COMPARE, SETTINGS = "/v1/evaluate", "/v1/compare", "/v1/settings"
 TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
+GATE_FIELDS = tuple(field.name for field in fields(Gate))
 # Of a comparison: it holds a judge for all of its seconds.
 MOST_SIZES = 1000
 MOST_GATE_SECONDS = 600
+# A deadline that is further away is none, and Python's clocks overflow.
+MOST_WITHIN_S = 86_400
+# Characters of a task's id, and of what an error quotes.
+MOST_SHOWN = 200
 
 
 class BadRequest(KernelBenchError):
@@ -31,10 +38,15 @@ class BadRequest(KernelBenchError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits on the size of one request and on the rate of one client."""
+    """Limits on the size of one request, on the seconds in which its body arrives, and on the rate of one client.
+
+    The longest task of KernelBench has 9 kB.
+    """
 
     body_bytes: int = 16 << 20
+    body_seconds: float = 60.0
     sources: int = 256
+    task_bytes: int = 1 << 18
     source_bytes: int = 1 << 20
     requests_a_minute: int = 600
 
@@ -56,30 +68,30 @@ class EvaluateRequest:
         """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
         row = _object(body, limits, ("task", "sources", "within_s"))
         within_s = row.get("within_s")
-        if within_s is not None and (type(within_s) not in (int, float) or not 0 < within_s < float("inf")):
-            raise BadRequest(400, "within_s: must be a number of seconds over 0, or null")
-        return cls(task=_task(row.get("task")), sources=_sources(row.get("sources"), limits), within_s=within_s)
+        if within_s is not None and (type(within_s) not in (int, float) or not 0 < within_s <= MOST_WITHIN_S):
+            raise BadRequest(400, f"within_s: must be a number of seconds over 0, at most {MOST_WITHIN_S}, or null")
+        task = _task(row.get("task"), limits)
+        return cls(task=task, sources=_sources(row.get("sources"), limits), within_s=within_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareRequest:
-    """A kernel to compare with its baseline, as ``Evaluator.compare``: ``sizes`` is a number, ``seconds`` a limit."""
+    """A kernel to compare with its baseline, as ``Evaluator.compare``. The fields of the gate are the request's own."""
 
     task: Task
     source: str
     baseline_source: str
-    max_slowdown: float
-    sizes: int
-    seconds: float
+    gate: Gate
 
     def to_json(self) -> dict[str, Any]:
         """The body of a request."""
-        return {**{name: getattr(self, name) for name in self.__slots__}, "task": _row(self.task)}
+        sources = {"source": self.source, "baseline_source": self.baseline_source}
+        return {"task": _row(self.task), **sources, **asdict(self.gate)}
 
     @classmethod
     def parse(cls, body: bytes, limits: Limits) -> CompareRequest:
         """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
-        row = _object(body, limits, cls.__slots__)
+        row = _object(body, limits, ("task", "source", "baseline_source", *GATE_FIELDS))
         max_slowdown, sizes, seconds = (row.get(name) for name in ("max_slowdown", "sizes", "seconds"))
         if type(max_slowdown) not in (int, float) or not 1 < max_slowdown < float("inf"):
             raise BadRequest(400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %")
@@ -90,23 +102,42 @@ class CompareRequest:
         for name in ("source", "baseline_source"):
             if not isinstance(row.get(name), str):
                 raise BadRequest(400, f"{name}: must be a text")
-            if len(row[name]) > limits.source_bytes:
-                raise BadRequest(413, f"{name}: {len(row[name])} characters; {limits.source_bytes} are allowed")
-        return cls(**{**row, "task": _task(row.get("task"))})
+            _check_length(name, row[name], limits.source_bytes)
+        return cls(
+            task=_task(row.get("task"), limits),
+            source=row["source"],
+            baseline_source=row["baseline_source"],
+            gate=Gate(max_slowdown=max_slowdown, sizes=sizes, seconds=seconds),
+        )
+
+
+def check_size(n_bytes: int, limits: Limits) -> None:
+    """Raise BadRequest if the body of a request, as long as it is said to be or as it is so far, is too large."""
+    if n_bytes > limits.body_bytes:
+        raise BadRequest(413, f"the request is over {limits.body_bytes} bytes; send fewer sources")
+
+
+def _check_length(field: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise BadRequest(413, f"{field}: {len(text)} characters; {most} are allowed")
 
 
 def _object(body: bytes, limits: Limits, fields: Sequence[str]) -> dict[str, Any]:
-    if len(body) > limits.body_bytes:
-        raise BadRequest(413, f"the request has {len(body)} bytes; {limits.body_bytes} are allowed, send fewer sources")
+    check_size(len(body), limits)
     try:
         row = json.loads(body)
     except ValueError as error:
         raise BadRequest(400, f"the request is no JSON ({error})") from None
+    except RecursionError:
+        raise BadRequest(400, "the request has too many lists or objects in each other") from None
     if not isinstance(row, dict):
         example = '"sources": [...]' if "sources" in fields else f'"{fields[1]}": "..."'
         raise BadRequest(400, f'the request must be an object, such as {{"task": ..., {example}}}')
     if unknown := sorted(row.keys() - set(fields)):
-        raise BadRequest(400, f"{unknown[0]}: no such field; there are {', '.join(fields[:-1])} and {fields[-1]}")
+        raise BadRequest(
+            400,
+            f"{unknown[0][:MOST_SHOWN]!a}: no such field; there are {', '.join(fields[:-1])} and {fields[-1]}",
+        )
     return row
 
 
@@ -114,10 +145,8 @@ def _row(task: Task) -> dict[str, Any]:
     return {"id": task.id, "source": task.source, "sizes": dict(task.sizes)}
 
 
-def _task(value: object) -> Task:
+def _task(value: object, limits: Limits) -> Task:
     if isinstance(value, str):
-        from pytest_kernelbench.tasks import load_tasks
-
         try:
             found = load_tasks(value)
         except TaskError as error:
@@ -127,11 +156,23 @@ def _task(value: object) -> Task:
         return found[0]
     if not isinstance(value, Mapping) or not all(isinstance(value.get(key), str) for key in ("id", "source")):
         raise BadRequest(400, 'task: must be a name such as "level1/12", or an object with the texts id and source')
+    if unknown := sorted(value.keys() - {"id", "source", "sizes"}):
+        raise BadRequest(400, f"task: {unknown[0][:MOST_SHOWN]!a}: no such field; there are id, source and sizes")
+    if len(value["id"]) > MOST_SHOWN or not value["id"].isprintable():
+        raise BadRequest(400, f"task: id must be printable, of at most {MOST_SHOWN} characters")
     if "/" not in value["id"]:
         raise BadRequest(400, f'task: id "{value["id"]}" has no level; write it as level1/12_name')
     sizes = value.get("sizes") or {}
     if not isinstance(sizes, Mapping):
         raise BadRequest(400, "task: sizes must be an object of constants by name")
+    _check_length("task: source", value["source"], limits.task_bytes)
+    try:
+        with_sizes(value["source"], sizes)
+    except TaskError as error:
+        raise BadRequest(400, f"task: {error}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadRequest(400, f"task: source is no Python ({said[:MOST_SHOWN]})") from None
     return Task(id=value["id"], source=value["source"], sizes=dict(sizes))
 
 
@@ -143,6 +184,6 @@ def _sources(value: object, limits: Limits) -> tuple[str | None, ...]:
     for number, source in enumerate(value):
         if source is not None and not isinstance(source, str):
             raise BadRequest(400, f"sources[{number}]: must be a text or null")
-        if source is not None and len(source) > limits.source_bytes:
-            raise BadRequest(413, f"sources[{number}]: {len(source)} characters; {limits.source_bytes} are allowed")
+        if source is not None:
+            _check_length(f"sources[{number}]", source, limits.source_bytes)
     return tuple(value)

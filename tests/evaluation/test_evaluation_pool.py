@@ -12,7 +12,9 @@ from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
 
 from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, TooLate, UsageError
-from pytest_kernelbench.evaluation.clock.gates import Comparison
+from pytest_kernelbench.evaluation import judging
+from pytest_kernelbench.evaluation import requests as requests_module
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
@@ -289,6 +291,73 @@ def test_nobody_is_judged_for_a_caller_that_left(pool_of):
     assert "z" in judged and len(judged) <= 4
 
 
+def test_what_waits_where_no_judge_starts_is_told_so_and_judged_once_one_does(pool_of, monkeypatch):
+    monkeypatch.setattr(judging, "BETWEEN_STARTS_S", 0.01)
+    monkeypatch.setattr(judging, "STARTS", 3)
+    pool, kind = pool_of(judges=2)
+    while pool.ready < 2:
+        time.sleep(0.01)
+    may_start = threading.Event()
+
+    def start(self):
+        if not may_start.is_set():
+            # Of the system, and not of the harness.
+            raise OSError("cannot fork\nnow")
+
+    kind.start = start
+    message = r"^made_up/1_relu: no judge starts, each was tried 3 times \(OSError: cannot fork now\)$"
+    for _ in range(2):
+        with pytest.raises(JudgeEnded, match=message):
+            pool.submit(RELU, "a").result(10)
+    may_start.set()
+    while not pool.ready:
+        time.sleep(0.01)
+    assert pool.submit(RELU, "a").result(10).outcome is Outcome.INCORRECT
+
+
+def test_one_judge_that_does_not_start_leaves_the_others_their_work(pool_of, monkeypatch):
+    monkeypatch.setattr(judging, "BETWEEN_STARTS_S", 0.01)
+    monkeypatch.setattr(judging, "STARTS", 1)
+    pool, kind = pool_of(judges=2)
+    broken = pool._judges[0]
+
+    def start(self):
+        if self is broken:
+            raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+
+    kind.start = start
+    assert [each.outcome for each in pool.evaluate(RELU, list("abcdefghij"))] == [Outcome.INCORRECT] * 10
+    assert pool.ready == 1
+
+
+def test_a_deadline_counts_from_the_call_also_for_what_waits_for_room(pool_of):
+    pool, _ = pool_of(most_waiting=1)
+    pool.submit(RELU, "wait")
+    started = time.monotonic()
+    answers = pool.as_completed(RELU, list("abcdef"), within_s=0.2)
+    with pytest.raises(TooLate, match=r"made_up/1_relu: no verdict within 0\.2 s; allow more or ask for less"):
+        list(answers)
+    assert time.monotonic() - started < 5
+
+
+def test_a_deadline_beyond_every_clock_is_none(pool_of):
+    pool, kind = pool_of()
+    begun = pool.submit(RELU, "wait", within_s=1e300)
+    late = pool.submit(RELU, "a", within_s=0.1)
+    with pytest.raises(TooLate):
+        late.result(10)
+    kind.wait.set()
+    assert begun.result(10).outcome is Outcome.INCORRECT
+
+
+def test_verdicts_are_not_held_until_their_deadlines(pool_of, monkeypatch):
+    monkeypatch.setattr(requests_module, "LEAST_TO_TIDY", 10)
+    pool, _ = pool_of()
+    for _ in range(100):
+        pool.submit(RELU, "a", within_s=1e6).result(10)
+    assert len(pool._deadlines._heap) < 20
+
+
 @pytest.mark.parametrize(
     "asked", [lambda *a: list(EvaluatorPool.evaluate(None, *a)), lambda *a: list(Evaluator.evaluate(None, *a))]
 )
@@ -314,24 +383,27 @@ def test_comparisons_are_asked_for_one_at_a_time_and_again_where_a_judge_died(po
     pool, kind = pool_of()
     compared = []
 
-    def compare(self, task, source, baseline_source, **how):
-        compared.append((source, baseline_source, how))
+    def compare(self, task, source, baseline_source, gate):
+        compared.append((source, baseline_source, gate))
         if source == "die once" and len(compared) == 1:
             raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
         return Comparison(verdict="slower", slowdown=float(len(compared)))
 
-    kind.compare = compare
+    kind.compared = compare
     first = pool.submit(RELU, "wait")
     while not kind.asked:
         time.sleep(0.01)
     asked = [
-        pool.submit_comparison(RELU, "die once", "old", max_slowdown=1.05),
+        pool.submit_comparison(RELU, "die once", "old", Gate(max_slowdown=1.05)),
         pool.submit(RELU, "a"),
-        pool.submit_comparison(RELU, "c", "old", sizes=3, seconds=4.0),
+        pool.submit_comparison(RELU, "c", "old", Gate(max_slowdown=1.01, sizes=3, seconds=4.0)),
     ]
     kind.wait.set()
     first.result(10)
     assert [each.result(10) for each in asked[::2]] == [Comparison(verdict="slower", slowdown=n) for n in (2.0, 3.0)]
     assert asked[1].result(10).outcome is Outcome.INCORRECT
-    assert compared[1:] == [("die once", "old", {"max_slowdown": 1.05}), ("c", "old", {"sizes": 3, "seconds": 4.0})]
+    assert compared[1:] == [
+        ("die once", "old", Gate(max_slowdown=1.05)),
+        ("c", "old", Gate(max_slowdown=1.01, sizes=3, seconds=4.0)),
+    ]
     assert ("1_relu", ("a",)) in kind.asked

@@ -43,12 +43,12 @@ class MadeUpJudge:
             outcome = Outcome.CORRECT if source == "right" else Outcome.INCORRECT
             yield Evaluation(source_sha256=sha256_of(source), outcome=outcome)
 
-    def compare(self, task, source, baseline_source, *, max_slowdown, sizes, seconds):
+    def compared(self, task, source, baseline_source, gate):
         self.refuse(task, source)
         slowdown = time_in(source) / time_in(baseline_source)
-        verdict = "slower" if slowdown > max_slowdown else "same_or_faster"
+        verdict = "slower" if slowdown > gate.max_slowdown else "same_or_faster"
         return Comparison(
-            verdict=verdict, slowdown=slowdown, low=slowdown, high=slowdown, series=sizes, seconds=seconds
+            verdict=verdict, slowdown=slowdown, low=slowdown, high=slowdown, series=gate.sizes, seconds=gate.seconds
         )
 
     def refuse(self, task, source):

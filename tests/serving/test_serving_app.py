@@ -86,9 +86,11 @@ def test_a_kernel_is_compared_with_its_baseline_by_the_server_as_by_a_judge_here
     assert evaluator.compare(RELU, "takes 1.1", "takes 1.1").verdict == "same_or_faster"
     with pytest.raises(HarnessError, match=rf"^{url}: level1/19_ReLU: the reference does not run on cpu \(made up\)$"):
         evaluator.compare(RELU, "fault", "")
-    refused = rf"^{url}: refused \(400: max_slowdown: must be a number over 1, such as 1.01 for 1 %\)$"
-    with pytest.raises(HarnessError, match=refused):
+    with pytest.raises(UsageError, match="max_slowdown=1: no measurement shows that two times are equal"):
         evaluator.compare(RELU, "", "", max_slowdown=1.0)
+    refused = rf"^{url}: refused \(400: sizes: must be a whole number from 1 to 1000\)$"
+    with pytest.raises(HarnessError, match=refused):
+        evaluator.compare(RELU, "", "", sizes=0)
 
 
 def test_a_comparison_over_which_two_judges_died_is_asked_for_again(serving):

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.serving.wire import BadRequest, CompareRequest, EvaluateRequest, Limits
 
 TASK = {"id": "level1/1_x", "source": "class Model: pass"}
-SMALL = Limits(body_bytes=2000, sources=3, source_bytes=50)
+SMALL = Limits(body_bytes=2000, sources=3, source_bytes=50, task_bytes=100)
 texts = st.text(max_size=20)
 anything = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | texts,
@@ -19,9 +20,9 @@ anything = st.recursive(
 )
 
 
-@given(source=texts, sources=st.lists(st.none() | texts, max_size=3), within_s=st.none() | st.floats(0.001, 1e6))
-def test_a_request_is_read_as_it_was_written(source, sources, within_s):
-    task = Task(id="level1/1_x", source=source, sizes={"n": 3})
+@given(comment=texts, sources=st.lists(st.none() | texts, max_size=3), within_s=st.none() | st.floats(0.001, 86_400))
+def test_a_request_is_read_as_it_was_written(comment, sources, within_s):
+    task = Task(id="level1/1_x", source=f"n = 1\n# {comment!a}", sizes={"n": 3})
     request = EvaluateRequest(task=task, sources=tuple(sources), within_s=within_s)
     assert EvaluateRequest.parse(json.dumps(request.to_json()).encode(), Limits()) == request
 
@@ -39,9 +40,32 @@ def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
     ("row", "status", "message"),
     [
         ([], 400, 'the request must be an object, such as {"task": ..., "sources": [...]}'),
-        ({"tasks": 1}, 400, "tasks: no such field; there are task, sources and within_s"),
+        ({"tasks": 1}, 400, "'tasks': no such field; there are task, sources and within_s"),
+        ({"a\nb" * 300: 1}, 400, None),
         ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
         ({"task": {"id": "x", "source": ""}}, 400, 'task: id "x" has no level; write it as level1/12_name'),
+        ({"task": {**TASK, "id": "level1/\n"}}, 400, "task: id must be printable, of at most 200 characters"),
+        ({"task": {**TASK, "id": "/" * 201}}, 400, "task: id must be printable, of at most 200 characters"),
+        ({"task": {**TASK, "size": {}}}, 400, "task: 'size': no such field; there are id, source and sizes"),
+        ({"task": {**TASK, "sizes": [1]}}, 400, "task: sizes must be an object of constants by name"),
+        ({"task": {**TASK, "source": "x" * 101}}, 413, "task: source: 101 characters; 100 are allowed"),
+        (
+            {"task": {**TASK, "sizes": {"n": 3}}},
+            400,
+            'task: cannot size "n": the task assigns no such module-level constant; there are none',
+        ),
+        (
+            {"task": {**TASK, "source": "class"}},
+            400,
+            "task: source is no Python (SyntaxError: invalid syntax (<unknown>, line 1))",
+        ),
+        (
+            {"task": {**TASK, "source": "\ud800"}},
+            400,
+            "task: source is no Python (UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' in position "
+            "0: surrogates not allowed)",
+        ),
+        ({"task": {**TASK, "source": "\0"}}, 400, None),
         ({"task": "level1/eval"}, 404, None),
         ({"task": "level1/1000"}, 404, "task: level1/1000: no such task; level1 has 1 to 100"),
         ({"task": "level1:subset1", "sources": []}, 400, "task: level1:subset1 names 5 tasks; name one"),
@@ -49,8 +73,14 @@ def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
         ({"task": TASK, "sources": [1]}, 400, "sources[0]: must be a text or null"),
         ({"task": TASK, "sources": [None] * 4}, 413, "sources: 4 at once; 3 are allowed"),
         ({"task": TASK, "sources": ["x" * 51]}, 413, "sources[0]: 51 characters; 50 are allowed"),
-        ({"task": TASK, "sources": [], "within_s": 0}, 400, "within_s: must be a number of seconds over 0, or null"),
-        ({"task": "x" * 3000}, 413, "the request has 3012 bytes; 2000 are allowed, send fewer sources"),
+        ({"task": TASK, "sources": "import torch"}, 400, "sources: must be a list of texts"),
+        (
+            {"task": TASK, "sources": [], "within_s": 0},
+            400,
+            "within_s: must be a number of seconds over 0, at most 86400, or null",
+        ),
+        ({"task": TASK, "sources": [], "within_s": 1e9}, 400, None),
+        ({"task": "x" * 3000}, 413, "the request is over 2000 bytes; send fewer sources"),
     ],
 )
 def test_a_refusal_names_the_field(row, status, message):
@@ -69,7 +99,9 @@ def test_a_refusal_names_the_field(row, status, message):
     seconds=st.floats(0, 600, exclude_min=True),
 )
 def test_a_comparison_is_read_as_it_was_written(**asked):
-    request = CompareRequest(task=Task(id="level1/1_x", source="x", sizes={"n": 3}), **asked)
+    sources = {name: asked.pop(name) for name in ("source", "baseline_source")}
+    task = Task(id="level1/1_x", source="n = 1", sizes={"n": 3})
+    request = CompareRequest(task=task, **sources, gate=Gate(**asked))
     assert CompareRequest.parse(json.dumps(request.to_json()).encode(), Limits()) == request
 
 
@@ -79,7 +111,7 @@ def test_a_comparison_is_read_as_it_was_written(**asked):
         (
             {"gate": 1},
             400,
-            "gate: no such field; there are task, source, baseline_source, max_slowdown, sizes and seconds",
+            "'gate': no such field; there are task, source, baseline_source, max_slowdown, sizes and seconds",
         ),
         ({"max_slowdown": 1}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
         ({"max_slowdown": "2"}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
@@ -101,3 +133,21 @@ def test_a_refused_comparison_names_the_field(changed, status, message):
 def test_a_task_may_be_named():
     request = EvaluateRequest.parse(b'{"task": "level1/19", "sources": []}', Limits())
     assert request.task.name == "19_ReLU"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "the request is no JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+        (b"", "the request is no JSON (Expecting value: line 1 column 1 (char 0))"),
+        (b"\xff", None),
+        (b"[" * 100_000, "the request has too many lists or objects in each other"),
+        (b"null", 'the request must be an object, such as {"task": ..., "sources": [...]}'),
+    ],
+)
+def test_what_is_no_json_is_refused_in_one_line(body, message):
+    with pytest.raises(BadRequest) as refused:
+        EvaluateRequest.parse(body, Limits())
+    assert refused.value.status == 400 and "\n" not in str(refused.value)
+    if message is not None:
+        assert str(refused.value) == message
