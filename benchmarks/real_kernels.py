@@ -9,8 +9,8 @@ github.com/ScalingIntelligence/KernelBench) judges as many of the same candidate
 allows, alone on the device.
 
 For each corpus it prints candidates a minute (from the first item's begin to the last verdict), the share of that time
-in which a candidate had the device, verdicts by kind, every difference to the peer's, and of published speed-ups how
-many hold. ``--json`` gets one row a candidate.
+in which candidates had the device, together or one alone, verdicts by kind, every difference to the peer's, and of
+published speed-ups how many hold. ``--json`` gets one row a candidate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -35,6 +37,7 @@ import kernelbench_peer
 from real_corpora import Candidate, Corpus, read_corpus
 from scipy.special import stdtrit
 
+from pytest_kernelbench.evaluation.lock import folder_for_all
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 STRATEGY = """\
@@ -49,12 +52,29 @@ by = "random"
 """
 # What a session may take to write its report once it is interrupted.
 ENDING_S = 20.0
+LOOK_EVERY_S = 0.2
+# A process that holds a lock, alone (WRITE) or with others: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF
+HOLDER = re.compile(r"^\d+: FLOCK +\w+ +(WRITE|READ) \d+ \w+:\w+:(\d+) ", re.MULTILINE)
+DEVICE = re.compile(r"kernelbench-(GPU-[0-9a-f-]*[0-9a-f]|cpu)\.lock")
 # Stages of an evaluation in which the candidate has the device.
 ON_DEVICE = ("load", "check", "time", "attest")
 
 
-def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One pytest session over all candidates: ``rows`` (one each) and the seconds from its begin to the last row."""
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One session: a row for each candidate, seconds from its begin to each row, looks at the device, what it printed.
+
+    ``holds`` counts looks after the first row by what ``hold_of_device`` said.
+    """
+
+    rows: list[dict[str, Any]]
+    arrivals: list[float]
+    holds: Counter[str]
+    log: str
+
+
+def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse.Namespace) -> Judged:
+    """One pytest session over all candidates."""
     by_task: dict[str, list[Candidate]] = {}
     for candidate in corpus.candidates:
         by_task.setdefault(candidate.task, []).append(candidate)
@@ -81,9 +101,12 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
     arrivals: list[float] = []
+    holds: Counter[str] = Counter()
     records = run / "evaluations.jsonl"
     while process.poll() is None:
-        time.sleep(0.2)
+        time.sleep(LOOK_EVERY_S)
+        if arrivals:
+            holds[hold_of_device()] += 1
         count = records.read_bytes().count(b"\n") if records.exists() else 0
         arrivals += [time.monotonic() - started] * (count - len(arrivals))
         if time.monotonic() - started > options.limit_s:
@@ -100,7 +123,16 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
     rows = [
         {**row, "corpus": corpus.name, "published": published_speedup(row, published)} for row in map(json.loads, lines)
     ]
-    return {"rows": rows, "arrivals": arrivals, "log": (folder / "pytest.log").read_text()}
+    return Judged(rows=rows, arrivals=arrivals, holds=holds, log=(folder / "pytest.log").read_text())
+
+
+def hold_of_device() -> str:
+    """How trials hold the device now: ``alone``, ``together``, or ``nobody`` does."""
+    inodes = {
+        str(path.stat().st_ino) for path in folder_for_all().glob("kernelbench-*.lock") if DEVICE.match(path.name)
+    }
+    held = {how for how, inode in HOLDER.findall(Path("/proc/locks").read_text()) if inode in inodes}
+    return "alone" if "WRITE" in held else "together" if held else "nobody"
 
 
 def published_speedup(row: dict[str, Any], published: dict[tuple[str, str], float | None]) -> float | None:
@@ -147,27 +179,33 @@ def kind_of(row: dict[str, Any]) -> str:
     return f"{row['outcome']} {because}".strip()
 
 
-def throughput_lines(rows: Sequence[dict[str, Any]], arrivals: Sequence[float]) -> list[str]:
-    """Candidates a minute and the device's share, from the begin of the session to the last verdict."""
-    span = arrivals[-1]
-    on_device = sum(row["seconds"].get(stage, 0.0) for row in rows for stage in ON_DEVICE)
+def throughput_lines(judged: Judged) -> list[str]:
+    """Candidates a minute from the begin of the session to the last verdict, and how the device was used."""
+    rows, span = judged.rows, judged.arrivals[-1]
+    looks = max(1, judged.holds.total())
+    held = {how: count / looks for how, count in judged.holds.items()}
     building = [row["seconds"]["build"] for row in rows if row["seconds"].get("build")]
     trials = [sum(row["seconds"].get(stage, 0.0) for stage in ON_DEVICE) for row in rows]
     return [
         f"judged {len(rows)} in {span:.0f} s: {60 * len(rows) / span:.1f} a minute",
-        f"device in use {on_device / max(span - arrivals[0], 1e-9):.0%} of the time between first and last verdict; "
-        f"median trial {median(trials):.2f} s",
+        f"device in use {1 - held.get('nobody', 0.0):.0%} of the time from the first verdict on, "
+        f"for one candidate alone {held.get('alone', 0.0):.0%}; median trial {median(trials):.2f} s",
+        "seconds by stage, of all: "
+        + ", ".join(
+            f"{stage} {sum(row['seconds'].get(stage, 0.0) for row in rows):.0f}" for stage in (*ON_DEVICE, "wait")
+        ),
         f"{len(building)} had something built, median {median(building):.1f} s" if building else "nothing was built",
     ]
 
 
-def peer_lines(rows: Sequence[dict[str, Any]], arrivals: Sequence[float]) -> list[str]:
+def peer_lines(judged: Judged) -> list[str]:
     """The peer's pace on the same candidates, and every verdict that differs."""
+    rows = judged.rows
     asked = [row for row in rows if "peer" in row]
     if not asked:
         return []
     peer_each = mean(row["peer_seconds"] for row in asked)
-    ours_each = arrivals[-1] / len(rows)
+    ours_each = judged.arrivals[-1] / len(rows)
     apart = [row for row in asked if (row["outcome"] == "correct") != (row["peer"] == "correct")]
     lines = [
         f"peer: {60 / peer_each:.1f} a minute on {len(asked)} of them; here {peer_each / ours_each:.1f} times as many",
@@ -212,17 +250,18 @@ def geometric_mean(values: Sequence[float]) -> str:
     return f"{centre:.2f}x [{low:.2f}, {high:.2f}] (n = {len(logs)})"
 
 
-def report(rows: Sequence[dict[str, Any]], arrivals: Sequence[float], margin: float) -> list[str]:
+def report(judged: Judged, margin: float) -> list[str]:
     """All tables of one corpus."""
+    rows = judged.rows
     kinds = Counter(kind_of(row) for row in rows)
     verdicts = [f"  {count:4} {kind}" for kind, count in kinds.most_common()]
     uncounted = Counter(row["uncounted_because"].partition(":")[0] for row in rows if row.get("counted") is False)
     verdicts += [f"  {count:4} correct, a claim not counted: {why}" for why, count in uncounted.most_common()]
     return [
-        *throughput_lines(rows, arrivals),
+        *throughput_lines(judged),
         *verdicts,
         *published_lines(rows, margin),
-        *peer_lines(rows, arrivals),
+        *peer_lines(judged),
     ]
 
 
@@ -261,18 +300,18 @@ def main() -> None:
                 corpus.candidates[:] = [each for each in corpus.candidates if each.task in kept]
             print(f"\n{corpus.name}: {len(corpus.candidates)} candidates for {len(tasks)} tasks", flush=True)
             judged = judge(corpus, tasks, folder, options)
-            rows = judged["rows"]
+            rows = judged.rows
             if options.json is not None:
                 # Before the peer is asked, which may take longer than there is time.
                 with options.json.open("a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
             if options.peer is not None:
-                print("\n".join(throughput_lines(rows, judged["arrivals"])), flush=True)
+                print("\n".join(throughput_lines(judged)), flush=True)
                 ask_peer(corpus, tasks, rows, options)
-            print("\n".join(report(rows, judged["arrivals"], options.margin)), flush=True)
+            print("\n".join(report(judged, options.margin)), flush=True)
             if options.log is not None:
                 with options.log.open("a") as file:
-                    file.write(judged["log"])
+                    file.write(judged.log)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -60,15 +61,20 @@ class Check:
     answers: list[Expected] | None = None
 
 
+class Needs(NamedTuple):
+    """Bytes that must be moved for a task's work, and products that must be formed."""
+
+    traffic: Traffic
+    products: float
+
+
 class Bench:
     """One task, ready to judge by. Raises HarnessError when the reference itself does not run.
 
     ``tolerances``: by kind of inputs, those that were measured for this task before; the bench adds what it measures.
-    ``floor_ms``: the least time in which the device could do the task's work. It takes some runs of the reference, so
-    that a bench has it after ``measure_floor`` only: a bench that judges values and times nothing does without.
+    ``floor_ms``: the least time in which the device could do the task's work, None before ``measure_floor``. A bench
+    that judges values and times nothing does without.
     """
-
-    floor_ms: float
 
     def __init__(
         self,
@@ -95,6 +101,8 @@ class Bench:
         self._n_originals: int | None = None
         self._tolerances = {} if tolerances is None else tolerances
         self._factors = self._new_factors()
+        self._needs: Needs | None = None
+        self.floor_ms: float | None = None
 
     @property
     def example_inputs(self) -> list[torch.Tensor]:
@@ -164,22 +172,41 @@ class Bench:
         eager = self.reference.answers(values, kind)
         return [Expected.of(e, None, known) for e, known in zip(eager, tolerances, strict=True)]
 
+    @property
+    def bytes_of_pair(self) -> int:
+        """Memory of two sets of inputs, with outputs."""
+        return 2 * (sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs))
+
     def pairs_in_memory(self, wanted: int) -> int:
         """How many pairs of input sets, with outputs, can be held at once; at least one."""
-        one = sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs)
         room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_SLOTS
-        return max(1, min(wanted, int(room / (2 * one + 1))))
+        return max(1, min(wanted, int(room / (self.bytes_of_pair + 1))))
 
-    def measure_floor(self) -> None:
-        """Have ``floor_ms``, while the memory is free. Raises HarnessError where the reference does not run."""
-        needed = self._required()
-        self._traffic = self._least_traffic(needed)
-        self._arithmetic_ms = needed.products / (products_per_ms(self.device) or math.inf)
-        self.floor_ms = max(moving_ms(self._traffic, self.device), self._arithmetic_ms)
+    def find_needs(self) -> Needs:
+        """The least that the task's work consists of, found once by some runs of the reference.
 
-    def lower_floor(self) -> None:
+        Raises HarnessError where the reference does not run.
+        """
+        if self._needs is None:
+            needed = self._required()
+            self._needs = Needs(self._least_traffic(needed), needed.products)
+        return self._needs
+
+    def measure_floor(self) -> float:
+        """``floor_ms``, measured once; to be called while nobody else uses the device."""
+        if self.floor_ms is None:
+            self.floor_ms = self._measured_floor_ms()
+        return self.floor_ms
+
+    def lower_floor(self) -> float:
         """Measure the floor again, before a candidate is void for it: the machine may have been busy the first time."""
-        self.floor_ms = max(min(self.floor_ms, moving_ms(self._traffic, self.device)), self._arithmetic_ms)
+        self.floor_ms = min(self.measure_floor(), self._measured_floor_ms())
+        return self.floor_ms
+
+    def _measured_floor_ms(self) -> float:
+        needs = self.find_needs()
+        arithmetic_ms = needs.products / (products_per_ms(self.device) or math.inf)
+        return max(moving_ms(needs.traffic, self.device), arithmetic_ms)
 
     def _new_factors(self) -> torch.Tensor:
         # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.

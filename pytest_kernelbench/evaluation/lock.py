@@ -1,8 +1,8 @@
 """Locks that are held across processes and runs; the kernel lets go of them when a process dies.
 
-A device is held by one process that times (``exclusive``); a CPU may instead be held by any number of processes that
-build (``shared``). So no two processes time on one device, and nothing is built on a CPU while a process times there.
-Builds of all processes on a host share ``jobs``.
+A device is held by one process that times (``exclusive``), or by any number of processes that do what needs no quiet
+(``shared``): on a GPU they check candidates, on a CPU they build. So no two processes time on one device, and nothing
+else happens there meanwhile. Builds of all processes on a host share ``jobs``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError
@@ -21,36 +21,38 @@ BETWEEN_LOOKS_S = 0.02
 
 
 @contextlib.contextmanager
-def exclusive(device_name: str, folder: Path | None = None) -> Iterator[None]:
+def exclusive(
+    device_name: str, folder: Path | None = None, *, let_go: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Wait for the device and hold it alone.
 
     ``device_name`` identifies the hardware (a GPU's UUID, or ``cpu``), not an index that differs between
-    processes with other visible devices.
+    processes with other visible devices. ``let_go`` gives up what the caller shares of it, once nobody new can share.
     """
-    with _in_turn(device_name, folder, fcntl.LOCK_EX):
+    with contextlib.ExitStack() as held:
+        # All that wait to be alone hold the gate together: while it is held, nobody new comes to share.
+        with _held(f"{device_name}-gate", folder, fcntl.LOCK_SH):
+            let_go()
+            held.enter_context(_held(device_name, folder, fcntl.LOCK_EX))
         yield
 
 
 @contextlib.contextmanager
 def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
-    """Wait until no process holds the device alone, and hold it with others that share it."""
-    with _in_turn(device_name, folder, fcntl.LOCK_SH):
+    """Wait until no process holds the device alone or waits for that, and hold it with others that share it.
+
+    What is to be timed comes first: flock alone would let processes that share pass by, and a trial would wait for as
+    long as there is anything to build. Processes that check then come in together, not one between two timings.
+    """
+    with _held(f"{device_name}-gate", folder, fcntl.LOCK_EX):
+        pass
+    with _held(device_name, folder, fcntl.LOCK_SH):
         yield
 
 
 def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
     """Wait for a lock that belongs to no device, in ``folder``."""
     return _held(name, folder, fcntl.LOCK_EX)
-
-
-@contextlib.contextmanager
-def _in_turn(device_name: str, folder: Path | None, how: int) -> Iterator[None]:
-    with contextlib.ExitStack() as held:
-        # The process that comes next waits at the gate: flock lets processes that share pass by one that waits to be
-        # alone, and a trial would wait for as long as there is anything to build.
-        with _held(f"{device_name}-gate", folder, fcntl.LOCK_EX):
-            held.enter_context(_held(device_name, folder, how))
-        yield
 
 
 @contextlib.contextmanager

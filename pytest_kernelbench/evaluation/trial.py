@@ -2,7 +2,8 @@
 
     build -> load -> correctness -> the worker's timing -> evidence that no clock gave -> the judge's timing
 
-Cheapest first, and each step ends a candidate that fails it. Where the decisions are made: ``examination`` (is it
+Cheapest first, and each step ends a candidate that fails it. Up to correctness, a GPU may be at work for other trials
+as well; from the first timing on, it is held alone. Where the decisions are made: ``examination`` (is it
 right?), ``timing.enough`` (is there a claim?), ``verification`` and ``attestation.decide`` (does the claim count?).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import lock
+from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
@@ -31,10 +32,11 @@ from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
-from pytest_kernelbench.evaluation.shortage import finds_no_memory, others_are_to_blame
+from pytest_kernelbench.evaluation.shortage import finds_no_memory, may_be_for_company, others_are_to_blame
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
@@ -43,13 +45,17 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 # A build that is found in the cache is none.
 LEAST_TOLD_S = 0.01
 SHARE_OF_MEMORY_TO_BLAME = 0.2
+# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
+# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
+SHARE_KEPT_BETWEEN_TRIALS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """The resources for all candidates of one task under one protocol. ``start`` gives a new worker with its slots.
 
-    ``start_for`` does so for another bench and rack: that of other sizes.
+    ``start_for`` does so for another bench and rack: that of other sizes. ``beside_others``: whether candidates are
+    checked while the device works for other trials too.
     """
 
     bench: Bench
@@ -63,6 +69,7 @@ class Setting:
     clocks: Clocks
     workers: WorkerServer
     hardware_id: str
+    beside_others: bool
     start: Callable[[], WorkerSession]
     start_for: Callable[[Bench, Rack], WorkerSession]
 
@@ -84,6 +91,11 @@ class Setting:
         """Free the slots' memory, which workers that are kept have mapped: they end. Slots are made again on demand."""
         self.verifier.end_controls()
         self.rack.close()
+
+    def leave_room_for_other_judges(self) -> None:
+        """Free the slots where they are large: they are made again for the next candidate."""
+        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device_named(self.bench.device).memory_bytes():
+            self.free_slots()
 
     @contextmanager
     def least_memory(self) -> Iterator[None]:
@@ -114,8 +126,7 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
     try:
         if built.complaint is not None:
             raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint, quoted=True)
-        with lock.exclusive(setting.hardware_id):
-            _judge_with_room(setting, source, found, seconds)
+        _judge_in_turn(setting, source, found, seconds)
     except CandidateFailed as failure:
         told = ("outcome", "detail", "log", "quoted", "flags", "draw")
         found |= {name: getattr(failure, name) for name in told}
@@ -126,14 +137,41 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
     return Evaluation(**found, seconds=rounded(seconds))
 
 
-def _judge_with_room(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+def _judge_in_turn(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+    """As ``_judge``, beside others where that may be; what may have failed for their company is tried again alone."""
+    if setting.beside_others:
+        at_first = dict(found)
+        try:
+            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
+                _judge(setting, hold, source, found, seconds)
+            return
+        except (CandidateFailed, HarnessError, torch.OutOfMemoryError) as failure:
+            if isinstance(failure, CandidateFailed) and not may_be_for_company(failure):
+                raise
+        found.clear()
+        found.update(at_first)
+    with _held(holds.alone(setting.hardware_id), seconds) as hold:
+        _judge_with_room(setting, hold, source, found, seconds)
+
+
+@contextmanager
+def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iterator[Hold]:
+    with ExitStack() as stack:
+        with stage(seconds, "wait"):
+            held = stack.enter_context(hold)
+        yield held
+
+
+def _judge_with_room(
+    setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]
+) -> None:
     """As ``_judge``; where the worker finds no memory, once more with all that the judge can do without given back.
 
     Raises HarnessError where it finds none again and other processes hold much.
     """
     at_first = dict(found)
     try:
-        _judge(setting, source, found, seconds)
+        _judge(setting, hold, source, found, seconds)
         return
     except CandidateFailed as failure:
         if not finds_no_memory(failure):
@@ -142,7 +180,7 @@ def _judge_with_room(setting: Setting, source: str, found: dict[str, Any], secon
     found.update(at_first)
     try:
         with setting.least_memory():
-            _judge(setting, source, found, seconds)
+            _judge(setting, hold, source, found, seconds)
     except CandidateFailed as failure:
         if finds_no_memory(failure) and is_gpu(setting.bench.device):
             others, every = setting.bytes_of_others(), device_named(setting.bench.device).memory_bytes()
@@ -154,8 +192,11 @@ def _judge_with_room(setting: Setting, source: str, found: dict[str, Any], secon
         raise
 
 
-def _judge(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
-    """Fills in what is found of a candidate, and for how long each stage lasted. Raises CandidateFailed."""
+def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
+    """Fills in what is found of a candidate, and for how long each stage lasted.
+
+    Raises CandidateFailed, and torch.OutOfMemoryError where the judge finds no memory beside others.
+    """
     with stage(seconds, "load"):
         session = setting.start()
     try:
@@ -167,13 +208,12 @@ def _judge(setting: Setting, source: str, found: dict[str, Any], seconds: dict[s
             if setting.other_sizes is not None:
                 elsewhere = setting.other_sizes.remarks(setting.start_for, source, examined.weights)
             found["detail"] = "; ".join((*examined.remarks, *elsewhere))
-        with stage(seconds, "load"):
-            # From now on, nobody else may use the device.
-            setting.workers.settle()
+        with stage(seconds, "wait"):
+            _wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
             timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call)
             setting.clocks.read()
-            found |= {**timing.to_json(), "floor_ms": setting.bench.floor_ms}
+            found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
             evidence = setting.verifier.evidence(session, timing)
         if evidence is not None:
             raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
@@ -185,10 +225,22 @@ def _judge(setting: Setting, source: str, found: dict[str, Any], seconds: dict[s
                 attested = setting.verifier.attest(session, another, examined.seconds_per_call, timing.candidate_ms)
                 found |= attested.to_json()
     except torch.OutOfMemoryError as error:
+        if not hold.is_alone:
+            raise
         raise _out_of_memory(setting, error, session) from None
     finally:
         session.close()
         setting.workers.settle()
+        setting.leave_room_for_other_judges()
+
+
+def _wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
+    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed."""
+    setting.workers.settle()
+    if not hold.is_alone:
+        session.freeze()
+        hold.be_alone()
+        session.thaw()
 
 
 def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:

@@ -6,19 +6,23 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_kernelbench.evaluation import lock, messages, trial
+import torch
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import holds, lock, messages, trial
+from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building import cache
 from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.clock.baseline_trial import time_beside, told_of_failure
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, compare, detail_of
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
-from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
+from pytest_kernelbench.evaluation.clock.timekeeping import PAIRS_PER_BLOCK, ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
@@ -29,27 +33,41 @@ from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
-from pytest_kernelbench.evaluation.trial import Setting
+from pytest_kernelbench.evaluation.trial import SHARE_KEPT_BETWEEN_TRIALS, Setting
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Outcome, sha256_of
+from pytest_kernelbench.tasks.findings import TaskFindings
 
 Found = TypeVar("Found")
-# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
-# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
-SHARE_KEPT_BETWEEN_TRIALS = 0.1
 
 
 def target_of(device: str, hardware_id: str) -> Target:
     """The target of builds on this device."""
     known = device_named(device)
     return Target(device=device, id=hardware_id, architecture=known.architecture(), gpu=known.gpu_properties())
+
+
+def _is_light(bench: Bench) -> bool:
+    """Whether several trials of such a task fit on the device: the slots of a block are what a trial may keep."""
+    memory_bytes = device_named(bench.device).memory_bytes()
+    return PAIRS_PER_BLOCK * bench.bytes_of_pair < SHARE_KEPT_BETWEEN_TRIALS * memory_bytes
+
+
+def _in_company(ask: Callable[[], Found], device: str, hardware_id: str) -> Found:
+    """What ``ask`` returns, which times nothing: on a GPU beside others, and alone where it fails in their company."""
+    if traits_of(device).trials_beside_others:
+        with suppress(HarnessError, torch.OutOfMemoryError), holds.beside_others(hardware_id):
+            return ask()
+    with holds.alone(hardware_id):
+        return ask()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +107,18 @@ class Trials:
         self._cache = Path(case["cache"])
         self._target = target_of(device, hardware_id)
         protocol = PROTOCOLS[case["protocol"]]
-        # What this does is done on the device, so nobody else may be timed.
-        with lock.exclusive(hardware_id):
+
+        def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
             # While a worker starts, the bench is made.
             workers.call_up()
-            bench, self.findings = bench_of(
-                case, device, known.tolerances, beyond=protocol.beyond, known=known.findings
-            )
-            known.findings = self.findings
-            workers.settle()
-            other_sizes = OtherSizes(case, device) if protocol.beyond else None
+            try:
+                bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
+            finally:
+                workers.settle()
+            return bench, findings, OtherSizes(case, device) if protocol.beyond else None
+
+        bench, self.findings, other_sizes = _in_company(prepared, device, hardware_id)
+        known.findings = self.findings
         rack, margin = Rack(bench), protocol.margin(device)
         start_for = partial(trial.start, workers, cache=self._cache, watch=owner)
         start = partial(start_for, bench, rack)
@@ -117,14 +137,14 @@ class Trials:
             clocks=clocks,
             workers=workers,
             hardware_id=hardware_id,
+            beside_others=traits_of(device).trials_beside_others and _is_light(bench),
             start=start,
             start_for=start_for,
         )
 
     def renew(self) -> None:
         """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
-        with lock.exclusive(self._setting.hardware_id):
-            self._setting.bench.renew()
+        _in_company(self._setting.bench.renew, self._setting.bench.device, self._setting.hardware_id)
 
     def close(self) -> None:
         """End the workers that were kept, and free the memory of all slots."""
@@ -168,14 +188,6 @@ class Trials:
             raise  # the first is the owner's
         except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
             return Judged(source_sha256, fault=fault_of(error, self._setting.bench.task_id))
-        finally:
-            self._leave_room_for_other_judges()
-
-    def _leave_room_for_other_judges(self) -> None:
-        """Free the slots where they are large: they are made again for the next candidate."""
-        kept = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._setting.bench.device).memory_bytes()
-        if self._setting.rack.n_bytes > kept:
-            self._setting.free_slots()
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
         """The first source against the second, a kernel that is to be no slower."""

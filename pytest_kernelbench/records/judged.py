@@ -35,14 +35,14 @@ class Evaluation:
     says why), None if it claims nothing that would have to be attested. ``counted_speedup`` and its bounds are the
     numbers that tables, rewards and ``fast`` use.
 
-    ``candidate_times_ms``: the candidate's time in each pair; ``candidate_ms`` is their median. ``floor_ms``: the least
-    time that the device needs for this task. ``flags``: names of rows of the cheat catalogue. ``detail``: one line for
-    people. ``draw``: the kind of inputs on which an incorrect candidate failed. ``log``: the compiler's output for a
-    source that does not build (at most 4,000 characters). ``quoted``: whether ``detail`` and ``log`` contain text from
-    the candidate or from a compiler. ``seconds``: wall time by stage (``build``, ``load``, ``check``, ``time``,
-    ``attest``, ``total``). ``precision``: the declared precision. ``baseline``: what the candidate was timed against
-    (``eager`` or ``compile``). ``weights``: whether the candidate was judged with the weights that its own constructor
-    drew (``seeded``) or with the reference's weights (``reference``).
+    ``candidate_times_ms``: the candidate's time in each pair; ``candidate_ms`` is their median. ``floor_ms``: the
+    least time that the device needs for this task. ``flags``: names of rows of the cheat catalogue. ``detail``: one
+    line for people. ``draw``: the kind of inputs on which an incorrect candidate failed. ``log``: the compiler's
+    output for a source that does not build (at most 4,000 characters). ``quoted``: whether ``detail`` and ``log``
+    contain text from the candidate or from a compiler. ``seconds``: wall time by stage (``build``, ``wait`` for the
+    device, ``load``, ``check``, ``time``, ``attest``, ``total``). ``precision``: the declared precision. ``baseline``:
+    what the candidate was timed against (``eager`` or ``compile``). ``weights``: whether the candidate was judged with
+    the weights that its own constructor drew (``seeded``) or with the reference's weights (``reference``).
     """
 
     source_sha256: str | None

@@ -3,7 +3,7 @@
 import gc
 import socket
 import weakref
-from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,12 +38,11 @@ def bench_of(forward, inputs=BATCH, n=500, **known):
 
 def test_a_bench_has_a_floor_once_it_is_measured_and_a_lower_one_never_rises():
     bench = bench_of("torch.relu(x)")
-    with pytest.raises(AttributeError):
-        _ = bench.floor_ms  # not zero: nothing is measured
-    bench.measure_floor()
-    first = bench.floor_ms
-    bench.lower_floor()
-    assert 0 < bench.floor_ms <= first
+    assert bench.floor_ms is None
+    first = bench.measure_floor()
+    assert bench.measure_floor() == first
+    assert 0 < bench.lower_floor() <= first
+    assert bench.measure_floor() == bench.floor_ms <= first
 
 
 @pytest.mark.parametrize(
@@ -190,17 +189,24 @@ def test_a_task_s_tensors_go_with_its_last_trial(trials):
         gc.enable()
 
 
+class Ended:
+    """A worker that ends before it is ready."""
+
+    def wait_until_ready(self):
+        raise CandidateFailed(Outcome.RUNTIME_ERROR, "the process ended")
+
+    def close(self):
+        pass
+
+
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.SHARE_KEPT_BETWEEN_TRIALS", share)
-    rack = trials[0]._setting.rack
-    rack.first(2)
-    build = Future()
-    build.set_result(Built(complaint="error: expected ';'"))
-    judged = trials[0]._judged("class ModelNew: pass", build)
-    assert judged.evaluation.outcome is Outcome.BUILD_ERROR
-    assert (rack.n_bytes > 0) is left
-    assert len(rack.first(2)) == 2
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.SHARE_KEPT_BETWEEN_TRIALS", share)
+    setting = replace(trials[0]._setting, start=Ended)
+    setting.rack.first(2)
+    assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
+    assert (setting.rack.n_bytes > 0) is left
+    assert len(setting.rack.first(2)) == 2
 
 
 NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory. Tried to allocate 4.00 GiB.")
@@ -210,7 +216,7 @@ NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out o
 def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
     setting, pairs = trials[0]._setting, []
 
-    def judge(setting, source, found, seconds):
+    def judge(setting, hold, source, found, seconds):
         pairs.append(setting.rack.pairs_in_memory(64))
         found["speedup"] = float(len(pairs))
         if len(pairs) == 1 or second is not None:
@@ -223,6 +229,34 @@ def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slo
     assert evaluation.speedup == (2.0 if second is None else None)
     # One candidate cannot leave the next ones with fewer calls to be timed by.
     assert setting.rack.pairs_in_memory(64) == pairs[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (CandidateFailed(Outcome.TIMEOUT, "no answer within 10 s"), 2),
+        (NO_MEMORY, 2),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "RuntimeError: CUBLAS_STATUS_ALLOC_FAILED"), 2),
+        (torch.OutOfMemoryError("the judge's own"), 2),
+        (HarnessError("made_up/9: a worker does not start"), 2),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "ZeroDivisionError"), 1),
+        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
+    ],
+)
+def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monkeypatch, first, times):
+    holds = []
+
+    def judge(setting, hold, source, found, seconds):
+        holds.append(hold.is_alone)
+        assert "speedup" not in found
+        found["speedup"] = 2.0
+        if len(holds) == 1:
+            raise first
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    assert holds == [False, True][:times]
+    assert evaluation.outcome is (Outcome.CORRECT if times == 2 else first.outcome)
 
 
 def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):

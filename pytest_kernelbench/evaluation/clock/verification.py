@@ -61,11 +61,10 @@ class Verifier:
 
     def evidence(self, session: WorkerSession, timing: Timing) -> Suspicion | None:
         """Evidence against the candidate in ``session`` that no clock gave."""
-        found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
+        found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
         if found is not None:
             # The machine may have been busy when the floor was measured.
-            self._bench.lower_floor()
-            found = beyond_physics(timing, self._bench.floor_ms, self._bench.device)
+            found = beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
         if found is None and is_gpu(self._bench.device) and self.claims(timing):
             found = missing_record(_busy_ms(session), self._busy_ms_of_control())
         return found

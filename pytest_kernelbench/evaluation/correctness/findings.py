@@ -88,7 +88,7 @@ def bench_of(
             precision=case["precision"],
             tolerances=tolerances,
         )
-        bench.measure_floor()
+        bench.find_needs()
     except HarnessError as error:
         said = " ".join(str(error).split()).removeprefix(f"{case['task']}: ")
         findings = TaskFindings(task=case["task"], device=device, precision=case["precision"], refused=said)

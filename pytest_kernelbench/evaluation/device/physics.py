@@ -23,6 +23,8 @@ from pytest_kernelbench.evaluation.device.traits import torch_name
 REPEATS = 9
 # Of 4 GB on, twice as much takes twice as long.
 MOST_MOVED_BYTES = 4 << 30
+# Of the memory that can be taken: the slots of a candidate and the memory of its worker are there as well.
+MOST_SHARE_OF_MEMORY = 0.25
 SIDE_OF_PRODUCT = 8192
 
 
@@ -55,14 +57,15 @@ def moving_ms(moved: Traffic, device: str) -> float:
     The part that is both read and written is at the rate of a copy, the rest at the rate of a sum or a fill.
     """
     total = max(1, moved.read + moved.written)
-    half = math.ceil(min(total, MOST_MOVED_BYTES) / 2 / torch.float32.itemsize)
+    most = min(MOST_MOVED_BYTES, int(MOST_SHARE_OF_MEMORY * device_named(device).obtainable_bytes()))
+    half = math.ceil(min(total, most) / 2 / torch.float32.itemsize)
     buffer = torch.ones(2 * half, device=torch_name(device))
     origin, target = buffer.chunk(2)
     copy_ms = _least_ms(device, lambda: target.copy_(origin))
     one_way_ms = _least_ms(device, buffer.sum if moved.read > moved.written else buffer.zero_)
     one_way = abs(moved.read - moved.written) / total
     least_ms = (1 - one_way) * copy_ms + one_way * min(copy_ms, one_way_ms)
-    return least_ms * max(1.0, total / MOST_MOVED_BYTES)
+    return least_ms * max(1.0, total / most)
 
 
 def _least_ms(device: str, work: Callable[[], object]) -> float:

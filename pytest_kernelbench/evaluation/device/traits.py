@@ -24,8 +24,10 @@ class DeviceTraits:
     short calls, which the host can hardly launch as fast as they end. ``floor_share``: the share of a task's floor
     under which a timing is beyond physics.
 
-    ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how many random
-    numbers are drawn to change the inputs of timed calls, and to move intermediate results by their rounding errors.
+    ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
+    is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
+    many random numbers are drawn to change the inputs of timed calls, and to move intermediate results by their
+    rounding errors.
     """
 
     module: str
@@ -35,6 +37,7 @@ class DeviceTraits:
     between_processes: float
     between_launches: float = 0.0
     floor_share: float
+    trials_beside_others: bool = False
     spare_workers: int = 1
     n_factors: int = 1 << 20
     n_noise: int = 1 << 18
@@ -58,6 +61,8 @@ CUDA = DeviceTraits(
     between_launches=0.16,
     # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
     floor_share=0.9,
+    # What a check takes is mostly the time of Python, launches and starting processes.
+    trials_beside_others=True,
     # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
     spare_workers=3,
     # A GPU multiplies 16 million numbers in the time that a launch takes.

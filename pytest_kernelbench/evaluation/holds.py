@@ -1,0 +1,49 @@
+"""How a process holds a device for a trial: with others while it checks, then alone while it times.
+
+A candidate that has been checked waits, stopped, for the device. So there are two locks of a device: one that is held
+by every process with a candidate on it, and one for what the candidates do at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from pytest_kernelbench.evaluation import lock
+
+
+class Hold:
+    """The hold of one trial. ``is_alone``: no other process uses the device."""
+
+    def __init__(self, hardware_id: str, held: ExitStack) -> None:
+        self._hardware_id = hardware_id
+        self._held = held
+        self.is_alone = False
+
+    def be_alone(self) -> None:
+        """Let others have the device, then wait for it and hold it alone."""
+        if not self.is_alone:
+            with self._held.pop_all() as shared:
+                self._held.enter_context(lock.exclusive(self._hardware_id, let_go=shared.close))
+            self.is_alone = True
+
+
+@contextmanager
+def beside_others(hardware_id: str) -> Iterator[Hold]:
+    """Hold the device with other processes that do the same, until ``be_alone``."""
+    with lock.shared(_candidates(hardware_id)), ExitStack() as held:
+        held.enter_context(lock.shared(hardware_id))
+        yield Hold(hardware_id, held)
+
+
+@contextmanager
+def alone(hardware_id: str) -> Iterator[Hold]:
+    """Hold the device while no other process has a candidate on it, not even a stopped one."""
+    with lock.exclusive(_candidates(hardware_id)), ExitStack() as held:
+        hold = Hold(hardware_id, held)
+        hold.be_alone()
+        yield hold
+
+
+def _candidates(hardware_id: str) -> str:
+    return f"{hardware_id}-candidates"

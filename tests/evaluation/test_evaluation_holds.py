@@ -1,0 +1,174 @@
+"""How trials share a device: they check side by side, and are timed alone."""
+
+import fcntl
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import made_up_device
+import pytest
+from made_up_tasks import HONEST_RELU, RELU, candidate
+
+from pytest_kernelbench.evaluation import Evaluator, holds, lock
+from pytest_kernelbench.evaluation.device.traits import DEVICES
+from pytest_kernelbench.records import Outcome
+
+
+def started(body):
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+
+
+class Trials:
+    """Trials in threads, and in which order they came to what."""
+
+    def __init__(self):
+        self.seen = []
+        self._threads = []
+
+    def start(self, name, hold, *, then_alone):
+        """Returns events: set the first to end the check, the second to end the rest."""
+        checked, done = threading.Event(), threading.Event()
+
+        def trial():
+            with hold("made-up") as held:
+                self.seen.append(f"{name} checks")
+                assert checked.wait(20)
+                if then_alone:
+                    held.be_alone()
+                    self.seen.append(f"{name} is timed")
+                assert done.wait(20)
+                self.seen.append(f"{name} ends")
+
+        self._threads.append(started(trial))
+        return checked, done
+
+    def until(self, *seen):
+        deadline = time.monotonic() + 20
+        while len(self.seen) < len(seen):
+            assert time.monotonic() < deadline, self.seen
+            time.sleep(0.005)
+        time.sleep(0.05)  # for what must not come
+        assert sorted(self.seen) == sorted(seen)
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(20)
+
+
+def test_trials_check_side_by_side_and_are_timed_one_after_the_other(place):
+    trials = Trials()
+    a_checked, a_done = trials.start("a", holds.beside_others, then_alone=True)
+    b_checked, b_done = trials.start("b", holds.beside_others, then_alone=True)
+    trials.until("a checks", "b checks")
+    a_checked.set()
+    trials.until("a checks", "b checks")
+    b_checked.set()
+    for event in (a_done, b_done):
+        event.set()
+    trials.join()
+    # Either may be the first.
+    assert sorted(trials.seen[2:4]) in (["a ends", "a is timed"], ["b ends", "b is timed"])
+    assert sorted(trials.seen[4:]) in (["a ends", "a is timed"], ["b ends", "b is timed"])
+
+
+def test_a_new_trial_checks_only_once_those_that_wait_have_been_timed(place):
+    trials = Trials()
+    a_checked, a_done = trials.start("a", holds.beside_others, then_alone=True)
+    b_checked, b_done = trials.start("b", holds.beside_others, then_alone=True)
+    trials.until("a checks", "b checks")
+    a_checked.set()
+    time.sleep(0.1)
+    c_checked, c_done = trials.start("c", holds.beside_others, then_alone=False)
+    trials.until("a checks", "b checks")
+    b_checked.set()
+    for event in (a_done, b_done, c_checked, c_done):
+        event.set()
+    trials.join()
+    timed = [trials.seen.index(f"{name} is timed") for name in "ab"]
+    assert max(timed) < trials.seen.index("c checks")
+
+
+def test_a_trial_alone_waits_until_no_candidate_is_there_not_even_one_that_is_checked_and_waits(place):
+    trials = Trials()
+    with lock.exclusive("made-up"):  # somebody is timed
+        pass
+    a_checked, a_done = trials.start("a", holds.beside_others, then_alone=True)
+    trials.until("a checks")
+    b_checked, b_done = trials.start("b", holds.alone, then_alone=True)
+    trials.until("a checks")
+    a_checked.set()
+    trials.until("a checks", "a is timed")
+    a_done.set()
+    trials.until("a checks", "a is timed", "a ends", "b checks")
+    # Alone from the beginning.
+    with pytest.raises(BlockingIOError):
+        _try_to_share()
+    b_checked.set()
+    b_done.set()
+    trials.join()
+    assert trials.seen[-2:] == ["b is timed", "b ends"]
+
+
+def _try_to_share():
+    with Path(lock.folder_for_all(), "kernelbench-made-up.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@pytest.fixture
+def evaluator(tmp_path, monkeypatch):
+    """One on a CPU on which trials check side by side, with locks that no other test waits for."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(made_up_device.__file__).parent))
+    company = replace(DEVICES["cpu"], module="made_up_device", trials_beside_others=True)
+    monkeypatch.setitem(DEVICES, "cpu", company)
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path / "builds") as made:
+        yield made
+
+
+def states_below(process):
+    """The states of all processes below one, by the letters of Linux."""
+    for listing in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = listing.read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            with suppress(OSError):
+                yield Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+            yield from states_below(child)
+
+
+def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_for_them_stopped(evaluator):
+    right = []
+    with lock.shared(made_up_device.ID):
+        (wrong,) = evaluator.evaluate(RELU, [candidate("return x.clone()")])
+        assert wrong.outcome is Outcome.INCORRECT
+        judging = started(lambda: right.extend(evaluator.evaluate(RELU, [HONEST_RELU])))
+        deadline = time.monotonic() + 60
+        while "T" not in states_below(os.getpid()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert right == []
+    judging.join(60)
+    assert right[0].outcome is Outcome.CORRECT
+    assert right[0].seconds["wait"] > 0.3
+
+
+def test_while_somebody_is_timed_nothing_is_judged(evaluator):
+    found = []
+    with lock.exclusive(made_up_device.ID):
+        judging = started(lambda: found.extend(evaluator.evaluate(RELU, [candidate("return x.clone()")])))
+        time.sleep(1.0)
+        assert found == []
+    judging.join(60)
+    assert found[0].outcome is Outcome.INCORRECT
