@@ -78,7 +78,7 @@ POLICIES: dict[str, PolicyRow] = {
         "openai:MODEL@BASE_URL",
         (
             *("endpoint", "logprobs", "concurrency", "timeout_s", "body", "chat_template_kwargs", "max_tokens"),
-            *("stop", "context", "rename", "omit", "n", "opens_reasoning", "alternatives"),
+            *("stop", "context", "rename", "omit", "n", "opens_reasoning", "alternatives", "served"),
         ),
         extra="openai",
     ),
@@ -320,6 +320,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n": (_is_whole, "a whole number from 1"),
     "opens_reasoning": (lambda value: isinstance(value, bool), "true or false"),
     "alternatives": (lambda value: type(value) is int and value > 1, "a whole number from 2"),
+    "served": (lambda value: isinstance(value, str) and value != "", "the name in the server's answers"),
     "tokenizer": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
     "base_url": (lambda value: isinstance(value, str), "an address in quotes"),
 }

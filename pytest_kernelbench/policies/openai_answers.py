@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pytest_kernelbench.policies.openai_bodies import ServerError, body_of, quoted
+from pytest_kernelbench.policies.openai_ends import end_of
 from pytest_kernelbench.policies.reading import NONE_GIVEN, Reading, Span, read_text, tokens_of
 from pytest_kernelbench.prompting.extraction import code_place
 
@@ -22,19 +25,12 @@ from pytest_kernelbench.prompting.extraction import code_place
 LEAST_LOGPROB = -9998.0
 # As in ``policies/rows.py``: below the logarithm of the least float32.
 LEAST_COUNTED = -104.0
-REASONING_KEYS = ("reasoning_content", "reasoning")
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+# How the text of the ValueError begins for an error about the address.
+NO_PATH = "no such path: "
 TEXT_PARTS = ("text", "output_text")
 REASONING_PARTS = ("thinking", "reasoning")
-# A server's words in an error for people.
-MOST_WORDS = 160
-
-
-class ServerError(Exception):
-    """An answer that is an error in spite of its status. ``passing``: whether asking again may help."""
-
-    def __init__(self, said: str, *, passing: bool = True) -> None:
-        super().__init__(said)
-        self.passing = passing
+NO_SUCH_PATH = re.compile(r"unexpected endpoint|(?:unknown|no such) (?:endpoint|path|route|url)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,21 +108,18 @@ class _Table(NamedTuple):
 def read_answers(body: str) -> list[Answer]:
     """The choices, in the order of their own numbers.
 
-    Raises ServerError for an error and for a body that ends early. Raises ValueError, whose text names the problem, for
-    any other body that is no answer with a choice.
+    Raises ServerError for an error and for a body or an answer that ends early. Raises ValueError, whose text names the
+    problem, for any other body that is no answer with a choice.
     """
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        if body.lstrip().startswith("{"):
-            raise ServerError(f"a body that is cut off: {_words(body)}") from None
-        raise ValueError("no JSON") from None
+    answer = body_of(body)
     choices = answer.get("choices") if isinstance(answer, dict) else None
     rows = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
     for place in [answer, *rows] if isinstance(answer, dict) else []:
         if place.get("error"):
             raise _server_error(place["error"])
     if not rows:
+        if isinstance(answer, dict) and "choices" in answer and not choices:
+            raise ServerError("an answer without a choice")
         raise ValueError('no "choices"')
     rows.sort(key=lambda row: row.get("index") if isinstance(row.get("index"), int) else 0)
     usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
@@ -146,10 +139,11 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
     text, reasoning, stop_reason = _said(message if isinstance(message, dict) else choice, choice.get("finish_reason"))
     table = _table(choice.get("logprobs"))
     ids = _all_of(choice.get("token_ids"), int) or table.ids
-    n_tokens, thought = usage.get("completion_tokens"), _reasoning_tokens(usage)
+    n_tokens, thought = usage.get("completion_tokens") or None, _reasoning_tokens(usage)
     if reasoning is None and thought:
         reasoning = ""
-    logprobs, whole, missing = table.logprobs, True, NONE_GIVEN
+    # An empty table is none.
+    logprobs, whole, missing = table.logprobs or None, True, NONE_GIVEN
     if logprobs is not None and isinstance(n_tokens, int) and not _covers(len(logprobs), n_tokens, stop_reason):
         whole = False
         # llama.cpp's fewer entries spell a character that is spread over tokens too, which ASCII's are not.
@@ -178,9 +172,13 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
 
 def _said(message: Mapping[str, Any], finish_reason: object) -> tuple[str, str | None, str | None]:
     """Text, reasoning and why it stopped. Raises ValueError for a content that holds no text that can be read."""
-    stop_reason = finish_reason if isinstance(finish_reason, str) else None
+    stop_reason = end_of(finish_reason)
     content = message.get("content", message.get("text"))
     reasoning = next((each for key in REASONING_KEYS if isinstance(each := message.get(key), str) and each), None)
+    if reasoning is None and message.get("reasoning_details"):
+        reasoning = _flat(message["reasoning_details"])  # "" where they are encrypted
+    if isinstance(content, dict):
+        content = [content]
     if isinstance(content, list):
         content, thought = _of_parts(content)
         reasoning = reasoning or thought
@@ -225,12 +223,9 @@ def _server_error(error: object) -> ServerError:
     code = error.get("code") if isinstance(error, dict) else None
     status = int(code) if str(code).isdecimal() else 0
     said = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    return ServerError(_words(str(said or error)), passing=not 400 <= status < 500 or status in (408, 409, 429))
-
-
-def _words(text: str) -> str:
-    line = " ".join(text.split())
-    return f'"{line[:MOST_WORDS]}{"..." if len(line) > MOST_WORDS else ""}"'
+    if NO_SUCH_PATH.search(str(said)):
+        raise ValueError(f"{NO_PATH}200: {quoted(str(said))}")
+    return ServerError(quoted(str(said or error)), passing=not 400 <= status < 500 or status in (408, 409, 429))
 
 
 def _without_counts(usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,12 +242,14 @@ def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
 def _covers(n_logprobs: int, n_tokens: int, stop_reason: object) -> bool:
     # llama.cpp drops the entries of a character that is spread over tokens, and hidden reasoning has none at all.
     # Servers differ in whether the end token has an entry and whether it is counted.
-    slack = 1 if stop_reason == "stop" else 0
+    slack = 0 if stop_reason == "length" else 1
     return abs(n_tokens - n_logprobs) <= slack
 
 
 def _table(table: object) -> _Table:
     """The tokens and log-probabilities of a choice, in either dialect."""
+    if isinstance(table, list):
+        table = {"content": table}
     if not isinstance(table, dict):
         return _Table()
     content = table.get("content")

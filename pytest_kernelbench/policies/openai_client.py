@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import openai
@@ -13,7 +16,8 @@ from openai import AsyncOpenAI
 
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies.keys import first_line, holds_key, keep_keys_from_logs, key_in, without_keys
-from pytest_kernelbench.policies.openai_answers import Answer, ServerError, read_answers
+from pytest_kernelbench.policies.openai_answers import NO_PATH, Answer, read_answers
+from pytest_kernelbench.policies.openai_bodies import ServerError
 from pytest_kernelbench.policies.openai_dialect import Dialect
 from pytest_kernelbench.prompting.prompts import as_plain_text
 
@@ -23,6 +27,13 @@ RETRIES = 8
 # The first request is made while the policy is loaded and a person waits: a wrong address must fail soon.
 RETRIES_AT_FIRST = 2
 CONNECT_S = 10
+LISTING_S = 20
+# Codes of a refusal (400) of this prompt alone: Azure, OpenAI.
+FILTERED = ("content_filter", "content_policy_violation")
+NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "insufficient_credits")
+# A connection that ends within an answer, as opposed to one that cannot be made.
+BREAKS = ("RemoteProtocolError", "ReadError", "WriteError")
+LONGEST_RETRY_AFTER_S = 120
 # The library takes a status of 200 for success: an error in such a body is retried here, after the same waits.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 
@@ -69,6 +80,8 @@ class Server:
             try:
                 return [self._kept(each) for each in read_answers(await self._post(client, messages, sent))]
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if error.code in FILTERED:
+                    return [Answer(text="", model="", stop_reason="content_filter")] * int(request.get("n", 1))
                 if not self.dialect.learn(error.body, str(error.body or error), sent):
                     failure = self._failure(error)
             except openai.NotFoundError as error:
@@ -111,7 +124,8 @@ class Server:
     async def listed(self, client: AsyncOpenAI) -> dict[str, dict[str, Any]]:
         """Models by id, as the server lists them; none where it does not."""
         with suppress(openai.OpenAIError, ValueError, TypeError, AttributeError, KeyError):
-            rows = (await client.models.with_raw_response.list()).http_response.json()["data"]
+            listed = (await client.models.with_raw_response.list(timeout=LISTING_S)).http_response.json()
+            rows = listed["data"] if isinstance(listed, dict) else listed
             return {row["id"]: dict(row) for row in rows}
         return {}
 
@@ -126,12 +140,15 @@ class Server:
         listed = sorted(await self.listed(client))
         if listed and self.model not in listed:
             return PolicyError(f'{self.place}: has no model "{self.model}"; there {are(listed)}')
+        return self._no_path(_message(error))
+
+    def _no_path(self, said: str) -> PolicyError:
         path = "/chat/completions" if self.endpoint == "chat" else "/completions"
-        return PolicyError(
-            f"{self.place}: has no {path} ({_message(error)}); correct BASE_URL, which usually ends in /v1"
-        )
+        return PolicyError(f"{self.place}: has no {path} ({said}); correct BASE_URL, which usually ends in /v1")
 
     def _no_completion(self, error: ValueError) -> PolicyError:
+        if str(error).startswith(NO_PATH):
+            return self._no_path(without_keys(str(error).removeprefix(NO_PATH)))
         if str(error).startswith("a content"):
             return PolicyError(
                 f"{self.place}: answered with {error}, which cannot be read; have the server answer in text"
@@ -160,6 +177,10 @@ class Server:
             )
         if isinstance(error, openai.APIConnectionError):
             reason = type(error.__cause__).__name__ if error.__cause__ else "no connection"
+            if reason in BREAKS:
+                return HarnessError(
+                    f"{self.place}: breaks off its answers ({reason}); see the server's log, and run again to resume"
+                )
             return PolicyError(f"{self.place}: cannot be reached ({reason}); start the server or correct BASE_URL")
         if not isinstance(error, openai.APIStatusError):
             return HarnessError(f"{self.place}: {_message(error)}; run again to resume")
@@ -169,10 +190,37 @@ class Server:
             wrong = "refuses the key in" if key_in(KEY_VARIABLE) else "wants a key; set"
             remedy = "; set it to one that the server accepts" if key_in(KEY_VARIABLE) else ""
             return PolicyError(f"{self.place}: {wrong} {KEY_VARIABLE} ({status}){remedy}")
+        if status == 402 or error.code in NO_CREDIT:
+            return HarnessError(
+                f"{self.place}: has no credit left ({_message(error)}); add some, and run again to resume"
+            )
+        if (wait := _wait_of(error)) > LONGEST_RETRY_AFTER_S:
+            return HarnessError(
+                f"{self.place}: keeps failing ({_message(error)}); it asks to wait for {wait:.0f} s: "
+                "run again then to resume"
+            )
         if status == 429 or status >= 500:
             remedy = "lower concurrency in a policy file" if status == 429 else "see the server's log"
             return HarnessError(f"{self.place}: keeps failing ({_message(error)}); {remedy}, and run again to resume")
         return self._refused(_message(error))
+
+
+def _wait_of(error: openai.APIStatusError) -> float:
+    """Seconds that ``Retry-After`` asks to wait, as a number or as a date; 0 without one."""
+    said = error.response.headers.get("retry-after", "")
+    with suppress(ValueError):
+        return float(said)
+    with suppress(ValueError, TypeError):
+        return parsedate_to_datetime(said).timestamp() - time.time()
+    return 0.0
+
+
+def _text_of(said: str) -> str:
+    """The title of a page, as a proxy answers with; any other text as it is."""
+    if not said.lstrip().startswith("<"):
+        return said
+    title = re.search(r"<title>(.*?)</title>", said, re.IGNORECASE | re.DOTALL)
+    return title[1] if title else " ".join(re.sub(r"<[^<>]*>", " ", said).split())
 
 
 def are(models: Sequence[str]) -> str:
@@ -184,7 +232,7 @@ def are(models: Sequence[str]) -> str:
 def _message(error: openai.OpenAIError) -> str:
     """Status and first line of the server's message, without the key."""
     body = getattr(error, "body", None)
-    said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-    line = first_line(str(said or error))
+    said = body.get("message") or body.get("detail") or body.get("error") if isinstance(body, dict) else body
+    line = first_line(_text_of(str(said or error)))
     status = getattr(error, "status_code", None)
     return line if status is None else f"{status}: {line}"

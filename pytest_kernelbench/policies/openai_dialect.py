@@ -29,6 +29,8 @@ class Dialect:
         self.renamed = dict(rename or {})
         self.omitted = set(omit)
         self.top = TOPS[0]
+        # Whether a chat takes the number of alternatives for ``logprobs`` (Together), and not true.
+        self.counts_in_logprobs = False
 
     def request(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters ``values`` under the names that this server uses."""
@@ -40,6 +42,8 @@ class Dialect:
         top = min(top, self.top)
         if endpoint == "completions":
             return {"logprobs": top}
+        if self.counts_in_logprobs:
+            return {"logprobs": max(top, 1)}
         # At least one alternative: asked for none, some servers give no log-probabilities at all.
         return {"logprobs": True, **({"top_logprobs": top} if top else {})}
 
@@ -53,7 +57,13 @@ class Dialect:
         if too_many and type(asked) is int and asked > 0:
             self.top = next(top for top in TOPS if top < asked)
             return True
-        if usual is None or usual in self.omitted or not UNKNOWN.search(words):
+        if usual == "logprobs" and asked is True and re.search(r"\b(?:int|integer|number)\b", words):
+            self.counts_in_logprobs = True
+            return True
+        # A top_p of 1 changes nothing, and TGI takes it for a wrong value, others for a second one beside temperature.
+        if "top_p" in words and sent.get("top_p") == 1:
+            usual = "top_p"
+        elif usual is None or usual in self.omitted or not UNKNOWN.search(words):
             return False
         if usual == "max_tokens":
             # By the name that the refusal gives, or else by OpenAI's newer one.

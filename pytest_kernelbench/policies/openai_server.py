@@ -11,6 +11,7 @@ The key is read from OPENAI_API_KEY whenever it is needed and kept nowhere.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 CONCURRENCY = 32
 TIMEOUT_S = 600.0
 PROBE = [{"role": "user", "content": "Write a Python function that adds two tensors."}]
+# The end of an address that is copied from a request's.
+ENDPOINT = re.compile(r"(?:/chat)?/completions/*\Z")
 # In nats, between the likeliest first tokens: below it, a measurement could be rounding.
 LEAST_SPREAD = 0.2
 CERTAINTY_REMEDY = (
@@ -60,7 +63,8 @@ class ServerSettings:
     at once, so that their prompt is computed once by a server that shares nothing between requests.
     ``opens_reasoning``: the template opens ``<think>`` itself, so that answers begin inside it. ``alternatives`` is how
     many of the likeliest tokens are asked for in the place of each, over which the self-certainty is taken; None: it is
-    not recorded.
+    not recorded. ``served`` is the model's name in the server's answers, where the name that is asked for is a
+    deployment's (Azure).
     """
 
     endpoint: str = "chat"
@@ -77,6 +81,7 @@ class ServerSettings:
     n: int = 1
     opens_reasoning: bool = False
     alternatives: int | None = None
+    served: str | None = None
 
     @property
     def whole_body(self) -> dict[str, Any]:
@@ -131,7 +136,9 @@ class OpenAIPolicy:
         model, _, base_url = spec.argument.partition("@http")
         target = "cuda" if device.startswith("cuda") else "cpu"
         settings = ServerSettings(**spec.settings)
-        return cls(model, f"http{base_url}".rstrip("/"), name=spec.name, target=target, settings=settings)
+        return cls(
+            model, ENDPOINT.sub("", f"http{base_url}").rstrip("/"), name=spec.name, target=target, settings=settings
+        )
 
     def sample(
         self, task: Task, sampling: Sampling, *, seed: int, indices: Sequence[int], advice: str = ""
@@ -228,9 +235,13 @@ class OpenAIPolicy:
         async with self.server.client(RETRIES_AT_FIRST) as client:
             answer, kind = await self._kind_of_logprobs(client, declared)
             listed = await self.server.listed(client)
-            if answer.model and not answer.model.startswith(model) and listed and model not in listed:
+            served = self.settings.served or model
+            # A variant's name has more after a colon, which is in no list and no answer (OpenRouter's model:nitro).
+            right = answer.model.startswith(served) or model.startswith(f"{answer.model}:")
+            if answer.model and not right and listed and model not in listed:
                 raise PolicyError(
-                    f'{self.server.place}: serves "{answer.model}", not "{model}"; there {are(sorted(listed))}'
+                    f'{self.server.place}: serves "{answer.model}", not "{served}"; there {are(sorted(listed))}; '
+                    f'if this is a deployment\'s name, write served = "{answer.model}" into a policy file'
                 )
             emit((kind, answer.model, listed.get(model)))
 

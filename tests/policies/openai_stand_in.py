@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +17,17 @@ LOGITS = {"a": 0.0, "b": -1.0, "c": -2.5, "d": -4.0}
 
 @dataclass
 class Reply:
-    """``length`` is the Content-Length to claim, where not the true one."""
+    """``length`` is the Content-Length to claim, where not the true one; bytes in ``body`` are sent as they are.
+
+    ``chunked``: the body is sent in chunks, and the last one is kept back where ``length`` is 0.
+    """
 
     status: int = 200
     body: Any = ""
     headers: dict[str, str] = field(default_factory=dict)
     after_s: float = 0.0
     length: int | None = None
+    chunked: bool = False
 
 
 def logprobs_at(temperature: float) -> dict[str, float]:
@@ -34,7 +39,8 @@ def logprobs_at(temperature: float) -> dict[str, float]:
 class StandIn:
     """A model of four letters. ``faults`` are replied first, one a request to a completions endpoint.
 
-    ``scaled``: its log-probabilities are those of the temperature. ``change`` edits a good answer.
+    ``scaled``: its log-probabilities are those of the temperature. ``change`` edits a good answer. ``listing`` is the
+    reply to a question for the models.
     """
 
     scaled: bool = False
@@ -42,6 +48,7 @@ class StandIn:
     models: tuple[str, ...] | None = ("letters",)
     faults: list[Reply | Callable[[Any], Reply]] = field(default_factory=list)
     change: Callable[[dict[str, Any]], None] = lambda answer: None
+    listing: Reply | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -51,6 +58,8 @@ class StandIn:
     def reply(self, handler: BaseHTTPRequestHandler) -> Reply:
         size = int(handler.headers.get("Content-Length") or 0)
         request = json.loads(handler.rfile.read(size) or "{}")
+        if handler.path == "/v1/models" and self.listing is not None:
+            return self.listing
         if handler.path == "/v1/models" and self.models is not None:
             rows = [{"id": model, "created": time.time()} for model in self.models]
             return Reply(body={"data": rows})
@@ -67,7 +76,7 @@ class StandIn:
 
     def answer(self, request: dict[str, Any], *, chat: bool) -> dict[str, Any]:
         temperature = request["temperature"]
-        drawn = random.Random(request["seed"]).choices(
+        drawn = random.Random(request.get("seed", 0)).choices(
             list(LOGITS), [math.exp(each) for each in logprobs_at(temperature).values()], k=request["max_tokens"]
         )
         known = logprobs_at(temperature if self.scaled else 1)
@@ -93,7 +102,7 @@ class StandIn:
 
 
 @contextmanager
-def standing_in(**behaviour: Any) -> Iterator[StandIn]:
+def standing_in(host: str = "127.0.0.1", **behaviour: Any) -> Iterator[StandIn]:
     stand_in = StandIn(**behaviour)
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,15 +116,25 @@ def standing_in(**behaviour: Any) -> Iterator[StandIn]:
             finally:
                 with stand_in.lock:
                     stand_in.at_once -= 1
-            body = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
+            text = reply.body if isinstance(reply.body, str | bytes) else json.dumps(reply.body)
+            body = text if isinstance(text, bytes) else text.encode()
+            headers = {"Content-Type": "application/json", **reply.headers}
+            if reply.chunked:
+                headers["Transfer-Encoding"] = "chunked"
+                half = len(body) // 2
+                parts = [f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in (body[:half], body[half:])]
+                body = parts[0] if reply.length == 0 else b"".join(parts) + b"0\r\n\r\n"
+            else:
+                headers["Content-Length"] = str(len(body) if reply.length is None else reply.length)
             self.send_response(reply.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body) if reply.length is None else reply.length))
-            for name, value in reply.headers.items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
             self.close_connection = True
+
+        # Chunks are of HTTP 1.1.
+        protocol_version = "HTTP/1.1"
 
         do_GET = do_POST
 
@@ -123,11 +142,14 @@ def standing_in(**behaviour: Any) -> Iterator[StandIn]:
             pass
 
     class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
         def handle_error(self, *_: object) -> None:
             pass  # a client that has given up
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        stand_in.url = f"http://127.0.0.1:{server.server_port}/v1"
+    with Server((host, 0), Handler) as server:
+        address = f"[{host}]" if ":" in host else host
+        stand_in.url = f"http://{address}:{server.server_port}/v1"
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         try:
             yield stand_in

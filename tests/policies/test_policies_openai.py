@@ -131,7 +131,8 @@ def test_logprobs_of_llama_cpp_are_those_of_the_weights_at_temperature_1(
 
 def test_llama_cpp_serves_no_model_of_another_name(llama_cpp: str) -> None:
     assert refusal(f"openai:large@{llama_cpp}") == (
-        f'--policy=openai:large@{llama_cpp}: serves "random", not "large"; there is random'
+        f'--policy=openai:large@{llama_cpp}: serves "random", not "large"; there is random; '
+        'if this is a deployment\'s name, write served = "random" into a policy file'
     )
 
 

@@ -190,6 +190,7 @@ def test_code_that_the_tokens_do_not_spell_has_no_span(tokens: Any) -> None:
 KEYS = (
     *("choices", "message", "content", "text", "logprobs", "token_logprobs", "top_logprobs", "token_ids"),
     *("logprob", "token", "tokens", "bytes", "id", "usage", "completion_tokens", "finish_reason", "model"),
+    *("delta", "index", "reasoning", "error"),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -201,7 +202,12 @@ json_values = st.recursive(
 bodies = json_values | json_values.map(lambda each: {"choices": [each]})
 
 
-@given(st.text(max_size=20) | bodies.map(json.dumps))
+events = st.lists(json_values | bodies, max_size=4).map(
+    lambda each: "".join(f"data: {json.dumps(e)}\n\n" for e in each)
+)
+
+
+@given(st.text(max_size=20) | bodies.map(json.dumps) | events)
 def test_any_body_is_read_or_refused_in_words(body: str) -> None:
     try:
         read = read_answer(body)

@@ -81,7 +81,7 @@ def test_policy_that_cannot_be_is_refused_with_the_remedy(spec: str, message: st
             f'{OPENAI}endpont = "chat"',
             'unknown key "endpont"; did you mean "endpoint"? '
             "there are policy, endpoint, logprobs, concurrency, timeout_s, body, chat_template_kwargs, max_tokens, "
-            "stop, context, rename, omit, n, opens_reasoning, alternatives",
+            "stop, context, rename, omit, n, opens_reasoning, alternatives, served",
         ),
         (f'{OPENAI}endpoint = "responses"', "endpoint must be chat or completions, not 'responses'"),
         (f'{OPENAI}logprobs = "top"', "logprobs must be raw, scaled or none, not 'top'"),
