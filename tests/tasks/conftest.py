@@ -1,5 +1,5 @@
 import pytest
-from made_up_tasks import ODDLY_FORMATTED, TASK
+from task_files import ODDLY_FORMATTED, TASK
 
 
 @pytest.fixture

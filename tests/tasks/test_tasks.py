@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from made_up_tasks import ODDLY_FORMATTED, TASK, ids, refusal
+from task_files import ODDLY_FORMATTED, TASK, ids, refusal
 
 from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.errors import TaskError

@@ -4,7 +4,7 @@ import sys
 from types import ModuleType
 
 import pytest
-from made_up_tasks import TASK, ids, refusal
+from task_files import TASK, ids, refusal
 
 from pytest_kernelbench.tasks import load_tasks
 

@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_tasks import ODDLY_FORMATTED, TASK, refusal
+from task_files import ODDLY_FORMATTED, TASK, refusal
 
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.tasks import load_tasks, with_sizes
