@@ -4,10 +4,14 @@ import os
 import sys
 import time
 
-import numpy  # noqa: F401  (here, because it cannot be loaded a second time, as after a session within the process)
 import pytest
 from project import LIGHT, PLUGIN, PYTHONPATH, RELU, WITHOUT_FIGURES
-from sharing_cores import pytest_collection_modifyitems, pytest_configure, pytest_runtest_protocol  # noqa: F401
+from sharing_cores import (  # noqa: F401
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_protocol,
+)
 from warm_sessions import warm_process
 
 # Also here: a session within the process would load some of its modules anew, with stash keys of their own.

@@ -1,10 +1,18 @@
-"""How the workers of a suite under ``-n`` share the cores: quiet tests, which files begin first, and kept bytecode."""
+"""How the workers of a suite under ``-n`` share the cores: quiet tests, which files begin first, and what is kept."""
 
 import fcntl
+import gc
 import os
 import sys
+from importlib import import_module
 
 import pytest
+
+# In each worker, and in the processes that tests start, numpy's BLAS computes in one thread: with two of them on each
+# of two workers, reports of 48 small runs took 6.7 s of a core and not 2.8. Candidates do not see it. It is read when
+# numpy is imported, which is here: numpy cannot be imported a second time, as after a session within the process.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import_module("numpy")
 
 # Files that take longest. They begin first, so that none of them runs alone at the end while the other cores idle.
 LONG = (
@@ -23,6 +31,14 @@ def pytest_configure(config):
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     config.option.loadscopereorder = False
+    # What is imported and collected stays: going through it for garbage takes 2 s of a core while it comes, and 1 s
+    # each time that a test, or Python, collects garbage.
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):
