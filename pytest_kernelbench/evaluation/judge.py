@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -111,10 +112,11 @@ class LastTask:
 
     def forget(self) -> None:
         """Free all memory of the task."""
-        if self._trials is not None:
-            self._trials.close()
-            self._trials = None
-        device_named(self._device).leave_room()
+        with self._trials.among_others() if self._trials is not None else nullcontext():
+            if self._trials is not None:
+                self._trials.close()
+                self._trials = None
+            device_named(self._device).leave_room()
         if not is_gpu(self._device):
             # Not in ``leave_room``, which workers call between turns: their next calls would wait for zeroed pages.
             give_back_freed_memory()

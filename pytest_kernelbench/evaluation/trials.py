@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -145,6 +145,12 @@ class Trials:
     def renew(self) -> None:
         """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
         _in_company(self._setting.bench.renew, self._setting.bench.device, self._setting.hardware_id)
+
+    def among_others(self) -> AbstractContextManager[Any]:
+        """Within it, nobody is timed on this GPU: what frees memory there makes other processes wait."""
+        if not traits_of(self._setting.bench.device).trials_beside_others:
+            return nullcontext()
+        return holds.beside_others(self._setting.hardware_id)
 
     def close(self) -> None:
         """End the workers that were kept, and free the memory of all slots."""

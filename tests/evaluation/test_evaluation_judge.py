@@ -1,5 +1,7 @@
 """What the judge keeps of a task from one request to the next."""
 
+from contextlib import nullcontext
+
 import psutil
 from made_up_tasks import RELU, candidate, task
 
@@ -18,6 +20,9 @@ class Trials:
 
     def renew(self):
         self.became.append("renewed")
+
+    def among_others(self):
+        return nullcontext()
 
     def close(self):
         self.became.append("closed")
