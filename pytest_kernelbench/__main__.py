@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from pytest_kernelbench.commands import check, probe, replay
 from pytest_kernelbench.commands import tasks as task_check
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.extensions import Extensions, entry_points
 from pytest_kernelbench.pinned import pins
 from pytest_kernelbench.report.render import compare, export, plan
 from pytest_kernelbench.serving import deployment
 
-# As pytest ends for an error in how it is called; pytest itself is not imported for it.
-USAGE_ERROR = 4
+# As pytest ends for an error in how it is called, and for one of its own; pytest itself is not imported for it.
+USAGE_ERROR, HARNESS_ERROR = 4, 3
 
 
 class Command(NamedTuple):
@@ -71,7 +71,8 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 4, as pytest has it for usage errors: a folder cannot be read, runs do not belong together.
+    """Exit status: 0, or 4, as pytest has it for usage errors: a folder cannot be read, runs do not belong together;
+    3 where the harness or the machine failed.
 
     argparse ends with 2 where it cannot read the command line itself.
     """
@@ -83,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         Extensions().add(entry_points())
         COMMANDS[options.command].run(options)
-    except UsageError as error:
+    except (UsageError, HarnessError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
+        return USAGE_ERROR if isinstance(error, UsageError) else HARNESS_ERROR
     return 0
 
 

@@ -36,6 +36,9 @@ AT_ONCE = 64
 RATE_PATIENCE_S = 300.0
 # The longest time between two lines of an answer: a build, a trial, and the wait for other clients' trials.
 SILENCE_TIMEOUT_S = 900.0
+# How long a client waits for a server that answered before: one whose queue was killed is back after 20 s.
+RESTART_PATIENCE_S = 60.0
+HEALTH_TIMEOUT_S = 5.0
 
 
 def settings_of(url: str) -> dict[str, Any]:
@@ -46,14 +49,15 @@ def settings_of(url: str) -> dict[str, Any]:
 class RemoteEvaluator(Comparing):
     """An ``Evaluator`` that uses the judges of a server at ``url`` (``http://host:8000``).
 
-    If the connection breaks, the client connects again and asks for the sources that have no evaluation yet. It also
-    asks again for sources whose judges died. Raises HarnessError if that fails as well, and UsageError if the server
-    judges with another ``protocol`` or ``precision``.
+    If the connection breaks, the client waits until the server answers, for a minute at most, and asks for the sources
+    that have no evaluation yet. It also asks again for sources whose judges died. Raises HarnessError if that fails as
+    well, and UsageError if the server judges with another ``protocol`` or ``precision``.
     """
 
     def __init__(self, url: str, *, protocol: str, precision: str) -> None:
         self._url = url.rstrip("/")
         self._told = settings_of(url)
+        self._patience_s = RESTART_PATIENCE_S
         self.clocks: dict[str, Any] | None = None
         # A server does not send its findings about references.
         self.findings: dict[str, TaskFindings] = {}
@@ -146,6 +150,7 @@ class RemoteEvaluator(Comparing):
             except (OSError, ValueError, http.client.HTTPException) as error:
                 failed = self._after(error)
             if not left:
+                self._patience_s = RESTART_PATIENCE_S
                 return
         raise failed or HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
 
@@ -155,7 +160,23 @@ class RemoteEvaluator(Comparing):
         if isinstance(error, urllib.error.HTTPError) and error.code < 500:
             raise failed from None
         time.sleep(BETWEEN_ATTEMPTS_S)
+        if not self._is_back():
+            raise failed from None
         return failed
+
+    def _is_back(self) -> bool:
+        """Wait for the server; False where it does not come back. Then the next call does not wait for it again."""
+        patience_s, self._patience_s = self._patience_s, 0.0
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self._url}/health", timeout=HEALTH_TIMEOUT_S):
+                    self._patience_s = RESTART_PATIENCE_S
+                    return True
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() >= until:
+                    return False
+                time.sleep(BETWEEN_ATTEMPTS_S)
 
 
 def _get(url: str, path: str) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import ipaddress
 import os
 import signal
 import threading
+import time
 from typing import Any
 
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.registries import PRECISIONS, PROTOCOLS
 from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
@@ -17,6 +19,10 @@ from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
 APPLICATION = "kernelbench"
 # The most requests of one client that are handled at once; the pool's queue delays further ones.
 MOST_REQUESTS = 1000
+# Ray starts a process that has ended again within 25 s, the HTTP interface included.
+MOST_SILENCE_S = 120.0
+BETWEEN_LOOKS_S = 5.0
+ANSWER_TIMEOUT_S = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Serve until interrupted (Ctrl-C) or terminated (SIGTERM)."""
+    """Serve until interrupted (Ctrl-C) or terminated (SIGTERM).
+
+    Raises HarnessError where its own cluster answers no more: Ray starts queue, HTTP and judges again, but not itself.
+    """
     ended = threading.Event()
     start(options)
     # Installed after Ray's own handlers. A service manager sends SIGTERM. A shell starts background jobs with SIGINT
@@ -44,8 +53,36 @@ def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     print(f"judging at http://{options.host}:{options.port}; stop with Ctrl-C", flush=True)
-    ended.wait()
-    stop()
+    try:
+        if options.ray is None:
+            watch(options.host, options.port, ended)
+        ended.wait()
+    finally:
+        stop()
+
+
+def watch(host: str, port: int, ended: threading.Event) -> None:
+    """Wait for ``ended``. Raises HarnessError once the server has not answered for ``MOST_SILENCE_S``."""
+    answered = time.monotonic()
+    while not ended.wait(BETWEEN_LOOKS_S):
+        if _answers(host, port):
+            answered = time.monotonic()
+        elif (silence_s := time.monotonic() - answered) > MOST_SILENCE_S:
+            raise HarnessError(
+                f"serve: no answer at {host}:{port} for {silence_s:.0f} s, so its Ray cluster has ended; start it again"
+            )
+
+
+def _answers(host: str, port: int) -> bool:
+    # An address such as 0.0.0.0 or :: stands for every one of this machine's.
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def start(options: argparse.Namespace) -> None:
@@ -64,6 +101,9 @@ def start(options: argparse.Namespace) -> None:
         if not ray.is_initialized():
             # By default Ray's workers run at low priority, which would disturb the timings of a judge.
             os.environ.setdefault("RAY_worker_niceness", "0")
+            # Where memory runs short, Ray would kill judges, queue and HTTP together: the server is gone for 25 s. The
+            # sandbox limits what a candidate may take, and the system kills the largest process alone.
+            os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
             # Each judge on a CPU reserves one of Ray's CPUs. If there are fewer, judges wait for each other.
             cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else sum(not is_gpu(each) for each in judges))
             ray.init(address="local", num_cpus=cpus, log_to_driver=False)

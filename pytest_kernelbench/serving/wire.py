@@ -163,8 +163,8 @@ def _task(value: object, limits: Limits) -> Task:
     if "/" not in value["id"]:
         raise BadRequest(400, f'task: id "{value["id"]}" has no level; write it as level1/12_name')
     sizes = value.get("sizes") or {}
-    if not isinstance(sizes, Mapping):
-        raise BadRequest(400, "task: sizes must be an object of constants by name")
+    if not isinstance(sizes, Mapping) or not all(map(_is_constant, sizes.values())):
+        raise BadRequest(400, "task: sizes must be an object of constants by name: numbers, texts, or lists of these")
     _check_length("task: source", value["source"], limits.task_bytes)
     try:
         with_sizes(value["source"], sizes)
@@ -174,6 +174,10 @@ def _task(value: object, limits: Limits) -> Task:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadRequest(400, f"task: source is no Python ({said[:MOST_SHOWN]})") from None
     return Task(id=value["id"], source=value["source"], sizes=dict(sizes))
+
+
+def _is_constant(value: object) -> bool:
+    return all(isinstance(each, (bool, int, float, str)) for each in (value if isinstance(value, list) else [value]))
 
 
 def _sources(value: object, limits: Limits) -> tuple[str | None, ...]:

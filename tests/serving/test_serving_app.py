@@ -16,6 +16,7 @@ from project import Project
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.records import Outcome, Task
+from pytest_kernelbench.serving import client, deployment
 from pytest_kernelbench.serving.app import Rate, build_app
 from pytest_kernelbench.serving.client import RemoteEvaluator
 from pytest_kernelbench.serving.wire import Limits
@@ -29,10 +30,11 @@ def serving(monkeypatch):
     """``serving(...)`` starts a server and returns its address."""
     ended = []
 
-    def start(**settings):
+    def start(port=0, **settings):
         pool = made_up_pool()
         listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         server = uvicorn.Server(
             uvicorn.Config(build_app(pool, settings={**SETTINGS, "device": pool.device}, **settings), log_level="error")
         )
@@ -43,12 +45,17 @@ def serving(monkeypatch):
         ended.append((server, thread, pool))
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
+    def stop():
+        for server, thread, pool in ended:
+            server.should_exit = True
+            thread.join()
+            pool.close()
+        ended.clear()
+
+    start.stop = stop
     monkeypatch.delenv("KERNELBENCH_TOKEN", raising=False)
     yield start
-    for server, thread, pool in ended:
-        server.should_exit = True
-        thread.join()
-        pool.close()
+    stop()
 
 
 def answer(url, body=None, token=None):
@@ -59,6 +66,24 @@ def answer(url, body=None, token=None):
             return told.status, told.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def raw_answer(url, *parts, method="POST /v1/evaluate HTTP/1.1", pause_s=0.0):
+    """All bytes that a server sends until it ends the connection."""
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.settimeout(30)
+        connection.sendall(f"{method}\r\nHost: there\r\nConnection: close\r\n".encode())
+        for part in parts:
+            time.sleep(pause_s)
+            connection.sendall(part)
+        told = b""
+        while chunk := connection.recv(1 << 16):
+            told += chunk
+    return told.decode()
+
+
+def body_of(*sources, **fields):
+    return json.dumps({"task": {"id": RELU.id, "source": RELU.source}, "sources": sources, **fields}).encode()
 
 
 def test_a_client_gets_verdicts_in_order_and_identical_sources_are_sent_once(serving):
@@ -257,3 +282,103 @@ def test_a_bucket_fills_again():
     assert rate.take("b") == 0.0
     now[0] = 1.0
     assert rate.take("a") == 0.0
+
+
+def test_a_client_of_http_1_0_gets_its_answer_in_one_part(serving):
+    body = body_of("a", "right")
+    told = raw_answer(
+        serving(), b"Content-Length: %d\r\n\r\n%b" % (len(body), body), method="POST /v1/evaluate HTTP/1.0"
+    )
+    head, _, text = told.partition("\r\n\r\n")
+    assert "transfer-encoding" not in head.lower() and f"content-length: {len(text)}" in head.lower()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert sorted(row["index"] for row in rows[:2]) == [0, 1] and rows[2] == {"done": 2}
+
+
+def test_a_body_that_is_said_to_be_huge_is_refused_before_it_is_sent(serving):
+    told = raw_answer(serving(), b"Content-Length: 1000000000000\r\n\r\n")
+    assert "413" in told.partition("\r\n")[0]
+    assert told.endswith('{"error":"the request is over 16777216 bytes; send fewer sources"}')
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 300\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n12c\r\n"])
+def test_a_body_over_the_limit_is_read_to_its_end_so_that_its_client_reads_the_answer(serving, head):
+    end = b"\r\n0\r\n\r\n" if "chunked" in head else b""
+    told = raw_answer(serving(limits=Limits(body_bytes=100)), head.encode() + b" " * 150, b" " * 150 + end, pause_s=0.2)
+    assert (
+        "413" in told.partition("\r\n")[0] and '{"error":"the request is over 100 bytes; send fewer sources"}' in told
+    )
+
+
+def test_a_body_that_does_not_arrive_is_refused(serving):
+    told = raw_answer(serving(limits=Limits(body_seconds=0.3)), b"Content-Length: 100\r\n\r\n", b"{", pause_s=0.1)
+    assert "408" in told.partition("\r\n")[0]
+    assert told.endswith('{"error":"the request did not arrive within 0.3 s"}')
+
+
+def test_what_a_client_that_went_away_asked_for_waits_no_more(serving):
+    url = serving()
+    body = body_of(*["slow"] * 100)
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        head = "POST /v1/evaluate HTTP/1.1\r\nHost: there\r\nContent-Length"
+        connection.sendall(f"{head}: {len(body)}\r\n\r\n".encode() + body)
+        connection.recv(100)
+        assert "kernelbench_sources_waiting 100.0" in answer(f"{url}/metrics")[1]
+    until = time.monotonic() + 20
+    while "kernelbench_sources_waiting 0.0" not in answer(f"{url}/metrics")[1]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert answer(f"{url}/v1/evaluate", body_of("right"))[1].endswith('{"done": 1}\n')
+
+
+def test_many_connections_at_once_are_all_answered(serving):
+    url = serving(limits=Limits(requests_a_minute=10_000))
+    told = []
+    threads = [
+        threading.Thread(target=lambda number=number: told.append(answer(f"{url}/v1/evaluate", body_of(str(number)))))
+        for number in range(200)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [status for status, text in told if text.endswith('{"done": 1}\n')] == [200] * 200
+
+
+def test_a_client_waits_for_a_server_that_starts_again(serving):
+    url = serving()
+    evaluator = RemoteEvaluator(url, **SETTINGS)
+    serving.stop()
+    again = threading.Timer(1.5, serving, [int(url.rpartition(":")[2])])
+    again.start()
+    assert [each.outcome for each in evaluator.evaluate(RELU, ["a", "right"])] == [Outcome.INCORRECT, Outcome.CORRECT]
+    again.join()
+
+
+def test_a_server_that_does_not_come_back_is_waited_for_once(serving, monkeypatch):
+    monkeypatch.setattr(client, "RESTART_PATIENCE_S", 1.0)
+    url = serving()
+    evaluator = RemoteEvaluator(url, **SETTINGS)
+    serving.stop()
+    took_s = []
+    for _ in range(2):
+        started = time.monotonic()
+        with pytest.raises(HarnessError, match=rf"^{url}: no answer \(.*refused.*\); check that the server runs"):
+            list(evaluator.evaluate(RELU, ["a"]))
+        took_s.append(time.monotonic() - started)
+    assert took_s[0] > 1.5 > took_s[1]
+
+
+def test_a_server_that_answers_no_more_is_told_to_its_owner_in_one_line(serving, monkeypatch):
+    monkeypatch.setattr(deployment, "BETWEEN_LOOKS_S", 0.05)
+    monkeypatch.setattr(deployment, "MOST_SILENCE_S", 0.3)
+    port = int(serving().rpartition(":")[2])
+    threading.Timer(1.0, serving.stop).start()
+    started = time.monotonic()
+    message = rf"^serve: no answer at 127.0.0.1:{port} for \d+ s, so its Ray cluster has ended; start it again$"
+    with pytest.raises(HarnessError, match=message):
+        deployment.watch("127.0.0.1", port, threading.Event())
+    assert time.monotonic() - started > 1
+    ended = threading.Event()
+    ended.set()
+    deployment.watch("127.0.0.1", port, ended)

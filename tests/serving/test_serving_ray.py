@@ -28,6 +28,13 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def cluster():
+    # Else Ray kills judges where other programs take the machine's memory.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        yield from cluster_here()
+
+
+def cluster_here():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
@@ -143,6 +150,25 @@ def test_a_server_with_more_judges_than_cores_ends_with_all_its_processes_when_i
     processes = psutil.Process(server.pid).children(recursive=True)
     server.send_signal(number)
     assert server.wait(timeout=60) == 0
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+
+
+def test_a_server_whose_ray_cluster_has_ended_ends_with_one_line():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    patient = "from pytest_kernelbench import __main__; from pytest_kernelbench.serving import deployment; import sys; "
+    patient += "deployment.MOST_SILENCE_S = 3.0; "
+    command = [sys.executable, "-c", f"{patient}sys.exit(__main__.main(['serve', '--port={port}', '--judges=cpu']))"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with server.stdout, server.stderr:
+        assert server.stdout.readline() == f"judging at http://127.0.0.1:{port}; stop with Ctrl-C\n"
+        processes = psutil.Process(server.pid).children(recursive=True)
+        (raylet,) = [each for each in processes if each.name() == "raylet"]
+        raylet.kill()
+        assert server.wait(timeout=120) == 3
+        said = server.stderr.read()
+    assert f"error: serve: no answer at 127.0.0.1:{port} for " in said
     assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 

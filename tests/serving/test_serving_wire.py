@@ -47,7 +47,14 @@ def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
         ({"task": {**TASK, "id": "level1/\n"}}, 400, "task: id must be printable, of at most 200 characters"),
         ({"task": {**TASK, "id": "/" * 201}}, 400, "task: id must be printable, of at most 200 characters"),
         ({"task": {**TASK, "size": {}}}, 400, "task: 'size': no such field; there are id, source and sizes"),
-        ({"task": {**TASK, "sizes": [1]}}, 400, "task: sizes must be an object of constants by name"),
+        *(
+            (
+                {"task": {**TASK, "sizes": sizes}},
+                400,
+                "task: sizes must be an object of constants by name: numbers, texts, or lists of these",
+            )
+            for sizes in ([1], {"n": [[1]]}, {"n": None})
+        ),
         ({"task": {**TASK, "source": "x" * 101}}, 413, "task: source: 101 characters; 100 are allowed"),
         (
             {"task": {**TASK, "sizes": {"n": 3}}},
