@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 import psutil
-from made_up_tasks import RELU, candidate, task
+from made_up_tasks import RELU, ROW_SUM, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.judge import MOST_KNOWN, LastTask
@@ -80,3 +80,15 @@ def test_memory_of_a_large_task_is_given_back_when_another_task_comes(tmp_path):
         at_first, with_large, after = held_mib(RELU), held_mib(large), held_mib(RELU)
         assert with_large > at_first + 300
         assert after < at_first + 100
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path, keep_task=True) as evaluator:
+        processes = psutil.Process(evaluator.service).children()
+        held_mib = []
+        for number in range(12):
+            (evaluation,) = evaluator.evaluate((RELU, ROW_SUM)[number % 2], [candidate(f"return x - {number + 1}")])
+            assert evaluation.outcome is Outcome.INCORRECT
+            held_mib.append(sum(each.memory_info().rss for each in processes) >> 20)
+    first, last = max(held_mib[2:6]), max(held_mib[-4:])
+    assert last < first + 20, held_mib

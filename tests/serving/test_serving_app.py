@@ -1,9 +1,12 @@
 """The HTTP interface and its client, over a real socket."""
 
+import gc
+import http.client
 import json
 import socket
 import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 
@@ -14,6 +17,7 @@ from made_up_judges import made_up_pool
 from project import Project
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation import requests as requests_module
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.records import Outcome, Task
 from pytest_kernelbench.serving import client, deployment
@@ -343,6 +347,34 @@ def test_many_connections_at_once_are_all_answered(serving):
     for thread in threads:
         thread.join()
     assert [status for status, text in told if text.endswith('{"done": 1}\n')] == [200] * 200
+
+
+def test_memory_of_the_server_does_not_grow_with_the_number_of_requests(serving, monkeypatch):
+    monkeypatch.setattr(requests_module, "LEAST_TO_TIDY", 20)
+    url = serving(limits=Limits(requests_a_minute=1_000_000))
+    connection = http.client.HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]))
+
+    def ask(numbers):
+        for number in numbers:
+            task = {"id": f"level1/{number}_x", "source": f"n = {number}"}
+            row = {"task": task, "sources": [f"{number}" * 100], "within_s": 80_000}
+            connection.request("POST", "/v1/evaluate", json.dumps(row))
+            assert connection.getresponse().read().endswith(b'{"done": 1}\n')
+
+    def held():
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        ask(range(200))
+        before = held()
+        ask(range(200, 1200))
+        # The sources alone have 400 kB.
+        assert held() < before + 200_000
+    finally:
+        tracemalloc.stop()
+        connection.close()
 
 
 def test_a_client_waits_for_a_server_that_starts_again(serving):
