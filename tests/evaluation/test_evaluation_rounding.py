@@ -84,3 +84,14 @@ def test_a_model_s_parameters_are_moved_and_what_it_draws_at_random_is_the_same(
 @pytest.mark.parametrize("exact", [torch.empty(0), torch.zeros(4), torch.tensor([1.0, float("inf"), float("nan")])])
 def test_what_is_empty_zero_or_infinite_has_no_spread(exact):
     assert spread_of(exact.double(), exact.double()) == (0.0, 0.0, 0.0)
+
+
+def test_a_mask_of_minus_infinity_is_not_moved():
+    scores = torch.rand(8, 50, 50, dtype=torch.float64)
+    mask = torch.ones(50, 50, dtype=torch.bool).triu(1)
+    with Noise(EPS, 1, "cpu"):
+        moved = scores.masked_fill(mask, float("-inf")) * 1.0
+        shares = moved.softmax(-1)
+    assert bool((moved[:, mask] == float("-inf")).all())
+    exact = scores.masked_fill(mask, float("-inf")).softmax(-1)
+    assert 0 < spread_of(exact, shares).largest < 1e-5

@@ -24,7 +24,8 @@ DRAWS, DRAWS_OF_FEW, FEW = 2, 8, 1000
 # Operators that round nothing: they fill, move or choose.
 _EXACT = frozenset(
     "zeros ones full empty arange zeros_like ones_like full_like empty_like fill_ zero_ clone copy_ _to_copy cat stack "
-    "repeat flip roll index_select index gather constant_pad_nd neg abs relu relu_ clamp maximum minimum where".split()
+    "repeat flip roll index_select index gather constant_pad_nd neg abs relu relu_ clamp maximum minimum where "
+    "tril triu masked_fill masked_fill_".split()
 )
 
 
@@ -72,7 +73,8 @@ class Noise(TorchDispatchMode):
         for part in flat.split(most):
             start = self._random.randrange(most)
             noise = self._pool[start : start + len(part)]
-            part.addcmul_(part, noise.to(part.dtype))
+            # A mask of minus infinity stays one: infinity that is moved down is no number.
+            part.addcmul_(part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), noise.to(part.dtype))
         if not value.is_contiguous():
             value.copy_(flat.view(value.shape))
         return value
