@@ -12,10 +12,18 @@ import torch
 
 from pytest_kernelbench.evaluation.correctness import inputs
 from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
-from pytest_kernelbench.evaluation.correctness.domain import TASK
+from pytest_kernelbench.evaluation.correctness.domain import MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.doubt import Due, once_more
+from pytest_kernelbench.evaluation.correctness.mixed import expected_in_parts, parts_of_mixed
 from pytest_kernelbench.evaluation.correctness.parts import AT_ONCE_BYTES
 from pytest_kernelbench.evaluation.correctness.reference import Reference
-from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED, Tolerances, measured_on, wider
+from pytest_kernelbench.evaluation.correctness.tolerances import (
+    REFRESHED,
+    Tolerances,
+    measured_on,
+    measured_on_parts,
+    wider,
+)
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.physics import (
@@ -58,7 +66,7 @@ class Check:
 
     kind: str
     values: list[torch.Tensor]
-    answers: list[Expected] | None = None
+    answers: Due | None = None
 
 
 class Needs(NamedTuple):
@@ -138,13 +146,18 @@ class Bench:
             self._checks[number] = check
         return check
 
-    def answers_to(self, check: Check) -> list[Expected]:
+    def answers_to(self, check: Check) -> Due:
         """What a correct candidate returns for the inputs of a check.
 
         To be asked for after the candidate's call: until then the memory is free for that, and holds no answer.
         """
         if check.answers is None:
             check.answers = self.answers(check.values, check.kind)
+        return check.answers
+
+    def answers_in_doubt(self, check: Check, got: Sequence[torch.Tensor]) -> Due:
+        """The same for an answer that is wrong: see ``doubt.once_more``."""
+        check.answers = once_more(self.reference, check.kind, check.values, got, self.answers_to(check))
         return check.answers
 
     def refreshed(self) -> Drawn:
@@ -164,10 +177,16 @@ class Bench:
     def measure_tolerances(self, kinds: Iterable[str]) -> None:
         """Have the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
         for kind in (*kinds, REFRESHED):
-            self._tolerances_on(kind)
+            if kind == MIXED:
+                self._tolerances_on_parts()
+            else:
+                self._tolerances_on(kind)
 
-    def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> list[Expected]:
+    def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> Due:
         """What a correct candidate returns for inputs of a kind: eager's answer, within the tolerance on that kind."""
+        if kind == MIXED:
+            by_part = self._tolerances_on_parts()
+            return expected_in_parts(self.reference, self.reference.answers(values, kind), by_part)
         tolerances = self._tolerances_on(kind)
         eager = self.reference.answers(values, kind)
         return [Expected.of(e, None, known) for e, known in zip(eager, tolerances, strict=True)]
@@ -222,6 +241,11 @@ class Bench:
                 self._tolerances["signed"] = measured
             self._tolerances[kind] = measured
         return self._tolerances[kind]
+
+    def _tolerances_on_parts(self) -> Tolerances:
+        if not all(part.key in self._tolerances for part in parts_of_mixed(self.reference)):
+            self._tolerances.update(measured_on_parts(self.reference, self.reference.draw(MIXED)))
+        return self._tolerances
 
     def _required(self) -> Required:
         """The inputs and products that the reference needs."""

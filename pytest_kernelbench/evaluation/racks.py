@@ -9,13 +9,15 @@ import torch
 
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.correctness.comparison import Expected
+from pytest_kernelbench.evaluation.correctness.doubt import Due
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
 from pytest_kernelbench.evaluation.layouts import Layout, alike, no_answer
 
 # As many calls are in a turn by the judge's clock: 64 of 0.05 ms were turns of 3 ms, and claims of such calls took 8 to
 # 12 s until they were left uncounted (H200).
 MOST_PAIRS = 256
+# The flag of a candidate that writes to an input.
+MUTATED = "mutated_input"
 
 
 class Objection(NamedTuple):
@@ -69,9 +71,7 @@ class JudgeSlot:
         """Copies of the inputs that the reference writes to."""
         return [self.inputs[number].core.clone() for number in self._bench.reference.written]
 
-    def objection(
-        self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
-    ) -> Objection | None:
+    def objection(self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Due) -> Objection | None:
         """The first error in the answer ``left`` by a call on ``values``; None if there is none."""
         return self.changed(values) or self.wrong(left, values, answers)
 
@@ -79,12 +79,10 @@ class JudgeSlot:
         """An objection if a call on ``values`` wrote to an input that the reference does not write to."""
         for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
             if number not in self._bench.reference.written and not alike(place.core, value):
-                return Objection("changes its inputs", "mutated_input")
+                return Objection("changes its inputs", MUTATED)
         return None
 
-    def wrong(
-        self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Sequence[Expected]
-    ) -> Objection | None:
+    def wrong(self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Due) -> Objection | None:
         """The first difference between the answer ``left`` by a call on ``values`` and the reference's; None if equal.
 
         An input that the reference writes to may be left alone instead, unless nothing that the reference returns is

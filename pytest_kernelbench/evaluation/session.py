@@ -14,13 +14,14 @@ import torch
 
 from pytest_kernelbench.evaluation import answers
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.correctness.comparison import Expected
-from pytest_kernelbench.evaluation.correctness.domain import MIXED
+from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.doubt import Due, once_more
 from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
+from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.layouts import is_dense
-from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.racks import MUTATED, JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.evaluation.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -34,6 +35,8 @@ REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
 # Sums with a race are sometimes right.
 ASKED_AGAIN = 3
+# Numbers of checks of one kind alone, beyond those of the examination.
+FIRST_ALONE = 100
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"
 
@@ -132,8 +135,14 @@ class WorkerSession(WorkerRequests):
         self.room.for_judge(self.leave_room)
         due = self.bench.answers_to(check)
         objection = slot.objection(left, check.values, due)
-        part = kind_at_fault(self.bench.reference, left, due) if objection and kind == MIXED else None
-        if part is not None:
+        if objection is not None and objection.flag != MUTATED:
+            due = self.bench.answers_in_doubt(check, left)
+            objection = slot.objection(left, check.values, due)
+        part = kind_at_fault(left, due) if kind == MIXED else None
+        if part is not None and objection is None:
+            # By the tolerance of all parts together it is right: asked again, with all inputs of that kind.
+            self.check(slot, FIRST_ALONE + [TASK, *KINDS].index(part.kind), part.kind)
+        elif part is not None:
             raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
         if objection is not None:
             raise WrongValues(Outcome.INCORRECT, f"{kind} inputs: {objection.detail}")
@@ -213,6 +222,9 @@ class WorkerSession(WorkerRequests):
             # Drawn at random in each call, the answers of timed ones are not known.
             if objection is None and not self.bench.reference.is_random:
                 objection = slot.wrong(found, values, answers)
+                if objection is not None:
+                    answers = once_more(self.bench.reference, REFRESHED, values, found, answers)
+                    objection = slot.wrong(found, values, answers)
             if objection is not None:
                 raise self._asked_again(slot, values, answers, objection)
 
@@ -220,7 +232,7 @@ class WorkerSession(WorkerRequests):
         self,
         slot: JudgeSlot,
         values: Sequence[torch.Tensor],
-        answers: Sequence[Expected],
+        answers: Due,
         timed: Objection,
     ) -> CandidateFailed:
         """Whether a candidate that was wrong in a timed call is wrong or cheats.

@@ -27,7 +27,11 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
 from pytest_kernelbench.evaluation.clock.verification import Verifier
-from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
+from pytest_kernelbench.evaluation.correctness.examination import (
+    Demands,
+    examine_what_is_not_covered,
+    examine_with_either_weights,
+)
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -204,10 +208,13 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         with stage(seconds, "check"), building(seconds, "check", session):
             examined = examine_with_either_weights(session, setting.protocol, setting.demands)
             found["weights"] = examined.weights
-            elsewhere: tuple[str, ...] = ()
+            remarks = examined.remarks
             if setting.other_sizes is not None:
-                elsewhere = setting.other_sizes.remarks(setting.start_for, source, examined.weights)
-            found["detail"] = "; ".join((*examined.remarks, *elsewhere))
+                elsewhere = setting.other_sizes.looked_at(setting.start_for, source, examined.weights)
+                remarks += elsewhere.remarks
+                if not elsewhere.every_kind:
+                    examine_what_is_not_covered(session, setting.protocol)
+            found["detail"] = "; ".join(remarks)
         with stage(seconds, "wait"):
             _wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):

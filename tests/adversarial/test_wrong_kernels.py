@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from wrong_kernels import FIXED, WRONG
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, MOVED
+from pytest_kernelbench.evaluation.correctness.doubt import once_more
 from pytest_kernelbench.evaluation.correctness.examination import kinds_to_check
-from pytest_kernelbench.evaluation.correctness.reference import MOVED
+from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.modules import move_parameters
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.trees import take_apart
@@ -61,14 +62,21 @@ def kernel(expression, bench):
 
 
 def fails_on(bench, candidate, kinds):
-    """The first of ``kinds`` on which a candidate is wrong."""
+    """The first of ``kinds`` on which a candidate is wrong, decided as the judge does."""
     for kind in kinds:
         values = bench.reference.draw(kind)
         _, outputs = take_apart(candidate(*bench.reference.arguments_for(values)), result=True)
-        for expected, output in zip(bench.answers(values, kind), outputs, strict=True):
-            if expected.objection(output) is not None:
-                return kind
+        due = bench.answers(values, kind)
+        if objected(due, outputs):
+            due = once_more(bench.reference, kind, values, outputs, due)
+        part = kind_at_fault(outputs, due) if kind == MIXED else None
+        if objected(due, outputs) or (part and fails_on(bench, candidate, [part.kind])):
+            return kind
     return None
+
+
+def objected(due, outputs):
+    return any(expected.objection(output) is not None for expected, output in zip(due, outputs, strict=True))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -117,6 +117,56 @@ WRONG = {
         "0.5 * x * (1 + torch.erf(x * 0.70710678118654752))",
         SIGNED,
     ),
+    "a maximum that starts from -1000": Row("x.amax(1)", "x.amax(1).clamp(min=-1000)", "x.sort(1).values[:, -1]"),
+    "a maximum that starts from the least float16": Row(
+        "x.max()", "x.max().clamp(min=-65504.0)", "x.flatten().sort().values[-1]"
+    ),
+    "a minimum that starts from 10000": Row("x.amin(1)", "x.amin(1).clamp(max=1e4)", "-(-x).amax(1)"),
+    "argmax that starts from -1": Row(
+        "x.argmax(1)",
+        "(x == x.amax(1, keepdim=True).clamp(min=-1)).int().argmax(1)",
+        "(x == x.amax(1, keepdim=True)).int().argmax(1)",
+    ),
+    "max pooling that pads with -10000": Row(
+        "F.max_pool2d(x, 3, 2, 1)",
+        "F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-1e4), 3, 2)",
+        "F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-float('inf')), 3, 2)",
+        IMAGES,
+    ),
+    "a sort that is padded with 10000": Row(
+        "x.sort(1).values",
+        "F.pad(x, (0, 56), value=1e4).sort(1).values[:, :200]",
+        "F.pad(x, (0, 56), value=float('inf')).sort(1).values[:, :200]",
+    ),
+    "a gelu that is zero below -4": Row(
+        "F.gelu(x)", "torch.where(x < -4, 0.0, F.gelu(x))", "0.5 * x * torch.erfc(-x * 0.70710678118654752)"
+    ),
+    "a softplus that is linear above 5": Row(
+        "F.softplus(x)",
+        "torch.where(x > 5, x, x.clamp(max=5).exp().log1p())",
+        "x.clamp(min=0) + torch.log1p((-x.abs()).exp())",
+    ),
+    "a normalization without its smallest norm": Row(
+        "F.normalize(x)",
+        "x / x.norm(dim=1, keepdim=True)",
+        "x * torch.rsqrt((x * x).sum(1, keepdim=True).clamp(min=1e-24))",
+    ),
+    "a similarity of cosines without its smallest norm": Row(
+        "F.cosine_similarity(x, y)",
+        "(x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))",
+        "(x * y).sum(1) / (x.norm(dim=1).clamp(min=1e-8) * y.norm(dim=1).clamp(min=1e-8))",
+        f"{ROWS}, {ROWS}",
+    ),
+    "a sign of zero that is one": Row(
+        "x.sign()", "torch.where(x >= 0, 1.0, -1.0)", "(x > 0).float() - (x < 0).float()"
+    ),
+    "zeros counted as positive": Row("(x > 0).sum(1)", "(x >= 0).sum(1)", "(x > 0).float().sum(1).long()"),
+    "x log x without its value at zero": Row(
+        "torch.xlogy(x, x).sum(1)", "(x * x.log()).sum(1)", "torch.where(x == 0, 0.0, x * x.log()).sum(1)"
+    ),
+    "a division by zero": Row(
+        "torch.where(y == 0, x, x / y)", "x / y", "x / torch.where(y == 0, 1.0, y)", f"{ROWS}, {ROWS}"
+    ),
 }
 
 # Right in what the task asks of them with the parameters that they were made with.

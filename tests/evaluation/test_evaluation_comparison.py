@@ -258,3 +258,21 @@ def test_what_is_compared_in_pieces_is_judged_as_the_whole(monkeypatch, spoil, o
     assert in_pieces.objection(got) == said_of_whole
     assert (said_of_whole is None) == (spoil is None)
     assert said_of_whole is None or f"(element {spoil} is " in said_of_whole
+
+
+def test_where_all_terms_cancel_what_is_left_of_them_is_allowed():
+    exact = torch.zeros(64, 1, dtype=torch.float64)
+    expected = Expected.of(exact.float(), exact, spread=Spread(3e-7, 0.0, 1e-7))
+    assert expected.objection(torch.full((64, 1), 1e-7)) is None
+    assert expected.objection(torch.full((64, 1), 1e-3)) is not None
+
+
+def test_where_one_value_dominates_a_share_of_it_is_allowed_to_any_element():
+    exact = torch.rand(1000, dtype=torch.float64) + 0.5
+    exact[7] = 1e4
+    off = exact.float() + 0.02
+    plain = Expected.of(exact.float(), exact)
+    of_largest = Expected.of(exact.float(), None, plain.tolerance.uncapped().that_forgives(1e-4).of_the_largest(3e-5))
+    assert plain.objection(off) is not None
+    assert of_largest.objection(off) is None
+    assert of_largest.objection(off + 0.5) is not None

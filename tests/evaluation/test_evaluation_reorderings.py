@@ -6,6 +6,7 @@ from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED
+from pytest_kernelbench.evaluation.correctness.doubt import once_more
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 
 LINEAR = """\
@@ -50,7 +51,10 @@ def test_another_order_of_the_same_sums_is_right_on_every_draw(name):
     for kind in (each for each in kinds if each == REFRESHED or bench.usable(each)):
         for _ in range(10):
             (x,) = bench.refreshed().values() if kind == REFRESHED else bench.reference.draw(kind)
-            (expected,) = bench.answers([x], kind)
-            assert expected.objection(reordered(name, bench.reference.model_for(kind), x)) is None, kind
+            due = bench.answers([x], kind)
+            got = reordered(name, bench.reference.model_for(kind), x)
+            if due[0].objection(got) is not None:
+                due = once_more(bench.reference, kind, [x], [got], due)
+            assert due[0].objection(got) is None, kind
             half = reordered(name, bench.reference.model_for(kind).half(), x.half()).float()
-            assert kind not in ("task", "signed") or expected.objection(half) is not None
+            assert kind not in ("task", "signed") or due[0].objection(half) is not None

@@ -18,6 +18,8 @@ import torch
 ELEMENTS_AT_ONCE = 1 << 28
 # Elements that one dominating value of an input stands among.
 ELEMENTS_PER_DOMINATING = 1 << 16
+# Beyond -1000, -10000 and -65504, with which kernels mask, pad and begin a maximum where minus infinity is due.
+FAR = 1e5
 
 Change = Callable[[torch.Tensor, float], torch.Tensor]
 
@@ -58,11 +60,17 @@ def _offset(value: torch.Tensor, level: float) -> torch.Tensor:
 
 
 def _negative(value: torch.Tensor, level: float) -> torch.Tensor:
-    return value.abs_().mul_(-level)
+    return _positive(value, level).neg_()
 
 
 def _positive(value: torch.Tensor, level: float) -> torch.Tensor:
-    return value.abs_().mul_(level)
+    if level < FAR:
+        return value.abs_().mul_(level)
+    size = size_of(value)
+    for part in parts(value):
+        # None is near zero; as far apart as they are large, so that a variance by squares keeps its digits.
+        part.abs_().add_(part.ne(0).to(part.dtype), alpha=size).mul_(level / size)
+    return value
 
 
 def _ties(value: torch.Tensor, level: float) -> torch.Tensor:
@@ -102,6 +110,21 @@ def _tiny(value: torch.Tensor, level: float) -> torch.Tensor:
     return value.mul_(level)
 
 
+def _zeros(value: torch.Tensor, level: float) -> torch.Tensor:
+    symmetric = is_symmetric(value)
+    if level < 0:
+        signed(value)
+    if symmetric:
+        kept = torch.randint(2, (len(value),), device=value.device).to(value.dtype)
+        return value.mul_(kept[:, None]).mul_(kept)
+    for part in parts(value):
+        part.mul_(torch.randint_like(part, 2))
+    # Rows in which nothing is left: a norm of theirs is zero.
+    if value.dim() and len(value) > 1:
+        value[-max(1, len(value) // 3) :] = 0
+    return value
+
+
 def _non_finite(value: torch.Tensor, level: float) -> torch.Tensor:
     flat = value.view(-1)
     for special in (float("nan"), float("inf"), -float("inf")):
@@ -114,23 +137,30 @@ KINDS = {
     "signed": Kind(signed, (1.0,), "the task's draw with signs at random"),
     "scaled": Kind(scaled, (4.0,), "the task's draw times one constant from 4 to 8"),
     "wide": Kind(_wide, (1000.0, 100.0, 10.0), "of both signs, far beyond saturation"),
+    "moderate": Kind(_wide, (5.0,), "of both signs, where functions begin to saturate"),
     "offset": Kind(_offset, (1.0,), "values near 100"),
-    "negative": Kind(_negative, (4.0, 1.0), "all negative"),
-    "positive": Kind(_positive, (4.0, 1.0), "all positive"),
+    "negative": Kind(_negative, (FAR, 4.0, 1.0), "all negative, beyond any constant that stands for minus infinity"),
+    "positive": Kind(_positive, (FAR, 4.0, 1.0), "all positive, beyond any constant that stands for infinity"),
     "ties": Kind(_ties, (-1.0, 1.0), "a few values that repeat"),
     "unit": Kind(_unit, (-1.0, 1.0), "magnitudes near 1, whose product neither vanishes nor overflows"),
     "dominating": Kind(_dominating, (1e4, 50.0), "here and there a value that is much greater than all others"),
     # Smaller ones would blame kernels that compute exp(x) - 1: at 0.003 that is off by 2e-5 of the result.
     "tiny": Kind(_tiny, (3e-3,), "values of 0.003 times the task's"),
+    "zeros": Kind(_zeros, (-1.0, 1.0), "half of the values zero, and in a third of the rows all"),
     NON_FINITE: Kind(_non_finite, (1.0,), "with a NaN and infinities"),
 }
 # What is tried beside the protocol's own draws.
-BEYOND_THE_TASK = ("wide", "offset", "negative", "positive", "ties", "unit", "dominating", "tiny")
-TASK, MIXED = "task", "mixed"
+BEYOND_THE_TASK = (
+    *("wide", "moderate", "offset", "negative", "positive"),
+    *("ties", "unit", "dominating", "tiny", "zeros"),
+)
+# ``TASK``: the task's own draw. ``MIXED``: that and every kind beyond, each on a part of the batch. ``MOVED``: the
+# task's own draw, with every parameter and buffer moved away from its initial value.
+TASK, MIXED, MOVED = "task", "mixed", "moved parameters"
 
 
 class Level(NamedTuple):
-    """One of ``KINDS`` at one of its levels."""
+    """One of ``KINDS`` at one of its levels; ``TASK`` at any is the task's own draw."""
 
     kind: str
     level: float
@@ -147,7 +177,7 @@ def change(value: torch.Tensor, kinds: Sequence[Level]) -> torch.Tensor:
     size = len(value) if value.dim() else 1
     for number, (kind, level) in enumerate(kinds):
         begin, end = (size * bound // len(kinds) for bound in (number, number + 1))
-        if end > begin:
+        if end > begin and kind != TASK:
             KINDS[kind].change(value[begin:end] if value.dim() else value, level)
     return value
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.timekeeping import slots_of_block
-from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, TASK
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MIXED, MOVED, TASK
+from pytest_kernelbench.evaluation.correctness.mixed import parts_of_mixed
 from pytest_kernelbench.evaluation.correctness.operators import forbid_torch
-from pytest_kernelbench.evaluation.correctness.reference import MOVED
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import JudgeSlot
@@ -53,7 +53,20 @@ def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
         return own
     if bench.reference.answers_by_row and bench.usable(MIXED):
         return [*own, MIXED]
-    return [*own, *(kind for kind in BEYOND_THE_TASK if bench.usable(kind))]
+    return [*own, *(kind for kind in (TASK, *BEYOND_THE_TASK) if kind not in own and bench.usable(kind))]
+
+
+def kinds_not_covered(bench: Bench, protocol: Protocol) -> list[str]:
+    """Kinds of which ``kinds_to_check`` shows too little.
+
+    Where a row of an answer is about all rows of the inputs, as after a batch norm in training, ``mixed`` inputs are
+    of no kind in particular; and of a batch with fewer rows than there are kinds, some have no row.
+    """
+    if MIXED not in kinds_to_check(bench, protocol):
+        return []
+    reference = bench.reference
+    covered = {part.kind for part in parts_of_mixed(reference)} if reference.rows_are_independent else set()
+    return [kind for kind in (TASK, *BEYOND_THE_TASK) if kind not in covered and bench.usable(kind)]
 
 
 def prepare(bench: Bench, protocol: Protocol) -> None:
@@ -98,6 +111,17 @@ def examine(session: WorkerSession, slot: JudgeSlot, protocol: Protocol, demands
         seconds = session.check(slot, number, kind)
     moves = protocol.beyond and session.bench.usable(MOVED)
     return Examined(seconds, _remarks_on_parameters(session, slot, len(kinds), demands) if moves else ())
+
+
+def examine_what_is_not_covered(session: WorkerSession, protocol: Protocol) -> None:
+    """Check a candidate that was examined on each kind of which it was shown too little, all inputs of that kind.
+
+    For candidates that other sizes, where that costs next to nothing, did not show each kind. Raises CandidateFailed.
+    """
+    (slot, *_) = session.have_slots(max(1, len(session.slots)))
+    begin = len(kinds_to_check(session.bench, protocol)) + 1
+    for number, kind in enumerate(kinds_not_covered(session.bench, protocol), begin):
+        session.check(slot, number, kind)
 
 
 def _remarks_on_parameters(session: WorkerSession, slot: JudgeSlot, number: int, demands: Demands) -> tuple[str, ...]:

@@ -37,9 +37,13 @@ def draw(
         # What is a signal is decided before the precision is lost: rounded to bfloat16, many a value is whole.
         signals = [is_signal(value) for value in inputs] if kinds else []
         inputs = precision.cast(inputs)
+        rows = next((len(value) for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
         taken = {other.data_ptr() for other in others if isinstance(other, torch.Tensor)}
         for number, _ in filter(lambda each: each[1], enumerate(signals)):
             value = inputs[number]
+            if len(kinds) > 1 and not (value.dim() and len(value) == rows):
+                # All rows of the batch share it: of several kinds at once, none would be told from another.
+                continue
             shared = value.data_ptr() in taken
             taken.add(value.data_ptr())
             inputs[number] = domain.change(value.clone() if shared else value, kinds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
@@ -26,6 +26,13 @@ from pytest_kernelbench.tasks import with_sizes
 
 OWN_SIZES_ONLY = "right only at the task's own sizes"
 HANDS_NOTHING_ON = "a NaN or an infinity in its inputs is not handed on as the reference does"
+
+
+class Elsewhere(NamedTuple):
+    """Remarks on a candidate, and whether it was right on every kind of inputs there."""
+
+    remarks: tuple[str, ...]
+    every_kind: bool
 
 
 class OtherSizes:
@@ -67,10 +74,10 @@ class OtherSizes:
             session.load(source, timeout_s=LOAD_TIMEOUT_S)
             return replace(replay(session, kind), sizes=self.described)
 
-    def remarks(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, weights: str) -> tuple[str, ...]:
-        """Remarks on a candidate. Raises CandidateFailed if it is wrong on a kind of inputs."""
+    def looked_at(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, weights: str) -> Elsewhere:
+        """What a candidate does at these sizes. Raises CandidateFailed if it is wrong on a kind of inputs."""
         if self._bench is None:
-            return ()
+            return Elsewhere((), every_kind=False)
         at = f"at {self.described}"
         with closing(session_of(self._bench, self._rack)) as session:
             session.wait_until_ready()
@@ -79,16 +86,18 @@ class OtherSizes:
                 session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
                 session.check(slot, 0, TASK)
             except CandidateFailed as failure:
-                return (f"{OWN_SIZES_ONLY} ({at}: {failure.outcome.value}, {failure.detail[:120]})",)
+                remark = f"{OWN_SIZES_ONLY} ({at}: {failure.outcome.value}, {failure.detail[:120]})"
+                return Elsewhere((remark,), every_kind=False)
             for number, kind in enumerate(self._kinds, 1):
                 try:
                     session.check(slot, number, kind)
                 except CandidateFailed as failure:
                     if failure.outcome is Outcome.TIMEOUT:
-                        return (f"not checked at other sizes ({at}: {failure.detail})",)
+                        remark = f"not checked at other sizes ({at}: {failure.detail})"
+                        return Elsewhere((remark,), every_kind=False)
                     failure.detail = f"{at}: {failure.detail}"
                     raise
-            return self._remarks_on_specials(session, len(self._kinds) + 1)
+            return Elsewhere(self._remarks_on_specials(session, len(self._kinds) + 1), every_kind=True)
 
     def _remarks_on_specials(self, session: WorkerSession, number: int) -> tuple[str, ...]:
         if not session.bench.usable(NON_FINITE):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_kernelbench.evaluation.correctness.comparison import differ_by_rounding
+from pytest_kernelbench.evaluation.correctness.domain import TASK
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of, rows_of
 
 if TYPE_CHECKING:
@@ -38,3 +39,21 @@ def parts_of(reference: Reference, outputs: Sequence[torch.Tensor]) -> int:
         for part, whole in zip(middle, outputs, strict=True)
     )
     return min(wanted, rows) if alike else 1
+
+
+def treats_rows_alone(reference: Reference) -> bool:
+    """Whether the rows in the middle of an answer stay the same when all other rows of the inputs change.
+
+    A batch norm in training does not: what one row of its inputs is, every row of its answer shows.
+    """
+    rows = len(reference.example_answers[0])
+    begin, end = rows // 3, max(rows // 3 + 1, 2 * rows // 3)
+    values = reference.draw(TASK)
+    others = [
+        other.index_copy(0, torch.arange(begin, end, device=value.device), value[begin:end])
+        if value.dim() and len(value) == rows
+        else value
+        for value, other in zip(values, reference.draw("signed"), strict=True)
+    ]
+    answers = [reference.answers(each) for each in (values, others)]
+    return all(differ_by_rounding(one[begin:end], other[begin:end]) for one, other in zip(*answers, strict=True))

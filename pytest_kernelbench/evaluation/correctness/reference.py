@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,21 +16,13 @@ from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness import inputs
-from pytest_kernelbench.evaluation.correctness.domain import (
-    BEYOND_THE_TASK,
-    KINDS,
-    MIXED,
-    NON_FINITE,
-    TASK,
-    Level,
-)
-from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
-from pytest_kernelbench.evaluation.correctness.parts import parts_of
+from pytest_kernelbench.evaluation.correctness.defined import Defined
+from pytest_kernelbench.evaluation.correctness.domain import MIXED, MOVED, TASK, Level
+from pytest_kernelbench.evaluation.correctness.parts import parts_of, treats_rows_alone
 from pytest_kernelbench.evaluation.correctness.rounding import Noise, move
 from pytest_kernelbench.evaluation.correctness.widened import (
     bytes_of,
     in_float64,
-    is_real,
     rows_of,
     wide_type,
     widened_model,
@@ -40,9 +33,6 @@ from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, pl
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
 from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
-
-# The task's own draw, with every parameter and buffer moved away from its initial value.
-MOVED = "moved parameters"
 
 
 class Reference:
@@ -69,9 +59,9 @@ class Reference:
             self._model = precision.cast_model(model)
             self.example_inputs: list[torch.Tensor] = []
             self._given_layouts: list[Layout] | None = None
-            self.example_inputs = self._drawn(())
+            self.example_inputs = self.drawn_at(())
             self._look_at_result()
-            self._in_parts(self._model, self._drawn(()))
+            self._in_parts(self._model, self.drawn_at(()))
         except Unjudgeable as error:
             raise HarnessError(f"{task_id}: {error}; what can be judged is {JUDGED}") from error
         except HarnessError:
@@ -88,8 +78,7 @@ class Reference:
             ) from error
         self._exact_model = widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
-        self._levels: dict[str, list[Level] | None] = {TASK: []}
-        self._few: FewRows | None = None
+        self._defined = Defined(self)
         # Whether the same inputs give the same answer only under the same seed.
         self.is_random = False
 
@@ -133,12 +122,12 @@ class Reference:
         self.example_answers = [torch.empty(each.shape, dtype=each.dtype, device="meta") for each in answers]
         self.example_outputs = self.example_answers[: len(tensors)]
         if self.written and not compared:
-            self.example_inputs = self._drawn(())
+            self.example_inputs = self.drawn_at(())
         self.n_parts = parts_of(self, answers)
 
     def renew(self) -> None:
         """Have another draw of the task as the example."""
-        self.example_inputs = self._drawn(())
+        self.example_inputs = self.drawn_at(())
 
     @property
     def answers_by_row(self) -> bool:
@@ -147,54 +136,31 @@ class Reference:
         return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_answers)
 
     def usable(self, kind: str) -> bool:
-        """Whether the reference is defined on this kind of input: it raises nothing, and its answer is finite.
-
-        Where it gives indices, they must be those that it gives in float64 too.
-        """
-        if kind not in self._levels:
-            self._levels[kind] = self._first_defined(kind)
-        return self._levels[kind] is not None
+        """Whether the reference is defined on this kind of input: see ``Defined``."""
+        return self._defined.on(kind) is not None
 
     def levels(self) -> list[Level]:
         """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
-        found = [next(iter(self._levels_of_few(kind)), None) for kind in BEYOND_THE_TASK]
-        return [level for level in found if level is not None]
+        return self._defined.levels()
 
     def levels_mixed(self) -> list[Level]:
         """The kinds that share the rows of ``mixed`` inputs, in their order."""
-        return self._levels[MIXED] or [] if self.usable(MIXED) else []
+        return self._defined.on(MIXED) or []
 
-    def _levels_of_few(self, kind: str) -> Iterator[Level]:
-        if self._few is None:
-            self._few = FewRows(self)
-        few = self._few
-        levels = (Level(kind, level) for level in KINDS[kind].levels)
-        return (level for level in levels if few.has_answer(self, level))
+    @cached_property
+    def rows_are_independent(self) -> bool:
+        """Whether a row of the answer is about the same row of the inputs alone; see ``answers_by_row``."""
+        return self.answers_by_row and treats_rows_alone(self)
 
-    def _first_defined(self, kind: str) -> list[Level] | None:
-        if kind == MOVED:
-            return [] if self._moved_models() and self._is_defined_on(self.draw(TASK), kind) else None
-        options = iter([self.levels()]) if kind == MIXED else ([level] for level in self._levels_of_few(kind))
-        for option in options:
-            if option and self._is_defined_on(None, kind, option):
-                return option
-        return None
+    @property
+    def chooses(self) -> bool:
+        """Whether it calls an operator that chooses among equal values: see ``ties``."""
+        return self._defined.chooses
 
-    def _is_defined_on(self, values: Sequence[torch.Tensor] | None, kind: str, levels: Sequence[Level] = ()) -> bool:
-        try:
-            values = self._drawn(levels) if values is None else values
-            model, exact_model = self._models_for(kind)
-            outputs = self._in_parts(model, values)
-            if kind != NON_FINITE and not all(bool(t.isfinite().all()) for t in outputs):
-                return False
-            if all(is_real(t) for t in outputs):
-                return True
-            exact = self._in_parts(exact_model, values, widened=True)
-            return all(is_real(t) or torch.equal(t, x) for t, x in zip(outputs, exact, strict=True))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # the reference's own: whatever it raises says that it is not defined there
-            return False
+    @property
+    def can_move(self) -> bool:
+        """Whether there are parameters or buffers to be moved."""
+        return self._moved_models() is not None
 
     def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
         """The reference with moved parameters and buffers, and the same in float64; None where it has none."""
@@ -216,9 +182,10 @@ class Reference:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
         if kind == MOVED:
             kind = TASK
-        return self._drawn(self._levels[kind] or () if self.usable(kind) else ())
+        return self.drawn_at(self._defined.on(kind) or ())
 
-    def _drawn(self, levels: Sequence[Level]) -> list[torch.Tensor]:
+    def drawn_at(self, levels: Sequence[Level]) -> list[torch.Tensor]:
+        """New inputs of these kinds, each on a part of the first dimension; of none, the task's own draw."""
         seed = secrets.randbits(63)  # known to nobody
         others = self.example_inputs
         return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.correctness.comparison import Expected
-from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
-from pytest_kernelbench.evaluation.correctness.reference import MOVED
+from pytest_kernelbench.evaluation.correctness.comparison import as_real
+from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, MOVED, TASK
+from pytest_kernelbench.evaluation.correctness.doubt import Due
+from pytest_kernelbench.evaluation.racks import MUTATED
 from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -41,13 +42,16 @@ def replay(session: WorkerSession, kind: str) -> Replayed:
         _, left, _ = session.called(slot, check.values, f"running on {kind} inputs")
         due = session.bench.answers_to(check)
         objection = slot.objection(left, check.values, due)
+        if objection is not None and objection.flag != MUTATED:
+            due = session.bench.answers_in_doubt(check, left)
+            objection = slot.objection(left, check.values, due)
         if objection is not None:
             found = Replayed(outcome=Outcome.INCORRECT.value, detail=f"{kind} inputs: {objection.detail}")
             return with_elements(found, left, due)
     return Replayed(outcome=Outcome.CORRECT.value)
 
 
-def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Sequence[Expected]) -> Replayed:
+def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Due) -> Replayed:
     """``found`` with the first wrong elements of all outputs, and how many there are."""
     n_wrong, elements = 0, []
     for number, (got, expected) in enumerate(zip(left, due, strict=False)):
@@ -55,7 +59,7 @@ def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Sequence[E
         n_wrong += sum(int(each.places.numel()) for each in wrong)
         for piece in wrong:
             for at, value in enumerate(piece.places[: MOST_ELEMENTS - len(elements)].tolist()):
-                place = torch.unravel_index(torch.tensor(value), expected.exact.shape)
+                place = torch.unravel_index(torch.tensor(value), as_real(got).shape)
                 elements.append(
                     WrongElement(
                         output=number,
