@@ -5,50 +5,43 @@
 Starts ``python -m pytest_kernelbench serve`` on this machine with CPU judges. Each client asks for one source after
 another, over HTTP, as a trainer's worker does; all sources differ. The tasks are elementwise ones of level 1 at small
 sizes, the sources what an early policy writes: of ten six do not run, three are wrong, one is correct. Meanwhile a
-judge is killed every ``--kill-every-s``, in turns the Ray actor, the service below it that forks, and the judge's own
-process below that. Where the harness answers that a judge ended over a source twice, the client asks again, as the
-documentation says.
+judge is killed every ``--kill-every-s``, in turns the Ray actor, the service below it that forks, and below that the
+judge's own process and the foreman, which builds ahead. Where the harness answers that a judge ended over a source
+twice, the client asks again, as the documentation says.
 
 Every line of every answer is kept in ``--json`` as it comes. At the end: requests without exactly one evaluation (must
 be 0), with an evaluation of another source, whose outcome is not the one that the source was written for; latency
-from a client's first question to its evaluation; sources a minute; kills; the server's memory at the begin and at
-the end; processes that are left once the server has stopped. After ``--limit-s`` no client asks for anything new; the
-same command with the same ``--json`` starts another server and goes on with what has no evaluation. Then requests that
-are malformed, too large and without the token, with the answers that they get.
+from a client's first question to its evaluation; sources a minute; kills; the server's memory, at the begin and in each
+quarter of the run; processes that are left once the server has stopped. After ``--limit-s`` no client asks for anything
+new; the same command with the same ``--json`` starts another server and goes on with what has no evaluation. Then
+requests that are malformed, too large and without the token, with the answers that they get.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import json
-import os
 import random
-import secrets
 import signal
-import socket
 import statistics
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-import psutil
 from results import Limit
+from served import MIB, Server
 
 from pytest_kernelbench.records import Task, sha256_of
 from pytest_kernelbench.tasks import load_tasks
 
 TASKS = "level1/19,level1/20,level1/21,level1/22,level1/25,level1/30"
-START_PATIENCE_S = 300
-ANSWER_PATIENCE_S = 1800
-MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,102 +71,6 @@ def made_sources(count: int, seed: int) -> list[Asked]:
             made.append(Asked(number, task, f"{head}        return inputs[{number + 9}]\n", "runtime_error"))
     random.Random(seed).shuffle(made)
     return made
-
-
-class Server:
-    """The command ``serve`` and its processes."""
-
-    def __init__(self, judges: int) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self.token = secrets.token_hex(8)
-        command = [sys.executable, "-m", "pytest_kernelbench", "serve", f"--port={port}"]
-        command += [f"--judges={','.join(['cpu'] * judges)}", "--requests-a-minute=100000"]
-        self._process = psutil.Popen(command, env={**os.environ, "KERNELBENCH_TOKEN": self.token})
-        until = time.monotonic() + START_PATIENCE_S
-        while True:
-            try:
-                if json.loads(self.answer("/health")[1])["ready"] == judges:
-                    return
-            except (OSError, ValueError):
-                pass
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise SystemExit("the server does not start")
-            time.sleep(1)
-
-    def answer(self, path: str, body: bytes | None = None, token: str | None = None) -> tuple[int, str]:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(self.url + path, data=body, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_PATIENCE_S) as told:
-                return told.status, told.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def processes(self) -> list[psutil.Process]:
-        """The command and all that it started, directly or not."""
-        return [self._process, *self._process.children(recursive=True)]
-
-    def judges(self) -> dict[str, list[psutil.Process]]:
-        """The actors, the services, which the actors started, and the judges' own processes, which those forked."""
-        actors = [each for each in self.processes() if title(each).startswith(("ray::Judge.", "ray::Judge "))]
-        services = [child for each in actors for child in children(each)]
-        judges = [child for each in services for child in children(each) if name(child) == "kb-judge"]
-        return {"actor": actors, "service": services, "judge": judges}
-
-    def cpu_seconds(self) -> float:
-        """CPU time of all processes that are there, and of those below them that were collected."""
-        return sum(cpu_seconds_of(each) for each in self.processes())
-
-    def memory_mib(self) -> dict[str, float]:
-        """Memory of the process that holds the queue and answers, and of all together; shared pages counted once."""
-        sizes = [(each, proportional_mib(each)) for each in self.processes()]
-        answering = [size for each, size in sizes if title(each).startswith("ray::ServeReplica")]
-        return {"answering": sum(answering), "all": sum(size for _, size in sizes)}
-
-    def stop(self) -> list[str]:
-        """End the command; command lines of processes that are there a minute later."""
-        before = self.processes()
-        self._process.terminate()
-        return [title(each) for each in psutil.wait_procs(before, timeout=60)[1]]
-
-
-def title(process: psutil.Process) -> str:
-    """Its command line, with a blank at the end; empty where it has ended."""
-    try:
-        return " ".join([*process.cmdline(), ""])
-    except psutil.Error:
-        return ""
-
-
-def children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children()
-    except psutil.Error:
-        return []
-
-
-def name(process: psutil.Process) -> str:
-    try:
-        return process.name()
-    except psutil.Error:
-        return ""
-
-
-def cpu_seconds_of(process: psutil.Process) -> float:
-    try:
-        return sum(process.cpu_times()[:4])
-    except psutil.Error:
-        return 0.0
-
-
-def proportional_mib(process: psutil.Process) -> float:
-    try:
-        return process.memory_full_info().pss / MIB
-    except psutil.Error:
-        return 0.0
 
 
 class Log:
@@ -227,10 +124,10 @@ def ask(server: Server, asked: Asked, log: Log) -> None:
 
 
 def kill_judges(server: Server, every_s: float, over: threading.Event, log: Log) -> None:
-    """Kill in turns an actor and a service, of which no process must be left, and a judge's process."""
+    """Kill in turns an actor and a service, of which no process must be left, a judge's process and a foreman."""
     turns = 0
     while not over.wait(every_s):
-        what, found = list(server.judges().items())[turns % 3]
+        what, found = list(server.judges().items())[turns % 4]
         if found:
             chosen = random.choice(found)
             chosen.kill()
@@ -275,7 +172,14 @@ def refusals(server: Server) -> list[str]:
         ("no sources", b'{"task": "level1/19"}', server.token),
         ("no such task", b'{"task": "level1/1000", "sources": []}', server.token),
         ("17 MiB", b" " * (17 * MIB), server.token),
+        ("a source that is no list", b'{"task": "level1/19", "sources": "import torch"}', server.token),
+        ("an unknown field", b'{"task": "level1/19", "sources": [], "model": "x"}', server.token),
         ("300 sources", json.dumps({"task": "level1/19", "sources": ["x"] * 300}).encode(), server.token),
+        (
+            "a task of 2 MiB",
+            json.dumps({"task": {"id": "a/b", "source": "#" * 2 * MIB}, "sources": []}).encode(),
+            server.token,
+        ),
         ("a source of 2 MiB", json.dumps({"task": "level1/19", "sources": ["x" * 2 * MIB]}).encode(), server.token),
     ):
         status, text = server.answer("/v1/evaluate", body, token)
@@ -306,9 +210,18 @@ def summary(made: list[Asked], log: Log) -> list[str]:
         f"connections broken or refused {len(others)} {others[:2]}",
         f"{spent_s:.0f} s, {60 * len(work) / spent_s:.1f} a minute; latency median {quantiles[49]:.1f} s, "
         f"90 % {quantiles[89]:.1f} s, 99 % {quantiles[98]:.1f} s, most {latencies[-1]:.1f} s",
-        "memory of the process that answers, of all (MiB): "
-        + "; ".join(f"{each['answering']:.0f}, {each['all']:.0f}" for each in (memory[0], memory[-1])),
+        "memory of the process that answers, of the judges, of all (MiB); at first, and the most in each quarter: "
+        + "; ".join(
+            ", ".join(f"{max(each[part] for each in some):.0f}" for part in ("answering", "judging", "all"))
+            for some in (memory[:1], *quarters(memory))
+        ),
     ]
+
+
+def quarters(rows: list[Any]) -> list[list[Any]]:
+    """The rows in four parts, in order; fewer where there are fewer rows."""
+    bounds = [len(rows) * part // 4 for part in range(5)]
+    return [rows[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -118,6 +118,9 @@ class Service:
             self._numbers.requests.labels(str(error.status)).inc()
             headers = {} if error.again_in_s is None else {"Retry-After": str(error.again_in_s)}
             return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
+        except ClientDisconnect:
+            # It went away while it sent its request; nobody reads the answer.
+            return Response(status_code=400)
 
     async def evaluate(self, request: Request) -> Response:
         """Stream one line for each source when it is judged: its ``index`` with an ``evaluation`` or a ``fault``.

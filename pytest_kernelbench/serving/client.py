@@ -8,7 +8,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
 from typing import Any
@@ -91,11 +91,8 @@ class RemoteEvaluator(Comparing):
             except (OSError, ValueError, http.client.HTTPException) as error:
                 failed = self._after(error)
                 continue
-            if "fault" not in row:
+            if (failed := self._fault_in(row)) is None:
                 return Comparison.from_json(row["comparison"])
-            failed = HarnessError(f"{self._url}: {row['fault']}")
-            if not row.get("judge_ended"):
-                break
         assert failed is not None
         raise failed
 
@@ -137,10 +134,8 @@ class RemoteEvaluator(Comparing):
                         row = json.loads(line)
                         if "done" in row:
                             break
-                        if "fault" in row:
-                            failed = HarnessError(f"{self._url}: {row['fault']}")
-                            if not row.get("judge_ended"):
-                                raise failed
+                        if fault := self._fault_in(row):
+                            failed = fault
                             continue
                         index = asked[row["index"]]
                         evaluation = Evaluation.from_json(row["evaluation"])
@@ -153,6 +148,15 @@ class RemoteEvaluator(Comparing):
                 self._patience_s = RESTART_PATIENCE_S
                 return
         raise failed or HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
+
+    def _fault_in(self, row: Mapping[str, Any]) -> HarnessError | None:
+        """The fault that a row tells of, None if it tells of none; raised where asking again cannot help."""
+        if "fault" not in row:
+            return None
+        failed = HarnessError(f"{self._url}: {row['fault']}")
+        if not row.get("judge_ended"):
+            raise failed
+        return failed
 
     def _after(self, error: Exception) -> HarnessError:
         """Wait until it is worth asking again, and return the error in one line; raise it where asking cannot help."""

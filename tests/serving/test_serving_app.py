@@ -335,6 +335,16 @@ def test_what_a_client_that_went_away_asked_for_waits_no_more(serving):
     assert answer(f"{url}/v1/evaluate", body_of("right"))[1].endswith('{"done": 1}\n')
 
 
+def test_a_client_that_goes_away_while_it_sends_is_no_error_of_the_server(serving, capfd):
+    url = serving()
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"POST /v1/evaluate HTTP/1.1\r\nHost: there\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)
+    time.sleep(0.5)
+    assert answer(f"{url}/v1/evaluate", body_of("right"))[1].endswith('{"done": 1}\n')
+    assert capfd.readouterr().err == ""
+
+
 def test_many_connections_at_once_are_all_answered(serving):
     url = serving(limits=Limits(requests_a_minute=10_000))
     told = []
