@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -44,30 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one line for each check. Raises UsageError with the number of failed checks, if any."""
-    amiss = 0
+    """Print one line for each check when it is done. Raises UsageError with the number of failed checks, if any."""
+    # A model of some MB needs no progress bar. Read where transformers is imported.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    failed = checked = 0
     for finding in findings(options):
         print(finding.line(), flush=True)
-        amiss += bool(finding.remedy)
-    if amiss:
-        raise UsageError(f"{amiss} of these are amiss; the lines that begin with NO say what to do")
+        checked += 1
+        failed += bool(finding.remedy)
+    if failed:
+        raise UsageError(f"{failed} of {checked} checks failed; the lines that begin with NO say what to do")
 
 
-def findings(options: argparse.Namespace) -> list[Finding]:
-    """The results of all checks, in the order in which a run needs them."""
+def findings(options: argparse.Namespace) -> Iterator[Finding]:
+    """The results of all checks, in the order in which a run needs them, each as soon as it is known."""
     if not sys.platform.startswith("linux"):
         system = Finding(
             about="system",
             answer=sys.platform,
             remedy="candidates are judged on Linux only; replay, report, compare and export work here",
         )
-        return [system, *guarded("tasks", lambda: tasks_found(options.tasks))]
-    return [
-        *compilers(),
-        *guarded("device", lambda: device_and_sandbox(options.device)),
-        *guarded("tasks", lambda: tasks_found(options.tasks)),
-        *guarded("policy", lambda: policy_answers(options.policy, options.device, options.tasks)),
-    ]
+        yield system
+        yield from guarded("tasks", lambda: tasks_found(options.tasks))
+        return
+    yield from compilers()
+    yield from guarded("device", lambda: device_and_sandbox(options.device))
+    yield from guarded("tasks", lambda: tasks_found(options.tasks))
+    yield from guarded("policy", lambda: policy_answers(options.policy, options.device, options.tasks))
 
 
 def guarded(about: str, ask: Callable[[], list[Finding]]) -> list[Finding]:

@@ -33,7 +33,7 @@ def test_what_is_amiss_has_a_remedy_and_an_exit_status(tmp_path, capsys):
         "NO  answers      some tokens, log-probabilities not given; "
         "strategies that rank by surprisal need them; random, best-of-64 and fastest do not"
     ) in told.out.splitlines()
-    assert told.err == "error: 1 of these are amiss; the lines that begin with NO say what to do\n"
+    assert told.err == "error: 1 of 7 checks failed; the lines that begin with NO say what to do\n"
 
 
 def test_an_error_of_ours_is_a_line(capsys):
