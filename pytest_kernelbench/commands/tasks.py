@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError, UsageError
+from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import load_tasks
@@ -17,23 +18,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="run each reference and say what was found out")
     parser.add_argument("--device", default="auto", help="default: auto; cpu, cuda, or an extension's")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--sizes", choices=("full", "small"), default="full")
+    parser.add_argument("--sizes", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
     parser.add_argument("--small", type=Path, metavar="FILE", help="a TOML file of small sizes, as --kernelbench-small")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print one line for each task. With ``--check``, raises UsageError if a reference cannot be judged by."""
-    tasks = load_tasks(options.tasks, sizes=options.sizes, small=options.small)
     if not options.check:
-        for task in tasks:
+        for task in load_tasks(options.tasks):
             print(task.id)
         return
+    tasks = load_tasks(options.tasks, sizes=_sizes(options), small=options.small)
     refused = 0
     for line, is_refused in checked(tasks, device=options.device, precision=options.precision):
         print(line, flush=True)
         refused += is_refused
     if refused:
         raise UsageError(f"{refused} of {len(tasks)} tasks cannot be judged; the lines that begin with NO say why")
+
+
+def _sizes(options: argparse.Namespace) -> str:
+    """The sizes that a run on this device has."""
+    if options.sizes != "auto":
+        return str(options.sizes)
+    from pytest_kernelbench.evaluation import resolve_device
+
+    return "full" if is_gpu(resolve_device(options.device)) else "small"
 
 
 def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]

@@ -26,7 +26,7 @@ def test_tasks_are_listed_without_being_run(level, capsys):
 
 
 def test_each_task_is_looked_at_and_what_is_amiss_is_told(level, capsys):
-    assert main(["tasks", "--check", "--device=cpu", str(level)]) == 4
+    assert main(["tasks", "--check", "--device=cpu", "--sizes=full", str(level)]) == 4
     told = capsys.readouterr()
     fine, constant, drawn, broken = told.out.splitlines()
     assert fine.startswith("ok  level5/1 ")
@@ -39,6 +39,18 @@ def test_each_task_is_looked_at_and_what_is_amiss_is_told(level, capsys):
         "'missing'); check the task file and its sizes"
     )
     assert told.err == "error: 1 of 4 tasks cannot be judged; the lines that begin with NO say why\n"
+
+
+def test_on_a_cpu_the_small_sizes_of_a_run_are_looked_at(level, capsys):
+    path = str(level / "1_Fine.py")
+    assert main(["tasks", "--check", "--device=cpu", path]) == 4
+    assert capsys.readouterr().err == (
+        "error: --kernelbench-sizes=small: no small size for level5/1_Fine; "
+        f"add [1_Fine] to {level / 'small.toml'} or use --kernelbench-sizes=full\n"
+    )
+    (level / "small.toml").write_text("[1_Fine]\nn = 1_000\n")
+    assert main(["tasks", "--check", "--device=cpu", path]) == 0
+    assert capsys.readouterr().out.endswith("0.008 MB\n")
 
 
 def test_small_sizes_of_the_user_s_own_are_looked_at(level, tmp_path, capsys):
