@@ -69,12 +69,17 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """``address_space_bytes`` is None on a GPU: CUDA reserves far more address space than it uses."""
+    """All limits of a candidate but its time, which the judge keeps. ``enter`` sets those that the kernel enforces for
+    each process; ``watchdog`` ends a candidate whose processes together are over ``resident_bytes`` or ``processes``.
+
+    ``address_space_bytes`` is None on a GPU: CUDA reserves far more address space than it uses.
+    """
 
     folder_bytes: int
     address_space_bytes: int | None
     resident_bytes: int
     cpu_seconds: int = 3600
+    processes: int = 256
 
 
 def limits_for(device: str) -> Limits:

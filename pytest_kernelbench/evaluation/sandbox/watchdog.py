@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pytest_kernelbench.evaluation.sandbox import Isolation, Limits, cgroup, descendants
 
-MAX_PROCESSES = 256
 WATCH_INTERVAL_S = 0.1
 LEAST_SHARE_OF_MEMORY = 0.03
 
@@ -60,7 +59,7 @@ def _process_tree(isolation: Isolation) -> list[int]:
 
 
 def _too_large(tree: Sequence[int], limits: Limits) -> bool:
-    if len(tree) > MAX_PROCESSES:
+    if len(tree) > limits.processes:
         return True
     resident_pages = 0
     for process in tree:

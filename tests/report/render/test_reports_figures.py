@@ -54,7 +54,8 @@ def test_a_figure_is_svg_and_png_with_a_title_and_a_caption(figures, name):
     root = ElementTree.fromstring(figure.svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert figure.png.startswith(b"\x89PNG")
-    assert len(figure.title) > 20 and figure.caption.endswith(".")
+    assert len(figure.title) > 20, "a title says what the figure shows"
+    assert figure.caption.endswith("."), "a caption is a sentence"
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,8 @@ def test_in_the_dark_every_colour_of_every_figure_has_another_and_the_drawing_is
         (style,) = re.findall(r"<style>(@media.*?)</style>", dark)
         assert dark.replace(f"<style>{style}</style>", "", 1) == figure.svg
         used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", figure.svg))
-        assert used <= {colour.lower() for colour in DARK}, figure.name
+        unknown = used - {colour.lower() for colour in DARK}
+        assert not unknown, f"{figure.name}: take colours of style.py, or give these a counterpart in dark.py"
 
 
 def test_on_a_dark_page_every_series_has_contrast():
@@ -226,7 +228,8 @@ def test_a_figure_without_data_is_not_drawn_and_the_reason_is_said(tmp_path):
 
 def test_a_run_without_tasks_has_no_figure_and_a_reason_for_each(tmp_path):
     figures = draw_figures(report_of(write_run(tmp_path, "oracle", tasks=(), null=False)))
-    assert figures.drawn == () and list(figures.absent) == list(FIGURES)
+    assert [figure.name for figure in figures.drawn] == [], "without data, raise NotDrawn with the reason"
+    assert list(figures.absent) == list(FIGURES)
 
 
 def test_a_run_of_one_task_with_one_candidate_is_drawn_as_far_as_it_goes(tmp_path):

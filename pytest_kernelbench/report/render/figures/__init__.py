@@ -1,7 +1,9 @@
 """The figures of a report, each from the values of ``report.json`` alone.
 
-To add one: write ``figures/<name>.py`` with a ``draw(report)`` that returns a ``Drawing`` or raises ``NotDrawn``, and
-add its line to ``FIGURES``.
+To add one: write ``figures/<name>.py`` with a ``draw(report)`` that returns a ``Drawing`` and raises ``NotDrawn`` with
+the reason where the report has no data for it, as that of a run without tasks; and add its line to ``FIGURES``. The
+title says what the figure shows, the caption is a sentence, and colours are those of ``style``, which have a
+counterpart for a dark page. ``tests/report/render/test_reports_figures.py`` checks this for every line of the table.
 """
 
 from __future__ import annotations
