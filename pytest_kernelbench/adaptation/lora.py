@@ -18,7 +18,8 @@ from pytest_kernelbench.policies.decoding import Model
 from pytest_kernelbench.strategy import Adaptation
 
 ALL = "all-linear"
-ROUTERS = ("gate", "router")
+# Qwen's mixtures also weigh their shared expert by a gate.
+ROUTERS = ("gate", "router", "shared_expert_gate")
 EXPERTS = "experts"
 # Mixers whose kernel reads this layer's weight directly, without calling the layer. peft refuses it (issue 2274).
 READ_PAST = ("mamba.out_proj",)

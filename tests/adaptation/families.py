@@ -5,6 +5,10 @@ from policies.random_models import llama
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
 LATENT = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
 MAMBA = {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+LINEAR = {
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8},
+    **{"linear_conv_kernel_dim": 4, "layer_types": ["linear_attention", "full_attention"], "head_dim": 8},
+}
 CHANGES = {
     "llama": {},
     "qwen3": {"head_dim": 8},
@@ -13,6 +17,8 @@ CHANGES = {
     "falcon_h1": {**MAMBA, "head_dim": 8, "mamba_chunk_size": 8},
     "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "sliding_window": 8},
     "qwen3_moe": {**EXPERTS, "num_experts": 4, "head_dim": 8},
+    "qwen3_next": {**EXPERTS, **LINEAR, "num_experts": 4, "shared_expert_intermediate_size": 24},
+    "qwen3_5_text": LINEAR,
     "deepseek_v3": {
         **EXPERTS,
         **LATENT,
@@ -20,7 +26,7 @@ CHANGES = {
         **{"first_k_dense_replace": 1, "num_key_value_heads": 4},
     },
 }
-MIXTURES = ("gpt_oss", "qwen3_moe", "deepseek_v3")
+MIXTURES = ("gpt_oss", "qwen3_moe", "qwen3_next", "deepseek_v3")
 SHAPE = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
     *("intermediate_size", "max_position_embeddings", "eos_token_id"),
