@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pytest_kernelbench.adaptation.lora import BYTES_A_PARAMETER, targets_of
 from pytest_kernelbench.adaptation.objective import LOGITS_BYTES, TOKENS_AT_ONCE
+from pytest_kernelbench.adaptation.shapes import layers_of, width_of
 from pytest_kernelbench.policies.decoding import Model
 from pytest_kernelbench.strategy import Adaptation
 
@@ -34,8 +35,8 @@ def weights_of(model: Model, load: Load) -> dict[str, int]:
     whole = sum(each.numel() * each.element_size() for each in model.parameters())
     if load.shards == 1:
         return {"weights": whole}
-    layer = max(sum(each.numel() * each.element_size() for each in part.parameters()) for part in _layers(model))
-    outside = whole - sum(each.numel() * each.element_size() for part in _layers(model) for each in part.parameters())
+    layer = max(sum(each.numel() * each.element_size() for each in part.parameters()) for part in layers_of(model))
+    outside = whole - sum(each.numel() * each.element_size() for part in layers_of(model) for each in part.parameters())
     return {"weights": whole // load.shards, "gathered layers": 2 * layer + outside}
 
 
@@ -68,7 +69,7 @@ def for_training(model: Model, load: Load, settings: Adaptation) -> dict[str, in
         **weights_of(model, load),
         "adapter and optimizer": trained_parameters(model, settings) * BYTES_A_PARAMETER,
         "layers' inputs": config.num_hidden_layers * tokens * config.hidden_size * itemsize,
-        "one layer's inside": 2 * tokens * _width(model) * itemsize,
+        "one layer's inside": 2 * tokens * width_of(model) * itemsize,
         "logits and their gradient": 2 * rows * row_logits,
     }
 
@@ -84,25 +85,3 @@ def trained_parameters(model: Model, settings: Adaptation) -> int:
 
 def total_gib(parts: Mapping[str, int]) -> float:
     return sum(parts.values()) / GIB
-
-
-def _layers(model: Model) -> list[Model]:
-    names = set(model._no_split_modules or ())
-    return [each for each in model.modules() if type(each).__name__ in names]
-
-
-def _width(model: Model) -> int:
-    """Numbers that one token leaves inside a layer: the outputs of each linear layer and of each expert it goes to."""
-    config = model.config.get_text_config()
-    chosen = getattr(config, "num_experts_per_tok", None) or 1
-
-    def of(part: Model) -> int:
-        sizes = 0
-        for name, each in part.named_parameters():
-            if each.dim() == 3:  # experts: the output is one of the two dimensions; the larger is taken
-                sizes += chosen * max(each.shape[1:])
-            elif each.dim() == 2 and "norm" not in name:
-                sizes += each.shape[0]
-        return sizes
-
-    return max(of(part) for part in _layers(model))

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from pytest_kernelbench.adaptation.losses import divergence, towards_teacher, with_others
+from pytest_kernelbench.adaptation.shapes import kept_bytes
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.policies.decoding import Model, input_device, keeps_last_logits
 from pytest_kernelbench.registries import LOSSES, REDUCTIONS
@@ -26,6 +27,9 @@ LOGITS_CHUNK_BYTES = 256 * 2**20
 LOGITS_BYTES = {"cpu": 2**28, "cuda": 2**31}
 # Token positions of one micro-batch: enough to fill a GPU, few enough for activations beside an 8 B model.
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 16384}
+# On a CPU, where layers are not checkpointed, what they keep of a micro-batch: one row of 470 tokens of a 135 M model.
+# One row at a time computes as fast there, and its memory is used again for the next.
+KEPT_BYTES = 700 * 2**20
 
 Batch = list[list[TrainingRow]]
 
@@ -45,6 +49,8 @@ def micro_batches(rows: Sequence[TrainingRow], model: Model) -> Iterator[Batch]:
     vocabulary = model.config.get_text_config().vocab_size
     logits_bytes = LOGITS_BYTES.get(kind, LOGITS_BYTES["cpu"])
     tokens_at_once = TOKENS_AT_ONCE.get(kind, TOKENS_AT_ONCE["cpu"])
+    if kind == "cpu":
+        tokens_at_once = min(tokens_at_once, KEPT_BYTES // max(1, kept_bytes(model)))
     equal: dict[tuple[tuple[int, ...], tuple[int, ...]], list[TrainingRow]] = {}
     for row in rows:
         equal.setdefault((row.prompt_ids, row.token_ids), []).append(row)

@@ -12,6 +12,7 @@ from pytest_kernelbench.adaptation import objective
 from pytest_kernelbench.adaptation.checkpoints import Checkpoint
 from pytest_kernelbench.adaptation.objective import token_logprobs
 from pytest_kernelbench.adaptation.peft_trainer import PeftTrainer
+from pytest_kernelbench.adaptation.shapes import kept_bytes
 from pytest_kernelbench.adaptation.trainer import TrainingRow
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.policies.adapters import with_adapter
@@ -212,6 +213,25 @@ def test_micro_batches_checkpointing_and_row_order_change_no_gradient(monkeypatc
     monkeypatch.setitem(objective.TOKENS_AT_ONCE, "cpu", 1)
     monkeypatch.setattr(objective, "LOGITS_CHUNK_BYTES", 1)
     assert same(gradient_of(policy, rows), whole)
+
+
+def test_on_a_cpu_a_micro_batch_is_as_large_as_its_layers_memory_allows(monkeypatch):
+    policy = WordPolicy(llama())
+    rows = rows_from(policy)
+    whole, together = gradient_of(policy, rows), list(objective.micro_batches(rows, policy.model))
+    longest = max(len(row.prompt_ids) + len(row.token_ids) for row in rows)
+    monkeypatch.setattr(objective, "KEPT_BYTES", longest * kept_bytes(policy.model))
+    apart = list(objective.micro_batches(rows, policy.model))
+    assert len(together) < len(apart) == len(rows)
+    assert same(gradient_of(policy, rows), whole)
+
+
+def test_what_a_backward_pass_keeps_of_a_token_is_counted_over_all_layers():
+    # q, k, v, o, gate, up, down: 32 + 16 + 16 + 32 + 48 + 48 + 32 numbers in each of two layers, in float32.
+    assert kept_bytes(llama()) == 2.5 * 2 * 224 * 4
+    assert kept_bytes(llama().to(torch.bfloat16)) == 2.5 * 2 * 224 * 2
+    with learner_on(WordPolicy(llama())) as training:
+        assert kept_bytes(training.model) == 2.5 * 2 * 224 * 4
 
 
 @pytest.mark.parametrize("loss", LOSSES)
