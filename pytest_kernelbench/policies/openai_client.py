@@ -75,14 +75,17 @@ class Server:
         failed = 0
         while True:
             asked = {**request, "top_p": 1, **(self.dialect.logprobs(self.endpoint, top) if logprobs else {})}
-            sent = {**self.dialect.request(asked), **self.body}
+            sent, said = self.dialect.request(asked), self.dialect.messages(messages)
             failure: KernelBenchError | None = None
             try:
-                return [self._kept(each) for each in read_answers(await self._post(client, messages, sent))]
+                return [
+                    self._kept(each) for each in read_answers(await self._post(client, said, {**sent, **self.body}))
+                ]
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code in FILTERED:
                     return [Answer(text="", model="", stop_reason="content_filter")] * int(request.get("n", 1))
-                if not self.dialect.learn(error.body, str(error.body or error), sent):
+                words = str(error.body or error)
+                if not (self.dialect.learn_roles(words, said) or self.dialect.learn(error.body, words, sent)):
                     failure = self._failure(error)
             except openai.NotFoundError as error:
                 failure = await self._not_found(client, error)

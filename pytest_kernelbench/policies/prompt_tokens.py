@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_kernelbench.prompting.prompts import as_plain_text
+from jinja2.exceptions import TemplateError
+
+from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.prompting.prompts import as_plain_text, without_system
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,11 +21,29 @@ def prompt_tokens(
     chat_template: bool,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[int]:
-    """Through the tokenizer's chat template, which is given ``template_kwargs``, or as plain text."""
+    """Through the tokenizer's chat template, which is given ``template_kwargs``, or as plain text.
+
+    Raises PolicyError for a template that refuses the question without a system's message too.
+    """
     if not chat_template:
         return list(tokenizer(as_plain_text(messages))["input_ids"])
-    # As text first: the template writes the special tokens itself, and they must not come twice.
-    text = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, **(template_kwargs or {})
-    )
+
+    def rendered(these: list[dict[str, str]]) -> str:
+        text = tokenizer.apply_chat_template(
+            these, tokenize=False, add_generation_prompt=True, **(template_kwargs or {})
+        )
+        return str(text)
+
+    try:
+        text = rendered(messages)
+    except TemplateError:
+        # Gemma 2, Mistral's first models and others raise "System role not supported".
+        try:
+            text = rendered(without_system(messages))
+        except TemplateError as error:
+            raise PolicyError(
+                f"the chat template of {tokenizer.name_or_path} refuses the question ({error}); "
+                "write chat_template = false into a policy file"
+            ) from None
+    # The template writes the special tokens itself, and they must not come twice.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -126,6 +126,14 @@ def _facts(question: Question, target: str) -> str:
     return f"\nIt runs on this machine:\n{device_facts(target)}\n" if question.device_facts else ""
 
 
+def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The messages for a template or a server that knows no system's message: its text begins the user's."""
+    first, *rest = messages
+    if first["role"] != "system" or not rest:
+        return list(messages)
+    return [{**rest[0], "content": f"{first['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+
+
 def as_plain_text(messages: Sequence[dict[str, str]]) -> str:
     """The messages for a model without a chat template."""
     return "\n\n".join(message["content"] for message in messages) + "\n\nAnswer:\n"

@@ -180,3 +180,24 @@ def test_a_word_that_is_no_token_cannot_stop(hf_folder: Path, tmp_path: Path) ->
     with pytest.raises(PolicyError) as error:
         load(str(file))
     assert str(error.value) == f'{file}: stop = "@@@" is 3 tokens of this tokenizer; name one of its special tokens'
+
+
+REFUSES_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+
+
+def test_a_template_without_a_system_message_gets_its_text_with_the_question(
+    chat_folder: Path, tmp_path: Path, task: Task
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(chat_folder, folder)
+    (folder / "chat_template.jinja").write_text(REFUSES_SYSTEM + TEMPLATE)
+    policy = load(f"hf:{folder}")
+    prompt = policy.tokenizer.decode(policy.prompt_ids(task, "module"))
+    system, user = build_messages(task, "module", "cpu")
+    assert prompt == f"<|user|>{system['content']}\n\n{user['content']}<|assistant|>"
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('Never') }}")
+    with pytest.raises(PolicyError) as error:
+        load(f"hf:{folder}").prompt_ids(task, "module")
+    assert str(error.value) == (
+        f"the chat template of {folder} refuses the question (Never); write chat_template = false into a policy file"
+    )

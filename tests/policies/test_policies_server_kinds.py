@@ -397,6 +397,52 @@ def test_parameters_of_their_usual_value_are_left_out_where_a_server_refuses_the
         assert len(list(policy.sample(task, sampling, seed=0, indices=range(2)))) == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "System role not supported",  # vLLM with Gemma 2's template
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        "Developer instruction is not enabled for models/letters",  # Google
+        "Conversation roles must alternate user/assistant/user/assistant/...",  # Mistral's first template
+    ],
+)
+def test_a_server_that_refuses_a_system_message_gets_its_text_with_the_question(
+    words: str, stand_in: Any, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load(f"openai:letters@{server.url}")
+    server.requests.clear()
+    server.faults = [Reply(400, {"error": {"message": words}})]
+    assert len(list(policy.sample(task, sampling, seed=0, indices=[0]))) == 1
+    refused, taken = [[each["role"] for each in request["messages"]] for request in server.requests]
+    assert (refused, taken) == (["system", "user"], ["user"])
+    first, second = server.requests
+    assert second["messages"][0]["content"] == "\n\n".join(each["content"] for each in first["messages"])
+
+
+def test_what_one_refusal_teaches_is_learnt_by_all_requests_of_that_time(
+    stand_in: Any, task: Task, sampling: Sampling
+) -> None:
+    server = stand_in()
+    policy = load(f"openai:letters@{server.url}")
+    for words in ("System role not supported", "Unsupported parameter: 'seed'"):
+        # As many as are under way at once, each answered after all were sent.
+        server.faults = [Reply(400, {"error": {"message": words}}, after_s=0.3)] * sampling.k
+        done = list(policy.sample(task, sampling, seed=0, indices=range(sampling.k)))
+        assert len(done) == sampling.k and not server.faults
+
+
+def test_a_parameter_of_the_policy_file_that_is_refused_is_the_files_to_correct(
+    stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling
+) -> None:
+    server, file = stand_in(), tmp_path / "p.toml"
+    file.write_text(f'policy = "openai:letters@{server.url}"\n[body]\ntop_p = 1\n')
+    policy = load(str(file))
+    server.faults = [Reply(400, {"error": {"message": "top_p is not supported"}})] * 3
+    with pytest.raises(PolicyError, match="correct the strategy's \\[sampling\\] or the policy file's body"):
+        list(policy.sample(task, sampling, seed=0, indices=[0]))
+
+
 def test_a_server_that_takes_a_number_for_logprobs_is_given_one(stand_in: Any, task: Task, sampling: Sampling) -> None:
     said = {"error": {"message": "logprobs: Input should be a valid integer", "type": "invalid_request_error"}}
 
