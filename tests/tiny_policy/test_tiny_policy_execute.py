@@ -21,12 +21,11 @@ C_RELU = base.c_module(
 )
 
 
-def test_a_crash_a_hang_and_an_exception_cost_only_their_own_template(monkeypatch):
+def test_a_crash_and_an_exception_cost_only_their_own_template(monkeypatch):
     monkeypatch.setattr(execute, "task_sources", lambda sizes, numbers: {19: TASK})
     templates = [
         template("right", RELU),
         template("segfault", base.torch_module("import ctypes\nctypes.string_at(0)\nreturn x")),
-        template("hang", base.torch_module("import time\ntime.sleep(60)")),
         template("raises", base.torch_module("raise RuntimeError('on purpose')")),
         template("prints", base.torch_module('print("not an answer")\nreturn torch.relu(x)')),
         template("c", C_RELU),
@@ -35,17 +34,31 @@ def test_a_crash_a_hang_and_an_exception_cost_only_their_own_template(monkeypatc
     ]
     rows = {
         row.template.rpartition("/")[2]: row
-        for row in execute.run(templates, execute.Plan(device="cpu", sizes="small", timeout_s=5))
+        for row in execute.run(templates, execute.Plan(device="cpu", sizes="small"))
     }
     assert [name for name, row in rows.items() if row.ok] == ["right", "prints", "c"]
     assert rows["right"].speedup > 0
     assert rows["segfault"].detail == "worker died, exit -11"
-    assert rows["hang"].detail == "no answer in 5 s"
     assert rows["raises"].detail.endswith("on purpose")
     assert rows["unwritten"].detail.startswith("drawn inputs: 16 of 16 differ")
     assert rows["identity"].detail.startswith("signed inputs: ")
     surprises = [name for name, row in rows.items() if row.surprise == "correct, but fails"]
-    assert surprises == ["segfault", "hang", "raises"]
+    assert surprises == ["segfault", "raises"]
+
+
+def test_a_hang_costs_only_its_own_template(tmp_path, monkeypatch):
+    hangs, right = tmp_path / "hangs.py", tmp_path / "right.py"
+    hangs.write_text(base.torch_module("import time\ntime.sleep(60)"))
+    right.write_text(RELU)
+    worker = execute.Worker("cpu", tmp_path, timeout_s=1)
+    try:
+        answer = worker.ask({"task_source": TASK, "module": str(hangs), "time": False})
+        assert (answer["ok"], answer["detail"]) == (False, "no answer in 1 s")
+        # On a busy machine the next one may need more than a second.
+        monkeypatch.setattr(worker, "_timeout_s", 60)
+        assert worker.ask({"task_source": TASK, "module": str(right), "time": False})["ok"]
+    finally:
+        worker.close()
 
 
 TASK = """
