@@ -12,6 +12,7 @@ from sharing_cores import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
 )
 from warm_sessions import warm_process
 

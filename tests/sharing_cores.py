@@ -1,4 +1,4 @@
-"""How the workers of a suite under ``-n`` share the cores: quiet tests, which files begin first, and what is kept."""
+"""How the workers of a suite under ``-n`` share the cores: quiet tests, who runs which file, and what is kept."""
 
 import fcntl
 import gc
@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # In each worker, and in the processes that tests start, numpy's BLAS computes in one thread: with two of them on each
 # of two workers, reports of 48 small runs took 6.7 s of a core and not 2.8. Candidates do not see it. It is read when
@@ -22,6 +23,32 @@ LONG = (
     *("test_plugin_gates", "test_evaluation_findings", "test_plugin_main_job", "test_docs_ci", "test_evaluation_pool"),
     *("test_durations", "test_lookahead", "test_plugin_fixtures", "test_evaluation_gates", "test_plugin_manners"),
 )
+# Folders and files whose tests have kernels judged. Judges of all workers take turns on the machine, so one worker has
+# these files, and the others what needs no turn: two workers that each want a trial would wait for each other.
+WITH_TRIALS = (
+    *("adversarial/", "evaluation/", "test_benchmarks_kernelbench_peer.py", "test_benchmarks_run.py"),
+    *("test_docs_ci.py", "test_docs_extending.py", "test_docs_how_to.py", "test_docs_records.py"),
+    *("test_docs_rl_trainer.py", "test_lookahead.py", "test_plugin_baselines.py", "test_plugin_ci_story.py"),
+    *("test_plugin_main_job.py", "test_replay.py", "test_serving_ray.py", "test_task_check.py"),
+)
+
+
+class OneWorkerHasTheTrials(LoadFileScheduling):
+    """As ``--dist loadfile``; of the files that are left, the first worker prefers those with trials, others the rest.
+
+    A worker for which none of its kind is left takes one of the other kind.
+    """
+
+    def _assign_work_unit(self, node):
+        has_trials = node is self.nodes[0]
+        preferred = (file for file in self.workqueue if any(each in file for each in WITH_TRIALS) == has_trials)
+        self.workqueue.move_to_end(next(preferred, next(iter(self.workqueue))), last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return OneWorkerHasTheTrials(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_configure(config):
