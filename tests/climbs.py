@@ -61,10 +61,15 @@ class Trace:
 
 
 def _place(frame: FrameType) -> Call | None:
-    path = Path(frame.f_code.co_filename)
-    if not path.is_relative_to(ROOT):
-        return None
-    return str(path.relative_to(ROOT)), frame.f_code.co_name
+    module = _module(frame.f_code.co_filename)
+    return None if module is None else (module, frame.f_code.co_name)
+
+
+@cache
+def _module(filename: str) -> str | None:
+    """Kept by name: there are a million calls, most of them between modules of torch."""
+    path = Path(filename)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else None
 
 
 @contextmanager

@@ -69,8 +69,10 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
+    """Long files begin first. In a file the quiet tests come last, in a row, after what others have started."""
     places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    files = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (places.get(item.path.stem, len(LONG)), files[item.path], _is_quiet(item)))
 
 
 def held(file, how):

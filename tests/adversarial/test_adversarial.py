@@ -38,16 +38,21 @@ BY_DEFAULT = frozenset(
 
 
 def _marks(device: str, protocol: str, name: str) -> list[pytest.MarkDecorator]:
+    # Beside other tests no claim would count, so a cheat that ends by being timed would not be put to the test.
+    quiet = [pytest.mark.quiet] if _needs_quiet(device, protocol, ROWS[name]) else []
     if device == "cuda":
-        return [pytest.mark.gpu]
+        return [*quiet, pytest.mark.gpu]
     # What a trainer rewards is tried first; the other two take as long again each.
     if protocol != "fast":
-        return [pytest.mark.catalogue]
-    return [] if name in BY_DEFAULT else [pytest.mark.slow]
+        return [*quiet, pytest.mark.catalogue]
+    return quiet if name in BY_DEFAULT else [*quiet, pytest.mark.slow]
 
 
-# Beside other tests no claim would count, so no cheat would be put to the test.
-pytestmark = pytest.mark.quiet
+def _needs_quiet(device: str, protocol: str, row) -> bool:
+    """Other cheats are found by their answers, whatever the machine has to do besides."""
+    return device != "cpu" or protocol == "paper" or "not_fast" in row["OUTCOMES"]
+
+
 TRIALS = [
     pytest.param(device, protocol, name, id=f"{device}-{protocol}-{name}", marks=_marks(device, protocol, name))
     for device in ("cpu", "cuda")
@@ -57,23 +62,26 @@ TRIALS = [
 ]
 
 
+Session = tuple[str, str, str, str, bool]
+
+
 class Trials:
     """Tries all candidates of one session at the first question about any of them.
 
-    A session is a device, a protocol, a task, and whether torch's operators are allowed. ``called`` are the devices,
-    protocols and rows of the tests that were selected.
+    A session is a device, a protocol, a task, whether torch's operators are allowed, and whether it needs quiet.
+    ``called`` are the devices, protocols and rows of the tests that were selected.
     """
 
     def __init__(self, cache: Path, called: set[tuple[str, str, str]]) -> None:
         self._cache = cache
         self._called = called
         self._evaluators: dict[tuple[str, str, str], Evaluator] = {}
-        self._verdicts: dict[tuple[str, ...], dict[str, Evaluation]] = {}
-        self._faults: dict[tuple[str, ...], HarnessError] = {}
+        self._verdicts: dict[Session, dict[str, Evaluation]] = {}
+        self._faults: dict[Session, HarnessError] = {}
 
     def verdict(self, device: str, protocol: str, name: str, side: str) -> tuple[Evaluation, float]:
         """The evaluation of one side of a row, and the margin that counts."""
-        session = device, protocol, *_case(ROWS[name])
+        session = _session(device, protocol, ROWS[name])
         if session not in self._verdicts:
             self._try_all(session)
         source = ROWS[name][side]
@@ -85,9 +93,9 @@ class Trials:
         for evaluator in self._evaluators.values():
             evaluator.close()
 
-    def _try_all(self, session: tuple[str, ...]) -> None:
-        device, _, task, _ = session
-        rows = [ROWS[name] for *how, name in sorted(self._called) if (*how, *_case(ROWS[name])) == session]
+    def _try_all(self, session: Session) -> None:
+        device, _, task, _, _ = session
+        rows = [ROWS[name] for *how, name in sorted(self._called) if _session(*how, ROWS[name]) == session]
         verdicts = self._verdicts[session] = {}
         try:
             for side in ("CHEAT", "HONEST"):
@@ -97,8 +105,8 @@ class Trials:
         except HarnessError as fault:
             self._faults[session] = fault
 
-    def _evaluator(self, session: tuple[str, ...]) -> Evaluator:
-        device, protocol, _, torch_operators = session
+    def _evaluator(self, session: Session) -> Evaluator:
+        device, protocol, _, torch_operators, _ = session
         key = device, protocol, torch_operators
         if key not in self._evaluators:
             self._evaluators[key] = Evaluator(
@@ -107,8 +115,9 @@ class Trials:
         return self._evaluators[key]
 
 
-def _case(row) -> tuple[str, str]:
-    return row["TASK"], row.get("TORCH_OPERATORS", "allowed")
+def _session(device: str, protocol: str, row) -> Session:
+    operators = row.get("TORCH_OPERATORS", "allowed")
+    return device, protocol, row["TASK"], operators, _needs_quiet(device, protocol, row)
 
 
 @pytest.fixture(scope="module")
