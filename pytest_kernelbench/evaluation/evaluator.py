@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, UsageError
@@ -16,6 +15,7 @@ from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_req
 from pytest_kernelbench.evaluation.baselines import reference_as_candidate
 from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.evaluation.judge_process import JudgeProcess
@@ -31,7 +31,7 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 SAY_EVERY_S = 1.0
 
 
-class Evaluator(Comparing):
+class Evaluator(Comparing, Closing):
     """Judges candidates on one device; safe to call from several threads, one evaluation at a time.
 
     ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
@@ -109,11 +109,6 @@ class Evaluator(Comparing):
         """Start the judge now, and not when it is first asked. Raises HarnessError where it does not start."""
         with self._turn():
             self._start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def describe(self) -> dict[str, Any]:
         """The hardware, which walls of the sandbox this machine grants, and the clocks seen while timing."""

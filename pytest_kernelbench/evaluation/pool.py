@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from concurrent.futures import Future
 from contextlib import closing
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.asked import check_request
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.evaluation.judging import Judging, Standing, fail
@@ -25,7 +25,7 @@ from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task
 
 
-class EvaluatorPool:
+class EvaluatorPool(Closing):
     """Judges candidates on several devices at once; every method may be called from any thread.
 
     ``devices`` names one judge each: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` (the second visible GPU), or ``"auto"`` for
@@ -73,14 +73,6 @@ class EvaluatorPool:
         ]
         for each in self._judging:
             each.begin()
-
-    def __enter__(self) -> EvaluatorPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """How many judges there are."""

@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from types import TracebackType
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.asked import without_source
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 from pytest_kernelbench.serving.wire import (
@@ -46,7 +46,7 @@ def settings_of(url: str) -> dict[str, Any]:
     return _get(url.rstrip("/"), SETTINGS)
 
 
-class RemoteEvaluator(Comparing):
+class RemoteEvaluator(Comparing, Closing):
     """An ``Evaluator`` that uses the judges of a server at ``url`` (``http://host:8000``).
 
     If the connection breaks, the client waits until the server answers, for a minute at most, and asks for the sources
@@ -67,14 +67,6 @@ class RemoteEvaluator(Comparing):
                     f"--kernelbench-judges={url}: judges with {name} {self._told.get(name)}, the strategy asks for "
                     f"{wanted}; start the server with --{name}={wanted}"
                 )
-
-    def __enter__(self) -> RemoteEvaluator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def describe(self) -> dict[str, Any]:
         """The settings and the hardware of the server's judges."""
