@@ -150,6 +150,31 @@ def told(folder: Path, seconds: float, what: str) -> None:
         print(f"  step {row['step']}: {row['policy_version']}, " + ", ".join(f"{k} {v:.3g}" for k, v in update.items()))
 
 
+def taught(model: Path, folder: Path) -> None:
+    """Print what the teacher of the first rollouts read after the question, from the records, and check the prompt."""
+    from pytest_kernelbench.adaptation.sdpo import advice_for
+    from pytest_kernelbench.policies import load_policy
+    from pytest_kernelbench.prompting.question import Question
+    from pytest_kernelbench.records import Candidate, Completion, Evaluation, Judged
+    from pytest_kernelbench.strategy import Adaptation
+    from pytest_kernelbench.tasks import load_tasks
+
+    policy: Any = load_policy(f"hf:{model}", device="cpu")
+    asked = Question(answer="forward_body", style="paper").encoded()
+    settings = Adaptation.from_json({"method": "sdpo"})
+    judged = {(row["task"], row["index"]): row for row in rows(folder, "evaluations")}
+    for row in rows(folder, "completions")[:4]:
+        evaluation = Evaluation.from_json(judged[row["task"], row["index"]])
+        candidate = Candidate(completion=Completion.from_json(row), source=None, missing=evaluation.detail)
+        advice = advice_for([Judged(candidate=candidate, evaluation=evaluation)], 0, settings)
+        (task,) = load_tasks(row["task"], sizes="small")
+        prompts = [policy.spell(policy.prompt_ids(task, asked, advice=each)) for each in ("", advice)]
+        lengths = [len(policy.prompt_ids(task, asked, advice=each)) for each in ("", advice)]
+        there = advice in prompts[1] and advice not in prompts[0]
+        print(f"  {row['task']} #{row['index']}: teacher {lengths[1]} tokens, student {lengths[0]}, its own: {there}")
+        print(f"    {' '.join(advice.split())[:300]}")
+
+
 def agreement(model: Path, folder: Path) -> None:
     """Print how far the server's log-probabilities are from transformers', on the tokens that it drew."""
     import torch
@@ -180,6 +205,18 @@ def measured(gguf: Path, folder: Path, options: argparse.Namespace) -> None:
     if not (model / "config.json").exists():
         convert(gguf, model)
         print(f"converted in {time.perf_counter() - start:.0f} s")
+    if options.search:
+        searched(gguf, model, folder, options)
+    for strategy in TRAINING if options.train else ():
+        settings = (f"adaptation.steps={options.steps}", "adaptation.lora.rank=4", "adaptation.reward=correct")
+        seconds = run(folder / strategy, f"hf:{model}", strategy, options, *settings[: 2 + (strategy == "batch-ttt")])
+        told(folder / strategy, seconds, strategy)
+        if strategy.startswith("sdpo"):
+            taught(model, folder / strategy)
+
+
+def searched(gguf: Path, model: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Search by transformers and by a llama.cpp server, and how far their log-probabilities agree."""
     told(folder / "hf", run(folder / "hf", f"hf:{model}", SEARCH, options), f"search, hf:{gguf.stem}")
     with serving(gguf, options.k) as url:
         policy = folder / "served.toml"
@@ -187,10 +224,6 @@ def measured(gguf: Path, folder: Path, options: argparse.Namespace) -> None:
         policy.write_text(text)
         told(folder / "server", run(folder / "server", str(policy), SEARCH, options), "search, llama.cpp server")
     agreement(model, folder / "server")
-    for strategy in TRAINING if options.train else ():
-        settings = ("adaptation.steps=1", "adaptation.lora.rank=4", "adaptation.reward=correct")
-        seconds = run(folder / strategy, f"hf:{model}", strategy, options, *settings[: 2 + (strategy == "batch-ttt")])
-        told(folder / strategy, seconds, strategy)
 
 
 def main() -> None:
@@ -200,6 +233,8 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--threads", type=int, default=1, help="of the model; two that share cores wait for each other")
+    parser.add_argument("--steps", type=int, default=1, help="of each adaptation")
+    parser.add_argument("--search", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--train", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="a folder for the converted model and the runs")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)

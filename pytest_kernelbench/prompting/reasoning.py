@@ -33,6 +33,7 @@ MESSAGE = re.compile(
 GLUED = re.compile(
     r"\A\s*analysis(?P<reasoning>.*?)(?:assistant)?(?:commentary)?assistantfinal(?P<answer>.*)\Z", re.DOTALL
 )
+GLUED_OPEN = re.compile(r"\A\s*analysis(?=[A-Za-z`\"\d])")
 FENCE = re.compile(r"`{3,}|^[ \t]*~{3,}", re.MULTILINE)
 IN_HARMONY = "<|channel|>analysis<|message|>"
 
@@ -59,6 +60,8 @@ def parts_of(text: str, *, opened: bool = False) -> Parts:
         return _of_channels(text)
     if glued := GLUED.match(text):
         return Parts(answer=glued["answer"], reasoning=glued["reasoning"].strip(), start=glued.start("answer"))
+    if GLUED_OPEN.match(text):
+        return Parts(answer="", reasoning=GLUED_OPEN.sub("", text).strip(), closed=False, start=None)
     return _of_tags(text, opened)
 
 

@@ -60,12 +60,12 @@ def sampling() -> Sampling:
     return Sampling(k=1, temperature=0.7, max_tokens=MAX_TOKENS)
 
 
-def scripted(folder: Path, task: Task, what: str) -> HFPolicy:
+def scripted(folder: Path, task: Task, said: str) -> HFPolicy:
     policy = HFPolicy(folder, name="gpt-oss", device="cpu")
     prompt = policy.tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
     # The question itself has 1,000 tokens of bytes.
     policy.prompt_ids = lambda task, answer, *, advice="": prompt  # type: ignore[method-assign]
-    script = policy.tokenizer(SAID[what], add_special_tokens=False)["input_ids"]
+    script = policy.tokenizer(said, add_special_tokens=False)["input_ids"]
     saying(policy.model, script, len(prompt))
     return policy
 
@@ -90,7 +90,7 @@ def check(completion: Completion, task: Task, what: str) -> None:
 
 @pytest.mark.parametrize("what", list(SAID))
 def test_what_it_says_here_is_read_rightly(what: str, folder: Path, task: Task, sampling: Sampling) -> None:
-    policy = scripted(folder, task, what)
+    policy = scripted(folder, task, SAID[what])
     (done,) = policy.sample(task, sampling, seed=0, indices=[0])
     check(done, task, what)
     if done.answer_tokens is not None and done.token_ids is not None:
@@ -102,7 +102,7 @@ def test_what_it_says_here_is_read_rightly(what: str, folder: Path, task: Task, 
 
 def test_the_draft_costs_surprisal_nothing(folder: Path, task: Task, sampling: Sampling) -> None:
     """Reasoning at 9 nats a token would rank the thinking and not the answer."""
-    (done,) = scripted(folder, task, "drafts").sample(task, sampling, seed=0, indices=[0])
+    (done,) = scripted(folder, task, SAID["drafts"]).sample(task, sampling, seed=0, indices=[0])
     first = (done.answer_tokens or (0, 0))[0]
     surprising = tuple(-9.0 if place < first else value for place, value in enumerate(done.logprobs or ()))
     changed = replace(done, logprobs=surprising)
@@ -123,7 +123,7 @@ def test_what_it_says_at_tinker_is_read_rightly(
     monkeypatch.setenv("TINKER_API_KEY", "tml-secret-7b2e")
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
     monkeypatch.setenv("HOME", str(tmp_path))
-    here = scripted(folder, task, what)
+    here = scripted(folder, task, SAID[what])
     model, prompt = here.model, here.prompt_ids(task, "module")
     monkeypatch.setattr(TinkerPolicy, "prompt_ids", lambda self, task, answer, *, advice="": prompt)
     with tinker_service(model, "tml-secret-7b2e") as server:
@@ -169,7 +169,7 @@ def server() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("covers", ["content", "both"])
-@pytest.mark.parametrize("what", ["answers", "drafts", "answers at once", "cut off thinking", "ends thinking"])
+@pytest.mark.parametrize("what", list(SAID))
 def test_what_it_says_at_a_server_is_read_rightly(
     what: str, covers: str, server: Any, task: Task, sampling: Sampling
 ) -> None:
@@ -178,9 +178,41 @@ def test_what_it_says_at_a_server_is_read_rightly(
     (done,) = policy.sample(task, sampling, seed=0, indices=[0])
     candidate = judged(done, task)
     if what in REASONS:
-        assert candidate.source is None and "in its reasoning" in (candidate.missing or "")
+        assert candidate.source is None and ("in its reasoning" in (candidate.missing or "")) is ("thinking" in what)
+        assert done.cut_off is what.startswith("cut off")
         return
     assert (candidate.source, done.text, done.prompt_tokens) == (RIGHT, ANSWER, 9)
     assert (done.reasoning or None) == {"answers": "Hm.", "drafts": f"Say {DRAFT}?"}.get(what)
     assert done.score("answer", "mean") == pytest.approx(-0.25)
     assert done.score("code", "mean") == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("special", [True, False], ids=["with special tokens", "without"])
+@pytest.mark.parametrize("what", list(SAID))
+def test_what_it_says_at_a_server_without_a_parser_is_read_rightly(
+    what: str, special: bool, server: Any, task: Task, sampling: Sampling
+) -> None:
+    said = SAID[what].removesuffix("<|return|>")
+    for token in () if special else SPECIAL:
+        said = said.replace(token, "")
+    stop_reason = "length" if what.startswith("cut off") else "stop"
+    choice = {"finish_reason": stop_reason, "message": {"content": said}, "logprobs": None}
+    policy = load_policy(f"openai:letters@{server.url}", device="cpu")
+    server.faults = [Reply(body={"model": "letters", "choices": [choice]})]
+    (done,) = policy.sample(task, sampling, seed=0, indices=[0])
+    candidate = judged(done, task)
+    assert candidate.source == (None if what in REASONS else RIGHT)
+    assert done.cut_off is what.startswith("cut off")
+    if what in REASONS:
+        assert ("in its reasoning" in (candidate.missing or "")) is ("thinking" in what)
+
+
+CALL = f"{ANALYSIS}Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.run <|constrain|>json<|message|>"
+
+
+def test_a_draft_in_a_tools_call_is_no_answer(folder: Path, task: Task, sampling: Sampling) -> None:
+    calls = f"{CALL}{DRAFT}<|call|><|start|>functions.run to=assistant<|channel|>commentary<|message|>1<|end|>"
+    for said, source in ((calls, None), (f"{calls}{FINAL}{ANSWER}<|return|>", RIGHT)):
+        whole = replace(sampling, max_tokens=len(said))
+        (done,) = scripted(folder, task, said).sample(task, whole, seed=0, indices=[0])
+        assert judged(done, task).source == source

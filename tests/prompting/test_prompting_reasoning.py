@@ -74,6 +74,12 @@ def test_channels_without_their_special_tokens_are_told_apart() -> None:
     assert (parts.answer, parts.reasoning) == (ANSWER, f"We need {DRAFT}")
 
 
+def test_channels_without_their_special_tokens_that_are_cut_off_leave_no_answer() -> None:
+    parts = parts_of(f"analysisWe need {DRAFT}")
+    assert (parts.answer, parts.reasoning, parts.closed) == ("", f"We need {DRAFT}", False)
+    assert parts_of("analysis of the reference: slow").answer == "analysis of the reference: slow"
+
+
 @pytest.mark.parametrize(
     ("prompt", "inside"),
     [
