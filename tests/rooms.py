@@ -34,7 +34,6 @@ ROOMS: dict[str, Room] = {
             "adaptation",
             "evaluation",
             "policies",
-            "ledger",
             "report",
             "prompting",
             "tasks",

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.policies import Policy, load_policy, require_trainable
 from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, json_text
 from pytest_kernelbench.report.analyses.adaptation import adaptation
 from pytest_kernelbench.report.analyses.base import Study
 from pytest_kernelbench.report.records import RunRecords
+from pytest_kernelbench.report.records.rows import run_json
 from pytest_kernelbench.strategy import Adaptation
 from pytest_kernelbench.tasks import load_tasks
 
@@ -95,9 +95,9 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
     """
     from pytest_kernelbench.adaptation.trainers import trainer_of
 
-    settings = read_run(folder)
+    settings = run_json(folder / "run.json")
     steps = [AdaptationStep.from_json(row) for row in _rows(folder / "adaptation.jsonl")]
-    if settings is None or not steps:
+    if not steps:
         raise UsageError(f"{folder}: holds no adaptation; run a strategy such as batch-ttt first")
     by_hash = {row["adaptation_sha256"]: row for row in settings["strategies"] if row.get("adaptation")}
     chosen = None if samples is None else _strategy_named(samples, settings, folder)

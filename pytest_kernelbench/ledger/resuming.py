@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger.tables import Row
+from pytest_kernelbench.records.run_json import problem_of
 
 MUST_MATCH = {
     "policy": "--policy",
@@ -28,6 +29,8 @@ def read_run(folder: Path) -> Row | None:
         return None
     except ValueError as error:
         raise UsageError(f"{folder / 'run.json'}: not JSON ({error}); start another run") from error
+    if problem := problem_of(run):
+        raise UsageError(f"{folder / 'run.json'}: {problem}; start another run with --kernelbench-run")
     return dict(run)
 
 

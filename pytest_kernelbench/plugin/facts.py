@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.records import Task
+from pytest_kernelbench.records.run_json import SCHEMA
 from pytest_kernelbench.workbench import margin_of
 
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
@@ -36,7 +37,7 @@ def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes:
     strategies = options.strategies
     ids = list(dict.fromkeys(task.id for task in tasks))
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         **settings_of(options),
         "primary": options.primary,
         "primary_by": options.primary_by,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -48,7 +50,18 @@ def _not_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
 
 
 def fields_of(cls: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a JSON object that are fields of the dataclass ``cls``, lists as tuples. Other keys are dropped."""
+    """The values of a JSON object that are fields of the dataclass ``cls``, lists as tuples. Other keys are dropped.
+
+    Raises ValueError, which names them, if ``row`` lacks fields that have no default.
+    """
     names: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    missing = [name for name in _needed(cls) if name not in row]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}")
     values = {name: row[name] for name in names if name in row}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+@lru_cache
+def _needed(cls: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls) if each.default is each.default_factory is MISSING)

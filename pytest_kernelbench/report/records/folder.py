@@ -124,10 +124,7 @@ class RunRecords:
         run, for a line that cannot be read anywhere else, and for rows that contradict each other.
         """
         options = run_json(folder / "run.json")
-        collected = options.get("tasks") if tasks is None else tasks
-        if collected is None:
-            place = folder / "run.json"
-            raise UsageError(f'{place}: no "tasks", so no denominator; was it written by this plugin?')
+        collected = options["tasks"] if tasks is None else tasks
         notes: list[str] = []
 
         def rows(name: str, parse: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
@@ -328,4 +325,4 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
             for row in options.get("strategies", ())
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f'{path}: "strategies" cannot be read ({error!r}); was it written by this plugin?') from error
+        raise UsageError(f'{path}: "strategies" cannot be read ({error!r}); name the folder of a run') from error

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.records import AdaptationStep, AgainstBaseline, Completion, Evaluation, Selection
+from pytest_kernelbench.records.run_json import problem_of
 
 Row = TypeVar("Row")
 SampleKey = tuple[str | None, str, int]  # sampling hash, unit, index
@@ -34,9 +35,9 @@ def run_json(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
     except ValueError as error:
         raise UsageError(f"{path}: not JSON ({error}); was the run cut short?") from error
-    if not isinstance(options, dict):
-        raise UsageError(f"{path}: not a JSON object; was it written by this plugin?")
-    return options
+    if problem := problem_of(options):
+        raise UsageError(f"{path}: {problem}; name the folder of a run")
+    return dict(options)
 
 
 def rows_of(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[str]) -> Iterator[Row]:
@@ -56,10 +57,13 @@ def rows_of(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[s
                 f"{path}:{number}: not JSON, and not the last line; remove the line to read the rest"
             ) from error
         try:
+            if not isinstance(row, dict):
+                raise ValueError("no JSON object")
             yield parse(row)
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise UsageError(f"{path}:{number}: not a row of {path.name} ({reason})") from error
+            reason = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            remedy = "remove the line to read the rest"
+            raise UsageError(f"{path}:{number}: not a row of {path.name} ({reason}); {remedy}") from error
 
 
 def completion_row(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from made_up_run import TASKS, draw, write_run
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.ledger import read_run
 from pytest_kernelbench.report.metrics import METRICS
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render import render, report_json, write_reports
@@ -125,31 +126,68 @@ def test_a_line_cut_in_the_middle_of_a_file_is_an_error_with_its_number(tmp_path
 
 def test_a_row_that_is_no_evaluation_is_an_error_with_its_number(tmp_path):
     path = write_run(tmp_path, "oracle") / "evaluations.jsonl"
-    path.write_text('{"task": "level1/1_x", "index": 0, "outcome": "great"}\n')
+    path.write_text('{"task": "level1/1_x", "index": 0, "source_sha256": "s", "outcome": "great"}\n')
     assert error_of(RunRecords.load, tmp_path) == (
-        f"{path}:1: not a row of evaluations.jsonl ('great' is not a valid Outcome)"
+        f"{path}:1: not a row of evaluations.jsonl ('great' is not a valid Outcome); remove the line to read the rest"
     )
     path.write_text('{"index": 0, "outcome": "correct"}\n')
-    assert error_of(RunRecords.load, tmp_path) == f"{path}:1: not a row of evaluations.jsonl (no 'task')"
+    assert (
+        error_of(RunRecords.load, tmp_path)
+        == f"{path}:1: not a row of evaluations.jsonl (no task); remove the line to read the rest"
+    )
 
 
 def test_a_folder_without_a_run_is_said_to_have_none(tmp_path):
     assert error_of(RunRecords.load, tmp_path) == f"{tmp_path}: no run.json; name the folder of a run"
 
 
-def test_a_run_without_its_tasks_has_no_denominator(tmp_path):
-    (tmp_path / "run.json").write_text("{}")
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"tasks": None}, 'has no "tasks"'),
+        ({"strategies": None}, 'has no "strategies"'),
+        ({"tasks": [1]}, '"tasks" is not a list of names'),
+        ({"tasks": "level1/1"}, '"tasks" is not a list of names'),
+        ({"strategies": ["oracle"]}, '"strategies" is not a list of objects'),
+        ({"margin": "five"}, '"margin" is "five", not a number'),
+        ({"seed": "x"}, '"seed" is "x", not a whole number'),
+        ({"primary": True}, '"primary" is true, not a text'),
+        ({"seconds": [1.0]}, '"seconds" is [1.0], not an object'),
+        ({"seconds": {"sampling": "1 s"}}, '"seconds" of sampling is not a number'),
+        ({"schema": 99}, "has schema 99, and this version of pytest-kernelbench reads 1: upgrade it"),
+    ],
+)
+def test_a_run_json_that_cannot_be_read_is_one_line_for_reports_and_for_a_resumed_run(tmp_path, changes, problem):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"tasks": [], "strategies": [], **changes}))
+    assert error_of(RunRecords.load, tmp_path) == f"{path}: {problem}; name the folder of a run"
+    assert error_of(read_run, tmp_path) == f"{path}: {problem}; start another run with --kernelbench-run"
+
+
+def test_a_run_json_that_is_no_object_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text("[]")
     assert error_of(RunRecords.load, tmp_path) == (
-        f'{tmp_path / "run.json"}: no "tasks", so no denominator; was it written by this plugin?'
+        f"{tmp_path / 'run.json'}: is not a JSON object; name the folder of a run"
     )
 
 
 def test_a_run_with_strategies_in_another_form_is_refused(tmp_path):
-    (tmp_path / "run.json").write_text('{"tasks": [], "strategies": ["oracle"]}')
+    (tmp_path / "run.json").write_text('{"tasks": [], "strategies": [{"name": "oracle", "sampling": 3}]}')
     # What stands in brackets is Python's own text, which differs between its versions.
     message = error_of(RunRecords.load, tmp_path)
     assert message.startswith(f'{tmp_path / "run.json"}: "strategies" cannot be read (')
-    assert message.endswith("); was it written by this plugin?")
+    assert message.endswith("); name the folder of a run")
+
+
+@pytest.mark.parametrize("name", ["completions", "evaluations", "selections", "null", "baselines", "adaptation"])
+@pytest.mark.parametrize(("row", "reason"), [("[]", "no JSON object"), ("{}", "no ")])
+def test_a_line_that_is_no_row_of_its_file_is_one_line(tmp_path, name, row, reason):
+    write_run(tmp_path, "oracle", k=1)
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text(f"{row}\n")
+    message = error_of(RunRecords.load, tmp_path)
+    assert message.startswith(f"{path}:1: not a row of {name}.jsonl ({reason}")
+    assert message.endswith("); remove the line to read the rest")
 
 
 def test_probes_are_read_by_lineage_step_and_candidate(tmp_path):
