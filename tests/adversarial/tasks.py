@@ -18,6 +18,10 @@ import torch.nn as nn
 
 
 class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {init}
+
     def forward(self, {arguments}):
         return {result}
 
@@ -40,9 +44,10 @@ def _task(
     arguments: str,
     result: str,
     inputs: str,
+    init: str = "pass",
 ) -> dict[str, Task]:
     constants = "\n".join(f"{constant} = {size}" for constant, size in sizes.items())
-    source = _SOURCE.format(constants=constants, arguments=arguments, result=result, inputs=inputs)
+    source = _SOURCE.format(constants=constants, arguments=arguments, result=result, inputs=inputs, init=init)
     task = Task(id=f"adversarial/{number}_{name}", source=source)
     return {"cpu": task, "cuda": replace(task, sizes=on_cuda)}
 
@@ -165,5 +170,15 @@ TASKS = {
         arguments="x",
         result="x.t().contiguous()",
         inputs="torch.rand(ROWS, COLUMNS)",
+    ),
+    "linear": _task(
+        14,
+        "linear",
+        sizes={"ROWS": 2, "N": 2048},
+        on_cuda={"ROWS": 2, "N": 8192},
+        arguments="x",
+        result="self.linear(x)",
+        inputs="torch.rand(ROWS, N)",
+        init="self.linear = nn.Linear(N, N)",
     ),
 }

@@ -73,6 +73,14 @@ def test_a_control_s_inputs_are_checked_after_every_turn_and_its_answers_after_s
     assert len(control.answers_checked) == pytest.approx(CONTROL_CHECKED * TURNS, abs=50)
 
 
+def test_a_turn_of_one_call_has_one_call():
+    candidate = Worker()
+    two = TakingTurns(candidate, Worker(), 4)
+    two.lone_turn("candidate")
+    two.turn("candidate")
+    assert candidate.calls_of_turns == [1, 4]
+
+
 def test_a_control_that_is_tried_as_the_candidate_is_checked_like_one():
     control = Worker()
     TakingTurns(control, control, 4).turn("control")

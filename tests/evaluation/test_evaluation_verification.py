@@ -57,9 +57,11 @@ class Profiled:
 
 
 class Steady:
-    """Pairs of processes whose calls take the same time in every turn."""
+    """Pairs of processes whose calls take the same time in every turn, and a call that is alone ``alone_s``."""
 
-    def __init__(self, candidate_s, fails=None, control=None):
+    def __init__(self, candidate_s, fails=None, control=None, calls=1, alone_s=None):
+        self.calls = calls
+        self._alone_s = alone_s
         self._seconds = {"candidate": candidate_s, "control": 0.01}
         self._fails = fails
         self._control = control
@@ -78,6 +80,9 @@ class Steady:
         if self._fails:
             raise self._fails("nothing can be said")
         return self._seconds[side]
+
+    def lone_turn(self, side):
+        return self._alone_s if side == "candidate" else 0.0011
 
     def empty_turn(self):
         return 0.0001
@@ -120,7 +125,18 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
     attested = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
     assert attested.counted
     assert attested.to_json()["attested"] == pytest.approx(0.0099 / 0.0049)
-    assert pairs.candidates == ["first", "another"]
+    # The last one for turns of one call; here all are.
+    assert pairs.candidates == ["first", "another", "another"]
+
+
+@pytest.mark.parametrize(("alone_s", "counted"), [(0.0006, True), (0.0011, False)])
+def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, alone_s, counted):
+    pairs = Steady(0.005, calls=10, alone_s=alone_s)
+    told = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 0.5).to_json()
+    assert told["counted"] is counted
+    assert told["attested_low"] > 1.05
+    if not counted:
+        assert told["uncounted_because"].startswith("a call that is alone in its turn saves 0 ms, and among others at")
 
 
 def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):

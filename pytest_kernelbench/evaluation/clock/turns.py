@@ -50,14 +50,21 @@ class TakingTurns:
 
     def __init__(self, candidate: WorkerSession, control: WorkerSession, calls: int) -> None:
         self._sessions: dict[Side, WorkerSession] = {"candidate": candidate, "control": control}
-        self._calls = calls
+        self.calls = calls
 
     def turn(self, side: Side) -> float:
         """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
+        return self._turn_of(side, self.calls)
+
+    def lone_turn(self, side: Side) -> float:
+        """One turn of one call; raises the same."""
+        return self._turn_of(side, 1)
+
+    def _turn_of(self, side: Side, calls: int) -> float:
         if side == "candidate":
-            return self._turn(self._sessions[side])
+            return self._turn(self._sessions[side], calls)
         with of_control():
-            return self._turn(self._sessions[side])
+            return self._turn(self._sessions[side], calls)
 
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
@@ -66,9 +73,9 @@ class TakingTurns:
         assert done is not None
         return done[0]
 
-    def _turn(self, session: WorkerSession) -> float:
+    def _turn(self, session: WorkerSession, calls: int) -> float:
         for _ in range(2):
-            slots = _random.sample(list(session.slots[: self._calls]), self._calls)
+            slots = _random.sample(list(session.slots[: self.calls]), calls)
             drawn = {slot.number: session.bench.refreshed() for slot in slots}
             for slot in slots:
                 slot.refresh(drawn[slot.number])

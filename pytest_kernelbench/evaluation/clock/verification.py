@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.alone import SHARE_SEEN, Seen, seen_alone
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
@@ -80,18 +81,31 @@ class Verifier:
         """
         neighbours = Neighbours.of_judge(self._bench.device)
 
+        calls_s = max(seconds_per_call, self._bench.seconds_per_call)
+
         def processes(number: int) -> AbstractContextManager[TwoProcesses]:
-            calls_s = max(seconds_per_call, self._bench.seconds_per_call)
             return self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s)
 
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share)
+            alone = self._alone(another, calls_s, verdict.estimate.low) if verdict.counted else None
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
             return Attested(None, False, str(why))
+        if alone is not None and not alone.holds:
+            because = (
+                f"a call that is alone in its turn saves {alone.saved_ms:.3g} ms, and among others at least "
+                f"{alone.needed_ms / SHARE_SEEN:.3g} ms"
+            )
+            return Attested(verdict.estimate, False, because)
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
+
+    def _alone(self, another: Callable[[], WorkerSession], calls_s: float, speedup_low: float) -> Seen | None:
+        # A number whose control is kept, and the candidate's worker a new one.
+        with self._pairs.two(1, another, calls_s) as two:
+            return seen_alone(two, speedup_low)
 
     def _busy_ms_of_control(self) -> float | None:
         if not self._control_was_profiled:

@@ -1,0 +1,82 @@
+"""Whether a claim holds for a call that is alone in its turn. Imports no torch.
+
+A turn has many short calls, and all their inputs are there when it begins: a candidate can compute several at once, as
+one large product that reads its weights once. A linear layer of 2048 features that did so in a turn's last call was
+4.3 times as fast by the judge's clock, and each call alone took as long as the reference's. So a claim that counts is
+looked at once more, in turns of one call: some of what a call is claimed to save must be seen there.
+
+It is told by the milliseconds that are saved, not by a ratio: what a worker needs to wake up is a part of such a turn,
+and is the same for both.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from random import SystemRandom
+from statistics import median
+from typing import NamedTuple, Protocol
+
+from pytest_kernelbench.evaluation.clock.attestation import CONFIDENCE_OF_A_LOOK, MOST_AROUND, Side
+from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
+
+# Of what the lower end of the claim's interval says that a call saves. A call that is alone is a cold one: it does not
+# save exactly what one among many does.
+SHARE_SEEN = 1 / 3
+LOOKS = (22, 44, 88, 176)
+# After so many seconds it is decided by what was measured.
+SECONDS = 4.0
+# Turns of many calls of the control, to know what one takes.
+TURNS_OF_CONTROL = 5
+
+_random = SystemRandom()
+
+
+class LoneTurns(Protocol):
+    """Two processes that take turns; ``calls`` is how many make one by default."""
+
+    @property
+    def calls(self) -> int: ...
+
+    def turn(self, side: Side) -> float:
+        """Seconds of a turn."""
+
+    def lone_turn(self, side: Side) -> float:
+        """Seconds of a turn of one call."""
+
+    def empty_turn(self) -> float:
+        """Seconds of a turn without calls."""
+
+
+class Seen(NamedTuple):
+    """Milliseconds that a call saves alone, and that it must save for the claim to hold."""
+
+    saved_ms: float
+    needed_ms: float
+    holds: bool
+
+
+def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
+    """What a call saves alone, where ``speedup_low`` is the lower end of a claim's interval; None: each call was alone.
+
+    Raises what the turns raise.
+    """
+    if two.calls == 1:
+        return None
+    around_s = two.empty_turn()
+    turns_s = [two.turn("control") for _ in range(TURNS_OF_CONTROL)]
+    call_s = median(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s) / two.calls
+    needed_s = SHARE_SEEN * (1 - 1 / speedup_low) * call_s
+    started = time.monotonic()
+    saved_s: list[float] = []
+    for pairs in count(1):
+        sides: list[Side] = ["candidate", "control"]
+        _random.shuffle(sides)
+        seconds = {side: two.lone_turn(side) for side in sides}
+        saved_s.append(seconds["control"] - seconds["candidate"])
+        last = pairs == LOOKS[-1] or (pairs >= LOOKS[0] and time.monotonic() - started > SECONDS)
+        if pairs in LOOKS or last:
+            middle, low, high = centre_of(saved_s, CONFIDENCE_OF_A_LOOK)
+            if last or high < needed_s or low > needed_s:
+                return Seen(middle * 1e3, needed_s * 1e3, middle >= needed_s)
+    raise AssertionError("unreachable")

@@ -1,0 +1,70 @@
+"""A claim must be seen in turns of one call too: several calls of a turn may have been computed as one."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_kernelbench.evaluation.clock.alone import LOOKS, SHARE_SEEN, seen_alone
+
+CONTROL_S, AROUND_S = 2e-3, 2e-4
+TRIES = 100
+
+
+@dataclass
+class Made:
+    """Turns of two made-up processes: ``candidate_s`` a call among others, ``alone_s`` a call that is alone.
+
+    A lone call wakes up, which takes both sides ``cold_s``; what a call takes is off by ``noise`` of it.
+    """
+
+    candidate_s: float
+    alone_s: float
+    cold_s: float = 3e-4
+    noise: float = 0.2
+    calls: int = 10
+    draws: random.Random = field(default_factory=lambda: random.Random(1))
+    lone_turns: int = 0
+
+    def turn(self, side):
+        own = CONTROL_S if side == "control" else self.candidate_s
+        return AROUND_S + self.calls * own * self.draws.lognormvariate(0, self.noise / self.calls**0.5)
+
+    def lone_turn(self, side):
+        self.lone_turns += 1
+        own = CONTROL_S if side == "control" else self.alone_s
+        return AROUND_S + (own + self.cold_s) * self.draws.lognormvariate(0, self.noise)
+
+    def empty_turn(self):
+        return AROUND_S
+
+
+def share_that_holds(low, **made):
+    two = Made(**made)
+    return sum(seen_alone(two, low).holds for _ in range(TRIES)) / TRIES
+
+
+@pytest.mark.parametrize(("speedup", "low"), [(1.1, 1.06), (1.3, 1.25), (2.0, 1.9), (20.0, 15.0)])
+def test_a_kernel_that_is_faster_alone_too_holds(speedup, low):
+    assert share_that_holds(low, candidate_s=CONTROL_S / speedup, alone_s=CONTROL_S / speedup) >= 0.99
+
+
+@pytest.mark.parametrize("low", [1.25, 2.0, 4.0])
+def test_a_kernel_that_is_no_faster_alone_does_not(low):
+    assert share_that_holds(low, candidate_s=CONTROL_S / low, alone_s=CONTROL_S) <= 0.01
+
+
+def test_a_narrow_claim_that_is_not_seen_alone_hardly_holds():
+    assert share_that_holds(1.07, candidate_s=CONTROL_S / 1.1, alone_s=CONTROL_S) <= 0.25
+
+
+def test_what_is_plain_takes_few_turns():
+    two = Made(candidate_s=CONTROL_S / 4, alone_s=CONTROL_S / 4)
+    seen = seen_alone(two, 3.5)
+    assert seen.holds and two.lone_turns == 2 * LOOKS[0]
+    assert seen.needed_ms == pytest.approx(SHARE_SEEN * (1 - 1 / 3.5) * CONTROL_S * 1e3, rel=0.2)
+    assert seen.saved_ms == pytest.approx(1.5, rel=0.3)
+
+
+def test_where_each_call_was_alone_nothing_more_is_measured():
+    assert seen_alone(Made(candidate_s=1e-3, alone_s=1e-3, calls=1), 2.0) is None
