@@ -84,7 +84,7 @@ def test_an_honest_answer_is_read(ask):
 
 
 @pytest.mark.parametrize("ask", ANSWERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)  # for each of the questions
 @given(data=st.data())
 def test_any_answer_is_read_within_its_bounds_or_malformed(ask, data):
     message = over_the_wire(data.draw(hostile_answers(ask)))
@@ -323,7 +323,7 @@ def of_the_harness(place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_hostile_answer_at_any_place_is_the_candidate_s_outcome(bench, rack, place, data):
     message = data.draw(hostile_answers(place))
@@ -336,7 +336,7 @@ def test_a_hostile_answer_at_any_place_is_the_candidate_s_outcome(bench, rack, p
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(payload=st.binary(max_size=40))
 @example(payload=b"\xff" * 8)
 @example(payload=b"\0\0\0\2[]")
