@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
+def without_figures(monkeypatch):
+    """Drawing them takes 2 s of a core, and they are not the subject."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.fixture
 def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "a", "oracle", k=2)
@@ -41,6 +47,7 @@ def test_a_file_where_a_folder_is_due_and_the_reverse_is_one_line(runs, capsys, 
     assert capsys.readouterr().err == f"error: {problem}\n"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
     """A full disk is met at the end: here a folder is where the page is due."""
     (runs / "a" / "report.html").mkdir()
@@ -54,6 +61,7 @@ def test_what_cannot_be_written_costs_itself_and_not_the_report(runs, capsys):
     assert told.err == "error: a/report.html: could not be written (Is a directory)\n"
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
