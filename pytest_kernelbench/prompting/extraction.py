@@ -34,6 +34,7 @@ from pytest_kernelbench.prompting.modules import (
     unbound_names,
     unguarded,
     without_future_imports,
+    without_import_of,
 )
 from pytest_kernelbench.records import Task
 
@@ -138,7 +139,7 @@ def _module(text: str, task: Task) -> Extraction | None:
 
 def _completed(found: Extraction, task: Task) -> Extraction:
     """With the class at the top of the module, and with the reference where the class inherits from it."""
-    source = unguarded(found.source or "")
+    source = without_import_of(unguarded(found.source or ""), bound_names(task.source))
     if "Model" in unbound_names(source) and "Model" in bound_names(task.source):
         rest, futures = without_future_imports(source)
         source = "\n".join([*futures, f"{task.source.rstrip()}\n\n\n{rest}"])
@@ -158,7 +159,7 @@ def _in_another_form(text: str, task: Task) -> Extraction | None:
     for number in reversed(range(len(blocks))):
         if change := _mended(blocks[number].code):
             return replace(_of(blocks, number), source=change[0], part=f"{_of(blocks, number).part}, {change[1]}")
-    if found := _in_strings(each for block in blocks for each in literals_in(block.code)):
+    if found := _in_strings(each for code in [block.code for block in blocks] or [text] for each in literals_in(code)):
         return found
     if not blocks and (change := _mended(text)):
         return Extraction(source=change[0], part=f"the text, {change[1]}")
@@ -252,7 +253,7 @@ def _without_local_imports(blocks: Sequence[Block], number: int) -> tuple[str, f
     lines, found = code.split("\n"), set()
     tree = parsed(code)
     for node in reversed(tree.body if tree is not None else []):
-        import_ = re.fullmatch(r"[ \t]*from[ \t]+\.?(\w+)[ \t]+import\b[^;]*", lines[node.lineno - 1])
+        import_ = re.fullmatch(r"[ \t]*from[ \t]+\.?(?:\w+\.)*(\w+)[ \t]+import\b[^;]*", lines[node.lineno - 1])
         if import_ and import_[1] in files:
             lines[node.lineno - 1 : node.end_lineno] = []
             found.add(files[import_[1]])

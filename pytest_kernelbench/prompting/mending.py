@@ -18,8 +18,10 @@ from pytest_kernelbench.prompting.modules import parsed
 
 Wanted = Callable[[str], bool]
 
-INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
+# Marks of direction and of where a word may break, byte order marks, and the colours of a terminal.
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]|\x1b\\[[0-9;]*m")
 SPACES = re.compile("[\u00a0\u2007\u202f]")
+LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 ESCAPE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+);")
 PROMPT = re.compile(r"[ \t]*(?:>>> ?|\.\.\.(?: |$)|In \[\d+\]: ?|[ ]*\.\.\.: ?)(.*)")
 QUOTED = re.compile(r"[ \t]*>[ \t]?")
@@ -56,13 +58,19 @@ def mended(code: str, wanted: Wanted) -> tuple[str, str] | None:
 
 
 def visible(code: str) -> str:
-    """``code`` without invisible characters, and with plain spaces."""
-    return SPACES.sub(" ", INVISIBLE.sub("", code))
+    """``code`` without invisible characters, and with plain spaces and line ends."""
+    return LINE_ENDS.sub("\n", SPACES.sub(" ", INVISIBLE.sub("", code)))
 
 
 def unescaped(code: str) -> str:
     """``code`` with the characters that HTML's escapes stand for."""
     return html.unescape(code) if ESCAPE.search(code) else code
+
+
+def with_line_ends(code: str) -> str:
+    """``code`` whose line ends are written as two characters, in one line."""
+    one_line = code.strip().count("\n") == 0
+    return code.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"') if one_line else code
 
 
 def without_prompts(code: str) -> str | None:
@@ -105,6 +113,7 @@ CHANGES: Mapping[str, Callable[[str], str | None]] = {
     "unescaped": unescaped,
     "without invisible characters": visible,
     "without tags": lambda code: TAG_LINE.sub("", code),
+    "with its line ends": with_line_ends,
     "without line numbers": without_numbers,
     "without prompts": without_prompts,
     "unquoted": unquoted,

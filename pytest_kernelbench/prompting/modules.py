@@ -197,6 +197,20 @@ def unguarded(source: str) -> str:
     return "\n".join(lines)
 
 
+def without_import_of(source: str, names: frozenset[str]) -> str:
+    """``source`` without ``from model import Model``: the reference is no module, and all of ``names`` are its own."""
+    tree = parsed(source)
+    lines = source.split("\n")
+    for node in reversed(tree.body if tree is not None else []):
+        imported = (
+            {each.name for each in node.names if each.asname is None} if isinstance(node, ast.ImportFrom) else set()
+        )
+        alone = lines[node.lineno - 1].startswith("from ") and ";" not in lines[(node.end_lineno or node.lineno) - 1]
+        if "Model" in imported and imported <= names and alone:
+            lines[node.lineno - 1 : node.end_lineno] = []
+    return "\n".join(lines)
+
+
 def _is_main_guard(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and ast.unparse(test) in MAIN_GUARDS
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Each opening tag and its closing tag: DeepSeek, Qwen and most others; Seed-OSS; Magistral; Kimi; Cohere; OpenThoughts.
+# Each opening tag and its closing tag: DeepSeek, Qwen and most others; Seed-OSS; Magistral; Kimi; Cohere; OpenThoughts;
+# Apertus.
 PAIRS = (
     *((f"<{word}>", f"</{word}>") for word in ("think", "thinking", "reasoning", "thought", "seed:think")),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
 )
 CLOSING = dict(PAIRS)
 TAGS = re.compile("|".join(re.escape(tag) for pair in PAIRS for tag in pair))
@@ -32,6 +34,11 @@ MESSAGE = re.compile(
 # The same where the special tokens were left out, which glues the channel's name to its message.
 GLUED = re.compile(
     r"\A\s*analysis(?P<reasoning>.*?)(?:assistant)?(?:commentary)?assistantfinal(?P<answer>.*)\Z", re.DOTALL
+)
+# Granite says so in words.
+IN_WORDS = re.compile(
+    r"\A\s*Here is my thought process:(?P<reasoning>.*?)(?:^\s*Here is my response:(?P<answer>.*))?\Z",
+    re.DOTALL | re.MULTILINE,
 )
 GLUED_OPEN = re.compile(r"\A\s*analysis(?=[A-Za-z`\"\d])")
 FENCE = re.compile(r"`{3,}|^[ \t]*~{3,}", re.MULTILINE)
@@ -62,6 +69,10 @@ def parts_of(text: str, *, opened: bool = False) -> Parts:
         return Parts(answer=glued["answer"], reasoning=glued["reasoning"].strip(), start=glued.start("answer"))
     if GLUED_OPEN.match(text):
         return Parts(answer="", reasoning=GLUED_OPEN.sub("", text).strip(), closed=False, start=None)
+    if said := IN_WORDS.match(text):
+        closed = said["answer"] is not None
+        start = said.start("answer") if closed else None
+        return Parts(answer=said["answer"] or "", reasoning=said["reasoning"].strip(), closed=closed, start=start)
     return _of_tags(text, opened)
 
 

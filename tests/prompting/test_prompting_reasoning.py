@@ -80,6 +80,13 @@ def test_channels_without_their_special_tokens_that_are_cut_off_leave_no_answer(
     assert parts_of("analysis of the reference: slow").answer == "analysis of the reference: slow"
 
 
+def test_reasoning_that_is_announced_in_words_is_no_answer() -> None:
+    thought = f"Here is my thought process:\nSay {DRAFT}\n"
+    parts = parts_of(f"{thought}Here is my response:\n\n{ANSWER}")
+    assert (parts.answer.strip(), parts.reasoning, parts.closed) == (ANSWER, f"Say {DRAFT}", True)
+    assert (parts_of(thought).answer, parts_of(thought).closed) == ("", False)
+
+
 @pytest.mark.parametrize(
     ("prompt", "inside"),
     [

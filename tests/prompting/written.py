@@ -14,6 +14,7 @@ from typing import NamedTuple
 FOLDER = Path(__file__).parent / "answers"
 PLACE = re.compile(r"«(\w+)(?:\|([^»]*))?»")
 SIGNS = {"BOM": "\ufeff", "ZERO_WIDTH": "\u200b", "NO_BREAK": "\u00a0", "RETURN": "\r", "TAB": "\t"}
+SIGNS |= {"COLOUR": "\x1b", "LEFT_TO_RIGHT": "\u200e", "SOFT_HYPHEN": "\u00ad"}
 
 
 class Written(NamedTuple):
@@ -67,6 +68,12 @@ def _formed(code: str, forms: str) -> str:
                 code = code.replace("\n", "\r\n")
             case "without":
                 code = code[: -int(value)]
+            case "separated":
+                code = code.replace("\n", "\u2028")
+            case "one_line":
+                code = code.replace("\n", "\\n")
+            case "literal":
+                code = repr(code)
             case "named":
                 code = code.replace("class ModelNew(", f"class {value}(")
             case _:
