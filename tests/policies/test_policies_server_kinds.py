@@ -6,6 +6,7 @@ proxies before them. Their bodies are after their documentation and public repor
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -362,6 +363,13 @@ def test_a_lasting_error_of_each_maker_is_said_with_its_remedy(
     error = error_of(server, fault, task, sampling)
     assert type(error) is kind
     assert str(error) == f"--policy=openai:letters@{server.url}: {message}"
+
+
+def test_a_date_that_is_far_away_is_said_in_seconds(stand_in: Any, task: Task, sampling: Sampling) -> None:
+    date = {"Retry-After": formatdate(time.time() + 7200, usegmt=True)}
+    error = error_of(stand_in(), Reply(503, {"error": {"message": "maintenance"}}, date), task, sampling)
+    found = re.search(r"it asks to wait for (\d+) s: run again then to resume$", str(error))
+    assert found and 7100 < int(found[1]) <= 7200
 
 
 def test_a_prompt_that_a_filter_stops_is_an_answer_without_a_source(
