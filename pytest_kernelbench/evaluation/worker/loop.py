@@ -79,7 +79,9 @@ def _settle(folder: Path) -> None:
 
 def _last_lines(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    # Python's import is the last frame of a text that is no Python, and its message has the line.
+    named = bool(last) and not last[0].filename.startswith("<frozen")
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if named else ""
     try:
         said = str(error)
     except Exception:  # the candidate's own class may not have a text
