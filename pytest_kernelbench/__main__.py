@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_kernelbench import __version__
 from pytest_kernelbench.commands import check, probe, replay
 from pytest_kernelbench.commands import tasks as task_check
 from pytest_kernelbench.errors import HarnessError, UsageError
@@ -77,9 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argparse ends with 2 where it cannot read the command line itself.
     """
     parser = argparse.ArgumentParser(prog="python -m pytest_kernelbench")
+    parser.add_argument("--version", action="version", version=f"pytest-kernelbench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=command.help, description=command.run.__doc__))
+        command.add_arguments(commands.add_parser(name, help=command.help, description=_first_sentence(command.run)))
     options = parser.parse_args(arguments)
     try:
         Extensions().add(entry_points())
@@ -88,6 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR if isinstance(error, UsageError) else HARNESS_ERROR
     return 0
+
+
+def _first_sentence(run: Callable[[argparse.Namespace], None]) -> str:
+    """What a command does, from its docstring. The rest of that is for callers in Python."""
+    return " ".join((run.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Probe:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a run with an adaptation strategy")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the policy; default: cpu")
     parser.add_argument(
         "--samples",
         metavar="STRATEGY",

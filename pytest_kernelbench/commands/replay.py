@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Judge a candidate of a run again, on new inputs of the kind on which it failed, and print where it is wrong."""
+    if options.draw is not None:
+        from pytest_kernelbench.evaluation.correctness.replay import REPLAYED
+
+        if options.draw not in REPLAYED:
+            raise UsageError(f"--draw={options.draw}: no such kind of inputs; there are {', '.join(REPLAYED)}")
     recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, options.tasks)
     try:
         for line in lines_of(recorded, device=options.device or recorded.device, draw=options.draw):

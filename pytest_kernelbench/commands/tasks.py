@@ -15,9 +15,13 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASKS", help="as --tasks of pytest: level1, level2/7, a path, hf")
-    parser.add_argument("--check", action="store_true", help="run each reference and say what was found out")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="run each reference, and print what was found; the exit status is 4 if one cannot be used",
+    )
     parser.add_argument("--device", default="auto", help="default: auto; cpu, cuda, or an extension's")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: float32")
     parser.add_argument("--sizes", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
     parser.add_argument("--small", type=Path, metavar="FILE", help="a TOML file of small sizes, as --kernelbench-small")
 

@@ -42,8 +42,11 @@ def run(options: argparse.Namespace) -> None:
     for pin in pins_of(options.run, options.tasks, strategy=options.strategy):
         file = folder / f"{pin.task}.py"
         kept = "replaced" if file.exists() else "kept"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(pin.source, encoding="utf-8")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(pin.source, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written ({error.strerror}); name a folder with --to") from error
         print(f"{kept} {file}: {pin.selection.strategy} #{pin.selection.index}, {_speedup(pin.selection)}")
 
 
@@ -118,6 +121,6 @@ def _header(records: RunRecords, selection: Selection) -> str:
 
 
 def _speedup(selection: Selection) -> str:
-    if selection.confirmed_low is None:
-        return f"{selection.confirmed_speedup:.3g}x"
-    return f"{selection.confirmed_speedup:.3g}x [{selection.confirmed_low:.3g}, {selection.confirmed_high:.3g}]"
+    low, high = selection.confirmed_low, selection.confirmed_high
+    interval = "" if low is None else f" [{low:.3g}, {'∞' if high is None else f'{high:.3g}'}]"
+    return f"{selection.confirmed_speedup:.3g}x{interval}"

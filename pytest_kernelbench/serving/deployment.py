@@ -31,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help=f"on the cluster's head node; other than loopback needs {TOKEN_VARIABLE} to be set",
     )
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000")
     parser.add_argument(
         "--ray", default=None, metavar="ADDRESS", help="a running cluster, or auto; default: start one here"
     )
     parser.add_argument("--judges", default="auto", metavar="KIND,...", help="auto: one a GPU; or cpu,cpu,cpu,cpu")
-    parser.add_argument("--protocol", default="fast", choices=list(PROTOCOLS))
-    parser.add_argument("--precision", default="float32", choices=list(PRECISIONS))
+    parser.add_argument("--protocol", default="fast", choices=list(PROTOCOLS), help="default: fast")
+    parser.add_argument("--precision", default="float32", choices=list(PRECISIONS), help="default: float32")
     parser.add_argument("--requests-a-minute", type=int, default=Limits().requests_a_minute, help="of each client")
 
 

@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -5,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kernelbench.__main__ import main
+from pytest_kernelbench import __version__
+from pytest_kernelbench.__main__ import COMMANDS, main
 from pytest_kernelbench.records import Selection
 from pytest_kernelbench.strategy import Strategy
 
@@ -70,3 +72,54 @@ def test_nothing_heavy_is_imported_before_a_report_is_asked_for():
         "sys.exit(bool({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_says_what_it_does_and_what_each_option_means(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    # Of a docstring, what a command does, and nothing for callers in Python.
+    assert "Raises" not in shown and "``" not in shown
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add_arguments(parser)
+    assert [each.dest for each in parser._actions if not each.help] == []
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"pytest-kernelbench {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("plan --k 0", "--k=0: at least one answer is needed"),
+        ("plan --k -3", "--k=-3: at least one answer is needed"),
+        ("plan --tasks ,", "--tasks=,: at least one task is needed"),
+        ("plan --programs 0", "--programs=0: at least one program is needed"),
+        ("plan --fast 2", "--fast=2: a share lies between 0 and 1, as in 0.3"),
+        ("plan --fast nan", "--fast=nan: a share lies between 0 and 1, as in 0.3"),
+        ("plan --speedup 0", "--speedup=0: write a positive number, as in 2"),
+        ("plan --speedup inf", "--speedup=inf: write a positive number, as in 2"),
+        ("plan --margin -1", "--margin=-1: write 0 or more, as in 0.05"),
+        (
+            "report run --preregistered missing",
+            "missing: cannot be read (No such file or directory); name a file that plan --preregister wrote",
+        ),
+        ("probe missing", "missing: no run.json; name the folder of a run"),
+        ("probe run", "run: holds no adaptation; run a strategy such as batch-ttt first"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, capsys, command, problem):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run", "level1/1_x")
+    assert main(command.split()) == 4
+    assert capsys.readouterr().err == f"error: {problem}\n"
+
+
+def test_a_kind_of_inputs_that_is_not_there_is_refused_before_anything_is_judged(capsys):
+    assert main(["replay", "run", "level1/1", "0", "--draw=odd"]) == 4
+    assert capsys.readouterr().err.startswith("error: --draw=odd: no such kind of inputs; there are task, signed, ")

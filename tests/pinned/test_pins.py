@@ -114,6 +114,10 @@ def test_a_kernel_that_was_kept_before_has_one_header(tmp_path, monkeypatch):
         (["level1/21"], "run: nothing was chosen for level1/21; name other tasks"),
         (["level1/99"], f"run: has no task level1/99; it has {', '.join(TASKS)}"),
         (["--strategy=c"], "run: has no strategy c; it has a, b"),
+        (
+            ["--to=run/run.json"],
+            "run/run.json/level1/19_ReLU.py: cannot be written (Not a directory); name a folder with --to",
+        ),
     ],
 )
 def test_what_cannot_be_kept_is_said_in_one_line(run, capsys, arguments, line):

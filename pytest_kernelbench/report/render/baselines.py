@@ -18,7 +18,7 @@ from pytest_kernelbench.report.metrics import (
     was_timed_beside,
 )
 from pytest_kernelbench.report.render.cells import Table, on, rate_of, times_of, unit_label
-from pytest_kernelbench.report.render.numbers import aligned, as_times
+from pytest_kernelbench.report.render.numbers import aligned, as_times, ends_of
 from pytest_kernelbench.report.stats import Interval, carried_by, clustered_rate, mean_interval, warning_of
 
 Report = Mapping[str, Any]
@@ -139,8 +139,7 @@ def _choices(report: Report, baseline: str) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _times(found: Mapping[str, Any]) -> str:
-    ends = None if found["low"] is None or found["high"] is None else (found["low"], found["high"])
-    return as_times(found["speedup"], ends)
+    return as_times(found["speedup"], ends_of(found["low"], found["high"]))
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:

@@ -23,12 +23,23 @@ def as_percent(rate: float) -> str:
     return f"{percent:.1f}"
 
 
-def as_times(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """``1.42x [1.39, 1.45]``, to about three digits."""
+Ends = tuple[float, "float | None"]
+
+
+def as_times(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """``1.42x [1.39, 1.45]``, to about three digits; an upper end of None is unbounded: ``1.42x [1.39, ∞]``."""
     if value is None:
         return "-"
     shown = f"{as_digits(value)}x"
-    return shown if interval is None else f"{shown} [{as_digits(interval[0])}, {as_digits(interval[1])}]"
+    if interval is None or interval[0] is None:
+        return shown
+    high = "∞" if interval[1] is None else as_digits(interval[1])
+    return f"{shown} [{as_digits(interval[0])}, {high}]"
+
+
+def ends_of(low: float | None, high: float | None) -> Ends | None:
+    """The interval of one speed-up, for ``as_times``; None where its lower end is not known."""
+    return None if low is None else (low, high)
 
 
 def as_digits(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import lru_cache
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the power of a planned comparison, the tasks that it needs, and how often a useless score is rejected."""
+    _check_numbers(options)
     primary = parse_primary(options.primary, f"--primary={options.primary}")
     if not primary.control.startswith("random"):
         raise UsageError(f"--primary={options.primary}: power is defined against a random control")
@@ -128,7 +129,25 @@ def _tasks(text: str) -> list[str]:
         if int(text) < 1:
             raise UsageError(f"--tasks={text}: at least one task is needed")
         return [f"task {number}" for number in range(1, int(text) + 1)]
-    return [each.strip() for each in text.split(",") if each.strip()]
+    ids = [each.strip() for each in text.split(",") if each.strip()]
+    if not ids:
+        raise UsageError(f"--tasks={text}: at least one task is needed")
+    return ids
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Raises UsageError for an option whose number says nothing."""
+    wrong = {
+        f"--k={options.k}": options.k < 1 and "at least one answer is needed",
+        f"--programs={options.programs}": options.programs < 1 and "at least one program is needed",
+        f"--fast={options.fast:g}": not 0 <= options.fast <= 1 and "a share lies between 0 and 1, as in 0.3",
+        f"--speedup={options.speedup:g}": not 0 < options.speedup < inf and "write a positive number, as in 2",
+    }
+    if options.margin is not None:
+        wrong[f"--margin={options.margin:g}"] = not 0 <= options.margin < inf and "write 0 or more, as in 0.05"
+    for option, problem in wrong.items():
+        if problem:
+            raise UsageError(f"{option}: {problem}")
 
 
 def _seeds(text: str) -> list[int]:

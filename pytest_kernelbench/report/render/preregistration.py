@@ -69,7 +69,9 @@ class Preregistration:
             found = cls(**fields_of(cls, row))
             return found, row["sha256"] == found.sha256
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+            raise UsageError(
+                f"{path}: cannot be read ({error.strerror}); name a file that plan --preregister wrote"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}: no preregistration; plan --preregister writes one") from error
 

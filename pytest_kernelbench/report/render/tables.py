@@ -25,7 +25,7 @@ from pytest_kernelbench.report.render.cells import (
     times_of,
     unit_label,
 )
-from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, last_point
+from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, ends_of, last_point
 from pytest_kernelbench.report.render.tables_adaptation import (
     adaptation_table,
     coverage_table,
@@ -104,6 +104,7 @@ LATEX = {
     "|": r"\textbar{}",
     "<": "$<$",
     ">": "$>$",
+    "∞": r"$\infty$",
     "\n": " ",
 }
 
@@ -260,14 +261,13 @@ def _tasks(report: Report) -> Table | None:
     rows = []
     for name, each in report["strategies"].items():
         for unit, row in each["tasks"].items():
-            interval = None if row["low"] is None else (row["low"], row["high"])
             correct = f"{'-' if row['correct'] is None else row['correct']}/{row['judged'] or row['drawn']}"
             remarks = "; ".join(report["findings"].get(report["units"][unit]["task"], []))
             rows.append(
                 [
                     f"{name}, {unit_label(report, unit)}",
                     correct,
-                    as_times(row["speedup"], interval),
+                    as_times(row["speedup"], ends_of(row["low"], row["high"])),
                     row["verdict"],
                     remarks,
                 ]

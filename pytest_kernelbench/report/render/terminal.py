@@ -17,6 +17,7 @@ from pytest_kernelbench.report.render.numbers import (
     as_rate,
     as_times,
     counted,
+    ends_of,
 )
 from pytest_kernelbench.report.render.primary import primary_lines
 from pytest_kernelbench.report.render.terminal_adaptation import adaptation_lines, transfer_lines
@@ -284,5 +285,4 @@ def _remarks(report: dict[str, Any], width: int) -> list[str]:
 
 
 def _speedup(row: dict[str, Any]) -> str:
-    interval = None if row["low"] is None or row["high"] is None else (row["low"], row["high"])
-    return as_times(row["speedup"], interval)
+    return as_times(row["speedup"], ends_of(row["low"], row["high"]))

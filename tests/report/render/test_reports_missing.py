@@ -5,6 +5,7 @@ import json
 import pytest
 from made_up_run import TASKS, make_synthetic_run, write_run
 
+from pytest_kernelbench.__main__ import main
 from pytest_kernelbench.report.records import merged
 from pytest_kernelbench.report.render import RunRecords, render, report_json, write_reports
 
@@ -101,3 +102,26 @@ def test_nothing_chosen_is_no_mean_of_one(tmp_path):
     folder = write_run(tmp_path, "oracle", k=4, lost=TASKS)
     report = report_json(RunRecords.load(folder))["strategies"]["oracle"]
     assert report["metrics"]["geomean_speedup"] is None and report["intervals"]["geomean_speedup"] is None
+
+
+def test_a_speed_up_without_an_upper_end_is_reported_with_its_lower_one(tmp_path, capsys):
+    folder = write_run(tmp_path / "run", "oracle", k=4)
+
+    def unbounded(name, *ends):
+        path = folder / name
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**row, **dict.fromkeys(ends)}) + "\n" for row in rows))
+
+    unbounded("selections.jsonl", "speedup_high", "confirmed_high")
+    unbounded("evaluations.jsonl", "speedup_high")
+    low = json.loads((folder / "selections.jsonl").read_text().splitlines()[0])["confirmed_low"]
+    assert main(["report", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert f"[{low:.2f}, ∞]" in shown
+    table = (folder / "tables" / "tasks.tex").read_text()
+    assert rf"[{low:.2f}, $\infty$]" in table and "∞" not in table
+    for command in (
+        ["export", str(folder)],
+        ["compare", str(folder), str(write_run(tmp_path / "other", "oracle", k=4))],
+    ):
+        assert main(command) == 0

@@ -73,7 +73,9 @@ def test_a_plan_is_not_written_twice_and_no_plan_is_no_traceback(run, tmp_path, 
     assert main(["report", str(run), f"--preregistered={run / 'run.json'}"]) == 4
     assert capsys.readouterr().err == f"error: {run / 'run.json'}: no preregistration; plan --preregister writes one\n"
     assert main(["report", str(run), f"--preregistered={tmp_path}"]) == 4
-    assert capsys.readouterr().err == f"error: {tmp_path}: cannot be read (Is a directory)\n"
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}: cannot be read (Is a directory); name a file that plan --preregister wrote\n"
+    )
 
 
 def test_a_plan_says_what_it_assumes_and_what_is_not_possible(tmp_path, capsys):

@@ -14,7 +14,7 @@ from pytest_kernelbench.prompting.extraction import extract_source, fenced_block
 from pytest_kernelbench.records import Evaluation, Outcome, Selection, Task, sha256_of
 from pytest_kernelbench.report.metrics import Sample, StrategyResults, TaskResults
 from pytest_kernelbench.report.records import RunRecords
-from pytest_kernelbench.report.render.numbers import as_digits, as_times
+from pytest_kernelbench.report.render.numbers import as_digits, as_times, ends_of
 
 Entry = dict[str, Any]
 ORDER = {outcome.value: place for place, outcome in enumerate(Outcome)}
@@ -171,7 +171,9 @@ def _entry(
             "fast": evaluation.fast(1.0, margin),
             "speedup": evaluation.counted_speedup
             and [evaluation.counted_speedup, evaluation.counted_low, evaluation.counted_high],
-            "shown": as_times(evaluation.counted_speedup, _interval(evaluation)) if evaluation.counted_speedup else "",
+            "shown": as_times(evaluation.counted_speedup, ends_of(evaluation.counted_low, evaluation.counted_high))
+            if evaluation.counted_speedup
+            else "",
             "detail": evaluation.detail,
             "log": evaluation.log or "",
             "flags": list(evaluation.flags),
@@ -189,7 +191,7 @@ def _facts(
     samples: Sequence[Sample], evaluation: Evaluation | None, choices: dict[str, Selection], text: str | None
 ) -> Iterator[tuple[str, str]]:
     for name, choice in choices.items():
-        again = as_times(choice.confirmed_speedup, _bounds(choice.confirmed_low, choice.confirmed_high))
+        again = as_times(choice.confirmed_speedup, ends_of(choice.confirmed_low, choice.confirmed_high))
         how = "timed again" if choice.retimed else "by its one timing"
         yield f"chosen by {name}", f"#{choice.index}, {how}: {again}"
     if evaluation is not None:
@@ -216,14 +218,6 @@ def _facts(
 
 def _span(ordered: Sequence[str]) -> str:
     return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
-
-
-def _interval(evaluation: Evaluation) -> tuple[float, float] | None:
-    return _bounds(evaluation.counted_low, evaluation.counted_high)
-
-
-def _bounds(low: float | None, high: float | None) -> tuple[float, float] | None:
-    return None if low is None or high is None else (low, high)
 
 
 def _packed(value: Entry) -> str:
