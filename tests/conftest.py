@@ -52,10 +52,12 @@ def torch_is_left_as_it_was():
     torch = sys.modules["torch"]
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    torch.set_grad_enabled(before["gradients are taken"])
-    torch.set_default_dtype(before["default dtype"])
-    torch.use_deterministic_algorithms(before["deterministic algorithms"])
     left = [f"{name}: {after[name]} after {before[name]}" for name in before if after[name] != before[name]]
+    if left:
+        torch.set_grad_enabled(before["gradients are taken"])
+        torch.set_default_dtype(before["default dtype"])
+        # The first call imports torch's compiler, which takes a second.
+        torch.use_deterministic_algorithms(before["deterministic algorithms"])
     assert not left, f"the test leaves torch with other settings ({'; '.join(left)})"
 
 
