@@ -76,6 +76,7 @@ class KernelBench:
         self.ordered = False
         self.left_out: str | None = None
         self.finished: Finished | None = None
+        self.unreported: str | None = None
 
     # Collection
 
@@ -191,7 +192,12 @@ class KernelBench:
         self.session.close()
         if self.worker or self.config.option.collectonly:
             return
-        self.finished = self.session.finish(width=self.config.get_terminal_writer().fullwidth)
+        try:
+            self.finished = self.session.finish(width=self.config.get_terminal_writer().fullwidth)
+        except UsageError as error:
+            # The items have run and their records are written; a row of the run folder cannot be read.
+            self.unreported = str(error)
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.finished and self.finished.missed_gates and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -201,6 +207,8 @@ class KernelBench:
             terminalreporter.write_line(f"kernelbench: {NOTHING_BELOW}", yellow=True)
         if self.left_out:
             terminalreporter.write_line(f"kernelbench: {self.left_out}", yellow=True)
+        if self.unreported:
+            terminalreporter.write_line(f"kernelbench: no report: {self.unreported}", red=True)
         if self.finished is None:
             return
         run = self.session.options.run

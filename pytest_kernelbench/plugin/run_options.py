@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.baselines import EAGER, parse_baselines, stronger
 from pytest_kernelbench.evaluation.device.names import check_device, is_gpu
 from pytest_kernelbench.host.resources import data_folder
@@ -168,11 +168,16 @@ def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[st
 
 
 def _device_asked(options: RunOptions, device: str) -> str:
-    """The kind of device that judges: this machine's, or that of the server. Raises UsageError and HarnessError."""
+    """The kind of device that judges: this machine's, or that of the server. Raises UsageError."""
     if options.judges is not None:
         from pytest_kernelbench.serving.client import settings_of
 
-        return str(settings_of(options.judges)["device"])
+        if not options.judges.startswith(("http://", "https://")):
+            raise UsageError(f"--kernelbench-judges={options.judges}: not an address; write http://HOST:PORT")
+        try:
+            return str(settings_of(options.judges)["device"])
+        except HarnessError as error:
+            raise UsageError(f"--kernelbench-judges={error}") from error
     from pytest_kernelbench.evaluation import resolve_device
 
     return resolve_device(device)

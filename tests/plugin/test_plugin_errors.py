@@ -1,5 +1,7 @@
 """Bad input gets one clear line that names place, problem and remedy."""
 
+import json
+
 import pytest
 from project import Project
 
@@ -50,6 +52,12 @@ def project(tmp_path_factory):
             "--kernelbench-baseline=compile: a server judges against eager alone; "
             "leave out --kernelbench-judges=http://there:8000",
         ),
+        (["--kernelbench-judges=there"], "--kernelbench-judges=there: not an address; write http://HOST:PORT"),
+        (
+            ["--kernelbench-judges=http://127.0.0.1:9"],
+            "--kernelbench-judges=http://127.0.0.1:9: no answer (<urlopen error [Errno 111] Connection refused>); "
+            "check that the server runs: GET http://127.0.0.1:9/health",
+        ),
         (["--kernelbench-shard=3/2"], "--kernelbench-shard=3/2: write I/N with I from 1 to N, as in 2/8"),
     ],
 )
@@ -61,3 +69,17 @@ def test_the_line_names_place_problem_and_remedy(project, arguments, message):
     assert [line for line in done.stdout.splitlines() if message in line], done.stdout
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
+
+
+def test_a_run_folder_that_cannot_be_reported_at_the_end_is_one_line(benchmark_project):
+    answers = benchmark_project.path / "answers.jsonl"
+    answers.write_text(json.dumps({"task": "level1/2", "text": "no module"}) + "\n")
+    run = benchmark_project.path / "run"
+    run.mkdir()
+    (run / "probes.jsonl").write_text("{}\n")
+    fixed = ("--strategy=random", "--policy=replay:answers.jsonl", "--kernelbench-set=sampling.k=1")
+    where = ("--no-kernelbench-null", "--kernelbench-run=run", "--tasks=problems/level1/2*")
+    result = benchmark_project.run(*fixed, *where, apart=True)
+    problem = f"{run}/probes.jsonl:1: not a row of probes.jsonl (no lineage); remove the line to read the rest"
+    assert f"kernelbench: no report: {problem}" in result.outlines
+    assert result.ret == 4 and "Traceback" not in "\n".join([*result.outlines, *result.errlines])
