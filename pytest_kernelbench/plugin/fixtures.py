@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def kernel_task(request: pytest.FixtureRequest) -> Task:
-    """One of the tasks that were named."""
+    """The task that the test runs with: each task of the mark ``kernelbench``, else of --tasks or kernels/, in turn."""
     name = _param(request)
     from pytest_kernelbench.plugin.kernel_pool import TASKS
 
@@ -46,7 +46,7 @@ def kernel_task(request: pytest.FixtureRequest) -> Task:
 
 @pytest.fixture
 def kernel_strategy(request: pytest.FixtureRequest) -> Strategy:
-    """One of the strategies that were named."""
+    """The strategy that the test runs with: each strategy of the mark ``kernelbench``, else of --strategy, in turn."""
     name = _param(request)
     from pytest_kernelbench.plugin.collection import SESSION
 
@@ -55,7 +55,10 @@ def kernel_strategy(request: pytest.FixtureRequest) -> Strategy:
 
 @pytest.fixture
 def kernel_pool(kernel_task: Task, kernel_strategy: Strategy, request: pytest.FixtureRequest) -> KernelPool:
-    """The candidates of the task under the strategy."""
+    """The judged candidates of ``kernel_task`` under ``kernel_strategy``: ``candidates``, ``chosen``, ``selection``.
+
+    ``record(benchmark)`` gives the chosen kernel's times to pytest-benchmark. Skips the test without --strategy.
+    """
     from pytest_kernelbench.plugin.collection import SESSION
     from pytest_kernelbench.plugin.kernel_pool import KernelPool
 

@@ -5,7 +5,7 @@ Every pytest run loads this module, so it imports little else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -55,31 +55,63 @@ class Option:
         try:
             return self.kind(text)
         except (KeyError, ValueError):
-            raise pytest.UsageError(f"{self.ini} = {text}: write it as {self.name} takes it") from None
+            raise pytest.UsageError(f"{self.ini} = {text}: write {KINDS[self.kind]}") from None
 
 
+KINDS: Mapping[Callable[[str], Any], str] = {int: "a whole number", float: "a number"}
 CONFIGURED = "kernelbench_configured"
 BOOLEANS = {"true": True, "false": False}
 OPTIONS = (
-    Option(name="--strategy", help="strategies by name or TOML file", many=True, path="there", metavar="NAME,..."),
+    Option(
+        name="--strategy",
+        help="strategies by name or TOML file, as in surprisal-top3; without one this plugin does nothing",
+        many=True,
+        path="there",
+        metavar="NAME,...",
+    ),
     Option(
         name="--policy", help="where candidates come from: tiny (default), hf:ID, replay:FILE.jsonl, ...", path="there"
     ),
-    Option(name="--tasks", help=f"default: {DEFAULT_TASKS}", many=True, path="there", metavar="SELECTOR,..."),
-    Option(name="--kernelbench-set", help="override: sampling.k=16", many=True, metavar="KEY=VALUE"),
-    Option(name="--kernelbench-seed", help="seed of all random draws", default=0, kind=int, metavar="N"),
-    Option(name="--kernelbench-device", help="default: auto; cpu, cuda, or an extension's", default="auto"),
+    Option(
+        name="--tasks",
+        help=f"tasks by level, number, split, file or folder: level1/19, level1:eval; default: {DEFAULT_TASKS}",
+        many=True,
+        path="there",
+        metavar="SELECTOR,...",
+    ),
+    Option(
+        name="--kernelbench-set",
+        help="override a setting of the strategies, as in sampling.k=16; repeatable",
+        many=True,
+        metavar="KEY=VALUE",
+    ),
+    Option(name="--kernelbench-seed", help="seed of all random draws (default: 0)", default=0, kind=int, metavar="N"),
+    Option(
+        name="--kernelbench-device",
+        help="where candidates are judged: cpu, cuda, or an extension's (default: auto, a GPU if there is one)",
+        default="auto",
+        metavar="NAME",
+    ),
     Option(
         name="--kernelbench-policy-gpus", help="GPUs for policies alone, from 0; default: the judge's", metavar="I,..."
     ),
-    Option(name="--kernelbench-sizes", help="auto: full on a GPU", default="auto", choices=("auto", "full", "small")),
+    Option(
+        name="--kernelbench-sizes",
+        help="sizes of the tasks' inputs (default: auto, full on a GPU and small on a CPU)",
+        default="auto",
+        choices=("auto", "full", "small"),
+    ),
     Option(
         name="--kernelbench-small",
         help="TOML file of small sizes, before the tasks' own",
         path="always",
         metavar="FILE",
     ),
-    Option(name="--kernelbench-protocol", help="default: the strategy's", choices=tuple(PROTOCOLS)),
+    Option(
+        name="--kernelbench-protocol",
+        help="how carefully candidates are checked and timed (default: as each strategy says)",
+        choices=tuple(PROTOCOLS),
+    ),
     Option(
         name="--kernelbench-baseline",
         help="what chosen kernels are timed against: eager (default, and always), compile (torch.compile)",
@@ -97,7 +129,12 @@ OPTIONS = (
         metavar="SELECTOR:CONTROL:OUTCOME",
     ),
     Option(name="--kernelbench-run", help="run folder; one that exists is resumed", path="always", metavar="DIR"),
-    Option(name="--kernelbench-fail-under", help="repeatable", many=True, metavar="METRIC:VALUE"),
+    Option(
+        name="--kernelbench-fail-under",
+        help="the run fails if a metric is under the value, as in fast_1:0.8; repeatable",
+        many=True,
+        metavar="METRIC:VALUE",
+    ),
     Option(
         name="--kernelbench-gate-sizes",
         help="TOML file of further sizes that kept kernels are gated at, before the tasks' own sizes.toml",
@@ -123,6 +160,7 @@ NULL = Option(
     kind=BOOLEANS.__getitem__,
     choices=tuple(BOOLEANS),
 )
+NOT_NULL = "do not judge the reference against itself, which saves a quarter of the time with one answer a task"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -134,7 +172,7 @@ def add_options(parser: pytest.Parser) -> None:
         action = "append" if each.many else "store"
         group.addoption(each.name, action=action, default=None, help=each.help, metavar=each.metavar, **kind)
     group.addoption(NULL.name, action="store_true", default=None, help=NULL.help)
-    group.addoption("--no-kernelbench-null", action="store_false", dest=NULL.destination, help="do not")
+    group.addoption("--no-kernelbench-null", action="store_false", dest=NULL.destination, help=NOT_NULL)
     for each in (*OPTIONS, NULL):
         kind = "linelist" if each.many else "string"
         parser.addini(each.ini, f"as {each.name}; the command line has priority", type=kind, default=None)

@@ -8,6 +8,7 @@ import pytest
 from project import PLUGIN, Project
 
 from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.plugin.options import NOT_NULL, NULL, OPTIONS
 from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, parse_shard, read_options, resolve
 
 BOTH = ("eager", "compile")
@@ -168,7 +169,7 @@ def test_every_option_has_a_twin_in_the_configuration_file(pytester):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('kernelbench_seed = "x"', "kernelbench_seed = x: write it as --kernelbench-seed takes it"),
+        ('kernelbench_seed = "x"', "kernelbench_seed = x: write a whole number"),
         ('kernelbench_sizes = "huge"', "kernelbench_sizes = huge: no such choice; there are auto, full, small"),
         ('kernelbench_null = "no"', "kernelbench_null = no: no such choice; there are true, false"),
     ],
@@ -205,3 +206,23 @@ def test_with_a_configured_strategy_the_repository_s_tests_run_as_well(pytester,
     named = pytester.runpytest_subprocess(*PLUGIN, "problems/level1/1_Relu.py", "--collect-only", "-q")
     named.stdout.fnmatch_lines([relu])
     named.stdout.no_fnmatch_line("*test_own*")
+
+
+def test_the_help_of_pytest_says_what_every_option_the_mark_and_every_fixture_is_for(pytester):
+    shown = {
+        name: pytester.runpytest_inprocess(*PLUGIN, f"--{name}").stdout.str()
+        for name in ("help", "markers", "fixtures")
+    }
+    plain = " ".join(shown["help"].split())
+    for each in (*OPTIONS, NULL):
+        assert each.name in plain and each.help in plain and f"{each.ini} (" in plain
+        assert len(each.help.split()) > 3 and not each.help.startswith("default"), each.name
+    assert NOT_NULL in plain
+    assert "@pytest.mark.kernelbench(level, task, strategy): a task under a strategy;" in shown["markers"]
+    fixtures = " ".join(shown["fixtures"].split())
+    for name, begins in {
+        "kernel_task": "The task that the test runs with: ",
+        "kernel_strategy": "The strategy that the test runs with: ",
+        "kernel_pool": "The judged candidates of ``kernel_task`` under ``kernel_strategy``: ",
+    }.items():
+        assert f"{name} -- " in fixtures and begins in fixtures
