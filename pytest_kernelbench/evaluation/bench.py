@@ -177,14 +177,14 @@ class Bench:
     def measure_tolerances(self, kinds: Iterable[str]) -> None:
         """Have the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
         for kind in (*kinds, REFRESHED):
-            if kind == MIXED:
+            if kind == MIXED and self.usable(kind):
                 self._tolerances_on_parts()
             else:
                 self._tolerances_on(kind)
 
     def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> Due:
         """What a correct candidate returns for inputs of a kind: eager's answer, within the tolerance on that kind."""
-        if kind == MIXED:
+        if kind == MIXED and self.usable(kind):
             by_part = self._tolerances_on_parts()
             return expected_in_parts(self.reference, self.reference.answers(values, kind), by_part)
         tolerances = self._tolerances_on(kind)

@@ -34,51 +34,56 @@ class Defined:
     too, and nothing in it depends on which of equal values an operator takes (see ``ties``).
     """
 
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
+    def __init__(self) -> None:
+        # The reference is an argument of each question: kept here, it would refer to itself, and its tensors would stay
+        # until Python looks for cycles.
         self._found: dict[str, list[Level] | None] = {TASK: []}
         self._few: FewRows | None = None
         self._chose: bool | None = None
 
-    def on(self, kind: str) -> list[Level] | None:
+    def on(self, reference: Reference, kind: str) -> list[Level] | None:
         """The levels at which inputs of a kind are drawn; None where the reference is not defined on it.
 
         None are needed, [], for the task's own draw, which is taken for defined, and for that with moved parameters.
         """
         if kind not in self._found:
-            self._found[kind] = self._first(kind)
+            self._found[kind] = self._first(reference, kind)
         return self._found[kind]
 
-    def levels(self) -> list[Level]:
+    def levels(self, reference: Reference) -> list[Level]:
         """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
-        found = [next(iter(self._levels_of_few(kind)), None) for kind in BEYOND_THE_TASK]
+        found = [next(iter(self._levels_of_few(reference, kind)), None) for kind in BEYOND_THE_TASK]
         return [level for level in found if level is not None]
 
-    def _levels_to_mix(self) -> list[Level]:
-        if self._reference.rows_are_independent:
-            return self.levels()
+    def _levels_to_mix(self, reference: Reference) -> list[Level]:
+        if reference.rows_are_independent:
+            return self.levels(reference)
         # Where rows are added up, values of 100,000 and -100,000 must not cancel: in a plain loop nothing else is left.
-        near = [(level for level in self._levels_of_few(each) if level.level < FAR) for each in BEYOND_THE_TASK]
+        near = [
+            (level for level in self._levels_of_few(reference, each) if level.level < FAR) for each in BEYOND_THE_TASK
+        ]
         return [level for levels in near for level in islice(levels, 1)]
 
-    def _levels_of_few(self, kind: str) -> Iterator[Level]:
+    def _levels_of_few(self, reference: Reference, kind: str) -> Iterator[Level]:
         if self._few is None:
-            self._few = FewRows(self._reference)
+            self._few = FewRows(reference)
         few = self._few
         levels = (Level(kind, level) for level in KINDS[kind].levels)
-        return (level for level in levels if few.has_answer(self._reference, level))
+        return (level for level in levels if few.has_answer(reference, level))
 
-    def _first(self, kind: str) -> list[Level] | None:
-        reference = self._reference
+    def _first(self, reference: Reference, kind: str) -> list[Level] | None:
         if kind == MOVED:
-            return [] if reference.can_move and self._has_answer(reference.draw(TASK), kind) else None
-        options: Iterator[list[Level]] = ([level] for level in self._levels_of_few(kind)) if kind != MIXED else iter(())
-        if kind == MIXED and reference.answers_by_row and (beyond := self._levels_to_mix()):
+            return [] if reference.can_move and self._has_answer(reference, reference.draw(TASK), kind) else None
+        options: Iterator[list[Level]] = (
+            ([level] for level in self._levels_of_few(reference, kind)) if kind != MIXED else iter(())
+        )
+        if kind == MIXED and reference.answers_by_row and (beyond := self._levels_to_mix(reference)):
             options = iter([[Level(TASK, 1.0), *beyond]])
-        return next((option for option in options if self._has_answer(reference.drawn_at(option), kind)), None)
+        return next(
+            (option for option in options if self._has_answer(reference, reference.drawn_at(option), kind)), None
+        )
 
-    def _has_answer(self, values: Sequence[torch.Tensor], kind: str) -> bool:
-        reference = self._reference
+    def _has_answer(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
         try:
             outputs = reference.answers(values, kind)
             if kind == NON_FINITE:
@@ -89,7 +94,7 @@ class Defined:
                 exact = reference.answers(values, kind, widened=True)
                 if not all(is_real(t) or torch.equal(t, x) for t, x in zip(outputs, exact, strict=True)):
                     return False
-            if not self.chooses:
+            if not self.chooses(reference):
                 return True
             either = either_way(lambda: reference.answers(values, kind))
             return all(differ_by_rounding(one, other) for one, other in zip(*either, strict=True))
@@ -98,15 +103,14 @@ class Defined:
         except Exception:  # the reference's own: whatever it raises says that it is not defined there
             return False
 
-    @property
-    def chooses(self) -> bool:
+    def chooses(self, reference: Reference) -> bool:
         """Whether the reference calls an operator that chooses among equal values."""
         if self._chose is None:
             if self._few is None:
-                self._few = FewRows(self._reference)
+                self._few = FewRows(reference)
             self._chose = self._few.chooses
         if self._chose is None:
             with EqualValues(last=True) as watch:
-                self._reference.answers(self._reference.example_inputs)
+                reference.answers(reference.example_inputs)
             self._chose = watch.chose
         return self._chose

@@ -78,7 +78,7 @@ class Reference:
             ) from error
         self._exact_model = widened_model(self._model)
         self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
-        self._defined = Defined(self)
+        self._defined = Defined()
         # Whether the same inputs give the same answer only under the same seed.
         self.is_random = False
 
@@ -137,15 +137,15 @@ class Reference:
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input: see ``Defined``."""
-        return self._defined.on(kind) is not None
+        return self._defined.on(self, kind) is not None
 
     def levels(self) -> list[Level]:
         """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
-        return self._defined.levels()
+        return self._defined.levels(self)
 
     def levels_mixed(self) -> list[Level]:
         """The kinds that share the rows of ``mixed`` inputs, in their order."""
-        return self._defined.on(MIXED) or []
+        return self._defined.on(self, MIXED) or []
 
     @cached_property
     def rows_are_independent(self) -> bool:
@@ -155,7 +155,7 @@ class Reference:
     @property
     def chooses(self) -> bool:
         """Whether it calls an operator that chooses among equal values: see ``ties``."""
-        return self._defined.chooses
+        return self._defined.chooses(self)
 
     @property
     def can_move(self) -> bool:
@@ -182,7 +182,7 @@ class Reference:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
         if kind == MOVED:
             kind = TASK
-        return self.drawn_at(self._defined.on(kind) or ())
+        return self.drawn_at(self._defined.on(self, kind) or ())
 
     def drawn_at(self, levels: Sequence[Level]) -> list[torch.Tensor]:
         """New inputs of these kinds, each on a part of the first dimension; of none, the task's own draw."""
