@@ -101,7 +101,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
     with Evaluator(device=device, protocol="fast") as evaluator:
         told = evaluator.describe()
     hardware, isolation = told["hardware"], told["isolation"]
-    missing = [name for name, held in isolation.items() if not held and name != "signals"]
+    missing = [name for name, held in isolation.items() if not held and name not in ("signals", "group")]
     memory = f", {hardware['memory_bytes'] / 2**30:.0f} GiB" if hardware.get("memory_bytes") else ""
     return [
         Finding(

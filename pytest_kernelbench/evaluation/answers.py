@@ -209,9 +209,13 @@ class Packed(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forked(Answer):
-    """The service's: the process that guards a new worker, and in a descriptor beside it a hold on that process."""
+    """The service's: the process that guards a new worker, and in a descriptor beside it a hold on that process.
+
+    ``group``: the folder of the worker's control group, empty where it has none.
+    """
 
     supervisor: Annotated[int, Whole(2, 1 << 31)]
+    group: Annotated[str, Text(4096)] = ""
     max_files: ClassVar[int] = 1
     files_only: ClassVar[bool] = False
 

@@ -21,7 +21,8 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
 from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
+from pytest_kernelbench.evaluation.sandbox.groups import Groups, enter, entrance_of
 from pytest_kernelbench.evaluation.workers import WorkerServer
+
+JUDGE = "judge"
 
 
 def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
@@ -55,11 +59,18 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
     isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}
-    with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
+    groups = Groups.here() if isolation_of[device].files else None
+    with (
+        closing(groups) if groups is not None else nullcontext(),
+        tempfile.TemporaryDirectory(prefix="kernelbench-") as folder,
+    ):
         service = _Service(
             owner,
             device,
-            judge=partial(judge.serve, device=device, isolation=isolation_of[device]),
+            groups,
+            judge=partial(
+                judge.serve, device=device, isolation=replace(isolation_of[device], group=groups is not None)
+            ),
             foreman=foreman.serve,
             supervise=_Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise,
         )
@@ -90,21 +101,24 @@ class _Client:
 class _Service:
     """Forks a judge or a foreman whenever the owner asks for one, and a worker whenever one of these two does.
 
-    ``judge`` and ``foreman`` are the bodies of their processes, ``supervise`` that of the supervisor of a worker.
+    ``judge`` and ``foreman`` are the bodies of their processes, ``supervise`` that of the supervisor of a worker. The
+    judge's workers are each in a group of their own, where there are ``groups``.
     """
 
     def __init__(
         self,
         owner: socket.socket,
         device: str,
+        groups: Groups | None,
         *,
         judge: Callable[[socket.socket, WorkerServer], None],
         foreman: Callable[[socket.socket, WorkerServer], None],
         supervise: Callable[..., None],
     ) -> None:
         self._owner = owner
+        self._groups = groups
         # The workers of the foreman see no GPU.
-        self._kinds = {"judge": (judge, device), "foreman": (foreman, "cpu")}
+        self._kinds = {JUDGE: (judge, device), "foreman": (foreman, "cpu")}
         self._supervise = supervise
         self._children = Children()
         self._clients: list[_Client] = []
@@ -158,21 +172,27 @@ class _Service:
 
     def _fork_worker(self, client: _Client, question: Mapping[str, Any], descriptors: list[int]) -> None:
         connection, ending = descriptors
+        group = self._groups.new() if self._groups is not None and client.kind == JUDGE else None
+        entrance = None if group is None else entrance_of(group)
         # Else a supervisor that ends at once would be collected, and its number free for others, before it is held.
         with self._children.kept():
             supervisor = self._children.fork()
             if supervisor == 0:
                 self._close()
-                _exit_after(partial(self._supervise, connection, ending, **question))
+                _exit_after(partial(self._supervise, connection, ending, entrance, **question))
             for each in self._clients:
                 # The number may have been that of another, which has ended.
                 each.supervisors.discard(supervisor)
             client.supervisors.add(supervisor)
-            os.close(connection)
-            os.close(ending)
+            for each in (connection, ending, *([] if entrance is None else [entrance])):
+                os.close(each)
             holds = sandbox.holds_of(supervisor)
             try:
-                messages.send(client.connection, {"supervisor": supervisor}, holds)
+                messages.send(
+                    client.connection,
+                    {"supervisor": supervisor, "group": "" if group is None else str(group.folder)},
+                    holds,
+                )
             finally:
                 for hold in holds:
                     os.close(hold)
@@ -212,8 +232,11 @@ class _Sandboxes:
     isolation_of: Mapping[str, sandbox.Isolation]
     visible: filesystem.Visible
 
-    def supervise(self, connection: int, ending: int, device: str, gpu: str | None) -> None:
-        """Body of a supervisor: enters the sandbox, runs the worker below it, and tells how it ended."""
+    def supervise(self, connection: int, ending: int, entrance: int | None, device: str, gpu: str | None) -> None:
+        """Body of a supervisor: enters the sandbox, runs the worker below it, and tells how it ended.
+
+        ``entrance``: of the worker's group, None where it has none.
+        """
         isolation = self.isolation_of[device]
         os.setsid()
         sandbox.adopt_orphans()
@@ -231,6 +254,9 @@ class _Sandboxes:
             process = sandbox.fork_bound()
             if process == 0:
                 os.close(ending)
+                if entrance is not None:
+                    enter(entrance)
+                    os.close(entrance)
                 self._work(connection, private, device)
             os.close(connection)
             status, by_others = watchdog.watch(process, isolation, limits, folder=private, sees_it=sees_it)

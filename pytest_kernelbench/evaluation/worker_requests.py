@@ -18,7 +18,7 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWanted
-from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device_room import DeviceRoom
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -53,7 +53,7 @@ class WorkerRequests:
         self._worker = worker
         self._watch = watch
         self._device = device_named(bench.device)
-        self._tree = ProcessTree(worker.supervisor)
+        self._tree = worker.freezer()
         # When it was stopped, and the CPU's time that it had used then; None while it may run.
         self._asleep_since: tuple[float, float] | None = None
         self._asleep_s = self._worked_asleep_s = 0.0

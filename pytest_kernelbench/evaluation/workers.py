@@ -10,11 +10,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages, sandbox
+from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.sandbox.groups import Group
 
 START_TIMEOUT_S = 60.0
 # With one in reserve, a check that is over by then is not to wait for the start of another.
@@ -26,13 +29,19 @@ class WorkerProcess:
     """The judge's end of a worker: its socket, the pipe that receives its exit status, and its supervisor.
 
     ``hold`` is a descriptor of the supervisor's process (pidfd), None if the kernel has none. It is needed because the
-    number of an ended process may be given to another one.
+    number of an ended process may be given to another one. ``group``: the control group of the worker and all that it
+    starts; None where the system has none for it.
     """
 
     connection: socket.socket
     ending: int
     supervisor: int
     hold: int | None = None
+    group: Group | None = None
+
+    def freezer(self) -> Freezer:
+        """What stops the worker with all that it started."""
+        return ProcessTree(self.supervisor) if self.group is None else self.group
 
     @property
     def process(self) -> int:
@@ -43,10 +52,14 @@ class WorkerProcess:
 
     def cpu_seconds(self) -> float:
         """CPU time used so far by the worker and all it started."""
+        if self.group is not None:
+            return self.group.spent_seconds()
         return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.supervisor)[1:])
 
     def spent_seconds(self) -> float:
         """CPU time used so far by all under the supervisor and itself, children that have ended included."""
+        if self.group is not None:
+            return self.group.spent_seconds()
         return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
 
     def kill(self, *, timeout_s: float = 10.0) -> None:
@@ -76,6 +89,8 @@ class WorkerProcess:
 
     def close(self) -> None:
         self.connection.close()
+        if self.group is not None:
+            self.group.remove()
         os.close(self.ending)
         if self.hold is not None:
             os.close(self.hold)
@@ -174,4 +189,5 @@ class WorkerServer:
             theirs.close()
             os.close(writing)
             answer, holds = answers.receive(self._control, "fork", timeout_s=60)
-        return WorkerProcess(ours, reading, answer.supervisor, *holds)
+        group = Group(Path(answer.group)) if answer.group else None
+        return WorkerProcess(ours, reading, answer.supervisor, *holds or [None], group)

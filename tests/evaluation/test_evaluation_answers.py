@@ -18,6 +18,7 @@ from pytest_kernelbench.evaluation import answers, messages, session, worker_req
 from pytest_kernelbench.evaluation.answers import ANSWERS, parse
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
@@ -235,8 +236,8 @@ class Hostile:
                     return
                 asked += 1
 
-    # No process has this number.
-    supervisor = 0
+    def freezer(self):
+        return ProcessTree(0)  # no process has this number
 
     def cpu_seconds(self):
         return 0.0

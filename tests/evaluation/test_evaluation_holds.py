@@ -14,6 +14,8 @@ from made_up_tasks import HONEST_RELU, RELU, candidate
 
 from pytest_kernelbench.evaluation import Evaluator, holds, lock
 from pytest_kernelbench.evaluation.device.traits import DEVICES
+from pytest_kernelbench.evaluation.sandbox import descendants
+from pytest_kernelbench.evaluation.sandbox.groups import own_folder
 from pytest_kernelbench.records import Outcome
 
 
@@ -134,17 +136,16 @@ def evaluator(tmp_path, monkeypatch):
         yield made
 
 
-def states_below(process):
-    """The states of all processes below one, by the letters of Linux."""
-    for listing in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            children = listing.read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            with suppress(OSError):
-                yield Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
-            yield from states_below(child)
+def a_worker_is_stopped(process):
+    """Whether a process below this one is stopped, by a signal or with its control group."""
+    for below in descendants(process):
+        with suppress(OSError):
+            if Path(f"/proc/{below}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                return True
+            folder = own_folder(Path(f"/proc/{below}/cgroup"))
+            if folder is not None and "frozen 1" in (folder / "cgroup.events").read_text():
+                return True
+    return False
 
 
 def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_for_them_stopped(evaluator):
@@ -154,7 +155,7 @@ def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_fo
         assert wrong.outcome is Outcome.INCORRECT
         judging = started(lambda: right.extend(evaluator.evaluate(RELU, [HONEST_RELU])))
         deadline = time.monotonic() + 60
-        while "T" not in states_below(os.getpid()):
+        while not a_worker_is_stopped(os.getpid()):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(0.3)

@@ -1,5 +1,6 @@
 """Stops a worker with everything that it started, and lets it go on.
 
+Where the system gives a worker a control group, the kernel stops that (``sandbox.groups``); here is what else is done.
 A stopped process uses no CPU. What it has queued on a GPU still runs there: see ``Device.wait_until_idle``. Signals
 go through file descriptors of processes, so a number that the kernel has given to another process in the meantime is
 never signalled.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from typing import Protocol
 
 from pytest_kernelbench.evaluation.sandbox import descendants
 
@@ -25,17 +27,31 @@ class DeviceBusy(Exception):
     """Something runs on a GPU although every process that may use it is stopped."""
 
 
+class Freezer(Protocol):
+    """Stops processes, and lets them go on."""
+
+    def stop(self) -> None:
+        """Stop what is known; takes some microseconds, and is followed by ``stop_all``."""
+
+    def stop_all(self) -> None:
+        """Stop every process. Raises StillStarting."""
+
+    def go_on(self) -> None:
+        """Let all of them run."""
+
+    def close(self) -> None:
+        """Let go of what this process holds."""
+
+
 class ProcessTree:
     """All processes below a supervisor, which is trusted, is never stopped, and ends the others at any time."""
 
     def __init__(self, supervisor: int) -> None:
         self._supervisor = supervisor
         self._handles: dict[int, int] = {}
-        self.stopped = False
 
     def stop(self) -> None:
         """Stop what is known; takes some microseconds, and is followed by ``stop_all``."""
-        self.stopped = True
         for handle in self._handles.values():
             _signal(handle, signal.SIGSTOP)
 
@@ -58,7 +74,6 @@ class ProcessTree:
 
     def go_on(self) -> None:
         """Let all of them run."""
-        self.stopped = False
         for handle in self._handles.values():
             _signal(handle, signal.SIGCONT)
 

@@ -55,13 +55,17 @@ KEPT_ENVIRONMENT = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there."""
+    """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there.
+
+    ``group``: a control group holds all its processes, which the kernel stops and counts together.
+    """
 
     network: bool
     files: bool
     hidden: bool
     processes: bool
     signals: bool
+    group: bool = False
 
     def describe(self) -> dict[str, bool]:
         return asdict(self)

@@ -1,0 +1,190 @@
+"""A control group (version 2) for each worker, where the system lets this user make some.
+
+The kernel freezes a group as a whole and counts the CPU time of all that was ever in it: processes that escape from
+their parents, and children that nobody waits for, included. A process is in the group of the one that started it, and
+can move only where it can write to the groups' files, which a worker's sandbox has read-only or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+OWN = Path("/proc/self/cgroup")
+MOUNTS = Path("/proc/self/mountinfo")
+PREFIX = "kernelbench-"
+# Threads that run are frozen when they next enter the kernel, which they are made to do at once.
+SECONDS_TO_FREEZE = 0.1
+# The kernel lets go of a group a moment after its last process has ended.
+SECONDS_TO_REMOVE = 1.0
+BETWEEN_LOOKS_S = 0.00005
+
+
+class Group:
+    """The control group of one worker, by its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._freezer = folder / "cgroup.freeze"
+        self._events = folder / "cgroup.events"
+
+    def stop(self) -> None:
+        """Stop what is in the group; takes some microseconds, and is followed by ``stop_all``."""
+        self._write("1")
+
+    def stop_all(self) -> None:
+        """Stop what is in the group, and wait until it has. What a driver holds up stops when the driver returns."""
+        self.stop()
+        deadline = time.perf_counter() + SECONDS_TO_FREEZE
+        with suppress(OSError):
+            while "frozen 1" not in self._events.read_text() and time.perf_counter() < deadline:
+                time.sleep(BETWEEN_LOOKS_S)
+
+    def go_on(self) -> None:
+        """Let all of it run."""
+        self._write("0")
+
+    def close(self) -> None:
+        """There is nothing to let go of; see ``remove``."""
+
+    def spent_seconds(self) -> float:
+        """CPU time of all that was ever in the group; 0 when it is gone."""
+        with suppress(OSError):
+            for line in (self.folder / "cpu.stat").read_text().splitlines():
+                name, _, microseconds = line.partition(" ")
+                if name == "usage_usec":
+                    return int(microseconds) * 1e-6
+        return 0.0
+
+    def remove(self) -> None:
+        """Remove the group, once all processes in it have ended; one that cannot be removed is left."""
+        deadline = time.monotonic() + SECONDS_TO_REMOVE
+        while self.folder.exists() and time.monotonic() < deadline:
+            with suppress(OSError):
+                self.folder.rmdir()
+                return
+            time.sleep(0.001)
+
+    def _write(self, word: str) -> None:
+        # Once it is removed, no process is there to be stopped.
+        with suppress(OSError):
+            _tell(self._freezer, word)
+
+
+class Groups:
+    """Makes groups below that of this process, all in one folder, with this process's number in its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = count()
+
+    @classmethod
+    def here(cls) -> Groups | None:
+        """None where the system has no control groups of version 2, or this user cannot make and freeze one."""
+        parent = own_folder()
+        if parent is None:
+            return None
+        _remove_abandoned(parent)
+        groups = cls(parent / f"{PREFIX}{os.getpid()}")
+        try:
+            groups._folder.mkdir()
+            groups._try()
+        except OSError:
+            groups.close()
+            return None
+        return groups
+
+    def new(self) -> Group:
+        """A new group. Raises OSError."""
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir()
+        return Group(folder)
+
+    def close(self) -> None:
+        """End all processes in the groups, and remove them."""
+        with suppress(OSError):
+            _tell(self._folder / "cgroup.kill", "1")
+        deadline = time.monotonic() + SECONDS_TO_REMOVE
+        while not _remove(self._folder) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def _try(self) -> None:
+        """Raises OSError where a process does not enter a group, or the group is not frozen and counted."""
+        group = self.new()
+        entrance = entrance_of(group)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            with suppress(OSError):
+                enter(entrance)
+                os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+        try:
+            deadline = time.monotonic() + SECONDS_TO_REMOVE
+            while "populated 1" not in (group.folder / "cgroup.events").read_text():
+                if time.monotonic() > deadline:
+                    raise OSError("no process enters a control group")
+                time.sleep(BETWEEN_LOOKS_S)
+            group.stop_all()
+            if "frozen 1" not in (group.folder / "cgroup.events").read_text():
+                raise OSError("a control group is not frozen")
+            if "usage_usec" not in (group.folder / "cpu.stat").read_text():
+                raise OSError("a control group does not count CPU time")
+        finally:
+            group.go_on()
+            os.close(writing)
+            os.close(entrance)
+            os.waitpid(child, 0)
+            group.remove()
+
+
+def entrance_of(group: Group) -> int:
+    """A descriptor for ``enter``, which needs no file of the system: a sandbox hides them."""
+    return os.open(group.folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def enter(entrance: int) -> None:
+    """Move this process into the group. Raises OSError."""
+    os.write(entrance, b"0")
+
+
+def own_folder(own: Path = OWN, mounts: Path = MOUNTS) -> Path | None:
+    """The folder of this process's group of version 2; None where there is none, or it is not visible from here."""
+    try:
+        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+        points = [line.split(" - ")[0].split()[4] for line in mounts.read_text().splitlines() if " - cgroup2 " in line]
+    except (OSError, StopIteration):
+        return None
+    folder = Path(points[0], path.lstrip("/")) if points and ".." not in Path(path).parts else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _tell(file: Path, word: str) -> None:
+    """Write to a file of the kernel, which is not made where it is missing. Raises OSError."""
+    with file.open("r+") as opened:
+        opened.write(word)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove folders of processes that ended without a word."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        number = folder.name.removeprefix(PREFIX)
+        if number.isdigit() and not Path(f"/proc/{number}").exists():
+            _remove(folder)
+
+
+def _remove(folder: Path) -> bool:
+    """Remove the groups in a folder in which no process is left, and the folder if it is empty then."""
+    try:
+        for each in folder.iterdir():
+            if each.is_dir():
+                each.rmdir()
+        folder.rmdir()
+    except OSError:
+        return not folder.exists()
+    return True
