@@ -14,7 +14,7 @@ from made_up_tasks import task
 
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.freezing import StillStarting
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -56,8 +56,8 @@ class Worker:
             self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
             messages.send(self._own, ANSWERS[question["ask"]])
 
-    # No process has this number.
-    supervisor = 0
+    def freezer(self):
+        return ProcessTree(0)  # no process has this number
 
     def cpu_seconds(self):
         return 0.0
