@@ -127,8 +127,8 @@ def test_a_kind_that_there_is_not_is_told_in_one_line(record, capsys):
     folder = record([("torch.relu(x)", "wide")])
     assert said(capsys, folder, TASK, 0, "--draw=sideways")[::2] == (
         4,
-        "error: --draw=sideways: no such kind of inputs; there are task, signed, scaled, wide, moderate, offset, negative, "
-        "positive, ties, unit, dominating, tiny, zeros, non-finite, mixed, moved parameters",
+        "error: --draw=sideways: no such kind of inputs; there are task, signed, scaled, wide, moderate, offset, "
+        "negative, positive, ties, unit, dominating, tiny, zeros, non-finite, mixed, moved parameters",
     )
 
 
