@@ -82,6 +82,6 @@ def test_the_policy_that_a_strategy_names_is_the_one_that_is_probed(tmp_path, mo
 
 
 def test_a_run_without_adaptation_is_told_what_to_run(tmp_path, capsys):
-    (tmp_path / "run.json").write_text(json.dumps({"strategies": []}))
+    (tmp_path / "run.json").write_text(json.dumps({"policy": "tiny", "strategies": [], "tasks": []}))
     assert main(["probe", str(tmp_path)]) == 4
     assert "holds no adaptation; run a strategy such as batch-ttt first" in capsys.readouterr().err
