@@ -125,13 +125,21 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
     attested = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
     assert attested.counted
     assert attested.to_json()["attested"] == pytest.approx(0.0099 / 0.0049)
-    # The last one for turns of one call; here all are.
-    assert pairs.candidates == ["first", "another", "another"]
+    assert pairs.candidates == ["first", "another"]
+
+
+@pytest.mark.parametrize(
+    ("device", "candidate_s", "looked_at"), [("cpu", 0.005, False), ("cpu", 0.003, True), ("cuda", 0.008, True)]
+)
+def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone, device, candidate_s, looked_at):
+    pairs = Steady(candidate_s)
+    assert Verifier(Floor(0.1, 0.1, device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
+    assert pairs.candidates == ["first", *["another"] * (1 + looked_at)]
 
 
 @pytest.mark.parametrize(("alone_s", "counted"), [(0.0006, True), (0.0011, False)])
 def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, alone_s, counted):
-    pairs = Steady(0.005, calls=10, alone_s=alone_s)
+    pairs = Steady(0.003, calls=10, alone_s=alone_s)
     told = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 0.5).to_json()
     assert told["counted"] is counted
     assert told["attested_low"] > 1.05

@@ -53,8 +53,9 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 # is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
 # 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
 NOISE_SHARE = 1.0
-# A series ends at its next pair after that time, but not before the first look.
-SECONDS_PER_SERIES = 5.0
+# A series ends at its next pair after that time, but not before the first look. Of noisy calls on two cores, series of
+# 5 s left two for a claim, whose interval by Student's distribution said nothing where they differed.
+SECONDS_PER_SERIES = 2.0
 # A claim that is not decided by then is decided by what there is: on two cores, claims near the margin took 31 s each
 # and three quarters of the main job (docs/measurements.md).
 SECONDS_PER_CLAIM = 10.0

@@ -19,6 +19,7 @@ from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.session import WorkerSession
 
 
@@ -89,7 +90,9 @@ class Verifier:
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share)
-            alone = self._alone(another, calls_s, verdict.estimate.low) if verdict.counted else None
+            low = verdict.estimate.low
+            due = verdict.counted and low > traits_of(self._bench.device).alone_above
+            alone = self._alone(another, calls_s, low) if due else None
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
