@@ -90,9 +90,8 @@ class Verifier:
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share)
-            low = verdict.estimate.low
-            due = verdict.counted and low > traits_of(self._bench.device).alone_above
-            alone = self._alone(another, calls_s, low) if due else None
+            due = verdict.counted and verdict.estimate.speedup > traits_of(self._bench.device).alone_above
+            alone = self._alone(another, calls_s, verdict.estimate.low) if due else None
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
