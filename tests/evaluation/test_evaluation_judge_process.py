@@ -36,8 +36,13 @@ def name_of(process):
 
 
 def child_of(service, name):
-    (child,) = [each for each in psutil.Process(service).children() if name_of(each) == name]
-    return child
+    """The one child of that name, which a process takes a moment after it was forked."""
+
+    def found():
+        return [each for each in psutil.Process(service).children() if name_of(each) == name]
+
+    until(lambda: len(found()) == 1)
+    return found()[0]
 
 
 def judge_of(service):
