@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import time
 from itertools import count
-from random import SystemRandom
 from statistics import median
 from typing import NamedTuple, Protocol
 
-from pytest_kernelbench.evaluation.clock.attestation import CONFIDENCE_OF_A_LOOK, MOST_AROUND, Side
+from pytest_kernelbench.evaluation.clock.attestation import (
+    CONFIDENCE_OF_A_LOOK,
+    MOST_AROUND,
+    Side,
+    TwoProcesses,
+    in_drawn_order,
+)
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 
 # Of what the lower end of the claim's interval says that a call saves. A call that is alone is a cold one: it does not
@@ -32,23 +37,15 @@ SECONDS = 2.0
 # Turns of many calls of the control, to know what one takes.
 TURNS_OF_CONTROL = 5
 
-_random = SystemRandom()
 
-
-class LoneTurns(Protocol):
-    """Two processes that take turns; ``calls`` is how many make one by default."""
+class LoneTurns(TwoProcesses, Protocol):
+    """Two processes that take turns of ``calls`` calls, or of one."""
 
     @property
     def calls(self) -> int: ...
 
-    def turn(self, side: Side) -> float:
-        """Seconds of a turn."""
-
     def lone_turn(self, side: Side) -> float:
         """Seconds of a turn of one call."""
-
-    def empty_turn(self) -> float:
-        """Seconds of a turn without calls."""
 
 
 class Seen(NamedTuple):
@@ -73,9 +70,7 @@ def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
     started = time.monotonic()
     saved_s: list[float] = []
     for pairs in count(1):
-        sides: list[Side] = ["candidate", "control"]
-        _random.shuffle(sides)
-        seconds = {side: two.lone_turn(side) for side in sides}
+        seconds = {side: two.lone_turn(side) for side in in_drawn_order()}
         saved_s.append(seconds["control"] - seconds["candidate"])
         last = pairs == LOOKS[-1] or (pairs >= LOOKS[0] and time.monotonic() - started > SECONDS)
         if pairs in LOOKS or last:

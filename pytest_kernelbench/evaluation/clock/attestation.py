@@ -226,11 +226,16 @@ def _series(two: TwoProcesses, done: Sequence[Series], plan: Plan) -> Series:
             series = Series.of(turns["candidate"], turns["control"], empty_s)
             if overdue or pairs == LOOKS[-1] or _tells_enough(series, done, plan):
                 return series
-        sides: list[Side] = ["candidate", "control"]
-        _random.shuffle(sides)
-        for side in sides:
+        for side in in_drawn_order():
             turns[side].append(two.turn(side))
     raise AssertionError("unreachable")
+
+
+def in_drawn_order() -> list[Side]:
+    """Both sides, the one first whose turn is next."""
+    sides: list[Side] = ["candidate", "control"]
+    _random.shuffle(sides)
+    return sides
 
 
 def _tells_enough(series: Series, done: Sequence[Series], plan: Plan) -> bool:
