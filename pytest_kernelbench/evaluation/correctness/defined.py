@@ -51,7 +51,7 @@ class Defined:
         return self._found[kind]
 
     def levels(self, reference: Reference) -> list[Level]:
-        """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
+        """The kinds of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at its first such level."""
         found = [next(iter(self._levels_of_few(reference, kind)), None) for kind in BEYOND_THE_TASK]
         return [level for level in found if level is not None]
 
@@ -84,8 +84,9 @@ class Defined:
     def _has_answer_at(self, reference: Reference, option: Sequence[Level], kind: str) -> bool:
         if self._has_answer(reference, reference.drawn_at(option), kind):
             return True
-        # Of 60 rows of 200 values, two of a row are equal by chance in 7 of 100 draws.
-        return self.chooses(reference) and self._has_answer(reference, reference.drawn_at(option), kind)
+        # Of 60 rows of 200 values, two of a row are equal by chance in 7 of 100 draws. Options come from the few rows.
+        chooses = self._few is not None and self._few.chooses is True
+        return chooses and self._has_answer(reference, reference.drawn_at(option), kind)
 
     def _has_answer(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
         try:
