@@ -40,12 +40,16 @@ class Group:
         self.stop()
         deadline = time.perf_counter() + SECONDS_TO_FREEZE
         with suppress(OSError):
-            while "frozen 1" not in self._events.read_text() and time.perf_counter() < deadline:
+            while not self.says("frozen 1") and time.perf_counter() < deadline:
                 time.sleep(BETWEEN_LOOKS_S)
 
     def go_on(self) -> None:
         """Let all of it run."""
         self._write("0")
+
+    def says(self, event: str) -> bool:
+        """Whether the kernel says of the group that it is ``frozen 1`` or ``populated 1``. Raises OSError."""
+        return event in self._events.read_text()
 
     def close(self) -> None:
         """There is nothing to let go of; see ``remove``."""
@@ -126,12 +130,12 @@ class Groups:
         os.close(reading)
         try:
             deadline = time.monotonic() + SECONDS_TO_REMOVE
-            while "populated 1" not in (group.folder / "cgroup.events").read_text():
+            while not group.says("populated 1"):
                 if time.monotonic() > deadline:
                     raise OSError("no process enters a control group")
                 time.sleep(BETWEEN_LOOKS_S)
             group.stop_all()
-            if "frozen 1" not in (group.folder / "cgroup.events").read_text():
+            if not group.says("frozen 1"):
                 raise OSError("a control group is not frozen")
             if "usage_usec" not in (group.folder / "cpu.stat").read_text():
                 raise OSError("a control group does not count CPU time")
