@@ -159,17 +159,23 @@ def test_what_failed_on_some_candidates_is_the_same_once_it_has_crossed_processe
     assert again.evaluations == (verdict,)
 
 
-def test_a_judge_that_died_while_there_was_nothing_to_do_costs_no_request_an_attempt(pool_of):
-    pool, kind = pool_of(judges=2)
+def starts_no_more(pool, kind, error):
+    """Once both judges are up: starts of a judge raise ``error`` until the event that this returns is set."""
     while pool.ready < 2:
         time.sleep(0.01)
     may_start = threading.Event()
 
     def start(self):
         if not may_start.is_set():
-            raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
+            raise error
 
     kind.start = start
+    return may_start
+
+
+def test_a_judge_that_died_while_there_was_nothing_to_do_costs_no_request_an_attempt(pool_of):
+    pool, kind = pool_of(judges=2)
+    may_start = starts_no_more(pool, kind, JudgeEnded("the judge on cpu ended (made up); run again to resume"))
     waiting = pool.submit(RELU, "die once")
     while pool.ready:
         time.sleep(0.01)
@@ -295,16 +301,8 @@ def test_what_waits_where_no_judge_starts_is_told_so_and_judged_once_one_does(po
     monkeypatch.setattr(judging, "BETWEEN_STARTS_S", 0.01)
     monkeypatch.setattr(judging, "STARTS", 3)
     pool, kind = pool_of(judges=2)
-    while pool.ready < 2:
-        time.sleep(0.01)
-    may_start = threading.Event()
-
-    def start(self):
-        if not may_start.is_set():
-            # Of the system, and not of the harness.
-            raise OSError("cannot fork\nnow")
-
-    kind.start = start
+    # Of the system, and not of the harness.
+    may_start = starts_no_more(pool, kind, OSError("cannot fork\nnow"))
     message = r"^made_up/1_relu: no judge starts, each was tried 3 times \(OSError: cannot fork now\)$"
     for _ in range(2):
         with pytest.raises(JudgeEnded, match=message):
