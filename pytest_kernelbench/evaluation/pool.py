@@ -156,7 +156,7 @@ class EvaluatorPool(Closing):
         return self._verdicts([Request(task=task, source=source) for source in sources], within_s)
 
     def _verdicts(self, asked: Sequence[Request], within_s: float | None) -> list[Future[Any]]:
-        """The verdicts to come; a thread of its own waits for room. Those that are cancelled meanwhile are left out."""
+        """Futures of the verdicts. A thread queues the requests as there is room, but for the cancelled ones."""
         if within_s is not None:
             until = time.monotonic() + within_s
             for request in asked:

@@ -24,7 +24,7 @@ WAITING_PER_JUDGE = 4 * AT_ONCE
 # Batches a judge that may go before a request of another task: without a limit, a task that many clients ask about
 # keeps all judges, and another client waits for ever.
 PASSED_OVER_PER_JUDGE = 4
-# Deadlines that are kept before those of requests with a verdict are looked for.
+# With fewer deadlines, the deadlines of requests that have a verdict are not removed.
 LEAST_TO_TIDY = 1024
 
 

@@ -35,7 +35,7 @@ REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
 # Sums with a race are sometimes right.
 ASKED_AGAIN = 3
-# Numbers of checks of one kind alone, beyond those of the examination.
+# From this number on, checks are of one kind alone; the examination uses lower numbers.
 FIRST_ALONE = 100
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"

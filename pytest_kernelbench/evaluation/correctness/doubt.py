@@ -23,6 +23,7 @@ from pytest_kernelbench.evaluation.correctness.tolerances import (
     measured_on,
     measured_on_parts,
 )
+from pytest_kernelbench.evaluation.correctness.widened import is_real
 
 # Further off, no rounding is to blame: most wrong kernels are, and are not worth four runs of the reference.
 LITTLE, LITTLE_FAR_OUT = 30.0, 1e5
@@ -43,7 +44,7 @@ def once_more(
         due = [
             _opened(each, (it != one) | (it != other)) for each, it, one, other in zip(due, usual, *either, strict=True)
         ]
-    if not any(t.is_floating_point() or t.is_complex() for t in reference.example_answers):
+    if not any(map(is_real, reference.example_answers)):
         return due
     if any(isinstance(each, ExpectedInParts) for each in due):
         by_part = measured_on_parts(reference, values)
@@ -59,7 +60,7 @@ def _widened(due: Expected | ExpectedInParts, by_part: Tolerances, number: int) 
 
 
 def _opened(due: Expected | ExpectedInParts, differ: torch.Tensor) -> Expected | ExpectedInParts:
-    """Of whole numbers, those that depend on the order of equal values may be any."""
+    """``due``, with every answer right where a whole number depends on the order of equal values (``differ``)."""
     if isinstance(due, ExpectedInParts):
         parts = ((part, _opened_here(each, differ[part.begin : part.end])) for part, each in due.parts)
         return ExpectedInParts(_opened_here(due.whole, differ), tuple(parts))

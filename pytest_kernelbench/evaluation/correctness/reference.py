@@ -140,7 +140,7 @@ class Reference:
         return self._defined.on(self, kind) is not None
 
     def levels(self) -> list[Level]:
-        """Those of ``BEYOND_THE_TASK`` on which a few rows have an answer, each at the first level at which they do."""
+        """See ``Defined.levels``."""
         return self._defined.levels(self)
 
     def levels_mixed(self) -> list[Level]:

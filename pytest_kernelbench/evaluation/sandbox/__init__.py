@@ -73,8 +73,8 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """All limits of a candidate but its time, which the judge keeps. ``enter`` sets those that the kernel enforces for
-    each process; ``watchdog`` ends a candidate whose processes together are over ``resident_bytes`` or ``processes``.
+    """All limits of a candidate, except on time, which the judge keeps. ``enter`` has the kernel enforce the limits on
+    single processes; ``watchdog`` ends a candidate whose processes together exceed ``resident_bytes`` or ``processes``.
 
     ``address_space_bytes`` is None on a GPU: CUDA reserves far more address space than it uses.
     """
