@@ -210,13 +210,13 @@ def test_a_deadline_passes_while_a_request_waits_and_while_it_is_judged(pool_of)
 
 def test_one_thread_watches_all_deadlines(pool_of):
     pool, kind = pool_of(most_waiting=1000)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     waiting = [
         pool.submit(RELU, "wait", within_s=10),
         *(pool.submit(RELU, str(each), within_s=10) for each in range(200)),
     ]
     first = pool.submit(RELU, "late", within_s=0.1)
-    assert threading.active_count() == before + 1
+    assert len(set(threading.enumerate()) - before) == 1
     with pytest.raises(TooLate, match=r"no verdict within 0\.1 s"):
         first.result(10)
     kind.wait.set()
@@ -317,6 +317,8 @@ def test_one_judge_that_does_not_start_leaves_the_others_their_work(pool_of, mon
     monkeypatch.setattr(judging, "BETWEEN_STARTS_S", 0.01)
     monkeypatch.setattr(judging, "STARTS", 1)
     pool, kind = pool_of(judges=2)
+    while pool.ready < 2:
+        time.sleep(0.01)
     broken = pool._judges[0]
 
     def start(self):
@@ -324,7 +326,15 @@ def test_one_judge_that_does_not_start_leaves_the_others_their_work(pool_of, mon
             raise JudgeEnded("the judge on cpu ended (made up); run again to resume")
 
     kind.start = start
-    assert [each.outcome for each in pool.evaluate(RELU, list("abcdefghij"))] == [Outcome.INCORRECT] * 10
+    futures = [pool.submit(RELU, "wait")]
+    while not kind.asked:
+        time.sleep(0.01)
+    # The judge that starts is busy: the other takes one of these, and gives it back.
+    futures += [pool.submit(RELU, source) for source in "abcdefghi"]
+    while pool.ready == 2:
+        time.sleep(0.01)
+    kind.wait.set()
+    assert [each.result(10).outcome for each in futures] == [Outcome.INCORRECT] * 10
     assert pool.ready == 1
 
 
