@@ -11,6 +11,7 @@ from pathlib import Path
 import made_up_device
 import pytest
 from made_up_tasks import HONEST_RELU, RELU, candidate
+from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.evaluation import Evaluator, holds, lock
 from pytest_kernelbench.evaluation.device.traits import DEVICES
@@ -28,6 +29,7 @@ def started(body):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+    return tmp_path
 
 
 class Trials:
@@ -89,7 +91,7 @@ def test_a_new_trial_checks_only_once_those_that_wait_have_been_timed(place):
     b_checked, b_done = trials.start("b", holds.beside_others, then_alone=True)
     trials.until("a checks", "b checks")
     a_checked.set()
-    time.sleep(0.1)
+    until_somebody_waits_to_be_alone("made-up", place)
     c_checked, c_done = trials.start("c", holds.beside_others, then_alone=False)
     trials.until("a checks", "b checks")
     b_checked.set()

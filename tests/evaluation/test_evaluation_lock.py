@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import lock
@@ -130,10 +131,9 @@ def test_who_shares_is_not_beside_who_is_alone(tmp_path):
 
 
 def test_who_waits_to_be_alone_is_not_passed_by_those_that_share(tmp_path):
-    order, waits = [], threading.Event()
+    order = []
 
     def alone():
-        waits.set()
         with lock.exclusive("cpu", tmp_path):
             order.append("alone")
 
@@ -143,10 +143,9 @@ def test_who_waits_to_be_alone_is_not_passed_by_those_that_share(tmp_path):
 
     with lock.shared("cpu", tmp_path):
         threads = [started(alone)]
-        assert waits.wait(10)
-        time.sleep(0.2)
+        until_somebody_waits_to_be_alone("cpu", tmp_path)
         threads.append(started(share))
-        time.sleep(0.2)
+        time.sleep(0.2)  # for what must not come
         assert order == []
     for thread in threads:
         thread.join(10)

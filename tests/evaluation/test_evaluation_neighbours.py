@@ -91,10 +91,12 @@ def test_beside_a_gpu_what_has_low_priority_is_neither_ours_nor_a_neighbour_s(mo
     account, ticks = OwnOfFullPriority(), os.sysconf("SC_CLK_TCK")
     code = f"import os\nos.nice(5)\n{BURN.format(seconds=60)}"
     with subprocess.Popen([sys.executable, "-c", code]) as build, loop() as own:
-        time.sleep(1.0)
+        deadline = time.monotonic() + 30
+        while min(spent_seconds_of(build.pid), spent_seconds_of(own.pid)) < 0.3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         spent = account()
         assert spent_seconds_of(own.pid) - 0.1 <= spent <= time.process_time() + spent_seconds_of(own.pid)
-        assert spent_seconds_of(build.pid) > 0.2
         build.kill()
         own.kill()
     assert busy_seconds(STAT, {0}, OF_FULL_PRIORITY) == 206 / ticks
