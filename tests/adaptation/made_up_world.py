@@ -4,12 +4,14 @@ The policy is a random model that is sampled, scored and trained like any other;
 """
 
 import contextlib
+import json
 from typing import ClassVar
 
 from made_up_policies import WordPolicy
 from policies.random_models import llama
 
 from pytest_kernelbench.ledger import Ledger
+from pytest_kernelbench.pipeline import run_item
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.strategy import Adaptation, EvaluationSettings, Sampling, Strategy
 from pytest_kernelbench.workbench import Workbench
@@ -101,3 +103,26 @@ def search(name="search", k=8):
         sampling=Sampling(k=k, temperature=1.0, max_tokens=2),
         evaluation=EvaluationSettings(protocol="fast"),
     )
+
+
+def rows(world, name):
+    path = world.ledger.folder / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run(world, *strategies, tasks=None):
+    return [run_item(task, each, world).selection for each in strategies for task in (tasks or world.tasks)]
+
+
+def untimed(value):
+    """Of a row, what two runs of the same have in common."""
+    if not isinstance(value, dict):
+        return value
+    return {key: untimed(each) for key, each in value.items() if key != "seconds" and not key.endswith("_seconds")}
+
+
+def correct_rates(world):
+    return [
+        sum(task["correct"] for task in row["tasks"].values()) / sum(task["rollouts"] for task in row["tasks"].values())
+        for row in rows(world, "adaptation")
+    ]

@@ -1,0 +1,268 @@
+"""A hostile answer at any place of a trial ends in one exception only: the candidate's outcome, or the harness's."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hostile_answers import HONEST, REQUEST, hostile_answers
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_up_tasks import task
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import answers, messages, session, worker_requests
+from pytest_kernelbench.evaluation.answers import ANSWERS
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.building.builds import BuildWanted
+from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
+from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.records import Outcome
+
+MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=16)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
+    bench.measure_tolerances(["task"])
+    return bench
+
+
+@pytest.fixture(scope="module")
+def rack(bench):
+    rack = Rack(bench)
+    rack.first(2)
+    yield rack
+    rack.close()
+
+
+class Hostile:
+    """A worker that answers honestly but at one place, where it does what ``act`` does with its socket."""
+
+    def __init__(self, place, act):
+        self.connection, self._own = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, args=(place, act))
+        self._thread.start()
+
+    def _serve(self, place, act):
+        with self._own:
+            asked = 0
+            while True:
+                try:
+                    question, descriptors = messages.receive(self._own)
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    if asked == place:
+                        act(self._own, question["ask"])
+                    else:
+                        messages.send(self._own, HONEST[question["ask"]])
+                except messages.ConnectionEnded:
+                    return
+                asked += 1
+
+    def freezer(self):
+        return ProcessTree(0)  # no process has this number
+
+    def cpu_seconds(self):
+        return 0.0
+
+    def spent_seconds(self):
+        return 0.0
+
+    def wait(self, *, timeout_s):
+        return -9
+
+    def kill(self):
+        self.connection.close()
+        self._thread.join()
+
+
+PLACES = (
+    *(
+        "prepare",
+        "attach",
+        "load",
+        "adopt_weights",
+        "run",
+        "move_parameters",
+        "warm",
+        "pairs",
+        "series",
+        "calls",
+    ),
+    *("profile", "leave_room"),
+)
+
+
+def walk(one):
+    """Every question of a trial, in the order of ``PLACES``."""
+    one.wait_until_ready()
+    slots = one.have_slots(2)
+    one.load("a candidate", timeout_s=5)
+    one.adopt_weights(timeout_s=0.5)
+    one.check(slots[0], 0, "task")
+    one.move_parameters(away=True)
+    one.warm(*slots, times=1)
+    one.pairs([(*slots, True), (*slots, False)])
+    one.series(slots, "candidate")
+    one.calls(slots)
+    one.profile(slots[0])
+    one.leave_room()
+
+
+def tried(bench, rack, place, act):
+    """What the walk ends in when the worker acts at one place; nothing may be left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    owner, judge = socket.socketpair()
+    with owner, judge:
+        worker = Hostile(PLACES.index(place), act)
+        one = WorkerSession(worker, bench, rack, cache=Path("builds"), watch=judge)
+        try:
+            walk(one)
+        except (CandidateFailed, HarnessError) as error:
+            return error
+        finally:
+            one.close()
+            assert len(os.listdir("/proc/self/fd")) <= before + 2
+    return None
+
+
+@pytest.fixture(autouse=True)
+def right_answers(monkeypatch):
+    # Whoever answers here computes nothing.
+    monkeypatch.setattr(JudgeSlot, "objection", lambda self, *arguments: None)
+    monkeypatch.setattr(session, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session, "TIMING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "TIMING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker_requests, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session, "READY_TIMEOUT_S", 0.3)
+
+
+def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
+    assert {*PLACES, "start", "build", "compile", "explore", "pack_compiled", "precompile", "fork"} == ANSWERS.keys()
+    assert tried(bench, rack, "prepare", lambda own, ask: messages.send(own, HONEST[ask])) is None
+
+
+def of_the_harness(place):
+    return place in ("prepare", "attach")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_hostile_answer_at_any_place_is_the_candidate_s_outcome(bench, rack, place, data):
+    message = data.draw(hostile_answers(place))
+    error = tried(bench, rack, place, lambda own, ask: messages.send(own, message))
+    if error is not None:
+        assert isinstance(error, HarnessError) == of_the_harness(place)
+        assert str(error).isprintable()
+        if isinstance(error, CandidateFailed):
+            assert error.outcome in (Outcome.VOID, Outcome.RUNTIME_ERROR, Outcome.BUILD_ERROR, Outcome.INCORRECT)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=15)
+@given(payload=st.binary(max_size=40))
+@example(payload=b"\xff" * 8)
+@example(payload=b"\0\0\0\2[]")
+@example(payload=b'\0\0\0\7{"a":1}')
+def test_any_bytes_at_any_place_are_the_candidate_s_outcome(bench, rack, place, payload):
+    def act(own, ask):
+        own.sendall(payload)
+        own.shutdown(socket.SHUT_RDWR)
+
+    error = tried(bench, rack, place, act)
+    assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_request_for_a_build_ends_the_trial_without_a_verdict_and_is_none_of_the_harness_s_own(bench, rack, place):
+    asks = place in answers.RUNS_THE_CANDIDATE
+    try:
+        error = tried(bench, rack, place, lambda own, ask: messages.send(own, {"wanted": REQUEST}))
+    except BuildWanted as wanted:
+        assert asks
+        assert wanted.request == REQUEST
+    else:
+        assert not asks
+        assert isinstance(error, HarnessError if of_the_harness(place) else CandidateFailed)
+
+
+def builds_for(seconds):
+    def act(own, ask):
+        for each in (True, True, False):
+            messages.send(own, {"building": each})
+            time.sleep(seconds / 2)
+        messages.send(own, HONEST[ask])
+
+    return act
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(bench, rack, place):
+    error = tried(bench, rack, place, builds_for(0.4))
+    if place in worker_requests.MAY_BUILD:
+        assert error is None
+    elif place not in answers.RUNS_THE_CANDIDATE:
+        assert isinstance(error, HarnessError | CandidateFailed)
+        assert "building" in str(error)
+    else:
+        assert error.outcome is Outcome.TIMEOUT
+
+
+def test_all_that_torch_builds_for_a_candidate_has_one_limit(bench, rack, monkeypatch):
+    monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.3)
+    error = tried(bench, rack, "run", builds_for(1.0))
+    assert error.outcome is Outcome.TIMEOUT
+
+
+def test_who_says_without_end_that_he_builds_is_not_listened_to_without_end(bench, rack, monkeypatch):
+    monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.3)
+
+    def act(own, ask):
+        while True:
+            messages.send(own, {"building": True})
+            messages.send(own, {"building": False})
+
+    assert tried(bench, rack, "run", act).outcome is Outcome.TIMEOUT
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_descriptors_at_any_place_are_closed_and_void(bench, rack, place):
+    error = tried(bench, rack, place, lambda own, ask: messages.send(own, HONEST[ask], [0, 1, 2]))
+    if of_the_harness(place):
+        assert isinstance(error, HarnessError)
+    else:
+        assert (error.outcome, error.flags) == (Outcome.VOID, ("forged_answer",))
+        assert str(error) == "an answer that the harness does not give: unexpected descriptors"
+
+
+@pytest.mark.parametrize("place", ["load", "run", "pairs"])
+def test_answers_in_advance_do_not_hold_up_the_judge(bench, rack, place, monkeypatch):
+    monkeypatch.setattr(messages, "SEND_TIMEOUT_S", 0.3)
+
+    def act(own, ask):
+        for each in PLACES[PLACES.index(ask) :]:
+            messages.send(own, HONEST[each])
+        # Reads nothing more until the judge hangs up.
+        own.settimeout(5)
+        while own.recv(1 << 20):
+            pass
+
+    assert tried(bench, rack, place, act) is None
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_silence_at_any_place_is_a_timeout(bench, rack, place, monkeypatch):
+    load = WorkerSession.load
+    monkeypatch.setattr(WorkerSession, "load", lambda self, source, *, timeout_s: load(self, source, timeout_s=0.3))
+    error = tried(bench, rack, place, lambda own, ask: None)
+    if of_the_harness(place):
+        assert isinstance(error, HarnessError)
+    else:
+        assert error.outcome is Outcome.TIMEOUT
