@@ -20,18 +20,23 @@ def write(folder, chosen, *, answer="module", retimed=True):
     """A run in which strategies chose ``{(task, strategy): (index, text, speedup, fast)}``; timed again or not."""
     folder.mkdir()
     names = dict.fromkeys(name for _, name in chosen)
-    strategies = {name: Strategy(name=name, sampling=Sampling(answer=answer)) for name in names}
+    # Each draws candidates of its own.
+    strategies = {
+        name: Strategy(name=name, sampling=Sampling(answer=answer, temperature=1 + place / 10))
+        for place, name in enumerate(names)
+    }
     run = {"tasks": TASKS, "device": "a device", "strategies": [each.to_json() for each in strategies.values()]}
     (folder / "run.json").write_text(json.dumps(run))
-    deciding = "confirmations" if retimed else "evaluations"
-    tables = {"completions": [], deciding: [], "selections": []}
+    judged = ["evaluations", "confirmations"] if retimed else ["evaluations"]
+    tables = {name: [] for name in ("completions", *judged, "selections")}
     for (task, name), (index, text, speedup, fast) in chosen.items():
         strategy = strategies[name]
         hashes = {"sampling_sha256": strategy.sampling_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         source = extract_source(text, answer=answer, task=Task(id=task, source=REFERENCE))
         again = Evaluation(source_sha256=sha256_of(source), outcome=Outcome.CORRECT, speedup=speedup)
         tables["completions"].append({**Completion(task=task, index=index, text=text, policy="p").to_json(), **hashes})
-        tables[deciding].append({"task": task, "index": index, **again.to_json(), **hashes})
+        for table in judged:
+            tables[table].append({"task": task, "index": index, **again.to_json(), **hashes})
         selection = Selection(
             task=task,
             strategy=name,
@@ -85,6 +90,52 @@ def test_a_kernel_that_was_timed_once_is_kept_too(tmp_path, monkeypatch):
     assert main(["pin", "run"]) == 0
     text = (tmp_path / "kernels/level1/19_ReLU.py").read_text()
     assert text == "# level1/19_ReLU: a #3, 1.5x [1.4, 1.6] on a device\n" + module("three")
+
+
+@pytest.mark.parametrize(("strategy", "word"), [("a", "three"), ("b", "another three")])
+def test_of_two_strategies_that_chose_the_same_index_each_has_its_own_text(tmp_path, monkeypatch, strategy, word):
+    monkeypatch.chdir(tmp_path)
+    chosen = {"a": (3, fenced(module("three")), 1.5, True), "b": (3, fenced(module("another three")), 1.7, True)}
+    write(tmp_path / "run", {("level1/19_ReLU", name): each for name, each in chosen.items()})
+    assert main(["pin", "run", f"--strategy={strategy}"]) == 0
+    text = (tmp_path / "kernels/level1/19_ReLU.py").read_text()
+    assert text.startswith(f"# level1/19_ReLU: {strategy} #3, ") and text.endswith(module(word))
+
+
+def test_a_choice_that_another_strategy_had_timed_again_is_kept(tmp_path, monkeypatch):
+    """Strategies that choose the same text share its second timing, whose row has the index of one of them."""
+    monkeypatch.chdir(tmp_path)
+    same = fenced(module("same"))
+    write(
+        tmp_path / "run", {("level1/19_ReLU", "a"): (3, same, 1.5, True), ("level1/19_ReLU", "b"): (4, same, 1.5, True)}
+    )
+    rows = (tmp_path / "run" / "confirmations.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run" / "confirmations.jsonl").write_text(rows[0])
+    assert main(["pin", "run", "--strategy=b"]) == 0
+    assert (tmp_path / "kernels/level1/19_ReLU.py").read_text().endswith(module("same"))
+
+
+def test_a_text_that_is_not_there_is_said_in_one_line(run, capsys):
+    (run / "run" / "completions.jsonl").write_text("")
+    assert main(["pin", "run"]) == 4
+    assert capsys.readouterr().err == (
+        "error: run: the text of level1/19_ReLU #4 is not there; was the run cut short?\n"
+    )
+
+
+def test_a_part_of_a_reference_that_is_gone_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ours").mkdir()
+    body = {("ours/1_Same", "a"): (0, "```python\nreturn x\n```\n", 1.5, True)}
+    monkeypatch.setattr(f"{__name__}.TASKS", ("ours/1_Same",))
+    write(tmp_path / "run", body, answer="forward_body")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "selectors": ["level1/19"]}))
+    assert main(["pin", "run"]) == 4
+    assert capsys.readouterr().err == (
+        "error: run: ours/1_Same is no task any more, and its kernel is a part of it; "
+        "pin it with the tasks of the run\n"
+    )
 
 
 def test_a_task_that_is_named_is_kept_however_fast_and_a_kept_one_is_replaced(run, capsys):
