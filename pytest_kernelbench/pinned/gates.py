@@ -26,7 +26,7 @@ class GateOptions:
     """Settings of the gate on kept kernels. ``sizes``: a file of further sizes, besides the tasks' own.
 
     ``undecided``: whether an item with an undecided comparison passes or fails. ``seconds``: the time for each size
-    (None: a minute); time that one size does not use is available to the next ones.
+    (None: a minute); time that one size does not use is available to the next ones, of which each may take ten minutes.
     """
 
     sizes: Path | None = None
@@ -123,13 +123,24 @@ class Gated:
         return None
 
     def summary(self) -> str:
-        """``3 sizes: 2 same_or_faster, 1 undecided; 41 of at most 180 s in turns with the baseline``."""
+        """``3 sizes: 2 same_or_faster, 1 undecided; 41 of at most 180 s in turns with the baseline``.
+
+        More than the limit can be used, see ``gate``: that is said in other words.
+        """
         counts = {name: len(self.having(name)) for name in ("slower", "undecided", "same_or_faster")}
         counts["wrong"] = sum(each.wrong is not None for each in self.at)
         told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        turns = f"; {self.seconds:.0f} of at most {self.seconds_limit:.0f} s in turns with the baseline"
         sizes = f"{len(self.at)} sizes" if len(self.at) > 1 else "1 size"
-        return f"{sizes}{f': {told}' if told else ''}{turns if self.compared else ''}"
+        return f"{sizes}{f': {told}' if told else ''}{f'; {self._time_used()}' if self.compared else ''}"
+
+    def _time_used(self) -> str:
+        limit = f"{self.seconds_limit:g} s"
+        if self.seconds <= self.seconds_limit:
+            return f"{self.seconds:.0f} of at most {limit} in turns with the baseline"
+        return (
+            f"{self.seconds:.1f} s in turns with the baseline, over the limit of {limit}, "
+            "because a pair of processes is measured to its end"
+        )
 
     def lines(self) -> list[str]:
         """The lines for each size; empty if there is one size only."""
@@ -152,12 +163,14 @@ class Gated:
 def gate(kept: Kept, options: GateOptions, bench: Workbench, *, further: bool = True) -> Gated:
     """Check, time and compare the kernel at each of its sizes; without ``further`` at the run's own size only.
 
-    Raises TaskError and HarnessError, which name the size. Recorded results are used again.
+    No pair of processes begins after its size's seconds, but each size has one, which is measured to its end. Raises
+    TaskError and HarnessError, which name the size. Recorded results are used again.
     """
     sizes = gate_sizes(kept.task, options.sizes) if further else [GateSize("", kept.task)]
-    from pytest_kernelbench.evaluation.clock.gates import SECONDS_PER_SIZE
+    from pytest_kernelbench.evaluation.clock.gates import MOST_SECONDS_PER_SIZE, SECONDS_PER_SIZE
 
-    limit = (options.seconds or SECONDS_PER_SIZE) * len(sizes)
+    seconds_per_size = options.seconds or SECONDS_PER_SIZE
+    limit, most = seconds_per_size * len(sizes), max(seconds_per_size, MOST_SECONDS_PER_SIZE)
     compares = kept.baseline is not None and kept.baseline != kept.source
     spent = 0.0
     found = []
@@ -166,7 +179,7 @@ def gate(kept: Kept, options: GateOptions, bench: Workbench, *, further: bool = 
             evaluation = _evaluation(kept, size, bench) if size.name else None
             comparison = None
             if compares and (evaluation is None or evaluation.correct):
-                seconds = max(LEAST_SECONDS, (limit - spent) / (len(sizes) - place))
+                seconds = min(most, max(LEAST_SECONDS, (limit - spent) / (len(sizes) - place)))
                 comparison = _comparison(kept, size, bench, n_sizes=len(sizes), seconds=seconds)
                 spent += comparison.seconds or 0.0
         except HarnessError as error:

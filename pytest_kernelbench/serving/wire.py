@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pytest_kernelbench.errors import KernelBenchError, TaskError
-from pytest_kernelbench.evaluation.clock.gates import Gate
+from pytest_kernelbench.evaluation.clock.gates import MOST_SECONDS_PER_SIZE, Gate
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks, with_sizes
 
@@ -17,7 +17,6 @@ TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
 GATE_FIELDS = tuple(field.name for field in fields(Gate))
 # Of a comparison: it holds a judge for all of its seconds.
 MOST_SIZES = 1000
-MOST_GATE_SECONDS = 600
 # A deadline that is further away is none, and Python's clocks overflow.
 MOST_WITHIN_S = 86_400
 # Characters of a task's id, and of what an error quotes.
@@ -97,8 +96,8 @@ class CompareRequest:
             raise BadRequest(400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %")
         if type(sizes) is not int or not 1 <= sizes <= MOST_SIZES:
             raise BadRequest(400, f"sizes: must be a whole number from 1 to {MOST_SIZES}")
-        if type(seconds) not in (int, float) or not 0 < seconds <= MOST_GATE_SECONDS:
-            raise BadRequest(400, f"seconds: must be a number over 0, at most {MOST_GATE_SECONDS}")
+        if type(seconds) not in (int, float) or not 0 < seconds <= MOST_SECONDS_PER_SIZE:
+            raise BadRequest(400, f"seconds: must be a number over 0, at most {MOST_SECONDS_PER_SIZE}")
         for name in ("source", "baseline_source"):
             if not isinstance(row.get(name), str):
                 raise BadRequest(400, f"{name}: must be a text")

@@ -113,6 +113,28 @@ def test_what_one_size_leaves_of_the_time_the_next_ones_may_use(gated):
     assert [each[2]["seconds"] for each in asked if each[0] == "compare"] == [30.0, 40.0, 20.0]
 
 
+def test_no_size_is_given_more_than_a_server_measures_for_unless_the_option_says_so(task, gated):
+    sizes = "".join(f"[[1_Same]]\nn = {65 + place}\n\n" for place in range(19))
+    (task.path.parent / "sizes.toml").write_text(sizes)
+    # Each of the twenty has a minute and takes ten seconds.
+    _, asked = gated()
+    seconds = [each[2]["seconds"] for each in asked if each[0] == "compare"]
+    assert seconds[:2] == [60.0, pytest.approx(62.6, abs=0.1)] and seconds[-2:] == [pytest.approx(510.0), 600]
+    (task.path.parent / "sizes.toml").write_text("[[1_Same]]\nn = 66\n")
+    _, asked = gated(seconds=900.0, baseline="an older text")
+    assert [each[2]["seconds"] for each in asked if each[0] == "compare"] == [900.0, 900.0]
+
+
+def test_time_beyond_the_limit_is_told_as_such():
+    at = [AtSize(size="", comparison=SAME)]
+    shown = {used: Gated(at=at, seconds=used, seconds_limit=10.0).summary() for used in (9.6, 10.0, 10.6)}
+    assert shown[9.6] == shown[10.0] == "1 size: 1 same_or_faster; 10 of at most 10 s in turns with the baseline"
+    assert shown[10.6] == (
+        "1 size: 1 same_or_faster; 10.6 s in turns with the baseline, over the limit of 10 s, "
+        "because a pair of processes is measured to its end"
+    )
+
+
 def test_slower_at_one_size_fails_the_item_and_names_the_size(gated):
     found, _ = gated(verdicts={1023: SLOWER, 65: UNDECIDED})
     assert found.verdict == "slower"

@@ -24,6 +24,8 @@ SAME_ERROR = 0.05
 # needed, and for an answer on a kernel that is the same, twice as many on a CPU (benchmarks/gate_simulated.py).
 LOOKS_AT_SERIES = (2, 4, 8, 16, 32, 64)
 SECONDS_PER_SIZE = 60.0
+# With what other sizes have left of their time; a server measures for no longer than that.
+MOST_SECONDS_PER_SIZE = 600
 
 GateVerdict = Literal["same_or_faster", "slower", "undecided"]
 Side = Literal["kernel", "baseline"]
