@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.alone import LOOKS, SHARE_SEEN, seen_alone
+
+
+@pytest.fixture(autouse=True)
+def same_order_of_turns(monkeypatch):
+    monkeypatch.setattr(attestation, "_random", random.Random(0))
+
 
 CONTROL_S, AROUND_S = 2e-3, 2e-4
 TRIES = 100

@@ -66,6 +66,7 @@ class Steady:
         self._fails = fails
         self._control = control
         self.candidates = []
+        self.lone_turns = 0
 
     @contextmanager
     def two(self, number, candidate, seconds_per_call):
@@ -82,6 +83,7 @@ class Steady:
         return self._seconds[side]
 
     def lone_turn(self, side):
+        self.lone_turns += 1
         return self._alone_s if side == "candidate" else 0.0011
 
     def empty_turn(self):
@@ -132,9 +134,11 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
     ("device", "candidate_s", "looked_at"), [("cpu", 0.008, False), ("cpu", 0.005, True), ("cuda", 0.008, True)]
 )
 def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone, device, candidate_s, looked_at):
-    pairs = Steady(candidate_s)
+    pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
     assert Verifier(Floor(0.1, 0.1, device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
-    assert pairs.candidates == ["first", *["another"] * (1 + looked_at)]
+    assert (pairs.lone_turns > 0) is looked_at
+    # In the processes of the last series: no other one is started for it.
+    assert pairs.candidates == ["first", "another"]
 
 
 @pytest.mark.parametrize(("alone_s", "counted"), [(0.0006, True), (0.0011, False)])

@@ -186,30 +186,32 @@ def measure(
     processes: Callable[[int], AbstractContextManager[TwoProcesses]],
     plan: Plan,
     others_share: Callable[[], float] = lambda: 0.0,
+    confirmed: Callable[[TwoProcesses, Verdict], Verdict] = lambda two, verdict: verdict,
 ) -> Verdict:
     """Measure until the plan's question is answered, or its series or seconds are spent.
 
     ``processes(number)`` gives the two processes of a series; ``others_share()`` is the share of the cores that other
-    programs have used: since the start, or where the plan ``repeats_disturbed``, since it was asked last. Raises what
-    the turns raise.
+    programs have used: since the start, or where the plan ``repeats_disturbed``, since it was asked last.
+    ``confirmed`` returns the verdict in place of the one that is given, after more turns in the processes of the last
+    series, which are warm. Raises what the turns raise.
     """
     started = time.monotonic()
     done: list[Series] = []
     for number in count():
         with processes(number) as two:
             series = _series(two, done, plan)
-        share = others_share()
-        over = plan.seconds is not None and time.monotonic() - started > plan.seconds
-        if plan.repeats_disturbed and share > DISTURBING_SHARE:
-            if not over:
-                continue
-            # What was measured undisturbed may be enough.
-            share = 0.0 if done else share
-        else:
-            done.append(series)
-        verdict = decide(done or [series], plan, share, last=over)
-        if verdict.answer is not None:
-            return verdict
+            share = others_share()
+            over = plan.seconds is not None and time.monotonic() - started > plan.seconds
+            if plan.repeats_disturbed and share > DISTURBING_SHARE:
+                if not over:
+                    continue
+                # What was measured undisturbed may be enough.
+                share = 0.0 if done else share
+            else:
+                done.append(series)
+            verdict = decide(done or [series], plan, share, last=over)
+            if verdict.answer is not None:
+                return confirmed(two, verdict)
     raise AssertionError("unreachable")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.alone import SHARE_SEEN, Seen, seen_alone
-from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, measure, plan_for
+from pytest_kernelbench.evaluation.clock.alone import SHARE_SEEN, LoneTurns, seen_alone
+from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
@@ -89,25 +89,25 @@ class Verifier:
 
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
-            verdict = measure(processes, plan, neighbours.share)
-            due = verdict.counted and verdict.estimate.speedup > traits_of(self._bench.device).alone_above
-            alone = self._alone(another, calls_s, verdict.estimate.low) if due else None
+            verdict = measure(processes, plan, neighbours.share, self._seen_alone_too)
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
             return Attested(None, False, str(why))
-        if alone is not None and not alone.holds:
-            because = (
-                f"a call that is alone in its turn saves {alone.saved_ms:.3g} ms, and among others at least "
-                f"{alone.needed_ms / SHARE_SEEN:.3g} ms"
-            )
-            return Attested(verdict.estimate, False, because)
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
-    def _alone(self, another: Callable[[], WorkerSession], calls_s: float, speedup_low: float) -> Seen | None:
-        # A number whose control is kept, and the candidate's worker a new one.
-        with self._pairs.two(1, another, calls_s) as two:
-            return seen_alone(two, speedup_low)
+    def _seen_alone_too(self, two: TwoProcesses, verdict: Verdict) -> Verdict:
+        """The verdict on a claim once a call that is alone was looked at, where that is due."""
+        due = verdict.counted and verdict.estimate.speedup > traits_of(self._bench.device).alone_above
+        # The pairs of workers that ``measure`` has are those of ``Pairs``, which take lone turns too.
+        seen = seen_alone(cast("LoneTurns", two), verdict.estimate.low) if due else None
+        if seen is None or seen.holds:
+            return verdict
+        because = (
+            f"a call that is alone in its turn saves {seen.saved_ms:.3g} ms, and among others at least "
+            f"{seen.needed_ms / SHARE_SEEN:.3g} ms"
+        )
+        return replace(verdict, answer="undecided", because=because)
 
     def _busy_ms_of_control(self) -> float | None:
         if not self._control_was_profiled:
