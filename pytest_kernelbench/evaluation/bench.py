@@ -196,9 +196,12 @@ class Bench:
         """Memory of two sets of inputs, with outputs."""
         return 2 * (sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs))
 
-    def pairs_in_memory(self, wanted: int) -> int:
-        """How many pairs of input sets, with outputs, can be held at once; at least one."""
-        room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_SLOTS
+    def pairs_in_memory(self, wanted: int, *, beside_bytes: int = 0) -> int:
+        """How many pairs of input sets, with outputs, can be held at once; at least one.
+
+        ``beside_bytes``: what those take that are held already.
+        """
+        room = (device_named(self.device).free_bytes() + beside_bytes) * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (self.bytes_of_pair + 1))))
 
     def find_needs(self) -> Needs:

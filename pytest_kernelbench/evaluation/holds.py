@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation import lock
+
+# Of this thread: whether other processes may use the device that it holds.
+_beside = ContextVar("beside", default=False)
+
+
+def has_company() -> bool:
+    """Whether this thread holds a device beside others, which may have taken the memory that it lacks."""
+    return _beside.get()
 
 
 class Hold:
@@ -26,6 +35,7 @@ class Hold:
             with self._held.pop_all() as shared:
                 self._held.enter_context(lock.exclusive(self._hardware_id, let_go=shared.close))
             self.is_alone = True
+            _beside.set(False)
 
 
 @contextmanager
@@ -33,7 +43,11 @@ def beside_others(hardware_id: str) -> Iterator[Hold]:
     """Hold the device with other processes that do the same, until ``be_alone``."""
     with lock.shared(_candidates(hardware_id)), ExitStack() as held:
         held.enter_context(lock.shared(hardware_id))
-        yield Hold(hardware_id, held)
+        _beside.set(True)
+        try:
+            yield Hold(hardware_id, held)
+        finally:
+            _beside.set(False)
 
 
 @contextmanager

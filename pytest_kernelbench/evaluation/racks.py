@@ -107,18 +107,24 @@ class Rack:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._slots: list[JudgeSlot] = []
-        self._pairs: int | None = None
+        self._most: int | None = None
 
     def pairs_in_memory(self, wanted: int) -> int:
-        """How many pairs of slots fit into the memory that is free at the first call; at most ``wanted``."""
-        if self._pairs is None:
-            self._pairs = self._bench.pairs_in_memory(MOST_PAIRS)
-        return min(wanted, self._pairs)
+        """How many pairs of slots fit into the memory that is free now, with those that there are; at most ``wanted``.
+
+        Not what fitted once: beside other trials there is less than alone.
+        """
+        there = len(self._slots) // 2
+        if self._most is not None:
+            return min(wanted, self._most)
+        if wanted <= there:
+            return wanted
+        return max(there, self._bench.pairs_in_memory(wanted, beside_bytes=self.n_bytes))
 
     def make_room_for(self, pairs: int | None) -> None:
         """Free the memory; from now on there is room for so many pairs. None: for as many as fit when it is asked."""
         self.close()
-        self._pairs = pairs
+        self._most = pairs
 
     def first(self, count: int) -> list[JudgeSlot]:
         """Slots 0 to ``count`` - 1; missing ones are made."""

@@ -16,15 +16,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import (
@@ -40,11 +39,18 @@ from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
-from pytest_kernelbench.evaluation.shortage import finds_no_memory, may_be_for_company, others_are_to_blame
+from pytest_kernelbench.evaluation.shortage import (
+    finds_no_memory,
+    lacks_memory,
+    may_be_for_company,
+    others_are_to_blame,
+)
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 from pytest_kernelbench.tasks.findings import TaskFindings
+
+Found = TypeVar("Found")
 
 # A build that is found in the cache is none.
 LEAST_TOLD_S = 0.01
@@ -97,9 +103,12 @@ class Setting:
         self.rack.close()
 
     def leave_room_for_other_judges(self) -> None:
-        """Free the slots where they are large: they are made again for the next candidate."""
-        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device_named(self.bench.device).memory_bytes():
+        """Free what torch keeps for reuse, and the slots where they are large, which are made again when needed."""
+        device = device_named(self.bench.device)
+        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device.memory_bytes():
             self.free_slots()
+        # With four judges on one GPU, each kept the 30 GB of an answer in float64 while others looked for memory.
+        device.leave_room()
 
     @contextmanager
     def least_memory(self) -> Iterator[None]:
@@ -142,20 +151,33 @@ def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
 
 
 def _judge_in_turn(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
-    """As ``_judge``, beside others where that may be; what may have failed for their company is tried again alone."""
-    if setting.beside_others:
-        at_first = dict(found)
-        try:
-            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
-                _judge(setting, hold, source, found, seconds)
-            return
-        except (CandidateFailed, HarnessError, torch.OutOfMemoryError) as failure:
-            if isinstance(failure, CandidateFailed) and not may_be_for_company(failure):
-                raise
+    at_first = dict(found)
+
+    def ask(hold: Hold) -> None:
         found.clear()
         found.update(at_first)
+        judge = _judge_with_room if hold.is_alone else _judge
+        judge(setting, hold, source, found, seconds)
+
+    in_turn(setting, ask, seconds)
+
+
+def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
+    """What ``ask`` returns, beside others where that may be; alone if it may have failed for their company.
+
+    ``seconds["wait"]`` grows by the time that this waits for the device. Raises what ``ask`` raises.
+    """
+    seconds = {} if seconds is None else seconds
+    if setting.beside_others:
+        hold = None
+        try:
+            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
+                return ask(hold)
+        except (CandidateFailed, HarnessError, RuntimeError) as failure:
+            if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):
+                raise
     with _held(holds.alone(setting.hardware_id), seconds) as hold:
-        _judge_with_room(setting, hold, source, found, seconds)
+        return ask(hold)
 
 
 @contextmanager
@@ -199,7 +221,7 @@ def _judge_with_room(
 def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
     """Fills in what is found of a candidate, and for how long each stage lasted.
 
-    Raises CandidateFailed, and torch.OutOfMemoryError where the judge finds no memory beside others.
+    Raises CandidateFailed, and RuntimeError where the judge finds no memory beside others.
     """
     with stage(seconds, "load"):
         session = setting.start()
@@ -216,7 +238,7 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
                     examine_what_is_not_covered(session, setting.protocol)
             found["detail"] = "; ".join(remarks)
         with stage(seconds, "wait"):
-            _wait_to_be_alone(setting, session, hold)
+            wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
             timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call)
             setting.clocks.read()
@@ -231,8 +253,8 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
                 another = partial(setting.loaded, source, examined.weights)
                 attested = setting.verifier.attest(session, another, examined.seconds_per_call, timing.candidate_ms)
                 found |= attested.to_json()
-    except torch.OutOfMemoryError as error:
-        if not hold.is_alone:
+    except RuntimeError as error:
+        if not hold.is_alone or not lacks_memory(error):
             raise
         raise _out_of_memory(setting, error, session) from None
     finally:
@@ -241,13 +263,22 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         setting.leave_room_for_other_judges()
 
 
-def _wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
-    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed."""
+def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
+    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed.
+
+    Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
+    then repeated with no other candidate there.
+    """
     setting.workers.settle()
-    if not hold.is_alone:
-        session.freeze()
+    if hold.is_alone:
+        return
+    with session.stopped():
+        device_named(setting.bench.device).leave_room()
         hold.be_alone()
-        session.thaw()
+        try:
+            device_named(setting.bench.device).wait_until_idle()
+        except DeviceBusy as busy:
+            raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None
 
 
 def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:
@@ -260,7 +291,7 @@ def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[s
             session.load(source, timeout_s=LOAD_TIMEOUT_S)
 
 
-def _out_of_memory(setting: Setting, error: torch.OutOfMemoryError, session: WorkerSession) -> Exception:
+def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession) -> Exception:
     """Which process took the memory that the judge lacks? The candidate's, if it is free once that has ended."""
     held = setting.bytes_of_others()
     session.close()

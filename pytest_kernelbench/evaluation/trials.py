@@ -6,16 +6,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds, lock, messages, trial
+from pytest_kernelbench.evaluation import holds, messages, trial
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building import cache
 from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
@@ -36,10 +34,12 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
+from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
+from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.trial import SHARE_KEPT_BETWEEN_TRIALS, Setting
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
 from pytest_kernelbench.evaluation.workers import WorkerServer
@@ -64,10 +64,21 @@ def _is_light(bench: Bench) -> bool:
 def _in_company(ask: Callable[[], Found], device: str, hardware_id: str) -> Found:
     """What ``ask`` returns, which times nothing: on a GPU beside others, and alone where it fails in their company."""
     if traits_of(device).trials_beside_others:
-        with suppress(HarnessError, torch.OutOfMemoryError), holds.beside_others(hardware_id):
-            return ask()
+        try:
+            with holds.beside_others(hardware_id):
+                return _and_leave_room(ask, device)
+        except (HarnessError, RuntimeError) as failure:
+            if not may_be_for_company(failure, timed=False):
+                raise
     with holds.alone(hardware_id):
-        return ask()
+        return _and_leave_room(ask, device)
+
+
+def _and_leave_room(ask: Callable[[], Found], device: str) -> Found:
+    """What ``ask`` returns; the memory that it needed on the way is free for others."""
+    found = ask()
+    device_named(device).leave_room()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +212,7 @@ class Trials:
             checked = self._both_checked(kernel, baseline)
         except SideFailed as failure:
             return Comparison(failed=failure.side, detail=failure.detail)
-        with lock.exclusive(self._setting.hardware_id):
+        with holds.alone(self._setting.hardware_id):
             return compare(self._setting.bench, checked, gate)
 
     def against(self, kernel: str, baseline: str, name: str) -> AgainstBaseline:
@@ -211,7 +222,7 @@ class Trials:
             return AgainstBaseline(baseline=name, uncounted_because=why)
         try:
             checked = self._both_checked(kernel, baseline, keep="baseline")
-            with lock.exclusive(self._setting.hardware_id):
+            with holds.alone(self._setting.hardware_id):
                 found = time_beside(self._setting.bench, checked, self._setting.margin, name)
         except SideFailed as failure:
             found = told_of_failure(name, failure)
@@ -236,10 +247,11 @@ class Trials:
         ``keep``: what torch's compiler built for it, a source of the harness's own, is there for its next workers.
         """
 
-        def check() -> Checked:
+        def check(hold: Hold) -> Checked:
             with closing(self._setting.start()) as session:
                 session.load(source, timeout_s=LOAD_TIMEOUT_S)
                 found = examine_with_either_weights(session, self._setting.protocol, self._setting.demands)
+                trial.wait_to_be_alone(self._setting, session, hold)
                 call_ms = ms_of_calls(session, found.seconds_per_call)
                 built_s = session.built_s
                 if keep and built_s and (compiled := session.packed()) is not None:
@@ -253,7 +265,7 @@ class Trials:
     def replayed(self, source: str, kind: str) -> Replayed:
         """What a source answers to one kind of inputs: at the task's own sizes and, where right there, at others."""
 
-        def ask() -> Replayed:
+        def ask(_: Hold) -> Replayed:
             with closing(self._setting.start()) as session:
                 session.load(source, timeout_s=LOAD_TIMEOUT_S)
                 found = replay(session, kind)
@@ -270,15 +282,14 @@ class Trials:
             except CandidateFailed as failure:
                 return Replayed(outcome=failure.outcome.value, detail=failure.detail)
 
-    def _once_built(self, ask: Callable[[], Found], builders: Builders, built: Built) -> Found:
-        """What ``ask`` returns, with the device held alone; while it asks for builds they are made and it comes again.
+    def _once_built(self, ask: Callable[[Hold], Found], builders: Builders, built: Built) -> Found:
+        """What ``ask`` returns; while it asks for builds they are made and it comes again.
 
         Raises CandidateFailed, also for a build that fails.
         """
         while built.complaint is None:
             try:
-                with lock.exclusive(self._setting.hardware_id):
-                    return ask()
+                return trial.in_turn(self._setting, ask)
             except BuildWanted as wanted:
                 built = builders.wanted(wanted.request, built).result()
         raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)

@@ -218,6 +218,17 @@ class WorkerRequests:
             )
         self._tree.go_on()
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """A time in which the worker is stopped while its judge waits. How long that is says nothing of later pauses.
+
+        Raises as ``freeze`` and ``thaw`` do.
+        """
+        self.freeze()
+        yield
+        self.thaw()
+        self._asleep_s = self._worked_asleep_s = 0.0
+
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
         """The answer of a frozen worker, which is frozen again at it, and the seconds from thaw to stop."""
         self.room.for_worker()

@@ -1,34 +1,16 @@
 """What the judge knows of a task: answers in float64, of a batch in parts."""
 
-import gc
-import socket
-import weakref
-from dataclasses import replace
-
 import pytest
 import torch
 from made_up_tasks import task
 
-from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
-from pytest_kernelbench.evaluation.device.cpu import NoClocks
-from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.trial import evaluate
-from pytest_kernelbench.evaluation.trials import Known, Trials
-from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.evaluation.device import cpu
+from pytest_kernelbench.evaluation.racks import Rack
 
 BATCH = "torch.rand(30, n)"
-
-
-class Workers:
-    """None is needed: no candidate is tried."""
-
-    def call_up(self):
-        pass
-
-    settle = call_up
 
 
 def bench_of(forward, inputs=BATCH, n=500, **known):
@@ -134,6 +116,54 @@ def test_without_a_float64_kernel_kernelbench_s_tolerance_holds():
     assert (expected.tolerance.kernelbench, expected.tolerance.rounding) == (1e-4, float("inf"))
 
 
+@pytest.mark.parametrize("words", ["CUDA out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"])
+def test_where_others_may_have_the_memory_for_float64_no_tolerance_is_measured_without(tmp_path, monkeypatch, words):
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+    bench = bench_of("torch.relu(x)")
+    bench.usable("signed")
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError(words)
+
+    bench.reference._exact_model.register_forward_pre_hook(no_memory)
+    with holds.beside_others("made-up"), pytest.raises(torch.OutOfMemoryError):
+        bench.measure_tolerances(["task"])
+    assert bench._tolerances == {}
+    # Alone, it is the task that does not fit twice.
+    with holds.alone("made-up"):
+        bench.measure_tolerances(["task"])
+    assert bench._tolerances["task"][0].rounding == float("inf")
+
+
+def test_a_library_that_finds_no_memory_does_not_say_that_a_kind_of_inputs_is_undefined():
+    bench = bench_of("torch.relu(x)")
+
+    def no_memory(*_):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    bench.usable("signed")
+    bench.reference._model.register_forward_pre_hook(no_memory)
+    with pytest.raises(RuntimeError, match="CUBLAS_STATUS_ALLOC_FAILED"):
+        bench.usable("wide")
+
+
+def test_slots_are_as_many_as_fit_into_the_memory_that_is_free_when_they_are_made(monkeypatch):
+    bench = bench_of("torch.relu(x)")
+    rack = Rack(bench)
+    free = {"bytes": 20 * bench.bytes_of_pair}
+    monkeypatch.setattr(cpu, "free_bytes", lambda: free["bytes"])
+    # Beside other trials: 30 % of what is free.
+    assert rack.pairs_in_memory(64) == 5
+    rack.first(10)
+    # What there is stays, also where nothing is free.
+    free["bytes"] = 0
+    assert (rack.pairs_in_memory(64), rack.pairs_in_memory(3)) == (5, 3)
+    free["bytes"] = 1000 * bench.bytes_of_pair
+    assert rack.pairs_in_memory(64) == 64
+    rack.make_room_for(1)
+    assert rack.pairs_in_memory(64) == 1
+
+
 def test_the_reference_is_not_computed_in_tf32():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     bench_of("torch.relu(x)")
@@ -150,127 +180,3 @@ def test_a_bench_that_is_renewed_has_other_inputs_and_is_as_strict():
     after = [bench.example_inputs[0], *bench.check(0, "signed").values, bench._factors]
     assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert bench._tolerances == tolerances
-
-
-@pytest.fixture
-def trials():
-    """Trials of a task, with no worker to be had."""
-    case = {
-        **{"task": "made_up/9", "source": bench_of("torch.relu(x)").source, "seed": 0},
-        **{"protocol": "fast", "torch_operators": "allowed", "cache": "builds"},
-        **{"precision": "float32", "parameters": "any"},
-    }
-    owner, judge = socket.socketpair()
-    with owner, judge:
-        # In a list: a test may let go of them.
-        yield [
-            Trials(
-                case,
-                owner=judge,
-                workers=Workers(),
-                device="cpu",
-                hardware_id="made-up",  # a lock that no other test waits for
-                clocks=NoClocks(),
-                known=Known(),
-            )
-        ]
-
-
-def test_a_task_s_tensors_go_with_its_last_trial(trials):
-    # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
-    gc.disable()
-    try:
-        (bench := trials[0]._setting.bench).answers_to(bench.check(0, "task"))
-        kept = [weakref.ref(each) for each in (bench, bench.example_inputs[0])]
-        del bench
-        trials.pop().close()
-        assert [each() for each in kept] == [None, None]
-    finally:
-        gc.enable()
-
-
-class Ended:
-    """A worker that ends before it is ready."""
-
-    def wait_until_ready(self):
-        raise CandidateFailed(Outcome.RUNTIME_ERROR, "the process ended")
-
-    def close(self):
-        pass
-
-
-@pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
-def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.SHARE_KEPT_BETWEEN_TRIALS", share)
-    setting = replace(trials[0]._setting, start=Ended)
-    setting.rack.first(2)
-    assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
-    assert (setting.rack.n_bytes > 0) is left
-    assert len(setting.rack.first(2)) == 2
-
-
-NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory. Tried to allocate 4.00 GiB.")
-
-
-@pytest.mark.parametrize("second", [None, NO_MEMORY, CandidateFailed(Outcome.INCORRECT, "wrong")])
-def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
-    setting, pairs = trials[0]._setting, []
-
-    def judge(setting, hold, source, found, seconds):
-        pairs.append(setting.rack.pairs_in_memory(64))
-        found["speedup"] = float(len(pairs))
-        if len(pairs) == 1 or second is not None:
-            raise NO_MEMORY if len(pairs) == 1 else second
-
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    evaluation = evaluate(setting, "class ModelNew: pass", Built())
-    assert (len(pairs), pairs[0] > 1, pairs[1]) == (2, True, 1)
-    assert evaluation.outcome is (Outcome.CORRECT if second is None else second.outcome)
-    assert evaluation.speedup == (2.0 if second is None else None)
-    # One candidate cannot leave the next ones with fewer calls to be timed by.
-    assert setting.rack.pairs_in_memory(64) == pairs[0]
-
-
-@pytest.mark.parametrize(
-    ("first", "times"),
-    [
-        (CandidateFailed(Outcome.TIMEOUT, "no answer within 10 s"), 2),
-        (NO_MEMORY, 2),
-        (CandidateFailed(Outcome.RUNTIME_ERROR, "RuntimeError: CUBLAS_STATUS_ALLOC_FAILED"), 2),
-        (torch.OutOfMemoryError("the judge's own"), 2),
-        (HarnessError("made_up/9: a worker does not start"), 2),
-        (CandidateFailed(Outcome.RUNTIME_ERROR, "ZeroDivisionError"), 1),
-        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
-    ],
-)
-def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monkeypatch, first, times):
-    holds = []
-
-    def judge(setting, hold, source, found, seconds):
-        holds.append(hold.is_alone)
-        assert "speedup" not in found
-        found["speedup"] = 2.0
-        if len(holds) == 1:
-            raise first
-
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
-    assert holds == [False, True][:times]
-    assert evaluation.outcome is (Outcome.CORRECT if times == 2 else first.outcome)
-
-
-def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.is_gpu", lambda device: True)
-    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.bytes_of_others", lambda: 60 << 30)
-    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.memory_bytes", lambda: 80 << 30)
-
-    def judge(*_):
-        raise NO_MEMORY
-
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    with pytest.raises(HarnessError) as raised:
-        evaluate(trials[0]._setting, "class ModelNew: pass", Built())
-    assert str(raised.value) == (
-        "made_up/9: a candidate finds no memory on the device, of which other processes hold 75%; "
-        "end them, or use fewer workers (-n), and run again to resume"
-    )

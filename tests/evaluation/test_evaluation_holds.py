@@ -123,6 +123,21 @@ def test_a_trial_alone_waits_until_no_candidate_is_there_not_even_one_that_is_ch
     assert trials.seen[-2:] == ["b is timed", "b ends"]
 
 
+def test_company_is_known_until_the_device_is_held_alone_and_in_this_thread_only(place):
+    elsewhere = []
+    assert not holds.has_company()
+    with holds.beside_others("made-up") as hold:
+        assert holds.has_company()
+        started(lambda: elsewhere.append(holds.has_company())).join(20)
+        hold.be_alone()
+        assert not holds.has_company()
+    with holds.beside_others("made-up"):
+        assert holds.has_company()
+    with holds.alone("made-up"):
+        assert not holds.has_company()
+    assert elsewhere == [False]
+
+
 def _try_to_share():
     with Path(lock.folder_for_all(), "kernelbench-made-up.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from made_up_tasks import task
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation import messages, worker_requests
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.device import cpu
@@ -205,6 +205,22 @@ def test_what_computes_although_it_is_stopped_is_void(session, worker, monkeypat
         session.thaw()
     assert failure.value.detail == "computed for 50 ms while it was stopped"
     assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
+
+
+def test_a_long_wait_for_the_device_allows_no_more_work_in_later_pauses(session, worker, monkeypatch):
+    now, spent = {"s": 0.0}, {"s": 0.0}
+    clock = SimpleNamespace(perf_counter=lambda: now["s"], monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(worker_requests, "time", clock)
+    monkeypatch.setattr(worker, "spent_seconds", lambda: spent["s"])
+    with session.stopped():
+        now["s"] += 100
+        spent["s"] += 1
+    session.freeze()
+    now["s"] += 0.01
+    spent["s"] += 0.05
+    with pytest.raises(CandidateFailed) as failure:
+        session.thaw()
+    assert failure.value.detail == "computed for 50 ms while it was stopped"
 
 
 def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(session):

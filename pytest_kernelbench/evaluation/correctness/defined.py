@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.correctness.domain import (
 from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
 from pytest_kernelbench.evaluation.correctness.ties import EqualValues, either_way
 from pytest_kernelbench.evaluation.correctness.widened import is_real
+from pytest_kernelbench.evaluation.shortage import lacks_memory
 
 if TYPE_CHECKING:
     from pytest_kernelbench.evaluation.correctness.reference import Reference
@@ -103,9 +104,9 @@ class Defined:
                 return True
             either = either_way(lambda: reference.answers(values, kind))
             return all(differ_by_rounding(one, other) for one, other in zip(*either, strict=True))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+        except Exception as error:  # the reference's own: whatever it raises says that it is not defined there
+            if lacks_memory(error):
+                raise
             return False
 
     def chooses(self, reference: Reference) -> bool:

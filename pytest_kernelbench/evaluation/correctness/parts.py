@@ -11,6 +11,7 @@ import torch
 from pytest_kernelbench.evaluation.correctness.comparison import differ_by_rounding
 from pytest_kernelbench.evaluation.correctness.domain import TASK
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of, rows_of
+from pytest_kernelbench.evaluation.shortage import is_for_company
 
 if TYPE_CHECKING:
     from pytest_kernelbench.evaluation.correctness.reference import Reference
@@ -32,7 +33,9 @@ def parts_of(reference: Reference, outputs: Sequence[torch.Tensor]) -> int:
     begin, end = rows // 3, 2 * rows // 3
     try:
         middle = reference.run(rows_of(reference.example_inputs, begin, end))
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_for_company(error):
+            raise
         return 1
     alike = len(middle) == len(outputs) and all(
         part.shape == whole[begin:end].shape and differ_by_rounding(part, whole[begin:end])

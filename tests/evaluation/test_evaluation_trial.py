@@ -1,0 +1,274 @@
+"""How a trial has the device: beside others, or alone, and what becomes of one that lacked memory or time."""
+
+import gc
+import socket
+import threading
+import weakref
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from made_up_tasks import task
+from waiting_for_locks import until_somebody_waits_to_be_alone
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import holds, lock, trial
+from pytest_kernelbench.evaluation.building.builds import Built
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.correctness.examination import Examined
+from pytest_kernelbench.evaluation.device.cpu import NoClocks
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.trial import evaluate
+from pytest_kernelbench.evaluation.trials import Known, Trials
+from pytest_kernelbench.records import Outcome
+
+MADE = task("9_batch", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(30, n)", n=500)
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """Locks that no other test waits for."""
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+
+
+class Workers:
+    """None is needed: no candidate is tried."""
+
+    def call_up(self):
+        pass
+
+    settle = call_up
+
+
+@pytest.fixture
+def trials():
+    """Trials of a task, with no worker to be had."""
+    case = {
+        **{"task": MADE.id, "source": MADE.source, "seed": 0},
+        **{"protocol": "fast", "torch_operators": "allowed", "cache": "builds"},
+        **{"precision": "float32", "parameters": "any"},
+    }
+    owner, judge = socket.socketpair()
+    with owner, judge:
+        # In a list: a test may let go of them.
+        yield [
+            Trials(
+                case,
+                owner=judge,
+                workers=Workers(),
+                device="cpu",
+                hardware_id="made-up",
+                clocks=NoClocks(),
+                known=Known(),
+            )
+        ]
+
+
+def test_a_task_s_tensors_go_with_its_last_trial(trials):
+    # On a GPU of 80 GB, inputs of the task before were 8.6 GB that the next one lacked.
+    gc.disable()
+    try:
+        (bench := trials[0]._setting.bench).answers_to(bench.check(0, "task"))
+        kept = [weakref.ref(each) for each in (bench, bench.example_inputs[0])]
+        del bench
+        trials.pop().close()
+        assert [each() for each in kept] == [None, None]
+    finally:
+        gc.enable()
+
+
+class Ended:
+    """A worker that ends before it is ready."""
+
+    def wait_until_ready(self):
+        raise CandidateFailed(Outcome.RUNTIME_ERROR, "the process ended")
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
+def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.SHARE_KEPT_BETWEEN_TRIALS", share)
+    setting = replace(trials[0]._setting, start=Ended)
+    setting.rack.first(2)
+    assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
+    assert (setting.rack.n_bytes > 0) is left
+    assert len(setting.rack.first(2)) == 2
+
+
+NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory. Tried to allocate 4.00 GiB.")
+
+
+@pytest.mark.parametrize("second", [None, NO_MEMORY, CandidateFailed(Outcome.INCORRECT, "wrong")])
+def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
+    setting, pairs = trials[0]._setting, []
+
+    def judge(setting, hold, source, found, seconds):
+        pairs.append(setting.rack.pairs_in_memory(64))
+        found["speedup"] = float(len(pairs))
+        if len(pairs) == 1 or second is not None:
+            raise NO_MEMORY if len(pairs) == 1 else second
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = evaluate(setting, "class ModelNew: pass", Built())
+    assert (len(pairs), pairs[0] > 1, pairs[1]) == (2, True, 1)
+    assert evaluation.outcome is (Outcome.CORRECT if second is None else second.outcome)
+    assert evaluation.speedup == (2.0 if second is None else None)
+    # One candidate cannot leave the next ones with fewer calls to be timed by.
+    assert setting.rack.pairs_in_memory(64) == pairs[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (CandidateFailed(Outcome.TIMEOUT, "no answer within 10 s"), 2),
+        (NO_MEMORY, 2),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "RuntimeError: CUBLAS_STATUS_ALLOC_FAILED"), 2),
+        (torch.OutOfMemoryError("the judge's own"), 2),
+        (CandidateFailed(Outcome.BUILD_ERROR, "OutOfMemoryError: CUDA out of memory (candidate.py:8)"), 2),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), 2),
+        (HarnessError("made_up/9_batch: a worker does not start"), 2),
+        (CandidateFailed(Outcome.BUILD_ERROR, "NameError: name 'x' is not defined"), 1),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "ZeroDivisionError"), 1),
+        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
+    ],
+)
+def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monkeypatch, first, times):
+    holds = []
+
+    def judge(setting, hold, source, found, seconds):
+        holds.append(hold.is_alone)
+        assert "speedup" not in found
+        found["speedup"] = 2.0
+        if len(holds) == 1:
+            raise first
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    assert holds == [False, True][:times]
+    assert evaluation.outcome is (Outcome.CORRECT if times == 2 else first.outcome)
+
+
+def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(trials, monkeypatch):
+    holds_seen = []
+
+    def judge(setting, hold, source, found, seconds):
+        hold.be_alone()
+        holds_seen.append(hold)
+        raise CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while being timed")
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    assert (evaluation.outcome, len(holds_seen)) == (Outcome.TIMEOUT, 1)
+
+
+class Waiting:
+    """A session that can be stopped, and whether it is."""
+
+    def __init__(self):
+        self.is_stopped = False
+
+    @contextmanager
+    def stopped(self):
+        self.is_stopped = True
+        yield
+        self.is_stopped = False
+
+
+@pytest.mark.parametrize("left_work", [False, True])
+def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(trials, monkeypatch, left_work):
+    # It may be another trial's: that one waits, stopped, and its kernel goes on.
+    setting, sessions, asked = trials[0]._setting, [], []
+
+    def wait_until_idle():
+        asked.append(sessions[-1].is_stopped)
+        if left_work:
+            raise DeviceBusy("the GPU was at work for 2 s while no process might compute")
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.wait_until_idle", wait_until_idle)
+
+    def ask(hold):
+        sessions.append(Waiting())
+        trial.wait_to_be_alone(setting, sessions[-1], hold)
+        return hold.is_alone, sessions[-1].is_stopped
+
+    with holds.beside_others("made-up") as hold:
+        if left_work:
+            with pytest.raises(HarnessError) as raised:
+                ask(hold)
+            assert str(raised.value) == (
+                "made_up/9_batch: the GPU was at work for 2 s while no process might compute; end what else runs on it "
+                "and run again"
+            )
+        else:
+            assert ask(hold) == (True, False)
+    assert asked == [True]
+    # Such a trial is repeated where no other candidate is there, not even a stopped one.
+    assert trial.in_turn(replace(setting, beside_others=True), ask) == (True, False)
+    assert asked == [True, True]
+
+
+def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(trials, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(
+        "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda: given_back.append(holds.has_company())
+    )
+    setting = replace(trials[0]._setting, beside_others=True, start=Ended)
+    evaluate(setting, "class ModelNew: pass", Built())
+    assert given_back == [True]
+    with holds.beside_others("made-up") as hold:
+        trial.wait_to_be_alone(setting, Waiting(), hold)
+    assert given_back == [True, True]
+
+
+def test_two_kernels_take_turns_while_no_candidate_waits_for_the_device(trials, monkeypatch):
+    # One that waits holds memory, which the two may lack.
+    compared = threading.Event()
+    monkeypatch.setattr(Trials, "_both_checked", lambda *_: {})
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.compare", lambda *_: compared.set())
+    with holds.beside_others("made-up") as hold:
+        comparing = threading.Thread(target=lambda: trials[0].comparison("", "", None), daemon=True)
+        hold.be_alone()
+        comparing.start()
+        until_somebody_waits_to_be_alone("made-up-candidates", lock.folder_for_all())
+        assert not compared.is_set()
+    comparing.join(20)
+    assert compared.is_set()
+
+
+def test_a_kernel_to_be_compared_is_checked_beside_others_and_timed_alone(trials, monkeypatch):
+    session, checked = Waiting(), []
+    session.close, session.load, session.built_s = (lambda: None), (lambda source, timeout_s: None), 0.0
+    trials[0]._setting = replace(trials[0]._setting, beside_others=True, start=lambda: session)
+
+    def examine(*_):
+        checked.append(holds.has_company())
+        return Examined(0.001, ())
+
+    def ms_of_calls(*_):
+        checked.append(holds.has_company())
+        return 2.0
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.examine_with_either_weights", examine)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.ms_of_calls", ms_of_calls)
+    assert trials[0]._checked("", None, Built()).call_ms == 2.0
+    assert checked == [True, False]
+
+
+def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.is_gpu", lambda device: True)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.bytes_of_others", lambda: 60 << 30)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.memory_bytes", lambda: 80 << 30)
+
+    def judge(*_):
+        raise NO_MEMORY
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    with pytest.raises(HarnessError) as raised:
+        evaluate(trials[0]._setting, "class ModelNew: pass", Built())
+    assert str(raised.value) == (
+        "made_up/9_batch: a candidate finds no memory on the device, of which other processes hold 75%; "
+        "end them, or use fewer workers (-n), and run again to resume"
+    )
