@@ -1,8 +1,12 @@
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from openai_stand_in import KEY, standing_in
 from random_models import OLD_NAME_IN_PEFT, REFERENCE, llama, save_tokenizer
 
 from pytest_kernelbench.records import Task
@@ -78,3 +82,24 @@ def adapter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 parameter.fill_(0.3)
     adapted.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of an OpenAI-compatible server, where a policy looks for it."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[Any]:
+    """Start a server with ``stand_in(faults=[...])``."""
+    with ExitStack() as stack:
+        yield lambda *address, **behaviour: stack.enter_context(standing_in(*address, **behaviour))
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are tried again at once."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("pytest_kernelbench.policies.openai_client.FIRST_WAIT_S", 0.001)

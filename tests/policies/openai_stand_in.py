@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+KEY = "sk-secret-4c1d0f"
 LOGITS = {"a": 0.0, "b": -1.0, "c": -2.5, "d": -4.0}
+# An answer that has a candidate.
+RIGHT = "class ModelNew:\n    def forward(self, a):\n        return a.relu()"
+FENCED = f"```python\n{RIGHT}\n```"
 
 
 @dataclass
@@ -155,3 +159,9 @@ def standing_in(host: str = "127.0.0.1", **behaviour: Any) -> Iterator[StandIn]:
             yield stand_in
         finally:
             server.shutdown()
+
+
+def body(message: Any, finish_reason: Any = "stop", *, logprobs: Any = None, usage: Any = None, **more: Any) -> str:
+    """The body of an answer of the chat endpoint."""
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": logprobs}
+    return json.dumps({"object": "chat.completion", "model": "letters", "choices": [choice], "usage": usage, **more})
