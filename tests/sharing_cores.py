@@ -17,8 +17,9 @@ import_module("numpy")
 
 # Files that take longest. They begin first, so that none of them runs alone at the end while the other cores idle.
 LONG = (
-    *("test_adversarial", "test_evaluation_evaluator", "test_benchmarks_run", "test_serving_ray", "test_hostile"),
-    *("test_plugin_adaptation", "test_evaluation_sandbox", "test_evaluation_builds_anywhere", "test_adaptation_fsdp"),
+    *("test_adversarial", "test_evaluation_evaluator", "test_evaluation_verdicts", "test_evaluation_tasks"),
+    *("test_benchmarks_run", "test_serving_ray", "test_hostile", "test_plugin_adaptation", "test_evaluation_sandbox"),
+    *("test_evaluation_sandbox_processes", "test_evaluation_builds_anywhere", "test_adaptation_fsdp"),
     *("test_plugin_ci_story", "test_adaptation_loop", "test_adaptation_learning", "test_plugin_resume"),
     *("test_sharding", "test_plugin_benchmark"),
     *("test_plugin_gates", "test_plugin_baselines", "test_evaluation_findings", "test_plugin_main_job", "test_docs_ci"),

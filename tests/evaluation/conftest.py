@@ -14,3 +14,9 @@ def cache(tmp_path_factory):
 def evaluator(cache):
     with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
         yield evaluator
+
+
+@pytest.fixture(scope="module")
+def walls(evaluator):
+    """Which namespaces this machine grants; a test about one that is missing has nothing to test."""
+    return evaluator.describe()["isolation"]

@@ -1,41 +1,15 @@
 """What a task gives is what a candidate gets, and what it returns is compared as it is."""
 
-import json
-import os
-import re
 from contextlib import closing
-from dataclasses import replace
 from textwrap import indent
 
 import pytest
 import torch
-from made_up_tasks import task
+from exchange import Exchange, candidate, task_of
 
-from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
-from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.layouts import span_of
-from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.worker.places import Kept
-from pytest_kernelbench.evaluation.worker.slots import Slots
-from pytest_kernelbench.records import Outcome
-
-
-def forward(arguments, body, preamble=""):
-    return preamble, f"def forward(self, {arguments}):\n{indent(body, '    ')}"
-
-
-def task_of(name, arguments, body, *, inputs, preamble="", n=64):
-    before, model = forward(arguments, body, preamble)
-    made = task(name, model, inputs=inputs, n=n)
-    return replace(made, source=f"{before}\n{made.source}")
-
-
-def candidate(arguments, body, preamble=""):
-    before, model = forward(arguments, f"time.sleep(3e-4)\n{body}", preamble)
-    return f"{before}\nimport time\nimport torch\nimport torch.nn as nn\n\nclass ModelNew(nn.Module):\n" + indent(
-        model, "    "
-    )
 
 
 def outcomes(evaluator, on, *sources):
@@ -196,35 +170,6 @@ RETURNED = {
 }
 
 
-class Exchange:
-    """What judge and worker exchange of a call, in one process."""
-
-    def __init__(self, made):
-        self.bench = Bench(made.id, made.source, seed=0, device="cpu")
-        self._rack = Rack(self.bench)
-        self._places = self._rack.first(2)
-        memories = self._rack.memories(self._places)
-        self.slots = Slots("cpu")
-        described = json.loads(json.dumps(self._rack.describe(self._places, memories)))
-        self.slots.attach(described, [os.dup(memory.descriptor) for memory in memories])
-
-    def said(self, forward, kind="signed"):
-        """What is said of a candidate's ``forward``; None if it is right."""
-        check, (place, _) = self.bench.check(0, kind), self._places
-        place.fill(check.values)
-        place.poison()
-        answer = self.slots[0].deliver(forward(*self.slots[0].inputs))
-        objection = None
-        if "delivered" in answer:
-            objection = place.objection(place.left(), check.values, self.bench.answers_to(check))
-        if objection is None and "mismatch" in answer:
-            return f"returns {answer['mismatch']} where {self.bench.reference.result} is due"
-        return objection and objection.detail
-
-    def close(self):
-        self._rack.close()
-
-
 @pytest.mark.parametrize("name", RETURNED)
 def test_what_is_returned_is_compared_as_it_is(name):
     right, wrong = RETURNED[name]
@@ -314,77 +259,6 @@ def test_memory_of_another_slot_is_no_answer():
         for other in (exchange.slots[1]._outputs[0], exchange.slots[0]._outputs[0], exchange.slots[1].inputs[0]):
             said = exchange.said(lambda x, other=other: other.copy_(torch.relu(x)))
             assert said == "returns float32[64], a view of memory that is the harness's where float32[64] is due"
-
-
-REFUSED = {
-    "get_inputs gives a value of type torch.nn.modules.linear.Linear at [0]": (
-        "return x(y)",
-        "nn.Linear(2, 2), torch.rand(2, 2)",
-    ),
-    "get_inputs gives a tensor of layout torch.sparse_coo at [0]": (
-        "return x.to_dense()",
-        "torch.eye(3).to_sparse(), 1",
-    ),
-    "get_inputs gives a tensor whose elements overlap (strides (1, 1) of shape [62, 3])": (
-        "return x * 2",
-        "torch.rand(n).unfold(0, 3, 1), 1",
-    ),
-    "get_inputs gives a value of type function at [1]": ("return y(x)", "torch.rand(3), (lambda z: z)"),
-    "forward returns a value of type generator": ("return (y for y in (x,))", "torch.rand(3), 1"),
-    "forward returns a value of type set at [1]": ("return x, {1}", "torch.rand(3), 1"),
-    "forward returns None, which depends on no input": ("return None", "torch.rand(3), 1"),
-    "forward returns a tensor of layout torch.sparse_coo at ['a']": (
-        "return {'a': x.to_sparse()}",
-        "torch.rand(3), 1",
-    ),
-}
-
-
-@pytest.mark.parametrize("said", REFUSED)
-def test_what_cannot_be_judged_is_refused_when_the_task_is_first_looked_at(said):
-    body, inputs = REFUSED[said]
-    with pytest.raises(HarnessError) as refusal:
-        Exchange(task_of("1_refused", "x, y", body, inputs=inputs))
-    assert str(refusal.value) == (
-        f"made_up/1_refused: {said}; what can be judged is tensors, numbers, text and None, "
-        "in tuples, lists, dicts, named tuples and dataclasses"
-    )
-
-
-@pytest.mark.parametrize(
-    ("body", "inputs", "said"),
-    [
-        (
-            "return x[x > 0]",
-            "torch.randn(n)",
-            r"forward returns float32\[\d+\] on some inputs and float32\[\d+\] on others; "
-            "have it return the same types and shapes on all",
-        ),
-        (
-            "return x",
-            "torch.rand(int(torch.randint(1, 1 << 30, ())) % 99999)",
-            r"get_inputs gives \[float32\[\d+\]\] after \[float32\[\d+\]\], or other strides; "
-            "have it give the same types, shapes and strides at each call",
-        ),
-    ],
-    ids=["of the result", "of the inputs"],
-)
-def test_shapes_that_change_are_refused(body, inputs, said):
-    with pytest.raises(HarnessError, match=f"^made_up/1_shapes: {said}$"):
-        bench = Exchange(task_of("1_shapes", "x", body, inputs=inputs)).bench
-        # One draw in ten has as many positive numbers as the first.
-        for number in range(20):
-            bench.check(number, "task")
-
-
-def test_a_task_that_is_refused_ends_neither_the_judge_nor_another_task(evaluator):
-    refused = task_of("3_refused", "x", "return (each for each in x)", inputs="torch.rand(n)")
-    said = re.escape("made_up/3_refused: forward returns a value of type generator; what can be judged is")
-    with pytest.raises(HarnessError, match=said):
-        list(evaluator.evaluate(refused, [candidate("x", "return x")]))
-    plain = task_of("4_plain", "x", "return x * 2, None", inputs="torch.rand(n)")
-    (null,) = evaluator.evaluate(plain, [reference_as_candidate(plain)])
-    assert null.outcome is Outcome.CORRECT
 
 
 def test_of_honest_candidates_of_a_task_that_writes_to_its_input_each_is_correct(evaluator):
