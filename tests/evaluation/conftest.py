@@ -1,7 +1,14 @@
-"""One evaluator for all files of a worker whose tests need no processes of their own: a start takes 5 s of a core."""
+"""One evaluator for all files of a worker whose tests need no processes of their own: a start takes 5 s of a core.
+
+And pools of judges that take no time.
+"""
+
+import threading
 
 import pytest
+from made_up_judge import MadeUpJudge
 
+from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.evaluation import Evaluator
 
 
@@ -20,3 +27,20 @@ def evaluator(cache):
 def walls(evaluator):
     """Which namespaces this machine grants; a test about one that is missing has nothing to test."""
     return evaluator.describe()["isolation"]
+
+
+@pytest.fixture
+def pool_of():
+    """``pool_of(judges=2)`` starts a pool of made-up judges, and returns it and their class."""
+    made = []
+
+    def make(judges=1, **settings):
+        kind = type("Judge", (MadeUpJudge,), {"asked": [], "wait": threading.Event()})
+        pool = EvaluatorPool(devices=["cpu"] * judges, evaluator=kind, **settings)
+        made.append((pool, kind))
+        return pool, kind
+
+    yield make
+    for pool, kind in made:
+        kind.wait.set()
+        pool.close()
