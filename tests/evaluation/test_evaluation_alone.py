@@ -7,6 +7,7 @@ import pytest
 
 from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.alone import LOOKS, SHARE_SEEN, seen_alone
+from pytest_kernelbench.evaluation.clock.turns import LONE_TURNS
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,8 @@ TRIES = 100
 class Made:
     """Turns of two made-up processes: ``candidate_s`` a call among others, ``alone_s`` a call that is alone.
 
-    A lone call wakes up, which takes both sides ``cold_s``; what a call takes is off by ``noise`` of it.
+    A lone call wakes up, which takes both sides ``cold_s``, and the candidate's first of several ``first_s`` more; what
+    a call takes is off by ``noise`` of it.
     """
 
     candidate_s: float
@@ -31,16 +33,21 @@ class Made:
     noise: float = 0.2
     calls: int = 10
     draws: random.Random = field(default_factory=lambda: random.Random(1))
-    lone_turns: int = 0
+    n_lone_turns: int = 0
+    first_s: float = 0.0
 
     def turn(self, side):
         own = CONTROL_S if side == "control" else self.candidate_s
         return AROUND_S + self.calls * own * self.draws.lognormvariate(0, self.noise / self.calls**0.5)
 
-    def lone_turn(self, side):
-        self.lone_turns += 1
+    def lone_turns(self, side):
+        self.n_lone_turns += LONE_TURNS
         own = CONTROL_S if side == "control" else self.alone_s
-        return AROUND_S + (own + self.cold_s) * self.draws.lognormvariate(0, self.noise)
+        first_s = self.first_s if side == "candidate" else 0.0
+        return [
+            AROUND_S + (own + self.cold_s) * self.draws.lognormvariate(0, self.noise) + (0.0 if number else first_s)
+            for number in range(LONE_TURNS)
+        ]
 
     def empty_turn(self):
         return AROUND_S
@@ -58,7 +65,7 @@ def test_a_kernel_that_is_faster_alone_too_holds(speedup, low):
 
 @pytest.mark.parametrize("low", [1.25, 2.0, 4.0])
 def test_a_kernel_that_is_no_faster_alone_does_not(low):
-    assert share_that_holds(low, candidate_s=CONTROL_S / low, alone_s=CONTROL_S) <= 0.01
+    assert share_that_holds(low, candidate_s=CONTROL_S / low, alone_s=CONTROL_S) <= 0.03
 
 
 def test_a_narrow_claim_that_is_not_seen_alone_hardly_holds():
@@ -68,9 +75,15 @@ def test_a_narrow_claim_that_is_not_seen_alone_hardly_holds():
 def test_what_is_plain_takes_few_turns():
     two = Made(candidate_s=CONTROL_S / 4, alone_s=CONTROL_S / 4)
     seen = seen_alone(two, 3.5)
-    assert seen.holds and two.lone_turns == 2 * LOOKS[0]
+    rows = -(-LOOKS[0] // (LONE_TURNS - 1))
+    assert seen.holds and two.n_lone_turns == 2 * rows * LONE_TURNS
     assert seen.needed_ms == pytest.approx(SHARE_SEEN * (1 - 1 / 3.5) * CONTROL_S * 1e3, rel=0.2)
     assert seen.saved_ms == pytest.approx(1.5, rel=0.3)
+
+
+def test_what_the_first_call_after_a_pause_takes_longer_hides_no_saving():
+    # Launched from Python, a kernel has more to fetch into cold caches than one of torch's.
+    assert share_that_holds(1.15, candidate_s=CONTROL_S / 1.2, alone_s=CONTROL_S / 1.2, first_s=CONTROL_S) >= 0.99
 
 
 def test_where_each_call_was_alone_nothing_more_is_measured():

@@ -5,8 +5,17 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kernelbench.evaluation.clock import turns
-from pytest_kernelbench.evaluation.clock.turns import CHECKED_AT_RANDOM, CONTROL_CHECKED, Pairs, TakingTurns
+from pytest_kernelbench.evaluation.clock.turns import (
+    CHECKED_AT_RANDOM,
+    CONTROL_CHECKED,
+    LONE_TURNS_CHECKED,
+    ControlFailed,
+    Pairs,
+    TakingTurns,
+)
 from pytest_kernelbench.evaluation.device.foreign import Place
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.records import Outcome
 
 TURNS = 400
 
@@ -27,6 +36,7 @@ class Worker:
         self.bench = SimpleNamespace(device="cpu", refreshed=lambda: "inputs")
         self.rack = SimpleNamespace(pairs_in_memory=lambda wanted: min(wanted, len(self.slots)))
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
+        self.called, self.did = [], []
 
     def thaw(self):
         pass
@@ -41,6 +51,8 @@ class Worker:
 
     def calls(self, slots):
         self.calls_of_turns.append(len(slots))
+        self.called += [slot.number for slot in slots]
+        self.did.append("call")
         return 0.005, [[Place(4096 * slot.number, (1,))] for slot in slots]
 
     def read(self, places):
@@ -48,6 +60,7 @@ class Worker:
 
     def check_outputs(self, slots, outputs, drawn):
         self.answers_checked.append(len(slots))
+        self.did.append("check")
 
     def check_inputs(self, slots, drawn):
         self.inputs_checked.append(len(slots))
@@ -73,12 +86,27 @@ def test_a_control_s_inputs_are_checked_after_every_turn_and_its_answers_after_s
     assert len(control.answers_checked) == pytest.approx(CONTROL_CHECKED * TURNS, abs=50)
 
 
-def test_a_turn_of_one_call_has_one_call():
+def test_turns_of_one_call_have_slots_of_their_own_and_some_of_their_answers_are_looked_at_after_the_last():
     candidate = Worker()
     two = TakingTurns(candidate, Worker(), 4)
-    two.lone_turn("candidate")
+    assert two.lone_turns("candidate") == [0.005] * 4
+    assert candidate.calls_of_turns == [1] * 4
+    assert sorted(candidate.called) == [0, 1, 2, 3]
+    assert candidate.answers_checked == [1] * LONE_TURNS_CHECKED
+    assert [each == "check" for each in candidate.did[-LONE_TURNS_CHECKED:]] == [True] * LONE_TURNS_CHECKED
     two.turn("candidate")
-    assert candidate.calls_of_turns == [1, 4]
+    assert candidate.calls_of_turns[-1] == 4
+
+
+def test_an_error_in_a_control_s_turn_of_one_call_is_the_control_s():
+    control = Worker()
+
+    def calls(slots):
+        raise CandidateFailed(Outcome.RUNTIME_ERROR, "the process ended")
+
+    control.calls = calls
+    with pytest.raises(ControlFailed, match="the process ended"):
+        TakingTurns(Worker(), control, 4).lone_turns("control")
 
 
 def test_a_control_that_is_tried_as_the_candidate_is_checked_like_one():

@@ -66,7 +66,7 @@ class Steady:
         self._fails = fails
         self._control = control
         self.candidates = []
-        self.lone_turns = 0
+        self.n_lone_turns = 0
 
     @contextmanager
     def two(self, number, candidate, seconds_per_call):
@@ -82,9 +82,9 @@ class Steady:
             raise self._fails("nothing can be said")
         return self._seconds[side]
 
-    def lone_turn(self, side):
-        self.lone_turns += 1
-        return self._alone_s if side == "candidate" else 0.0011
+    def lone_turns(self, side):
+        self.n_lone_turns += 2
+        return [self._alone_s if side == "candidate" else 0.0011] * 2
 
     def empty_turn(self):
         return 0.0001
@@ -136,7 +136,7 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
 def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone, device, candidate_s, looked_at):
     pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
     assert Verifier(Floor(0.1, 0.1, device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
-    assert (pairs.lone_turns > 0) is looked_at
+    assert (pairs.n_lone_turns > 0) is looked_at
     # In the processes of the last series: no other one is started for it.
     assert pairs.candidates == ["first", "another"]
 

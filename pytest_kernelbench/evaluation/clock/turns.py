@@ -8,17 +8,18 @@ inputs are there, and nothing after the clock has stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from random import SystemRandom
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.clock.attestation import Side
 from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.racks import MOST_PAIRS
+from pytest_kernelbench.evaluation.racks import MOST_PAIRS, JudgeSlot
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
@@ -33,6 +34,9 @@ CHECKED_AT_RANDOM = 1
 # their place. They are compared after every turn; answers, which take the judge a call each, in this share of turns. Of
 # what spoils and restores them in half of the turns of two series of eleven, one in 2,000 is not seen.
 CONTROL_CHECKED = 0.5
+# How many turns of one call follow each other, and of how many the answers are looked at. To seem to save something
+# there, a candidate would have to skip half of all: in two rows of three it is found.
+LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
 # Workers without a candidate that are kept for the next one: each holds weights, and on a GPU a context.
 KEPT_CONTROLS = 2
 
@@ -54,17 +58,16 @@ class TakingTurns:
 
     def turn(self, side: Side) -> float:
         """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
-        return self._turn_of(side, self.calls)
+        with self._errors_of(side):
+            return self._turn(self._sessions[side])
 
-    def lone_turn(self, side: Side) -> float:
-        """One turn of one call; raises the same."""
-        return self._turn_of(side, 1)
+    def lone_turns(self, side: Side) -> list[float]:
+        """Turns of one call, which follow each other: answers are looked at once all are given. Raises the same."""
+        with self._errors_of(side):
+            return self._lone_turns(self._sessions[side])
 
-    def _turn_of(self, side: Side, calls: int) -> float:
-        if side == "candidate":
-            return self._turn(self._sessions[side], calls)
-        with of_control():
-            return self._turn(self._sessions[side], calls)
+    def _errors_of(self, side: Side) -> AbstractContextManager[None]:
+        return nullcontext() if side == "candidate" else of_control()
 
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
@@ -73,31 +76,55 @@ class TakingTurns:
         assert done is not None
         return done[0]
 
-    def _turn(self, session: WorkerSession, calls: int) -> float:
+    def _turn(self, session: WorkerSession) -> float:
+        asked = self._asked(session, _random.sample(list(session.slots[: self.calls]), self.calls))
+        looked_at = sorted({self.calls - 1, *_random.sample(range(self.calls), CHECKED_AT_RANDOM)})
+        some = [asked.slots[number] for number in looked_at]
+        if (
+            session is self._sessions["control"]
+            and session is not self._sessions["candidate"]
+            and _random.random() > CONTROL_CHECKED
+        ):
+            session.check_inputs(some, asked.drawn)
+            return asked.seconds
+        outputs = [session.read(asked.places[number]) for number in looked_at]
+        session.check_outputs(some, outputs, asked.drawn)
+        return asked.seconds
+
+    def _lone_turns(self, session: WorkerSession) -> list[float]:
+        slots = _random.sample(list(session.slots[: self.calls]), min(LONE_TURNS, self.calls))
+        looked_at = _random.sample(slots, min(LONE_TURNS_CHECKED, len(slots)))
+        seconds, kept = [], []
+        for slot in slots:
+            asked = self._asked(session, [slot])
+            seconds.append(asked.seconds)
+            if slot in looked_at:
+                # The worker's next call frees it; the slot's inputs stay.
+                kept.append((slot, session.read(asked.places[0]), asked.drawn))
+        for slot, outputs, drawn in kept:
+            session.check_outputs([slot], [outputs], drawn)
+        return seconds
+
+    @staticmethod
+    def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
         for _ in range(2):
-            slots = _random.sample(list(session.slots[: self.calls]), calls)
             drawn = {slot.number: session.bench.refreshed() for slot in slots}
             for slot in slots:
                 slot.refresh(drawn[slot.number])
             device_named(session.bench.device).settle()
             done = session.calls(slots)
             if done is not None:
-                break
-        else:
-            raise CandidateFailed(Outcome.VOID, "returns memory of an earlier output as a copy", ("forged_answer",))
-        seconds, places = done
-        looked_at = sorted({len(slots) - 1, *_random.sample(range(len(slots)), CHECKED_AT_RANDOM)})
-        some = [slots[number] for number in looked_at]
-        if (
-            session is self._sessions["control"]
-            and session is not self._sessions["candidate"]
-            and _random.random() > CONTROL_CHECKED
-        ):
-            session.check_inputs(some, drawn)
-            return seconds
-        outputs = [session.read(places[number]) for number in looked_at]
-        session.check_outputs(some, outputs, drawn)
-        return seconds
+                return _Asked(slots, drawn, *done)
+        raise CandidateFailed(Outcome.VOID, "returns memory of an earlier output as a copy", ("forged_answer",))
+
+
+class _Asked(NamedTuple):
+    """One turn: its slots, what was written to them, its seconds, and where the worker has the outputs of each slot."""
+
+    slots: Sequence[JudgeSlot]
+    drawn: dict[int, Drawn]
+    seconds: float
+    places: list[list[Place]]
 
 
 def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -> tuple[float, float]:
