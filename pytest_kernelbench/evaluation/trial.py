@@ -83,6 +83,11 @@ class Setting:
     start: Callable[[], WorkerSession]
     start_for: Callable[[Bench, Rack], WorkerSession]
 
+    @property
+    def may_claim(self) -> bool:
+        """Whether a candidate's speed-up may come to be measured by the judge's clock."""
+        return self.protocol.sequential_trials is None and not self.findings.uncounted_because
+
     def loaded(self, source: str, weights: str) -> WorkerSession:
         """A candidate that was checked, in a new worker."""
         session = self.start()
@@ -237,6 +242,9 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
                 if not elsewhere.every_kind:
                     examine_what_is_not_covered(session, setting.protocol)
             found["detail"] = "; ".join(remarks)
+        if setting.may_claim and not hold.is_alone:
+            with stage(seconds, "load"):
+                setting.verifier.prepare()
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
@@ -269,9 +277,11 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
     Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
     then repeated with no other candidate there.
     """
-    setting.workers.settle()
     if hold.is_alone:
+        setting.workers.settle()
         return
+    # For a claim, which has a second worker.
+    setting.workers.have_one()
     with session.stopped():
         device_named(setting.bench.device).leave_room()
         hold.be_alone()

@@ -38,7 +38,7 @@ class Workers:
     def call_up(self):
         pass
 
-    settle = call_up
+    settle = have_one = call_up
 
 
 @pytest.fixture

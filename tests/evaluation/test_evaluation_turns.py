@@ -8,6 +8,7 @@ from pytest_kernelbench.evaluation.clock import turns
 from pytest_kernelbench.evaluation.clock.turns import (
     CHECKED_AT_RANDOM,
     CONTROL_CHECKED,
+    KEPT_CONTROLS,
     LONE_TURNS_CHECKED,
     ControlFailed,
     Pairs,
@@ -96,6 +97,24 @@ def test_turns_of_one_call_have_slots_of_their_own_and_some_of_their_answers_are
     assert [each == "check" for each in candidate.did[-LONE_TURNS_CHECKED:]] == [True] * LONE_TURNS_CHECKED
     two.turn("candidate")
     assert candidate.calls_of_turns[-1] == 4
+
+
+def test_controls_that_are_there_already_serve_the_first_series():
+    made = []
+
+    def new_control():
+        made.append(Worker())
+        return made[-1]
+
+    pairs = Pairs(SimpleNamespace(), new_control)
+    pairs.prepare()
+    pairs.prepare()
+    assert len(made) == KEPT_CONTROLS
+    for number in range(KEPT_CONTROLS):
+        with pairs.two(number, Worker, 0.01) as two:
+            two.turn("control")
+    assert len(made) == KEPT_CONTROLS
+    assert all(each.calls_of_turns for each in made)
 
 
 def test_an_error_in_a_control_s_turn_of_one_call_is_the_control_s():

@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.attestation import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.timing import paired_timing, sequential_timing
 from pytest_kernelbench.evaluation.clock.verification import Attested, Verifier
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.records import Outcome
 
 MARGIN = 0.05
 
@@ -24,6 +27,7 @@ class Floor:
     measured_again_ms: float
     device: str = "cpu"
     seconds_per_call: float = 0.01
+    task_id: str = "made_up/9"
 
     def measure_floor(self):
         return self.floor_ms
@@ -115,6 +119,48 @@ def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
     assert (session.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
     assert verifier.evidence(session, paired_timing([1.0] * 12, [1.0] * 12)) is None
     assert len(session.asked) == 4
+
+
+class Broken(Profiled):
+    """A control whose profile cannot be made."""
+
+    def profile(self, slot):
+        raise CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while being profiled")
+
+
+def test_a_control_that_cannot_be_profiled_is_tried_alone_before_anything_is_said_of_the_candidate():
+    pairs, tried = Steady(0.01, control=Broken(2.0)), []
+
+    def must_work_alone(failure):
+        tried.append(str(failure))
+        raise HarnessError("made_up/9: the reference fails its own trial")
+
+    pairs.must_work_alone = must_work_alone
+    with pytest.raises(HarnessError, match="fails its own trial"):
+        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).evidence(Profiled(1.0), paired_timing([2.0] * 12, [1.0] * 12))
+    assert tried == ["no answer within 60 s while being profiled"]
+
+
+def test_what_a_claim_needs_of_the_reference_is_there_before_it_is_made():
+    session, control, pairs = Profiled(1.0), Profiled(2.0), Steady(0.01)
+    pairs.prepare = lambda: setattr(pairs, "_control", control)
+    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs)
+    verifier.prepare()
+    assert control.asked == ["profile", "check"]
+    verifier.evidence(session, paired_timing([2.0] * 12, [1.0] * 12))
+    assert (session.asked, control.asked) == (["profile", "check"], ["profile", "check"])
+
+
+def test_a_reference_that_fails_beside_others_is_no_verdict_and_leaves_no_control():
+    pairs, ended = Steady(0.01, control=Broken(2.0)), []
+    pairs.prepare, pairs.close = (lambda: None), (lambda: ended.append(True))
+    with pytest.raises(HarnessError) as raised:
+        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).prepare()
+    assert str(raised.value) == (
+        "made_up/9: the reference fails in a worker of its own (no answer within 60 s while being profiled); check the "
+        "task"
+    )
+    assert ended == [True]
 
 
 @pytest.fixture

@@ -164,6 +164,12 @@ class Pairs:
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
 
+    def prepare(self) -> None:
+        """Start the controls that are kept from one candidate to the next. Raises ControlFailed."""
+        with of_control():
+            while len(self._kept) < KEPT_CONTROLS:
+                self._kept.append(self._new_control())
+
     def close(self) -> None:
         """End the controls that were kept."""
         while self._kept:

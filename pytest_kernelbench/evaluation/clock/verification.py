@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import SHARE_SEEN, LoneTurns, seen_alone
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
@@ -16,7 +17,7 @@ from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
@@ -53,6 +54,21 @@ class Verifier:
         self._control_was_profiled = False
         self._control_busy_ms: float | None = None
 
+    def prepare(self) -> None:
+        """Start what a claim needs of the reference, so that it need not be done while the device is held alone.
+
+        Raises HarnessError where the reference fails: beside others, it may have lacked memory or time.
+        """
+        try:
+            self._pairs.prepare()
+            if is_gpu(self._bench.device):
+                self._busy_ms_of_control()
+        except ControlFailed as failure:
+            self.end_controls()
+            raise HarnessError(
+                f"{self._bench.task_id}: the reference fails in a worker of its own ({failure}); check the task"
+            ) from failure
+
     def end_controls(self) -> None:
         """End the control workers that are kept."""
         self._pairs.close()
@@ -62,13 +78,19 @@ class Verifier:
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
 
     def evidence(self, session: WorkerSession, timing: Timing) -> Suspicion | None:
-        """Evidence against the candidate in ``session`` that no clock gave."""
+        """Evidence against the candidate in ``session`` that no clock gave.
+
+        Raises CandidateFailed, and HarnessError where the reference fails.
+        """
         found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
         if found is not None:
             # The machine may have been busy when the floor was measured.
             found = beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
         if found is None and is_gpu(self._bench.device) and self.claims(timing):
-            found = missing_record(_busy_ms(session), self._busy_ms_of_control())
+            try:
+                found = missing_record(_busy_ms(session), self._busy_ms_of_control())
+            except ControlFailed as failure:
+                self._pairs.must_work_alone(failure)
         return found
 
     def attest(
@@ -111,7 +133,7 @@ class Verifier:
 
     def _busy_ms_of_control(self) -> float | None:
         if not self._control_was_profiled:
-            with self._pairs.control(0) as control:
+            with self._pairs.control(0) as control, of_control():
                 self._control_busy_ms = _busy_ms(control)
             self._control_was_profiled = True
         return self._control_busy_ms
