@@ -22,9 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean
 
-from attestation_simulated import KINDS, MadeUpMachine, Noise
+from attestation_simulated import KINDS, MadeUpMachine, Noise, draw_turns_by
 
-from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.attestation import (
     CONFIDENCE_OF_A_LOOK,
     LOOKS,
@@ -112,8 +111,7 @@ def main() -> None:
     print(f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} {'undecided':>10s} series")
     for name in options.kind or KINDS:
         started = time.perf_counter()
-        # Turns are drawn for each kind anew, so that a kind alone gives the row that it has among all.
-        attestation._random.seed(options.seed)
+        draw_turns_by(options.seed)
         noise = (
             replace(KINDS[name], between=traits_of(options.device).between_processes)
             if KINDS[name].between
