@@ -56,6 +56,14 @@ class Seen(NamedTuple):
     needed_ms: float
     holds: bool
 
+    @property
+    def because(self) -> str:
+        """Why the claim does not hold."""
+        return (
+            f"a call that is alone in its turn saves {self.saved_ms:.3g} ms, and among others at least "
+            f"{self.needed_ms / SHARE_SEEN:.3g} ms"
+        )
+
 
 def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
     """What a call saves alone, where ``speedup_low`` is the lower end of a claim's interval; None: each call was alone.

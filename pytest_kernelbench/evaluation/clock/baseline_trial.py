@@ -35,7 +35,8 @@ def time_beside(bench: Bench, checked: Mapping[Side, Checked], margin: float, ba
     with closing(Pairs(bench, against.worker)) as pairs:
         have_built(pairs)
         try:
-            verdict = take_turns(pairs, checked, plan, Neighbours.of_judge(bench.device).share)
+            share = Neighbours.of_judge(bench.device).share
+            verdict = take_turns(pairs, checked, plan, share, device=bench.device)
         except (DeviceBusy, CannotRead) as why:
             return replace(found, uncounted_because=str(why))
     return replace(found, **told_by(verdict))

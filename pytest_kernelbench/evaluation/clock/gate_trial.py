@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.attestation import Plan, TwoProcesses, Verdict, measure
+from pytest_kernelbench.evaluation.clock.alone import LoneTurns, seen_alone
+from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, TwoProcesses, Verdict, measure
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.session import WorkerSession
 
@@ -48,7 +52,8 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     plan = plan_of_gate(gate, bench.device, min(kernel.call_ms, baseline.call_ms))
     with closing(Pairs(bench, baseline.worker)) as pairs:
         try:
-            told |= told_by(take_turns(pairs, checked, plan, _ShareOfSeries(bench.device)))
+            share = _ShareOfSeries(bench.device)
+            told |= told_by(take_turns(pairs, checked, plan, share, device=bench.device))
         except (DeviceBusy, CannotRead) as why:
             told |= {"verdict": "undecided", "detail": str(why)}
         except SideFailed as failure:
@@ -56,10 +61,14 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     return Comparison(**told, seconds=time.perf_counter() - started)
 
 
-def take_turns(pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float]) -> Verdict:
+def take_turns(
+    pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float], *, device: str
+) -> Verdict:
     """What ``measure`` finds of the two; ``pairs`` gives the processes of the baseline.
 
-    Raises SideFailed, DeviceBusy and CannotRead.
+    A kernel that is found faster, by more than the margin, must be so for a call that is alone in its turn too
+    (``alone``), where a claim must be. One that is not gives "undecided", without an interval. Raises SideFailed,
+    DeviceBusy and CannotRead.
     """
     kernel, baseline = checked["kernel"], checked["baseline"]
     seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
@@ -67,12 +76,26 @@ def take_turns(pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others
     def processes(number: int) -> AbstractContextManager[TwoProcesses]:
         return pairs.two(number, kernel.worker, seconds_per_call)
 
+    def seen_alone_too(two: TwoProcesses, verdict: Verdict) -> Verdict:
+        due = _is_faster(verdict, plan) and verdict.estimate.speedup > traits_of(device).alone_above
+        # The pairs of workers that ``measure`` has are those of ``Pairs``, which take lone turns too.
+        seen = seen_alone(cast("LoneTurns", two), verdict.estimate.low) if due else None
+        if seen is None or seen.holds:
+            return verdict
+        unbounded = Estimate(verdict.estimate.speedup, 0.0, math.inf)
+        return replace(verdict, answer="undecided", because=seen.because, estimate=unbounded)
+
     try:
-        return measure(processes, plan, others_share)
+        return measure(processes, plan, others_share, seen_alone_too)
     except ControlFailed as failure:
         raise SideFailed("baseline", detail_of(failure.__cause__)) from failure
     except CandidateFailed as failure:
         raise SideFailed("kernel", detail_of(failure)) from failure
+
+
+def _is_faster(verdict: Verdict, plan: Plan) -> bool:
+    """Whether the kernel is faster by more than the margin, by which a gate lets it be slower."""
+    return verdict.answer == "above" and verdict.estimate.low > max(1 + plan.margin, 1 / (1 + plan.margin))
 
 
 class _ShareOfSeries:

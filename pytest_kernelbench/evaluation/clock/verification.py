@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.alone import SHARE_SEEN, LoneTurns, seen_alone
+from pytest_kernelbench.evaluation.clock.alone import LoneTurns, seen_alone
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
@@ -125,11 +125,7 @@ class Verifier:
         seen = seen_alone(cast("LoneTurns", two), verdict.estimate.low) if due else None
         if seen is None or seen.holds:
             return verdict
-        because = (
-            f"a call that is alone in its turn saves {seen.saved_ms:.3g} ms, and among others at least "
-            f"{seen.needed_ms / SHARE_SEEN:.3g} ms"
-        )
-        return replace(verdict, answer="undecided", because=because)
+        return replace(verdict, answer="undecided", because=seen.because)
 
     def _busy_ms_of_control(self) -> float | None:
         if not self._control_was_profiled:
