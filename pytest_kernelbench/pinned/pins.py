@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.host.resources import in_project
 from pytest_kernelbench.prompting.extraction import extract_source
-from pytest_kernelbench.records import Completion, Selection, Task, sha256_of
+from pytest_kernelbench.records import Selection, Task, sha256_of
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.tasks import load_tasks
 
@@ -91,29 +91,30 @@ def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
     # Candidates of several strategies have the same indices: only those that this one drew are looked at.
     drawn = records.drawn(strategy).get(selection.task, ())
     chosen = next((each for each in drawn if each.index == selection.index), None)
-    if chosen is not None and chosen.completion is not None and chosen.evaluation is not None:
-        source = _extracted(folder, records, selection, chosen.completion)
+    name = f"{selection.task} #{selection.index}"
+    if chosen is None or chosen.completion is None or chosen.evaluation is None:
+        raise UsageError(f"{folder}: the text of {name} is not there; was the run cut short?")
+    rows = {row["name"]: row for row in records.options["strategies"]}
+    answer = rows[selection.strategy]["sampling"]["answer"]
+    for task in _references(records, selection, answer):
+        source = extract_source(chosen.completion.text, answer=answer, task=task)
         if source is not None and sha256_of(source) == chosen.evaluation.source_sha256:
             if source.startswith(f"# {selection.task}: "):  # kept before
                 source = source.partition("\n")[2]
             return source if source.endswith("\n") else f"{source}\n"
-    raise UsageError(f"{folder}: the text of {selection.task} #{selection.index} is not there; was the run cut short?")
+    raise UsageError(
+        f"{folder}: {name} is not what was judged, because its task is gone or has another text; "
+        "pin it with the tasks of the run"
+    )
 
 
-def _extracted(folder: Path, records: RunRecords, selection: Selection, completion: Completion) -> str | None:
-    rows = {row["name"]: row for row in records.options["strategies"]}
-    answer = rows[selection.strategy]["sampling"]["answer"]
-    task: Task | None = Task(id=selection.task, source="")
-    if answer == "forward_body":
-        # An answer of another form is a part of the reference, which the run does not contain.
-        tasks = load_tasks(records.options.get("selectors") or [selection.task])
-        task = next((each for each in tasks if each.id == selection.task), None)
-        if task is None:
-            raise UsageError(
-                f"{folder}: {selection.task} is no task any more, and its kernel is a part of it; "
-                "pin it with the tasks of the run"
-            )
-    return extract_source(completion.text, answer=answer, task=task)
+def _references(records: RunRecords, selection: Selection, answer: str) -> Iterator[Task]:
+    """The task, by which an answer becomes a module; the run does not contain its text. Raises TaskError."""
+    if answer == "module":
+        # Most modules need nothing of the reference. A class that inherits from it does, and a change of its text.
+        yield Task(id=selection.task, source="")
+    tasks = load_tasks(records.options.get("selectors") or [selection.task])
+    yield from (each for each in tasks if each.id == selection.task)
 
 
 def _header(records: RunRecords, selection: Selection) -> str:

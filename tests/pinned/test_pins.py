@@ -1,6 +1,7 @@
 """What ``pin`` keeps of a run, and what it refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,22 @@ def write(folder, chosen, *, answer="module", retimed=True):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-REFERENCE = "class Model:\n    def forward(self, x):\n        return x\n"
+REFERENCE = """\
+import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return x
+
+
+def get_inputs():
+    return [torch.rand(2)]
+
+
+def get_init_inputs():
+    return []
+"""
 
 
 def fenced(source):
@@ -123,17 +139,42 @@ def test_a_text_that_is_not_there_is_said_in_one_line(run, capsys):
     )
 
 
-def test_a_part_of_a_reference_that_is_gone_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+INHERITS = "class ModelNew(Model):\n    def forward(self, x):\n        return x.clone()\n"
+
+
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """A run on a task of the user's own; its text."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ours").mkdir()
-    body = {("ours/1_Same", "a"): (0, "```python\nreturn x\n```\n", 1.5, True)}
     monkeypatch.setattr(f"{__name__}.TASKS", ("ours/1_Same",))
-    write(tmp_path / "run", body, answer="forward_body")
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "selectors": ["level1/19"]}))
+
+    def made(answer, text):
+        write(tmp_path / "run", {("ours/1_Same", "a"): (0, fenced(text), 1.5, True)}, answer=answer)
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "selectors": ["ours"]}))
+        for name in ("1_Same", "2_Other"):
+            (tmp_path / "ours" / f"{name}.py").write_text(REFERENCE)
+        return tmp_path / "ours" / "1_Same.py"
+
+    (tmp_path / "ours").mkdir()
+    return made
+
+
+@pytest.mark.parametrize(("answer", "text"), [("module", INHERITS), ("forward_body", "return x.clone()\n")])
+def test_a_part_of_the_reference_is_kept_with_the_reference(own_task, answer, text):
+    own_task(answer, text)
+    assert main(["pin", "run"]) == 0
+    kept = Path("kernels/ours/1_Same.py").read_text().partition("\n")[2]
+    assert kept.startswith(REFERENCE) and "class ModelNew(Model):" in kept
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text(f"{REFERENCE}\nn = 1\n")])
+@pytest.mark.parametrize(("answer", "text"), [("module", INHERITS), ("forward_body", "return x.clone()\n")])
+def test_a_part_of_a_reference_that_is_gone_is_said_in_one_line(own_task, capsys, answer, text, change):
+    change(own_task(answer, text))
     assert main(["pin", "run"]) == 4
     assert capsys.readouterr().err == (
-        "error: run: ours/1_Same is no task any more, and its kernel is a part of it; "
+        "error: run: ours/1_Same #0 is not what was judged, because its task is gone or has another text; "
         "pin it with the tasks of the run\n"
     )
 
