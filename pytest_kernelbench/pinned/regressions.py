@@ -154,7 +154,8 @@ def why_unsolved(group: Sequence[Judged], kept: Path | None = None) -> str:
         return f"none of {len(group)} candidates was chosen, {sum(each.evaluation.correct for each in group)} correct"
     evaluation = group[0].evaluation
     if evaluation.correct:
-        return "correct at first, and not when it was timed again"
+        # One candidate alone is chosen without a second timing, unless the strategy cannot rank it.
+        return "correct, and not chosen: its answer has no number that the strategy ranks by"
     if kept is not None and evaluation.outcome is Outcome.NO_SOURCE:
         return f"{kept} has no class ModelNew"
     said = f"{evaluation.outcome.value}: {evaluation.detail}"
