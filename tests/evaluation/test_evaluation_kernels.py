@@ -9,7 +9,8 @@ import torch
 
 from pytest_kernelbench.evaluation.worker import kernels
 from pytest_kernelbench.evaluation.worker.exploring import on_nothing
-from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, pack, unpack, uses_triton
+from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, pack, unpack, use_compiled, uses_triton
+from pytest_kernelbench.evaluation.worker.stand_ins import torch_headers
 
 
 def test_what_is_packed_is_unpacked_with_the_paths_of_the_place(tmp_path):
@@ -46,6 +47,22 @@ def test_an_archive_that_is_none_or_not_there_stops_nobody(tmp_path):
     unpack(tmp_path / "kernels.zip", tmp_path / "triton")
     unpack(tmp_path / "missing.zip", tmp_path / "triton")
     assert not (tmp_path / "triton").exists()
+
+
+def test_where_compiled_code_is_unpacked_no_header_is_precompiled(tmp_path, monkeypatch):
+    from torch._inductor import codecache
+
+    # Put back afterwards: it is replaced for the whole process.
+    monkeypatch.setattr(codecache, "_precompile_header", codecache._precompile_header)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "main.so").write_bytes(b"\x7fELF")
+    pack(tmp_path / "one", tmp_path / "compiled.zip")
+    use_compiled(tmp_path / "compiled.zip", tmp_path / "other")
+    assert (tmp_path / "other" / "main.so").read_bytes() == b"\x7fELF"
+    header = "torch/csrc/inductor/cpp_prefix.h"
+    # Code that the archive lacks includes the header itself, which is where torch has the compiler look.
+    assert codecache._precompile_header(header, "c++ -c", device_type="cpu") == header
+    assert (torch_headers() / header).is_file()
 
 
 def test_candidates_tasks_and_architectures_do_not_share_an_archive():

@@ -226,7 +226,8 @@ class _Bench:
         if USES_COMPILER.search(source):
             self._say_when_torch_builds()
             built = self._cache / kernels.compiled_archive(source, self._task_source, self._architecture)
-            kernels.unpack(built, self._folder / COMPILER_CACHE)
+            if built.exists():
+                kernels.use_compiled(built, self._folder / COMPILER_CACHE)
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
