@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "sk-secret-4c1d0f"
+MOST_HELD_S = 60
 LOGITS = {"a": 0.0, "b": -1.0, "c": -2.5, "d": -4.0}
 # An answer that has a candidate.
 RIGHT = "class ModelNew:\n    def forward(self, a):\n        return a.relu()"
@@ -23,13 +24,15 @@ FENCED = f"```python\n{RIGHT}\n```"
 class Reply:
     """``length`` is the Content-Length to claim, where not the true one; bytes in ``body`` are sent as they are.
 
-    ``chunked``: the body is sent in chunks, and the last one is kept back where ``length`` is 0.
+    ``chunked``: the body is sent in chunks, and the last one is kept back where ``length`` is 0. ``held``: it is kept
+    back until the server's ``let_go`` is set, or the test has ended.
     """
 
     status: int = 200
     body: Any = ""
     headers: dict[str, str] = field(default_factory=dict)
     after_s: float = 0.0
+    held: bool = False
     length: int | None = None
     chunked: bool = False
 
@@ -56,6 +59,7 @@ class StandIn:
     requests: list[dict[str, Any]] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
+    let_go: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     lock: Any = field(default_factory=threading.Lock)
 
@@ -117,6 +121,8 @@ def standing_in(host: str = "127.0.0.1", **behaviour: Any) -> Iterator[StandIn]:
             try:
                 reply = stand_in.reply(self)
                 time.sleep(reply.after_s)
+                if reply.held:
+                    stand_in.let_go.wait(MOST_HELD_S)
             finally:
                 with stand_in.lock:
                     stand_in.at_once -= 1
@@ -158,6 +164,7 @@ def standing_in(host: str = "127.0.0.1", **behaviour: Any) -> Iterator[StandIn]:
         try:
             yield stand_in
         finally:
+            stand_in.let_go.set()
             server.shutdown()
 
 

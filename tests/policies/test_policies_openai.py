@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openai_policies import load, load_with, refusal, sampled, slowly
+from openai_stand_in import MOST_HELD_S, Reply
 
 from pytest_kernelbench.errors import PolicyError
 from pytest_kernelbench.prompting.prompts import build_messages
@@ -45,7 +46,14 @@ def test_no_more_requests_at_once_than_allowed(
 ) -> None:
     server = stand_in()
     policy = load_with(server, f"concurrency = {concurrency}", tmp_path / "p.toml")
-    server.faults = [lambda handler: slowly(server)] * sampling.k
+
+    def once_there_were_as_many(handler: Any) -> Reply:
+        deadline = time.monotonic() + 20
+        while server.most_at_once < concurrency and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return slowly(server)
+
+    server.faults = [once_there_were_as_many] * sampling.k
     sampled(policy, task, sampling)
     assert server.most_at_once == concurrency
 
@@ -53,23 +61,22 @@ def test_no_more_requests_at_once_than_allowed(
 def test_completions_come_as_they_finish(stand_in: Any, task: Task, sampling: Sampling) -> None:
     server = stand_in()
     policy = load(f"openai:letters@{server.url}")
-    server.faults = [lambda handler: replace(slowly(server), after_s=1.0)]
-    start = time.monotonic()
+    server.faults = [lambda handler: replace(slowly(server), held=True)]
     iterator = policy.sample(task, sampling, seed=0, indices=range(6))
     first = next(iterator)
-    assert time.monotonic() - start < 0.9
+    server.let_go.set()
     assert [first.index, *(done.index for done in iterator)][-1] != first.index
 
 
 def test_sampling_that_is_given_up_gives_up_its_requests(stand_in: Any, task: Task, sampling: Sampling) -> None:
     server = stand_in()
     policy = load(f"openai:letters@{server.url}")
-    server.faults = [lambda handler: slowly(server)] + [lambda handler: replace(slowly(server), after_s=3.0)] * 5
+    server.faults = [lambda handler: slowly(server)] + [lambda handler: replace(slowly(server), held=True)] * 5
     start = time.monotonic()
     iterator = policy.sample(task, sampling, seed=0, indices=range(6))
     next(iterator)
     iterator.close()
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < MOST_HELD_S / 2
 
 
 def test_several_choices_are_asked_for_at_once(stand_in: Any, tmp_path: Path, task: Task, sampling: Sampling) -> None:

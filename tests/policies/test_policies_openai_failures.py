@@ -1,13 +1,13 @@
 """Failures of a server: which are tried again, and what is said of those that last."""
 
+import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openai_policies import error_of, load, load_with, refusal, sampled, slowly
-from openai_stand_in import Reply
+from openai_stand_in import MOST_HELD_S, Reply
 
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.records import Task
@@ -135,12 +135,19 @@ def test_silence_ends_with_the_timeout(
 def test_one_failure_leaves_what_was_finished_and_ends_the_rest(stand_in: Any, task: Task, sampling: Sampling) -> None:
     server = stand_in()
     policy = load(f"openai:letters@{server.url}")
-    server.faults = [lambda handler: slowly(server), replace(Reply(400, "no"), after_s=0.4)] + [Reply(after_s=3.0)] * 4
+    one_came = threading.Event()
+
+    def failure(handler: Any) -> Reply:
+        one_came.wait(MOST_HELD_S)
+        return Reply(400, "no")
+
+    server.faults = [lambda handler: slowly(server), failure, *[Reply(held=True)] * 4]
     found, start = [], time.monotonic()
     with pytest.raises(PolicyError):
         for done in policy.sample(task, sampling, seed=0, indices=range(6)):
             found.append(done)
-    assert len(found) == 1 and time.monotonic() - start < 2.0
+            one_came.set()
+    assert len(found) == 1 and time.monotonic() - start < MOST_HELD_S / 2
 
 
 def test_server_that_is_not_there_is_named() -> None:

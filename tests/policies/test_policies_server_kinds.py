@@ -6,6 +6,7 @@ proxies before them. Their bodies are after their documentation and public repor
 
 import gzip
 import re
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -65,9 +66,13 @@ def test_a_date_in_retry_after_is_waited_for(stand_in: Any, task: Task, sampling
     server = stand_in()
     policy = load(f"openai:letters@{server.url}")
     server.requests.clear()
-    server.faults = [
-        Reply(429, {"error": {"message": "slow down"}}, {"Retry-After": formatdate(time.time() + 2, usegmt=True)})
-    ]
+
+    def in_two_seconds(handler: Any) -> Reply:
+        return Reply(
+            429, {"error": {"message": "slow down"}}, {"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+        )
+
+    server.faults = [in_two_seconds]
     (done,) = policy.sample(task, sampling, seed=0, indices=[0])
     first, second = server.requests
     assert done.text and second["at"] - first["at"] >= 0.9
@@ -235,7 +240,13 @@ def test_what_one_refusal_teaches_is_learnt_by_all_requests_of_that_time(
     policy = load(f"openai:letters@{server.url}")
     for words in ("System role not supported", "Unsupported parameter: 'seed'"):
         # As many as are under way at once, each answered after all were sent.
-        server.faults = [Reply(400, {"error": {"message": words}}, after_s=0.3)] * sampling.k
+        all_sent = threading.Barrier(sampling.k, timeout=20)
+
+        def refusal(handler: Any, words: str = words, all_sent: threading.Barrier = all_sent) -> Reply:
+            all_sent.wait()
+            return Reply(400, {"error": {"message": words}})
+
+        server.faults = [refusal] * sampling.k
         done = list(policy.sample(task, sampling, seed=0, indices=range(sampling.k)))
         assert len(done) == sampling.k and not server.faults
 
