@@ -20,6 +20,7 @@ from pathlib import Path
 from real_corpora import Corpus, read_corpus
 from results import Limit, Results
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.worker.extensions import uses_extensions
@@ -61,7 +62,11 @@ def main() -> None:
                 break
             if any((row["task"], row["number"]) == (candidate.task, number) for row in before):
                 continue
-            (evaluation,) = evaluator.evaluate(tasks[candidate.task], [candidate.source])
+            try:
+                (evaluation,) = evaluator.evaluate(tasks[candidate.task], [candidate.source])
+            except HarnessError as error:
+                print(f"{candidate.task} #{number}: not measured, {error}", flush=True)
+                continue
             build_s = evaluation.seconds.get("build", 0.0)
             said = f"{evaluation.outcome.value} {evaluation.detail[:100]}".rstrip()
             print(f"{candidate.task} #{number}: build {build_s:.1f} s, {said}", flush=True)
