@@ -22,12 +22,13 @@ def has_company() -> bool:
 
 
 class Hold:
-    """The hold of one trial. ``is_alone``: no other process uses the device."""
+    """The hold of one trial. ``is_alone``: no other process uses the device; ``may_share``: others may be let in."""
 
-    def __init__(self, hardware_id: str, held: ExitStack) -> None:
+    def __init__(self, hardware_id: str, held: ExitStack, *, may_share: bool) -> None:
         self._hardware_id = hardware_id
         self._held = held
         self.is_alone = False
+        self.may_share = may_share
 
     def be_alone(self) -> None:
         """Let others have the device, then wait for it and hold it alone."""
@@ -37,6 +38,14 @@ class Hold:
             self.is_alone = True
             _beside.set(False)
 
+    def be_beside_others(self) -> None:
+        """Let the device go, and come back to it with others once no process holds it alone or waits for that."""
+        if self.is_alone and self.may_share:
+            self._held.pop_all().close()
+            self._held.enter_context(lock.shared(self._hardware_id))
+            self.is_alone = False
+            _beside.set(True)
+
 
 @contextmanager
 def beside_others(hardware_id: str) -> Iterator[Hold]:
@@ -45,7 +54,7 @@ def beside_others(hardware_id: str) -> Iterator[Hold]:
         held.enter_context(lock.shared(hardware_id))
         _beside.set(True)
         try:
-            yield Hold(hardware_id, held)
+            yield Hold(hardware_id, held, may_share=True)
         finally:
             _beside.set(False)
 
@@ -54,7 +63,7 @@ def beside_others(hardware_id: str) -> Iterator[Hold]:
 def alone(hardware_id: str) -> Iterator[Hold]:
     """Hold the device while no other process has a candidate on it, not even a stopped one."""
     with lock.exclusive(_candidates(hardware_id)), ExitStack() as held:
-        hold = Hold(hardware_id, held)
+        hold = Hold(hardware_id, held, may_share=False)
         hold.be_alone()
         yield hold
 

@@ -2,8 +2,9 @@
 
     build -> load -> correctness -> the worker's timing -> evidence that no clock gave -> the judge's timing
 
-Cheapest first, and each step ends a candidate that fails it. Up to correctness, a GPU may be at work for other trials
-as well; from the first timing on, it is held alone. Where the decisions are made: ``examination`` (is it
+Cheapest first, and each step ends a candidate that fails it. Up to correctness, and while what a claim needs is started
+(``claim``), a GPU may be at work for other trials as well; while anything is timed, it is held alone (``company``).
+Where the decisions are made: ``examination`` (is it
 right?), ``timing.enough`` (is there a claim?), ``verification`` and ``attestation.decide`` (does the claim count?).
 """
 
@@ -11,121 +12,41 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import Built
-from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.claim import Claim, verify, void_for
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
-from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.company import in_turn, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import (
-    Demands,
     examine_what_is_not_covered,
     examine_with_either_weights,
 )
-from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
-from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
-from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import (
     finds_no_memory,
     lacks_memory,
-    may_be_for_company,
     others_are_to_blame,
 )
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
-from pytest_kernelbench.tasks.findings import TaskFindings
-
-Found = TypeVar("Found")
 
 # A build that is found in the cache is none.
 LEAST_TOLD_S = 0.01
 SHARE_OF_MEMORY_TO_BLAME = 0.2
-# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
-# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
-SHARE_KEPT_BETWEEN_TRIALS = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """The resources for all candidates of one task under one protocol. ``start`` gives a new worker with its slots.
-
-    ``start_for`` does so for another bench and rack: that of other sizes. ``beside_others``: whether candidates are
-    checked while the device works for other trials too.
-    """
-
-    bench: Bench
-    rack: Rack
-    findings: TaskFindings
-    protocol: Protocol
-    demands: Demands
-    margin: float
-    verifier: Verifier
-    other_sizes: OtherSizes | None
-    clocks: Clocks
-    workers: WorkerServer
-    hardware_id: str
-    beside_others: bool
-    start: Callable[[], WorkerSession]
-    start_for: Callable[[Bench, Rack], WorkerSession]
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether a candidate's speed-up may come to be measured by the judge's clock."""
-        return self.protocol.sequential_trials is None and not self.findings.uncounted_because
-
-    def loaded(self, source: str, weights: str) -> WorkerSession:
-        """A candidate that was checked, in a new worker."""
-        session = self.start()
-        try:
-            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def bytes_of_others(self) -> int:
-        """Device memory that neither the judge nor the slots hold."""
-        return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
-
-    def free_slots(self) -> None:
-        """Free the slots' memory, which workers that are kept have mapped: they end. Slots are made again on demand."""
-        self.verifier.end_controls()
-        self.rack.close()
-
-    def leave_room_for_other_judges(self) -> None:
-        """Free what torch keeps for reuse, and the slots where they are large, which are made again when needed."""
-        device = device_named(self.bench.device)
-        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device.memory_bytes():
-            self.free_slots()
-        # With four judges on one GPU, each kept the 30 GB of an answer in float64 while others looked for memory.
-        device.leave_room()
-
-    @contextmanager
-    def least_memory(self) -> Iterator[None]:
-        """Within it, one pair of slots, and nothing kept for later; the next candidate has as many as before."""
-        self.verifier.end_controls()
-        self.rack.make_room_for(1)
-        device_named(self.bench.device).leave_room()
-        try:
-            yield
-        finally:
-            self.verifier.end_controls()
-            self.rack.make_room_for(None)
 
 
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
@@ -165,32 +86,6 @@ def _judge_in_turn(setting: Setting, source: str, found: dict[str, Any], seconds
         judge(setting, hold, source, found, seconds)
 
     in_turn(setting, ask, seconds)
-
-
-def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
-    """What ``ask`` returns, beside others where that may be; alone if it may have failed for their company.
-
-    ``seconds["wait"]`` grows by the time that this waits for the device. Raises what ``ask`` raises.
-    """
-    seconds = {} if seconds is None else seconds
-    if setting.beside_others:
-        hold = None
-        try:
-            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
-                return ask(hold)
-        except (CandidateFailed, HarnessError, RuntimeError) as failure:
-            if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):
-                raise
-    with _held(holds.alone(setting.hardware_id), seconds) as hold:
-        return ask(hold)
-
-
-@contextmanager
-def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iterator[Hold]:
-    with ExitStack() as stack:
-        with stage(seconds, "wait"):
-            held = stack.enter_context(hold)
-        yield held
 
 
 def _judge_with_room(
@@ -242,25 +137,18 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
                 if not elsewhere.every_kind:
                     examine_what_is_not_covered(session, setting.protocol)
             found["detail"] = "; ".join(remarks)
-        if setting.may_claim and not hold.is_alone:
-            with stage(seconds, "load"):
-                setting.verifier.prepare()
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
             timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call)
             setting.clocks.read()
             found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
-            evidence = setting.verifier.evidence(session, timing)
-        if evidence is not None:
-            raise CandidateFailed(Outcome.VOID, evidence.evidence, (evidence.flag,))
-        if why := setting.findings.uncounted_because:
+            void_for(setting.verifier.beyond_physics(timing))
+        if setting.verifier.claims(timing):
+            another = partial(setting.loaded, source, examined.weights)
+            verify(setting, hold, Claim(session, another, examined.seconds_per_call, timing), found, seconds)
+        elif why := setting.findings.uncounted_because:
             found |= {"counted": False, "uncounted_because": why}
-        elif setting.verifier.claims(timing):
-            with stage(seconds, "attest"):
-                another = partial(setting.loaded, source, examined.weights)
-                attested = setting.verifier.attest(session, another, examined.seconds_per_call, timing.candidate_ms)
-                found |= attested.to_json()
     except RuntimeError as error:
         if not hold.is_alone or not lacks_memory(error):
             raise
@@ -269,26 +157,6 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         session.close()
         setting.workers.settle()
         setting.leave_room_for_other_judges()
-
-
-def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
-    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed.
-
-    Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
-    then repeated with no other candidate there.
-    """
-    if hold.is_alone:
-        setting.workers.settle()
-        return
-    # For a claim, which has a second worker.
-    setting.workers.have_one()
-    with session.stopped():
-        device_named(setting.bench.device).leave_room()
-        hold.be_alone()
-        try:
-            device_named(setting.bench.device).wait_until_idle()
-        except DeviceBusy as busy:
-            raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None
 
 
 def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:

@@ -23,6 +23,7 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
 from pytest_kernelbench.evaluation.clock.timekeeping import PAIRS_PER_BLOCK, ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.company import in_turn, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
@@ -39,8 +40,8 @@ from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
+from pytest_kernelbench.evaluation.setting import SHARE_KEPT_BETWEEN_TRIALS, Setting
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
-from pytest_kernelbench.evaluation.trial import SHARE_KEPT_BETWEEN_TRIALS, Setting
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Outcome, sha256_of
@@ -251,7 +252,7 @@ class Trials:
             with closing(self._setting.start()) as session:
                 session.load(source, timeout_s=LOAD_TIMEOUT_S)
                 found = examine_with_either_weights(session, self._setting.protocol, self._setting.demands)
-                trial.wait_to_be_alone(self._setting, session, hold)
+                wait_to_be_alone(self._setting, session, hold)
                 call_ms = ms_of_calls(session, found.seconds_per_call)
                 built_s = session.built_s
                 if keep and built_s and (compiled := session.packed()) is not None:
@@ -289,7 +290,7 @@ class Trials:
         """
         while built.complaint is None:
             try:
-                return trial.in_turn(self._setting, ask)
+                return in_turn(self._setting, ask)
             except BuildWanted as wanted:
                 built = builders.wanted(wanted.request, built).result()
         raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint)

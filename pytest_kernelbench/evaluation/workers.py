@@ -140,12 +140,6 @@ class WorkerServer:
             self._starter.join()
             self._starter = None
 
-    def have_one(self) -> None:
-        """As ``settle``, with a started worker in reserve if one starts: what takes it need not wait for CUDA then."""
-        self.settle()
-        if not self._reserve:
-            self._start()
-
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
         if not self._reserve:

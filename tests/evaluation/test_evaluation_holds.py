@@ -138,6 +138,38 @@ def test_company_is_known_until_the_device_is_held_alone_and_in_this_thread_only
     assert elsewhere == [False]
 
 
+def test_a_trial_comes_back_to_others_once_those_that_wait_to_be_alone_have_been_timed(place):
+    seen, waits = [], threading.Event()
+
+    def another():
+        with holds.beside_others("made-up") as hold:
+            waits.set()
+            hold.be_alone()
+            seen.append("another is timed")
+
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        hold.be_beside_others()
+        assert (hold.is_alone, holds.has_company()) == (False, True)
+        _try_to_share()
+        timed = started(another)
+        assert waits.wait(20)
+        until_somebody_waits_to_be_alone("made-up", place)
+        hold.be_alone()
+        hold.be_beside_others()
+        # It waited in both of these: for this trial to end its check, and to be timed.
+        assert seen == ["another is timed"]
+    timed.join(20)
+
+
+def test_a_trial_that_must_be_alone_lets_nobody_in(place):
+    with holds.alone("made-up") as hold:
+        hold.be_beside_others()
+        assert hold.is_alone and not hold.may_share
+        with pytest.raises(BlockingIOError):
+            _try_to_share()
+
+
 def _try_to_share():
     with Path(lock.folder_for_all(), "kernelbench-made-up.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

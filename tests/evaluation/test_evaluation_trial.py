@@ -13,7 +13,7 @@ from made_up_tasks import task
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds, lock, trial
+from pytest_kernelbench.evaluation import company, holds, lock
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.correctness.examination import Examined
@@ -38,7 +38,7 @@ class Workers:
     def call_up(self):
         pass
 
-    settle = have_one = call_up
+    settle = call_up
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ class Ended:
 
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.trial.SHARE_KEPT_BETWEEN_TRIALS", share)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.setting.SHARE_KEPT_BETWEEN_TRIALS", share)
     setting = replace(trials[0]._setting, start=Ended)
     setting.rack.first(2)
     assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
@@ -191,7 +191,7 @@ def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(
 
     def ask(hold):
         sessions.append(Waiting())
-        trial.wait_to_be_alone(setting, sessions[-1], hold)
+        company.wait_to_be_alone(setting, sessions[-1], hold)
         return hold.is_alone, sessions[-1].is_stopped
 
     with holds.beside_others("made-up") as hold:
@@ -206,7 +206,7 @@ def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(
             assert ask(hold) == (True, False)
     assert asked == [True]
     # Such a trial is repeated where no other candidate is there, not even a stopped one.
-    assert trial.in_turn(replace(setting, beside_others=True), ask) == (True, False)
+    assert company.in_turn(replace(setting, beside_others=True), ask) == (True, False)
     assert asked == [True, True]
 
 
@@ -219,7 +219,7 @@ def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(tria
     evaluate(setting, "class ModelNew: pass", Built())
     assert given_back == [True]
     with holds.beside_others("made-up") as hold:
-        trial.wait_to_be_alone(setting, Waiting(), hold)
+        company.wait_to_be_alone(setting, Waiting(), hold)
     assert given_back == [True, True]
 
 

@@ -11,6 +11,7 @@ from pytest_kernelbench.evaluation.clock.attestation import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.timing import paired_timing, sequential_timing
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.clock.verification import Attested, Verifier
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -97,7 +98,7 @@ class Steady:
 @pytest.mark.parametrize(("again_ms", "void"), [(1.0, False), (2.2, True)])
 def test_a_floor_that_a_busy_machine_gave_is_measured_again(again_ms, void):
     bench = Floor(floor_ms=2.2, measured_again_ms=again_ms)
-    found = Verifier(bench, MARGIN, None).evidence(None, paired_timing([1.0] * 12, [1.0] * 12))
+    found = Verifier(bench, MARGIN, None).beyond_physics(paired_timing([1.0] * 12, [1.0] * 12))
     assert (found is not None) is void
 
 
@@ -113,12 +114,15 @@ def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
     session, control = Profiled(busy_ms), Profiled(2.0)
     verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
     for _ in range(2):
-        found = verifier.evidence(session, paired_timing([2.0] * 12, [1.0] * 12))
-        assert (found is not None) is void
+        assert (verifier.unrecorded(session) is not None) is void
     # The control's is known from then on.
     assert (session.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
-    assert verifier.evidence(session, paired_timing([1.0] * 12, [1.0] * 12)) is None
-    assert len(session.asked) == 4
+
+
+def test_on_a_cpu_nothing_is_profiled():
+    session = Profiled(None)
+    assert Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.01)).unrecorded(session) is None
+    assert session.asked == []
 
 
 class Broken(Profiled):
@@ -137,28 +141,21 @@ def test_a_control_that_cannot_be_profiled_is_tried_alone_before_anything_is_sai
 
     pairs.must_work_alone = must_work_alone
     with pytest.raises(HarnessError, match="fails its own trial"):
-        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).evidence(Profiled(1.0), paired_timing([2.0] * 12, [1.0] * 12))
+        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).unrecorded(Profiled(1.0))
     assert tried == ["no answer within 60 s while being profiled"]
 
 
-def test_what_a_claim_needs_of_the_reference_is_there_before_it_is_made():
-    session, control, pairs = Profiled(1.0), Profiled(2.0), Steady(0.01)
-    pairs.prepare = lambda: setattr(pairs, "_control", control)
-    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs)
-    verifier.prepare()
-    assert control.asked == ["profile", "check"]
-    verifier.evidence(session, paired_timing([2.0] * 12, [1.0] * 12))
-    assert (session.asked, control.asked) == (["profile", "check"], ["profile", "check"])
-
-
 def test_a_reference_that_fails_beside_others_is_no_verdict_and_leaves_no_control():
-    pairs, ended = Steady(0.01, control=Broken(2.0)), []
-    pairs.prepare, pairs.close = (lambda: None), (lambda: ended.append(True))
+    pairs, ended = Steady(0.01), []
+
+    def prepare():
+        raise ControlFailed("no answer within 60 s while loading")
+
+    pairs.prepare, pairs.close = prepare, (lambda: ended.append(True))
     with pytest.raises(HarnessError) as raised:
         Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).prepare()
     assert str(raised.value) == (
-        "made_up/9: the reference fails in a worker of its own (no answer within 60 s while being profiled); check the "
-        "task"
+        "made_up/9: the reference fails in a worker of its own (no answer within 60 s while loading); check the task"
     )
     assert ended == [True]
 

@@ -109,20 +109,6 @@ def test_a_short_check_does_not_wait_for_a_worker_while_there_is_one(served):
     assert len(service.workers) == 1
 
 
-def test_before_the_device_is_held_alone_there_is_one_in_reserve(served):
-    service, workers = served(STARTED)
-    workers.have_one()
-    workers.have_one()
-    assert len(service.workers) == 1
-    workers.take().close()
-    assert len(service.workers) == 1
-
-
-def test_where_none_starts_before_the_device_is_held_alone_nothing_fails(served):
-    _, workers = served(None)
-    workers.have_one()
-
-
 def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
     service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED)
     call_up(workers, service, 1)

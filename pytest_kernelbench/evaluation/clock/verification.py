@@ -61,8 +61,6 @@ class Verifier:
         """
         try:
             self._pairs.prepare()
-            if is_gpu(self._bench.device):
-                self._busy_ms_of_control()
         except ControlFailed as failure:
             self.end_controls()
             raise HarnessError(
@@ -77,21 +75,25 @@ class Verifier:
         """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
 
-    def evidence(self, session: WorkerSession, timing: Timing) -> Suspicion | None:
-        """Evidence against the candidate in ``session`` that no clock gave.
+    def beyond_physics(self, timing: Timing) -> Suspicion | None:
+        """Whether a timing is shorter than the device needs for the task; to be asked while it is held alone."""
+        found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
+        if found is None:
+            return None
+        # The machine may have been busy when the floor was measured.
+        return beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
+
+    def unrecorded(self, session: WorkerSession) -> Suspicion | None:
+        """Whether, on a GPU, the kernels of the candidate in ``session`` leave no record; nothing is timed.
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
-        found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
-        if found is not None:
-            # The machine may have been busy when the floor was measured.
-            found = beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
-        if found is None and is_gpu(self._bench.device) and self.claims(timing):
-            try:
-                found = missing_record(_busy_ms(session), self._busy_ms_of_control())
-            except ControlFailed as failure:
-                self._pairs.must_work_alone(failure)
-        return found
+        if not is_gpu(self._bench.device):
+            return None
+        try:
+            return missing_record(_busy_ms(session), self._busy_ms_of_control())
+        except ControlFailed as failure:
+            self._pairs.must_work_alone(failure)
 
     def attest(
         self, first: WorkerSession, another: Callable[[], WorkerSession], seconds_per_call: float, candidate_ms: float

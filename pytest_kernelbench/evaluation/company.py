@@ -1,0 +1,64 @@
+"""How a trial has its device: beside others, then alone, and again from the begin where company may have failed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import holds
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.shortage import may_be_for_company
+from pytest_kernelbench.evaluation.stages import stage
+
+Found = TypeVar("Found")
+
+
+def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
+    """What ``ask`` returns, beside others where that may be; alone if it may have failed for their company.
+
+    ``seconds["wait"]`` grows by the time that this waits for the device. Raises what ``ask`` raises.
+    """
+    seconds = {} if seconds is None else seconds
+    if setting.beside_others:
+        hold = None
+        try:
+            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
+                return ask(hold)
+        except (CandidateFailed, HarnessError, RuntimeError) as failure:
+            if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):
+                raise
+    with _held(holds.alone(setting.hardware_id), seconds) as hold:
+        return ask(hold)
+
+
+@contextmanager
+def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iterator[Hold]:
+    with ExitStack() as stack:
+        with stage(seconds, "wait"):
+            held = stack.enter_context(hold)
+        yield held
+
+
+def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
+    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed.
+
+    Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
+    then repeated with no other candidate there.
+    """
+    setting.workers.settle()
+    if hold.is_alone:
+        return
+    with session.stopped():
+        device_named(setting.bench.device).leave_room()
+        hold.be_alone()
+        try:
+            device_named(setting.bench.device).wait_until_idle()
+        except DeviceBusy as busy:
+            raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None

@@ -1,0 +1,85 @@
+"""What all candidates of one task under one protocol share: its bench, slots, controls, and the judge's means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.verification import Verifier
+from pytest_kernelbench.evaluation.correctness.examination import Demands
+from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.protocols import Protocol
+from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.tasks.findings import TaskFindings
+
+# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
+# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
+SHARE_KEPT_BETWEEN_TRIALS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The resources for all candidates of one task under one protocol. ``start`` gives a new worker with its slots.
+
+    ``start_for`` does so for another bench and rack: that of other sizes. ``beside_others``: whether candidates are
+    checked while the device works for other trials too.
+    """
+
+    bench: Bench
+    rack: Rack
+    findings: TaskFindings
+    protocol: Protocol
+    demands: Demands
+    margin: float
+    verifier: Verifier
+    other_sizes: OtherSizes | None
+    clocks: Clocks
+    workers: WorkerServer
+    hardware_id: str
+    beside_others: bool
+    start: Callable[[], WorkerSession]
+    start_for: Callable[[Bench, Rack], WorkerSession]
+
+    def loaded(self, source: str, weights: str) -> WorkerSession:
+        """A candidate that was checked, in a new worker."""
+        session = self.start()
+        try:
+            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def bytes_of_others(self) -> int:
+        """Device memory that neither the judge nor the slots hold."""
+        return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
+
+    def free_slots(self) -> None:
+        """Free the slots' memory, which workers that are kept have mapped: they end. Slots are made again on demand."""
+        self.verifier.end_controls()
+        self.rack.close()
+
+    def leave_room_for_other_judges(self) -> None:
+        """Free what torch keeps for reuse, and the slots where they are large, which are made again when needed."""
+        device = device_named(self.bench.device)
+        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device.memory_bytes():
+            self.free_slots()
+        # With four judges on one GPU, each kept the 30 GB of an answer in float64 while others looked for memory.
+        device.leave_room()
+
+    @contextmanager
+    def least_memory(self) -> Iterator[None]:
+        """Within it, one pair of slots, and nothing kept for later; the next candidate has as many as before."""
+        self.verifier.end_controls()
+        self.rack.make_room_for(1)
+        device_named(self.bench.device).leave_room()
+        try:
+            yield
+        finally:
+            self.verifier.end_controls()
+            self.rack.make_room_for(None)

@@ -1,0 +1,128 @@
+"""What is done for a claim beside others, and what while the device is held alone."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_kernelbench.evaluation import holds, lock
+from pytest_kernelbench.evaluation.claim import Claim, verify
+from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
+from pytest_kernelbench.evaluation.clock.timing import paired_timing
+from pytest_kernelbench.evaluation.clock.verification import Attested
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+
+TIMING = paired_timing([2.0] * 12, [1.0] * 12)
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+
+
+class Made:
+    """A setting, its verifier and the workers of a candidate; ``did`` has what was done, and ``+`` where others may be
+    on the device meanwhile."""
+
+    def __init__(self, *, suspicion=None, uncounted_because="", series=2):
+        self.did = []
+        self._suspicion = suspicion
+        self._series = series
+        self.findings = SimpleNamespace(uncounted_because=uncounted_because)
+        self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
+        self.hardware_id = "made-up"
+        self.workers = SimpleNamespace(settle=lambda: None)
+        self.verifier = self
+
+    def note(self, what):
+        self.did.append(f"{what}{' +' if holds.has_company() else ''}")
+
+    def prepare(self):
+        self.note("controls start")
+
+    def unrecorded(self, session):
+        self.note("profiled")
+        return self._suspicion
+
+    def attest(self, first, another, seconds_per_call, candidate_ms):
+        self.note("measured")
+        self.used = [first, *(another() for _ in range(self._series - 1))]
+        return Attested(None, True)
+
+    def another(self):
+        self.note("another starts")
+        return Worker(self, "another")
+
+    def verify(self, hold):
+        found = {}
+        verify(self, hold, Claim(Worker(self, "first"), self.another, 0.001, TIMING), found, {})
+        return found
+
+
+class Worker:
+    def __init__(self, made, name):
+        self._made = made
+        self.name = name
+
+    @contextmanager
+    def stopped(self):
+        self._made.note(f"{self.name} stops")
+        yield
+        self._made.note(f"{self.name} goes on")
+
+    def freeze(self):
+        self._made.note(f"{self.name} stops")
+
+    def close(self):
+        self._made.note(f"{self.name} ends")
+
+
+def test_what_needs_no_quiet_is_done_beside_others():
+    made = Made()
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        assert made.verify(hold)["counted"] is True
+        assert hold.is_alone
+    assert made.did == [
+        *("first stops", "first goes on +", "controls start +", "another starts +", "another stops +", "profiled +"),
+        *("first stops +", "first goes on", "measured"),
+    ]
+    assert [each.name for each in made.used] == ["first", "another"]
+
+
+def test_a_second_worker_that_is_not_asked_for_ends_and_a_third_is_started_when_it_is_asked_for():
+    made = Made(series=1)
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        made.verify(hold)
+    assert made.did[-1] == "another ends"
+    made = Made(series=3)
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        made.verify(hold)
+    assert made.did[-1] == "another starts"
+
+
+def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
+    made = Made()
+    with holds.alone("made-up") as hold:
+        made.verify(hold)
+    assert made.did == ["profiled", "measured", "another starts"]
+
+
+def test_a_claim_whose_kernels_leave_no_record_is_void_before_it_is_measured():
+    made = Made(suspicion=Suspicion("unrecorded_kernels", "its kernels leave no record"))
+    with holds.beside_others("made-up") as hold, pytest.raises(CandidateFailed) as failure:
+        hold.be_alone()
+        made.verify(hold)
+    assert failure.value.flags == ("unrecorded_kernels",)
+    assert made.did[-2:] == ["profiled +", "another ends +"]
+
+
+def test_where_nothing_can_count_nothing_is_measured():
+    made = Made(uncounted_because="the task's answer does not depend on its inputs")
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        found = made.verify(hold)
+    assert found == {"counted": False, "uncounted_because": "the task's answer does not depend on its inputs"}
+    assert made.did == ["first stops", "first goes on +", "profiled +"]
