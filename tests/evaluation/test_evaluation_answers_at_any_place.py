@@ -99,23 +99,40 @@ PLACES = (
 )
 
 
-def walk(one):
-    """Every question of a trial, in the order of ``PLACES``."""
-    one.wait_until_ready()
-    slots = one.have_slots(2)
-    one.load("a candidate", timeout_s=5)
-    one.adopt_weights(timeout_s=0.5)
-    one.check(slots[0], 0, "task")
-    one.move_parameters(away=True)
-    one.warm(*slots, times=1)
-    one.pairs([(*slots, True), (*slots, False)])
-    one.series(slots, "candidate")
-    one.calls(slots)
-    one.profile(slots[0])
-    one.leave_room()
+# How long the judge waits for an answer: at the place that a test is about, and at all others.
+SHORT_S, LONG_S = 0.3, 20.0
+LIMITS = (
+    *((session, name) for name in ("READY_TIMEOUT_S", "REQUEST_TIMEOUT_S", "TIMING_TIMEOUT_S")),
+    *((worker_requests, name) for name in ("REQUEST_TIMEOUT_S", "TIMING_TIMEOUT_S")),
+)
 
 
-def tried(bench, rack, place, act):
+def walk(one, place=None, limit_s=LONG_S):
+    """Every question of a trial, in the order of ``PLACES``; the answer at ``place`` is waited for ``limit_s``."""
+    slots = []
+    questions = (
+        lambda seconds: one.wait_until_ready(),
+        lambda seconds: slots.extend(one.have_slots(2)),
+        lambda seconds: one.load("a candidate", timeout_s=seconds),
+        lambda seconds: one.adopt_weights(timeout_s=seconds),
+        lambda seconds: one.check(slots[0], 0, "task"),
+        lambda seconds: one.move_parameters(away=True),
+        lambda seconds: one.warm(*slots, times=1),
+        lambda seconds: one.pairs([(*slots, True), (*slots, False)]),
+        lambda seconds: one.series(slots, "candidate"),
+        lambda seconds: one.calls(slots),
+        lambda seconds: one.profile(slots[0]),
+        lambda seconds: one.leave_room(),
+    )
+    for each, question in zip(PLACES, questions, strict=True):
+        seconds = limit_s if each == place else LONG_S
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in LIMITS:
+                patch.setattr(module, name, seconds)
+            question(seconds)
+
+
+def tried(bench, rack, place, act, limit_s=LONG_S):
     """What the walk ends in when the worker acts at one place; nothing may be left open."""
     before = len(os.listdir("/proc/self/fd"))
     owner, judge = socket.socketpair()
@@ -123,7 +140,7 @@ def tried(bench, rack, place, act):
         worker = Hostile(PLACES.index(place), act)
         one = WorkerSession(worker, bench, rack, cache=Path("builds"), watch=judge)
         try:
-            walk(one)
+            walk(one, place, limit_s)
         except (CandidateFailed, HarnessError) as error:
             return error
         finally:
@@ -136,11 +153,6 @@ def tried(bench, rack, place, act):
 def right_answers(monkeypatch):
     # Whoever answers here computes nothing.
     monkeypatch.setattr(JudgeSlot, "objection", lambda self, *arguments: None)
-    monkeypatch.setattr(session, "REQUEST_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(session, "TIMING_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(worker_requests, "TIMING_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(worker_requests, "REQUEST_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(session, "READY_TIMEOUT_S", 0.3)
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):
@@ -195,9 +207,10 @@ def test_a_request_for_a_build_ends_the_trial_without_a_verdict_and_is_none_of_t
 
 def builds_for(seconds):
     def act(own, ask):
-        for each in (True, True, False):
-            messages.send(own, {"building": each})
+        for _ in range(2):
+            messages.send(own, {"building": True})
             time.sleep(seconds / 2)
+        messages.send(own, {"building": False})
         messages.send(own, HONEST[ask])
 
     return act
@@ -205,7 +218,7 @@ def builds_for(seconds):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(bench, rack, place):
-    error = tried(bench, rack, place, builds_for(0.4))
+    error = tried(bench, rack, place, builds_for(0.8), limit_s=0.6)
     if place in worker_requests.MAY_BUILD:
         assert error is None
     elif place not in answers.RUNS_THE_CANDIDATE:
@@ -258,10 +271,8 @@ def test_answers_in_advance_do_not_hold_up_the_judge(bench, rack, place, monkeyp
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_silence_at_any_place_is_a_timeout(bench, rack, place, monkeypatch):
-    load = WorkerSession.load
-    monkeypatch.setattr(WorkerSession, "load", lambda self, source, *, timeout_s: load(self, source, timeout_s=0.3))
-    error = tried(bench, rack, place, lambda own, ask: None)
+def test_silence_at_any_place_is_a_timeout(bench, rack, place):
+    error = tried(bench, rack, place, lambda own, ask: None, limit_s=SHORT_S)
     if of_the_harness(place):
         assert isinstance(error, HarnessError)
     else:
