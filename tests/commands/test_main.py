@@ -1,3 +1,5 @@
+"""The command line ``python -m pytest_kernelbench``: reports, several folders, help, version and refused arguments."""
+
 import argparse
 import json
 import subprocess

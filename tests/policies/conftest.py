@@ -1,3 +1,5 @@
+"""Fixtures for the tests of policies: small random models and an adapter on disk, and a stand-in for a server."""
+
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack

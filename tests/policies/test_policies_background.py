@@ -1,3 +1,5 @@
+"""An asyncio program in a thread hands over items as they arrive, raises its first error and ends when closed."""
+
 import asyncio
 import threading
 from typing import Any

@@ -1,3 +1,5 @@
+"""A local causal model samples and scores: log-probabilities, stop tokens, temperatures, batches, random numbers."""
+
 import math
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The ``hf`` policy: chat templates, precision, adapters, policy files, and models that cannot be loaded."""
+
 import shutil
 import warnings
 from dataclasses import replace

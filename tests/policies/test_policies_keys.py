@@ -1,3 +1,5 @@
+"""Keys of a server are removed from texts, error messages, logs and tracebacks."""
+
 import logging
 
 import pytest

@@ -1,3 +1,5 @@
+"""A server's answer is read into text, reasoning, tokens and log-probabilities, or refused with a message."""
+
 import json
 from typing import Any
 

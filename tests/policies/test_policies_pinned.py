@@ -1,3 +1,5 @@
+"""The ``pinned`` policy answers a task with the kernel file that a repository keeps for it."""
+
 from pathlib import Path
 
 import pytest

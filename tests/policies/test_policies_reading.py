@@ -1,3 +1,5 @@
+"""An answer and its tokens are divided into reasoning, answer and code."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The ``replay`` policy returns the completions of a recorded file, and refuses a file that it cannot use."""
+
 import json
 from pathlib import Path
 from typing import Any

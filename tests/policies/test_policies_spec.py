@@ -1,3 +1,5 @@
+"""The value of ``--policy``: names and policy files are read; a wrong one is refused with a remedy."""
+
 import os
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""The ``tinker`` policy on the real SDK and a local service: log-probabilities, versions, keys and refusals."""
+
 import gc
 import logging
 import sys

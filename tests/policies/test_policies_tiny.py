@@ -1,3 +1,5 @@
+"""The ``tiny`` policy: its samples and scores, the version of its weights, and weights or prompts that it refuses."""
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The prompts: what each style asks for, the user's own text, and the description of the device."""
+
 import ast
 from types import SimpleNamespace
 from typing import Any

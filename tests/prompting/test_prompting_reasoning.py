@@ -1,3 +1,5 @@
+"""A model's reasoning is separated from its answer, by tags, by channels and by the prompt that opens it."""
+
 import json
 
 import pytest

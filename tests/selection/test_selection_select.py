@@ -1,3 +1,5 @@
+"""The choice of a candidate by time, surprisal or confidence: shortlists, repeated programs, ties, missing scores."""
+
 from itertools import combinations
 from math import isclose
 from statistics import mean

@@ -1,3 +1,5 @@
+"""The random order of candidates depends on seed and task, is uniform, and stays when a candidate is removed."""
+
 from collections import Counter
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""The name of a primary comparison, ``SELECTOR:CONTROL:OUTCOME``, is read with its defaults or refused in one line."""
+
 import pytest
 
 from pytest_kernelbench.errors import UsageError

@@ -1,3 +1,5 @@
+"""Strategy files: where they are found, their defaults, overrides and hashes, and the errors for wrong files."""
+
 from pathlib import Path
 
 import pytest

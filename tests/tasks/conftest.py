@@ -1,3 +1,5 @@
+"""A made-up checkout of KernelBench for the tests of tasks."""
+
 import pytest
 from task_files import ODDLY_FORMATTED, TASK
 

@@ -1,3 +1,5 @@
+"""The analysis of adaptation: trajectories, the choice of a step, equivalent K, and the paper's table of steps."""
+
 from dataclasses import replace
 from statistics import mean
 

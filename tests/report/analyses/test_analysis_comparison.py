@@ -1,3 +1,5 @@
+"""Two runs compared by task: kernels that became faster or slower, were lost or gained; runs that are refused."""
+
 import json
 from dataclasses import replace
 

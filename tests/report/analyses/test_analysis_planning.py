@@ -1,3 +1,5 @@
+"""The plan of a study: power, the effect that can be detected, and the number of tasks that are needed."""
+
 import numpy
 import pytest
 from made_up_study import Drawn, study_of

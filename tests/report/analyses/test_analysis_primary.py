@@ -1,3 +1,5 @@
+"""The primary comparison: its effect, its p, the effect that it could detect, and names that are refused."""
+
 from dataclasses import replace
 
 import pytest

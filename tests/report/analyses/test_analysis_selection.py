@@ -1,3 +1,5 @@
+"""Selectors and their controls replayed on the same candidates, and the tests that compare them."""
+
 import random
 from dataclasses import replace
 from itertools import combinations

@@ -1,3 +1,5 @@
+"""Each metric of a strategy on small examples worked out by hand, and the gates that use a metric."""
+
 from dataclasses import replace
 from math import isclose
 

@@ -1,3 +1,5 @@
+"""A run folder is read into records: keys, repeated rows, lines that were cut off, rows that contradict each other."""
+
 import json
 
 import pytest

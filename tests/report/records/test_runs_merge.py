@@ -1,3 +1,5 @@
+"""Folders of several shards and seeds become one study, and runs that were measured differently are refused."""
+
 import json
 from dataclasses import replace
 

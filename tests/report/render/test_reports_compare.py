@@ -1,3 +1,5 @@
+"""The command ``compare``: its text, its JSON, and runs that it refuses to compare."""
+
 import json
 
 import pytest

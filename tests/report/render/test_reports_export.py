@@ -1,3 +1,5 @@
+"""The command ``export``: the rows and described columns of its CSV and Parquet tables."""
+
 import csv
 import sys
 

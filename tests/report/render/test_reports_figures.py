@@ -1,3 +1,5 @@
+"""Figures: texts lie inside the frame, equal numbers give equal files, dark variants, and reasons for missing ones."""
+
 import re
 import subprocess
 import sys

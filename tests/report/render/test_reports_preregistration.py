@@ -1,3 +1,5 @@
+"""``plan --preregister`` and ``report --preregistered``: a study is checked against the plan made before it."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""``report.json`` holds every metric, rate, interval, sample count, seed and analysis of a study."""
+
 import json
 from statistics import mean, stdev
 

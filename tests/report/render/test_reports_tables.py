@@ -1,3 +1,5 @@
+"""The tables of a report, in Markdown and LaTeX: their rows, intervals, escapes and page breaks."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""The K at which search succeeds as often as a given score, and the interval of that K."""
+
 from math import inf, isclose
 from statistics import mean
 

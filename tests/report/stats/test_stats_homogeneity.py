@@ -1,3 +1,5 @@
+"""The test of whether a trajectory is flat, and the value that the best step shows if it is."""
+
 from itertools import product
 from math import comb, prod
 from statistics import mean

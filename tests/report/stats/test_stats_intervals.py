@@ -1,3 +1,5 @@
+"""Intervals of rates, means and medians over tasks: against scipy, their coverage, and samples that have none."""
+
 from itertools import product
 from math import comb, sqrt
 

@@ -1,3 +1,5 @@
+"""Each estimator over K-subsets equals its mean over all subsets, counted one by one."""
+
 from itertools import combinations
 from math import isclose
 from statistics import mean

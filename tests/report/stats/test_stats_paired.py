@@ -1,3 +1,5 @@
+"""The sign test, the signed-rank test and Cohen's h, against enumeration, scipy and the paper's values."""
+
 from itertools import product
 from math import isclose
 from statistics import mean

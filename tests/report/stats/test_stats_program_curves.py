@@ -1,3 +1,5 @@
+"""The curves over distinct programs equal their means over all subsets of the answers, counted one by one."""
+
 from itertools import combinations
 from statistics import mean
 

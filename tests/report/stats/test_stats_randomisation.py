@@ -1,3 +1,5 @@
+"""The randomisation test of a score within tasks: p against enumeration, power, and rate of false rejections."""
+
 from itertools import permutations, product
 
 import numpy

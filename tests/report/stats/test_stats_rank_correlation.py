@@ -1,3 +1,5 @@
+"""Spearman's coefficient and its partial form, against scipy and against the values that the paper published."""
+
 import numpy
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""The paired test by exchanging the two sides: p against enumeration, and with more tasks its stated standard error."""
+
 from itertools import product
 
 import pytest
