@@ -53,12 +53,18 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
     then repeated with no other candidate there.
     """
     setting.workers.settle()
+    if not hold.is_alone:
+        with session.stopped():
+            be_alone(setting, hold)
+
+
+def be_alone(setting: Setting, hold: Hold) -> None:
+    """As ``wait_to_be_alone``, where no candidate is to be stopped, or is stopped already."""
     if hold.is_alone:
         return
-    with session.stopped():
-        device_named(setting.bench.device).leave_room()
-        hold.be_alone()
-        try:
-            device_named(setting.bench.device).wait_until_idle()
-        except DeviceBusy as busy:
-            raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None
+    device_named(setting.bench.device).leave_room()
+    hold.be_alone()
+    try:
+        device_named(setting.bench.device).wait_until_idle()
+    except DeviceBusy as busy:
+        raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None

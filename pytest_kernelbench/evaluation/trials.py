@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
 from pytest_kernelbench.evaluation.clock.timekeeping import PAIRS_PER_BLOCK, ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
-from pytest_kernelbench.evaluation.company import in_turn, wait_to_be_alone
+from pytest_kernelbench.evaluation.company import be_alone, in_turn, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
@@ -223,11 +223,21 @@ class Trials:
             return AgainstBaseline(baseline=name, uncounted_because=why)
         try:
             checked = self._both_checked(kernel, baseline, keep="baseline")
-            with holds.alone(self._setting.hardware_id):
-                found = time_beside(self._setting.bench, checked, self._setting.margin, name)
+            found = in_turn(self._setting, partial(self._beside, checked, name))
         except SideFailed as failure:
             found = told_of_failure(name, failure)
         return replace(found, seconds=round(time.perf_counter() - started, 3))
+
+    def _beside(self, checked: dict[Side, Checked], name: str, hold: Hold) -> AgainstBaseline:
+        """As ``time_beside``. Raises CandidateFailed where a side may have failed for company."""
+        setting = self._setting
+        try:
+            return time_beside(setting.bench, checked, setting.margin, name, partial(be_alone, setting, hold))
+        except SideFailed as failure:
+            cause = failure.of_worker()
+            if hold.may_share and cause is not None and may_be_for_company(cause, timed=hold.is_alone):
+                raise cause from None
+            raise
 
     def _both_checked(self, kernel: str, baseline: str, *, keep: Side | None = None) -> dict[Side, Checked]:
         """Both sources, built side by side and found correct; see ``_checked`` for ``keep``. Raises SideFailed."""

@@ -16,12 +16,14 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import company, holds, lock
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.trial import evaluate
 from pytest_kernelbench.evaluation.trials import Known, Trials
-from pytest_kernelbench.records import Outcome
+from pytest_kernelbench.records import AgainstBaseline, Outcome
 
 MADE = task("9_batch", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(30, n)", n=500)
 
@@ -272,3 +274,34 @@ def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(tri
         "made_up/9_batch: a candidate finds no memory on the device, of which other processes hold 75%; "
         "end them, or use fewer workers (-n), and run again to resume"
     )
+
+
+@pytest.mark.parametrize(
+    ("cause", "times"),
+    [
+        (NO_MEMORY, 2),
+        (CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while loading"), 2),
+        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
+    ],
+)
+def test_a_baseline_is_started_beside_others_and_alone_where_it_may_have_failed_for_them(
+    trials, monkeypatch, cause, times
+):
+    seen = []
+
+    def time_beside(bench, checked, margin, name, be_alone):
+        seen.append(holds.has_company())
+        if len(seen) == 1:
+            try:
+                raise ControlFailed("in its own process") from cause
+            except ControlFailed as failure:
+                raise SideFailed("baseline", "failed") from failure
+        be_alone()
+        return AgainstBaseline(baseline=name, counted=True)
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.time_beside", time_beside)
+    monkeypatch.setattr(Trials, "_both_checked", lambda *_, keep: {})
+    trials[0]._setting = replace(trials[0]._setting, beside_others=True)
+    found = trials[0].against("", "", "compile")
+    assert seen == [True, False][:times]
+    assert found.failed == (None if times == 2 else "baseline")

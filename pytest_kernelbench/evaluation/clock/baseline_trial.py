@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -19,9 +19,12 @@ from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.records import AgainstBaseline
 
 
-def time_beside(bench: Bench, checked: Mapping[Side, Checked], margin: float, baseline: str) -> AgainstBaseline:
+def time_beside(
+    bench: Bench, checked: Mapping[Side, Checked], margin: float, baseline: str, be_alone: Callable[[], None]
+) -> AgainstBaseline:
     """The candidate (side ``kernel``) beside the ``baseline`` of this name, by the plan of a claim with this margin.
 
+    ``be_alone`` returns once this process has the device alone; before, the processes of the baseline are started.
     Raises SideFailed and HarnessError.
     """
     kernel, against = checked["kernel"], checked["baseline"]
@@ -45,13 +48,14 @@ def time_beside(bench: Bench, checked: Mapping[Side, Checked], margin: float, ba
 def have_built(pairs: Pairs) -> None:
     """Have each process of the baseline make a call, which builds: a claim has its seconds for measuring alone.
 
-    Raises SideFailed.
+    They are stopped then. Raises SideFailed.
     """
     try:
         for number in range(KEPT_CONTROLS):
             with pairs.control(number) as control, of_control():
                 slots = control.have_slots(1)
                 control.warm(slots[0], slots[-1], times=1)
+                control.freeze()
     except ControlFailed as failure:
         raise SideFailed("baseline", detail_of(failure.__cause__)) from failure
 

@@ -43,6 +43,13 @@ class SideFailed(Exception):
         self.side = side
         self.detail = detail
 
+    def of_worker(self) -> CandidateFailed | None:
+        """How the worker failed, where one did: what was checked before may lack memory beside others."""
+        cause = self.__cause__
+        while cause is not None and not isinstance(cause, CandidateFailed):
+            cause = cause.__cause__
+        return cause
+
 
 def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Comparison:
     """Measure until the gate's question is answered, or its seconds are spent. Raises HarnessError."""
