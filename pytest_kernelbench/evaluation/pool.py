@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from queue import SimpleQueue
@@ -177,21 +177,24 @@ class EvaluatorPool(Closing):
     ) -> AsyncIterator[tuple[int, Evaluation]]:
         """As ``as_completed``, for an event loop: waiting for room or for a verdict does not block it."""
         async for index, answer in self.answers_async(task, sources, within_s=within_s):
-            if isinstance(answer, HarnessError):
+            if isinstance(answer, KernelBenchError):
                 raise answer
             yield index, answer
 
     async def answers_async(
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
-    ) -> AsyncIterator[tuple[int, Evaluation | HarnessError]]:
-        """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it."""
+    ) -> AsyncGenerator[tuple[int, Evaluation | KernelBenchError], None]:
+        """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it.
+
+        So does the UsageError of a source that came to a pool which was closed meanwhile.
+        """
         check_request(task, sources)
         verdicts = self._verdicts_on(task, sources, within_s)
 
-        async def one(index: int, verdict: Future[Evaluation]) -> tuple[int, Evaluation | HarnessError]:
+        async def one(index: int, verdict: Future[Evaluation]) -> tuple[int, Evaluation | KernelBenchError]:
             try:
                 return index, await asyncio.wrap_future(verdict)
-            except HarnessError as error:
+            except KernelBenchError as error:
                 return index, error
 
         waiting = [asyncio.ensure_future(one(index, verdict)) for index, verdict in enumerate(verdicts)]

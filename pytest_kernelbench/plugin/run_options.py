@@ -12,7 +12,7 @@ import pytest
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.baselines import EAGER, parse_baselines, stronger
-from pytest_kernelbench.evaluation.device.names import check_device, is_gpu
+from pytest_kernelbench.evaluation.device.names import check_device, sizes_on
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.pinned.gates import GateOptions
 from pytest_kernelbench.plugin.options import fill_in, one_line_errors
@@ -163,7 +163,7 @@ def resolve(options: RunOptions, recorded: Mapping[str, Any] | None) -> tuple[st
         device = _device_asked(options, device)
     sizes = options.sizes
     if sizes == "auto":
-        sizes = recorded.get("sizes") or ("full" if is_gpu(device) else "small")
+        sizes = recorded.get("sizes") or sizes_on(device)
     return device, sizes
 
 

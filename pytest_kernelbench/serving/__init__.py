@@ -1,6 +1,6 @@
 """Judging over HTTP: ``client`` sends requests, ``wire`` defines them, ``app`` answers, ``deployment`` starts it all.
 
-    POST /v1/evaluate   a task and sources; one JSON object a line as each evaluation is ready, then {"done": N}
+    POST /v1/evaluate   a task and sources; one JSON object a line as each evaluation is ready, then the number done
     GET  /v1/settings   device, protocol and hardware of the judges
     GET  /health        200 while requests are answered
     GET  /metrics       Prometheus text

@@ -7,8 +7,9 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
@@ -16,7 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pytest_kernelbench.errors import HarnessError, JudgeEnded
+from pytest_kernelbench.errors import JudgeEnded, KernelBenchError
+from pytest_kernelbench.evaluation.device.names import sizes_on
 from pytest_kernelbench.evaluation.pool import EvaluatorPool
 from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.serving.wire import (
@@ -28,7 +30,11 @@ from pytest_kernelbench.serving.wire import (
     EvaluateRequest,
     Limits,
     check_size,
+    judged_task,
 )
+
+Asked = TypeVar("Asked", EvaluateRequest, CompareRequest)
+Result = TypeVar("Result")
 
 # The most clients whose rate is kept: more than a cluster has, and a bound on memory.
 MOST_CLIENTS = 4096
@@ -93,6 +99,8 @@ class Service:
         self._settings = settings
         self._limits = limits
         self._token = token
+        # As a session on the judges' device does: a CPU's memory holds few tasks in KernelBench's sizes.
+        self._auto_sizes = sizes_on(pool.device)
         self._rate = Rate(limits.requests_a_minute)
         self._numbers = Numbers()
         self.routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
@@ -119,36 +127,42 @@ class Service:
             headers = {} if error.again_in_s is None else {"Retry-After": str(error.again_in_s)}
             return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
         except ClientDisconnect:
-            # It went away while it sent its request; nobody reads the answer.
+            # It went away while it sent its request or waited; nobody reads the answer.
             return Response(status_code=400)
 
     async def evaluate(self, request: Request) -> Response:
         """Stream one line for each source when it is judged: its ``index`` with an ``evaluation`` or a ``fault``.
 
+        The last line has ``done``, the number of sources, and the ``task`` with the sizes that it was judged in.
         ``judge_ended`` in a line: two judges died while judging the source. The client may ask for it again.
         """
-        asked = EvaluateRequest.parse(await self._body(request), self._limits)
+        asked = await self._asked(EvaluateRequest, request)
         self._numbers.requests.labels("200").inc()
         lines, media_type = self._lines(asked), "application/x-ndjson"
         if request.scope.get("http_version") == "1.0":
             # Its clients know no answer in parts.
-            return Response(b"".join([line async for line in lines]), media_type=media_type)
+            return Response(await _unless_gone(request, _joined(lines)), media_type=media_type)
         return StreamingResponse(lines, media_type=media_type)
 
     async def compare(self, request: Request) -> Response:
         """A ``comparison`` of a kernel with its baseline, or a ``fault``, as ``evaluate`` has it."""
-        asked = CompareRequest.parse(await self._body(request), self._limits)
+        asked = await self._asked(CompareRequest, request)
         self._numbers.requests.labels("200").inc()
         try:
-            comparison = await self._pool.compare_async(asked.task, asked.source, asked.baseline_source, asked.gate)
-        except HarnessError as error:
+            comparison = await _unless_gone(
+                request, self._pool.compare_async(asked.task, asked.source, asked.baseline_source, asked.gate)
+            )
+        except KernelBenchError as error:
             self._numbers.faults.inc()
             return JSONResponse(_fault(error))
-        return JSONResponse({"comparison": comparison.to_json()})
+        return JSONResponse({"comparison": comparison.to_json(), "task": judged_task(asked.task)})
 
     async def settings(self, request: Request) -> Response:
-        """The device of the judges, and the settings with which they judge."""
-        return JSONResponse({**self._settings, "judges": len(self._pool)})
+        """The device of the judges, and the settings with which they judge.
+
+        ``sizes_by_name``: of a task that a request names without choosing its sizes.
+        """
+        return JSONResponse({**self._settings, "judges": len(self._pool), "sizes_by_name": self._auto_sizes})
 
     async def health(self, request: Request) -> Response:
         """The number of judges, and how many are running. A request waits while none is."""
@@ -169,6 +183,11 @@ class Service:
             again_in_s = math.ceil(wait_s)
             raise BadRequest(429, f"too many requests; try again in {again_in_s} s", again_in_s=again_in_s)
 
+    async def _asked(self, kind: type[Asked], request: Request) -> Asked:
+        """The request, read in a thread: a task by its name may be fetched from a hub, and other requests go on."""
+        body = await self._body(request)
+        return await asyncio.to_thread(kind.parse, body, self._limits, auto_sizes=self._auto_sizes)
+
     async def _body(self, request: Request) -> bytes:
         try:
             return await asyncio.wait_for(self._whole_body(request), self._limits.body_seconds)
@@ -179,7 +198,9 @@ class Service:
         """The body; of one over the limit nothing is held, but it is read for a while: a client that still sends
         sees its connection broken instead of the answer."""
         told, most_read = request.headers.get("content-length", ""), READ_OVER * self._limits.body_bytes
-        check_size(int(told) if told.isdigit() and int(told) > most_read else 0, self._limits)
+        # Of a number of thousands of digits int() raises ValueError.
+        if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > most_read):
+            check_size(most_read + 1, self._limits)
         body, n_bytes = bytearray(), 0
         async for part in request.stream():
             n_bytes += len(part)
@@ -196,23 +217,49 @@ class Service:
         started, left = time.monotonic(), len(asked.sources)
         self._numbers.waiting.inc(left)
         try:
-            async for index, answer in self._pool.answers_async(asked.task, asked.sources, within_s=asked.within_s):
-                left -= 1
-                self._numbers.waiting.dec()
-                if isinstance(answer, HarnessError):
-                    self._numbers.faults.inc()
-                    yield _line({"index": index, **_fault(answer)})
-                    continue
-                self._numbers.evaluations.labels(answer.outcome.value).inc()
-                self._numbers.latency.observe(time.monotonic() - started)
-                yield _line({"index": index, "evaluation": answer.to_json()})
-            yield _line({"done": len(asked.sources)})
+            async with aclosing(
+                self._pool.answers_async(asked.task, asked.sources, within_s=asked.within_s)
+            ) as answers:
+                async for index, answer in answers:
+                    left -= 1
+                    self._numbers.waiting.dec()
+                    if isinstance(answer, KernelBenchError):
+                        self._numbers.faults.inc()
+                        yield _line({"index": index, **_fault(answer)})
+                        continue
+                    self._numbers.evaluations.labels(answer.outcome.value).inc()
+                    self._numbers.latency.observe(time.monotonic() - started)
+                    yield _line({"index": index, "evaluation": answer.to_json()})
+            yield _line({"done": len(asked.sources), "task": judged_task(asked.task)})
         finally:
             # If the client has hung up, the sources that are left need no verdict.
             self._numbers.waiting.dec(left)
 
 
-def _fault(error: HarnessError) -> dict[str, Any]:
+async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``answer``. If the client hangs up before, it is cancelled and ClientDisconnect raised."""
+    told, gone = asyncio.ensure_future(answer), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({told, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not told.done():
+            raise ClientDisconnect
+        return told.result()
+    finally:
+        for each in (told, gone):
+            each.cancel()
+
+
+async def _joined(lines: AsyncIterator[bytes]) -> bytes:
+    return b"".join([line async for line in lines])
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has hung up. The body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _fault(error: KernelBenchError) -> dict[str, Any]:
     return {"fault": str(error), "judge_ended": isinstance(error, JudgeEnded)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,14 +12,18 @@ from pytest_kernelbench.errors import KernelBenchError, TaskError
 from pytest_kernelbench.evaluation.clock.gates import MOST_SECONDS_PER_SIZE, Gate
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks, with_sizes
+from pytest_kernelbench.tasks.small import frozen
 
 EVALUATE, COMPARE, SETTINGS = "/v1/evaluate", "/v1/compare", "/v1/settings"
 TOKEN_VARIABLE = "KERNELBENCH_TOKEN"
 GATE_FIELDS = tuple(field.name for field in fields(Gate))
 # Of a comparison: it holds a judge for all of its seconds.
 MOST_SIZES = 1000
+MOST_SLOWDOWN = 1_000_000
 # A deadline that is further away is none, and Python's clocks overflow.
 MOST_WITHIN_S = 86_400
+# Of a task by name: "auto" is what a session on the judges' device takes.
+SIZES = ("auto", "full", "small")
 # Characters of a task's id, and of what an error quotes.
 MOST_SHOWN = 200
 
@@ -63,13 +68,16 @@ class EvaluateRequest:
         return {"task": _row(self.task), "sources": list(self.sources), "within_s": self.within_s}
 
     @classmethod
-    def parse(cls, body: bytes, limits: Limits) -> EvaluateRequest:
-        """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
+    def parse(cls, body: bytes, limits: Limits, *, auto_sizes: str = "full") -> EvaluateRequest:
+        """Read the body of a request; ``auto_sizes``: of a task by name, if the request chooses none.
+
+        Raises BadRequest, which names the wrong field and what it must be.
+        """
         row = _object(body, limits, ("task", "sources", "within_s"))
         within_s = row.get("within_s")
         if within_s is not None and (type(within_s) not in (int, float) or not 0 < within_s <= MOST_WITHIN_S):
             raise BadRequest(400, f"within_s: must be a number of seconds over 0, at most {MOST_WITHIN_S}, or null")
-        task = _task(row.get("task"), limits)
+        task = _task(row.get("task"), limits, auto_sizes)
         return cls(task=task, sources=_sources(row.get("sources"), limits), within_s=within_s)
 
 
@@ -88,12 +96,13 @@ class CompareRequest:
         return {"task": _row(self.task), **sources, **asdict(self.gate)}
 
     @classmethod
-    def parse(cls, body: bytes, limits: Limits) -> CompareRequest:
-        """Read the body of a request. Raises BadRequest, which names the wrong field and what it must be."""
+    def parse(cls, body: bytes, limits: Limits, *, auto_sizes: str = "full") -> CompareRequest:
+        """As ``EvaluateRequest.parse``."""
         row = _object(body, limits, ("task", "source", "baseline_source", *GATE_FIELDS))
         max_slowdown, sizes, seconds = (row.get(name) for name in ("max_slowdown", "sizes", "seconds"))
-        if type(max_slowdown) not in (int, float) or not 1 < max_slowdown < float("inf"):
-            raise BadRequest(400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %")
+        if type(max_slowdown) not in (int, float) or not 1 < max_slowdown <= MOST_SLOWDOWN:
+            message = f"max_slowdown: must be a number over 1, such as 1.01 for 1 %, at most {MOST_SLOWDOWN}"
+            raise BadRequest(400, message)
         if type(sizes) is not int or not 1 <= sizes <= MOST_SIZES:
             raise BadRequest(400, f"sizes: must be a whole number from 1 to {MOST_SIZES}")
         if type(seconds) not in (int, float) or not 0 < seconds <= MOST_SECONDS_PER_SIZE:
@@ -103,7 +112,7 @@ class CompareRequest:
                 raise BadRequest(400, f"{name}: must be a text")
             _check_length(name, row[name], limits.source_bytes)
         return cls(
-            task=_task(row.get("task"), limits),
+            task=_task(row.get("task"), limits, auto_sizes),
             source=row["source"],
             baseline_source=row["baseline_source"],
             gate=Gate(max_slowdown=max_slowdown, sizes=sizes, seconds=seconds),
@@ -144,24 +153,29 @@ def _row(task: Task) -> dict[str, Any]:
     return {"id": task.id, "source": task.source, "sizes": dict(task.sizes)}
 
 
-def _task(value: object, limits: Limits) -> Task:
+def judged_task(task: Task) -> dict[str, Any]:
+    """What an answer says of its task: its id, its sizes (constants by name) and the hash of its text with these."""
+    return {"id": task.id, "sizes": dict(task.sizes), "sha256": task.sha256}
+
+
+def _task(value: object, limits: Limits, auto_sizes: str) -> Task:
     if isinstance(value, str):
-        try:
-            found = load_tasks(value)
-        except TaskError as error:
-            raise BadRequest(404, f"task: {str(error).removeprefix('--tasks=')}") from None
-        if len(found) != 1:
-            raise BadRequest(400, f"task: {value} names {len(found)} tasks; name one")
-        return found[0]
+        return _task_named(value, auto_sizes)
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        _check_fields(value, ("name", "sizes"))
+        if (sizes := value.get("sizes", "auto")) not in SIZES:
+            raise BadRequest(400, f"task: sizes of a task by name must be one of {', '.join(SIZES)}")
+        return _task_named(value["name"], auto_sizes if sizes == "auto" else sizes)
     if not isinstance(value, Mapping) or not all(isinstance(value.get(key), str) for key in ("id", "source")):
-        raise BadRequest(400, 'task: must be a name such as "level1/12", or an object with the texts id and source')
-    if unknown := sorted(value.keys() - {"id", "source", "sizes"}):
-        raise BadRequest(400, f"task: {unknown[0][:MOST_SHOWN]!a}: no such field; there are id, source and sizes")
+        raise BadRequest(
+            400, 'task: must be a name such as "level1/12", or an object with name and sizes, or with id and source'
+        )
+    _check_fields(value, ("id", "source", "sizes"))
     if len(value["id"]) > MOST_SHOWN or not value["id"].isprintable():
         raise BadRequest(400, f"task: id must be printable, of at most {MOST_SHOWN} characters")
     if "/" not in value["id"]:
         raise BadRequest(400, f'task: id "{value["id"]}" has no level; write it as level1/12_name')
-    sizes = value.get("sizes") or {}
+    sizes = {} if value.get("sizes") is None else value["sizes"]
     if not isinstance(sizes, Mapping) or not all(map(_is_constant, sizes.values())):
         raise BadRequest(400, "task: sizes must be an object of constants by name: numbers, texts, or lists of these")
     _check_length("task: source", value["source"], limits.task_bytes)
@@ -172,11 +186,43 @@ def _task(value: object, limits: Limits) -> Task:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadRequest(400, f"task: source is no Python ({said[:MOST_SHOWN]})") from None
-    return Task(id=value["id"], source=value["source"], sizes=dict(sizes))
+    # A list is a tuple again, as in the client's own task: the hash of the task's text is the same on both sides.
+    return Task(id=value["id"], source=value["source"], sizes={key: frozen(each) for key, each in sizes.items()})
+
+
+def _task_named(name: str, sizes: str) -> Task:
+    """Raises BadRequest: 404 for a task that is not there, 400 for one without small sizes."""
+    if len(name) > MOST_SHOWN or not name.isprintable():
+        raise BadRequest(400, f"task: a name must be printable, of at most {MOST_SHOWN} characters")
+    try:
+        found = load_tasks(name)
+    except TaskError as error:
+        raise BadRequest(404, f"task: {str(error).removeprefix('--tasks=')}") from None
+    if len(found) != 1:
+        raise BadRequest(400, f"task: {name} names {len(found)} tasks; name one")
+    if sizes == "full":
+        return found[0]
+    try:
+        return load_tasks(name, sizes=sizes)[0]
+    except TaskError as error:
+        said = str(error).removeprefix("--kernelbench-sizes=small: ")
+        remedy = f'"task": {{"name": {json.dumps(name)}, "sizes": "full"}}'
+        raise BadRequest(400, f"task: {said.replace('--kernelbench-sizes=full', remedy)}") from None
+
+
+def _check_fields(value: Mapping[str, Any], known: Sequence[str]) -> None:
+    if unknown := sorted(value.keys() - set(known)):
+        there = f"{', '.join(known[:-1])} and {known[-1]}"
+        raise BadRequest(400, f"task: {unknown[0][:MOST_SHOWN]!a}: no such field; there are {there}")
 
 
 def _is_constant(value: object) -> bool:
-    return all(isinstance(each, (bool, int, float, str)) for each in (value if isinstance(value, list) else [value]))
+    return all(map(_is_number_or_text, value if isinstance(value, list) else [value]))
+
+
+def _is_number_or_text(value: object) -> bool:
+    # JSON as Python reads it has NaN and Infinity, which no text of a task can spell.
+    return isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _sources(value: object, limits: Limits) -> tuple[str | None, ...]:

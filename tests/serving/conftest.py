@@ -39,7 +39,11 @@ def serving(monkeypatch):
             pool.close()
         ended.clear()
 
-    start.stop = stop
+    def close_pools():
+        for _, _, pool in ended:
+            pool.close()
+
+    start.stop, start.close_pools = stop, close_pools
     monkeypatch.delenv("KERNELBENCH_TOKEN", raising=False)
     yield start
     stop()

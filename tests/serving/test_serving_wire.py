@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.serving.wire import BadRequest, CompareRequest, EvaluateRequest, Limits
+from pytest_kernelbench.tasks import load_tasks
 
 TASK = {"id": "level1/1_x", "source": "class Model: pass"}
+NO_TASK = 'task: must be a name such as "level1/12", or an object with name and sizes, or with id and source'
 SMALL = Limits(body_bytes=2000, sources=3, source_bytes=50, task_bytes=100)
 texts = st.text(max_size=20)
 anything = st.recursive(
@@ -42,7 +44,7 @@ def test_whatever_else_is_sent_is_a_request_or_refused(task, sources, within_s):
         ([], 400, 'the request must be an object, such as {"task": ..., "sources": [...]}'),
         ({"tasks": 1}, 400, "'tasks': no such field; there are task, sources and within_s"),
         ({"a\nb" * 300: 1}, 400, None),
-        ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
+        ({"task": 3}, 400, NO_TASK),
         ({"task": {"id": "x", "source": ""}}, 400, 'task: id "x" has no level; write it as level1/12_name'),
         ({"task": {**TASK, "id": "level1/\n"}}, 400, "task: id must be printable, of at most 200 characters"),
         ({"task": {**TASK, "id": "/" * 201}}, 400, "task: id must be printable, of at most 200 characters"),
@@ -120,14 +122,19 @@ def test_a_comparison_is_read_as_it_was_written(**asked):
             400,
             "'gate': no such field; there are task, source, baseline_source, max_slowdown, sizes and seconds",
         ),
-        ({"max_slowdown": 1}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
-        ({"max_slowdown": "2"}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %"),
+        ({"max_slowdown": 1}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %, at most 1000000"),
+        (
+            {"max_slowdown": 10**400},
+            400,
+            "max_slowdown: must be a number over 1, such as 1.01 for 1 %, at most 1000000",
+        ),
+        ({"max_slowdown": "2"}, 400, "max_slowdown: must be a number over 1, such as 1.01 for 1 %, at most 1000000"),
         ({"sizes": 0}, 400, "sizes: must be a whole number from 1 to 1000"),
         ({"sizes": True}, 400, "sizes: must be a whole number from 1 to 1000"),
         ({"seconds": 601}, 400, "seconds: must be a number over 0, at most 600"),
         ({"source": None}, 400, "source: must be a text"),
         ({"baseline_source": "x" * 51}, 413, "baseline_source: 51 characters; 50 are allowed"),
-        ({"task": 3}, 400, 'task: must be a name such as "level1/12", or an object with the texts id and source'),
+        ({"task": 3}, 400, NO_TASK),
     ],
 )
 def test_a_refused_comparison_names_the_field(changed, status, message):
@@ -137,9 +144,76 @@ def test_a_refused_comparison_names_the_field(changed, status, message):
     assert (refused.value.status, str(refused.value)) == (status, message)
 
 
-def test_a_task_may_be_named():
-    request = EvaluateRequest.parse(b'{"task": "level1/19", "sources": []}', Limits())
-    assert request.task.name == "19_ReLU"
+SMALL_RELU, FULL_RELU = (load_tasks("level1/19", sizes=sizes)[0] for sizes in ("small", "full"))
+
+
+@pytest.mark.parametrize(
+    ("named", "auto_sizes", "task"),
+    [
+        ("level1/19", "small", SMALL_RELU),
+        ("level1/19", "full", FULL_RELU),
+        ({"name": "level1/19"}, "small", SMALL_RELU),
+        ({"name": "level1/19", "sizes": "auto"}, "small", SMALL_RELU),
+        ({"name": "level1/19", "sizes": "full"}, "small", FULL_RELU),
+        ({"name": "level1/19", "sizes": "small"}, "full", SMALL_RELU),
+    ],
+)
+def test_a_task_by_name_has_the_sizes_of_a_session_there_or_those_that_the_request_chooses(named, auto_sizes, task):
+    body = json.dumps({"task": named, "sources": []}).encode()
+    assert EvaluateRequest.parse(body, Limits(), auto_sizes=auto_sizes).task.sha256 == task.sha256
+    gate = {"source": "a", "baseline_source": "b", "max_slowdown": 1.05, "sizes": 1, "seconds": 60}
+    body = json.dumps({"task": named, **gate}).encode()
+    assert CompareRequest.parse(body, Limits(), auto_sizes=auto_sizes).task.sha256 == task.sha256
+    assert SMALL_RELU.sha256 != FULL_RELU.sha256
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "message"),
+    [
+        ({"name": "level1/19", "sizes": "huge"}, 400, "task: sizes of a task by name must be one of auto, full, small"),
+        ({"name": "level1/19", "sizes": {}}, 400, "task: sizes of a task by name must be one of auto, full, small"),
+        ({"name": "level1/19", "size": 1}, 400, "task: 'size': no such field; there are name and sizes"),
+        ({"name": "level1/19\n"}, 400, "task: a name must be printable, of at most 200 characters"),
+        ("level1/\ud800", 400, "task: a name must be printable, of at most 200 characters"),
+        ("x" * 201, 400, "task: a name must be printable, of at most 200 characters"),
+        ({"name": "level1/1000"}, 404, "task: level1/1000: no such task; level1 has 1 to 100"),
+        ("~nobody-has-this-name/x", 404, None),
+    ],
+)
+def test_a_refused_name_is_one_line(named, status, message):
+    with pytest.raises(BadRequest) as refused:
+        EvaluateRequest.parse(json.dumps({"task": named, "sources": []}).encode(), Limits())
+    assert refused.value.status == status and "\n" not in str(refused.value)
+    if message is not None:
+        assert str(refused.value) == message
+
+
+def test_a_task_file_without_small_sizes_can_be_asked_for_in_its_own(tmp_path):
+    file = tmp_path / "level9" / "1_own.py"
+    file.parent.mkdir()
+    file.write_text("class Model: pass\ndef get_inputs(): pass\ndef get_init_inputs(): pass\n")
+    with pytest.raises(BadRequest) as refused:
+        EvaluateRequest.parse(json.dumps({"task": str(file), "sources": []}).encode(), Limits(), auto_sizes="small")
+    assert refused.value.status == 400
+    assert str(refused.value) == (
+        f"task: no small size for level9/1_own; add [1_own] to {file.parent / 'small.toml'} or use "
+        f'"task": {{"name": "{file}", "sizes": "full"}}'
+    )
+    body = json.dumps({"task": {"name": str(file), "sizes": "full"}, "sources": []}).encode()
+    assert EvaluateRequest.parse(body, Limits(), auto_sizes="small").task.id == "level9/1_own"
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[NaN]", "1e999"])
+def test_a_size_that_no_text_can_spell_is_refused(value):
+    body = f'{{"task": {{"id": "level1/1_x", "source": "n = 1", "sizes": {{"n": {value}}}}}, "sources": []}}'
+    with pytest.raises(BadRequest, match="sizes must be an object of constants by name"):
+        EvaluateRequest.parse(body.encode(), Limits())
+
+
+def test_a_task_with_a_list_among_its_sizes_has_the_same_hash_on_both_sides():
+    task = Task(id="level1/1_x", source="shape = (1, 2)", sizes={"shape": (3, 4)})
+    request = EvaluateRequest(task=task, sources=())
+    assert EvaluateRequest.parse(json.dumps(request.to_json()).encode(), Limits()).task.sha256 == task.sha256
 
 
 @pytest.mark.parametrize(

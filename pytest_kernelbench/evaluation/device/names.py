@@ -19,6 +19,11 @@ def needs_no_gpu(wanted: str) -> bool:
     return wanted in DEVICES and not is_gpu(wanted)
 
 
+def sizes_on(device: str) -> str:
+    """The sizes of a task that ``auto`` stands for: ``full`` on a GPU, ``small`` elsewhere."""
+    return "full" if is_gpu(device) else "small"
+
+
 def check_device(wanted: str) -> None:
     """Raise UsageError for a name that is neither ``auto`` nor in the table."""
     if wanted not in DEVICES and wanted != "auto":
