@@ -8,12 +8,13 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.evaluation.asked import without_source
+from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, too_large, without_source
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.comparing import Comparing
@@ -25,13 +26,15 @@ from pytest_kernelbench.serving.wire import (
     TOKEN_VARIABLE,
     CompareRequest,
     EvaluateRequest,
+    Limits,
 )
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 ATTEMPTS = 3
 BETWEEN_ATTEMPTS_S = 0.5
-# Sources in one request. A server accepts four times as many, if each has at most a quarter of the allowed size.
+# Sources, and bytes of them, in one request. A server accepts four times as many, and twice the bytes.
 AT_ONCE = 64
+BYTES_AT_ONCE = Limits().body_bytes // 2
 # Total seconds that a client waits for a server that answers "too many requests".
 RATE_PATIENCE_S = 300.0
 # The longest time between two lines of an answer: a build, a trial, and the wait for other clients' trials.
@@ -39,6 +42,8 @@ SILENCE_TIMEOUT_S = 900.0
 # How long a client waits for a server that answered before: one whose queue was killed is back after 20 s.
 RESTART_PATIENCE_S = 60.0
 HEALTH_TIMEOUT_S = 5.0
+# Of the settings of a server's judges, those that a session reads.
+SETTLED = ("device", "protocol", "precision")
 
 
 def settings_of(url: str) -> dict[str, Any]:
@@ -84,7 +89,8 @@ class RemoteEvaluator(Comparing, Closing):
                 failed = self._after(error)
                 continue
             if (failed := self._fault_in(row)) is None:
-                return Comparison.from_json(row["comparison"])
+                with self._readable():
+                    return Comparison.from_json(row["comparison"])
         assert failed is not None
         raise failed
 
@@ -98,14 +104,15 @@ class RemoteEvaluator(Comparing, Closing):
         """One evaluation for each source, in order, as each is ready; identical sources are sent once."""
         distinct = list(dict.fromkeys(source for source in sources if source is not None))
         known: dict[str | None, Evaluation] = {None: without_source()}
+        known.update({source: too_large(source) for source in distinct if len(source) > MAX_SOURCE_CHARACTERS})
         answers = chain.from_iterable(
-            ((first + index, told) for index, told in self._answers(task, distinct[first : first + AT_ONCE]))
-            for first in range(0, len(distinct), AT_ONCE)
+            ((asked[index], told) for index, told in self._answers(task, asked))
+            for asked in _requests([source for source in distinct if source not in known])
         )
         for source in sources:
             while source not in known:
-                index, evaluation = next(answers)
-                known[distinct[index]] = evaluation
+                answered, evaluation = next(answers)
+                known[answered] = evaluation
             yield known[source]
 
     def release(self) -> None:
@@ -124,13 +131,14 @@ class RemoteEvaluator(Comparing, Closing):
                 with _open(self._url, EVALUATE, body) as answer:
                     for line in answer:
                         row = json.loads(line)
-                        if "done" in row:
-                            break
                         if fault := self._fault_in(row):
                             failed = fault
                             continue
-                        index = asked[row["index"]]
-                        evaluation = Evaluation.from_json(row["evaluation"])
+                        if "done" in row:
+                            break
+                        with self._readable():
+                            index = asked[row["index"]]
+                            evaluation = Evaluation.from_json(row["evaluation"])
                         if index not in left or evaluation.source_sha256 != sha256_of(left.pop(index)):
                             raise HarnessError(f"{self._url}: answered for another source; update server and client")
                         yield index, evaluation
@@ -141,14 +149,24 @@ class RemoteEvaluator(Comparing, Closing):
                 return
         raise failed or HarnessError(f"{self._url}: the answer ended early {ATTEMPTS} times; see the server's log")
 
-    def _fault_in(self, row: Mapping[str, Any]) -> HarnessError | None:
+    def _fault_in(self, row: Any) -> HarnessError | None:
         """The fault that a row tells of, None if it tells of none; raised where asking again cannot help."""
+        if not isinstance(row, dict):
+            raise HarnessError(f"{self._url}: answered with no JSON object; update server and client")
         if "fault" not in row:
             return None
         failed = HarnessError(f"{self._url}: {row['fault']}")
         if not row.get("judge_ended"):
             raise failed
         return failed
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raises HarnessError for an answer that lacks what this version reads."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise HarnessError(f"{self._url}: answered in another form ({error!r}); update server and client") from None
 
     def _after(self, error: Exception) -> HarnessError:
         """Wait until it is worth asking again, and return the error in one line; raise it where asking cannot help."""
@@ -178,10 +196,27 @@ class RemoteEvaluator(Comparing, Closing):
 def _get(url: str, path: str) -> dict[str, Any]:
     try:
         with _open(url, path, None) as answer:
-            told: dict[str, Any] = json.load(answer)
-            return told
-    except (OSError, ValueError) as error:
+            told = json.load(answer)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise _failed(url, error) from None
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in SETTLED):
+        raise HarnessError(f"{url}: is no server of judges; start one with: python -m pytest_kernelbench serve")
+    return told
+
+
+def _requests(sources: Sequence[str]) -> Iterator[list[str]]:
+    """The sources of one request after another."""
+    asked: list[str] = []
+    n_bytes = 0
+    for source in sources:
+        size = len(json.dumps(source))
+        if asked and (len(asked) == AT_ONCE or n_bytes + size > BYTES_AT_ONCE):
+            yield asked
+            asked, n_bytes = [], 0
+        asked.append(source)
+        n_bytes += size
+    if asked:
+        yield asked
 
 
 def _open(url: str, path: str, body: dict[str, Any] | None) -> Any:
@@ -195,18 +230,20 @@ def _open(url: str, path: str, body: dict[str, Any] | None) -> Any:
         try:
             return urllib.request.urlopen(request, timeout=SILENCE_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            if error.code != 429 or time.monotonic() >= until:
+            left_s = until - time.monotonic()
+            if error.code != 429 or left_s <= 0:
                 raise
-            # The server of this package says how long to wait; a proxy in front of it may not.
+            # The server of this package says how long to wait; a proxy in front of it may not, or may give a date.
             told = error.headers.get("Retry-After", "")
-            time.sleep(int(told) if told.isdigit() else 1)
+            error.close()
+            time.sleep(min(float(told), left_s) if told.isascii() and told.isdigit() else 1)
 
 
 def _failed(url: str, error: Exception) -> HarnessError:
     if isinstance(error, urllib.error.HTTPError):
         try:
             said = json.loads(error.read())["error"]
-        except (ValueError, KeyError, TypeError):
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             said = error.reason
-        return HarnessError(f"{url}: refused ({error.code}: {said})")
+        return HarnessError(f"{url}: refused ({error.code}: {' '.join(str(said).split())})")
     return HarnessError(f"{url}: no answer ({error}); check that the server runs: GET {url}/health")
