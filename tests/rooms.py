@@ -100,7 +100,7 @@ ROOMS: dict[str, Room] = {
     ),
     "serving": Room(
         "A judge behind HTTP, and the client that stands in for a local evaluator.",
-        ("evaluation", "tasks", "registries", "records", "errors"),
+        ("evaluation", "tasks", "host", "registries", "records", "errors"),
     ),
     "evaluation": Room(
         "A candidate becomes an evaluation: built, checked and timed in a process of its own.",

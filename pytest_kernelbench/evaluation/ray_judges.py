@@ -7,6 +7,7 @@ join the cluster is trusted by it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.records import Evaluation, Task
+
+KNOCK_TIMEOUT_S = 10.0
 
 
 class Judge:
@@ -135,17 +138,26 @@ class RayJudge(Comparing):
             self._actor = None
 
 
-def connect(address: str) -> None:
+def connect(address: str, option: str = "ray") -> None:
     """Join a cluster, unless this process is in one. ``auto`` is the one of this machine, or of ``RAY_ADDRESS``.
 
-    Raises UsageError where there is none.
+    Raises UsageError, which names ``option``, where there is none.
     """
     if ray.is_initialized():
         return
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False)
-    except ConnectionError as error:
-        raise UsageError(f"ray={address}: no such cluster ({error}); start one with: ray start --head") from None
+    except (OSError, ValueError) as error:  # ValueError: an address that Ray does not understand
+        said = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UsageError(f"{option}={address}: no such cluster ({said}); start one with: ray start --head") from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nothing answers at ``HOST:PORT``. Ray would try for 80 s, and then end this process."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isascii() and port.isdigit() and "/" not in host and 0 < int(port) < 1 << 16:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT_S).close()
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:

@@ -7,12 +7,15 @@ import http.client
 import ipaddress
 import os
 import signal
+import socket
 import threading
 import time
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
+from pytest_kernelbench.evaluation.device.traits import DEVICES
+from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.registries import PRECISIONS, PROTOCOLS
 from pytest_kernelbench.serving.wire import TOKEN_VARIABLE, Limits
 
@@ -23,6 +26,7 @@ MOST_REQUESTS = 1000
 MOST_SILENCE_S = 120.0
 BETWEEN_LOOKS_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
+LOGS = "/tmp/ray/session_latest/logs/serve"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", default="fast", choices=list(PROTOCOLS), help="default: fast")
     parser.add_argument("--precision", default="float32", choices=list(PRECISIONS), help="default: float32")
     parser.add_argument("--requests-a-minute", type=int, default=Limits().requests_a_minute, help="of each client")
+
+
+def check(options: argparse.Namespace) -> str | None:
+    """Raise UsageError for an option that cannot be used, before Ray is started. Returns the token of requests."""
+    if not 1 <= options.port < 1 << 16:
+        raise UsageError(f"--port={options.port}: write a port from 1 to 65535, as in 8000")
+    if options.requests_a_minute < 1:
+        raise UsageError(f"--requests-a-minute={options.requests_a_minute}: write 1 or more, as in 600")
+    _check_judges(options.judges, here=options.ray is None)
+    # An empty variable is none.
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    check_token(options.host, token)
+    if options.ray is None:
+        _check_address(options.host, options.port)
+    return token
+
+
+def _check_judges(judges: str, *, here: bool) -> None:
+    """Raise UsageError for kinds of devices that are not there. ``here``: whether all judges are on this machine."""
+    if judges == "auto":
+        return
+    kinds = judges.split(",")
+    for kind in kinds:
+        if kind not in DEVICES:
+            there = ", ".join(DEVICES)
+            raise UsageError(
+                f"--judges={judges}: {kind!r} is no such device; write auto, or a kind for each judge, of {there}"
+            )
+    gpus = [kind for kind in kinds if is_gpu(kind)]
+    if here and gpus:
+        resolve_device(gpus[0])
+        if len(gpus) > (n_visible := len(visible_gpus(os.environ))):
+            raise UsageError(f"--judges={judges}: {n_visible} GPUs are visible here; name at most as many judges")
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise UsageError where no server can listen."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "no host name"
+        raise UsageError(f"--host={host}: no such address ({said}); use --host=127.0.0.1") from None
+    # Of localhost, which may be two addresses, Ray takes the one of IPv4.
+    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    with socket.socket(family, kind) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+        except OSError as error:
+            raise UsageError(
+                f"--port={port}: cannot listen at {host}:{port} ({error.strerror}); name another port, or another host"
+            ) from None
 
 
 def run(options: argparse.Namespace) -> None:
@@ -86,9 +142,11 @@ def _answers(host: str, port: int) -> bool:
 
 
 def start(options: argparse.Namespace) -> None:
-    """Start the deployment, and return when it answers requests. Raises UsageError."""
-    token = os.environ.get(TOKEN_VARIABLE)
-    check_token(options.host, token)
+    """Start the deployment, and return when it answers requests.
+
+    Raises UsageError for options that cannot be used, and HarnessError where Ray does not start the deployment.
+    """
+    token = check(options)
     try:
         import ray
         from ray import serve
@@ -108,19 +166,25 @@ def start(options: argparse.Namespace) -> None:
             cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else sum(not is_gpu(each) for each in judges))
             ray.init(address="local", num_cpus=cpus, log_to_driver=False)
     else:
-        ray_judges.connect(options.ray)
+        ray_judges.connect(options.ray, "--ray")
     deployed = serve.deployment(
         num_replicas=1, max_ongoing_requests=MOST_REQUESTS, ray_actor_options={"num_cpus": 0}, name="Judges"
     )(Judges)
-    # Only this address answers. By default every node with a replica would open the port as well.
-    serve.start(proxy_location="HeadOnly", http_options={"host": options.host, "port": options.port})
     application = deployed.bind(
         judges,
         {"protocol": options.protocol, "precision": options.precision},
         Limits(requests_a_minute=options.requests_a_minute),
         token,
     )
-    serve.run(application, name=APPLICATION, route_prefix="/")
+    try:
+        # Only this address answers. By default every node with a replica would open the port as well.
+        serve.start(proxy_location="HeadOnly", http_options={"host": options.host, "port": options.port})
+        serve.run(application, name=APPLICATION, route_prefix="/")
+    except RuntimeError as error:
+        said = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise HarnessError(
+            f"serve: Ray did not start it ({said}); its log is in {LOGS} on the cluster's head node"
+        ) from error
 
 
 def stop() -> None:
