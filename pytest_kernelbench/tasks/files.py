@@ -62,6 +62,8 @@ def toml_of(file: Path) -> dict[str, Any]:
     """A TOML file as a table. Raises TaskError."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaskError(f"{file}: cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TaskError(f"{file}: is not TOML ({error}); correct it") from error
 

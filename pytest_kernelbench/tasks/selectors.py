@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -24,12 +25,20 @@ DEFAULT_SEED = 42
 def select(selector: str) -> list[Task]:
     """The tasks that one selector names; see ``pytest_kernelbench.tasks`` for their forms. Raises TaskError."""
     place = f"--tasks={selector}"
+    try:
+        return _selected(selector, place)
+    except OSError as error:
+        shown = error.filename if error.filename else selector
+        raise TaskError(f"{place}: {shown} cannot be read ({error.strerror}); give a level, a file or a folder") from error
+
+
+def _selected(selector: str, place: str) -> list[Task]:
     base, colon, choice = selector.rpartition(":")
     if selector == "hf" or base == "hf":
         return _dataset(place, level=choice if colon else None)
     if (folder := _level_folder(selector)) is not None:
         return tasks_of(folder)
-    path = Path(selector).expanduser()
+    path = _path(selector)
     if path.is_file():
         return [parse_task(path)]
     if path.is_dir():
@@ -53,8 +62,13 @@ def _level_folder(name: str) -> Path | None:
     """The folder of the packaged level ``name``, else the folder ``name`` if it directly contains task files."""
     if name in _packaged_levels():
         return data_folder("tasks") / name
-    folder = Path(name).expanduser()
+    folder = _path(name)
     return folder if name and folder.is_dir() and any(task_files(folder)) else None
+
+
+def _path(text: str) -> Path:
+    # Not Path.expanduser(), which raises RuntimeError for a user who is not there.
+    return Path(os.path.expanduser(text))
 
 
 def _checkout(folder: Path, place: str) -> list[Task]:

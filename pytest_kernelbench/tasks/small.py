@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
     """
     tables: dict[Path, dict[str, Any]] = {}
     if small is not None:
-        if not small.is_file():
+        if not os.path.isfile(small):  # Path.is_file() raises OSError for a name that is too long
             raise TaskError(f"--kernelbench-small={small}: no such file; give a TOML file with a table for each task")
         tables[small] = toml_of(small)
     sized = []
