@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_kernelbench import __version__
 from pytest_kernelbench.commands import check, probe, replay
 from pytest_kernelbench.commands import tasks as task_check
+from pytest_kernelbench.commands.words import in_own_words
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.extensions import Extensions, entry_points
 from pytest_kernelbench.pinned import pins
@@ -20,14 +22,20 @@ from pytest_kernelbench.serving import deployment
 
 # As pytest ends for an error in how it is called, and for one of its own; pytest itself is not imported for it.
 USAGE_ERROR, HARNESS_ERROR = 4, 3
+# As a shell shows a program that was ended by SIGINT or SIGPIPE.
+INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 class Command(NamedTuple):
-    """``add_arguments`` describes them to the parser; ``run`` gets their values and raises UsageError."""
+    """``add_arguments`` describes them to the parser; ``run`` gets their values and raises UsageError.
+
+    ``other_names``: what the command has in place of an option of pytest, where it is no option of the same name.
+    """
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    other_names: Mapping[str, str] = {}
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,17 +65,29 @@ def report(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "check": Command("check whether this machine has what a run needs", check.add_arguments, check.run),
-    "tasks": Command("list tasks, or check their references", task_check.add_arguments, task_check.run),
+    "tasks": Command(
+        "list tasks, or check their references", task_check.add_arguments, task_check.run, task_check.OTHER_NAMES
+    ),
     "report": Command("print the report of a run, or of several merged, and write its files", report_arguments, report),
     "plan": Command("print the power of a planned study", plan.add_arguments, plan.run),
     "compare": Command("compare two runs of the same tasks", compare.add_arguments, compare.run),
     "export": Command("write the records as CSV or Parquet", export.add_arguments, export.run),
     "probe": Command(
-        "score a run's first rollouts, or a search's samples, under every checkpoint", probe.add_arguments, probe.run
+        "score a run's first rollouts, or a search's samples, under every checkpoint",
+        probe.add_arguments,
+        probe.run,
+        probe.OTHER_NAMES,
     ),
     "replay": Command("judge a candidate of a run again, and show where it is wrong", replay.add_arguments, replay.run),
-    "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
-    "pin": Command("keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run),
+    "serve": Command(
+        "judge over HTTP, on a Ray cluster",
+        deployment.add_arguments,
+        deployment.run,
+        {"--kernelbench-device": "--judges"},
+    ),
+    "pin": Command(
+        "keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run, {"--tasks": ""}
+    ),
 }
 
 
@@ -83,12 +103,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, command in COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=command.help, description=_first_sentence(command.run)))
     options = parser.parse_args(arguments)
+    command = COMMANDS[options.command]
     try:
         Extensions().add(entry_points())
-        COMMANDS[options.command].run(options)
+        command.run(options)
+        sys.stdout.flush()
     except (UsageError, HarnessError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = in_own_words(str(error), command.add_arguments, command.other_names)
+        print(f"error: {said}", file=sys.stderr)
         return USAGE_ERROR if isinstance(error, UsageError) else HARNESS_ERROR
+    except BrokenPipeError:
+        # Its reader has what it wanted, as ``head`` does. Python would fail once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Of a path on the command line, or one that was made from it.
+        print(
+            f"error: {error.filename}: cannot be read or written ({error.strerror}); name another path", file=sys.stderr
+        )
+        return USAGE_ERROR
     return 0
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from pytest_kernelbench.commands.words import in_own_words
 from pytest_kernelbench.errors import KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import torch_name
@@ -75,11 +76,19 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def guarded(about: str, ask: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of ``ask``. An error of this package becomes a finding, since its message names the remedy."""
+    """The findings of ``ask``. An error of this package becomes a finding, since its message names the remedy.
+
+    So does an error of the system about a file.
+    """
     try:
         return ask()
     except KernelBenchError as error:
-        return [Finding(about=about, answer="fails", remedy=str(error))]
+        return [Finding(about=about, answer="fails", remedy=in_own_words(str(error), add_arguments))]
+    except OSError as error:
+        if error.filename is None:
+            raise
+        remedy = f"{error.filename}: cannot be read ({error.strerror}); name another path"
+        return [Finding(about=about, answer="fails", remedy=remedy)]
 
 
 def compilers() -> list[Finding]:

@@ -7,8 +7,7 @@ the weights that score them change.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +15,18 @@ from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.policies import Policy, load_policy, require_trainable
-from pytest_kernelbench.records import AdaptationStep, Completion, Evaluation, json_text
+from pytest_kernelbench.records import AdaptationStep, Completion, json_text
 from pytest_kernelbench.report.analyses.adaptation import adaptation
 from pytest_kernelbench.report.analyses.base import Study
 from pytest_kernelbench.report.records import RunRecords
-from pytest_kernelbench.report.records.rows import run_json
+from pytest_kernelbench.report.records.rows import Row, completion_row, evaluation_row, rows_of, run_json
 from pytest_kernelbench.strategy import Adaptation
 from pytest_kernelbench.tasks import load_tasks
 
 FILE = "probes.jsonl"
+
+# The policy is the run's.
+OTHER_NAMES = {"--policy": "the policy of the run: "}
 
 Key = tuple[str | None, str, int]  # sampling hash, task, index
 
@@ -95,8 +97,9 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
     """
     from pytest_kernelbench.adaptation.trainers import trainer_of
 
+    RunRecords.load(folder)  # which says what cannot be read
     settings = run_json(folder / "run.json")
-    steps = [AdaptationStep.from_json(row) for row in _rows(folder / "adaptation.jsonl")]
+    steps = list(_rows(folder / "adaptation.jsonl", AdaptationStep.from_json))
     if not steps:
         raise UsageError(f"{folder}: holds no adaptation; run a strategy such as batch-ttt first")
     by_hash = {row["adaptation_sha256"]: row for row in settings["strategies"] if row.get("adaptation")}
@@ -104,10 +107,14 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
     drawn, speedups = _drawn(folder), _speedups(folder)
     policies: dict[str, Policy] = {}
     for first in (step for step in steps if step.step == 0):
-        strategy = by_hash[first.adaptation_sha256]
-        tasks = {task.id: task for task in load_tasks(list(first.group), sizes=settings["sizes"])}
+        strategy = by_hash.get(first.adaptation_sha256)
+        if strategy is None:
+            raise UsageError(f"{folder}: run.json has no strategy of {first.lineage}; name the folder of one whole run")
+        tasks = {task.id: task for task in load_tasks(list(first.group), sizes=settings.get("sizes") or "full")}
         fixed = _Fixed.of(first, chosen)
-        spec = strategy["sampling"]["policy"] or settings["policy"]
+        spec = strategy["sampling"]["policy"] or settings.get("policy")
+        if spec is None:
+            raise UsageError(f"{folder}: run.json names no policy, so no weights can be loaded")
         policy = policies.get(spec) or policies.setdefault(spec, load_policy(spec, device=device))
         require_trainable(policy, "probe")
         own = {task: _scorable(fixed, task, drawn, folder, samples) for task in first.group}
@@ -178,19 +185,19 @@ def _scorable(
 
 
 def _drawn(folder: Path) -> dict[Key, Completion]:
-    rows = _rows(folder / "completions.jsonl")
-    return {(row["sampling_sha256"], row["task"], row["index"]): Completion.from_json(row) for row in rows}
+    return dict(_rows(folder / "completions.jsonl", completion_row))
 
 
 def _speedups(folder: Path) -> dict[Key, float | None]:
-    rows = _rows(folder / "evaluations.jsonl")
     return {
-        (row["sampling_sha256"], row["task"], row["index"]): Evaluation.from_json(row).counted_speedup for row in rows
+        (sampling, task, index): evaluation.counted_speedup
+        for (sampling, _, task, index), evaluation in _rows(folder / "evaluations.jsonl", evaluation_row)
     }
 
 
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+def _rows(path: Path, parse: Callable[[Mapping[str, Any]], Row]) -> Iterator[Row]:
+    # A last line that was cut short belongs to no finished step.
+    return rows_of(path, parse, notes=[])
 
 
 def _shown(value: float | None) -> str:

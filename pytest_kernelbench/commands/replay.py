@@ -49,7 +49,9 @@ def run(options: argparse.Namespace) -> None:
             raise UsageError(f"--draw={options.draw}: no such kind of inputs; there are {', '.join(REPLAYED)}")
     recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, options.tasks)
     try:
-        for line in lines_of(recorded, device=options.device or recorded.device, draw=options.draw):
+        for line in lines_of(
+            recorded, device=recorded.device if options.device is None else options.device, draw=options.draw
+        ):
             print(line, flush=True)
     except HarnessError as error:
         raise UsageError(str(error)) from error
@@ -121,7 +123,7 @@ def _verdict(outcome: str, detail: str) -> str:
 def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | None) -> Task:
     """The task from its present file. Raises UsageError if there is no file, or if its text is not the run's."""
     options = records.options
-    selectors = [selector] if selector else options.get("selectors") or [task_id]
+    selectors = [selector] if selector is not None else options.get("selectors") or [task_id]
     try:
         tasks = load_tasks(selectors, sizes=options.get("sizes") or "full")
     except TaskError as error:

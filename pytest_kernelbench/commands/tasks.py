@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_kernelbench.commands.words import in_own_words
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.names import sizes_on
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import load_tasks
 from pytest_kernelbench.tasks.findings import TaskFindings
+
+# The tasks are no option here.
+OTHER_NAMES = {"--tasks": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     tasks = load_tasks(options.tasks, sizes=_sizes(options), small=options.small)
     refused = 0
     for line, is_refused in checked(tasks, device=options.device, precision=options.precision):
-        print(line, flush=True)
+        print(in_own_words(line, add_arguments, OTHER_NAMES), flush=True)
         refused += is_refused
     if refused:
         raise UsageError(f"{refused} of {len(tasks)} tasks cannot be judged; the lines that begin with NO say why")
@@ -47,7 +51,7 @@ def _sizes(options: argparse.Namespace) -> str:
         return str(options.sizes)
     from pytest_kernelbench.evaluation import resolve_device
 
-    return "full" if is_gpu(resolve_device(options.device)) else "small"
+    return sizes_on(resolve_device(options.device))
 
 
 def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]

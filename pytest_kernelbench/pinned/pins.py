@@ -87,7 +87,12 @@ def _rank(selection: Selection) -> tuple[bool, float]:
 
 def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
     """The text of the candidate that was chosen, without the header of an earlier ``pin``."""
-    strategy = next(each for each in records.strategies if each.name == selection.strategy)
+    strategy = next((each for each in records.strategies if each.name == selection.strategy), None)
+    if strategy is None:
+        raise UsageError(
+            f"{folder}: run.json has no strategy {selection.strategy}, which chose for {selection.task}; "
+            "name one that it has with --strategy"
+        )
     # Candidates of several strategies have the same indices: only those that this one drew are looked at.
     drawn = records.drawn(strategy).get(selection.task, ())
     chosen = next((each for each in drawn if each.index == selection.index), None)
@@ -123,6 +128,8 @@ def _header(records: RunRecords, selection: Selection) -> str:
 
 
 def _speedup(selection: Selection) -> str:
+    if selection.confirmed_speedup is None:
+        return "not timed"
     low, high = selection.confirmed_low, selection.confirmed_high
     interval = "" if low is None else f" [{low:.3g}, {'∞' if high is None else f'{high:.3g}'}]"
     return f"{selection.confirmed_speedup:.3g}x{interval}"

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,11 @@ import pytest
 
 from pytest_kernelbench import __version__
 from pytest_kernelbench.__main__ import COMMANDS, main
-from pytest_kernelbench.records import Selection
+from pytest_kernelbench.commands.words import in_own_words
+from pytest_kernelbench.records import Evaluation, Outcome, Selection, sha256_of
 from pytest_kernelbench.strategy import Strategy
+
+LONG, LOG = "x" * 300, "surprisal-top3:random-top3:log_speedup"
 
 
 def write(folder: Path, *tasks: str, **options: object) -> Path:
@@ -23,6 +28,30 @@ def write(folder: Path, *tasks: str, **options: object) -> Path:
     rows = [{name: getattr(each, name) for name in Selection.__dataclass_fields__} for each in selections]
     (folder / "selections.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def write_runs(folder: Path) -> None:
+    """Runs with something amiss, named by it: see the errors of their commands."""
+    write(folder / "run", "level1/1_x")
+    run = json.loads((folder / "run" / "run.json").read_text())
+    chosen = {"task": "level1/1_x", "strategy": "surprisal", "index": 0, "considered": [0], "cost": {}, "fast": True}
+    kernel = "class ModelNew: pass"
+    completion = {"task": "level1/1_x", "index": 0, "policy": "tiny", "text": kernel, "seed": 0}
+    for name, row in {"chosen": chosen, "other": {**chosen, "strategy": "gone"}}.items():
+        write(folder / name, "level1/1_x")
+        (folder / name / "selections.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / name / "completions.jsonl").write_text(json.dumps(completion) + "\n")
+        judged = Evaluation(source_sha256=sha256_of(kernel), outcome=Outcome.CORRECT, detail="not timed").to_json()
+        (folder / name / "evaluations.jsonl").write_text(
+            json.dumps({"task": "level1/1_x", "index": 0, **judged}) + "\n"
+        )
+    sampling = {**run["strategies"][0]["sampling"], "k": "many"}
+    write(folder / "wrong", "level1/1_x", strategies=[{**run["strategies"][0], "sampling": sampling}])
+    for name in ("rows", "deep"):
+        write(folder / name, "level1/1_x")
+        (folder / name / "selections.jsonl").unlink()
+    (folder / "rows" / "selections.jsonl").mkdir()
+    (folder / "deep" / "selections.jsonl").write_text("[" * 100_000 + "\n{}\n")
 
 
 def test_report_prints_the_run_and_writes_its_json(tmp_path, capsys):
@@ -104,8 +133,40 @@ def test_the_version_is_printed(capsys):
         ("plan --programs 0", "--programs=0: at least one program is needed"),
         ("plan --fast 2", "--fast=2: a share lies between 0 and 1, as in 0.3"),
         ("plan --fast nan", "--fast=nan: a share lies between 0 and 1, as in 0.3"),
-        ("plan --speedup 0", "--speedup=0: write a positive number, as in 2"),
-        ("plan --speedup inf", "--speedup=inf: write a positive number, as in 2"),
+        ("plan --speedup 0", "--speedup=0: write a positive number up to 1000, as in 2"),
+        ("plan --speedup inf", "--speedup=inf: write a positive number up to 1000, as in 2"),
+        ("plan --tasks -1", "--tasks=-1: -1 is no id; write a whole number, or ids such as level1/19"),
+        ("plan --tasks 1e3", "--tasks=1e3: 1e3 is no id; write a whole number, or ids such as level1/19"),
+        ("plan --tasks ²", "--tasks=²: ² is no id; write a whole number, or ids such as level1/19"),
+        ("plan --tasks 1001", "--tasks=1001: at most 1000 can be simulated"),
+        (f"plan --tasks {'9' * 5000}", f"--tasks={'9' * 5000}: at most 1000 can be simulated"),
+        ("plan --k 10001", "--k=10001: at most 10000 can be simulated"),
+        ("plan --programs 1001", "--programs=1001: at most 1000 can be simulated"),
+        ("plan --seeds 1,1", "--seeds=1,1: a seed is named twice; name each once, as in 0,1,2"),
+        (f"plan --primary {LOG} --effect nan", "--effect=nan: a ratio of speed-ups is more than 1, as in 1.1"),
+        (f"plan --primary {LOG} --effect inf", "--effect=inf: a ratio of speed-ups is more than 1, as in 1.1"),
+        (f"tasks {LONG}", f"{LONG}: {LONG} cannot be read (File name too long); give a level, a file or a folder"),
+        ("tasks ~nobody-has-this-name/x", "~nobody-has-this-name/x: no such level, file or folder; packaged: level1"),
+        ("tasks --check --device nosuch level1/19", "--device=nosuch: no such device; there are auto, cpu, cuda"),
+        (
+            f"tasks --check --device cpu --small {LONG} level1/19",
+            f"--small={LONG}: no such file; give a TOML file with a table for each task",
+        ),
+        (
+            f"pin chosen level1/1 --to {LONG}",
+            f"{LONG}/level1/1_x.py: cannot be read or written (File name too long); name another path",
+        ),
+        (
+            "pin other",
+            "other: run.json has no strategy gone, which chose for level1/1_x; name one that it has with --strategy",
+        ),
+        (
+            "report wrong",
+            """wrong/run.json: "strategies" cannot be read (TypeError("'str' object cannot be interpreted as an """
+            """integer")); name the folder of a run""",
+        ),
+        ("report rows", "rows/selections.jsonl: cannot be read (Is a directory); name the folder of a run"),
+        ("report deep", "deep/selections.jsonl:1: not JSON, and not the last line; remove the line to read the rest"),
         ("plan --margin -1", "--margin=-1: write 0 or more, as in 0.05"),
         (
             "report run --preregistered missing",
@@ -117,7 +178,7 @@ def test_the_version_is_printed(capsys):
 )
 def test_an_argument_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, capsys, command, problem):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "run", "level1/1_x")
+    write_runs(tmp_path)
     assert main(command.split()) == 4
     assert capsys.readouterr().err == f"error: {problem}\n"
 
@@ -125,3 +186,86 @@ def test_an_argument_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, caps
 def test_a_kind_of_inputs_that_is_not_there_is_refused_before_anything_is_judged(capsys):
     assert main(["replay", "run", "level1/1", "0", "--draw=odd"]) == 4
     assert capsys.readouterr().err.startswith("error: --draw=odd: no such kind of inputs; there are task, signed, ")
+
+
+def options_of(command: str) -> set[str]:
+    parser = argparse.ArgumentParser()
+    COMMANDS[command].add_arguments(parser)
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "check --device cuda --tasks nosuch --policy nosuch",
+        "check --device nosuch --tasks ./nosuch.py --policy replay:nosuch.jsonl",
+        "tasks nosuch",
+        "tasks --check --device nosuch level1/19",
+        "tasks --check --device cpu --sizes small level5",
+        "probe run",
+        "plan --from run other-device",
+        "replay run level1/1 0 --tasks nosuch",
+        "compare run other-device",
+        "serve --judges cuda",
+    ],
+)
+def test_what_a_command_tells_names_no_option_that_it_lacks(tmp_path, monkeypatch, capsys, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_runs(tmp_path)
+    write(tmp_path / "other-device", "level1/1_x", device="NVIDIA H200")
+    (tmp_path / "level5").mkdir()
+    (tmp_path / "level5" / "1_own.py").write_text(
+        "class Model: pass\ndef get_inputs(): pass\ndef get_init_inputs(): pass\n"
+    )
+    assert main(line.split()) == 4
+    told = capsys.readouterr()
+    named = re.findall(r"(?<![\w-])--[a-z][a-z-]*", told.out + told.err)
+    assert set(named) <= options_of(line.split()[0])
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "said"),
+    [
+        ("check", "--kernelbench-device=x: use --kernelbench-device=cpu", "--device=x: use --device=cpu"),
+        ("tasks", "--kernelbench-sizes=small: or use --kernelbench-sizes=full", "--sizes=small: or use --sizes=full"),
+        ("tasks", "--tasks=x: no such level", "x: no such level"),
+        ("serve", "use --kernelbench-device=cpu", "use --judges=cpu"),
+        ("probe", "--policy=hf:x: no weights", "the policy of the run: hf:x: no weights"),
+        ("probe", "name --kernelbench-policy-gpus", "name pytest's --kernelbench-policy-gpus"),
+        ("report", "name it with --policy", "name it with pytest's --policy"),
+        ("report", "pytest --strategy=pinned, plan --preregister", "pytest --strategy=pinned, plan --preregister"),
+        ("check", "--kernelbench-device-like, a--tasks", "pytest's --kernelbench-device-like, a--tasks"),
+    ],
+)
+def test_an_option_of_pytest_is_called_as_the_command_has_it(command, message, said):
+    assert in_own_words(message, COMMANDS[command].add_arguments, COMMANDS[command].other_names) == said
+
+
+def test_a_reader_that_hangs_up_is_no_error(tmp_path):
+    folder = write(tmp_path / "a", *(f"level1/{number}_x" for number in range(40)))
+    command = [sys.executable, "-m", "pytest_kernelbench", "report", str(folder)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "tasks", COMMANDS["tasks"]._replace(run=interrupted))
+    assert main(["tasks", "level1"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_chosen_kernel_that_was_not_timed_is_kept_and_called_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path)
+    assert main(["pin", "chosen", "level1/1", "--to=kernels"]) == 0
+    assert capsys.readouterr().out == "kept kernels/level1/1_x.py: surprisal #0, not timed\n"
+    assert (tmp_path / "kernels" / "level1" / "1_x.py").read_text() == (
+        "# level1/1_x: surprisal #0, not timed on cpu\nclass ModelNew: pass\n"
+    )

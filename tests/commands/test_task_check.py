@@ -45,8 +45,8 @@ def test_on_a_cpu_the_small_sizes_of_a_run_are_looked_at(level, capsys):
     path = str(level / "1_Fine.py")
     assert main(["tasks", "--check", "--device=cpu", path]) == 4
     assert capsys.readouterr().err == (
-        "error: --kernelbench-sizes=small: no small size for level5/1_Fine; "
-        f"add [1_Fine] to {level / 'small.toml'} or use --kernelbench-sizes=full\n"
+        "error: --sizes=small: no small size for level5/1_Fine; "
+        f"add [1_Fine] to {level / 'small.toml'} or use --sizes=full\n"
     )
     (level / "small.toml").write_text("[1_Fine]\nn = 1_000\n")
     assert main(["tasks", "--check", "--device=cpu", path]) == 0

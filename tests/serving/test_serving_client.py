@@ -147,7 +147,7 @@ def test_an_answer_that_ends_early_is_asked_for_again(monkeypatch):
                     request += connection.recv(1 << 16)
                 head, _, body = request.partition(b"\r\n\r\n")
                 if head.startswith(b"GET"):
-                    text = json.dumps(SETTINGS)
+                    text = json.dumps({**SETTINGS, "device": "cpu"})
                     connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
                     continue
                 length = int(next(line for line in head.lower().split(b"\r\n") if b"content-length" in line).split()[1])

@@ -7,6 +7,7 @@ carry its own ``margin``.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -313,8 +314,8 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
         return tuple(
             StrategyOfRun(
                 name=row["name"],
-                k=row["sampling"]["k"],
-                margin=row.get("margin", margin) or 0.0,
+                k=operator.index(row["sampling"]["k"]),
+                margin=float(row.get("margin", margin) or 0.0),
                 selection=row.get("selection") or {},
                 tasks=None if row.get("tasks") is None else frozenset(row["tasks"]),
                 adaptation=Adaptation.from_json(row["adaptation"]) if row.get("adaptation") else None,
@@ -324,5 +325,5 @@ def _strategies(options: Mapping[str, Any], path: Path) -> tuple[StrategyOfRun, 
             )
             for row in options.get("strategies", ())
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f'{path}: "strategies" cannot be read ({error!r}); name the folder of a run') from error

@@ -41,15 +41,18 @@ def run_json(path: Path) -> Mapping[str, Any]:
 
 
 def rows_of(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[str]) -> Iterator[Row]:
-    if not path.exists():
+    try:
+        lines = path.read_bytes().rstrip().splitlines()
+    except FileNotFoundError:
         return
-    lines = path.read_bytes().rstrip().splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: of lists in lists
             if number == len(lines):
                 notes.append(f"{path}:{number}: the last line was cut short and is left out")
                 return

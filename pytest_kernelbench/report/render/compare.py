@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     runs = {str(folder): RunRecords.load(folder) for folder in folders}
     comparison = standings(runs, mix=options.mix) if options.more else compare_runs(runs, mix=options.mix)
     if options.json:
-        with writing(options.json):
+        with writing(options.json, "--json"):
             options.json.write_text(json.dumps(comparison, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     for line in standing_lines(comparison) if options.more else lines_of(comparison, *runs):
         print(line)

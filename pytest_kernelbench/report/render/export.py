@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     ]
     for name, rows in {**tables, "columns": described}.items():
         path = folder / f"{name}.{options.format}"
-        with writing(path):
+        with writing(path, "--to"):
             FORMATS[options.format](path, rows)
         print(f"wrote {path}: {len(rows)} rows")
 

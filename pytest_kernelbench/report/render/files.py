@@ -20,9 +20,9 @@ def writable_folder(folder: Path, option: str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """An error of writing ``path`` as one line. Raises UsageError."""
+def writing(path: Path, option: str) -> Iterator[None]:
+    """An error of writing ``path`` as one line. Raises UsageError, which names ``option`` for another place."""
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: {NOT_WRITTEN} ({error.strerror})") from error
+        raise UsageError(f"{path}: {NOT_WRITTEN} ({error.strerror}); name another place with {option}") from error

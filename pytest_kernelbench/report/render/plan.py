@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 DEFAULT = "surprisal-top3:random-top3:success"
 GRID = (5, 10, 20, 40)
+MOST_SPEEDUP = 1000
+# What is simulated grows with each of them, to minutes and gigabytes.
+MOST = {"tasks": 1000, "k": 10_000, "programs": 1000, "seeds": 100}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", default="0", metavar="SEED,...", help="default: 0, one seed")
     parser.add_argument("--effect", type=float, help="0.2: 20 points; of log_speedup 1.1: 1.1x; default: 0.1 or 1.1")
     parser.add_argument("--from", dest="runs", nargs="+", type=Path, metavar="DIR", help="a run to draw tasks from")
+    parser.add_argument("--mix", action="store_true", help="draw from runs of different devices, protocols or sizes")
     parser.add_argument("--programs", type=int, default=12, help="assumed: correct programs of a task; default: 12")
     parser.add_argument("--fast", type=float, default=0.3, help="assumed: share of these that is fast; default: 0.3")
     parser.add_argument("--speedup", type=float, default=2.0, help="assumed: of a fast one; default: 2")
@@ -115,7 +119,7 @@ def _studies(options: argparse.Namespace, primary: Primary) -> tuple[str, StudyO
         said = f"{assumptions.programs} programs a task, {as_rate(assumptions.fast)} of them fast at "
         said += f"{as_times(assumptions.speedup)}, {as_rate(assumptions.correct)} of answers correct"
         return f"assumed: {said}", lambda n, k, seeds: assumed(assumptions, primary, tasks=n, k=k, seeds=seeds)
-    records = merged({str(folder): RunRecords.load(folder) for folder in options.runs})
+    records = merged({str(folder): RunRecords.load(folder) for folder in options.runs}, mix=options.mix)
     groups = [group for group in Study.of(records).groups if any(unit.is_timed for unit in group.units)]
     if not groups:
         raise UsageError(f"{options.runs[0]}: no task of it has a timed candidate, so nothing can be drawn from it")
@@ -125,23 +129,30 @@ def _studies(options: argparse.Namespace, primary: Primary) -> tuple[str, StudyO
 
 
 def _tasks(text: str) -> list[str]:
-    if text.isdecimal():
-        if int(text) < 1:
-            raise UsageError(f"--tasks={text}: at least one task is needed")
-        return [f"task {number}" for number in range(1, int(text) + 1)]
     ids = [each.strip() for each in text.split(",") if each.strip()]
+    if len(ids) == 1 and ids[0].isascii() and ids[0].isdigit():
+        # A number of thousands of digits is none to int().
+        n_tasks = int(ids[0]) if len(ids[0]) < 10 else inf
+        ids = [f"task {number}" for number in range(1, int(min(n_tasks, MOST["tasks"] + 1)) + 1)]
+    elif wrong := next((each for each in ids if _is_number(each)), None):
+        raise UsageError(f"--tasks={text}: {wrong} is no id; write a whole number, or ids such as level1/19")
     if not ids:
         raise UsageError(f"--tasks={text}: at least one task is needed")
+    if len(ids) > MOST["tasks"]:
+        raise UsageError(f"--tasks={text}: at most {MOST['tasks']} can be simulated")
     return ids
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
     """Raises UsageError for an option whose number says nothing."""
     wrong = {
-        f"--k={options.k}": options.k < 1 and "at least one answer is needed",
-        f"--programs={options.programs}": options.programs < 1 and "at least one program is needed",
+        f"--k={options.k}": "at least one answer is needed" if options.k < 1 else _too_many(options.k, "k"),
+        f"--programs={options.programs}": "at least one program is needed"
+        if options.programs < 1
+        else _too_many(options.programs, "programs"),
         f"--fast={options.fast:g}": not 0 <= options.fast <= 1 and "a share lies between 0 and 1, as in 0.3",
-        f"--speedup={options.speedup:g}": not 0 < options.speedup < inf and "write a positive number, as in 2",
+        f"--speedup={options.speedup:g}": not 1 / MOST_SPEEDUP <= options.speedup <= MOST_SPEEDUP
+        and f"write a positive number up to {MOST_SPEEDUP}, as in 2",
     }
     if options.margin is not None:
         wrong[f"--margin={options.margin:g}"] = not 0 <= options.margin < inf and "write 0 or more, as in 0.05"
@@ -150,11 +161,28 @@ def _check_numbers(options: argparse.Namespace) -> None:
             raise UsageError(f"{option}: {problem}")
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.isnumeric()
+    return True
+
+
+def _too_many(number: int, of: str) -> str | None:
+    return f"at most {MOST[of]} can be simulated" if number > MOST[of] else None
+
+
 def _seeds(text: str) -> list[int]:
     try:
-        return [int(each) for each in text.split(",")]
+        seeds = [int(each) for each in text.split(",")]
     except ValueError:
         raise UsageError(f"--seeds={text}: write whole numbers, as in 0,1,2") from None
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds={text}: a seed is named twice; name each once, as in 0,1,2")
+    if problem := _too_many(len(seeds), "seeds"):
+        raise UsageError(f"--seeds={text}: {problem}")
+    return seeds
 
 
 def _effect(effect: float | None, primary: Primary) -> float:
@@ -165,7 +193,7 @@ def _effect(effect: float | None, primary: Primary) -> float:
             raise UsageError(f"--effect={effect:g}: a difference of success lies between 0 and 1, as in 0.2")
         return effect
     effect = 1.1 if effect is None else effect
-    if effect <= 1:
+    if not 1 < effect <= MOST_SPEEDUP:
         raise UsageError(f"--effect={effect:g}: a ratio of speed-ups is more than 1, as in 1.1")
     return log(effect)
 

@@ -57,9 +57,11 @@ class Preregistration:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            raise UsageError(f"{path}: is there already; a preregistration is not written again") from None
+            raise UsageError(
+                f"{path}: is there already, and a preregistration is not written again; name another file"
+            ) from None
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+            raise UsageError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
     @classmethod
     def read(cls, path: Path) -> tuple[Preregistration, bool]:

@@ -38,8 +38,8 @@ def runs(tmp_path, monkeypatch):
         ("report dir", "dir: no run.json; name the folder of a run"),
         ("export a --to file", "file: cannot be a folder (File exists); name another with --to"),
         ("export a --to file/x", "file/x: cannot be a folder (Not a directory); name another with --to"),
-        ("compare a b --json dir", "dir: could not be written (Is a directory)"),
-        ("plan --preregister file/x", "file/x: cannot be written (Not a directory)"),
+        ("compare a b --json dir", "dir: could not be written (Is a directory); name another place with --json"),
+        ("plan --preregister file/x", "file/x: cannot be written (Not a directory); name another file"),
     ],
 )
 def test_a_file_where_a_folder_is_due_and_the_reverse_is_one_line(runs, capsys, command, problem):

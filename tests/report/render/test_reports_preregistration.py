@@ -71,7 +71,10 @@ def test_a_plan_is_not_written_twice_and_no_plan_is_no_traceback(run, tmp_path, 
     path = tmp_path / "plan.json"
     plan().write(path)
     assert main(["plan", "--tasks=2", f"--preregister={path}"]) == 4
-    assert capsys.readouterr().err == f"error: {path}: is there already; a preregistration is not written again\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: {path}: is there already, and a preregistration is not written again; name another file\n"
+    )
     assert main(["report", str(run), f"--preregistered={run / 'run.json'}"]) == 4
     assert capsys.readouterr().err == f"error: {run / 'run.json'}: no preregistration; plan --preregister writes one\n"
     assert main(["report", str(run), f"--preregistered={tmp_path}"]) == 4
