@@ -53,22 +53,26 @@ def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], se
     What that needs and takes no quiet is done beside others: controls and a second worker of the candidate are started,
     and a call of it is profiled. Raises CandidateFailed, and HarnessError.
     """
-    why = setting.findings.uncounted_because
+    if why := setting.findings.uncounted_because:
+        void_for(setting.verifier.unrecorded(claim.session))
+        found |= {"counted": False, "uncounted_because": why}
+        return
     with closing(_Second(claim.another)) as second:
         if hold.may_share:
             with stage(seconds, "wait"), claim.session.stopped():
                 hold.be_beside_others()
             with stage(seconds, "load"):
-                if not why:
-                    setting.verifier.prepare()
-                    second.start()
+                setting.verifier.prepare()
+                second.start()
         with stage(seconds, "time"):
-            void_for(setting.verifier.unrecorded(claim.session))
-        if why:
-            found |= {"counted": False, "uncounted_because": why}
-            return
+            suspicion = setting.verifier.unrecorded(claim.session)
+        beside_others = not hold.is_alone
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, claim.session, hold)
+        if suspicion is not None and beside_others:
+            # Whether others' work can cost the profiler a record is not known.
+            suspicion = setting.verifier.unrecorded(claim.session)
+        void_for(suspicion)
         with stage(seconds, "attest"):
             attested = setting.verifier.attest(claim.session, second, claim.seconds_per_call, claim.timing.candidate_ms)
             found |= attested.to_json()

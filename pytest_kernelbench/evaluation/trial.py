@@ -121,7 +121,7 @@ def _judge_with_room(
 def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
     """Fills in what is found of a candidate, and for how long each stage lasted.
 
-    Raises CandidateFailed, and RuntimeError where the judge finds no memory beside others.
+    Raises CandidateFailed, and RuntimeError where the judge finds no memory and others may have it.
     """
     with stage(seconds, "load"):
         session = setting.start()
@@ -150,7 +150,8 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         elif why := setting.findings.uncounted_because:
             found |= {"counted": False, "uncounted_because": why}
     except RuntimeError as error:
-        if not hold.is_alone or not lacks_memory(error):
+        # Candidates that wait for the device hold memory as well: the trial is repeated without them.
+        if hold.may_share or not lacks_memory(error):
             raise
         raise _out_of_memory(setting, error, session) from None
     finally:

@@ -24,9 +24,10 @@ class Made:
     """A setting, its verifier and the workers of a candidate; ``did`` has what was done, and ``+`` where others may be
     on the device meanwhile."""
 
-    def __init__(self, *, suspicion=None, uncounted_because="", series=2):
+    def __init__(self, *, suspicion=None, only_beside_others=False, uncounted_because="", series=2):
         self.did = []
         self._suspicion = suspicion
+        self._only_beside_others = only_beside_others
         self._series = series
         self.findings = SimpleNamespace(uncounted_because=uncounted_because)
         self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
@@ -42,7 +43,7 @@ class Made:
 
     def unrecorded(self, session):
         self.note("profiled")
-        return self._suspicion
+        return None if self._only_beside_others and not holds.has_company() else self._suspicion
 
     def attest(self, first, another, seconds_per_call, candidate_ms):
         self.note("measured")
@@ -110,13 +111,21 @@ def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
     assert made.did == ["profiled", "measured", "another starts"]
 
 
-def test_a_claim_whose_kernels_leave_no_record_is_void_before_it_is_measured():
+def test_a_claim_whose_kernels_leave_no_record_beside_others_is_profiled_again_alone():
     made = Made(suspicion=Suspicion("unrecorded_kernels", "its kernels leave no record"))
     with holds.beside_others("made-up") as hold, pytest.raises(CandidateFailed) as failure:
         hold.be_alone()
         made.verify(hold)
     assert failure.value.flags == ("unrecorded_kernels",)
-    assert made.did[-2:] == ["profiled +", "another ends +"]
+    assert made.did[-5:] == ["profiled +", "first stops +", "first goes on", "profiled", "another ends"]
+
+
+def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
+    made = Made(suspicion=Suspicion("unrecorded_kernels", "its kernels leave no record"), only_beside_others=True)
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
+        assert made.verify(hold)["counted"] is True
+    assert made.did[-2:] == ["profiled", "measured"]
 
 
 def test_where_nothing_can_count_nothing_is_measured():
@@ -125,4 +134,4 @@ def test_where_nothing_can_count_nothing_is_measured():
         hold.be_alone()
         found = made.verify(hold)
     assert found == {"counted": False, "uncounted_because": "the task's answer does not depend on its inputs"}
-    assert made.did == ["first stops", "first goes on +", "profiled +"]
+    assert made.did == ["profiled"]

@@ -13,7 +13,7 @@ from made_up_tasks import task
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import company, holds, lock
+from pytest_kernelbench.evaluation import company, holds, lock, trial
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
@@ -164,6 +164,21 @@ def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(t
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
     evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
     assert (evaluation.outcome, len(holds_seen)) == (Outcome.TIMEOUT, 1)
+
+
+class NoRoom(Ended):
+    """A worker for which the judge finds no memory."""
+
+    def wait_until_ready(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(("hold_of", "raised"), [(holds.beside_others, RuntimeError), (holds.alone, HarnessError)])
+def test_memory_that_a_judge_lacks_is_nobody_s_fault_while_stopped_candidates_may_hold_it(trials, hold_of, raised):
+    setting = replace(trials[0]._setting, start=NoRoom)
+    with hold_of("made-up") as hold, pytest.raises(raised, match="out of memory"):
+        hold.be_alone()
+        trial._judge(setting, hold, "class ModelNew: pass", {}, {})
 
 
 class Waiting:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.clock.attestation import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
@@ -117,6 +118,18 @@ def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
         assert (verifier.unrecorded(session) is not None) is void
     # The control's is known from then on.
     assert (session.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
+
+
+def test_a_control_without_a_record_beside_others_is_profiled_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+    control = Profiled(None)
+    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
+    with holds.beside_others("made-up") as hold:
+        verifier.unrecorded(Profiled(None))
+        hold.be_alone()
+        for _ in range(2):
+            verifier.unrecorded(Profiled(None))
+    assert control.asked == ["profile", "check"] * 2
 
 
 def test_on_a_cpu_nothing_is_profiled():

@@ -21,6 +21,7 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, of_c
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.holds import has_company
 from pytest_kernelbench.evaluation.session import WorkerSession
 
 
@@ -133,7 +134,8 @@ class Verifier:
         if not self._control_was_profiled:
             with self._pairs.control(0) as control, of_control():
                 self._control_busy_ms = _busy_ms(control)
-            self._control_was_profiled = True
+            # Without a record beside others, it is profiled again.
+            self._control_was_profiled = self._control_busy_ms is not None or not has_company()
         return self._control_busy_ms
 
 
