@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 
 from pytest_kernelbench.policies.openai_bodies import ServerError, body_of, quoted
 from pytest_kernelbench.policies.openai_ends import end_of
+from pytest_kernelbench.policies.openai_numbers import all_of, logarithm, logprob, whole_number
 from pytest_kernelbench.policies.reading import NONE_GIVEN, Reading, Span, read_text, tokens_of
 from pytest_kernelbench.prompting.extraction import code_place
 
-# OpenAI and vLLM write -9999 for a log-probability that JSON cannot hold.
-LEAST_LOGPROB = -9998.0
 # As in ``policies/rows.py``: below the logarithm of the least float32.
 LEAST_COUNTED = -104.0
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
@@ -121,7 +120,7 @@ def read_answers(body: str) -> list[Answer]:
         if isinstance(answer, dict) and "choices" in answer and not choices:
             raise ServerError("an answer without a choice")
         raise ValueError('no "choices"')
-    rows.sort(key=lambda row: row.get("index") if isinstance(row.get("index"), int) else 0)
+    rows.sort(key=lambda row: whole_number(row.get("index")) or 0)
     usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
     return [
         _answer(row, str(answer.get("model") or ""), usage if len(rows) == 1 else _without_counts(usage))
@@ -138,13 +137,13 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
     message = choice.get("message")
     text, reasoning, stop_reason = _said(message if isinstance(message, dict) else choice, choice.get("finish_reason"))
     table = _table(choice.get("logprobs"))
-    ids = _all_of(choice.get("token_ids"), int) or table.ids
-    n_tokens, thought = usage.get("completion_tokens") or None, _reasoning_tokens(usage)
+    ids = all_of(choice.get("token_ids"), whole_number) or table.ids
+    n_tokens, thought = whole_number(usage.get("completion_tokens")) or None, _reasoning_tokens(usage)
     if reasoning is None and thought:
         reasoning = ""
     # An empty table is none.
     logprobs, whole, missing = table.logprobs or None, True, NONE_GIVEN
-    if logprobs is not None and isinstance(n_tokens, int) and not _covers(len(logprobs), n_tokens, stop_reason):
+    if logprobs is not None and n_tokens is not None and not _covers(len(logprobs), n_tokens, stop_reason):
         whole = False
         # llama.cpp's fewer entries spell a character that is spread over tokens too, which ASCII's are not.
         certain = reasoning is not None or text.isascii()
@@ -166,7 +165,7 @@ def _answer(choice: Mapping[str, Any], model: str, usage: Mapping[str, Any]) -> 
         pieces=None if logprobs is None else table.pieces,
         first_top=table.first_top,
         self_certainty=table.self_certainty if logprobs is not None else None,
-        prompt_tokens=usage.get("prompt_tokens") if isinstance(usage.get("prompt_tokens"), int) else None,
+        prompt_tokens=whole_number(usage.get("prompt_tokens")),
     )
 
 
@@ -221,7 +220,8 @@ def _flat(value: object) -> str:
 
 def _server_error(error: object) -> ServerError:
     code = error.get("code") if isinstance(error, dict) else None
-    status = int(code) if str(code).isdecimal() else 0
+    # Servers write it as a number or as a text; a word such as "invalid_api_key" is none.
+    status = whole_number(int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code) or 0
     said = error.get("message") or error.get("detail") if isinstance(error, dict) else error
     if NO_SUCH_PATH.search(str(said)):
         raise ValueError(f"{NO_PATH}200: {quoted(str(said))}")
@@ -236,7 +236,7 @@ def _without_counts(usage: Mapping[str, Any]) -> dict[str, Any]:
 def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
     details = usage.get("completion_tokens_details")
     counted = details.get("reasoning_tokens") if isinstance(details, dict) else usage.get("reasoning_tokens")
-    return counted if isinstance(counted, int) else 0
+    return whole_number(counted) or 0
 
 
 def _covers(n_logprobs: int, n_tokens: int, stop_reason: object) -> bool:
@@ -257,21 +257,21 @@ def _table(table: object) -> _Table:
         tops = content[0].get("top_logprobs") if content else None
         listed = tops if isinstance(tops, list) else []
         first_top: dict[str, Any] = {_spelled(top): top.get("logprob") for top in listed if isinstance(top, dict)}
-        logprobs = _all_of([entry.get("logprob") for entry in content], float)
-        ids = _all_of([entry.get("id") for entry in content], int)
+        logprobs = all_of([entry.get("logprob") for entry in content], logprob)
+        ids = all_of([entry.get("id") for entry in content], whole_number)
         pieces = _pieces([entry.get("bytes") or entry.get("token") for entry in content])
         certainty = _self_certainty([_listed(entry.get("top_logprobs")) for entry in content])
     else:
         tops = table.get("top_logprobs")
         first_top = tops[0] if isinstance(tops, list) and tops and isinstance(tops[0], dict) else {}
-        logprobs, ids, pieces = _all_of(table.get("token_logprobs"), float), None, _pieces(table.get("tokens"))
+        logprobs, ids, pieces = all_of(table.get("token_logprobs"), logprob), None, _pieces(table.get("tokens"))
         places = tops if isinstance(tops, list) else []
         certainty = _self_certainty([list(each.values()) if isinstance(each, dict) else [] for each in places])
     return _Table(
         logprobs=logprobs,
         ids=ids,
         pieces=pieces if logprobs is not None and pieces is not None and len(pieces) == len(logprobs) else None,
-        first_top={token: value for token, value in first_top.items() if _is_logprob(value)},
+        first_top={token: read for token, value in first_top.items() if (read := logprob(value)) is not None},
         self_certainty=certainty,
     )
 
@@ -282,7 +282,7 @@ def _listed(tops: object) -> list[Any]:
 
 def _self_certainty(tops: Sequence[Sequence[Any]]) -> float | None:
     """Mean over the places of KL(uniform || policy) in nats, both over the likeliest tokens there alone."""
-    known = [[max(float(value), LEAST_COUNTED) for value in place if _is_number(value)] for place in tops]
+    known = [[max(read, LEAST_COUNTED) for value in place if (read := logarithm(value)) is not None] for place in tops]
     if not known or any(len(place) < 2 for place in known):
         return None
     return sum(map(_divergence_from_uniform, known)) / len(known)
@@ -303,10 +303,8 @@ def _pieces(tokens: object) -> tuple[bytes, ...] | None:
 def _piece(token: object) -> bytes | None:
     if isinstance(token, str):
         return token.encode("utf-8", "surrogatepass")
-    try:
-        return bytes(token) if isinstance(token, list) else None
-    except (TypeError, ValueError):
-        return None
+    read = all_of(token, whole_number)
+    return None if read is None or any(each > 255 for each in read) else bytes(read)
 
 
 def _spelt(pieces: Sequence[bytes]) -> str:
@@ -316,21 +314,3 @@ def _spelt(pieces: Sequence[bytes]) -> str:
 def _spelled(top: Mapping[str, Any]) -> str:
     # Half a character is spelled alike whichever it is; its bytes are not.
     return json.dumps([top.get("token"), top.get("bytes")], default=str)
-
-
-def _all_of(values: object, kind: type) -> tuple[Any, ...] | None:
-    """``values`` as a tuple of ``kind`` (float: log-probabilities), or None where a value is of another kind."""
-    if not isinstance(values, list):
-        return None
-    if kind is float:
-        # Rounding may lift the log-probability of a certain token above 0.
-        return tuple(min(float(value), 0.0) for value in values) if all(map(_is_logprob, values)) else None
-    return tuple(values) if all(isinstance(value, int) and not isinstance(value, bool) for value in values) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value < 1e-3
-
-
-def _is_logprob(value: object) -> bool:
-    return _is_number(value) and float(value) > LEAST_LOGPROB  # type: ignore[arg-type]
