@@ -67,6 +67,11 @@ class WorkerSession(WorkerRequests):
         """All that the worker has mapped."""
         return self.rack.first(self._attached)
 
+    def end(self) -> None:
+        """Have the worker ended; ``close`` waits for that. Several end at once: each takes a while to leave a GPU."""
+        if not self._closed:
+            self._worker.end()
+
     def close(self) -> None:
         """End the worker with all it started; once it has ended, nothing happens."""
         if not self._closed:

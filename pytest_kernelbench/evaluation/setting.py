@@ -64,11 +64,18 @@ class Setting:
         self.verifier.end_controls()
         self.rack.close()
 
-    def leave_room_for_other_judges(self) -> None:
-        """Free what torch keeps for reuse, and the slots where they are large, which are made again when needed."""
+    def leave_room_for_other_judges(self, session: WorkerSession) -> None:
+        """Close ``session``, whose candidate is judged, and free what torch keeps for reuse.
+
+        The slots too, where they are large: they are made again when they are needed.
+        """
         device = device_named(self.bench.device)
         if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device.memory_bytes():
-            self.free_slots()
+            # All that have the slots mapped, at once.
+            self.verifier.end_controls()
+            session.close()
+            self.rack.close()
+        session.close()
         # With four judges on one GPU, each kept the 30 GB of an answer in float64 while others looked for memory.
         device.leave_room()
 

@@ -155,9 +155,9 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
             raise
         raise _out_of_memory(setting, error, session) from None
     finally:
-        session.close()
+        session.end()
         setting.workers.settle()
-        setting.leave_room_for_other_judges()
+        setting.leave_room_for_other_judges(session)
 
 
 def _load(setting: Setting, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:

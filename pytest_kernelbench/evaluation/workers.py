@@ -62,16 +62,24 @@ class WorkerProcess:
             return self.group.spent_seconds()
         return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
 
+    def end(self) -> None:
+        """Begin to end the worker with all it started, ahead of ``kill``, which waits for that.
+
+        Without a ``hold`` nothing happens: by then, the number of its supervisor might be another process's.
+        """
+        if self.hold is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.hold, signal.SIGTERM)
+
     def kill(self, *, timeout_s: float = 10.0) -> None:
         """End the worker and all it started; returns when its socket is closed everywhere.
 
         Raises HarnessError when that cannot be done: its processes would disturb the next candidate.
         """
-        with contextlib.suppress(ProcessLookupError):
-            if self.hold is None:
+        self.end()
+        if self.hold is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.supervisor, signal.SIGTERM)
-            else:
-                signal.pidfd_send_signal(self.hold, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         try:
             # A process that floods its socket has not ended: the time is for all that it sends.

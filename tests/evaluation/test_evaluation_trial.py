@@ -89,6 +89,8 @@ class Ended:
     def close(self):
         pass
 
+    end = close
+
 
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):

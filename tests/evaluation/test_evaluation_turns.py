@@ -42,7 +42,7 @@ class Worker:
     def thaw(self):
         pass
 
-    freeze = close = leave_room = thaw
+    freeze = end = close = leave_room = thaw
 
     def have_slots(self, count):
         return self.slots[:count]
@@ -115,6 +115,21 @@ def test_controls_that_are_there_already_serve_the_first_series():
             two.turn("control")
     assert len(made) == KEPT_CONTROLS
     assert all(each.calls_of_turns for each in made)
+
+
+def test_controls_end_at_once_and_not_one_after_the_other():
+    # Each takes a while to leave a GPU, which is held alone meanwhile.
+    did = []
+
+    def new_control():
+        control = Worker()
+        control.end, control.close = (lambda: did.append("end")), (lambda: did.append("close"))
+        return control
+
+    pairs = Pairs(SimpleNamespace(), new_control)
+    pairs.prepare()
+    pairs.close()
+    assert did == ["end", "end", "close", "close"]
 
 
 def test_an_error_in_a_control_s_turn_of_one_call_is_the_control_s():

@@ -1,7 +1,9 @@
 """Workers that are started before they are needed, over sockets without processes."""
 
 import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +15,7 @@ from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation import workers as workers_module
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
-from pytest_kernelbench.evaluation.workers import WorkerServer
+from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
 
 STARTED = {"started": True}
 
@@ -133,3 +135,20 @@ def test_where_none_starts_the_harness_says_so(served, answer, said):
     with pytest.raises(HarnessError) as error:
         workers.take()
     assert str(error.value) == f"a worker does not start ({said}); check that the device has memory left"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_worker_begins_to_end_before_it_is_waited_for(held):
+    child = subprocess.Popen(["sleep", "60"])
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    os.close(writing)
+    worker = WorkerProcess(ours, reading, child.pid, os.pidfd_open(child.pid) if held else None)
+    worker.end()
+    if held:
+        assert child.wait(20) == -signal.SIGTERM
+    else:
+        assert child.poll() is None
+    theirs.close()
+    worker.kill()
+    assert child.wait(20) == -signal.SIGTERM

@@ -172,6 +172,8 @@ class Pairs:
 
     def close(self) -> None:
         """End the controls that were kept."""
+        for control in self._kept:
+            control.end()
         while self._kept:
             self._kept.pop().close()
 
