@@ -19,6 +19,8 @@ class Children:
 
     def __init__(self) -> None:
         self._running: set[int] = set()
+        # How children ended that were forked to be remembered, until somebody asks.
+        self._remembered: dict[int, int | None] = {}
         signal.signal(signal.SIGCHLD, lambda *_: self._collect())
 
     @contextmanager
@@ -30,12 +32,14 @@ class Children:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def fork(self) -> int:
-        """As ``sandbox.fork_bound``; the child collects nothing."""
+    def fork(self, *, remembered: bool = False) -> int:
+        """As ``sandbox.fork_bound``; the child collects nothing. ``remembered``: ``exit_code`` will be asked for."""
         with self.kept():
             child = sandbox.fork_bound()
             if child != 0:
                 self._running.add(child)
+                if remembered:
+                    self._remembered[child] = None
                 return child
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -55,13 +59,24 @@ class Children:
                 self._collect()
             for each in left:
                 os.kill(each, signal.SIGKILL)
-                os.waitpid(each, 0)
-                self._running.discard(each)
+                self._collected(each, os.waitpid(each, 0)[1])
+
+    def exit_code(self, child: int) -> int | None:
+        """How a remembered child ended, as ``subprocess`` has it (-9: by SIGKILL), and forget it; None if unknown."""
+        status = self._remembered.pop(child, None)
+        return None if status is None else os.waitstatus_to_exitcode(status)
 
     def _collect(self) -> None:
         # Only its own: a library that starts a process waits for that itself.
         for each in list(self._running):
+            status = None
             with suppress(ChildProcessError):
-                if os.waitpid(each, os.WNOHANG)[0] == 0:
+                collected, status = os.waitpid(each, os.WNOHANG)
+                if collected == 0:
                     continue
-            self._running.discard(each)
+            self._collected(each, status)
+
+    def _collected(self, child: int, status: int | None) -> None:
+        self._running.discard(child)
+        if child in self._remembered:
+            self._remembered[child] = status

@@ -19,7 +19,9 @@ from pytest_kernelbench.errors import JudgeEnded
 from pytest_kernelbench.evaluation import messages
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.endings import how_it_ended
 from pytest_kernelbench.evaluation.sandbox import kept_environment
+from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 
 # Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its own, and the
 # first one steps out of their way (``device.host.to_first_core``). Beside a GPU nothing is gained, and processes that
@@ -54,6 +56,7 @@ class JudgeProcess:
         # One thread may ask for a judge while another asks for a foreman: each question has one answer.
         self._asking = threading.Lock()
         self._log_before = 0
+        self._memory_kills_before: int | None = None
 
     @property
     def service(self) -> int | None:
@@ -78,18 +81,18 @@ class JudgeProcess:
         if self._service is None:
             self._start_service()
         self._log_before = os.fstat(self._log.fileno()).st_size
+        self._memory_kills_before = memory_kills()
         try:
             if self._wishes is None:
                 self._wishes = self._socket_to("foreman")
             self._connection = self._socket_to("judge")
         except (messages.ConnectionEnded, messages.DeadlinePassed) as error:
-            ended = self._how_it_ended(error)
-            self.close()
-            raise ended from None
+            raise self._how_it_ended(error) from None
         return self.receive(START_TIMEOUT_S)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send to the judge."""
+        self._memory_kills_before = memory_kills()
         try:
             messages.send(self._judge, message)
         except messages.ConnectionEnded as error:
@@ -121,16 +124,25 @@ class JudgeProcess:
                 self._wishes = self._socket_to("foreman")
                 messages.send(self._wishes, message, timeout_s=messages.SEND_TIMEOUT_S)
 
-    def end_judge(self) -> None:
-        """End the judge and its workers; the service stays, for the next one."""
+    def end_judge(self) -> int | None:
+        """End the judge and its workers; the service stays, for the next one.
+
+        Returns the judge's exit code, negative for a signal; if the service ended by itself, that one's, since the
+        judge ends with it; None where it is not known.
+        """
         if self._connection is None:
-            return
+            return None
         self._connection.close()
         self._connection = None
+        service = self._service
         try:
-            self._ask_service("judge", timeout_s=END_TIMEOUT_S)
-        except (messages.ConnectionEnded, messages.DeadlinePassed):
+            return self._ask_service("judge", timeout_s=END_TIMEOUT_S)
+        except messages.DeadlinePassed:
             self.close()
+        except messages.ConnectionEnded:
+            self.close()
+            return None if service is None else service.returncode
+        return None
 
     def close(self) -> None:
         """End the service, and with it everything that it forked."""
@@ -179,13 +191,18 @@ class JudgeProcess:
             raise
         return ours
 
-    def _ask_service(self, kind: str, *descriptors: int, timeout_s: float) -> None:
-        """Have the judge or the foreman ended, and another one started that has the socket, if one is given."""
+    def _ask_service(self, kind: str, *descriptors: int, timeout_s: float) -> int | None:
+        """Have the judge or the foreman ended, and another one started that has the socket, if one is given.
+
+        Returns the exit code of the former one; None if there was none.
+        """
         with self._asking:
             if self._control is None:
                 raise messages.ConnectionEnded("the service was closed")
             messages.send(self._control, {"kind": kind}, descriptors)
-            messages.receive(self._control, timeout_s=timeout_s)
+            answer, _ = messages.receive(self._control, timeout_s=timeout_s)
+            ended: int | None = answer["ended"]
+            return ended
 
     def _start_service(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
@@ -214,9 +231,19 @@ class JudgeProcess:
         n_bytes = max(0, os.fstat(self._log.fileno()).st_size - self._log_before)
         written = os.pread(self._log.fileno(), n_bytes, self._log_before)
         last = written.decode(errors="replace").strip().splitlines()[-1:]
-        self.end_judge()
+        service = self._service
+        if self._connection is not None:
+            code = self.end_judge()
+        else:
+            self.close()
+            code = None if service is None else service.returncode
+        if isinstance(error, messages.DeadlinePassed):
+            # It ran until here: if a signal ended it, that was sent for this reason.
+            code = None
+        otherwise = type(error).__name__
+        how, remedy = how_it_ended(code, otherwise=otherwise, kills_before=self._memory_kills_before)
         said = f": {last[0]}" if last else ""
-        return JudgeEnded(f"the judge on {self._device} ended ({type(error).__name__}{said}); run again to resume")
+        return JudgeEnded(f"the judge on {self._device} ended ({how}{said}); {remedy}")
 
     @staticmethod
     def _end_service(service: subprocess.Popen[bytes]) -> None:

@@ -122,6 +122,8 @@ class _Service:
         self._supervise = supervise
         self._children = Children()
         self._clients: list[_Client] = []
+        # The exit codes of the last judge and of the last foreman, until the owner asks for another one.
+        self._ended: dict[str, int | None] = {}
 
     def serve(self) -> None:
         """Answer owner and clients. Raises ConnectionEnded when the owner is gone."""
@@ -140,21 +142,22 @@ class _Service:
     def answer_owner(self) -> None:
         """End the process of the kind that is named, with its workers; with a socket for another one, start that.
 
-        Raises ConnectionEnded.
+        The answer says how the former one ``ended``, as an exit code of ``subprocess``. Raises ConnectionEnded.
         """
         question, descriptors = messages.receive(self._owner)
         for client in [each for each in self._clients if each.kind == question["kind"]]:
             self._end(client)
+        ended = self._ended.pop(question["kind"], None)
         if descriptors:
             connection = socket.socket(fileno=descriptors[0])
             self._add(question["kind"], connection)
             connection.close()
-        messages.send(self._owner, {"done": True})
+        messages.send(self._owner, {"done": True, "ended": ended})
 
     def _add(self, kind: str, connection: socket.socket) -> None:
         body, device = self._kinds[kind]
         ours, theirs = socket.socketpair()
-        process = self._children.fork()
+        process = self._children.fork(remembered=True)
         if process == 0:
             ours.close()
             self._close()
@@ -202,6 +205,7 @@ class _Service:
         self._clients.remove(client)
         client.connection.close()
         self._children.end([client.process, *client.supervisors])
+        self._ended[client.kind] = self._children.exit_code(client.process)
 
     def _close(self) -> None:
         """In a child: none of them reaches the owner, or another's workers."""

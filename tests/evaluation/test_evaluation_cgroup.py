@@ -64,3 +64,19 @@ def test_memory_is_that_of_the_tightest_limit(tmp_path, own, files, expected):
 def test_a_machine_has_no_more_memory_free_than_it_has():
     whole, free = cgroup.machine_memory_bytes()
     assert 0 < free <= whole
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "killed"),
+    [
+        ("0::/a/b\n", {"a/b/memory.events": "low 0\noom 3\noom_kill 2\n", "a/memory.events": "oom_kill 5\n"}, 2),
+        ("0::/not/mounted/here\n", {"memory.events": "oom_kill 4\n"}, 4),
+        ("4:memory:/a\n0::/\n", {"memory/a/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 8\n"}, 8),
+        # A kernel before 4.13 does not count them.
+        ("4:memory:/a\n", {"memory/a/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}, None),
+        ("0::/a\n", {"a/memory.events": "nonsense\n"}, None),
+        ("", {}, None),
+    ],
+)
+def test_processes_that_were_ended_for_lack_of_memory_are_counted_in_the_own_group(tmp_path, own, files, killed):
+    assert cgroup.memory_kills(**group(tmp_path, own, files)) == killed

@@ -37,6 +37,22 @@ def test_a_child_that_ends_is_collected():
     run("child = forked(lambda: None)\nsoon(lambda: not there(child))")
 
 
+def test_the_end_of_a_child_that_is_remembered_is_told_once():
+    run(
+        "child = family.fork(remembered=True)\n"
+        "if child == 0: os._exit(7)\n"
+        "soon(lambda: not there(child))\n"
+        "assert family.exit_code(child) == 7 and family.exit_code(child) is None\n"
+        "child = family.fork(remembered=True)\n"
+        "if child == 0: time.sleep(60)\n"
+        "family.end([child])\n"
+        "assert family.exit_code(child) == -signal.SIGTERM\n"
+        "child = forked(lambda: None)\n"
+        "soon(lambda: not there(child))\n"
+        "assert family.exit_code(child) is None and family._remembered == {}\n"
+    )
+
+
 def test_children_are_ended_by_a_signal_and_others_stay():
     run(
         "one, other = forked(lambda: time.sleep(60)), forked(lambda: time.sleep(60))\n"

@@ -133,12 +133,56 @@ def test_a_foreman_that_reads_nothing_is_replaced(process, monkeypatch):
     until(lambda: not first.is_running())
 
 
-def test_what_is_asked_of_a_judge_that_has_ended_says_so_in_one_line(process):
+def test_what_is_asked_of_a_judge_that_was_killed_says_so_in_one_line(process, monkeypatch):
     process.start()
+    # Of a control group of this machine nothing is known; it may kill processes of other tests.
+    monkeypatch.setattr("pytest_kernelbench.evaluation.endings.memory_kills", lambda: None)
     judge_of(process.service).kill()
-    with pytest.raises(JudgeEnded, match=r"^the judge on cpu ended \(ConnectionEnded\); run again to resume$"):
+    with pytest.raises(JudgeEnded) as ended:
         process.receive()
+    assert str(ended.value) == (
+        "the judge on cpu ended (by SIGKILL, which the kernel sends where memory is short); "
+        "look for the cause in dmesg, and run again to resume"
+    )
     assert not process.started
+
+
+def test_a_judge_that_the_kernel_ended_for_lack_of_memory_is_said_to_be(process, monkeypatch):
+    kills = iter([3, 3, 4])
+    monkeypatch.setattr("pytest_kernelbench.evaluation.judge_process.memory_kills", lambda: next(kills))
+    monkeypatch.setattr("pytest_kernelbench.evaluation.endings.memory_kills", lambda: next(kills))
+    process.start()
+    judge = judge_of(process.service)
+    judge.suspend()
+    process.send({})
+    judge.kill()
+    with pytest.raises(JudgeEnded) as ended:
+        process.receive()
+    assert str(ended.value) == (
+        "the judge on cpu ended (by SIGKILL: the kernel ended a process of this control group for lack of memory); "
+        "allow more memory or run less beside it, and run again to resume"
+    )
+
+
+def test_a_judge_that_crashed_is_told_with_its_signal(process):
+    process.start()
+    judge_of(process.service).send_signal(signal.SIGSEGV)
+    with pytest.raises(JudgeEnded, match=r"^the judge on cpu ended \(by SIGSEGV\b.*\); run again to resume$"):
+        process.receive()
+
+
+def test_a_judge_whose_service_was_killed_is_told_with_the_signal_of_that(process):
+    process.start()
+    os.kill(process.service, signal.SIGKILL)
+    with pytest.raises(JudgeEnded, match=r"^the judge on cpu ended \(by SIGKILL"):
+        process.receive()
+    assert process.service is None
+
+
+def test_a_judge_that_is_ended_for_its_silence_is_not_said_to_have_ended_by_that_signal(process):
+    process.start()
+    with pytest.raises(JudgeEnded, match=r"^the judge on cpu ended \(DeadlinePassed\); run again to resume$"):
+        process.receive(0.01)
 
 
 def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(process, monkeypatch):

@@ -1,4 +1,7 @@
-"""Cores and memory that control groups allow this process: a container has less than the machine."""
+"""Cores and memory that control groups allow this process: a container has less than the machine.
+
+And how many processes the kernel ended because that memory was used up.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,15 @@ def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
     return (limit_bytes, max(0, free)) if found and limit_bytes < 1 << 60 else None
 
 
+def memory_kills(root: Path = ROOT, own: Path = OWN) -> int | None:
+    """Processes of this process's group that the kernel has ended for lack of memory; None where it does not say."""
+    for folder in _folders("memory", root, own):
+        for name in ("memory.events", "memory.oom_control"):
+            if (killed := dict(_named_numbers(folder / name)).get("oom_kill")) is not None:
+                return killed
+    return None
+
+
 def machine_memory_bytes() -> tuple[int, int]:
     """Memory that this process may use, and the part that is available now."""
     lines = MEMINFO.read_text().splitlines()
@@ -79,9 +91,14 @@ def _numbers(file: Path) -> list[int]:
 
 
 def _inactive_files(folder: Path) -> int:
+    counted = _named_numbers(folder / "memory.stat")
+    return sum(number for name, number in counted if name in ("inactive_file", "total_inactive_file"))
+
+
+def _named_numbers(file: Path) -> list[tuple[str, int]]:
+    """The lines of a file such as ``memory.stat``: a name and a number in each. Empty if it cannot be read."""
     try:
-        lines = (folder / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    words = (line.split() for line in lines)
-    return sum(int(number) for name, number in words if name in ("inactive_file", "total_inactive_file"))
+        words = [line.split() for line in file.read_text().splitlines()]
+        return [(name, int(number)) for name, number in words]
+    except (OSError, ValueError):
+        return []
