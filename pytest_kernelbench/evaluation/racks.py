@@ -10,12 +10,18 @@ import torch
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.correctness.doubt import Due
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
-from pytest_kernelbench.evaluation.layouts import Layout, alike, no_answer
+from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout, alike, no_answer
 
 # As many calls are in a turn by the judge's clock: 64 of 0.05 ms were turns of 3 ms, and claims of such calls took 8 to
 # 12 s until they were left uncounted (H200).
 MOST_PAIRS = 256
+# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
+# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
+SHARE_KEPT_BETWEEN_TRIALS = 0.1
+# From so many calls on, a turn need not be longer: then its slots, and the workers that have them mapped, are kept.
+CALLS_ENOUGH = 12
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 
@@ -120,6 +126,22 @@ class Rack:
         if wanted <= there:
             return wanted
         return max(there, self._bench.pairs_in_memory(wanted, beside_bytes=self.n_bytes))
+
+    def calls_in_memory(self, wanted: int) -> int:
+        """How many slots a turn of ``wanted`` calls may have; at least one.
+
+        No more than may be kept for the next candidate, where these are ``CALLS_ENOUGH``: 20 GB of slots, and the
+        controls in which they are mapped, were made anew for each claim of most tasks of KernelBench (H200, by
+        arithmetic).
+        """
+        kept_bytes = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._bench.device).memory_bytes()
+        kept = int(2 * kept_bytes / (self._bench.bytes_of_pair + 2 * ALIGNMENT * self._tensors_of_slot))
+        fits = self.pairs_in_memory(wanted)
+        return min(fits, kept) if kept >= CALLS_ENOUGH else fits
+
+    @property
+    def _tensors_of_slot(self) -> int:
+        return len(self._bench.reference.layouts) + len(self._bench.example_outputs)
 
     def make_room_for(self, pairs: int | None) -> None:
         """Free the memory; from now on there is room for so many pairs. None: for as many as fit when it is asked."""

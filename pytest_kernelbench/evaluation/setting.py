@@ -12,14 +12,10 @@ from pytest_kernelbench.evaluation.correctness.examination import Demands
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.protocols import Protocol
-from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.tasks.findings import TaskFindings
-
-# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
-# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
-SHARE_KEPT_BETWEEN_TRIALS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,10 +37,10 @@ from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
-from pytest_kernelbench.evaluation.setting import SHARE_KEPT_BETWEEN_TRIALS, Setting
+from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
 from pytest_kernelbench.evaluation.workers import WorkerServer

@@ -8,7 +8,7 @@ from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.device import cpu
-from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
 
 BATCH = "torch.rand(30, n)"
 
@@ -162,6 +162,18 @@ def test_slots_are_as_many_as_fit_into_the_memory_that_is_free_when_they_are_mad
     assert rack.pairs_in_memory(64) == 64
     rack.make_room_for(1)
     assert rack.pairs_in_memory(64) == 1
+
+
+@pytest.mark.parametrize(("slots_kept", "calls"), [(40, 39), (11, 200)])
+def test_a_turn_has_no_more_slots_than_may_be_kept_where_these_are_enough(monkeypatch, slots_kept, calls):
+    bench = bench_of("torch.relu(x)")
+    rack, slot_bytes = Rack(bench), bench.bytes_of_pair / 2
+    monkeypatch.setattr(cpu, "free_bytes", lambda: 10_000 * slot_bytes)
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: slots_kept * slot_bytes / SHARE_KEPT_BETWEEN_TRIALS)
+    assert rack.calls_in_memory(200) == calls
+    rack.first(calls)
+    assert (rack.n_bytes <= SHARE_KEPT_BETWEEN_TRIALS * cpu.memory_bytes()) is (calls == 39)
+    assert rack.calls_in_memory(5) == 5
 
 
 def test_the_reference_is_not_computed_in_tf32():

@@ -35,7 +35,7 @@ class Worker:
     def __init__(self):
         self.slots = [Slot(number) for number in range(4)]
         self.bench = SimpleNamespace(device="cpu", refreshed=lambda: "inputs")
-        self.rack = SimpleNamespace(pairs_in_memory=lambda wanted: min(wanted, len(self.slots)))
+        self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)))
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
         self.called, self.did = [], []
 

@@ -46,7 +46,7 @@ _random = SystemRandom()
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
     wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN / seconds_per_call)))
-    return session.rack.pairs_in_memory(wanted)
+    return session.rack.calls_in_memory(wanted)
 
 
 class TakingTurns:
