@@ -1,4 +1,4 @@
-"""The run folder: what is appended is read back, by any process, after any interruption."""
+"""The run folder: rows that are appended are read back, by any process, after any interruption."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What comes next is drawn and built beside the item that runs, and is no different for it."""
+"""The next items are sampled and built while one is judged, and their results are the same as without that."""
 
 import contextlib
 import dataclasses

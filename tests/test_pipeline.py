@@ -1,4 +1,4 @@
-"""The story with a policy and an evaluator that are made up: what is asked of them, recorded, and not repeated."""
+"""One item with a made-up policy and evaluator: the requests to both, the records, and steps that are not repeated."""
 
 import json
 

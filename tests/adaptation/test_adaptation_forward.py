@@ -1,4 +1,4 @@
-"""Adaptation goes forward: it calls what it is handed, and nothing that imports it."""
+"""Adaptation calls only objects that it is given, and no module that imports it."""
 
 from climbs import traced
 from made_up_world import TASKS, World, strategy

@@ -1,4 +1,4 @@
-"""A model over two processes: the gradient, the draws and the weights of one, and the trainer that has them do it."""
+"""A model sharded over two processes: gradient, draws and weights equal those of one process, and it is trained."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is learnt: every method raises the rate of what is rewarded; what stops it, what is left out, and a teacher."""
+"""Every method raises the rate of rewarded rollouts; rules that end a lineage, tasks left out, and a teacher."""
 
 import pytest
 from made_up_world import TASKS, World, correct_rates, rows, run, search, strategy, untimed

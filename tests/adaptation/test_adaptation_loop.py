@@ -1,4 +1,4 @@
-"""The back edge: what is recorded, what is shared between tasks and strategies, and what is repeated after a kill."""
+"""The training loop: its records, the steps that tasks and strategies share, and the work repeated after a kill."""
 
 from dataclasses import asdict, replace
 

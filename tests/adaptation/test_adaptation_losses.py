@@ -1,4 +1,4 @@
-"""Distributions compared: against TRL's own SDPO, by hand, and nothing to learn from a teacher who says the same."""
+"""Losses on whole distributions: against TRL's SDPO and by hand; a teacher that agrees gives no gradient."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Memory from shapes: weights and adapters are what they are, and each part grows with what it is made of."""
+"""Memory computed from shapes: weights and adapters have their real sizes, and each part grows with its dimensions."""
 
 from dataclasses import replace
 

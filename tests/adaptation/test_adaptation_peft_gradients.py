@@ -1,4 +1,4 @@
-"""The gradient on small random models: that of the loss as it is written, however it is computed."""
+"""The gradient on small random models equals the gradient of the loss as written, in every way of computing it."""
 
 from dataclasses import replace
 

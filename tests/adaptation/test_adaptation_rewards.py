@@ -1,4 +1,4 @@
-"""Rewards come from evaluations alone; what is not correct earns nothing."""
+"""Rewards come from evaluations alone; an incorrect candidate has none."""
 
 from math import log
 

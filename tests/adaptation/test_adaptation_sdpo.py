@@ -1,4 +1,4 @@
-"""Self-distillation: what the teacher reads, and that a teacher who reads nothing more teaches nothing."""
+"""Self-distillation: the teacher's prompt, and a teacher with the student's prompt teaches nothing."""
 
 import pytest
 import torch

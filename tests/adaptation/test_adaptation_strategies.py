@@ -1,4 +1,4 @@
-"""Every packaged strategy that adapts, in the made-up world: it takes a step, and what it says of itself holds."""
+"""Every packaged strategy that adapts takes a step in the made-up world, and does what its description says."""
 
 import json
 

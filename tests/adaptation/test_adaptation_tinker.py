@@ -1,4 +1,4 @@
-"""The paper's dual loop on Tinker's interface: train there, sample what was trained, go on after a kill."""
+"""The paper's dual loop on Tinker's interface: training, sampling from the trained weights, and resuming."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Several workers on one lineage: one takes the updates, all of them sample and judge its rollouts."""
+"""Several workers on one lineage: one makes the updates, all of them sample and judge its rollouts."""
 
 import time
 from contextlib import nullcontext

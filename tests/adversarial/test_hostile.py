@@ -1,4 +1,4 @@
-"""Candidates that try to end the judge: each has an outcome of its own, and the one after them is judged as ever."""
+"""Candidates that try to end the judge: each gets an outcome of its own, and the next candidate is judged as usual."""
 
 import textwrap
 

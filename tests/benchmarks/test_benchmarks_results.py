@@ -1,4 +1,4 @@
-"""Rows of a benchmark outlive its process, and are not mixed with those of other hardware; a limit is a limit."""
+"""Rows of a benchmark outlive its process and are not mixed with rows of other hardware; time limits hold."""
 
 import sys
 from pathlib import Path

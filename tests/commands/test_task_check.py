@@ -1,4 +1,4 @@
-"""``python -m pytest_kernelbench tasks``: what a run would meet, before it is paid for."""
+"""``python -m pytest_kernelbench tasks``: problems of a task that a run would meet are found before the run."""
 
 import pytest
 from project import RELU

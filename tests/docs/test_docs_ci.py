@@ -1,4 +1,4 @@
-"""The jobs in ``docs/ci`` do what they are there for: their own commands run, in a repository with two kernels.
+"""The jobs in ``docs/ci``: their commands run in a repository with two kernels, and pass or fail as they should.
 
 The judge is made up; ``tests/plugin/test_plugin_ci_story.py`` has a real one.
 """

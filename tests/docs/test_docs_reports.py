@@ -1,4 +1,4 @@
-"""``docs/reports.md`` names what there is, and its commands run."""
+"""``docs/reports.md`` names every analysis, and its commands run."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""docs/terminal.svg: what a run printed, as it was printed."""
+"""docs/terminal.svg shows the output of a run, line by line."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Made-up turns go through the very code that decides: what counts, what does not, and how often it errs."""
+"""Made-up turns drive the code that decides on claims: which claims count, and how often a decision is wrong."""
 
 import math
 import random

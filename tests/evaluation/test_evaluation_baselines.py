@@ -1,4 +1,4 @@
-"""Baselines that are stronger than eager PyTorch: their names, and what is said of a candidate beside one."""
+"""Baselines that are stronger than eager PyTorch: their names, and the record of a candidate timed against one."""
 
 import math
 

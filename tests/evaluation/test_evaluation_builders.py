@@ -1,4 +1,4 @@
-"""Builders: what they compile ahead or in the midst of a trial, what is kept, and what fails."""
+"""Builders compile ahead of a trial or during it: requests, kept results and failures."""
 
 import threading
 import time

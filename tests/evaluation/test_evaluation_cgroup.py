@@ -1,4 +1,4 @@
-"""What control groups leave of a machine, in both versions of them."""
+"""The cores and the memory that a control group allows, in versions 1 and 2."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A candidate gone through without a device: what it is called with, and what it is told of the GPU."""
+"""A candidate is called without a device, on tensors without memory, and told the properties of the GPU."""
 
 import pytest
 import torch

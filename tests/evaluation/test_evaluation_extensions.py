@@ -1,4 +1,4 @@
-"""``load_inline`` and ``load`` in a candidate's process: a request for what is not known, and what becomes of it."""
+"""``load_inline`` and ``load`` in a candidate's process: a request for an unknown extension, and its result."""
 
 import subprocess
 import sysconfig

@@ -1,4 +1,4 @@
-"""A reference is looked at before anyone is judged by it."""
+"""A reference is examined before candidates are judged by it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Outputs are read where a process has them."""
+"""The judge reads outputs in the memory of the process that made them."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The process that builds ahead: what it is asked for twice."""
+"""The process that builds ahead: requests that are made twice are built once."""
 
 import socket
 import threading

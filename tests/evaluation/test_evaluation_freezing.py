@@ -1,4 +1,4 @@
-"""A process tree that is stopped computes nothing, whatever it starts."""
+"""A process tree that is stopped computes nothing, whatever processes it starts."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A kernel against the one that it replaces: three verdicts, how often they err, and two real comparisons."""
+"""A kernel is compared with the kernel that it replaces: three verdicts, their error rates, two real comparisons."""
 
 import math
 import random

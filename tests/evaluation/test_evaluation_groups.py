@@ -1,4 +1,4 @@
-"""Control groups: what is frozen with one uses no time, and nothing that was ever in it is left out of its account."""
+"""Control groups: a frozen group uses no time, and the CPU time of every process that was ever in it is counted."""
 
 import os
 import signal

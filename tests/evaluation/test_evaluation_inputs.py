@@ -1,4 +1,4 @@
-"""Inputs to check a candidate on keep what a kernel may rely on."""
+"""The inputs for checking a candidate keep the properties that a kernel may rely on."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The service and its judge: which of them is started anew when one has ended, with real processes."""
+"""The service and its judge, with real processes: each is replaced when it has ended."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Triton kernels compiled ahead: what a candidate is called with, and how what was compiled reaches its workers."""
+"""Triton kernels compiled ahead: the arguments of the candidate's call, and the compiled kernels reach its workers."""
 
 import importlib.util
 import json

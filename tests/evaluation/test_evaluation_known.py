@@ -1,4 +1,4 @@
-"""What judges found out about a task, and how another judge comes to know it."""
+"""Findings of judges about a task are handed to other judges."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Others on the same cores are counted, and what is ours is not."""
+"""CPU time of other programs on the same cores is counted, without that of this run's own processes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Errors that no header could mend, told from those that torch's own headers may."""
+"""Compiler errors that no header can cure are told apart from errors that torch's own headers may cure."""
 
 import pytest
 

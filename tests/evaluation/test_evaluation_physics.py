@@ -1,4 +1,4 @@
-"""The least time a task can take: what must move, and what must be multiplied."""
+"""The least time of a task: the bytes that must be moved and the products that must be computed."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A pool whose judges die, fail or do not start: what is tried again, and what is said of the rest."""
+"""A pool whose judges die, fail or do not start: candidates that are tried again, and errors for the others."""
 
 import pickle
 import threading

@@ -1,4 +1,4 @@
-"""The queue between callers and judges: who is taken next."""
+"""The queue between callers and judges: the order in which requests are taken."""
 
 from made_up_tasks import MATMUL, RELU
 

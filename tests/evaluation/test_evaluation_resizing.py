@@ -1,4 +1,4 @@
-"""Sizes of a task made smaller and odd, and what is said of a candidate at these."""
+"""Sizes of a task made smaller and odd, and the verdict on a candidate at these sizes."""
 
 import pytest
 from made_up_tasks import TASK, candidate, task

@@ -1,4 +1,4 @@
-"""What a candidate cannot do to other processes, and how much of the machine it can take."""
+"""A candidate cannot harm other processes, and its share of the machine is limited."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""torch's headers without what a source does not name."""
+"""torch's headers are reduced to the parts that a source names."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Equal values: where a reference's answer depends on which of them comes first, nobody is judged by it."""
+"""Equal values: a reference whose answer depends on their order rejects no candidate for that."""
 
 import pytest
 import torch

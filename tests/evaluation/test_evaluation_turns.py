@@ -1,4 +1,4 @@
-"""Turns of two workers: how many calls make one, and what is checked after each."""
+"""Turns of two workers: the number of calls in a turn, and the checks after each turn."""
 
 from types import SimpleNamespace
 

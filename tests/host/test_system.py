@@ -1,4 +1,4 @@
-"""Systems other than Linux: what is imported there, what works, and the line that says what judging needs."""
+"""Systems other than Linux: imports work, reports work, and one line says what judging needs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""In new processes, because what is tested happens once in each."""
+"""The first ``exp`` of a forked process is as precise as the next; tested in new processes, since it happens once."""
 
 import subprocess
 import sys

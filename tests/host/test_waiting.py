@@ -1,4 +1,4 @@
-"""Who holds what a process waits for: real locks between real processes in folders of their own."""
+"""A process that waits for a lock finds the run folder of the process that holds it: real locks, real processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A kept kernel at several sizes: what is asked of the evaluator, what becomes of the item, and what is told."""
+"""A kept kernel at several sizes: requests to the evaluator, the item's result, and its messages."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What ``pin`` keeps of a run, and what it refuses."""
+"""``pin``: the kernels of a run that it keeps, and the errors for kernels that it cannot keep."""
 
 import json
 from pathlib import Path

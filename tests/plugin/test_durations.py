@@ -1,4 +1,4 @@
-"""What a task took is known the next time, whether one worker ran it or several."""
+"""The time that a task took is known to the next run, whether one worker ran it or several."""
 
 import json
 from types import SimpleNamespace

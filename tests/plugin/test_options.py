@@ -1,4 +1,4 @@
-"""Options to RunOptions, and what `auto` means where a run is resumed."""
+"""Command-line options become ``RunOptions``, and ``auto`` in a resumed run is the run's own value."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which items there are, what they are called, in which order they come, and that no task is imported."""
+"""Collection: the items, their names and their order; task modules are not imported."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Kernels in a user's own tests: which items there are, and what they can see."""
+"""Kernels in a user's own tests: the items, and the data that the fixtures give them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The main job on a small project: what it prints, what it leaves, and who shares what."""
+"""The main job on a small project: its output, its files, and the samples that strategies share."""
 
 import copy
 import json

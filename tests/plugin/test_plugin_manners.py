@@ -1,4 +1,4 @@
-"""pytest's manners: what it costs others, and that its usual options and plugins mean what they always mean."""
+"""pytest's manners: the plugin costs other suites little, and pytest's own options and plugins keep their meaning."""
 
 import json
 import os

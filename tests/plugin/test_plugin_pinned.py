@@ -1,4 +1,4 @@
-"""Which kernels ``--strategy=pinned`` takes, and what it says where there is none."""
+"""The kernels that ``--strategy=pinned`` takes, and its messages about missing ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Nothing lost: killed at any moment, a run goes on where it was."""
+"""A run that was killed at any moment is resumed, and loses nothing."""
 
 import os
 import signal

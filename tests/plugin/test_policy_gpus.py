@@ -1,4 +1,4 @@
-"""GPUs set apart for policies: which remain for judges, and what cannot be set apart."""
+"""GPUs reserved for policies: the GPUs that remain for judges, and reservations that are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Several workers do what one does: the same items, results, ids and report, whoever dies on the way."""
+"""Several workers give the same items, results, ids and report as one, even if a worker dies."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Policies that are asked which program is the fastest: the same question by whatever way they are asked."""
+"""Policies that are asked which program is the fastest: every kind of policy gets the same question."""
 
 from collections.abc import Sequence
 from pathlib import Path

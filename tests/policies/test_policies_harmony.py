@@ -1,4 +1,4 @@
-"""gpt-oss, as it answers here, at a server and at Tinker: it thinks, answers or is cut off, and is read rightly."""
+"""gpt-oss here, at a server and at Tinker: its reasoning and its answer are told apart, also when cut off."""
 
 import gc
 import sys

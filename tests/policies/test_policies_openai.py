@@ -1,4 +1,4 @@
-"""What a server is asked: requests, how many at once, and what a policy file says of them."""
+"""Requests to a server: their contents, how many run at once, and the settings of a policy file."""
 
 import time
 from dataclasses import replace

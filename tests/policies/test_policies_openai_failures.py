@@ -1,4 +1,4 @@
-"""Failures of a server: which are tried again, and what is said of those that last."""
+"""Failures of a server: those that are tried again, and the errors for those that last."""
 
 import threading
 import time

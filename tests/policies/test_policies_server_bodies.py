@@ -1,4 +1,4 @@
-"""Bodies of answers of servers of different makers, cut down to what is read: each is read, or refused as passing."""
+"""Answers of servers of different makers, reduced to the fields that are used: each is read, or tried again."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What servers of different makers do that OpenAI's does not: each behaviour, and what becomes of a request.
+"""Behaviours of servers that differ from OpenAI's: for each, the result of a request.
 
 vLLM, SGLang, TGI, llama.cpp, LM Studio, Ollama, LiteLLM, OpenRouter, Azure, Fireworks, Together, DeepSeek, Gemini, and
 proxies before them. Their bodies are after their documentation and public reports, cut down to what is read.

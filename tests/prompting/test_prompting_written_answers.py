@@ -1,4 +1,4 @@
-"""Answers as real models write them: for each, what a person finds in it is what is taken."""
+"""Answers as real models write them: the code that is extracted is the code that a person finds in them."""
 
 import ast
 

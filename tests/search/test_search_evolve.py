@@ -1,4 +1,4 @@
-"""The tree over distinct programs: which of them become parents."""
+"""The search ``evolve``: a tree over distinct programs, and the choice of parents in it."""
 
 from hypothesis import given
 from hypothesis import strategies as st

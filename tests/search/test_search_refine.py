@@ -1,4 +1,4 @@
-"""Chains, and what a prompt shows of them."""
+"""The search ``refine``: its chains, and the earlier answers that a prompt shows."""
 
 from made_up_search import judged
 

@@ -1,4 +1,4 @@
-"""Adaptive K: when a strategy stops, that it stops there after a crash too, and what it is said to have cost."""
+"""Strategies that stop by themselves: when they stop, that a resumed run stops there too, and their recorded cost."""
 
 import json
 from dataclasses import replace

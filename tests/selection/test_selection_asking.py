@@ -1,4 +1,4 @@
-"""A forecast by the policy itself: asked once, recorded, counted, and without it the order is that of surprisal."""
+"""A forecast by the policy: asked once, recorded and counted; without it the order is by surprisal."""
 
 import json
 from dataclasses import replace

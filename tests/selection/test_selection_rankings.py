@@ -1,4 +1,4 @@
-"""Rankings beyond surprisal, each on a group worked out by hand, and what each of them sees."""
+"""Rankings other than surprisal, each on a group worked out by hand, and the data that each may see."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Best-of-Adaptation on the paper's own table, and what is taken when something broke."""
+"""Best-of-Adaptation on the paper's own table, and its choice when a step is missing."""
 
 import pytest
 

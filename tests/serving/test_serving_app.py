@@ -1,4 +1,4 @@
-"""The HTTP interface over a real socket: what is answered, refused and measured."""
+"""The HTTP interface over a real socket: answers, refusals and metrics."""
 
 import gc
 import http.client

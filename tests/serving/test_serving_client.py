@@ -1,4 +1,4 @@
-"""The client of a server over a real socket: verdicts that it gets, and what it waits for, asks again or refuses."""
+"""The client of a server over a real socket: verdicts, waits, repeated requests and refusals."""
 
 import json
 import socket

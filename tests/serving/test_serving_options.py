@@ -1,4 +1,4 @@
-"""The options of the server: what cannot be used is refused before Ray is started."""
+"""The options of the server: unusable values are refused before Ray is started."""
 
 import argparse
 import socket

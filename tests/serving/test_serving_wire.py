@@ -1,4 +1,4 @@
-"""Requests: what is well formed comes out as it went in, and what is not is refused by name."""
+"""Requests to the server: a well-formed one is read unchanged, and the refusal of a malformed one names the field."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``base = "..."``: a strategy that says only in what it differs from another."""
+"""``base = "..."``: a strategy inherits another's settings and lists only the differences."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A strategy's values, written as a file would have them, are the same strategy when loaded."""
+"""A strategy that is written as a file and loaded again is the same strategy."""
 
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path

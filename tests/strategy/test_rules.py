@@ -1,4 +1,4 @@
-"""A key that nothing reads beside the others is refused, in one line that says what would read it."""
+"""A key without effect beside the other settings is refused in one line, which names the setting that it needs."""
 
 import pytest
 from loading import error_of, packaged

@@ -1,4 +1,4 @@
-"""``[adaptation]`` and its sections: where each setting is, where it was, and how it is hashed."""
+"""``[adaptation]`` and its sections: the place of each setting, its former place, and its hash."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``[prompt]`` of a strategy: how the question is put is part of what candidates are drawn from."""
+"""``[prompt]`` of a strategy: its settings are part of the hash of the samples."""
 
 from pathlib import Path
 

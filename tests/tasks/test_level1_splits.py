@@ -1,4 +1,4 @@
-"""The splits are what their first line says, and seed 42 is the one published with the paper."""
+"""The splits follow the rule in their first line, and seed 42 gives the split that the paper published."""
 
 import random
 from pathlib import Path

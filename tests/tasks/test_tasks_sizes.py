@@ -1,4 +1,4 @@
-"""Small sizes: where they are found, and how a task's text is changed to them."""
+"""Small sizes: the file that has them, and the text of a task with them."""
 
 
 import pytest

@@ -1,4 +1,4 @@
-"""Templates in worker processes: labels against what running them gives."""
+"""Templates run in worker processes, and their labels are compared with the results."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the policy is asked."""
+"""The prompt of the tiny policy."""
 
 import pytest
 from hypothesis import given

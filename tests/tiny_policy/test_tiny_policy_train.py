@@ -1,4 +1,4 @@
-"""The tokenizer, the batches, a few steps, and what is saved."""
+"""The training of the tiny policy: the tokenizer, the batches, a few steps, and the saved files."""
 
 import json
 from collections import Counter

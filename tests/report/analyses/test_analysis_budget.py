@@ -1,4 +1,4 @@
-"""Equal budgets: what each strategy had found after so much was spent."""
+"""Equal budgets: the kernels that each strategy had found after equal spending."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What was spent and how much of it on the same text: cost, diversity and the physical floor."""
+"""The analyses of cost, of the diversity of programs, and of the physical floor."""
 
 from dataclasses import replace
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Estimates and curves over tasks, and what is said where their intervals do not hold."""
+"""Estimates and curves over tasks, and the warnings where their intervals do not hold."""
 
 import re
 from math import exp, log

@@ -1,4 +1,4 @@
-"""Quartiles, correlations, regimes and the prefilter: the analyses of what log-probabilities say."""
+"""The analyses of log-probabilities: quartiles, correlations, regimes and the prefilter."""
 
 from dataclasses import replace
 from itertools import combinations

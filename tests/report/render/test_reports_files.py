@@ -1,4 +1,4 @@
-"""What is read and written by the commands is checked, and said in one line."""
+"""Files that the commands read and write are checked; each error is one line."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The page as text; ``tests/browser`` opens it."""
+"""The report page as text; ``tests/browser`` opens it in a browser."""
 
 import base64
 import gzip

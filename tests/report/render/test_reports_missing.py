@@ -1,4 +1,4 @@
-"""What was not measured has no figure, what is missing is said first, and every count is of what it says."""
+"""Values that were not measured have no figure, missing records are named first, and counts name their base."""
 
 import json
 
