@@ -50,15 +50,15 @@ class _Second:
 def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], seconds: dict[str, float]) -> None:
     """Fills in whether a claim counts.
 
-    What that needs and takes no quiet is done beside others: controls and a second worker of the candidate are started,
-    and a call of it is profiled. Raises CandidateFailed, and HarnessError.
+    What that needs and takes no quiet is done beside others, unless the slots are too large for that: controls and a
+    second worker of the candidate are started, and a call of it is profiled. Raises CandidateFailed, and HarnessError.
     """
     if why := setting.findings.uncounted_because:
         void_for(setting.verifier.unrecorded(claim.session))
         found |= {"counted": False, "uncounted_because": why}
         return
     with closing(_Second(claim.another)) as second:
-        if hold.may_share:
+        if hold.may_share and setting.keeps_block:
             with stage(seconds, "wait"), claim.session.stopped():
                 hold.be_beside_others()
             with stage(seconds, "load"):

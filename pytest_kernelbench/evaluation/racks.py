@@ -26,6 +26,11 @@ CALLS_ENOUGH = 12
 MUTATED = "mutated_input"
 
 
+def may_be_kept(slot_bytes: int, device: str) -> bool:
+    """Whether a judge may hold so much memory of slots while other judges use the device."""
+    return slot_bytes < SHARE_KEPT_BETWEEN_TRIALS * device_named(device).memory_bytes()
+
+
 class Objection(NamedTuple):
     """An error in the memory after a call; ``flag`` is for a candidate that is right when it is not timed."""
 

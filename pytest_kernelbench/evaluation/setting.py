@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.clock.timekeeping import PAIRS_PER_BLOCK
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.protocols import Protocol
-from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.tasks.findings import TaskFindings
@@ -51,6 +52,11 @@ class Setting:
             raise
         return session
 
+    @property
+    def keeps_block(self) -> bool:
+        """Whether the slots of a whole block of pairs may stay while other judges use the device."""
+        return may_be_kept(PAIRS_PER_BLOCK * self.bench.bytes_of_pair, self.bench.device)
+
     def bytes_of_others(self) -> int:
         """Device memory that neither the judge nor the slots hold."""
         return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
@@ -66,7 +72,7 @@ class Setting:
         The slots too, where they are large: they are made again when they are needed.
         """
         device = device_named(self.bench.device)
-        if self.rack.n_bytes > SHARE_KEPT_BETWEEN_TRIALS * device.memory_bytes():
+        if not may_be_kept(self.rack.n_bytes, self.bench.device):
             # All that have the slots mapped, at once.
             self.verifier.end_controls()
             session.close()

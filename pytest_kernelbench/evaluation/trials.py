@@ -20,7 +20,7 @@ from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted,
 from pytest_kernelbench.evaluation.clock.baseline_trial import time_beside, told_of_failure
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, compare, detail_of
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
-from pytest_kernelbench.evaluation.clock.timekeeping import PAIRS_PER_BLOCK, ms_of_calls
+from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.company import be_alone, in_turn, wait_to_be_alone
@@ -37,7 +37,7 @@ from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
 from pytest_kernelbench.evaluation.setting import Setting
@@ -57,9 +57,8 @@ def target_of(device: str, hardware_id: str) -> Target:
 
 
 def _is_light(bench: Bench) -> bool:
-    """Whether several trials of such a task fit on the device: the slots of a block are what a trial may keep."""
-    memory_bytes = device_named(bench.device).memory_bytes()
-    return PAIRS_PER_BLOCK * bench.bytes_of_pair < SHARE_KEPT_BETWEEN_TRIALS * memory_bytes
+    """Whether several trials of such a task fit on the device while they check, which one pair of slots is room for."""
+    return may_be_kept(bench.bytes_of_pair, bench.device)
 
 
 def _in_company(ask: Callable[[], Found], device: str, hardware_id: str) -> Found:

@@ -24,6 +24,8 @@ class Made:
     """A setting, its verifier and the workers of a candidate; ``did`` has what was done, and ``+`` where others may be
     on the device meanwhile."""
 
+    keeps_block = True
+
     def __init__(self, *, suspicion=None, only_beside_others=False, uncounted_because="", series=2):
         self.did = []
         self._suspicion = suspicion
@@ -107,6 +109,15 @@ def test_a_second_worker_that_is_not_asked_for_ends_and_a_third_is_started_when_
 def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
     made = Made()
     with holds.alone("made-up") as hold:
+        made.verify(hold)
+    assert made.did == ["profiled", "measured", "another starts"]
+
+
+def test_slots_that_are_too_large_to_be_kept_are_not_taken_along_to_others():
+    made = Made()
+    made.keeps_block = False
+    with holds.beside_others("made-up") as hold:
+        hold.be_alone()
         made.verify(hold)
     assert made.did == ["profiled", "measured", "another starts"]
 

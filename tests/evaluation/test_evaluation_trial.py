@@ -6,6 +6,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ class Ended:
 
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.setting.SHARE_KEPT_BETWEEN_TRIALS", share)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
     setting = replace(trials[0]._setting, start=Ended)
     setting.rack.first(2)
     assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
@@ -181,6 +182,21 @@ def test_memory_that_a_judge_lacks_is_nobody_s_fault_while_stopped_candidates_ma
     with hold_of("made-up") as hold, pytest.raises(raised, match="out of memory"):
         hold.be_alone()
         trial._judge(setting, hold, "class ModelNew: pass", {}, {})
+
+
+@pytest.mark.parametrize(("pairs", "beside_others", "alone"), [(5, [1], [12]), (7, [12], [12])])
+def test_beside_others_a_large_task_has_one_slot_until_it_is_timed(trials, monkeypatch, pairs, beside_others, alone):
+    # A tenth of the device is room for so many pairs; a block has six.
+    setting = trials[0]._setting
+    memory_bytes = int(10 * (pairs + 0.5) * setting.bench.bytes_of_pair)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.memory_bytes", lambda: memory_bytes)
+    for hold, expected in ((holds.beside_others, beside_others), (holds.alone, alone)):
+        asked_for = []
+        session = SimpleNamespace(rack=setting.rack, built_s=0.0, have_slots=asked_for.append)
+        session.wait_until_ready, session.load = (lambda: None), (lambda source, timeout_s: None)
+        with hold("made-up") as held:
+            trial._load(setting, held, session, "class ModelNew: pass", {})
+        assert asked_for == expected
 
 
 class Waiting:
