@@ -7,6 +7,7 @@ join the cluster is trusted by it.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -149,15 +150,22 @@ def connect(address: str, option: str = "ray") -> None:
         _knock(address)
         ray.init(address=address, log_to_driver=False)
     except (OSError, ValueError) as error:  # ValueError: an address that Ray does not understand
-        said = (str(error).strip().splitlines() or ["no reason given"])[0]
+        # Of Ray's advice, which is about its own options, the first sentence.
+        said = re.split(r"\.\s", str(error).strip())[0] or "no reason given"
         raise UsageError(f"{option}={address}: no such cluster ({said}); start one with: ray start --head") from None
 
 
 def _knock(address: str) -> None:
-    """Raise OSError if nothing answers at ``HOST:PORT``. Ray would try for 80 s, and then end this process."""
+    """Raise OSError if nothing answers at ``HOST:PORT``, and ValueError if that is no port.
+
+    Ray would try for 80 s, and then end this process.
+    """
     host, colon, port = address.rpartition(":")
-    if colon and port.isascii() and port.isdigit() and "/" not in host and 0 < int(port) < 1 << 16:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT_S).close()
+    if not (colon and port.isascii() and port.isdigit()) or "/" in host:
+        return
+    if len(port) > 5 or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{port} is no port")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT_S).close()
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:
