@@ -8,8 +8,8 @@
 A gate is one kernel at ``--sizes`` sizes, of 0.2 to 5 ms a call, at a limit of ``--limit``. Printed for each kind of
 noise: how many gates called any size slower, where the kernel is the same at all sizes, and where it is exactly as slow
 as the limit allows at all of them; how many caught a kernel that is ``--slowdown`` slower at one size; which share of
-the sizes at which it is the same were undecided; and how many pairs of processes were needed for the same and for the
-slower ones.
+the sizes at which it is the same were undecided; which share of the sizes at the limit, and of those that are slower,
+were taken for the same; and how many pairs of processes were needed for the same and for the slower ones.
 """
 
 from __future__ import annotations
@@ -108,7 +108,11 @@ def main() -> None:
     gate = Gate(max_slowdown=1 + options.limit, sizes=options.sizes)
     same, at_limit = [1.0] * options.sizes, [1 + options.limit] * options.sizes
     print(f"{options.device}, {options.sizes} sizes, limit {options.limit:.1%}, {options.gates} gates of each kind")
-    print(f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} {'undecided':>10s} series")
+    print(
+        f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} "
+        f"{'undecided':>10s} "
+        f"{'taken for the same':>20s} series"
+    )
     for name in options.kind or KINDS:
         started = time.perf_counter()
         draw_turns_by(options.seed)
@@ -122,13 +126,15 @@ def main() -> None:
         of_same = [gate_verdicts(setting, same, draw, verdict) for _ in range(options.gates)]
         of_limit = [gate_verdicts(setting, at_limit, draw, verdict) for _ in range(options.gates)]
         of_slow = [verdict(setting, 1 + options.slowdown, draw) for _ in range(options.gates)]
-        each_same = [each for verdicts in of_same for each in verdicts]
+        each_same, each_at_limit = ([each for verdicts in of for each in verdicts] for of in (of_same, of_limit))
         alarms, at_limits = sum(map(slower, of_same)), sum(map(slower, of_limit))
         print(
             f"{name:32s} {alarms:>4d} (< {upper(alarms, options.gates):.2%}) "
             f"{at_limits:>10d} (< {upper(at_limits, options.gates):.2%}) "
             f"{sum(slower([each]) for each in of_slow) / options.gates:>10.1%} "
             f"{fmean(each.answer == 'undecided' for each in each_same):>9.1%} "
+            f"{fmean(each.answer == 'above' for each in each_at_limit):>11.2%} "
+            f"{fmean(each.answer == 'above' for each in of_slow):>8.2%} "
             f"{fmean(each.series for each in each_same):>6.1f} {fmean(each.series for each in of_slow):>6.1f} "
             f"({time.perf_counter() - started:.0f} s)",
             flush=True,
