@@ -61,12 +61,13 @@ def gated(pairs, max_slowdown=1.05):
 def test_a_kernel_that_became_slower_and_computes_the_calls_of_a_turn_as_one_is_not_said_to_be_faster(device):
     told = gated(MadeUpPairs(call_s=BASELINE_S / 4, alone_s=1.5 * BASELINE_S, device=device))
     assert told["verdict"] == "undecided"
-    assert told["detail"].startswith("a call that is alone in its turn saves -0.5 ms, and among others at least 0.7")
+    assert told["detail"] == "a call that is alone in its turn takes 0.5 ms longer than one of the baseline"
     assert (told["slowdown"], told["low"], told["high"]) == (pytest.approx(0.25), 0.0, None)
 
 
-def test_a_kernel_that_is_faster_alone_too_is_same_or_faster_with_its_interval():
-    pairs = MadeUpPairs(call_s=BASELINE_S / 4, alone_s=BASELINE_S / 2)
+@pytest.mark.parametrize("alone_s", [BASELINE_S / 4, 0.9 * BASELINE_S, BASELINE_S])
+def test_a_kernel_that_is_no_slower_alone_is_same_or_faster_with_its_interval(alone_s):
+    pairs = MadeUpPairs(call_s=BASELINE_S / 4, alone_s=alone_s)
     told = gated(pairs)
     assert told["verdict"] == "same_or_faster" and 0.2 < told["low"] < 0.25 < told["high"] < 0.3
     # No other processes are started for it.
