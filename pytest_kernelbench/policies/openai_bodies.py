@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_kernelbench.policies.openai_numbers import whole_number
+
 # A server's words in an error for people.
 MOST_WORDS = 160
 DONE = "[DONE]"
@@ -32,7 +34,7 @@ def body_of(text: str) -> object:
     if text.startswith(("data:", "event:", "id:")):
         return _joined(text)
     try:
-        return json.loads(text)
+        return _value(text)
     except (ValueError, RecursionError):
         if text.startswith("{"):
             raise ServerError(f"a body that is cut off: {quoted(text)}") from None
@@ -45,6 +47,26 @@ def quoted(text: str) -> str:
     return f'"{line[:MOST_WORDS]}{"..." if len(line) > MOST_WORDS else ""}"'
 
 
+def _value(text: str) -> object:
+    """The value of a JSON text; an integer that Python refuses to read is infinite, as 1e999 is: not measured.
+
+    Raises ValueError.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # of an integer of over sys.get_int_max_str_digits() digits
+        return json.loads(text, parse_int=_integer)
+
+
+def _integer(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
 def _joined(text: str) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
@@ -54,7 +76,7 @@ def _joined(text: str) -> dict[str, Any]:
             ended = True
             continue
         try:
-            value = json.loads(event)
+            value = _value(event)
         except (ValueError, RecursionError):
             break
         if not isinstance(value, dict):
@@ -65,8 +87,7 @@ def _joined(text: str) -> dict[str, Any]:
             return value
         answer |= {key: each for key, each in value.items() if key in ("model", "usage") and each}
         for part in parts:
-            index = part.get("index")
-            _add(choices.setdefault(index if isinstance(index, int) else 0, {"message": {}}), part)
+            _add(choices.setdefault(whole_number(part.get("index")) or 0, {"message": {}}), part)
     if not (ended or any(each.get("finish_reason") for each in choices.values())):
         raise ServerError("a stream that ends early")
     return {**answer, "choices": [{"index": index, **choices[index]} for index in sorted(choices)]}

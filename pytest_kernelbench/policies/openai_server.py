@@ -26,6 +26,7 @@ from pytest_kernelbench.policies.base import random_seed, version_of
 from pytest_kernelbench.policies.openai_answers import Answer
 from pytest_kernelbench.policies.openai_client import RETRIES_AT_FIRST, Server, are
 from pytest_kernelbench.policies.openai_dialect import Dialect
+from pytest_kernelbench.policies.openai_numbers import whole_number
 from pytest_kernelbench.prompting.prompts import build_messages, sha256_of_messages
 from pytest_kernelbench.records import Completion, Task
 
@@ -302,5 +303,4 @@ def _least_tokens(messages: Sequence[Mapping[str, str]]) -> int:
 
 def _context_in(row: Mapping[str, Any] | None) -> int | None:
     """How many tokens prompt and answer may have, as vLLM and SGLang list it."""
-    found = (row or {}).get("max_model_len")
-    return found if isinstance(found, int) and found > 0 else None
+    return whole_number((row or {}).get("max_model_len")) or None

@@ -127,9 +127,12 @@ def _key(task: str) -> str:
 def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        raise PolicyError(f"{place}: not JSON ({reason}); {EACH_LINE}") from None
+    except json.JSONDecodeError as error:
+        raise PolicyError(f"{place}: not JSON ({error.msg}); {EACH_LINE}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise PolicyError(f"{place}: not JSON ({type(error).__name__}); {EACH_LINE}") from None
+    except ValueError:  # of int(), which refuses over sys.get_int_max_str_digits() digits
+        raise PolicyError(f"{place}: has an integer of thousands of digits; {EACH_LINE}") from None
     if not isinstance(row, dict):
         raise PolicyError(f"{place}: not an object; {EACH_LINE}")
     return row

@@ -17,6 +17,7 @@ from pytest_kernelbench.policies.openai_numbers import (
     logprob,
     whole_number,
 )
+from pytest_kernelbench.policies.openai_server import _context_in
 
 HUGE = 10**400
 # As JSON spells them; Python writes NaN and infinity as other programs write 1e999.
@@ -100,3 +101,29 @@ def test_the_code_of_an_error_is_a_status_or_nothing(code: Any, passing: bool) -
     with pytest.raises(ServerError, match=r'^"no"$') as error:
         read_answer(json.dumps({"error": {"message": "no", "code": code}}))
     assert error.value.passing is passing
+
+
+# Python's int() refuses over 4,300 digits, and json.dumps() with it: the text is written here.
+ENDLESS = "1" * 5000
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_integer_that_python_refuses_to_read_is_not_measured_and_its_answer_is_read(streamed: bool) -> None:
+    said = '"delta": {"content": "a"}' if streamed else '"text": "a"'
+    body = f'{{"choices": [{{"index": {ENDLESS}, {said}, "finish_reason": "stop"}}], '
+    body += f'"created": {ENDLESS}, "usage": {{"prompt_tokens": {ENDLESS}, "completion_tokens": -{ENDLESS}}}}}'
+    read = read_answer(f"data: {body}\n\ndata: [DONE]\n\n" if streamed else body)
+    assert (read.text, read.stop_reason, read.prompt_tokens) == ("a", "stop", None)
+
+
+@pytest.mark.parametrize("index", [True, -1, 0.5, HUGE, "1", None])
+def test_an_odd_index_in_a_stream_is_the_first_choice(index: Any) -> None:
+    parts = [{"index": 1, "delta": {"content": "second"}}, {"index": index, "delta": {"content": "first"}}]
+    events = [{"choices": [{**part, "finish_reason": "stop"}]} for part in parts]
+    text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    assert [each.text for each in read_answers(text)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(("listed", "context"), [(4000, 4000), (4000.0, 4000), (True, None), (0, None), (HUGE, None)])
+def test_the_context_that_a_server_lists_is_a_count_or_not_known(listed: Any, context: int | None) -> None:
+    assert _context_in({"max_model_len": listed}) == context

@@ -166,6 +166,7 @@ EACH = 'each line is an object with "task" and "text"'
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ('{"index": ' + "1" * 5000 + "}", f"has an integer of thousands of digits; {EACH}"),
         ("{task: 1}", f"not JSON (Expecting property name enclosed in double quotes); {EACH}"),
         ("[1]", f"not an object; {EACH}"),
         ('{"task": "level1/1"}', f'has no "text"; {EACH}'),
