@@ -7,21 +7,21 @@ the weights that score them change.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_kernelbench.commands.present_tasks import AS_RECORDED, Places, add_places, present_tasks
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.policies import Policy, load_policy, require_trainable
-from pytest_kernelbench.records import AdaptationStep, Completion, json_text
+from pytest_kernelbench.records import AdaptationStep, Completion, Task, json_text
 from pytest_kernelbench.report.analyses.adaptation import adaptation
 from pytest_kernelbench.report.analyses.base import Study
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.records.rows import Row, completion_row, evaluation_row, rows_of, run_json
 from pytest_kernelbench.strategy import Adaptation
-from pytest_kernelbench.tasks import load_tasks
 
 FILE = "probes.jsonl"
 
@@ -55,22 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STRATEGY",
         help="a search of the run whose samples are scored (default: step 0's rollouts)",
     )
+    add_places(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Score one fixed set of answers under every checkpoint of a run. Loads the policy and torch."""
-    for line in probe_folder(options.folder, device=options.device, samples=options.samples):
+    places = Places.named_by(options)
+    for line in probe_folder(options.folder, device=options.device, samples=options.samples, places=places):
         print(line)
 
 
-def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> Iterator[str]:
+def probe_folder(
+    folder: Path, *, device: str, samples: str | None = None, places: Places = AS_RECORDED
+) -> Iterator[str]:
     """Write ``probes.jsonl`` into the run folder. Yields tables of the correlation of likelihood and speed-up.
 
-    ``samples``: as for ``probe_run``. The row ``tail`` is about the quarter of rollouts that was least likely at step
-    0. The column ``within tasks`` is the mean of the tasks' own correlations, which differences between tasks do not
-    affect.
+    ``samples`` and ``places``: as for ``probe_run``. The row ``tail`` is about the quarter of rollouts that was least
+    likely at step 0. The column ``within tasks`` is the mean of the tasks' own correlations, which differences between
+    tasks do not affect.
     """
-    probes = list(probe_run(folder, device=device, samples=samples))
+    probes = list(probe_run(folder, device=device, samples=samples, places=places))
     try:
         text = "".join(json_text(asdict(each)) + "\n" for each in probes)
     except ValueError as error:
@@ -89,11 +93,14 @@ def probe_folder(folder: Path, *, device: str, samples: str | None = None) -> It
     yield f"wrote {FILE} in {folder}"
 
 
-def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Iterator[Probe]:
+def probe_run(
+    folder: Path, *, device: str, samples: str | None = None, places: Places = AS_RECORDED
+) -> Iterator[Probe]:
     """One set of answers under every step's weights: each lineage's rollouts of step 0, or those of ``samples``.
 
     ``samples`` names a strategy of the run that searched the same tasks, such as best-of-64: the paper's probe has 64
-    samples of each of 5 tasks. Raises UsageError where the run has no adaptation, or no such samples.
+    samples of each of 5 tasks. ``places``: where the tasks are now. Raises UsageError where the run has no adaptation,
+    or no such samples, and where a task is not there or has another text.
     """
     from pytest_kernelbench.adaptation.trainers import trainer_of
 
@@ -106,11 +113,12 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
     chosen = None if samples is None else _strategy_named(samples, settings, folder)
     drawn, speedups = _drawn(folder), _speedups(folder)
     policies: dict[str, Policy] = {}
-    for first in (step for step in steps if step.step == 0):
-        strategy = by_hash.get(first.adaptation_sha256)
-        if strategy is None:
-            raise UsageError(f"{folder}: run.json has no strategy of {first.lineage}; name the folder of one whole run")
-        tasks = {task.id: task for task in load_tasks(list(first.group), sizes=settings.get("sizes") or "full")}
+    firsts = [step for step in steps if step.step == 0]
+    if lost := [step.lineage for step in firsts if step.adaptation_sha256 not in by_hash]:
+        raise UsageError(f"{folder}: run.json has no strategy of {lost[0]}; name the folder of one whole run")
+    tasks = _tasks(folder, settings, firsts, by_hash, places)
+    for first in firsts:
+        strategy = by_hash[first.adaptation_sha256]
         fixed = _Fixed.of(first, chosen)
         spec = strategy["sampling"]["policy"] or settings.get("policy")
         if spec is None:
@@ -143,6 +151,25 @@ def probe_run(folder: Path, *, device: str, samples: str | None = None) -> Itera
                             n_tokens=len(logprobs),
                             speedup=speedups.get((fixed.sampling_sha256, task, completion.index)),
                         )
+
+
+def _tasks(
+    folder: Path,
+    settings: Mapping[str, Any],
+    firsts: Sequence[AdaptationStep],
+    by_hash: Mapping[str, Mapping[str, Any]],
+    places: Places,
+) -> dict[str, Task]:
+    """The tasks of all lineages, by id. A strategy's ``train_on`` says where it found its own."""
+    ids: dict[str | None, dict[str, None]] = {}
+    for first in firsts:
+        learnt_on = by_hash[first.adaptation_sha256]["adaptation"].get("train_on")
+        ids.setdefault(learnt_on, {}).update(dict.fromkeys(first.group))
+    found: dict[str, Task] = {}
+    for learnt_on, named in ids.items():
+        selectors = [] if learnt_on is None else [learnt_on]
+        found |= present_tasks(folder, settings, named, places, selectors)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.errors import HarnessError, TaskError, UsageError
+from pytest_kernelbench.commands.present_tasks import AS_RECORDED, Places, add_places, present_tasks
+from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.prompting.candidates import candidate_of
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 from pytest_kernelbench.report.records import RunRecords
-from pytest_kernelbench.tasks import load_tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy", metavar="NAME", help="the strategy that drew the candidate; default: the first that has it"
     )
-    parser.add_argument("--tasks", metavar="SELECTOR", help="the task's place now; default: its place in the run")
+    add_places(parser)
     parser.add_argument("--draw", metavar="KIND", help="another kind of inputs, such as wide (docs/candidates.md)")
     parser.add_argument("--device", help="default: the device of the run")
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
 
         if options.draw not in REPLAYED:
             raise UsageError(f"--draw={options.draw}: no such kind of inputs; there are {', '.join(REPLAYED)}")
-    recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, options.tasks)
+    recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, Places.named_by(options))
     try:
         for line in lines_of(
             recorded, device=recorded.device if options.device is None else options.device, draw=options.draw
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def recorded_candidate(
-    folder: Path, task: str, index: int, strategy: str | None = None, selector: str | None = None
+    folder: Path, task: str, index: int, strategy: str | None = None, places: Places = AS_RECORDED
 ) -> Recorded:
     """The record of a candidate in the run ``folder``. Raises UsageError if there is none."""
     records = RunRecords.load(folder)
@@ -78,7 +78,7 @@ def recorded_candidate(
     if index not in judged:
         has = f"it has {min(judged)} to {max(judged)}" if judged else "none was judged"
         raise UsageError(f"{folder}: has no candidate {index} of {ids[0]}; {has}")
-    now = _task_now(folder, records, ids[0], selector)
+    now = present_tasks(folder, records.options, ids[:1], places)[ids[0]]
     for row in rows:
         source = _source(records, row, now, index, judged[index].source_sha256)
         if source is not None:
@@ -118,25 +118,6 @@ def lines_of(recorded: Recorded, *, device: str, draw: str | None = None) -> Ite
 
 def _verdict(outcome: str, detail: str) -> str:
     return f"{outcome} ({detail})" if detail else outcome
-
-
-def _task_now(folder: Path, records: RunRecords, task_id: str, selector: str | None) -> Task:
-    """The task from its present file. Raises UsageError if there is no file, or if its text is not the run's."""
-    options = records.options
-    selectors = [selector] if selector is not None else options.get("selectors") or [task_id]
-    try:
-        tasks = load_tasks(selectors, sizes=options.get("sizes") or "full")
-    except TaskError as error:
-        raise UsageError(f"{folder}: its tasks are not found ({error}); name their place with --tasks") from None
-    for task in tasks:
-        if task.id == task_id:
-            recorded = (options.get("task_sha256") or {}).get(task_id)
-            if recorded not in (None, task.sha256):
-                raise UsageError(
-                    f"{folder}: {task_id} had another text or sizes; name the place of the recorded ones with --tasks"
-                )
-            return task
-    raise UsageError(f"{folder}: {task_id} is not among {', '.join(selectors)}; name its place with --tasks")
 
 
 def _source(

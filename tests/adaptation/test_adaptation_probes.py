@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from made_up_world import FirstTokenPolicy, World, search, strategy
 from policies.random_models import llama
+from project import RELU
 from scipy.stats import spearmanr
 
 from pytest_kernelbench.__main__ import main
@@ -15,6 +16,12 @@ from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks
 
 OTHER = Task(id="level1/901_Other", source="class Model: 901\n")
+
+
+def edit_run(folder, **values):
+    """Change values of a recorded run.json."""
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def lines(folder, name):
@@ -79,6 +86,60 @@ def test_the_policy_that_a_strategy_names_is_the_one_that_is_probed(tmp_path, mo
     monkeypatch.setattr(probe, "load_policy", lambda spec, device: asked.append(spec) or policy)
     assert len(list(probe.probe_run(tmp_path, device="cpu"))) == 2 * 4
     assert asked == ["other"]
+
+
+@pytest.fixture
+def own_level(tmp_path):
+    """Task files of the user's own, with small sizes, in a folder that ``level9/...`` does not find."""
+    folder = tmp_path / "mine" / "level9"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        (folder / f"{number}_Mine.py").write_text(RELU)
+    (folder / "small.toml").write_text("[1_Mine]\nn = 100\n[2_Mine]\nn = 200\n")
+    return folder
+
+
+@pytest.mark.parametrize("by", ["the run's selectors", "train_on", "--tasks"])
+def test_tasks_of_the_user_s_own_are_found_where_the_run_found_them(own_level, tmp_path, monkeypatch, by):
+    tasks = load_tasks(str(own_level))
+    learnt = {"train_on": str(own_level)} if by == "train_on" else {}
+    trains = strategy(k=4, steps=1, **learnt)
+    world = World(tmp_path / "run", tasks=[OTHER] if by == "train_on" else tasks, strategies=[trains])
+    run_item(world.tasks[0], trains, world)
+    if by == "the run's selectors":
+        edit_run(tmp_path / "run", selectors=[str(own_level)])
+    monkeypatch.setattr(probe, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    options = [f"--tasks={own_level}"] if by == "--tasks" else []
+    assert main(["probe", str(tmp_path / "run"), *options]) == 0
+    assert {row["task"] for row in lines(tmp_path / "run", "probes")} == {"level9/1_Mine", "level9/2_Mine"}
+
+
+def test_small_sizes_of_the_user_s_own_are_those_of_the_run(own_level, tmp_path, monkeypatch, capsys):
+    sizes = tmp_path / "sizes.toml"
+    sizes.write_text("[1_Mine]\nn = 50\n[2_Mine]\nn = 60\n")
+    tasks = load_tasks(str(own_level), sizes="small", small=sizes)
+    trains, folder = strategy(k=4, steps=1), tmp_path / "run"
+    run_item(tasks[0], trains, World(folder, tasks=tasks, strategies=[trains]))
+    edit_run(folder, selectors=[str(own_level)], sizes="small")
+    monkeypatch.setattr(probe, "load_policy", lambda spec, device: FirstTokenPolicy(llama(vocab_size=16)))
+    assert main(["probe", str(folder)]) == 4
+    assert capsys.readouterr().err == (
+        f"error: {folder}: level9/1_Mine had another text or sizes; "
+        "name the place of the recorded ones with --tasks, or a file of their sizes with --small\n"
+    )
+    assert main(["probe", str(folder), f"--small={sizes}"]) == 0
+
+
+def test_tasks_that_are_gone_are_told_with_the_remedy(own_level, tmp_path, capsys):
+    trains, folder = strategy(k=4, steps=1), tmp_path / "run"
+    tasks = load_tasks(str(own_level))
+    run_item(tasks[0], trains, World(folder, tasks=tasks, strategies=[trains]))
+    edit_run(folder, selectors=["nowhere"])
+    assert main(["probe", str(folder)]) == 4
+    assert capsys.readouterr().err == (
+        f"error: {folder}: its tasks are not found (--tasks=nowhere: no such level, file or folder; packaged: level1); "
+        "name their place with --tasks\n"
+    )
 
 
 def test_a_run_without_adaptation_is_told_what_to_run(tmp_path, capsys):

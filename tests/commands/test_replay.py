@@ -160,5 +160,6 @@ def test_a_task_that_has_changed_since_is_not_replayed(record, capsys):
     folder = record([("torch.relu(x)", None)], task_sha256={TASK: "another"})
     _, _, error = said(capsys, folder, "level1/1", 0)
     assert (
-        error == f"error: {folder}: {TASK} had another text or sizes; name the place of the recorded ones with --tasks"
+        error == f"error: {folder}: {TASK} had another text or sizes; "
+        "name the place of the recorded ones with --tasks, or a file of their sizes with --small"
     )
