@@ -15,6 +15,8 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 # The tasks are no option here.
 OTHER_NAMES = {"--tasks": ""}
+# Without --check no task is run, and none has a size.
+NEED_CHECK = ("device", "precision", "sizes", "small")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,21 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run each reference, and print what was found; the exit status is 4 if one cannot be used",
     )
-    parser.add_argument("--device", default="auto", help="default: auto; cpu, cuda, or an extension's")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: float32")
-    parser.add_argument("--sizes", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
+    parser.add_argument("--device", help="default: auto; cpu, cuda, or an extension's")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: float32")
+    parser.add_argument("--sizes", choices=("auto", "full", "small"), help="default: auto, which is full on a GPU")
     parser.add_argument("--small", type=Path, metavar="FILE", help="a TOML file of small sizes, as --kernelbench-small")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print one line for each task. With ``--check``, raises UsageError if a reference cannot be judged by."""
     if not options.check:
+        for name in NEED_CHECK:
+            if (value := getattr(options, name)) is not None:
+                raise UsageError(f"--{name}={value}: does nothing without --check; add it, or leave out --{name}")
         for task in load_tasks(options.tasks):
             print(task.id)
         return
     tasks = load_tasks(options.tasks, sizes=_sizes(options), small=options.small)
     refused = 0
-    for line, is_refused in checked(tasks, device=options.device, precision=options.precision):
+    for line, is_refused in checked(tasks, device=options.device or "auto", precision=options.precision or "float32"):
         print(in_own_words(line, add_arguments, OTHER_NAMES), flush=True)
         refused += is_refused
     if refused:
@@ -47,11 +52,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _sizes(options: argparse.Namespace) -> str:
     """The sizes that a run on this device has."""
-    if options.sizes != "auto":
+    if options.sizes not in (None, "auto"):
         return str(options.sizes)
     from pytest_kernelbench.evaluation import resolve_device
 
-    return sizes_on(resolve_device(options.device))
+    return sizes_on(resolve_device(options.device or "auto"))
 
 
 def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]

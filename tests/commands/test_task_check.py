@@ -25,6 +25,14 @@ def test_tasks_are_listed_without_being_run(level, capsys):
     assert capsys.readouterr().out.split() == [f"level5/{name}" for name in names]
 
 
+@pytest.mark.parametrize("option", ["--device=cuda", "--precision=float32", "--sizes=auto", "--small=sizes.toml"])
+def test_an_option_of_the_check_is_refused_where_nothing_is_checked(level, option, capsys):
+    assert main(["tasks", option, str(level)]) == 4
+    name = option.partition("=")[0]
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"error: {option}: does nothing without --check; add it, or leave out {name}\n")
+
+
 def test_each_task_is_looked_at_and_what_is_amiss_is_told(level, capsys):
     assert main(["tasks", "--check", "--device=cpu", "--sizes=full", str(level)]) == 4
     told = capsys.readouterr()
