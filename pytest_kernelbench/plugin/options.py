@@ -138,6 +138,7 @@ OPTIONS = (
     Option(
         name="--kernelbench-gate-sizes",
         help="TOML file of further sizes that kept kernels are gated at, before the tasks' own sizes.toml",
+        path="always",
         metavar="FILE",
     ),
     Option(
@@ -204,7 +205,12 @@ def fill_in(config: pytest.Config) -> None:
 def _as_seen_from(folder: Path, text: str, *, always: bool) -> str:
     """``text`` of a configuration file in ``folder``, with a path in it made absolute. Text without a path stays."""
     kind, colon, path = text.strip().partition(":") if ":" in text else ("", "", text.strip())
-    is_path = bool(path) and (always or (folder / path).exists() or (_is_glob(path) and any(folder.glob(path))))
+    # A home folder is the same from everywhere.
+    is_path = (
+        bool(path)
+        and not path.startswith("~")
+        and (always or (folder / path).exists() or (_is_glob(path) and any(folder.glob(path))))
+    )
     return f"{kind}{colon}{folder / path}" if is_path else text
 
 

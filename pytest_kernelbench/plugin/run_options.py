@@ -93,7 +93,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
             seed=option.kernelbench_seed,
             device=option.kernelbench_device,
             sizes=option.kernelbench_sizes,
-            small=here / Path(option.kernelbench_small).expanduser() if option.kernelbench_small else None,
+            small=_path("--kernelbench-small", option.kernelbench_small, here),
             run=run or _run_folder(option.kernelbench_run, here, config.invocation_params.args),
             judges=option.kernelbench_judges,
             baselines=_baselines(option.kernelbench_baseline, option.kernelbench_judges),
@@ -118,10 +118,22 @@ def _gate_options(option: Any, here: Path) -> GateOptions:
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--kernelbench-gate-seconds={seconds:g}: no time to measure in; give 60 for a minute a size")
     return GateOptions(
-        sizes=here / Path(sizes).expanduser() if sizes else None,
+        sizes=_path("--kernelbench-gate-sizes", sizes, here),
         undecided=option.kernelbench_undecided,
         seconds=seconds,
     )
+
+
+def _path(option: str, text: str | None, here: Path) -> Path | None:
+    return _expanded(option, text, here) if text else None
+
+
+def _expanded(option: str, text: str, here: Path) -> Path:
+    """A path as seen from ``here``. Raises UsageError for ``~user`` if there is no such user."""
+    try:
+        return here / Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{option}={text}: there is no such home folder; write the path without ~") from error
 
 
 def _primary(named: str | None, strategies: Sequence[Strategy]) -> dict[str, str]:
@@ -185,7 +197,7 @@ def _device_asked(options: RunOptions, device: str) -> str:
 
 def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> Path:
     if named is not None:
-        return here / Path(named).expanduser()
+        return _expanded("--kernelbench-run", named, here)
     tag = sha256_of(" ".join(map(str, arguments)))[:6]
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{tag}"
     folder, count = here / RUNS / stem, 1

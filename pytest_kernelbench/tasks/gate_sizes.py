@@ -10,6 +10,7 @@ table leaves out have the values of the run's own size of the task.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def without_task(file: Path, tasks: Iterable[Task]) -> list[str]:
 
 
 def _files_of(task: Task, named: Path | None) -> list[Path]:
-    if named is not None and not named.is_file():
+    if named is not None and not os.path.isfile(named):  # Path.is_file() raises OSError for a name that is too long
         raise TaskError(f"--kernelbench-gate-sizes={named}: no such file; give a TOML file with [[{task.name}]] tables")
     beside = task.path.parent / FILE if task.path else None
     return [file for file in (named, beside) if file is not None and file.is_file()]

@@ -80,6 +80,34 @@ def test_a_run_folder_is_relative_to_where_pytest_was_called(pytester):
     assert options_of(pytester, "--strategy=random", "--kernelbench-run=here").run == pytester.path / "here"
 
 
+PATHS = ("--kernelbench-run", "--kernelbench-small", "--kernelbench-gate-sizes")
+
+
+def paths_of(options):
+    return options.run, options.small, options.gate_options.sizes
+
+
+@pytest.mark.parametrize("option", PATHS)
+def test_a_home_folder_that_is_not_there_is_an_error_in_one_line(pytester, option):
+    result = pytester.runpytest_subprocess(*PLUGIN, "--strategy=random", "--collect-only", f"{option}=~nobody-here/x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    line = f"ERROR: {option}=~nobody-here/x: there is no such home folder; write the path without ~"
+    assert [each for each in result.stderr.lines if each] == [line]
+
+
+def test_a_path_below_home_is_the_same_on_the_command_line_and_in_the_configuration_file(pytester, monkeypatch):
+    home, below = pytester.mkdir("home"), pytester.mkdir("below")
+    monkeypatch.setenv("HOME", str(home))
+    options = options_of(pytester, "--strategy=random", *(f"{option}=~/x" for option in PATHS))
+    assert set(paths_of(options)) == {home / "x"}
+    twins = [option.removeprefix("--").replace("-", "_") for option in PATHS]
+    for text, path in (("~/x", home / "x"), ("x", pytester.path / "x")):
+        pytester.makeini("[pytest]\n" + "".join(f"{twin} = {text}\n" for twin in twins))
+        for folder in (pytester.path, below):
+            monkeypatch.chdir(folder)
+            assert set(paths_of(options_of(pytester, "--strategy=random"))) == {path}
+
+
 @pytest.mark.parametrize(
     ("arguments", "value"), [([], None), (["--kernelbench-null"], True), (["--no-kernelbench-null"], False)]
 )

@@ -93,6 +93,7 @@ def test_a_file_that_does_not_fit_says_where_and_what(task, text, line):
     assert line in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_said(task, tmp_path):
-    with pytest.raises(TaskError, match=r"--kernelbench-gate-sizes=.*none.toml: no such file; give a TOML file with"):
-        gate_sizes(task, tmp_path / "none.toml")
+@pytest.mark.parametrize("name", ["none.toml", "x" * 300])
+def test_a_file_that_is_not_there_is_said(task, tmp_path, name):
+    with pytest.raises(TaskError, match=rf"--kernelbench-gate-sizes=.*{name}: no such file; give a TOML file with"):
+        gate_sizes(task, tmp_path / name)
