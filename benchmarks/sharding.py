@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=4, help="a task")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, "--device")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         answers = folder / "answers.jsonl"

@@ -83,7 +83,6 @@ COMMANDS = {
         "judge over HTTP, on a Ray cluster",
         deployment.add_arguments,
         deployment.run,
-        {"--kernelbench-device": "--judges"},
     ),
     "pin": Command(
         "keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run, {"--tasks": ""}

@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -81,6 +82,22 @@ def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
                 for alias in node.names:
                     name = ".".join([*above, alias.name])
                     assert any(name == each or name.startswith(f"{each}.") for each in allowed), (path.name, name)
+
+
+# What callers in Python and over HTTP meet, and in it the files of names that pytest's options have.
+LIBRARY = ("tasks", "evaluation", "environments", "serving")
+OF_PYTEST = {"tasks/__init__.py", "tasks/gate_sizes.py", "serving/client.py"}
+
+
+def test_no_error_of_the_library_names_an_option_of_pytest():
+    found = {}
+    for path in (path for path in MODULES if room_of(path) in LIBRARY and name_of(path) not in OF_PYTEST):
+        docstrings = [node.value for node in ast.walk(PARSED[path]) if isinstance(node, ast.Expr)]
+        for node in ast.walk(PARSED[path]):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings
+            if is_text and re.search(r"--(kernelbench-|tasks\b|policy\b|strategy\b)", node.value):
+                found[f"{name_of(path)}:{node.lineno}"] = node.value
+    assert not found, "name the caller's argument, or take its name (as load_tasks and resolve_device do)"
 
 
 def test_every_module_says_what_it_is_for():

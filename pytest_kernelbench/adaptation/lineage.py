@@ -10,7 +10,7 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import Ledger, read_run
 from pytest_kernelbench.records import Task, sha256_of
 from pytest_kernelbench.strategy import Adaptation, Strategy
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def lineage_of(task: Task, strategy: Strategy, ledger: Ledger, *, tasks: Sequenc
     named = strategy.adaptation.train_on
     if named is not None:
         sizes = (read_run(ledger.folder) or {}).get("sizes") or "full"
-        learnt_on: Sequence[Task] = load_tasks([named], sizes=sizes)
+        learnt_on: Sequence[Task] = load_tasks([named], sizes=sizes, named=as_option)
     else:
         learnt_on = tasks
     group = ledger.group_of(strategy, learnt_on)

@@ -16,7 +16,7 @@ from pytest_kernelbench.commands.words import in_own_words
 from pytest_kernelbench.errors import KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import torch_name
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 
 if TYPE_CHECKING:
     from pytest_kernelbench.policies import Policy
@@ -104,10 +104,10 @@ def compilers() -> list[Finding]:
 
 def device_and_sandbox(device: str) -> list[Finding]:
     """The device and the sandbox, as an evaluator reports them when its processes have started."""
-    from pytest_kernelbench.evaluation import Evaluator
+    from pytest_kernelbench.evaluation import Evaluator, resolve_device
 
     started = time.monotonic()
-    with Evaluator(device=device, protocol="fast") as evaluator:
+    with Evaluator(device=resolve_device(device, "--device"), protocol="fast") as evaluator:
         told = evaluator.describe()
     hardware, isolation = told["hardware"], told["isolation"]
     missing = [name for name, held in isolation.items() if not held and name not in ("signals", "group")]
@@ -133,7 +133,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
 
 def tasks_found(selector: str) -> list[Finding]:
     """The number of tasks that the selector names."""
-    tasks = load_tasks(selector)
+    tasks = load_tasks(selector, named=as_option)
     return [
         Finding(about="tasks", answer=f"{len(tasks)} named by {selector}: {tasks[0].short_id} to {tasks[-1].short_id}")
     ]
@@ -145,13 +145,13 @@ def policy_answers(spec: str, device: str, tasks: str) -> list[Finding]:
     from pytest_kernelbench.policies import load_policy
 
     started = time.monotonic()
-    policy = load_policy(spec, device=torch_name(resolve_device(device)))
+    policy = load_policy(spec, device=torch_name(resolve_device(device, "--device")))
     loaded = time.monotonic() - started
     return [
         Finding(
             about="policy", answer=f"{spec}, loaded in {loaded:.0f} s" + (f" ({policy.label})" if policy.label else "")
         ),
-        _first_answer(policy, load_tasks(tasks)[0]),
+        _first_answer(policy, load_tasks(tasks, named=as_option)[0]),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_kernelbench.errors import TaskError, UsageError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ def present_tasks(
     if places.selector is not None:
         named = [places.selector]
     try:
-        found = {task.id: task for task in load_tasks(named, sizes=run.get("sizes") or "full", small=places.small)}
+        found = {
+            task.id: task
+            for task in load_tasks(named, sizes=run.get("sizes") or "full", small=places.small, named=as_option)
+        }
     except TaskError as error:
         raise UsageError(f"{folder}: its tasks are not found ({error}); name their place with --tasks") from None
     for task_id in ids:

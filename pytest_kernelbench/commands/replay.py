@@ -48,10 +48,11 @@ def run(options: argparse.Namespace) -> None:
         if options.draw not in REPLAYED:
             raise UsageError(f"--draw={options.draw}: no such kind of inputs; there are {', '.join(REPLAYED)}")
     recorded = recorded_candidate(options.run, options.task, options.index, options.strategy, Places.named_by(options))
+    from pytest_kernelbench.evaluation import resolve_device
+
+    device = resolve_device(recorded.device if options.device is None else options.device, "--device")
     try:
-        for line in lines_of(
-            recorded, device=recorded.device if options.device is None else options.device, draw=options.draw
-        ):
+        for line in lines_of(recorded, device=device, draw=options.draw):
             print(line, flush=True)
     except HarnessError as error:
         raise UsageError(str(error)) from error

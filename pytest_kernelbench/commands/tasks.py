@@ -10,7 +10,7 @@ from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.evaluation.device.names import sizes_on
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.registries import PRECISIONS
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 # The tasks are no option here.
@@ -38,25 +38,21 @@ def run(options: argparse.Namespace) -> None:
         for name in NEED_CHECK:
             if (value := getattr(options, name)) is not None:
                 raise UsageError(f"--{name}={value}: does nothing without --check; add it, or leave out --{name}")
-        for task in load_tasks(options.tasks):
+        for task in load_tasks(options.tasks, named=as_option):
             print(task.id)
         return
-    tasks = load_tasks(options.tasks, sizes=_sizes(options), small=options.small)
+    from pytest_kernelbench.evaluation import resolve_device
+
+    device = resolve_device(options.device or "auto", "--device")
+    # By default the sizes that a run on this device has.
+    sizes = sizes_on(device) if options.sizes in (None, "auto") else options.sizes
+    tasks = load_tasks(options.tasks, sizes=sizes, small=options.small, named=as_option)
     refused = 0
-    for line, is_refused in checked(tasks, device=options.device or "auto", precision=options.precision or "float32"):
+    for line, is_refused in checked(tasks, device=device, precision=options.precision or "float32"):
         print(in_own_words(line, add_arguments, OTHER_NAMES), flush=True)
         refused += is_refused
     if refused:
         raise UsageError(f"{refused} of {len(tasks)} tasks cannot be judged; the lines that begin with NO say why")
-
-
-def _sizes(options: argparse.Namespace) -> str:
-    """The sizes that a run on this device has."""
-    if options.sizes not in (None, "auto"):
-        return str(options.sizes)
-    from pytest_kernelbench.evaluation import resolve_device
-
-    return sizes_on(resolve_device(options.device or "auto"))
 
 
 def checked(tasks: list[Task], *, device: str, precision: str):  # type: ignore[no-untyped-def]

@@ -83,7 +83,7 @@ class KernelTaskset(vf.Taskset[KernelTask, KernelTasksetConfig]):
 
     def load(self) -> Iterator[KernelTask]:
         kind = self.config.task.devices.partition(":")[0].partition(",")[0]
-        target = resolve_device(kind)
+        target = resolve_device(kind, "devices")
         for task in load_tasks(self.config.tasks, sizes=self.config.sizes):
             *system, user = (message["content"] for message in build_messages(task, "module", target))
             data = KernelData(

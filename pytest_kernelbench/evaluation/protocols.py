@@ -68,5 +68,5 @@ __all__ = ["PROTOCOLS", "Protocol", "protocol_named"]
 def protocol_named(name: str) -> Protocol:
     """The protocol called ``name``. Raises UsageError."""
     if name not in PROTOCOLS:
-        raise UsageError(f"--kernelbench-protocol={name}: no such protocol; there are {', '.join(PROTOCOLS)}")
+        raise UsageError(f'protocol = "{name}": no such protocol; there are {", ".join(PROTOCOLS)}')
     return PROTOCOLS[name]

@@ -13,7 +13,7 @@ from pytest_kernelbench.host.resources import in_project
 from pytest_kernelbench.prompting.extraction import extract_source
 from pytest_kernelbench.records import Selection, Task, sha256_of
 from pytest_kernelbench.report.records import RunRecords
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 
 KERNELS = Path("kernels")
 
@@ -118,7 +118,7 @@ def _references(records: RunRecords, selection: Selection, answer: str) -> Itera
     if answer == "module":
         # Most modules need nothing of the reference. A class that inherits from it does, and a change of its text.
         yield Task(id=selection.task, source="")
-    tasks = load_tasks(records.options.get("selectors") or [selection.task])
+    tasks = load_tasks(records.options.get("selectors") or [selection.task], named=as_option)
     yield from (each for each in tasks if each.id == selection.task)
 
 

@@ -15,7 +15,7 @@ from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.policies.pinned import folder_of
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.strategy import Strategy
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 from pytest_kernelbench.tasks.gate_sizes import gate_sizes, without_task
 
 TASKS_SHOWN = 5
@@ -133,7 +133,7 @@ def _packaged(task: str) -> str | None:
     level, _, name = task.partition("/")
     for selector in (task, f"{level}/{name.partition('_')[0]}"):
         try:
-            return load_tasks(selector)[0].id
+            return load_tasks(selector, named=as_option)[0].id
         except TaskError:
             continue
     return None

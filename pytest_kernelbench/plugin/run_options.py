@@ -84,7 +84,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
         for each in {policy, *filter(None, own_policies)}:
             check_policy(each)
-        check_device(option.kernelbench_device)
+        check_device(option.kernelbench_device, "--kernelbench-device")
         return RunOptions(
             strategies=tuple(strategies),
             policy=policy,
@@ -192,7 +192,7 @@ def _device_asked(options: RunOptions, device: str) -> str:
             raise UsageError(f"--kernelbench-judges={error}") from error
     from pytest_kernelbench.evaluation import resolve_device
 
-    return resolve_device(device)
+    return resolve_device(device, "--kernelbench-device")
 
 
 def _run_folder(named: str | None, here: Path, arguments: Sequence[object]) -> Path:

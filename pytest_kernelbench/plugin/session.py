@@ -17,7 +17,7 @@ from pytest_kernelbench.plugin.run_options import RunOptions, keep_out_of_git, r
 from pytest_kernelbench.policies.pinned import version_of
 from pytest_kernelbench.records import Judged, Task
 from pytest_kernelbench.strategy import Strategy
-from pytest_kernelbench.tasks import load_tasks
+from pytest_kernelbench.tasks import as_option, load_tasks
 
 if TYPE_CHECKING:
     from pytest_kernelbench.lookahead import Lookahead
@@ -116,7 +116,7 @@ class Session:
 
     def load(self, selectors: Sequence[str] | str) -> list[Task]:
         """The tasks that ``selectors`` name, in the sizes of this session. Raises TaskError."""
-        return load_tasks(selectors, sizes=self.device_and_sizes[1], small=self.options.small)
+        return load_tasks(selectors, sizes=self.device_and_sizes[1], small=self.options.small, named=as_option)
 
     def sized(self, task: Task) -> Task | None:
         """``task`` in the sizes of this session; None if ``--tasks`` leaves it out."""

@@ -73,7 +73,7 @@ def _check_judges(judges: str, *, here: bool) -> None:
             )
     gpus = [kind for kind in kinds if is_gpu(kind)]
     if here and gpus:
-        resolve_device(gpus[0])
+        resolve_device(gpus[0], "--judges")
         if len(gpus) > (n_visible := len(visible_gpus(os.environ))):
             raise UsageError(f"--judges={judges}: {n_visible} GPUs are visible here; name at most as many judges")
 

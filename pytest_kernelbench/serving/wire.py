@@ -197,7 +197,7 @@ def _task_named(name: str, sizes: str) -> Task:
     try:
         found = load_tasks(name)
     except TaskError as error:
-        raise BadRequest(404, f"task: {str(error).removeprefix('--tasks=')}") from None
+        raise BadRequest(404, f"task: {str(error).removeprefix('tasks=')}") from None
     if len(found) != 1:
         raise BadRequest(400, f"task: {name} names {len(found)} tasks; name one")
     if sizes == "full":
@@ -205,9 +205,9 @@ def _task_named(name: str, sizes: str) -> Task:
     try:
         return load_tasks(name, sizes=sizes)[0]
     except TaskError as error:
-        said = str(error).removeprefix("--kernelbench-sizes=small: ")
+        said = str(error).removeprefix("sizes=small: ")
         remedy = f'"task": {{"name": {json.dumps(name)}, "sizes": "full"}}'
-        raise BadRequest(400, f"task: {said.replace('--kernelbench-sizes=full', remedy)}") from None
+        raise BadRequest(400, f"task: {said.replace('sizes=full', remedy)}") from None
 
 
 def _check_fields(value: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -16,20 +16,23 @@ from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks.files import absolute, natural, number_of, parse_task, task_files, tasks_of, toml_of
 from pytest_kernelbench.tasks.sources import check
 
-
 DATASET = "ScalingIntelligence/KernelBench"
 
 DEFAULT_SEED = 42
 
 
-def select(selector: str) -> list[Task]:
-    """The tasks that one selector names; see ``pytest_kernelbench.tasks`` for their forms. Raises TaskError."""
-    place = f"--tasks={selector}"
+def select(selector: str, place: str) -> list[Task]:
+    """The tasks that one selector names; see ``pytest_kernelbench.tasks`` for their forms.
+
+    Raises TaskError, which begins with ``place``.
+    """
     try:
         return _selected(selector, place)
     except OSError as error:
         shown = error.filename if error.filename else selector
-        raise TaskError(f"{place}: {shown} cannot be read ({error.strerror}); give a level, a file or a folder") from error
+        raise TaskError(
+            f"{place}: {shown} cannot be read ({error.strerror}); give a level, a file or a folder"
+        ) from error
 
 
 def _selected(selector: str, place: str) -> list[Task]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,16 @@ from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.tasks.sources import assignments, no_constant, parse
 
 
-
-def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
+def sized_small(tasks: Iterable[Task], small: Path | None, named: Callable[[str], str]) -> list[Task]:
     """The tasks with small sizes, from the file ``small``, the ``small.toml`` beside the task, or the packaged one.
 
     Raises TaskError for a file that does not exist, and for a task that has no small size or one that does not fit.
+    ``named``: as for ``load_tasks``.
     """
     tables: dict[Path, dict[str, Any]] = {}
     if small is not None:
         if not os.path.isfile(small):  # Path.is_file() raises OSError for a name that is too long
-            raise TaskError(f"--kernelbench-small={small}: no such file; give a TOML file with a table for each task")
+            raise TaskError(f"{named('small')}={small}: no such file; give a TOML file with a table for each task")
         tables[small] = toml_of(small)
     sized = []
     for task in tasks:
@@ -44,12 +44,10 @@ def sized_small(tasks: Iterable[Task], small: Path | None) -> list[Task]:
         unknown = [name for name in sizes or () if name not in assigned]
         if unknown and file == own:
             raise TaskError(f'{file}: [{task.name}] "{unknown[0]}": {no_constant(unknown[0], assigned)}')
-        # A task of a KernelBench checkout may have other constants than the packaged version. Its sizes then do not fit.
+        # A task of a KernelBench checkout may have other constants than the packaged version, whose sizes do not fit.
         if sizes is None or unknown:
             remedy = f"add [{task.name}] to {own} or use" if own else "use"
-            raise TaskError(
-                f"--kernelbench-sizes=small: no small size for {task.id}; {remedy} --kernelbench-sizes=full"
-            )
+            raise TaskError(f"{named('sizes')}=small: no small size for {task.id}; {remedy} {named('sizes')}=full")
         sized.append(replace(task, sizes={name: frozen(value) for name, value in sizes.items()}))
     return sized
 

@@ -230,7 +230,6 @@ def test_what_a_command_tells_names_no_option_that_it_lacks(tmp_path, monkeypatc
         ("check", "--kernelbench-device=x: use --kernelbench-device=cpu", "--device=x: use --device=cpu"),
         ("tasks", "--kernelbench-sizes=small: or use --kernelbench-sizes=full", "--sizes=small: or use --sizes=full"),
         ("tasks", "--tasks=x: no such level", "x: no such level"),
-        ("serve", "use --kernelbench-device=cpu", "use --judges=cpu"),
         ("probe", "--policy=hf:x: no weights", "the policy of the run: hf:x: no weights"),
         ("probe", "name --kernelbench-policy-gpus", "name pytest's --kernelbench-policy-gpus"),
         ("report", "name it with --policy", "name it with pytest's --policy"),

@@ -224,14 +224,12 @@ def test_the_paper_s_protocol_does_not_void_a_call_much_shorter_than_a_question(
 
 
 def test_what_cannot_be_evaluated_is_refused_at_once(cache):
-    with pytest.raises(
-        UsageError, match=r"^--kernelbench-protocol=quick: no such protocol; there are fast, full, paper$"
-    ):
+    with pytest.raises(UsageError, match=r'^protocol = "quick": no such protocol; there are fast, full, paper$'):
         Evaluator(device="cpu", protocol="quick", cache=cache)
     known = "float32, tf32, bfloat16, float16"
     with pytest.raises(UsageError, match=rf'^precision = "half": no such precision; there are {known}$'):
         Evaluator(device="cpu", precision="half", cache=cache)
-    with pytest.raises(UsageError, match=r"^--kernelbench-device=tpu: no such device; there are auto, cpu, cuda$"):
+    with pytest.raises(UsageError, match=r"^device=tpu: no such device; there are auto, cpu, cuda$"):
         resolve_device("tpu")
 
 

@@ -38,6 +38,10 @@ def project(tmp_path_factory):
         ),
         (["--tasks=level1/101"], "--tasks=level1/101: no such task"),
         (["--tasks=level1:subset3"], "--tasks=level1:subset3: no such split"),
+        (
+            ["--kernelbench-sizes=small", "--kernelbench-small=none.toml"],
+            "/none.toml: no such file; give a TOML file with a table for each task",
+        ),
         (["--tasks=broken.py"], "broken.py:1: does not parse"),
         (["--tasks=no_model.py"], "no_model.py: no class Model"),
         (["--kernelbench-device=cuda"], "--kernelbench-device=cuda: no CUDA device that torch can use here"),

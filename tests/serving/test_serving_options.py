@@ -70,7 +70,7 @@ def test_a_port_that_another_program_has_is_one_line(capsys):
 
 
 def test_more_judges_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(deployment, "resolve_device", lambda device: device)
+    monkeypatch.setattr(deployment, "resolve_device", lambda device, place: device)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     deployment._check_judges("cuda,cpu,cuda", here=True)
     with pytest.raises(UsageError, match=r"^--judges=cuda,cuda,cuda: 2 GPUs are visible here; name at most as many"):

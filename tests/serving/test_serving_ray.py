@@ -86,7 +86,7 @@ def test_an_error_on_another_node_is_the_one_line_that_it_is_here(cluster, tmp_p
     [
         (
             {"devices": "cpu", "protocol": "slow"},
-            "--kernelbench-protocol=slow: no such protocol; there are fast, full, paper",
+            'protocol = "slow": no such protocol; there are fast, full, paper',
         ),
         ({"devices": "gpu"}, "devices: 'gpu' is no kind of device of a Ray cluster; there are cpu, cuda"),
         ({"devices": []}, 'devices: none is named; give "auto", or a list such as ["cuda", "cuda"]'),

@@ -8,10 +8,10 @@ import sys
 import pytest
 from task_files import ODDLY_FORMATTED, TASK, ids, refusal
 
-from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.tasks import is_task_file, load_tasks, parse_task
+from pytest_kernelbench.tasks.files import toml_of
 
 # Selectors
 
@@ -60,7 +60,7 @@ def test_a_level_folder_takes_what_a_packaged_level_takes(checkout):
     assert ids(load_tasks(str(level))) == ["level1/1_A", "level1/2_B", "level1/10_C"]
     assert ids(load_tasks(f"{level}/10")) == ["level1/10_C"]
     assert ids(load_tasks(f"{level}/*_[AB]")) == ["level1/1_A", "level1/2_B"]
-    assert refusal(f"{level}:subset1") == (f"--tasks={level}:subset1: the split has task 4, which {level} lacks")
+    assert refusal(f"{level}:subset1") == (f"tasks={level}:subset1: the split has task 4, which {level} lacks")
 
 
 def test_the_splits_apply_to_another_text_of_the_level(tmp_path):
@@ -92,33 +92,33 @@ def test_two_tasks_with_one_id_are_refused(tmp_path):
         (tmp_path / parent / "level9" / "1_X.py").write_text(TASK)
     one, other = (tmp_path / parent / "level9" / "1_X.py" for parent in ("a", "b"))
     assert refusal(f"{one},{one.parent}/../level9,{other}") == (
-        f"--tasks={other}: level9/1_X is both {one} and {other}; name one of them"
+        f"tasks={other}: level9/1_X is both {one} and {other}; name one of them"
     )
 
 
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        ("", "--tasks: no task named; give level1, level1:eval, level1/12, a path or hf"),
+        ("", "tasks: no task named; give level1, level1:eval, level1/12, a path or hf"),
         (
             "level1:subset3",
-            "--tasks=level1:subset3: no such split; there are train, eval, subset1, subset2",
+            "tasks=level1:subset3: no such split; there are train, eval, subset1, subset2",
         ),
-        ("level1:seed43.subset1", "--tasks=level1:seed43.subset1: no such split; there are train, eval"),
-        ("level1:seed7.eval", "--tasks=level1:seed7.eval: no such seed; there are seed42, seed43, seed44"),
-        ("level1/101", "--tasks=level1/101: no such task; level1 has 1 to 100"),
+        ("level1:seed43.subset1", "tasks=level1:seed43.subset1: no such split; there are train, eval"),
+        ("level1:seed7.eval", "tasks=level1:seed7.eval: no such seed; there are seed42, seed43, seed44"),
+        ("level1/101", "tasks=level1/101: no such task; level1 has 1 to 100"),
         (
             "level1/12_Matmul_diag",
-            "--tasks=level1/12_Matmul_diag: no such task; did you mean level1/12_Matmul_with_diagonal_matrices_?",
+            "tasks=level1/12_Matmul_diag: no such task; did you mean level1/12_Matmul_with_diagonal_matrices_?",
         ),
         (
             "level1/*Zebra*",
-            "--tasks=level1/*Zebra*: no such task; level1 has 100, the first is level1/1_Square_matrix_multiplication_",
+            "tasks=level1/*Zebra*: no such task; level1 has 100, the first is level1/1_Square_matrix_multiplication_",
         ),
-        ("levle1", "--tasks=levle1: no such level, file or folder; did you mean level1?"),
-        ("level2:eval", "--tasks=level2:eval: no such level, file or folder; packaged: level1"),
-        ("no/such/path", "--tasks=no/such/path: no such level, file or folder; packaged: level1"),
-        ("/12", "--tasks=/12: no such level, file or folder; packaged: level1"),
+        ("levle1", "tasks=levle1: no such level, file or folder; did you mean level1?"),
+        ("level2:eval", "tasks=level2:eval: no such level, file or folder; packaged: level1"),
+        ("no/such/path", "tasks=no/such/path: no such level, file or folder; packaged: level1"),
+        ("/12", "tasks=/12: no such level, file or folder; packaged: level1"),
     ],
 )
 def test_a_selector_that_names_nothing_says_what_there_is(selector, message, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_selector_that_names_nothing_says_what_there_is(selector, message, tmp
 
 def test_a_folder_without_tasks_is_refused(tmp_path):
     assert refusal(str(tmp_path)) == (
-        f"--tasks={tmp_path}: holds no KernelBench task; give a level folder or a KernelBench checkout"
+        f"tasks={tmp_path}: holds no KernelBench task; give a level folder or a KernelBench checkout"
     )
 
 
@@ -136,7 +136,7 @@ def test_a_level_without_splits_is_refused(checkout, tmp_path):
     level = tmp_path / "level7"
     shutil.copytree(f"{checkout}/KernelBench/level2", level)
     assert refusal(f"{level}:eval") == (
-        f"--tasks={level}:eval: level7 has no splits; give level7, or tasks of it such as level7/1"
+        f"tasks={level}:eval: level7 has no splits; give level7, or tasks of it such as level7/1"
     )
 
 

@@ -8,6 +8,7 @@ from task_files import TASK, ids, refusal
 
 from pytest_kernelbench.tasks import load_tasks
 
+
 @pytest.fixture
 def dataset(monkeypatch):
     """A stand-in for the package ``datasets``, in the shape of the real dataset."""
@@ -29,10 +30,8 @@ def test_the_dataset_holds_all_levels(dataset):
     assert ids(tasks) == ["level1/1_A", "level1/2_B", "level2/7_Fused"]
     assert {(task.source, task.path) for task in tasks} == {(TASK, None)}
     assert ids(load_tasks("hf:level2")) == ["level2/7_Fused"]
-    assert refusal("hf:level9") == "--tasks=hf:level9: no such level; there are level1, level2"
-    assert refusal("hf:level2", sizes="small") == (
-        "--kernelbench-sizes=small: no small size for level2/7_Fused; use --kernelbench-sizes=full"
-    )
+    assert refusal("hf:level9") == "tasks=hf:level9: no such level; there are level1, level2"
+    assert refusal("hf:level2", sizes="small") == ("sizes=small: no small size for level2/7_Fused; use sizes=full")
 
 
 def test_a_row_of_the_dataset_that_is_no_task_is_refused(dataset):
@@ -46,7 +45,7 @@ def test_a_row_of_the_dataset_that_is_no_task_is_refused(dataset):
 def test_the_dataset_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert refusal("hf") == (
-        "--tasks=hf: needs the package datasets; pip install datasets, or give a KernelBench checkout"
+        "tasks=hf: needs the package datasets; pip install datasets, or give a KernelBench checkout"
     )
 
 
@@ -56,6 +55,6 @@ def test_the_dataset_off_line_says_why_it_did_not_load(dataset):
 
     dataset.load_dataset = unreachable
     assert refusal("hf") == (
-        "--tasks=hf: ScalingIntelligence/KernelBench did not load (Couldn't reach the Hub); "
+        "tasks=hf: ScalingIntelligence/KernelBench did not load (Couldn't reach the Hub); "
         "go online once, or give a KernelBench checkout"
     )

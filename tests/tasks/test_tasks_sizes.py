@@ -1,5 +1,6 @@
 """Small sizes: the file that has them, and the text of a task with them."""
 
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 from task_files import ODDLY_FORMATTED, TASK, refusal
 
 from pytest_kernelbench.errors import TaskError
-from pytest_kernelbench.tasks import load_tasks, with_sizes
+from pytest_kernelbench.tasks import as_option, load_tasks, with_sizes
+
 
 def test_a_file_of_small_sizes_goes_before_the_task_s_own_and_the_packaged_ones(tmp_path):
     level = tmp_path / "level1"
@@ -27,10 +29,8 @@ def test_a_file_of_small_sizes_goes_before_the_task_s_own_and_the_packaged_ones(
     with pytest.raises(TaskError) as error:
         load_tasks(str(level), sizes="small", small=tmp_path / "none.toml")
     assert str(error.value) == (
-        f"--kernelbench-small={tmp_path}/none.toml: no such file; give a TOML file with a table for each task"
+        f"small={tmp_path}/none.toml: no such file; give a TOML file with a table for each task"
     )
-
-
 
 
 def test_small_sizes_lie_beside_the_task(tmp_path):
@@ -49,16 +49,16 @@ def test_a_checkout_of_level_1_falls_back_on_the_packaged_sizes(tmp_path):
     assert load_tasks(str(path), sizes="small")[0].sizes == packaged.sizes
     path.write_text(TASK)
     assert refusal(str(path), sizes="small") == (
-        f"--kernelbench-sizes=small: no small size for level1/{packaged.name}; "
-        f"add [{packaged.name}] to {path.parent / 'small.toml'} or use --kernelbench-sizes=full"
+        f"sizes=small: no small size for level1/{packaged.name}; "
+        f"add [{packaged.name}] to {path.parent / 'small.toml'} or use sizes=full"
     )
 
 
 def test_a_task_without_small_sizes_is_refused(checkout):
     level = checkout / "KernelBench" / "level2"
     assert refusal(str(level), sizes="small") == (
-        "--kernelbench-sizes=small: no small size for level2/1_Odd name; "
-        f"add [1_Odd name] to {level / 'small.toml'} or use --kernelbench-sizes=full"
+        "sizes=small: no small size for level2/1_Odd name; "
+        f"add [1_Odd name] to {level / 'small.toml'} or use sizes=full"
     )
 
 
@@ -78,7 +78,7 @@ def test_small_sizes_that_do_not_fit_are_refused(toml, message, tmp_path):
 
 
 def test_sizes_are_full_or_small():
-    assert refusal("level1", sizes="tiny") == ('--kernelbench-sizes=tiny: no such sizes; there are "full" and "small"')
+    assert refusal("level1", sizes="tiny") == ('sizes=tiny: no such sizes; there are "full" and "small"')
 
 
 def test_sizing_changes_values_and_leaves_the_formatting():
@@ -161,3 +161,25 @@ def test_a_statement_that_assigns_several_names_leaves_the_others_alone(sizes, s
     if "a +=" in statement and "a" in sizes:  # b and c follow a there
         expected = {"b": sizes["a"], "c": sizes["a"]} | sizes
     assert {name: after[name] for name in "abc"} == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"selectors": "level0"}, "--tasks=level0: no such level, file or folder; did you mean level1?"),
+        ({"selectors": []}, "--tasks: no task named; give level1, level1:eval, level1/12, a path or hf"),
+        ({"sizes": "tiny"}, '--kernelbench-sizes=tiny: no such sizes; there are "full" and "small"'),
+        (
+            {"sizes": "small", "small": Path("none.toml")},
+            "--kernelbench-small=none.toml: no such file; give a TOML file with a table for each task",
+        ),
+    ],
+)
+def test_an_error_names_the_argument_or_what_the_caller_has_in_its_place(arguments, message):
+    arguments = {"selectors": "level1/19", **arguments}
+    with pytest.raises(TaskError) as error:
+        load_tasks(**arguments, named=as_option)
+    assert str(error.value) == message
+    with pytest.raises(TaskError) as error:
+        load_tasks(**arguments)
+    assert str(error.value) == message.removeprefix("--").removeprefix("kernelbench-")

@@ -47,7 +47,7 @@ def look_at(bench: Bench, *, beyond: bool = True) -> TaskFindings:
     elif seconds > MOST_SECONDS_PER_CALL:
         refused = (
             f"one call of the reference takes {seconds:.3g} s on {bench.device}, where {MOST_SECONDS_PER_CALL:.0f} s "
-            "are the limit; use --kernelbench-sizes=small or a faster device"
+            "are the limit; use small sizes or a faster device"
         )
     known = refused is None and beyond
     findings = TaskFindings(

@@ -69,7 +69,7 @@ class Reference:
         except torch.OutOfMemoryError as error:
             raise HarnessError(
                 f"{task_id}: the reference needs more memory than {device} has ({_first_line(error)}); "
-                "use --kernelbench-sizes=small, or a device with more"
+                "use small sizes, or a device with more"
             ) from error
         except Exception as error:
             raise HarnessError(

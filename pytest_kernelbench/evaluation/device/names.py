@@ -24,20 +24,21 @@ def sizes_on(device: str) -> str:
     return "full" if is_gpu(device) else "small"
 
 
-def check_device(wanted: str) -> None:
-    """Raise UsageError for a name that is neither ``auto`` nor in the table."""
+def check_device(wanted: str, place: str = "device") -> None:
+    """Raise UsageError for a name that is neither ``auto`` nor in the table; it begins with ``place``."""
     if wanted not in DEVICES and wanted != "auto":
-        raise UsageError(f"--kernelbench-device={wanted}: no such device; there are auto, {', '.join(DEVICES)}")
+        raise UsageError(f"{place}={wanted}: no such device; there are auto, {', '.join(DEVICES)}")
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(wanted: str, place: str = "device") -> str:
     """The name of a device in the table; ``auto`` becomes ``cuda`` where torch can use it, else ``cpu``.
 
-    Raises UsageError for an unknown name, and for a GPU where CUDA cannot be used.
+    Raises UsageError for an unknown name, and for a GPU where CUDA cannot be used; it begins with ``place``, which is
+    the argument or the option that named the device.
     """
     if needs_no_gpu(wanted):
         return wanted
-    check_device(wanted)
+    check_device(wanted, place)
     # Asking the driver's own files costs nothing; asking torch costs seconds.
     available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
     if available:
@@ -46,8 +47,8 @@ def resolve_device(wanted: str) -> str:
         available = torch.cuda.is_available()
     if is_gpu(wanted) and not available:
         raise UsageError(
-            f"--kernelbench-device={wanted}: no CUDA device that torch can use here; "
-            "install a CUDA build of torch and a driver, or use --kernelbench-device=cpu"
+            f"{place}={wanted}: no CUDA device that torch can use here; "
+            f"install a CUDA build of torch and a driver, or use {place}=cpu"
         )
     if wanted != "auto":
         return wanted
