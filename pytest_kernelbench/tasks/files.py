@@ -19,7 +19,6 @@ else:
     import tomli as tomllib
 
 
-
 def parse_task(path: Path) -> Task:
     """The task in the file ``path``, with id ``<folder>/<stem>``.
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from pytest_kernelbench.errors import TaskError
 
-
 PARTS = {"Model": "class", "get_inputs": "function", "get_init_inputs": "function"}
 
 
