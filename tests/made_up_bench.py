@@ -23,11 +23,11 @@ class Killed(BaseException):
 class Bench:
     """A workbench whose policy writes ``words`` and whose evaluator looks speed-ups up in ``speedups``."""
 
-    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None, baselines=()):
+    def __init__(self, folder, words, speedups, *, again=None, null=False, die_after=None):
         self.words, self.speedups, self.again = words, speedups, again or {}
         self.sampled, self.evaluated = [], []
         self.seed, self.null, self.die_after = 0, null, die_after
-        self.baselines, self.beside = baselines, []
+        self.baselines, self.beside = (), []
         self.device_name = "a made-up device"
         run = {
             **{"policy": "fake", "seed": 0, "device_kind": "cpu", "sizes": "full"},
@@ -36,6 +36,11 @@ class Bench:
         self.ledger = Ledger.open(folder, run)
         self.lines = []
         self.say = self.lines.append
+
+    def timed_against(self, *baselines):
+        """This workbench, with stronger baselines."""
+        self.baselines = baselines
+        return self
 
     def policy_for(self, strategy):
         return SimpleNamespace(sample=self.sample)

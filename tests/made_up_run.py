@@ -109,7 +109,6 @@ def write_run(
     lost: tuple[str, ...] = (),
     null: bool = True,
     confirm: bool = True,
-    label: str | None = None,
     **options: object,
 ) -> Path:
     """The run folder of ``names`` on ``tasks``; for those in ``lost`` the harness left no row."""
@@ -121,7 +120,7 @@ def write_run(
         "margin": MARGIN,
         "seed": 0,
         "policy": "tiny",
-        "policy_label": label,
+        "policy_label": None,
         "device": "NVIDIA H200",
         "protocol": "full",
         "sizes": "full",
@@ -158,23 +157,19 @@ def write_run(
 def make_synthetic_run(
     folder: Path,
     *,
-    tasks: int = 20,
-    k: int = 64,
     seeds: Sequence[int] = (0,),
-    strategies: Sequence[str] = STUDY_STRATEGIES,
-    steps: int = 0,
-    rates: Sequence[float] = (1e-5,),
-    **options: object,
+    **asked: object,
 ) -> list[Path]:
     """One run folder a seed, as a pytest run would leave it: ``folder/seed0``, ``folder/seed1``, ...
 
     A task has about 12 programs, each with its own probability, length, verdict and speed; candidates draw
     from them, so some are drawn often. With ``steps`` there is a strategy ``batch-ttt`` too, which takes so many
     updates of ``k / 4`` rollouts a task, holds ``k / 16`` out, and learns what is fast as far as it is drawn at all.
-    More learning ``rates`` make more of them, ``batch-ttt-1e-06``, ..., each with lineages of its own. ``options`` go
-    into every ``run.json``.
+    More learning ``rates`` make more of them, ``batch-ttt-1e-06``, ..., each with lineages of its own. ``asked``:
+    fields of ``Study``; what else it has goes into every ``run.json``.
     """
-    study = Study(tasks=tasks, k=k, strategies=strategies, steps=steps, rates=rates, options=options)
+    own = {name: value for name, value in asked.items() if name in Study.__dataclass_fields__}
+    study = Study(**own, options={name: value for name, value in asked.items() if name not in own})
     return [_study_run(folder / f"seed{seed}", seed, study) for seed in seeds]
 
 
@@ -185,11 +180,11 @@ Rows = dict[str, list[dict[str, object]]]
 class Study:
     """What ``make_synthetic_run`` is asked for."""
 
-    tasks: int
-    k: int
-    strategies: Sequence[str]
-    steps: int
-    rates: Sequence[float]
+    tasks: int = 20
+    k: int = 64
+    strategies: Sequence[str] = STUDY_STRATEGIES
+    steps: int = 0
+    rates: Sequence[float] = (1e-5,)
     options: Mapping[str, object]
 
 

@@ -124,7 +124,7 @@ def test_the_null_is_judged_once_a_task(tmp_path, asked, protocol, count):
 
 
 def test_the_choice_alone_is_timed_beside_each_stronger_baseline_and_one_source_once(tmp_path):
-    bench = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"))
+    bench = Bench(tmp_path, WORDS, SPEEDUPS).timed_against("compile", "another")
     for each in (strategy(), strategy("oracle")):
         run_item(TASK, each, bench)
     assert bench.beside == [("best", "compile"), ("best", "another")]
@@ -134,7 +134,7 @@ def test_the_choice_alone_is_timed_beside_each_stronger_baseline_and_one_source_
 
 def test_a_baseline_is_timed_beside_itself_where_the_null_is_asked_for_outright(tmp_path):
     for name, null, count in (("asked", True, 1), ("by the protocol", None, 0)):
-        bench = Bench(tmp_path / name, WORDS, SPEEDUPS, baselines=("compile",), null=null)
+        bench = Bench(tmp_path / name, WORDS, SPEEDUPS, null=null).timed_against("compile")
         run_item(TASK, strategy(protocol="full"), bench)
         run_item(TASK, strategy("oracle", protocol="full"), bench)
         assert bench.beside == [("best", "compile"), *[("reference", "compile")] * count]
@@ -142,17 +142,17 @@ def test_a_baseline_is_timed_beside_itself_where_the_null_is_asked_for_outright(
 
 
 def test_without_a_choice_nothing_is_timed_beside_a_baseline(tmp_path):
-    bench = Bench(tmp_path, WORDS, {**SPEEDUPS, "best": None, "good": None}, baselines=("compile",))
+    bench = Bench(tmp_path, WORDS, {**SPEEDUPS, "best": None, "good": None}).timed_against("compile")
     assert run_item(TASK, strategy(), bench).selection.index is None
     assert bench.beside == [] and rows(bench, "baselines") == []
 
 
 def test_a_run_that_died_beside_a_baseline_keeps_its_choice_and_goes_on_there(tmp_path):
-    first = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"), die_after=10)
+    first = Bench(tmp_path, WORDS, SPEEDUPS, die_after=10).timed_against("compile", "another")
     with pytest.raises(Killed):
         run_item(TASK, strategy(), first)
     assert (first.beside, len(rows(first, "selections"))) == ([("best", "compile")], 1)
-    second = Bench(tmp_path, WORDS, SPEEDUPS, baselines=("compile", "another"))
+    second = Bench(tmp_path, WORDS, SPEEDUPS).timed_against("compile", "another")
     assert run_item(TASK, strategy(), second).selection.fast
     assert (second.sampled, second.evaluated, second.beside) == ([], [], [("best", "another")])
 

@@ -41,13 +41,11 @@ def _task(
     *,
     sizes: Mapping[str, int],
     on_cuda: Mapping[str, int],
-    arguments: str,
-    result: str,
-    inputs: str,
-    init: str = "pass",
+    **code: str,
 ) -> dict[str, Task]:
+    """A task by device. ``code``: the ``arguments``, ``result``, ``inputs`` and, if it has any, the ``init`` of it."""
     constants = "\n".join(f"{constant} = {size}" for constant, size in sizes.items())
-    source = _SOURCE.format(constants=constants, arguments=arguments, result=result, inputs=inputs, init=init)
+    source = _SOURCE.format(constants=constants, **{"init": "pass", **code})
     task = Task(id=f"adversarial/{number}_{name}", source=source)
     return {"cpu": task, "cuda": replace(task, sizes=on_cuda)}
 

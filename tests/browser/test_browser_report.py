@@ -50,7 +50,7 @@ def browser():
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     """Five tasks; of the third, candidate 0 is an honest kernel with C++ in it and candidate 1 is hostile."""
-    folder = write_run(tmp_path_factory.mktemp("run"), "oracle", "surprisal", k=8, label="made up")
+    folder = write_run(tmp_path_factory.mktemp("run"), "oracle", "surprisal", k=8, policy_label="made up")
     judged = {0: SOURCE, 1: HOSTILE}
 
     def written(row):

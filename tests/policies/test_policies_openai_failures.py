@@ -51,6 +51,7 @@ def test_passing_failures_are_tried_again(
 HERE = "--policy=openai:letters@URL"
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
     [
@@ -112,7 +113,6 @@ def test_lasting_failures_are_said_in_one_line(
     stand_in: Any,
     task: Task,
     sampling: Sampling,
-    no_waiting: None,
 ) -> None:
     server = stand_in(faults=[fault] * 9)
     assert error_of(kind, server, task, sampling) == f"{HERE}: {message}"

@@ -97,6 +97,7 @@ def test_the_whole_address_of_an_endpoint_is_an_address(path: str, stand_in: Any
 PAGE = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><h1>502 Bad Gateway</h1>\r\n</body></html>"
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
     [
@@ -164,7 +165,6 @@ def test_a_lasting_error_of_each_maker_is_said_with_its_remedy(
     stand_in: Any,
     task: Task,
     sampling: Sampling,
-    no_waiting: None,
 ) -> None:
     server = stand_in()
     error = error_of(server, fault, task, sampling)

@@ -18,7 +18,7 @@ from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.policies.causal_lm import score_rows
 from pytest_kernelbench.prompting.extraction import answered_code
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
-from pytest_kernelbench.records import Task
+from pytest_kernelbench.records import Completion, Task
 from pytest_kernelbench.strategy import Sampling
 
 if sys.version_info < (3, 11):
@@ -62,6 +62,17 @@ def load(tmp_path: Path, hf_folder: Path) -> Load:
         return policy
 
     return loaded
+
+
+@pytest.fixture
+def sample_one(load: Load, task: Task, sampling: Sampling) -> Callable[[TinkerStandIn], Completion]:
+    """Load a policy of a server, and sample one answer."""
+
+    def sampled(server: TinkerStandIn) -> Completion:
+        (done,) = load(server).sample(task, sampling, seed=0, indices=[0])
+        return done
+
+    return sampled
 
 
 def refusal(kind: type[KernelBenchError], action: Callable[[], object]) -> str:
@@ -190,11 +201,10 @@ def test_wrong_key_is_refused(
     ],
 )
 def test_sample_that_failed_is_blamed_on_whose_fault_it_was(
-    category: str, kind: type[KernelBenchError], message: str, service: Any, load: Load, task: Task, sampling: Sampling
+    category: str, kind: type[KernelBenchError], message: str, service: Any, sample_one: Callable[..., Completion]
 ) -> None:
     server = service(failed_sample={"error": "prompt too long", "category": category})
-    policy = load(server)
-    said = refusal(kind, lambda: list(policy.sample(task, sampling, seed=0, indices=[0])))
+    said = refusal(kind, lambda: sample_one(server))
     assert said.startswith("--policy=tinker:tests/random: Tinker ") and "prompt too long" in said
     assert said.endswith(f"; {message}")
 
@@ -205,14 +215,12 @@ def test_key_that_the_service_quotes_is_nowhere(
     end: str,
     status: int,
     service: Any,
-    load: Load,
-    task: Task,
-    sampling: Sampling,
+    sample_one: Callable[..., Completion],
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server = service(fails={end: (status, "what is KEY?")})
-    said = refusal(KernelBenchError, lambda: list(load(server).sample(task, sampling, seed=0, indices=[0])))
+    said = refusal(KernelBenchError, lambda: sample_one(server))
     assert str(status) in said
     assert KEY not in said + caplog.text + "".join(capfd.readouterr())

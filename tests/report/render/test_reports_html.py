@@ -102,7 +102,7 @@ def test_the_page_s_policy_allows_its_own_script_and_style_alone(tmp_path):
 
 def test_what_a_candidate_wrote_is_never_markup(tmp_path):
     plain = Page(page_of(write_run(tmp_path / "plain", "oracle")))
-    folder = write_run(tmp_path / "hostile", "oracle", label=HOSTILE, policy=HOSTILE)
+    folder = write_run(tmp_path / "hostile", "oracle", policy_label=HOSTILE, policy=HOSTILE)
     edit(folder / "completions.jsonl", answer_with(HOSTILE))
     edit(folder / "evaluations.jsonl", lambda row: {"detail": HOSTILE, "flags": [HOSTILE]})
     hostile = Page(page_of(folder))

@@ -28,7 +28,7 @@ def report(folder: Path, width: int = 100) -> str:
 
 def test_the_report_of_five_strategies_looks_like_the_golden_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = write_run(Path("run"), *STRATEGIES, label=LABEL, lost=TASKS[3:4])
+    folder = write_run(Path("run"), *STRATEGIES, policy_label=LABEL, lost=TASKS[3:4])
     with (folder / "selections.jsonl").open("a") as file:
         file.write('{"task": "level1/12_Mat')
     assert report(folder) == GOLDEN.read_text()
@@ -48,7 +48,7 @@ def test_strategies_that_chose_the_same_candidate_share_a_line(tmp_path):
 
 @pytest.mark.parametrize("width", [40, 80, 90, 100, 132])
 def test_the_report_fits_the_terminal_from_80_columns_on(tmp_path, width):
-    folder = write_run(tmp_path, *STRATEGIES, label=LABEL)
+    folder = write_run(tmp_path, *STRATEGIES, policy_label=LABEL)
     assert max(map(len, report(folder, width).splitlines())) <= max(width, 80)
 
 

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from pytest_kernelbench.report.stats import components
 
 
-def nested(rng, tasks, programs, seeds, sd_task, sd_program, sd_seed):
+def nested(rng, at_most, spreads):
+    """Values of seeds by program by task; ``at_most`` and ``spreads`` (standard deviations) of task, program, seed."""
+    tasks, programs, seeds = at_most
+    sd_task, sd_program, sd_seed = spreads
     return {
         f"t{t}": {
             f"p{p}": (mean_t + rng.normal(0, sd_program) + rng.normal(0, sd_seed, rng.integers(1, seeds + 1))).tolist()
@@ -20,7 +23,7 @@ def nested(rng, tasks, programs, seeds, sd_task, sd_program, sd_seed):
 
 def test_what_was_put_in_comes_out_on_average_whatever_the_sizes():
     rng = numpy.random.default_rng(0)
-    found = numpy.array([components(nested(rng, 30, 6, 3, 0.5, 0.3, 0.1)) for _ in range(80)])
+    found = numpy.array([components(nested(rng, (30, 6, 3), (0.5, 0.3, 0.1))) for _ in range(80)])
     assert numpy.sqrt(found.mean(axis=0)) == pytest.approx([0.5, 0.3, 0.1], rel=0.06)
 
 
@@ -52,7 +55,7 @@ def test_one_seed_says_nothing_of_seeds_and_one_task_nothing_of_tasks():
 def test_unequal_groups_are_the_solution_of_the_expected_sums_of_squares(seed):
     """Sums of squares as projections, whose expectations are traces: the equations are solved, not written out."""
     rng = numpy.random.default_rng(seed)
-    values = nested(rng, 4, 3, 3, 0.5, 0.3, 0.1)
+    values = nested(rng, (4, 3, 3), (0.5, 0.3, 0.1))
     task_N = [task for task, of in values.items() for each in of.values() for _ in each]
     program_N = [(task, name) for task, of in values.items() for name, each in of.items() for _ in each]
     y = numpy.array([x for of in values.values() for each in of.values() for x in each])
