@@ -158,7 +158,7 @@ def test_a_server_whose_ray_cluster_has_ended_ends_with_one_line():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     patient = "from pytest_kernelbench import __main__; from pytest_kernelbench.serving import deployment; import sys; "
-    patient += "deployment.MOST_SILENCE_S = 3.0; "
+    patient += "deployment.MOST_SILENCE_S = deployment.ANSWER_TIMEOUT_S = 3.0; "
     command = [sys.executable, "-c", f"{patient}sys.exit(__main__.main(['serve', '--port={port}', '--judges=cpu']))"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with server.stdout, server.stderr:
