@@ -71,7 +71,10 @@ def lineage_of(task: Task, strategy: Strategy, ledger: Ledger, *, tasks: Sequenc
     named = strategy.adaptation.train_on
     if named is not None:
         sizes = (read_run(ledger.folder) or {}).get("sizes") or "full"
-        learnt_on: Sequence[Task] = load_tasks([named], sizes=sizes, named=as_option)
+        place = {"tasks": f"strategy {strategy.name}: train_on"}
+        learnt_on: Sequence[Task] = load_tasks(
+            [named], sizes=sizes, named=lambda argument: place.get(argument) or as_option(argument)
+        )
     else:
         learnt_on = tasks
     group = ledger.group_of(strategy, learnt_on)

@@ -7,7 +7,7 @@ from made_up_world import TASKS, FirstTokenPolicy, Killed, World, rows, run, sea
 from policies.random_models import llama
 
 from pytest_kernelbench.adaptation.loop import Lineage
-from pytest_kernelbench.errors import PolicyError, UsageError
+from pytest_kernelbench.errors import PolicyError, TaskError, UsageError
 from pytest_kernelbench.pipeline import pool
 from pytest_kernelbench.policies import require_trainable
 from pytest_kernelbench.policies.replay import ReplayPolicy
@@ -183,6 +183,14 @@ def test_what_was_learnt_on_some_tasks_is_tried_on_others_beside_the_policy_as_l
     assert selection.cost["rollouts"] == 8 + 2 * 2 * 8
     versions = [row["policy_version"] for row in rows(world, "completions") if row["task"] == other.id]
     assert versions == [second["policy_version"]] * 8 + ["made-up"] * 8
+
+
+def test_tasks_to_train_on_that_are_not_there_are_told_with_the_setting_that_names_them(tmp_path):
+    world = World(tmp_path)
+    with pytest.raises(TaskError) as error:
+        run(world, strategy(train_on="level0", steps=1))
+    message = "strategy adapting: train_on=level0: no such level, file or folder; did you mean level1?"
+    assert str(error.value) == message
 
 
 def test_transfer_both_ways_and_the_policy_as_loaded_share_one_session_s_step_0(tmp_path):
