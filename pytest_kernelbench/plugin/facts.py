@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.records.run_json import SCHEMA
@@ -52,7 +53,7 @@ def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes:
         "margin": max(margin_of(each, device) for each in strategies),
         "tasks": ids,
         "task_sha256": {task.id: task.sha256 for task in tasks},
-        "selectors": list(options.tasks),
+        "selectors": list(options.tasks) or own_files(tasks, here),
         "null": options.null,
         "shard": "{}/{}".format(*options.shard),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -62,6 +63,13 @@ def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes:
         "git": git_state(here),
         "machine": None,
     }
+
+
+def own_files(tasks: Sequence[Task], here: Path) -> list[str]:
+    """The files of the tasks that are not packaged, as seen from ``here`` where they lie below it."""
+    packaged = data_folder("tasks")
+    own = [task.path for task in tasks if task.path is not None and not task.path.is_relative_to(packaged)]
+    return list(dict.fromkeys(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in own))
 
 
 def installed_versions() -> dict[str, str]:
