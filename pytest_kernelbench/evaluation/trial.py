@@ -4,8 +4,8 @@
 
 Cheapest first, and each step ends a candidate that fails it. Up to correctness, and while what a claim needs is started
 (``claim``), a GPU may be at work for other trials as well; while anything is timed, it is held alone (``company``).
-Where the decisions are made: ``examination`` (is it
-right?), ``timing.enough`` (is there a claim?), ``verification`` and ``attestation.decide`` (does the claim count?).
+Where the decisions are made: ``examination`` (is it right?), ``timing.enough`` (is there a claim?), ``verification``
+and ``attestation.decide`` (does the claim count?).
 """
 
 from __future__ import annotations
