@@ -5,7 +5,6 @@ import sys
 import time
 
 import pytest
-from hypothesis import settings
 from project import LIGHT, PLUGIN, PYTHONPATH, RELU, WITHOUT_FIGURES
 from sharing_cores import (  # noqa: F401
     pytest_collection_finish,
@@ -19,9 +18,18 @@ from warm_sessions import warm_process
 # Also here: a session within the process would load some of its modules anew, with stash keys of their own.
 import pytest_kernelbench.plugin.hooks  # noqa: F401
 
-# Of one example the time is the machine's, which may be busy: no test fails for it.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
+
+def pytest_sessionstart(session):
+    """The time of one example is the machine's, which may be busy: no test fails for it.
+
+    README's first command reads this file as well, where Hypothesis is not installed.
+    """
+    if session.config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import settings
+
+        settings.register_profile("suite", deadline=None)
+        settings.load_profile("suite")
+
 
 TORCH_SETTINGS = {
     "gradients are taken": lambda torch: torch.is_grad_enabled(),
