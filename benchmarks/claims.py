@@ -2,11 +2,13 @@
 
     python benchmarks/claims.py --runs 16
     python benchmarks/claims.py --runs 16 --device cuda --protocol full
+    python benchmarks/claims.py --runs 1 --cheats all
 
 The honest ones do without some of what their reference does for nothing. The cheats are those rows of the catalogue
-(``tests/adversarial/``) that claim less than a factor of 1.5. Each is submitted ``--runs`` times, as texts that differ
-in a comment. One line for each: how often it was verified fast, with its exact interval at 95 %, how often it was void
-and for what, the range of its speed-ups, and the seconds of a trial.
+(``tests/adversarial/``) that claim less than a factor of 1.5, or all whose claim may be left to the judge's clock. Each
+is submitted ``--runs`` times, as texts that differ in a comment. One line for each: how often it was verified fast,
+with its exact interval at 95 %, how often it was void and for what, the ranges of the speed-ups that it claimed and of
+those that the judge's clock attested, and the seconds of a trial.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import runpy
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +26,7 @@ from pytest_kernelbench.records import Evaluation, Outcome, Task
 from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 CATALOGUE = Path(__file__).parent.parent / "tests" / "adversarial"
-CHEATS = ("slow_reference_by_a_tenth", "slow_reference_by_a_third", "forged_durations_by_three_tenths")
+MODEST = ("slow_reference_by_a_tenth", "slow_reference_by_a_third", "forged_durations_by_three_tenths")
 SIDE = {"cpu": 512, "cuda": 4096}
 MODULE = """
 import torch
@@ -55,15 +57,15 @@ class Claim(NamedTuple):
     source: str
 
 
-def claims(device: str) -> Iterator[Claim]:
-    """Those that run on ``device``."""
+def claims(device: str, cheats: Sequence[str]) -> Iterator[Claim]:
+    """Honest kernels, and of these rows of the catalogue those that run on ``device``."""
     for number, (name, wasted) in enumerate(WASTED.items(), start=1):
         source = TASK.format(name="Model", wasted=wasted, side=SIDE[device])
         yield Claim(name, Task(id=f"claims/{number}", source=source), MODULE.format(name="ModelNew", wasted="pass"))
     tasks = runpy.run_path(str(CATALOGUE / "tasks.py"))["TASKS"]
-    for name in CHEATS:
+    for name in cheats:
         row = runpy.run_path(str(CATALOGUE / "catalogue" / f"{name}.py"))
-        if row["DEVICE"] in (device, "any"):
+        if row["DEVICE"] in (device, "any") and "not_fast" in row["OUTCOMES"]:
             yield Claim(name, tasks[row["TASK"]][device], row["CHEAT"])
 
 
@@ -74,9 +76,16 @@ def line(name: str, evaluations: Sequence[Evaluation], margin: float, seconds: f
     flags = Counter(flag for each in evaluations for flag in each.flags)
     void = sum(each.outcome is Outcome.VOID for each in evaluations)
     why = f" ({', '.join(f'{flag} {count}' for flag, count in flags.most_common())})" if flags else ""
-    ratios = [each.speedup for each in evaluations if each.speedup is not None]
-    spread = f"{min(ratios):.3f}x to {max(ratios):.3f}x" if ratios else "none counted"
-    return f"{name:34} {fast:3} of {len(evaluations)} fast {bounds}  {void:3} void{why}  {spread}  {seconds:.1f} s each"
+    claimed = spread(each.speedup for each in evaluations)
+    attested = spread(each.attested for each in evaluations)
+    told = f"{name:40} {fast:3} of {len(evaluations)} fast {bounds}  {void:3} void{why}"
+    return f"{told}  claimed {claimed}  attested {attested}  {seconds:.1f} s each"
+
+
+def spread(speedups: Iterable[float | None]) -> str:
+    """The least and the greatest of those that were measured."""
+    known = [each for each in speedups if each is not None]
+    return f"{min(known):.3f}x to {max(known):.3f}x" if known else "none"
 
 
 def main() -> None:
@@ -84,11 +93,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--protocol", default="full")
     parser.add_argument("--runs", type=int, default=16, help="of each kernel")
+    parser.add_argument("--cheats", default="modest", choices=["modest", "all"])
     options = parser.parse_args()
+    every = sorted(file.stem for file in (CATALOGUE / "catalogue").glob("*.py") if not file.stem.startswith("_"))
+    cheats = MODEST if options.cheats == "modest" else every
     with Evaluator(device=options.device, protocol=options.protocol) as evaluator:
         hardware = evaluator.describe()["hardware"]["name"]
         print(f"{hardware}, protocol {options.protocol}, margin {evaluator.margin}", flush=True)
-        for claim in claims(evaluator.device):
+        for claim in claims(evaluator.device, cheats):
             started = time.perf_counter()
             copies = [f"{claim.source}\n# copy {copy}\n" for copy in range(options.runs)]
             evaluations = list(evaluator.evaluate(claim.task, copies))
