@@ -110,8 +110,7 @@ def main() -> None:
     print(f"{options.device}, {options.sizes} sizes, limit {options.limit:.1%}, {options.gates} gates of each kind")
     print(
         f"{'kind':32s} {'same: slower':>18s} {'at the limit: slower':>22s} {'caught':>7s} "
-        f"{'undecided':>10s} "
-        f"{'taken for the same':>20s} series"
+        f"{'undecided':>10s} {'taken for the same':>20s} series"
     )
     for name in options.kind or KINDS:
         started = time.perf_counter()

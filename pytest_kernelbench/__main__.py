@@ -79,11 +79,7 @@ COMMANDS = {
         probe.OTHER_NAMES,
     ),
     "replay": Command("judge a candidate of a run again, and show where it is wrong", replay.add_arguments, replay.run),
-    "serve": Command(
-        "judge over HTTP, on a Ray cluster",
-        deployment.add_arguments,
-        deployment.run,
-    ),
+    "serve": Command("judge over HTTP, on a Ray cluster", deployment.add_arguments, deployment.run),
     "pin": Command(
         "keep the kernels that a run chose, for --strategy=pinned", pins.add_arguments, pins.run, {"--tasks": ""}
     ),

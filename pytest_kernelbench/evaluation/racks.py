@@ -121,7 +121,7 @@ class Rack:
         self._most: int | None = None
 
     def pairs_in_memory(self, wanted: int) -> int:
-        """How many pairs of slots fit into the memory that is free now, with those that there are; at most ``wanted``.
+        """How many pairs of slots the rack can have with the memory that is free now; at most ``wanted``.
 
         Not what fitted once: beside other trials there is less than alone.
         """

@@ -93,7 +93,7 @@ def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
             f"{folder}: run.json has no strategy {selection.strategy}, which chose for {selection.task}; "
             "name one that it has with --strategy"
         )
-    # Candidates of several strategies have the same indices: only those that this one drew are looked at.
+    # Each strategy numbers its candidates from 0: the index is that of a candidate which this strategy drew.
     drawn = records.drawn(strategy).get(selection.task, ())
     chosen = next((each for each in drawn if each.index == selection.index), None)
     name = f"{selection.task} #{selection.index}"

@@ -141,11 +141,7 @@ def _object(body: bytes, limits: Limits, fields: Sequence[str]) -> dict[str, Any
     if not isinstance(row, dict):
         example = '"sources": [...]' if "sources" in fields else f'"{fields[1]}": "..."'
         raise BadRequest(400, f'the request must be an object, such as {{"task": ..., {example}}}')
-    if unknown := sorted(row.keys() - set(fields)):
-        raise BadRequest(
-            400,
-            f"{unknown[0][:MOST_SHOWN]!a}: no such field; there are {', '.join(fields[:-1])} and {fields[-1]}",
-        )
+    _check_fields(row, fields)
     return row
 
 
@@ -162,7 +158,7 @@ def _task(value: object, limits: Limits, auto_sizes: str) -> Task:
     if isinstance(value, str):
         return _task_named(value, auto_sizes)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        _check_fields(value, ("name", "sizes"))
+        _check_fields(value, ("name", "sizes"), "task: ")
         if (sizes := value.get("sizes", "auto")) not in SIZES:
             raise BadRequest(400, f"task: sizes of a task by name must be one of {', '.join(SIZES)}")
         return _task_named(value["name"], auto_sizes if sizes == "auto" else sizes)
@@ -170,7 +166,7 @@ def _task(value: object, limits: Limits, auto_sizes: str) -> Task:
         raise BadRequest(
             400, 'task: must be a name such as "level1/12", or an object with name and sizes, or with id and source'
         )
-    _check_fields(value, ("id", "source", "sizes"))
+    _check_fields(value, ("id", "source", "sizes"), "task: ")
     if len(value["id"]) > MOST_SHOWN or not value["id"].isprintable():
         raise BadRequest(400, f"task: id must be printable, of at most {MOST_SHOWN} characters")
     if "/" not in value["id"]:
@@ -210,10 +206,10 @@ def _task_named(name: str, sizes: str) -> Task:
         raise BadRequest(400, f"task: {said.replace('sizes=full', remedy)}") from None
 
 
-def _check_fields(value: Mapping[str, Any], known: Sequence[str]) -> None:
+def _check_fields(value: Mapping[str, Any], known: Sequence[str], place: str = "") -> None:
     if unknown := sorted(value.keys() - set(known)):
         there = f"{', '.join(known[:-1])} and {known[-1]}"
-        raise BadRequest(400, f"task: {unknown[0][:MOST_SHOWN]!a}: no such field; there are {there}")
+        raise BadRequest(400, f"{place}{unknown[0][:MOST_SHOWN]!a}: no such field; there are {there}")
 
 
 def _is_constant(value: object) -> bool:

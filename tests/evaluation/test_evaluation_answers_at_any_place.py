@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import time
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from hostile_answers import HONEST, REQUEST, hostile_answers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_up_tasks import task
+from made_up_worker import MadeUpWorker
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages, session, worker_requests
 from pytest_kernelbench.evaluation.answers import ANSWERS
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
-from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
 from pytest_kernelbench.evaluation.session import WorkerSession
@@ -41,45 +40,20 @@ def rack(bench):
     rack.close()
 
 
-class Hostile:
+class Hostile(MadeUpWorker):
     """A worker that answers honestly but at one place, where it does what ``act`` does with its socket."""
 
     def __init__(self, place, act):
-        self.connection, self._own = socket.socketpair()
-        self._thread = threading.Thread(target=self._serve, args=(place, act))
-        self._thread.start()
+        self._place, self._act = place, act
+        self._asked = 0
+        super().__init__()
 
-    def _serve(self, place, act):
-        with self._own:
-            asked = 0
-            while True:
-                try:
-                    question, descriptors = messages.receive(self._own)
-                    for descriptor in descriptors:
-                        os.close(descriptor)
-                    if asked == place:
-                        act(self._own, question["ask"])
-                    else:
-                        messages.send(self._own, HONEST[question["ask"]])
-                except messages.ConnectionEnded:
-                    return
-                asked += 1
-
-    def freezer(self):
-        return ProcessTree(0)  # no process has this number
-
-    def cpu_seconds(self):
-        return 0.0
-
-    def spent_seconds(self):
-        return 0.0
-
-    def wait(self, *, timeout_s):
-        return -9
-
-    def kill(self):
-        self.connection.close()
-        self._thread.join()
+    def answer(self, question, descriptors):
+        self._asked += 1
+        if self._asked == self._place + 1:
+            self._act(self._own, question["ask"])
+        else:
+            messages.send(self._own, HONEST[question["ask"]])
 
 
 PLACES = (

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import time
 from itertools import count
 from pathlib import Path
@@ -11,10 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made_up_tasks import task
+from made_up_worker import MadeUpWorker
 
 from pytest_kernelbench.evaluation import messages, worker_requests
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.freezing import ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -34,41 +34,18 @@ ANSWERS = {
 }
 
 
-class Worker:
-    """Answers whatever it is asked, in this process, and keeps the questions and what its inputs were then."""
+class Worker(MadeUpWorker):
+    """Answers whatever it is asked, and keeps the questions and what its inputs were then."""
 
     def __init__(self):
-        self.connection, self._own = socket.socketpair()
         self.asked = []
         self.session = None
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
+        super().__init__()
 
-    def _serve(self):
-        while True:
-            try:
-                question, descriptors = messages.receive(self._own)
-            except messages.ConnectionEnded:
-                return
-            for descriptor in descriptors:
-                os.close(descriptor)
-            slots = self.session.slots if self.session and not descriptors else []
-            self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
-            messages.send(self._own, ANSWERS[question["ask"]])
-
-    def freezer(self):
-        return ProcessTree(0)  # no process has this number
-
-    def cpu_seconds(self):
-        return 0.0
-
-    def spent_seconds(self):
-        return 0.0
-
-    def kill(self):
-        self.connection.close()
-        self._thread.join()
-        self._own.close()
+    def answer(self, question, descriptors):
+        slots = self.session.slots if self.session and not descriptors else []
+        self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
+        messages.send(self._own, ANSWERS[question["ask"]])
 
 
 @pytest.fixture

@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from pytest_kernelbench.evaluation.clock.attestation import (
     CONFIDENCE_OF_A_LOOK,
     MOST_AROUND,
     Side,
     TwoProcesses,
+    Verdict,
     in_drawn_order,
 )
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
+from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # Of what the lower end of the claim's interval says that a call saves. A call that is alone is a cold one: it does not
 # save exactly what one among many does.
@@ -63,6 +65,18 @@ class Seen(NamedTuple):
             f"a call that is alone in its turn saves {self.saved_ms:.3g} ms, and among others at least "
             f"{self.needed_ms / SHARE_SEEN:.3g} ms"
         )
+
+
+def not_borne_out(two: TwoProcesses, verdict: Verdict, device: str, *, speedup_low: float) -> Seen | None:
+    """What a call saves alone, where that is less than is needed for a verdict that a kernel is faster; else None.
+
+    ``speedup_low``: what is asked of the call, see ``seen_alone``. On ``device`` small speed-ups may not be looked at.
+    """
+    if verdict.estimate.speedup <= traits_of(device).alone_above:
+        return None
+    # ``attestation.measure`` was given this pair of workers by ``turns.Pairs``, whose turns may be of one call.
+    seen = seen_alone(cast("LoneTurns", two), speedup_low)
+    return None if seen is None or seen.holds else seen
 
 
 def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:

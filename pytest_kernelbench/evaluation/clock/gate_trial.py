@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.alone import LoneTurns, seen_alone
+from pytest_kernelbench.evaluation.clock.alone import not_borne_out
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, TwoProcesses, Verdict, measure
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
-from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.session import WorkerSession
 
@@ -84,14 +83,14 @@ def take_turns(
         return pairs.two(number, kernel.worker, seconds_per_call)
 
     def seen_alone_too(two: TwoProcesses, verdict: Verdict) -> Verdict:
-        due = _is_faster(verdict, plan) and verdict.estimate.speedup > traits_of(device).alone_above
-        # The pairs of workers that ``measure`` has are those of ``Pairs``, which take lone turns too.
+        if not _is_faster(verdict, plan):
+            return verdict
         is_claim = plan.margin > 0
         # A gate asks for no saving. On two cores a kernel with 40 short operators in place of 160 saved 8.5 ms a call
         # among others and 1.1 ms alone: as a claim, three of six such comparisons did not hold.
         asked = verdict.estimate.low if is_claim else 1 + plan.margin
-        seen = seen_alone(cast("LoneTurns", two), asked) if due else None
-        if seen is None or seen.holds:
+        seen = not_borne_out(two, verdict, device, speedup_low=asked)
+        if seen is None:
             return verdict
         slower = f"a call that is alone in its turn takes {-seen.saved_ms:.3g} ms longer than one of the baseline"
         unbounded = Estimate(verdict.estimate.speedup, 0.0, math.inf)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.alone import LoneTurns, seen_alone
+from pytest_kernelbench.evaluation.clock.alone import not_borne_out
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
@@ -20,7 +20,6 @@ from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.holds import has_company
 from pytest_kernelbench.evaluation.session import WorkerSession
 
@@ -123,12 +122,10 @@ class Verifier:
 
     def _seen_alone_too(self, two: TwoProcesses, verdict: Verdict) -> Verdict:
         """The verdict on a claim once a call that is alone was looked at, where that is due."""
-        due = verdict.counted and verdict.estimate.speedup > traits_of(self._bench.device).alone_above
-        # The pairs of workers that ``measure`` has are those of ``Pairs``, which take lone turns too.
-        seen = seen_alone(cast("LoneTurns", two), verdict.estimate.low) if due else None
-        if seen is None or seen.holds:
+        if not verdict.counted:
             return verdict
-        return replace(verdict, answer="undecided", because=seen.because)
+        seen = not_borne_out(two, verdict, self._bench.device, speedup_low=verdict.estimate.low)
+        return verdict if seen is None else replace(verdict, answer="undecided", because=seen.because)
 
     def _busy_ms_of_control(self) -> float | None:
         if not self._control_was_profiled:
