@@ -8,7 +8,13 @@ from random_models import llama
 
 from pytest_kernelbench.policies import decoding
 from pytest_kernelbench.policies.causal_lm import sample_rows, score_rows, uniforms_for
-from pytest_kernelbench.policies.decoding import Decoder, GraphDecoder, decoder_for, serves_for_graphs
+from pytest_kernelbench.policies.decoding import (
+    BranchingDecoder,
+    Decoder,
+    GraphDecoder,
+    decoder_for,
+    serves_for_graphs,
+)
 
 # peft asks a newer transformers for an attribute by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -51,9 +57,9 @@ MODELS = {
 }
 
 
-def sampled(model: Any, ends: frozenset[int] = frozenset({0})) -> list[Any]:
+def sampled(model: Any, ends: frozenset[int] = frozenset({0}), temperature: float = 0.7) -> list[Any]:
     uniforms = torch.stack([uniforms_for(0, "level1/1_A", row, TOKENS) for row in range(8)])
-    drawn = sample_rows(model, PROMPT, uniforms, temperature=0.7, eos_ids=ends)
+    drawn = sample_rows(model, PROMPT, uniforms, temperature=temperature, eos_ids=ends)
     return sorted(drawn, key=lambda done: done.row)
 
 
@@ -91,7 +97,7 @@ def test_models_whose_steps_differ_or_wait_are_called_step_by_step(
     model = of_kind(kind, **changes)
     assert not serves_for_graphs(model)
     with torch.inference_mode():
-        assert type(decoder_for(model, PROMPT, rows=2, room=4)) is Decoder
+        assert type(decoder_for(model, PROMPT, rows=2, room=4)) is BranchingDecoder
 
 
 def test_a_cache_with_room_copies_the_prompt_into_every_row_and_keeps_what_is_asked_for() -> None:
@@ -104,6 +110,36 @@ def test_a_cache_with_room_copies_the_prompt_into_every_row_and_keeps_what_is_as
         whole = model(torch.tensor([[*PROMPT, 1, 4], [*PROMPT, 3, 5]])).logits
     assert torch.allclose(first[[0, 2], 0], whole[:, -2], atol=1e-4)
     assert torch.allclose(kept[:, 0], whole[:, -1], atol=1e-4)
+
+
+def test_rows_with_the_same_tokens_are_computed_once_until_they_part() -> None:
+    model, computed = llama(), []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: computed.append(kwargs["input_ids"].tolist()), with_kwargs=True
+    )
+    with torch.inference_mode():
+        decoder = BranchingDecoder(model, PROMPT, rows=5, room=4)
+        steps = [[1, 1, 2, 1, 2], [3, 4, 3, 3, 3]]
+        logits = [decoder.step(torch.tensor(step)[:, None]) for step in steps]
+        decoder.keep(torch.tensor([1, 2, 4]))  # of the rows 1 4, 2 3 and 2 3
+        logits.append(decoder.step(torch.tensor([[5], [6], [7]])))
+        assert computed == [[PROMPT], [[1], [2]], [[3], [3], [4]], [[7], [6], [5]]]
+        whole = model(input_ids=torch.tensor([[*PROMPT, 1, 4, 5], [*PROMPT, 2, 3, 6], [*PROMPT, 2, 3, 7]])).logits
+    assert torch.allclose(logits[1][[1, 2, 4], 0], whole[:, -2], atol=1e-4)
+    assert torch.allclose(logits[2][:, 0], whole[:, -1], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "llama"])
+@pytest.mark.parametrize("temperature", [0.0, 0.2, 1.0])
+def test_rows_that_branch_draw_what_rows_that_are_computed_one_by_one_do(
+    kind: str, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = of_kind("mistral", sliding_window=6) if kind == "mistral" else llama()
+    branching = sampled(model, frozenset({0, 9}), temperature)
+    monkeypatch.setattr("pytest_kernelbench.policies.rows.decoder_for", Decoder)
+    for done, expected in zip(branching, sampled(model, frozenset({0, 9}), temperature), strict=True):
+        assert (done.token_ids, done.stop_reason) == (expected.token_ids, expected.stop_reason)
+        assert done.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
 
 
 @pytest.mark.gpu
