@@ -1,4 +1,7 @@
-"""How a trial has its device: beside others, then alone, and again from the begin where company may have failed it."""
+"""How a trial has its device: beside others, then alone, and again from the begin where company may have failed it.
+
+While it has the device beside others, it lets those pass that wait to be alone (``giving_way``).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.giving_way import giving_way
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
@@ -29,7 +33,10 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
     if setting.beside_others:
         hold = None
         try:
-            with _held(holds.beside_others(setting.hardware_id), seconds) as hold:
+            with (
+                _held(holds.beside_others(setting.hardware_id), seconds) as hold,
+                giving_way(setting.sessions.way_for_others(hold, seconds)),
+            ):
                 return ask(hold)
         except (CandidateFailed, HarnessError, RuntimeError) as failure:
             if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):

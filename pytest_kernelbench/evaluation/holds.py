@@ -38,11 +38,20 @@ class Hold:
             self.is_alone = True
             _beside.set(False)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether another process waits to have the device, which this one shares, alone."""
+        return not self.is_alone and lock.is_awaited(self._hardware_id)
+
+    def let_pass(self) -> None:
+        """Let the device go, and share it again once no process holds it alone or waits for that."""
+        self._held.pop_all().close()
+        self._held.enter_context(lock.shared(self._hardware_id))
+
     def be_beside_others(self) -> None:
         """Let the device go, and come back to it with others once no process holds it alone or waits for that."""
         if self.is_alone and self.may_share:
-            self._held.pop_all().close()
-            self._held.enter_context(lock.shared(self._hardware_id))
+            self.let_pass()
             self.is_alone = False
             _beside.set(True)
 

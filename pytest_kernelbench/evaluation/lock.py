@@ -50,6 +50,18 @@ def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
         yield
 
 
+def is_awaited(device_name: str, folder: Path | None = None) -> bool:
+    """Whether a process holds the device alone or waits for that."""
+    descriptor = _opened(f"{device_name}-gate", folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
     """Wait for a lock that belongs to no device, in ``folder``."""
     return _held(name, folder, fcntl.LOCK_EX)

@@ -20,6 +20,7 @@ from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
+from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.racks import MUTATED, JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
@@ -67,6 +68,11 @@ class WorkerSession(WorkerRequests):
         """All that the worker has mapped."""
         return self.rack.first(self._attached)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the worker has ended."""
+        return self._closed
+
     def end(self) -> None:
         """Have the worker ended; ``close`` waits for that. Several end at once: each takes a while to leave a GPU."""
         if not self._closed:
@@ -91,6 +97,7 @@ class WorkerSession(WorkerRequests):
     def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
         """The candidate is loaded, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
         self.wait_until_ready()
+        give_way()
         self.loaded = True
         request = {"ask": "load", "candidate_source": source, "weights": weights}
         self.ask(request, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
@@ -161,6 +168,7 @@ class WorkerSession(WorkerRequests):
 
         Raises CandidateFailed where its result has another structure than the reference's.
         """
+        give_way()
         slot.fill(values)
         slot.poison()
         self._device.settle()

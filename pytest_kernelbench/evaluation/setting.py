@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The resources for all candidates of one task under one protocol. ``start`` gives a new worker with its slots.
+    """The resources for all candidates of one task under one protocol.
 
-    ``start_for`` does so for another bench and rack: that of other sizes. ``beside_others``: whether candidates are
-    checked while the device works for other trials too.
+    ``beside_others``: whether candidates are checked while the device works for other trials too.
     """
 
     bench: Bench
@@ -36,11 +36,18 @@ class Setting:
     verifier: Verifier
     other_sizes: OtherSizes | None
     clocks: Clocks
-    workers: WorkerServer
+    sessions: Sessions
     hardware_id: str
     beside_others: bool
-    start: Callable[[], WorkerSession]
-    start_for: Callable[[Bench, Rack], WorkerSession]
+
+    @property
+    def workers(self) -> WorkerServer:
+        """The judge's handle on the service that forks its workers."""
+        return self.sessions.workers
+
+    def start(self) -> WorkerSession:
+        """A new worker with the task's slots."""
+        return self.sessions.start(self.bench, self.rack)
 
     def loaded(self, source: str, weights: str) -> WorkerSession:
         """A candidate that was checked, in a new worker."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation.session import WorkerSession
+
+# Seconds of the stages within the stage that this thread is in.
+_within: ContextVar[list[float] | None] = ContextVar("within", default=None)
 
 
 @contextmanager
 def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Add the wall time of a block to ``seconds[name]``, also when it raises."""
-    start = time.perf_counter()
+    """Add the wall time of a block to ``seconds[name]``, without that of stages within it, also when it raises."""
+    start, within = time.perf_counter(), [0.0]
+    outer = _within.set(within)
     try:
         yield
     finally:
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+        _within.reset(outer)
+        took = time.perf_counter() - start
+        seconds[name] = seconds.get(name, 0.0) + took - sum(within)
+        if (around := _within.get()) is not None:
+            around.append(took)
 
 
 @contextmanager

@@ -10,16 +10,12 @@ and ``attestation.decide`` (does the claim count?).
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
-from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.baselines import EAGER
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.claim import Claim, verify, void_for
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
@@ -32,7 +28,6 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
-from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import (
@@ -41,7 +36,6 @@ from pytest_kernelbench.evaluation.shortage import (
     others_are_to_blame,
 )
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
-from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # A build that is found in the cache is none.
@@ -132,7 +126,7 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
             found["weights"] = examined.weights
             remarks = examined.remarks
             if setting.other_sizes is not None:
-                elsewhere = setting.other_sizes.looked_at(setting.start_for, source, examined.weights)
+                elsewhere = setting.other_sizes.looked_at(setting.sessions.start, source, examined.weights)
                 remarks += elsewhere.remarks
                 if not elsewhere.every_kind:
                     examine_what_is_not_covered(session, setting.protocol)
@@ -184,18 +178,3 @@ def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession
     return HarnessError(
         f"{setting.bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
     )
-
-
-def start(workers: WorkerServer, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> WorkerSession:
-    """A new worker for the task of ``bench``, with the slots of ``rack``."""
-    return WorkerSession(workers.take(), bench, rack, cache=cache, watch=watch)
-
-
-def start_control(start: Callable[[], WorkerSession]) -> WorkerSession:
-    """A worker that no candidate was ever in, with the reference in the candidate's place.
-
-    It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
-    """
-    session = start()
-    session.load(f"{session.bench.source}{BASELINES[EAGER]}", timeout_s=LOAD_TIMEOUT_S)
-    return session

@@ -35,11 +35,13 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
+from pytest_kernelbench.evaluation.giving_way import giving_way
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
 from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
+from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
@@ -61,11 +63,11 @@ def _is_light(bench: Bench) -> bool:
     return may_be_kept(bench.bytes_of_pair, bench.device)
 
 
-def _in_company(ask: Callable[[], Found], device: str, hardware_id: str) -> Found:
+def _in_company(ask: Callable[[], Found], sessions: Sessions, device: str, hardware_id: str) -> Found:
     """What ``ask`` returns, which times nothing: on a GPU beside others, and alone where it fails in their company."""
     if traits_of(device).trials_beside_others:
         try:
-            with holds.beside_others(hardware_id):
+            with holds.beside_others(hardware_id) as hold, giving_way(sessions.way_for_others(hold, {})):
                 return _and_leave_room(ask, device)
         except (HarnessError, RuntimeError) as failure:
             if not may_be_for_company(failure, timed=False):
@@ -128,12 +130,11 @@ class Trials:
                 workers.settle()
             return bench, findings, OtherSizes(case, device) if protocol.beyond else None
 
-        bench, self.findings, other_sizes = _in_company(prepared, device, hardware_id)
+        sessions = Sessions(workers, device, cache=self._cache, watch=owner)
+        bench, self.findings, other_sizes = _in_company(prepared, sessions, device, hardware_id)
         known.findings = self.findings
         rack, margin = Rack(bench), protocol.margin(device)
-        start_for = partial(trial.start, workers, cache=self._cache, watch=owner)
-        start = partial(start_for, bench, rack)
-        controls = Pairs(bench, partial(trial.start_control, start))
+        controls = Pairs(bench, partial(sessions.start_control, bench, rack))
         self._setting = Setting(
             bench=bench,
             rack=rack,
@@ -146,16 +147,15 @@ class Trials:
             verifier=Verifier(bench, margin, controls),
             other_sizes=other_sizes,
             clocks=clocks,
-            workers=workers,
+            sessions=sessions,
             hardware_id=hardware_id,
             beside_others=traits_of(device).trials_beside_others and _is_light(bench),
-            start=start,
-            start_for=start_for,
         )
 
     def renew(self) -> None:
         """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
-        _in_company(self._setting.bench.renew, self._setting.bench.device, self._setting.hardware_id)
+        setting = self._setting
+        _in_company(setting.bench.renew, setting.sessions, setting.bench.device, setting.hardware_id)
 
     def among_others(self) -> AbstractContextManager[Any]:
         """Within it, nobody is timed on this GPU: what frees memory there makes other processes wait."""
@@ -281,7 +281,7 @@ class Trials:
                 found = replay(session, kind)
             others = self._setting.other_sizes
             if found.outcome == Outcome.CORRECT.value and others is not None:
-                elsewhere = others.replayed(self._setting.start_for, source, kind)
+                elsewhere = others.replayed(self._setting.sessions.start, source, kind)
                 if elsewhere is not None and elsewhere.outcome != Outcome.CORRECT.value:
                     return elsewhere
             return found

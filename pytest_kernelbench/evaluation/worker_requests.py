@@ -86,7 +86,7 @@ class WorkerRequests:
     def _put(
         self, request: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
     ) -> Any:
-        asleep = self._asleep_since is not None
+        asleep = self.is_asleep
         self.send(request, descriptors)
         self.thaw()
         answer = self.answer(request["ask"], timeout_s=timeout_s, doing=doing, on_error=on_error)
@@ -191,6 +191,11 @@ class WorkerRequests:
     def forged(what: str) -> CandidateFailed:
         """An answer that the worker's own code never gives: the candidate wrote it."""
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the worker is stopped."""
+        return self._asleep_since is not None
 
     def freeze(self) -> None:
         """Stop the worker and all it started until ``thaw``; a request wakes it for as long as it answers."""

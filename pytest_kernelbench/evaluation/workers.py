@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,15 @@ class WorkerServer:
             self._enough.set()
             self._starter.join()
             self._starter = None
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """A time in which no worker starts; if some were to start before, they do so afterwards."""
+        starting = self._starter is not None
+        self.settle()
+        yield
+        if starting:
+            self.call_up()
 
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""

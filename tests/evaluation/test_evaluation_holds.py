@@ -162,6 +162,30 @@ def test_a_trial_comes_back_to_others_once_those_that_wait_to_be_alone_have_been
     timed.join(20)
 
 
+def test_a_trial_that_checks_knows_who_waits_to_be_alone_and_lets_them_pass(place):
+    seen, both_check = [], threading.Barrier(2)
+
+    def another():
+        with holds.beside_others("made-up") as hold:
+            both_check.wait(20)
+            hold.be_alone()
+            seen.append("another is timed")
+
+    with holds.beside_others("made-up") as hold:
+        assert not hold.is_awaited
+        others = [started(another) for _ in range(2)]
+        until_somebody_waits_to_be_alone("made-up", place)
+        assert hold.is_awaited
+        while len(seen) < len(others):
+            hold.let_pass()
+            assert (hold.is_alone, holds.has_company()) == (False, True)
+        for each in others:
+            each.join(20)
+        assert not hold.is_awaited
+        hold.be_alone()
+        assert not hold.is_awaited
+
+
 def test_a_trial_that_must_be_alone_lets_nobody_in(place):
     with holds.alone("made-up") as hold:
         hold.be_beside_others()
@@ -212,6 +236,25 @@ def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_fo
     judging.join(60)
     assert right[0].outcome is Outcome.CORRECT
     assert right[0].seconds["wait"] > 0.3
+
+
+WRONG_AT_THE_THIRD_CALL = candidate(
+    "CALLS.append(1)\nif len(CALLS) == 3:\n    return x + 1\ntime.sleep(0.5)\nreturn torch.relu(x)",
+    preamble="import time\nCALLS = []",
+)
+
+
+def test_a_candidate_is_stopped_between_two_checks_while_others_are_timed(evaluator):
+    found, stopped = [], False
+    judging = started(lambda: found.extend(evaluator.evaluate(RELU, [WRONG_AT_THE_THIRD_CALL])))
+    # It is wrong, so it never waits to be timed itself.
+    while judging.is_alive():
+        with lock.exclusive(made_up_device.ID):
+            stopped = stopped or a_worker_is_stopped(os.getpid())
+        time.sleep(0.01)
+    assert stopped
+    assert found[0].outcome is Outcome.INCORRECT, found[0].detail
+    assert found[0].seconds["wait"] > 0 and found[0].seconds["check"] > 1.0
 
 
 def test_while_somebody_is_timed_nothing_is_judged(evaluator):

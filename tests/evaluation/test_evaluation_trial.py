@@ -6,6 +6,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.trial import evaluate
 from pytest_kernelbench.evaluation.trials import Known, Trials
 from pytest_kernelbench.records import AgainstBaseline, Outcome
@@ -42,6 +44,13 @@ class Workers:
         pass
 
     settle = call_up
+
+
+def starting(make, setting, **changes):
+    """The setting with another way to start workers."""
+    sessions = Sessions(Workers(), "cpu", cache=Path("builds"), watch=None)
+    sessions.start = lambda bench, rack: make()
+    return replace(setting, sessions=sessions, **changes)
 
 
 @pytest.fixture
@@ -96,7 +105,7 @@ class Ended:
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
     monkeypatch.setattr("pytest_kernelbench.evaluation.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
-    setting = replace(trials[0]._setting, start=Ended)
+    setting = starting(Ended, trials[0]._setting)
     setting.rack.first(2)
     assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
     assert (setting.rack.n_bytes > 0) is left
@@ -178,7 +187,7 @@ class NoRoom(Ended):
 
 @pytest.mark.parametrize(("hold_of", "raised"), [(holds.beside_others, RuntimeError), (holds.alone, HarnessError)])
 def test_memory_that_a_judge_lacks_is_nobody_s_fault_while_stopped_candidates_may_hold_it(trials, hold_of, raised):
-    setting = replace(trials[0]._setting, start=NoRoom)
+    setting = starting(NoRoom, trials[0]._setting)
     with hold_of("made-up") as hold, pytest.raises(raised, match="out of memory"):
         hold.be_alone()
         trial._judge(setting, hold, "class ModelNew: pass", {}, {})
@@ -250,7 +259,7 @@ def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(tria
     monkeypatch.setattr(
         "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda: given_back.append(holds.has_company())
     )
-    setting = replace(trials[0]._setting, beside_others=True, start=Ended)
+    setting = starting(Ended, trials[0]._setting, beside_others=True)
     evaluate(setting, "class ModelNew: pass", Built())
     assert given_back == [True]
     with holds.beside_others("made-up") as hold:
@@ -276,7 +285,7 @@ def test_two_kernels_take_turns_while_no_candidate_waits_for_the_device(trials, 
 def test_a_kernel_to_be_compared_is_checked_beside_others_and_timed_alone(trials, monkeypatch):
     session, checked = Waiting(), []
     session.close, session.load, session.built_s = (lambda: None), (lambda source, timeout_s: None), 0.0
-    trials[0]._setting = replace(trials[0]._setting, beside_others=True, start=lambda: session)
+    trials[0]._setting = starting(lambda: session, trials[0]._setting, beside_others=True)
 
     def examine(*_):
         checked.append(holds.has_company())

@@ -29,6 +29,7 @@ from pytest_kernelbench.evaluation.correctness.widened import (
 )
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import torch_name
+from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
@@ -225,6 +226,7 @@ class Reference:
 
         ``seed`` is what a model that draws at random does so from; None: what candidates are called under.
         """
+        give_way()
         models, own = self._models_for(kind), self._seed
         self._seed = own if seed is None else seed
         try:
@@ -237,6 +239,7 @@ class Reference:
 
         Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
         """
+        give_way()
         model = copy.deepcopy(self._models_for(kind)[True])
         wide = [in_float64(value) for value in values]
         given = self._laid_out(wide if noise is None else move(model, wide, noise))

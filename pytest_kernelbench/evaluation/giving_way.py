@@ -1,0 +1,31 @@
+"""Steps between which a trial that shares its device lets those pass that wait to time there. Imports no torch.
+
+What prepares or checks takes seconds, and what is timed waits until nothing else happens on the device. So a judge asks
+at each step whether one waits (``give_way``), and does nothing until that one is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+# Of this thread.
+_way: ContextVar[Callable[[], None] | None] = ContextVar("way", default=None)
+
+
+def give_way() -> None:
+    """To be called where this process has nothing under way on its device and asks nothing of a worker."""
+    way = _way.get()
+    if way is not None:
+        way()
+
+
+@contextmanager
+def giving_way(way: Callable[[], None]) -> Iterator[None]:
+    """Within it ``give_way`` calls ``way``, which returns once nobody waits to have the device alone."""
+    before = _way.set(way)
+    try:
+        yield
+    finally:
+        _way.reset(before)

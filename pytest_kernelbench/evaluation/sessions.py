@@ -1,0 +1,72 @@
+"""The workers of one task's trials: started, and together at rest while another judge times on the device."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from weakref import WeakSet
+
+from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.stages import stage
+from pytest_kernelbench.evaluation.workers import WorkerServer
+
+
+class Sessions:
+    """Starts the workers of one task's trials on ``device``.
+
+    ``cache`` is the folder of builds; ``watch`` is the owner's socket, see ``WorkerRequests``.
+    """
+
+    def __init__(self, workers: WorkerServer, device: str, *, cache: Path, watch: socket.socket) -> None:
+        self.workers = workers
+        self._device = device
+        self._cache = cache
+        self._watch = watch
+        self._all: WeakSet[WorkerSession] = WeakSet()
+
+    def start(self, bench: Bench, rack: Rack) -> WorkerSession:
+        """A new worker for the task of ``bench``, with the slots of ``rack``."""
+        session = WorkerSession(self.workers.take(), bench, rack, cache=self._cache, watch=self._watch)
+        self._all.add(session)
+        return session
+
+    def start_control(self, bench: Bench, rack: Rack) -> WorkerSession:
+        """A worker that no candidate was ever in, with the reference in the candidate's place.
+
+        It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
+        """
+        session = self.start(bench, rack)
+        session.load(f"{bench.source}{BASELINES[EAGER]}", timeout_s=LOAD_TIMEOUT_S)
+        return session
+
+    def way_for_others(self, hold: Hold, seconds: dict[str, float]) -> Callable[[], None]:
+        """Has all at rest while others are timed that wait for that: see ``giving_way``.
+
+        ``seconds["wait"]`` grows by the time that this takes.
+        """
+        return partial(self._let_pass, hold, seconds)
+
+    def _let_pass(self, hold: Hold, seconds: dict[str, float]) -> None:
+        if hold.is_awaited:
+            with stage(seconds, "wait"), self._at_rest():
+                hold.let_pass()
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """A time in which neither the judge nor a worker uses the device, and no worker starts."""
+        device = device_named(self._device)
+        device.leave_room()
+        device.settle()
+        with self.workers.at_rest(), ExitStack() as stopped:
+            for session in list(self._all):
+                if not session.is_closed and not session.is_asleep:
+                    stopped.enter_context(session.stopped())
+            yield
