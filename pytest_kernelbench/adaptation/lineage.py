@@ -10,7 +10,7 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger import Ledger, read_run
 from pytest_kernelbench.records import Task, sha256_of
 from pytest_kernelbench.strategy import Adaptation, Strategy
-from pytest_kernelbench.tasks import as_option, load_tasks
+from pytest_kernelbench.tasks import as_argument, as_option, load_tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,13 @@ def lineage_of(task: Task, strategy: Strategy, ledger: Ledger, *, tasks: Sequenc
     named = strategy.adaptation.train_on
     if named is not None:
         sizes = (read_run(ledger.folder) or {}).get("sizes") or "full"
-        place = {"tasks": f"strategy {strategy.name}: train_on"}
-        learnt_on: Sequence[Task] = load_tasks(
-            [named], sizes=sizes, named=lambda argument: place.get(argument) or as_option(argument)
-        )
+
+        def spelled(argument: str, value: object = None) -> str:
+            if argument != "tasks":
+                return as_option(argument, value)
+            return as_argument(f"strategy {strategy.name}: train_on", value)
+
+        learnt_on: Sequence[Task] = load_tasks([named], sizes=sizes, named=spelled)
     else:
         learnt_on = tasks
     group = ledger.group_of(strategy, learnt_on)

@@ -218,20 +218,24 @@ class EvaluatorPool(Closing):
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
-    """``(device, gpu)`` of each judge. Raises UsageError for a device that is not there."""
+    """``(device, gpu)`` of each judge. Raises UsageError, which begins with ``devices``, for one that is not there."""
     if isinstance(devices, str) and devices == "auto":
         gpus = visible_gpus(os.environ) if is_gpu(resolve_device("auto")) else []
         return [("cuda", gpu) for gpu in gpus] or [("cpu", None)]
+    listed = [devices] if isinstance(devices, str) else devices
+    example = 'give "auto", or a list such as ["cuda:0", "cuda:1"]'
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise UsageError(f"devices: {devices!r} is no list of texts; {example}")
     found: list[tuple[str, str | None]] = []
-    for name in [devices] if isinstance(devices, str) else devices:
+    for name in listed:
         kind, _, number = name.partition(":")
         if not number:
-            found.append((kind, None))
+            found.append((resolve_device(kind, "devices"), None))
             continue
         gpus = visible_gpus(os.environ) if is_gpu(kind) else []
         if not number.isdigit() or int(number) >= len(gpus):
             raise UsageError(f"devices: {name} is not there; visible are cpu and {len(gpus)} GPUs, cuda:0 the first")
         found.append((kind, gpus[int(number)]))
     if not found:
-        raise UsageError('devices: none is named; give "auto", or a list such as ["cuda:0", "cuda:1"]')
+        raise UsageError(f"devices: none is named; {example}")
     return found

@@ -190,20 +190,23 @@ def _task_named(name: str, sizes: str) -> Task:
     """Raises BadRequest: 404 for a task that is not there, 400 for one without small sizes."""
     if len(name) > MOST_SHOWN or not name.isprintable():
         raise BadRequest(400, f"task: a name must be printable, of at most {MOST_SHOWN} characters")
+
+    def spelled(argument: str, value: object = None) -> str:
+        # An error begins with the field "task", so the name alone is the place in it.
+        return name if argument == "tasks" else json.dumps({"name": name, argument: value})
+
     try:
-        found = load_tasks(name)
+        found = load_tasks(name, named=spelled)
     except TaskError as error:
-        raise BadRequest(404, f"task: {str(error).removeprefix('tasks=')}") from None
+        raise BadRequest(404, f"task: {error}") from None
     if len(found) != 1:
         raise BadRequest(400, f"task: {name} names {len(found)} tasks; name one")
     if sizes == "full":
         return found[0]
     try:
-        return load_tasks(name, sizes=sizes)[0]
+        return load_tasks(name, sizes=sizes, named=spelled)[0]
     except TaskError as error:
-        said = str(error).removeprefix("sizes=small: ")
-        remedy = f'"task": {{"name": {json.dumps(name)}, "sizes": "full"}}'
-        raise BadRequest(400, f"task: {said.replace('sizes=full', remedy)}") from None
+        raise BadRequest(400, f"task: {error}") from None
 
 
 def _check_fields(value: Mapping[str, Any], known: Sequence[str], place: str = "") -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.host.resources import data_folder
@@ -15,7 +15,13 @@ from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.tasks.sources import assignments, no_constant, parse
 
 
-def sized_small(tasks: Iterable[Task], small: Path | None, named: Callable[[str], str]) -> list[Task]:
+class Named(Protocol):
+    """How an error spells an argument of ``load_tasks`` with a value, or its name alone where ``value`` is None."""
+
+    def __call__(self, argument: str, value: object = None) -> str: ...
+
+
+def sized_small(tasks: Iterable[Task], small: Path | None, named: Named) -> list[Task]:
     """The tasks with small sizes, from the file ``small``, the ``small.toml`` beside the task, or the packaged one.
 
     Raises TaskError for a file that does not exist, and for a task that has no small size or one that does not fit.
@@ -24,7 +30,7 @@ def sized_small(tasks: Iterable[Task], small: Path | None, named: Callable[[str]
     tables: dict[Path, dict[str, Any]] = {}
     if small is not None:
         if not os.path.isfile(small):  # Path.is_file() raises OSError for a name that is too long
-            raise TaskError(f"{named('small')}={small}: no such file; give a TOML file with a table for each task")
+            raise TaskError(f"{named('small', small)}: no such file; give a TOML file with a table for each task")
         tables[small] = toml_of(small)
     sized = []
     for task in tasks:
@@ -47,7 +53,8 @@ def sized_small(tasks: Iterable[Task], small: Path | None, named: Callable[[str]
         # A task of a KernelBench checkout may have other constants than the packaged version, whose sizes do not fit.
         if sizes is None or unknown:
             remedy = f"add [{task.name}] to {own} or use" if own else "use"
-            raise TaskError(f"{named('sizes')}=small: no small size for {task.id}; {remedy} {named('sizes')}=full")
+            place, full = named("sizes", "small"), named("sizes", "full")
+            raise TaskError(f"{place}: no small size for {task.id}; {remedy} {full}")
         sized.append(replace(task, sizes={name: frozen(value) for name, value in sizes.items()}))
     return sized
 

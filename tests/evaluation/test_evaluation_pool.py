@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
@@ -13,6 +14,7 @@ from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.errors import HarnessError, JudgeEnded, TooLate, UsageError
 from pytest_kernelbench.evaluation import requests as requests_module
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.device import names
 from pytest_kernelbench.evaluation.evaluator import Evaluator
 from pytest_kernelbench.records import Outcome
 
@@ -205,12 +207,32 @@ def test_what_is_no_request_is_refused_in_one_line(asked):
             asked(task, sources)
 
 
-def test_devices_that_are_not_there_are_named(monkeypatch):
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (["cuda:3"], "devices: cuda:3 is not there; visible are cpu and 0 GPUs, cuda:0 the first"),
+        ([], 'devices: none is named; give "auto", or a list such as ["cuda:0", "cuda:1"]'),
+        ("gpu", "devices=gpu: no such device; there are auto, cpu, cuda"),
+        (["cpu", "tpu"], "devices=tpu: no such device; there are auto, cpu, cuda"),
+        (3, 'devices: 3 is no list of texts; give "auto", or a list such as ["cuda:0", "cuda:1"]'),
+        (["cpu", 0], 'devices: [\'cpu\', 0] is no list of texts; give "auto", or a list such as ["cuda:0", "cuda:1"]'),
+    ],
+)
+def test_devices_that_are_not_there_are_named(monkeypatch, devices, message):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(UsageError, match="devices: cuda:3 is not there; visible are cpu and 0 GPUs, cuda:0 the first"):
-        EvaluatorPool(devices=["cuda:3"])
-    with pytest.raises(UsageError, match=r'devices: none is named; give "auto", or a list such as'):
-        EvaluatorPool(devices=[])
+    with pytest.raises(UsageError) as refused:
+        EvaluatorPool(devices=devices)
+    assert str(refused.value) == message
+
+
+def test_a_pool_on_a_gpu_that_torch_cannot_use_names_its_own_argument(monkeypatch):
+    monkeypatch.setattr(names, "Path", lambda path: Path("/nowhere"))
+    with pytest.raises(UsageError) as refused:
+        EvaluatorPool(devices="cuda")
+    assert str(refused.value) == (
+        "devices=cuda: no CUDA device that torch can use here; install a CUDA build of torch and a driver, or use "
+        "devices=cpu"
+    )
 
 
 def test_comparisons_are_asked_for_one_at_a_time_and_again_where_a_judge_died(pool_of):

@@ -196,8 +196,9 @@ def test_a_task_file_without_small_sizes_can_be_asked_for_in_its_own(tmp_path):
         EvaluateRequest.parse(json.dumps({"task": str(file), "sources": []}).encode(), Limits(), auto_sizes="small")
     assert refused.value.status == 400
     assert str(refused.value) == (
-        f"task: no small size for level9/1_own; add [1_own] to {file.parent / 'small.toml'} or use "
-        f'"task": {{"name": "{file}", "sizes": "full"}}'
+        f'task: {{"name": "{file}", "sizes": "small"}}: no small size for level9/1_own; '
+        f"add [1_own] to {file.parent / 'small.toml'} or use "
+        f'{{"name": "{file}", "sizes": "full"}}'
     )
     body = json.dumps({"task": {"name": str(file), "sizes": "full"}, "sources": []}).encode()
     assert EvaluateRequest.parse(body, Limits(), auto_sizes="small").task.id == "level9/1_own"
