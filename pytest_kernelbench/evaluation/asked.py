@@ -32,3 +32,17 @@ def too_large(source: str) -> Evaluation:
 def without_source() -> Evaluation:
     """The verdict on an answer that holds no program."""
     return Evaluation(source_sha256=None, outcome=Outcome.NO_SOURCE, detail="the answer holds no ModelNew")
+
+
+def named_devices(devices: object, example: str) -> list[str]:
+    """The names of a pool's ``devices``, a text or a list of texts.
+
+    Raises UsageError for anything else, and where none is named; ``example`` is a list that could be given.
+    """
+    listed = [devices] if isinstance(devices, str) else devices
+    remedy = f'give "auto", or a list such as {example}'
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise UsageError(f"devices: {devices!r} is no list of texts; {remedy}")
+    if not listed:
+        raise UsageError(f"devices: none is named; {remedy}")
+    return list(listed)

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, UsageError
-from pytest_kernelbench.evaluation.asked import check_request
+from pytest_kernelbench.evaluation.asked import check_request, named_devices
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
@@ -222,12 +222,8 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
     if isinstance(devices, str) and devices == "auto":
         gpus = visible_gpus(os.environ) if is_gpu(resolve_device("auto")) else []
         return [("cuda", gpu) for gpu in gpus] or [("cpu", None)]
-    listed = [devices] if isinstance(devices, str) else devices
-    example = 'give "auto", or a list such as ["cuda:0", "cuda:1"]'
-    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
-        raise UsageError(f"devices: {devices!r} is no list of texts; {example}")
     found: list[tuple[str, str | None]] = []
-    for name in listed:
+    for name in named_devices(devices, example='["cuda:0", "cuda:1"]'):
         kind, _, number = name.partition(":")
         if not number:
             found.append((resolve_device(kind, "devices"), None))
@@ -236,6 +232,4 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
         if not number.isdigit() or int(number) >= len(gpus):
             raise UsageError(f"devices: {name} is not there; visible are cpu and {len(gpus)} GPUs, cuda:0 the first")
         found.append((kind, gpus[int(number)]))
-    if not found:
-        raise UsageError(f"devices: none is named; {example}")
     return found

@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pytest_kernelbench.errors import JudgeEnded, KernelBenchError, UsageError, unforeseen
+from pytest_kernelbench.evaluation.asked import named_devices
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -179,10 +180,8 @@ def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:
         if not kinds:
             raise UsageError('devices="auto": the Ray cluster has no GPU and no CPU yet; add a node, or name the kinds')
     else:
-        kinds = [devices] if isinstance(devices, str) else list(devices)
+        kinds = named_devices(devices, example='["cuda", "cuda"]')
     for kind in kinds:
         if kind not in DEVICES:
             raise UsageError(f"devices: {kind!r} is no kind of device of a Ray cluster; there are {', '.join(DEVICES)}")
-    if not kinds:
-        raise UsageError('devices: none is named; give "auto", or a list such as ["cuda", "cuda"]')
     return [(kind, None) for kind in kinds]

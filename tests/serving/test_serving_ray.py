@@ -89,6 +89,7 @@ def test_an_error_on_another_node_is_the_one_line_that_it_is_here(cluster, tmp_p
             'protocol = "slow": no such protocol; there are fast, full, paper',
         ),
         ({"devices": "gpu"}, "devices: 'gpu' is no kind of device of a Ray cluster; there are cpu, cuda"),
+        ({"devices": 2}, 'devices: 2 is no list of texts; give "auto", or a list such as ["cuda", "cuda"]'),
         ({"devices": []}, 'devices: none is named; give "auto", or a list such as ["cuda", "cuda"]'),
         ({}, 'devices="auto": the Ray cluster has no GPU and no CPU yet; add a node, or name the kinds'),
     ],
