@@ -26,6 +26,7 @@ MOST_REQUESTS = 1000
 MOST_SILENCE_S = 120.0
 BETWEEN_LOOKS_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
+BETWEEN_KNOCKS_S = 0.2
 LOGS = "/tmp/ray/session_latest/logs/serve"
 
 
@@ -188,10 +189,29 @@ def start(options: argparse.Namespace) -> None:
 
 
 def stop() -> None:
-    """End the deployment and its judges."""
+    """End the deployment and its judges, in the order that Ray Serve has for it, while its cluster answers.
+
+    A service manager may send SIGTERM to Ray's own processes too. Then the cluster ends with all judges, and Ray Serve
+    would wait 30 s for its controller, which is gone.
+    """
+    import ray
     from ray import serve
 
-    serve.shutdown()
+    address = ray.get_runtime_context().gcs_address
+    ending = threading.Thread(target=serve.shutdown, name="ending", daemon=True)
+    ending.start()
+    while ending.is_alive() and _listens(address):
+        ending.join(BETWEEN_KNOCKS_S)
+
+
+def _listens(address: str) -> bool:
+    """Whether something listens at ``HOST:PORT``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def check_token(host: str, token: str | None) -> None:
