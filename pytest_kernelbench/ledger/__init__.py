@@ -227,12 +227,13 @@ class Ledger:
         self._tables["selections"].append({**selection.to_json(), "strategy_sha256": strategy.sha256})
 
     def comparison(self, task: str, key: Mapping[str, Any]) -> Row | None:
-        """The recorded comparison of a kernel with its baseline; None if there is none.
+        """The last recorded comparison of a kernel with its baseline; None if there is none.
 
         ``key``: the hashes of both sources and of the evaluation settings, and the settings of the gate.
         """
         rows = self._tables["comparisons"].rows(task)
-        return next((row for row in rows if all(row.get(name) == value for name, value in key.items())), None)
+        found = (row for row in reversed(rows) if all(row.get(name) == value for name, value in key.items()))
+        return next(found, None)
 
     def add_comparison(self, task: str, key: Mapping[str, Any], comparison: Mapping[str, Any]) -> None:
         self._tables["comparisons"].append({"task": task, **key, **comparison})

@@ -164,7 +164,8 @@ def gate(kept: Kept, options: GateOptions, bench: Workbench, *, further: bool = 
     """Check, time and compare the kernel at each of its sizes; without ``further`` at the run's own size only.
 
     No pair of processes begins after its size's seconds, but each size has one, which is measured to its end. Raises
-    TaskError and HarnessError, which name the size. Recorded results are used again.
+    TaskError and HarnessError, which name the size. Recorded results are used again, but for an undecided comparison
+    that may take longer now.
     """
     sizes = gate_sizes(kept.task, options.sizes) if further else [GateSize("", kept.task)]
     from pytest_kernelbench.evaluation.clock.gates import MOST_SECONDS_PER_SIZE, SECONDS_PER_SIZE
@@ -216,14 +217,20 @@ def _comparison(kept: Kept, size: GateSize, bench: Workbench, *, n_sizes: int, s
         "n_sizes": n_sizes,
     }
     recorded = bench.ledger.comparison(kept.task.id, key)
-    if recorded is not None:
+    if recorded is not None and not (recorded["verdict"] == "undecided" and seconds > _seconds_given(recorded)):
         return Comparison.from_json(recorded)
     bench.say(f"{kept.task.short_id}: in turns with its baseline{f' at {size.name}' if size.name else ''}")
     comparison = bench.evaluator_for(kept.strategy).compare(
         size.task, kept.source, kept.baseline, max_slowdown=kept.max_slowdown, sizes=n_sizes, seconds=seconds
     )
-    bench.ledger.add_comparison(kept.task.id, key, comparison.to_json())
+    bench.ledger.add_comparison(kept.task.id, key, {**comparison.to_json(), "seconds_given": seconds})
     return comparison
+
+
+def _seconds_given(recorded: Mapping[str, Any]) -> float:
+    """How long a recorded comparison might take. Where an earlier version did not say: as long as it took."""
+    given: float | None = recorded.get("seconds_given")
+    return given if given is not None else recorded.get("seconds") or 0.0
 
 
 def shown(comparison: Comparison) -> str:

@@ -198,6 +198,28 @@ def test_what_is_recorded_is_not_done_again(gated, tmp_path):
     ]
 
 
+def test_an_undecided_comparison_is_measured_again_where_it_may_take_longer_now(gated, tmp_path):
+    gated(verdicts={65: UNDECIDED}, seconds=60.0)
+    found, asked = gated(seconds=61.0, verdicts={65: SLOWER})
+    # Of 183 s, 10 were used by the first size, whose verdict stands.
+    assert [(each[1], each[2]["seconds"]) for each in asked] == [(65, (3 * 61.0 - 10.0) / 2)]
+    assert found.verdict == "slower"
+    # What was decided stays, and the last row counts.
+    again, asked = gated(seconds=600.0)
+    assert asked == [] and again.at == found.at
+    assert gated(seconds=1.0)[1] == []
+
+
+def test_a_row_without_the_seconds_that_were_given_stands_for_those_it_took(gated, tmp_path):
+    gated(verdicts={None: UNDECIDED})
+    file = tmp_path / "run" / "comparisons.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = [{name: value for name, value in row.items() if name != "seconds_given"} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert gated(seconds=60.0)[1] == []
+    assert [each[1] for each in gated(seconds=61.0)[1]] == [None]
+
+
 def test_a_fault_of_the_harness_names_the_size(gated):
     with pytest.raises(HarnessError, match=r"^at n=65: the reference fails$"):
         gated(outcomes={65: HarnessError("the reference fails")})
