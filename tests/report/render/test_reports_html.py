@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from made_up_run import STUDY_STRATEGIES, TASKS, make_synthetic_run, write_run
 
-from pytest_kernelbench.records import sha256_of
+from pytest_kernelbench.prompting.extraction import extract
+from pytest_kernelbench.records import Task, sha256_of
 from pytest_kernelbench.report.render import RunRecords, report_json
 from pytest_kernelbench.report.render.html import html_report
 from pytest_kernelbench.report.render.html.candidates import candidates_by_task
@@ -157,6 +158,20 @@ def test_an_answer_whose_module_was_assembled_is_shown_as_it_was_given(tmp_path)
     (entry,) = task["sets"][0]["candidates"]
     assert task["texts"][entry["text"]] == "return A * B"
     assert ["shown below", "the answer; the module that was judged was assembled from it"] in entry["facts"]
+
+
+def test_an_answer_that_inherits_from_the_reference_is_said_to_have_been_judged_after_it(tmp_path):
+    folder = write_run(tmp_path, "oracle", k=1, tasks=TASKS[2:3])
+    answer = "```python\nclass ModelNew(Model):\n    pass\n```\n"
+    reference = Task(id=TASKS[2], source="class Model:\n    pass\n")
+    found = extract(answer, answer="module", task=reference)
+    edit(folder / "completions.jsonl", lambda row: {"text": answer, "answer_part": found.part})
+    edit(folder / "evaluations.jsonl", lambda row: {"source_sha256": sha256_of(found.source)})
+    (task,) = Page(page_of(folder)).candidates
+    (entry,) = task["sets"][0]["candidates"]
+    assert task["texts"][entry["text"]] == answer
+    said = "the answer; judged was block 1 of 1, after the reference, whose text is in the task's file"
+    assert ["shown below", said] in entry["facts"]
 
 
 def test_every_flag_stands_beside_its_evidence(tmp_path):

@@ -213,7 +213,15 @@ def _facts(
     if evaluation is not None and evaluation.source_sha256 is not None:
         yield "SHA-256 of the source", evaluation.source_sha256
         if text is not None and text != evaluation.source_sha256:
-            yield "shown below", "the answer; the module that was judged was assembled from it"
+            yield "shown below", _how_assembled(samples)
+
+
+def _how_assembled(samples: Sequence[Sample]) -> str:
+    """What the answer that is shown lacks of the module that was judged: the records do not have the reference."""
+    parts = {each.completion.answer_part or "" for each in samples if each.completion}
+    if len(parts) == 1 and "reference" in (part := parts.pop()):
+        return f"the answer; judged was {part}, whose text is in the task's file"
+    return "the answer; the module that was judged was assembled from it"
 
 
 def _span(ordered: Sequence[str]) -> str:
