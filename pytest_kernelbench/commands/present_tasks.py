@@ -11,6 +11,7 @@ from typing import Any
 from pytest_kernelbench.errors import TaskError, UsageError
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import as_option, load_tasks
+from pytest_kernelbench.tasks.recorded import recorded_selectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,11 @@ def present_tasks(
     has another text or other sizes than in the run.
     """
     ids = list(ids)
-    named = list(selectors) or run.get("selectors") or ids
+    named = recorded_selectors(run, folder, selectors or None) or ids
     if places.selector is not None:
         named = [places.selector]
     try:
-        found = {
-            task.id: task
-            for task in load_tasks(named, sizes=run.get("sizes") or "full", small=places.small, named=as_option)
-        }
+        found = _by_id(named, run, places)
     except TaskError as error:
         raise UsageError(f"{folder}: its tasks are not found ({error}); name their place with --tasks") from None
     for task_id in ids:
@@ -62,3 +60,8 @@ def present_tasks(
                 "name the place of the recorded ones with --tasks, or a file of their sizes with --small"
             )
     return {task_id: found[task_id] for task_id in ids}
+
+
+def _by_id(named: Sequence[str], run: Mapping[str, Any], places: Places) -> dict[str, Task]:
+    sizes = run.get("sizes") or "full"
+    return {task.id: task for task in load_tasks(named, sizes=sizes, small=places.small, named=as_option)}

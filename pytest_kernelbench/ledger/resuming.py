@@ -10,6 +10,7 @@ from typing import Any
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.ledger.tables import Row
 from pytest_kernelbench.records.run_json import problem_of
+from pytest_kernelbench.tasks.recorded import joined_selectors
 
 MUST_MATCH = {
     "policy": "--policy",
@@ -70,6 +71,7 @@ def joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:
         **({"primary": run["primary"], "primary_by": f"{run['primary_by']}, after the run had begun"} if late else {}),
         "strategies": list(strategies.values()),
         "tasks": list(dict.fromkeys([*recorded["tasks"], *run["tasks"]])),
+        "selectors": joined_selectors(folder, recorded, run),
         "task_sha256": sources_joined(folder, recorded, run["task_sha256"]),
     }
 

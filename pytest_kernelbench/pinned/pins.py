@@ -14,6 +14,7 @@ from pytest_kernelbench.prompting.extraction import extract_source
 from pytest_kernelbench.records import Selection, Task, sha256_of
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.tasks import as_option, load_tasks
+from pytest_kernelbench.tasks.recorded import recorded_selectors
 
 KERNELS = Path("kernels")
 
@@ -101,7 +102,7 @@ def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
         raise UsageError(f"{folder}: the text of {name} is not there; was the run cut short?")
     rows = {row["name"]: row for row in records.options["strategies"]}
     answer = rows[selection.strategy]["sampling"]["answer"]
-    for task in _references(records, selection, answer):
+    for task in _references(folder, records, selection, answer):
         source = extract_source(chosen.completion.text, answer=answer, task=task)
         if source is not None and sha256_of(source) == chosen.evaluation.source_sha256:
             if source.startswith(f"# {selection.task}: "):  # kept before
@@ -113,12 +114,13 @@ def _source(folder: Path, records: RunRecords, selection: Selection) -> str:
     )
 
 
-def _references(records: RunRecords, selection: Selection, answer: str) -> Iterator[Task]:
+def _references(folder: Path, records: RunRecords, selection: Selection, answer: str) -> Iterator[Task]:
     """The task, by which an answer becomes a module; the run does not contain its text. Raises TaskError."""
     if answer == "module":
         # Most modules need nothing of the reference. A class that inherits from it does, and a change of its text.
         yield Task(id=selection.task, source="")
-    tasks = load_tasks(records.options.get("selectors") or [selection.task], named=as_option)
+    named = recorded_selectors(records.options, folder)
+    tasks = load_tasks(named or [selection.task], named=as_option)
     yield from (each for each in tasks if each.id == selection.task)
 
 

@@ -14,6 +14,7 @@ from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.plugin.run_options import RunOptions
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.records.run_json import SCHEMA
+from pytest_kernelbench.tasks.recorded import called_from
 from pytest_kernelbench.workbench import margin_of
 
 REPORTED_VERSIONS = ("pytest-kernelbench", "pytest", "torch", "triton", "transformers", "peft", "numpy")
@@ -54,6 +55,7 @@ def run_facts(options: RunOptions, tasks: Sequence[Task], *, device: str, sizes:
         "tasks": ids,
         "task_sha256": {task.id: task.sha256 for task in tasks},
         "selectors": list(options.tasks) or own_files(tasks, here),
+        "called_from": called_from(here, options.run),
         "null": options.null,
         "shard": "{}/{}".format(*options.shard),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -16,7 +16,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "seed": ((int,), "a whole number"),
     "margin": _NUMBER,
     **dict.fromkeys(("policy", "policy_version", "policy_label", "device_kind", "device", "sizes"), _TEXT),
-    **dict.fromkeys(("protocol", "baseline", "primary", "primary_by"), _TEXT),
+    **dict.fromkeys(("protocol", "baseline", "primary", "primary_by", "called_from"), _TEXT),
     **dict.fromkeys(("task_sha256", "versions", "machine", "seconds", "remarks", "adaptation_groups"), _TABLE),
 }
 NEEDED = ("tasks", "strategies")

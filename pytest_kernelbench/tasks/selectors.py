@@ -35,6 +35,12 @@ def select(selector: str, place: str) -> list[Task]:
         ) from error
 
 
+def names_a_file(selector: str) -> bool:
+    """Whether a selector begins with the path of a file or a folder, and not with a packaged level or the dataset."""
+    levels = {*_packaged_levels(), "hf"}
+    return not {selector, selector.rpartition(":")[0], selector.rpartition("/")[0]} & levels
+
+
 def _selected(selector: str, place: str) -> list[Task]:
     base, colon, choice = selector.rpartition(":")
     if selector == "hf" or base == "hf":
