@@ -70,7 +70,7 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
     if option.kernelbench_protocol:
         overrides.append(f"evaluation.protocol={option.kernelbench_protocol}")
     with one_line_errors():
-        from pytest_kernelbench.policies import check_policy
+        from pytest_kernelbench.policies import AT, check_policy
 
         strategies = load_strategies(
             option.strategy,
@@ -82,8 +82,11 @@ def read_options(config: pytest.Config, *, run: Path | None = None) -> RunOption
         own_policies = [each.sampling.policy for each in strategies]
         # If all strategies name the same policy, it is the run's policy too.
         policy = option.policy or (own_policies[0] if len(set(own_policies)) == 1 else "") or DEFAULT_POLICY
-        for each in {policy, *filter(None, own_policies)}:
-            check_policy(each)
+        # The run's policy may be the strategies'; then a strategy is where it is written.
+        theirs = {each.sampling.policy: f"strategy {each.name}: [sampling] policy = " for each in strategies}
+        for spec, at in {policy: AT, **theirs}.items():
+            if spec:
+                check_policy(spec, at)
         check_device(option.kernelbench_device, "--kernelbench-device")
         return RunOptions(
             strategies=tuple(strategies),

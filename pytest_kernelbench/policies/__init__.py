@@ -93,6 +93,7 @@ POLICIES: dict[str, PolicyRow] = {
     "pinned": PolicyRow("pytest_kernelbench.policies.pinned", "PinnedPolicy", "pinned:FOLDER"),
 }
 ADDRESS = re.compile(r"(?P<model>.+?)@(?P<base_url>https?://[^@?#\s]+)")
+AT = "--policy="
 NO_LOGPROBS_NEEDED = "a strategy that needs none (random, best-of-64)"
 
 
@@ -126,12 +127,12 @@ def load_policy(spec: str, *, device: str) -> Policy:
     return policy
 
 
-def check_policy(spec: str) -> PolicySpec:
-    """Raise PolicyError for a ``--policy`` that cannot be loaded. Finds what shows without loading the policy."""
-    parsed = parse_policy(spec)
+def check_policy(spec: str, at: str = AT) -> PolicySpec:
+    """Raise PolicyError for a policy that cannot be loaded. Finds what shows without loading it. ``at``: see below."""
+    parsed = parse_policy(spec, at)
     extra = POLICIES[parsed.kind].extra
     if extra and find_spec(extra) is None:
-        raise PolicyError(f"--policy={spec}: needs the package {extra}; pip install 'pytest-kernelbench[{extra}]'")
+        raise PolicyError(f"{at}{spec}: needs the package {extra}; pip install 'pytest-kernelbench[{extra}]'")
     if parsed.kind == "replay":
         ReplayPolicy.load(
             parsed, device="cpu"
@@ -215,42 +216,43 @@ def require_trainable(policy: Policy, strategy: str) -> None:
         )
 
 
-def parse_policy(spec: str) -> PolicySpec:
-    """The parts of a ``--policy``; raises PolicyError for an unknown name, a missing file or a wrong key."""
+def parse_policy(spec: str, at: str = AT) -> PolicySpec:
+    """The parts of a ``--policy``; raises PolicyError for an unknown name, a missing file or a wrong key.
+
+    ``at``: where ``spec`` is written, as the words before it in an error.
+    """
     if spec.endswith(".toml") and spec.partition(":")[0] not in POLICIES:
-        return _from_toml(spec)
+        return _from_toml(spec, at)
     kind, plus, adapter = spec.partition("+")
     if plus and kind in POLICIES and ":" not in POLICIES[kind].form:
         if not (Path(adapter) / "adapter_config.json").is_file():
-            raise PolicyError(
-                f"--policy={spec}: {adapter or '+'} holds no adapter; write {kind}+FOLDER, as peft saves it"
-            )
+            raise PolicyError(f"{at}{spec}: {adapter or '+'} holds no adapter; write {kind}+FOLDER, as peft saves it")
         return PolicySpec(name=spec, kind=kind, adapter=adapter)
     kind, colon, argument = spec.partition(":")
     if kind not in POLICIES:
         forms = ", ".join(row.form for row in POLICIES.values())
-        raise PolicyError(f"--policy={spec}: no such policy; {_suggestion(kind, POLICIES)}there are {forms}")
+        raise PolicyError(f"{at}{spec}: no such policy; {_suggestion(kind, POLICIES)}there are {forms}")
     form = POLICIES[kind].form
     if ":" not in form and colon:
-        raise PolicyError(f'--policy={spec}: "{kind}" takes nothing after it; write {form}')
+        raise PolicyError(f'{at}{spec}: "{kind}" takes nothing after it; write {form}')
     if ":" in form and not argument:
-        raise PolicyError(f"--policy={spec}: names no {form.partition(':')[2]}; write {form}")
+        raise PolicyError(f"{at}{spec}: names no {form.partition(':')[2]}; write {form}")
     if kind == "replay" and not Path(argument).is_file():
-        raise PolicyError(f"--policy={spec}: no such file; write {form}, one JSON object a line")
+        raise PolicyError(f"{at}{spec}: no such file; write {form}, one JSON object a line")
     if kind == "openai" and not ADDRESS.fullmatch(argument):
         raise PolicyError(
             # The address is not repeated: it may hold a password.
-            f"--policy=openai: write {form}, as in openai:my-model@http://127.0.0.1:8000/v1; "
+            f"{at}openai: write {form}, as in openai:my-model@http://127.0.0.1:8000/v1; "
             "a key goes into OPENAI_API_KEY, not into the address"
         )
     return PolicySpec(name=spec, kind=kind, argument=argument)
 
 
-def _from_toml(spec: str) -> PolicySpec:
+def _from_toml(spec: str, at: str) -> PolicySpec:
     try:
         table = tomllib.loads(Path(spec).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PolicyError(f'--policy={spec}: no such file; it holds policy = "hf:ID_OR_PATH"') from None
+        raise PolicyError(f'{at}{spec}: no such file; it holds policy = "hf:ID_OR_PATH"') from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{spec}: not TOML ({error}); correct the file") from None
     named = table.pop("policy", None)
@@ -258,7 +260,7 @@ def _from_toml(spec: str) -> PolicySpec:
         raise PolicyError(f'{spec}: names no policy; add policy = "hf:ID_OR_PATH"')
     if named.endswith(".toml"):
         raise PolicyError(f'{spec}: policy "{named}" is a file again; name the policy itself')
-    inner = parse_policy(named)
+    inner = parse_policy(named, f"{spec}: policy = ")
     known = ("policy", *POLICIES[inner.kind].keys)
     for key, value in table.items():
         if key not in VALUES:

@@ -93,7 +93,7 @@ def _path_of(name: str, folders: Sequence[Path]) -> Path:
     if not name.endswith(".toml"):
         return find(name, folders, f"--strategy={name}")
     if not Path(name).is_file():
-        raise StrategyError(f"--strategy={name}: no such file")
+        raise StrategyError(f"--strategy={name}: no such file; name a TOML file, or a strategy without .toml")
     return Path(name)
 
 

@@ -6,6 +6,7 @@ override that has them.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from pytest_kernelbench.prompting.question import Prompt
 from pytest_kernelbench.strategy.adaptation import MOVED, Adaptation
 from pytest_kernelbench.strategy.sections import EvaluationSettings, Sampling, SearchSettings, SelectionSettings
 from pytest_kernelbench.strategy.stopping import Stopping
-from pytest_kernelbench.strategy.values import did_you_mean, gate_of, quoted, section_of
+from pytest_kernelbench.strategy.values import did_you_mean, gate_of, keys_of, quoted, section_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,7 +106,7 @@ def check(table: Mapping[str, Any], place: str) -> None:
         if key not in TOP_LEVEL and isinstance(value, dict):
             raise StrategyError(f"{place}: unknown section [{key}]{did_you_mean(key, SECTION_NAMES, '[{}]')}")
         if key not in TOP_LEVEL:
-            raise StrategyError(f'{place}: unknown key "{key}"{did_you_mean(key, TOP_LEVEL)}')
+            raise StrategyError(f'{place}: unknown key "{key}"{_below(key) or did_you_mean(key, TOP_LEVEL)}')
         if key in TEXTS:
             if not isinstance(value, str):
                 raise StrategyError(f"{place}: {key} must be a string, not {quoted(value)}")
@@ -117,15 +118,21 @@ def check(table: Mapping[str, Any], place: str) -> None:
             section_of(SECTIONS[key], value, key, place)
 
 
+def _below(key: str) -> str:
+    """``; write it below [sampling]`` for a key of some section; empty for any other."""
+    sections = [f"[{name}]" for name, section in SECTIONS.items() if key in keys_of(section)]
+    return f"; write it below {' or '.join(sections)}" if sections else ""
+
+
 def find(name: str, folders: Sequence[Path], place: str) -> Path:
     """The file of the strategy called ``name``, in the first folder that has one. Raises StrategyError."""
     for folder in folders:
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
-    near = did_you_mean(name, known)
-    there = f"there are {', '.join(known)}" if known else "there are none"
-    raise StrategyError(f"{place}: no such strategy{near or ';'} {there}")
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    raise StrategyError(f"{place}: no such strategy; {hint}there are {', '.join(known) or 'none'}")
 
 
 def shown(path: Path) -> str:
@@ -139,7 +146,7 @@ def _parsed(path: Path, place: str) -> Table:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise StrategyError(f"{place}: {error}") from error
+        raise StrategyError(f"{place}: not TOML ({error}); correct the file") from error
     except UnicodeDecodeError as error:
         raise StrategyError(f"{place}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
 

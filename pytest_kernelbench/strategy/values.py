@@ -26,7 +26,7 @@ def section_of(cls: type[Section], table: Mapping[str, Any], name: str, place: s
     values = {}
     for key, value in table.items():
         if key not in rows or "set_by" in rows[key].metadata:
-            raise StrategyError(f'{place}: [{name}] unknown key "{key}"{did_you_mean(key, rows)}')
+            raise StrategyError(f'{place}: [{name}] unknown key "{key}"{did_you_mean(key, keys_of(cls))}')
         inner = rows[key].metadata.get("section")
         if inner is None:
             values[key] = _checked(rows[key], value, f"{place}: [{name}] {key}")
@@ -35,6 +35,11 @@ def section_of(cls: type[Section], table: Mapping[str, Any], name: str, place: s
         else:
             raise StrategyError(f"{place}: {name}.{key} must be a section; write [{name}.{key}] above its keys")
     return cls(**values)
+
+
+def keys_of(cls: type[Any]) -> list[str]:
+    """The keys that a file may write in the section of the dataclass ``cls``."""
+    return [each.name for each in fields(cls) if "set_by" not in each.metadata]
 
 
 def _checked(row: Field[Any], value: Any, place: str) -> Any:
@@ -61,9 +66,12 @@ def gate_of(table: Mapping[str, Any], place: str) -> dict[str, float]:
 
 
 def did_you_mean(word: str, known: Iterable[str], shown: str = '"{}"') -> str:
-    """``; did you mean "temperature"?``, or an empty text if no known word is similar."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {shown.format(near[0])}?" if near else ""
+    """``; did you mean "temperature"?``, or all known words if none is similar: ``; there are k, temperature``."""
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1)
+    if near:
+        return f"; did you mean {shown.format(near[0])}?"
+    return "; there are " + ", ".join(shown.format(each).strip('"') for each in words)
 
 
 def is_number(value: Any) -> bool:

@@ -13,6 +13,8 @@ def project(tmp_path_factory):
     strategies.mkdir()
     (strategies / "mine.toml").write_text('[sampling]\ntemprature = 1.0\n[selection]\nby = "random"\n')
     (strategies / "gated.toml").write_text("[gate]\nfast1 = 0.5\n")
+    (strategies / "elsewhere.toml").write_text('[sampling]\npolicy = "tinny"\n')
+    (project.folder / "wrong.toml").write_text('policy = "tinny"\n')
     (project.folder / "broken.py").write_text("def get_inputs(:\n")
     (project.folder / "no_model.py").write_text("def get_inputs(): ...\ndef get_init_inputs(): ...\n")
     (project.folder / "torn.jsonl").write_text('{"task": "level1/1", "text": "x"}\nnot json\n')
@@ -29,6 +31,11 @@ def project(tmp_path_factory):
         (["--strategy=gated"], 'strategy gated: [gate] no such metric "fast1"; did you mean "fast_1"?'),
         (["--kernelbench-set=sampling.kk=3"], 'unknown key "kk"; did you mean "k"?'),
         (["--policy=tinny"], '--policy=tinny: no such policy; did you mean "tiny"'),
+        (
+            ["--strategy=elsewhere"],
+            'strategy elsewhere: [sampling] policy = tinny: no such policy; did you mean "tiny"? there are tiny, ',
+        ),
+        (["--policy=wrong.toml"], 'wrong.toml: policy = tinny: no such policy; did you mean "tiny"? there are tiny, '),
         (["--policy=replay:none.jsonl"], "none.jsonl"),
         (["--policy=replay:torn.jsonl"], "torn.jsonl:2: not JSON"),
         (["--policy=replay:bare.jsonl"], 'bare.jsonl:1: has no logprobs, which strategy "surprisal" needs'),

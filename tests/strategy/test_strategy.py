@@ -103,7 +103,22 @@ def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
         ("[sampling]\ntemprature = 1", '[sampling] unknown key "temprature"; did you mean "temperature"?'),
         ("[samplng]\nk = 1", "unknown section [samplng]; did you mean [sampling]?"),
         ('descripton = "x"', 'unknown key "descripton"; did you mean "description"?'),
-        ("[sampling]\nzzz = 1", '[sampling] unknown key "zzz"'),
+        (
+            "[sampling]\nzzz = 1",
+            '[sampling] unknown key "zzz"; there are k, temperature, max_tokens, answer, policy',
+        ),
+        ("k = 3", 'unknown key "k"; write it below [sampling]'),
+        ("temperature = 1", 'unknown key "temperature"; write it below [sampling] or [adaptation]'),
+        (
+            "zzz = 1",
+            'unknown key "zzz"; there are description, source, primary, base, sampling, prompt, evaluation, selection, '
+            "search, stopping, adaptation, gate",
+        ),
+        (
+            "[zzz]\nk = 1",
+            "unknown section [zzz]; there are [sampling], [prompt], [evaluation], [selection], [search], [stopping], "
+            "[adaptation], [gate]",
+        ),
         ('[sampling]\nk = "many"', '[sampling] k must be a whole number, not "many"'),
         ("[sampling]\nk = 1.5", "[sampling] k must be a whole number, not 1.5"),
         ("[sampling]\nk = true", "[sampling] k must be a whole number, not true"),
@@ -118,7 +133,7 @@ def test_strategies_that_rank_by_log_probability_say_that_they_need_them():
         ("[gate]\nfast_1 = true", "[gate] fast_1 must be a number, not true"),
         ("description = 3", "description must be a string, not 3"),
         ("sampling = 3", "sampling must be a section; write [sampling] above its keys"),
-        ("[sampling]\nk = = 1", "Invalid value (at line 2, column 5)"),
+        ("[sampling]\nk = = 1", "not TOML (Invalid value (at line 2, column 5)); correct the file"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(load, text, message):
@@ -150,7 +165,10 @@ def test_an_unknown_strategy_is_told_its_nearest_and_all_there_are():
 
 
 def test_a_toml_path_that_is_not_there_is_said_to_be_missing():
-    with pytest.raises(StrategyError, match=r"^--strategy=nowhere/y\.toml: no such file$"):
+    with pytest.raises(
+        StrategyError,
+        match=r"^--strategy=nowhere/y\.toml: no such file; name a TOML file, or a strategy without \.toml$",
+    ):
         packaged("nowhere/y.toml")
 
 

@@ -80,7 +80,7 @@ def test_an_override_changes_the_question(tmp_path: Path) -> None:
             "",
             '[prompt] file is in place of style = "kernelbench"; leave one of them out',
         ),
-        ("", 'question = "x"', '[sampling] unknown key "question"'),
+        ("", 'question = "x"', '[sampling] unknown key "question"; there are k, '),
     ],
 )
 def test_a_prompt_that_asks_nothing_is_refused(tmp_path: Path, prompt: str, sampling: str, message: str) -> None:

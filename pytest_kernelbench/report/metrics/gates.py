@@ -65,4 +65,4 @@ def gates_of(strategy: Strategy, metrics: Mapping[str, Metric]) -> list[Gate]:
 
 
 def _no_such(name: str, metrics: Mapping[str, Metric]) -> str:
-    return f'no such metric "{name}"{did_you_mean(name, metrics) or "; there are " + ", ".join(metrics)}'
+    return f'no such metric "{name}"{did_you_mean(name, metrics)}'
