@@ -40,12 +40,15 @@ class Trainer:
 
 
 class Worker:
-    """A stage of adaptation. ``judged`` is shared: which worker judged a task at a step."""
+    """A stage of adaptation. ``judged`` is shared: which worker judged a task at a step.
 
-    def __init__(self, folder, judged, *, dies_at=None):
+    A rollout takes ``seconds``, in which the other workers come as well.
+    """
+
+    def __init__(self, folder, judged, *, dies_at=None, seconds=0.0):
         run = {"policy": "p", "seed": 0, "device_kind": "cpu", "sizes": "full", "strategies": [], "tasks": list(TASKS)}
         self.ledger = Ledger.open(folder, {**run, "task_sha256": {}})
-        self.judged, self.dies_at = judged, dies_at
+        self.judged, self.dies_at, self.seconds = judged, dies_at, seconds
         self.margin, self.say = 0.0, lambda line: None
 
     def trainer(self, at):
@@ -63,7 +66,7 @@ class Worker:
             if key not in self.judged:
                 if self.dies_at == at.version.step:
                     raise KeyboardInterrupt
-                time.sleep(ROLLOUT_S)
+                time.sleep(self.seconds)
                 self.judged[key] = get_ident()
         completion = Completion(
             task=task.id, index=at.indices.start, text="", policy="p", token_ids=(5,), logprobs=(-1.0,)
@@ -85,7 +88,7 @@ def start(worker, lineage, found):
 @pytest.mark.parametrize("settings", [{}, {"tasks_per_step": 3}])
 def test_rollouts_of_a_step_are_work_for_every_worker_and_each_is_made_once(tmp_path, settings):
     judged, found, shared = {}, [], lineage(steps=2, **settings)
-    threads = [start(Worker(tmp_path, judged), shared, found) for _ in range(3)]
+    threads = [start(Worker(tmp_path, judged, seconds=ROLLOUT_S), shared, found) for _ in range(3)]
     for thread in threads:
         thread.join(timeout=60)
     assert len(found) == 3 and all(steps == found[0] for steps in found)

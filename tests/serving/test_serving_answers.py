@@ -39,7 +39,7 @@ def answering():
                 pass
 
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_address[1]}"
 
     yield start
@@ -130,11 +130,29 @@ def test_an_answer_of_another_version_is_told_in_one_line(answering, line):
         evaluator.compare(RELU, "a", "b")
 
 
-@pytest.mark.parametrize("wait", ["9" * 5000, "9" * 30, "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "²"])
+class Clock:
+    """Instead of ``time``: goes on by what is slept."""
+
+    def __init__(self):
+        self.slept_s = []
+
+    def sleep(self, seconds):
+        self.slept_s.append(seconds)
+
+    def monotonic(self):
+        return sum(self.slept_s)
+
+
+@pytest.mark.parametrize(
+    ("wait", "slept_s"),
+    [("9" * 5000, 0.2), ("9" * 30, 0.2), ("Wed, 21 Oct 2026 07:28:00 GMT", 1), ("-1", 1), ("²", 1)],
+)
 def test_a_server_that_asks_for_a_wait_of_years_is_waited_for_as_long_as_one_that_does_not(
-    answering, monkeypatch, wait
+    answering, monkeypatch, wait, slept_s
 ):
     monkeypatch.setattr(client, "RATE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(client, "time", clock := Clock())
     url = answering(lambda path, body: (429, {"Retry-After": wait}, '{"error": "too many\\nrequests"}'))
     with pytest.raises(HarnessError, match=rf"^{url}: refused \(429: too many requests\)$"):
         settings_of(url)
+    assert clock.slept_s == [slept_s]

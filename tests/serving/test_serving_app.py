@@ -155,9 +155,9 @@ def test_memory_of_the_server_does_not_grow_with_the_number_of_requests(serving,
     try:
         ask(range(200))
         before = held()
-        ask(range(200, 1200))
-        # The sources alone have 400 kB.
-        assert held() < before + 200_000
+        ask(range(200, 600))
+        # The sources alone have 120 kB.
+        assert held() < before + 80_000
     finally:
         tracemalloc.stop()
         connection.close()
