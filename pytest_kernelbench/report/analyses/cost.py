@@ -23,8 +23,8 @@ what it drew for tasks that it only trained on included. A task of which a cost 
 count of tokens, is left out of its mean; ``units`` says how many of those collected are in it. ``tokens`` are those
 generated, those that a teacher read and those that updates read; a forecast's, of its prompt and answer, are among the
 generated ones. ``prompt_tokens`` are those of each answer's prompt beside them; ``seconds`` those of sampling, of
-evaluating distinct sources, and of updates, one after the other, whatever ran beside what. ``timed`` counts evaluations
-whose timing the selector looked at.
+evaluating distinct sources, and of updates, added up, also where they ran at the same time. ``timed`` counts
+evaluations whose timing the selector looked at.
 
 ``search`` is what best-of-K gives for the same spending, at powers of two: any of K on first timings. ``adaptation`` is
 what a strategy that adapts has after each step: any of all its rollouts so far. ``equal_budget`` compares the two, any

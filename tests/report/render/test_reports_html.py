@@ -283,7 +283,7 @@ def test_the_page_begins_with_the_primary_comparison_the_null_the_counts_and_fiv
         "primary: surprisal-top3 against random-top3 in verified success",
         "The null",
         "verified fast in 0 of 4 trials",
-        "How many of what",
+        "Numbers of candidates",
         "Five words",
         "fast_1, verified",
     ]
@@ -317,3 +317,25 @@ def test_the_page_names_the_tasks_that_carry_a_mean_in_place_of_its_interval(tmp
     report = report_json(records)
     (line,) = {each["warnings"]["geomean_speedup"] for each in report["strategies"].values()}
     assert line in Page(html_report(records, report)).shown
+
+
+def test_a_choice_without_a_second_timing_has_a_star_and_a_line_that_explains_it(tmp_path):
+    explained = "* by the first timing, which is too large on average because timings chose the candidate"
+    unconfirmed = Page(page_of(write_run(tmp_path / "once", "oracle", tasks=TASKS[:2], confirm=False))).shown
+    confirmed = Page(page_of(write_run(tmp_path / "twice", "oracle", tasks=TASKS[:2]))).shown
+    assert explained in unconfirmed and "]*" in unconfirmed
+    assert explained not in confirmed and "]*" not in confirmed
+
+
+def test_the_page_has_every_section_of_a_strategy_and_no_folder_of_the_machine(tmp_path):
+    (run,) = make_synthetic_run(tmp_path, tasks=2, k=8, strategies=("oracle",), called_from="/home/someone/project")
+    settings = json.loads((run / "run.json").read_text())
+    settings["strategies"][0] |= {
+        "search": {"method": "refine"},
+        "stopping": {"cost": 0.25},
+        "prompt": {"style": "ours"},
+    }
+    (run / "run.json").write_text(json.dumps(settings))
+    shown = Page(page_of(run)).shown
+    assert all(part in shown for part in ("method = refine", "cost = 0.25", "style = ours"))
+    assert "/home/someone" not in shown

@@ -74,5 +74,5 @@ def _title(rows: Sequence[Mapping[str, Any]], fast: str) -> str:
     first, last = known[0], known[-1]
     return (
         f"In decile {first['decile']} of surprisal {as_rate(first[fast]['value'])} of programs are fast, "
-        f"in decile {last['decile']}, the less surprising, {as_rate(last[fast]['value'])}"
+        f"in decile {last['decile']}, which is less surprising, {as_rate(last[fast]['value'])}"
     )

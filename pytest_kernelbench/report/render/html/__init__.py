@@ -72,6 +72,11 @@ def html_report(records: RunRecords, report: Mapping[str, Any], figures: Figures
         scope=scope(report),
         primary=primary_sentences(report),
         warnings=interval_warnings(report["strategies"]),
+        not_confirmed=any(
+            row["speedup"] is not None and not row["confirmed"]
+            for each in report["strategies"].values()
+            for row in each["tasks"].values()
+        ),
         thresholds=THRESHOLDS,
         costs={head: key for head, key in COSTS.items() if _known(report, key)},
         floors=(report["analyses"]["floor"] or {"strategies": {}})["strategies"],
