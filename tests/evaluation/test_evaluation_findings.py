@@ -179,6 +179,16 @@ def test_a_task_that_is_refused_is_looked_at_and_named(evaluator):
     assert evaluator.look_at(task("48_relu", forward("torch.relu(x)"), inputs=ROWS)).refused is None
 
 
+def test_a_reference_whose_answers_differ_is_asked_about_no_further_kind(monkeypatch):
+    asked = []
+    usable = Bench.usable
+    monkeypatch.setattr(Bench, "usable", lambda bench, kind: asked.append(kind) or usable(bench, kind))
+    assert look(forward("torch.relu(x)")).constant is False
+    assert set(asked) <= {"signed", "mixed"}
+    assert look(forward("x * 0")).constant is True
+    assert {"wide", "zeros"} <= set(asked)
+
+
 def test_findings_are_read_back_as_they_were():
     findings = look(forward("torch.log(x)"))
     assert TaskFindings.from_json(findings.to_json()) == findings

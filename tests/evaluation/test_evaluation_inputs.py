@@ -120,6 +120,13 @@ def test_what_may_be_changed_is_told_from_what_may_not():
         assert not inputs.is_signal(label)
 
 
+def test_one_fraction_among_whole_numbers_is_found_wherever_it_is():
+    value = torch.ones(3 * inputs.FIRST)
+    assert not inputs.is_signal(value)
+    for place in (0, inputs.FIRST - 1, inputs.FIRST, len(value) - 1):
+        assert inputs.is_signal(value.index_fill(0, torch.tensor(place), 0.5))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     shape=st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=3),

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 import torch
 
-from pytest_kernelbench.evaluation.modules import ReferenceModule, give_weights, instantiate
+from pytest_kernelbench.evaluation.modules import ReferenceModule, give_weights, instantiate, seed_torch
 
 TASK = """
 {preamble}
@@ -108,3 +108,13 @@ def test_no_weights_are_given_to_another_state(body):
     own = candidate.state_dict()
     assert not give_weights(candidate, made(module_of()))
     assert candidate.state_dict().keys() == own.keys()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**62 + 1])
+def test_a_seed_gives_the_numbers_that_torch_s_own_gives(seed):
+    torch.manual_seed(seed)
+    due = torch.rand(5), torch.randint(100, (5,))
+    seed_torch(seed)
+    assert all(
+        torch.equal(one, other) for one, other in zip(due, (torch.rand(5), torch.randint(100, (5,))), strict=True)
+    )

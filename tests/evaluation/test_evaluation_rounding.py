@@ -1,6 +1,7 @@
 """How far the answers to problems lie apart that differ by a rounding."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -95,3 +96,42 @@ def test_a_mask_of_minus_infinity_is_not_moved():
     assert bool((moved[:, mask] == float("-inf")).all())
     exact = scores.masked_fill(mask, float("-inf")).softmax(-1)
     assert 0 < spread_of(exact, shares).largest < 1e-5
+
+
+VALUES = st.floats(-100, 100) | st.sampled_from([0.0, float("nan"), float("inf"), -float("inf"), 1e-300])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=6))
+def test_a_spread_is_of_the_finite_distances_beside_the_finite_sizes(pairs):
+    exact, beside = (torch.tensor(each, dtype=torch.float64) for each in zip(*pairs, strict=True))
+    before = exact.clone(), beside.clone()
+    found = spread_of(exact, beside)
+    finite = [x if math.isfinite(x) else 0.0 for x, _ in pairs]
+    apart = [abs(y - x) if math.isfinite(y - x) else 0.0 for x, y in pairs]
+    rms = math.sqrt(math.fsum(x * x for x in finite) / len(pairs))
+    shares = [distance / (abs(x) + rms) if abs(x) + rms > 0 else 0.0 for x, distance in zip(finite, apart, strict=True)]
+    assert found.largest == max(apart)
+    assert found.relative == pytest.approx(max(shares), rel=1e-12)
+    assert found.rms == pytest.approx(math.sqrt(math.fsum(each * each for each in apart) / len(pairs)), rel=1e-9)
+    assert all(
+        torch.equal(now.nan_to_num(), then.nan_to_num()) for now, then in zip((exact, beside), before, strict=True)
+    )
+
+
+def test_infinity_that_is_moved_stays_infinity_and_its_neighbours_are_moved():
+    value = torch.full((100,), 2.0, dtype=torch.float64)
+    value[7], value[8] = float("inf"), -float("inf")
+    moved = Noise(EPS, 0, "cpu").move_(value.clone())
+    assert moved[7] == float("inf") and moved[8] == -float("inf")
+    assert bool((moved[:7] != 2).all()) and bool(moved.isnan().logical_not().all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_are_moved_in_copies_of_double_precision(dtype):
+    given = [torch.rand(50).to(dtype), torch.arange(3)]
+    before = [each.clone() for each in given]
+    floats, whole = move(torch.nn.Identity(), given, Noise(EPS, 0, "cpu"))
+    assert floats.dtype is torch.float64 and not torch.equal(floats, given[0].double())
+    assert whole is given[1]
+    assert all(torch.equal(now, then) for now, then in zip(given, before, strict=True))

@@ -241,8 +241,7 @@ class Reference:
         """
         give_way()
         model = copy.deepcopy(self._models_for(kind)[True])
-        wide = [in_float64(value) for value in values]
-        given = self._laid_out(wide if noise is None else move(model, wide, noise))
+        given = self._laid_out([in_float64(each) for each in values] if noise is None else move(model, values, noise))
         with nullcontext() if noise is None else noise:
             result = self._called(model, given)
         return self._answer(take_apart(result, result=True)[1], given)

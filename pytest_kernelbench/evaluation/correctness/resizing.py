@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate
+from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, seed_torch
 from pytest_kernelbench.evaluation.trees import take_apart
 from pytest_kernelbench.tasks import with_sizes
 
@@ -171,7 +171,7 @@ def _runs(source: str, seed: int, sizes: Mapping[str, Any]) -> bool:
 def _outputs(source: str, seed: int, sizes: Mapping[str, Any], device: str) -> list[torch.Tensor]:
     """What the reference returns. Raises TooLarge, and whatever it raises."""
     task = ReferenceModule(with_sizes(source, sizes))
-    torch.manual_seed(seed)
+    seed_torch(seed)
     inputs = task.get_inputs()
     if sum(value.numel() for value in inputs if isinstance(value, torch.Tensor)) > MOST_ELEMENTS:
         raise TooLarge

@@ -8,6 +8,7 @@ up to one unit in the last place of the declared precision (Monte Carlo arithmet
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pytest_kernelbench.evaluation.correctness.widened import wide_type
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # The largest spread of a thousand elements differs by 12 % from draw to draw (level 1 at small sizes, on a CPU); that
@@ -70,11 +72,13 @@ class Noise(TorchDispatchMode):
             return value
         flat = value.view(-1) if value.is_contiguous() else value.reshape(-1)
         most = len(self._pool) // 2
+        all_finite = math.isfinite(float(torch.linalg.vector_norm(flat)))
         for part in flat.split(most):
             start = self._random.randrange(most)
             noise = self._pool[start : start + len(part)]
             # A mask of minus infinity stays one: infinity that is moved down is no number.
-            part.addcmul_(part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), noise.to(part.dtype))
+            moved = part if all_finite else part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            part.addcmul_(moved, noise.to(part.dtype))
         if not value.is_contiguous():
             value.copy_(flat.view(value.shape))
         return value
@@ -107,21 +111,35 @@ def _is_real(value: Any) -> bool:
 
 
 def move(model: torch.nn.Module, values: Sequence[Any], noise: Noise) -> list[Any]:
-    """Move the parameters and buffers of ``model`` in place; returns a copy of ``values`` that is moved too."""
+    """Move the parameters and buffers of ``model`` in place; returns copies of ``values`` in float64, moved too."""
     for tensor in (*model.parameters(), *model.buffers()):
         if _is_real(tensor):
             noise.move_(tensor.data)
-    return tree_map(lambda value: noise.move_(value.clone()) if _is_real(value) else value, list(values))
+    return tree_map(lambda value: noise.move_(_wide_copy(value)) if _is_real(value) else value, list(values))
+
+
+def _wide_copy(value: torch.Tensor) -> torch.Tensor:
+    return value.to(wide_type(value.dtype), copy=True)
 
 
 def spread_of(exact: torch.Tensor, beside: torch.Tensor) -> Spread:
     """How far the answer to a problem beside it is from the exact one."""
     if not exact.numel():
         return Spread(0.0, 0.0, 0.0)
-    finite = exact.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-    rms = float(torch.linalg.vector_norm(finite)) / exact.numel() ** 0.5
-    distance = (beside - exact).abs_().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    size = finite.abs_().add_(rms)
-    relative = torch.where(size > 0, distance / size, 0.0)
-    norm = float(torch.linalg.vector_norm(distance)) / exact.numel() ** 0.5
-    return Spread(float(distance.max()), float(relative.max()), norm)
+    finite, norm = _finite(exact)
+    rms = norm / exact.numel() ** 0.5
+    distance, norm_of_distance = _finite((beside - exact).abs_())
+    largest = float(distance.max())
+    size = finite.abs().add_(rms)
+    # Otherwise sizes may be 0.
+    relative = distance.div_(size) if rms > 0 else torch.where(size > 0, distance / size, 0.0)
+    return Spread(largest, float(relative.max()), norm_of_distance / exact.numel() ** 0.5)
+
+
+def _finite(value: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """A tensor with 0 in place of what is not finite in it, itself where all is, and its norm."""
+    norm = float(torch.linalg.vector_norm(value))
+    if not math.isfinite(norm):
+        value = value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        norm = float(torch.linalg.vector_norm(value))
+    return value, norm
