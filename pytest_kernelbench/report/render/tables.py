@@ -25,7 +25,15 @@ from pytest_kernelbench.report.render.cells import (
     times_of,
     unit_label,
 )
-from pytest_kernelbench.report.render.numbers import as_digits, as_percent, as_rate, as_times, ends_of, last_point
+from pytest_kernelbench.report.render.numbers import (
+    as_amount,
+    as_digits,
+    as_percent,
+    as_rate,
+    as_times,
+    ends_of,
+    last_point,
+)
 from pytest_kernelbench.report.render.tables_adaptation import (
     adaptation_table,
     coverage_table,
@@ -243,7 +251,7 @@ def _budget(report: Report) -> Table | None:
     for axis, each in (report["analyses"].get("budget") or {}).items():
         for strategy, curves in each["strategies"].items():
             found = [last_point(curves[key]) for key in ("verified", "geomean_speedup")]
-            rows.append([f"{strategy}, {as_digits(each['budget'][-1])} {axis}", rate_of(found[0]), times_of(found[1])])
+            rows.append([f"{strategy}, {as_amount(each['budget'][-1])} {axis}", rate_of(found[0]), times_of(found[1])])
     caption = (
         "What each strategy's candidates had reached within one budget a task, the most that every strategy spent: a "
         "verified fast one, and the geometric mean of the best speed-up."

@@ -10,7 +10,6 @@ from pytest_kernelbench.report.render.cautions import caution_of
 from pytest_kernelbench.report.render.numbers import (
     aligned,
     as_amount,
-    as_digits,
     as_rate,
     as_times,
     counted,
@@ -72,7 +71,7 @@ def _budget(report: dict[str, Any], width: int) -> list[str]:
     table = [["within equal", *heads]]
     for axis, each in found.items():
         of = f", without {counted(each['left_out'], 'task')} not known" if each["left_out"] else ""
-        table.append([f"{as_digits(each['budget'][-1])} {axis}{of}", "", ""])
+        table.append([f"{as_amount(each['budget'][-1])} {axis}{of}", "", ""])
         for names, curves in each["strategies"].items():
             rate, speedup = last_point(curves["verified"]), last_point(curves["geomean_speedup"])
             shown = [as_rate(rate["value"], _bounds(rate)), as_times(speedup["value"], _bounds(speedup))]

@@ -13,6 +13,7 @@ from pytest_kernelbench.report.analyses import Study
 from pytest_kernelbench.report.analyses.budget import budget
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render import render, report_json
+from pytest_kernelbench.report.render.tables import tables_of
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,16 @@ def test_the_terminal_prints_every_axis_of_which_all_is_known(records):
     assert re.search(r"within equal +any verified \[95 %\] +geomean of the best \[95 %\]", printed)
     for axis in ("rollouts", "tokens", "judged", "seconds"):
         assert re.search(rf"^[\d.,]+ {axis}$", printed, re.MULTILINE)
+
+
+def test_a_budget_is_written_as_a_count_and_not_as_a_speed_up(records):
+    report = report_json(records)
+    for axis, most in (("rollouts", 8.0), ("tokens", 12345.2)):
+        report["analyses"]["budget"][axis]["budget"] = [most]
+    lines = render(report, width=80)
+    assert "8 rollouts" in lines and "12,345 tokens" in lines
+    first_cells = [row[0] for row in tables_of(report)["budget"].rows]
+    assert "refine, 8 rollouts" in first_cells and "refine, 12,345 tokens" in first_cells
 
 
 def test_the_terminal_s_table_fits_in_80_columns_however_many_strategies_share_their_candidates(records):
