@@ -62,6 +62,7 @@ def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], se
             with stage(seconds, "wait"), claim.session.stopped():
                 hold.be_beside_others()
             with stage(seconds, "load"):
+                setting.workers.call_up()
                 setting.verifier.prepare()
                 second.start()
         with stage(seconds, "time"):

@@ -59,7 +59,7 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
     Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
     then repeated with no other candidate there.
     """
-    setting.workers.settle()
+    setting.workers.rest()
     if not hold.is_alone:
         with session.stopped():
             be_alone(setting, hold)

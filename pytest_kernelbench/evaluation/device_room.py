@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from pytest_kernelbench.evaluation.bench import Bench
@@ -9,6 +10,8 @@ from pytest_kernelbench.evaluation.device import device_named
 
 # A library may need more for a timed call than for the first ones.
 SPARE_MEMORY = 1.25
+# A GPU's driver takes 14 ms to say what is free where eight judges ask it (H200).
+BETWEEN_LOOKS_S = 0.5
 
 
 class DeviceRoom:
@@ -23,10 +26,12 @@ class DeviceRoom:
         self.worker_is_cold = False
         # What torch held here when the worker was known to have room; None where it must be looked at anew.
         self._left_room_at: int | None = None
+        # When the judge's room is looked at again.
+        self._has_room_until = 0.0
 
     def look_anew(self) -> None:
         """To be called when memory was mapped: the known free memory is no longer valid."""
-        self._left_room_at = None
+        self._left_room_at, self._has_room_until = None, 0.0
 
     def worker_had(self, peak_bytes: int) -> None:
         """Note the peak memory that the worker reports; a worker that reports too little fails for lack of memory."""
@@ -35,9 +40,13 @@ class DeviceRoom:
 
     def for_judge(self, ask_worker: Callable[[], None]) -> None:
         """Have the worker free unused memory if the judge lacks it to compute an answer."""
+        if time.monotonic() < self._has_room_until:
+            return
         if self._device.obtainable_bytes() < self._bench.bytes_to_answer:
             ask_worker()
             self.worker_is_cold, self._left_room_at = True, None
+        else:
+            self._has_room_until = time.monotonic() + BETWEEN_LOOKS_S
 
     def for_worker(self) -> None:
         """Free unused memory of this process if the worker lacks it; checked when this process holds more."""

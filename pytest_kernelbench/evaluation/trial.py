@@ -150,7 +150,7 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         raise _out_of_memory(setting, error, session) from None
     finally:
         session.end()
-        setting.workers.settle()
+        setting.workers.rest()
         setting.leave_room_for_other_judges(session)
 
 

@@ -127,7 +127,7 @@ class Trials:
             try:
                 bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
             finally:
-                workers.settle()
+                workers.rest()
             return bench, findings, OtherSizes(case, device) if protocol.beyond else None
 
         sessions = Sessions(workers, device, cache=self._cache, watch=owner)

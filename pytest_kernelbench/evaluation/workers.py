@@ -12,17 +12,16 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, messages, sandbox
-from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree
+from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.sandbox.groups import Group
 
 START_TIMEOUT_S = 60.0
-# With one in reserve, a check that is over by then is not to wait for the start of another.
-PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,47 +121,70 @@ class WorkerProcess:
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
-    Some workers are started before they are needed. On a GPU that starts CUDA, which delays other calls of the driver
-    for 0.2 s (H200), so that no candidate can be timed meanwhile: workers start during checks that take long.
+    Some workers are started before they are needed. On a GPU that starts CUDA, which takes 0.3 to 1.5 s and delays
+    other calls of the driver, so that no candidate can be timed meanwhile: workers start while candidates are checked,
+    and one that has not started by then is stopped until the next check.
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
         self._turn = threading.Lock()
+        # Guards what follows, and tells that a worker has started or that none could.
+        self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
+        self._may_start = False
         self._starter: threading.Thread | None = None
-        self._enough = threading.Event()
+        # Stops the worker that starts.
+        self._starting: Freezer | None = None
+        self._was_stopped = False
         self._complaint = ""
 
     def call_up(self) -> None:
-        """Have workers start in the background, one after another, until the judge calls ``settle``."""
-        if self._starter is None:
-            self._enough.clear()
-            self._starter = threading.Thread(target=self._fill_reserve, daemon=True)
-            self._starter.start()
+        """Have workers start in the background, one after another, until the judge calls ``rest``."""
+        with self._change:
+            self._may_start = True
+            if self._starting is not None:
+                self._starting.go_on()
+            if self._starter is None:
+                self._starter = threading.Thread(target=self._fill_reserve, daemon=True)
+                self._starter.start()
 
-    def settle(self) -> None:
-        """Let no more workers start, and wait for the one that does."""
-        if self._starter is not None:
-            self._enough.set()
-            self._starter.join()
-            self._starter = None
+    def rest(self) -> None:
+        """Let no worker start: one that has begun to is stopped until ``call_up``."""
+        with self._change:
+            self._may_start = False
+            if self._starting is not None:
+                self._was_stopped = True
+                # A process that starts is not a candidate's, and starts few of its own.
+                with contextlib.suppress(StillStarting):
+                    self._starting.stop_all()
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
-        """A time in which no worker starts; if some were to start before, they do so afterwards."""
-        starting = self._starter is not None
-        self.settle()
+        """A time in which no worker starts; those that were to start do so afterwards."""
+        may_start = self._may_start
+        self.rest()
         yield
-        if starting:
+        if may_start:
             self.call_up()
 
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
-        if not self._reserve:
-            self.settle()
-        for _ in range(len(self._reserve) + 2):
+        may_start = self._may_start
+        if not self._reserve and self._starter is not None:
+            self.call_up()
+        try:
+            return self._taken()
+        finally:
+            if not may_start:
+                self.rest()
+
+    def _taken(self) -> WorkerProcess:
+        with self._change:
+            self._change.wait_for(lambda: self._reserve or self._starter is None)
+            tries = len(self._reserve) + 2
+        for _ in range(tries):
             if self._reserve or self._start():
                 worker = self._reserve.popleft()
                 if not messages.is_readable(worker.connection):
@@ -173,28 +195,60 @@ class WorkerServer:
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
 
     def _fill_reserve(self) -> None:
-        while len(self._reserve) < traits_of(self._device).spare_workers:
-            if self._enough.wait(PATIENCE_S if self._reserve else 0) or not self._start():
-                return
+        try:
+            while self._start(ahead=True):
+                pass
+        finally:
+            with self._change:
+                if self._starter is threading.current_thread():
+                    self._starter = None
+                self._change.notify_all()
 
-    def _start(self) -> bool:
-        """Whether one more worker has started."""
-        worker = self.fork()
+    def _start(self, *, ahead: bool = False) -> bool:
+        """Whether one more worker has started; ``ahead`` of its need, only where one may and is wanted."""
+        with self._change:
+            if ahead and (not self._may_start or len(self._reserve) >= traits_of(self._device).spare_workers):
+                self._starter = None
+                return False
+            worker = self.fork()
+            if ahead:
+                self._starting = worker.freezer()
+        complaint = self._complaint_of(worker)
+        if complaint:
+            worker.kill()
+        with self._change:
+            self._complaint = complaint
+            if not complaint:
+                self._reserve.append(worker)
+            if ahead and self._starting is not None:
+                # It may have been stopped after its answer.
+                self._starting.go_on()
+                self._starting.close()
+                self._starting = None
+            self._change.notify_all()
+        return not complaint
+
+    def _complaint_of(self, worker: WorkerProcess) -> str:
+        """Why a new worker has not started; empty if it has."""
         try:
             messages.send(worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
-            answer, _ = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)
-            self._complaint = answer.raised if isinstance(answer, answers.Raised) else ""
+            answer = self._first_answer(worker)
         except messages.ConnectionEnded:
-            self._complaint = "its process ended"
+            return "its process ended"
         except messages.DeadlinePassed:
-            self._complaint = f"no word within {START_TIMEOUT_S:.0f} s"
+            return f"no word within {START_TIMEOUT_S:.0f} s"
         except messages.MalformedFrame as error:
-            self._complaint = str(error)
-        if self._complaint:
-            worker.kill()
-        else:
-            self._reserve.append(worker)
-        return not self._complaint
+            return str(error)
+        return answer.raised if isinstance(answer, answers.Raised) else ""
+
+    def _first_answer(self, worker: WorkerProcess) -> Any:
+        while True:
+            self._was_stopped = self._starting is not None and not self._may_start
+            try:
+                return answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
+            except messages.DeadlinePassed:
+                if not self._was_stopped:
+                    raise
 
     def fork(self, *, builder: bool = False) -> WorkerProcess:
         """A new worker, waiting for its first message; a ``builder`` sees no GPU."""

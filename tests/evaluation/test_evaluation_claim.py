@@ -34,7 +34,7 @@ class Made:
         self.findings = SimpleNamespace(uncounted_because=uncounted_because)
         self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
         self.hardware_id = "made-up"
-        self.workers = SimpleNamespace(settle=lambda: None)
+        self.workers = SimpleNamespace(rest=lambda: None, call_up=lambda: None)
         self.verifier = self
 
     def note(self, what):

@@ -79,6 +79,10 @@ def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(ses
     session.check_timed(session.slots, drawn)
     assert worker.asked == []
     monkeypatch.setattr(cpu, "obtainable_bytes", lambda: session.bench.bytes_to_answer - 1)
+    # What was free a moment ago is not asked for again; what is mapped makes it uncertain.
+    session.check_timed(session.slots, drawn)
+    assert worker.asked == []
+    session.room.look_anew()
     session.check_timed(session.slots, drawn)
     assert [ask for ask, _ in worker.asked] == ["leave_room"]
 

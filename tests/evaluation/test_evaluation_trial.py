@@ -43,7 +43,7 @@ class Workers:
     def call_up(self):
         pass
 
-    settle = call_up
+    rest = call_up
 
 
 def starting(make, setting, **changes):

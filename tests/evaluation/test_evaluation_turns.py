@@ -153,10 +153,41 @@ def test_which_turns_of_the_control_are_checked_cannot_be_foreseen():
     assert type(turns._random).__name__ == "SystemRandom"
 
 
-def test_a_turn_has_as_many_calls_as_its_own_first_one_says():
-    # A call was said to take 10 ms when it was the first in its process; in a turn it takes 5 ms.
+class Busy(Worker):
+    """A worker with many slots, whose calls take so long, in turns that take 2 ms without any."""
+
+    def __init__(self, seconds_of_call):
+        super().__init__()
+        self.slots = [Slot(number) for number in range(256)]
+        self.seconds_of_call = seconds_of_call
+
+    def calls(self, slots):
+        super().calls(slots)
+        return 0.002 + self.seconds_of_call * len(slots), [[Place(4096 * slot.number, (1,))] for slot in slots]
+
+
+@pytest.mark.parametrize(
+    ("seconds_of_call", "turns_of"),
+    [
+        # In a turn of one call, half of the turn is taken for what surrounds it.
+        (0.00005, [1, 20, 256]),
+        (0.0005, [1, 16, 40]),
+        (0.004, [1, 5]),
+        (0.03, [1]),
+    ],
+)
+def test_turns_grow_until_what_surrounds_their_calls_is_little(seconds_of_call, turns_of):
+    # A call was said to take 100 ms when it was the first in its process.
+    candidate, control = Busy(seconds_of_call), Busy(seconds_of_call)
+    with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.1) as two:
+        rehearsed = list(candidate.calls_of_turns)
+        two.turn("candidate")
+    assert rehearsed == turns_of
+    assert candidate.calls_of_turns[-1] == turns_of[-1]
+
+
+def test_no_turn_has_more_calls_than_fit_into_memory():
     candidate, control = Worker(), Worker()
     with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.01) as two:
         two.turn("candidate")
-        two.turn("control")
-    assert candidate.calls_of_turns == control.calls_of_turns == [1, 4, 4]
+    assert candidate.calls_of_turns == [1, 4, 4]

@@ -42,6 +42,10 @@ class Service:
             question, _ = messages.receive(self.workers[-1])
             assert question == {"ask": "start", "threads": threads()}
             answer = next(self._answers)
+            if isinstance(answer, tuple):
+                # Once an event is set.
+                answer[0].wait(20)
+                answer = answer[1]
             if answer is not None:
                 messages.send(self.workers[-1], answer)
             if answer != STARTED:
@@ -73,11 +77,13 @@ def served(monkeypatch):
 def call_up(workers, service, count):
     """A check that lasts until the service has been asked for ``count`` workers in all."""
     workers.call_up()
-    deadline = time.monotonic() + 10
-    while len(service.workers) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    workers.settle()
+    until(lambda: len(service.workers) >= count)
+    until_reserved(workers, count)
+    workers.rest()
+
+
+def until_reserved(workers, count):
+    until(lambda: len(workers._reserve) >= count or workers._starter is None)
 
 
 def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
@@ -90,25 +96,73 @@ def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
 
 
 def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
-    monkeypatch.setattr(workers_module, "PATIENCE_S", 0.001)
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=3))
     service, workers = served(*[STARTED] * 3)
     call_up(workers, service, 3)
-    workers.call_up()
-    time.sleep(0.05)
-    workers.settle()
     for _ in range(3):
         workers.take().close()
     assert len(service.workers) == 3
 
 
-def test_a_short_check_does_not_wait_for_a_worker_while_there_is_one(served):
-    service, workers = served(STARTED)
-    call_up(workers, service, 1)
+class Stopped:
+    """Notes whether the processes of a worker are stopped."""
+
+    def __init__(self):
+        self.is_stopped = False
+
+    def stop_all(self):
+        self.is_stopped = True
+
+    def go_on(self):
+        self.is_stopped = False
+
+    def close(self):
+        pass
+
+
+def test_a_worker_that_has_not_started_by_then_is_stopped_until_one_is_needed(served, monkeypatch):
+    freezer, slow = Stopped(), threading.Event()
+    monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
+    # A stop does not count as a failure to start.
+    monkeypatch.setattr(workers_module, "START_TIMEOUT_S", 0.2)
+    service, workers = served((slow, STARTED))
     workers.call_up()
-    workers.settle()
-    workers.take().close()
+    until(lambda: workers._starting is not None)
+    workers.rest()
+    assert freezer.is_stopped
+    time.sleep(0.5)
+    with workers.at_rest():
+        assert freezer.is_stopped
+    assert freezer.is_stopped
+    taken = []
+    taking = threading.Thread(target=lambda: taken.append(workers.take()))
+    taking.start()
+    until(lambda: not freezer.is_stopped)
+    slow.set()
+    taking.join(20)
+    taken[0].close()
     assert len(service.workers) == 1
+
+
+def test_workers_that_were_to_start_do_so_after_a_rest(served, monkeypatch):
+    freezer, slow = Stopped(), threading.Event()
+    monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
+    _, workers = served((slow, STARTED))
+    workers.call_up()
+    until(lambda: workers._starting is not None)
+    with workers.at_rest():
+        assert freezer.is_stopped
+        slow.set()
+    until_reserved(workers, 1)
+    assert not freezer.is_stopped
+    workers.take().close()
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.clock.attestation import Side
+from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND, Side
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -127,17 +127,30 @@ class _Asked(NamedTuple):
     places: list[list[Place]]
 
 
-def _rehearse(control: WorkerSession, candidate: WorkerSession, *, calls: int) -> tuple[float, float]:
-    """Have both workers warm and stopped, with slots for so many calls; the seconds of a turn of each."""
-    for session in (control, candidate):
-        session.thaw()
-        slots = session.have_slots(calls)
-        # Where there is no other slot, the same.
-        session.warm(slots[0], slots[-1], times=2)
-        session.freeze()
-    taking_turns = TakingTurns(candidate, control, calls)
-    # As often as memory that is freed is to be used again.
-    return taking_turns.turn("control"), taking_turns.turn("candidate")
+def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float) -> TakingTurns:
+    """Both workers warm and stopped, with slots for turns that are long enough.
+
+    The first calls in a worker are slow, and so is what is known of a call's duration, ``seconds_per_call``; what
+    surrounds the calls of a turn is as long as 40 calls of 0.05 ms. So turns grow until no more calls are wanted.
+    """
+    calls, wanted, warm = 0, 1, False
+    while wanted > calls:
+        calls = wanted
+        for session in (control, candidate):
+            session.thaw()
+            slots = session.have_slots(calls)
+            if not warm:
+                # Where there is no other slot, the same.
+                session.warm(slots[0], slots[-1], times=2)
+            session.freeze()
+        warm = True
+        two = TakingTurns(candidate, control, calls)
+        # As often as memory that is freed is to be used again.
+        turns_s = two.turn("control"), two.turn("candidate")
+        around_s = two.empty_turn()
+        of_calls_s = min(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s)
+        wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / calls))
+    return two
 
 
 class ControlFailed(Exception):
@@ -191,13 +204,7 @@ class Pairs:
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
                 own = stack.enter_context(closing(candidate()))
-            # The first calls in a worker are slow, and so is what is known of a call's duration. In a turn of its own
-            # one takes a little longer than among others.
-            seconds_of_one = min(seconds_per_call, *_rehearse(control, own, calls=1))
-            calls = calls_of_turn(own, seconds_of_one)
-            if calls > 1:
-                _rehearse(control, own, calls=calls)
-            yield TakingTurns(own, control, calls)
+            yield _rehearsed(control, own, seconds_per_call)
 
     @contextmanager
     def control(self, number: int) -> Iterator[WorkerSession]:
