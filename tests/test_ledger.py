@@ -196,6 +196,21 @@ def test_a_run_with_other_settings_is_refused_by_what_differs(ledger, changes, m
     assert str(caught.value) == f"{ledger.folder}: {message}; {remedy}"
 
 
+@pytest.mark.parametrize("form", ["replay:{}a.jsonl", "{}policy.toml", "hf:{}weights", "hf:Qwen/Qwen3+{}adapter"])
+def test_a_policy_whose_file_is_seen_from_another_folder_is_the_same_policy(tmp_path, monkeypatch, form):
+    for name in ("a.jsonl", "policy.toml"):
+        (tmp_path / name).touch()
+    for name in ("weights", "adapter", "elsewhere"):
+        (tmp_path / name).mkdir()
+    run = tmp_path / "run"
+    Ledger.open(run, facts(policy=form.format(""), called_from=".."))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Ledger.open(run, facts(policy=form.format("../"), called_from="../elsewhere"))
+    assert read_run(run)["policy"] == form.format("")
+    with pytest.raises(UsageError, match="was made with --policy="):
+        Ledger.open(run, facts(policy=form.format("../nosuch/"), called_from="../elsewhere"))
+
+
 OPENS_WITHOUT_ROOM = """
 import json, resource, sys
 from pathlib import Path

@@ -41,6 +41,8 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
     # A run that was begun before there was a choice.
     recorded = {"baseline": "eager", **recorded}
     differing = [key for key in MUST_MATCH if key in run and recorded.get(key) != run[key]]
+    if "policy" in differing and _same_files(folder, recorded, run):
+        differing.remove("policy")
     # Of several strategies that name a primary comparison the first counts. A comparison that is first named in a
     # later session is allowed: the report notes that it was named late.
     if None in (recorded.get("primary"), run.get("primary")) or str(run.get("primary_by")).startswith("strategy"):
@@ -53,6 +55,22 @@ def check_settings(folder: Path, recorded: Row, run: Mapping[str, Any]) -> None:
     for row in run["strategies"]:
         if hashes.get(row["name"], row["sha256"]) != row["sha256"]:
             raise UsageError(f"{folder}: was made with other settings of strategy {row['name']}; {remedy}")
+
+
+def _same_files(folder: Path, recorded: Row, run: Mapping[str, Any]) -> bool:
+    """Whether two policies name the same files from two folders: ``replay:a.jsonl`` and ``replay:there/a.jsonl``.
+
+    The recorded one is seen from the folder in which its session was called, the other one from here.
+    """
+    there, before, now = recorded.get("called_from"), recorded.get("policy"), run["policy"]
+    return None not in (there, before) and _absolute(before, folder / there) == _absolute(now, Path.cwd())
+
+
+def _absolute(policy: str, here: Path) -> str:
+    """``policy`` with the paths in it absolute: of its file or folder, and of an adapter after ``+``."""
+    kind, colon, rest = policy.rpartition(":")
+    parts = [str((here / part).resolve()) if part and (here / part).exists() else part for part in rest.split("+")]
+    return f"{kind}{colon}{'+'.join(parts)}"
 
 
 def joined(folder: Path, recorded: Row, run: Mapping[str, Any]) -> Row:

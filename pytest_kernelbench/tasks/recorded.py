@@ -41,7 +41,9 @@ def joined_selectors(folder: Path, recorded: Mapping[str, Any], run: Mapping[str
     known = _apart(recorded.get("selectors") or recorded["tasks"])
     added = _apart(run.get("selectors") or run["tasks"])
     if recorded.get("called_from") != run.get("called_from"):
-        added = recorded_selectors(run, folder, added)
+        # The first session's own are kept as they are: they hold where both folders are moved together.
+        already = recorded_selectors(recorded, folder, known)
+        added = [each for each in recorded_selectors(run, folder, added) if each not in already]
     return list(dict.fromkeys([*known, *added]))
 
 

@@ -64,6 +64,8 @@ def test_the_selectors_of_a_session_that_joins_are_added_as_seen_from_the_first(
     assert joined_selectors(run, first, {**first, "selectors": ["problems/level9/2"]}) == [
         *("problems/level9/1", "problems/level9/2")
     ]
+    again = {**first, "selectors": ["level9/1"], "called_from": "../problems"}
+    assert joined_selectors(run, first, again) == ["problems/level9/1"]
     packaged = {"selectors": [], "called_from": "..", "tasks": ["level1/19_ReLU"]}
     assert joined_selectors(run, packaged, first) == ["level1/19_ReLU", "problems/level9/1"]
     assert joined_selectors(run, packaged, packaged) == []
