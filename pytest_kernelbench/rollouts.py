@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,7 +71,9 @@ def judge_some(
     policy: Policy | None = None,
 ) -> list[Judged]:
     """Candidates ``indices``; the prompt of each ends with its ``advice``, if it has any."""
-    completions = sample(task, strategy, bench, indices, advice, policy)
+    sampled = set(indices) <= set(bench.ledger.completions(task.id, strategy))
+    with nullcontext() if sampled else bench.judge_gets_ready(task, strategy):
+        completions = sample(task, strategy, bench, indices, advice, policy)
     candidates = [extract(completion, task, strategy) for completion in completions]
     evaluations = evaluate(task, strategy, candidates, bench)
     return [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pytest_kernelbench.errors import UsageError
+from pytest_kernelbench.errors import KernelBenchError, UsageError
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.ledger import Ledger, read_run
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # How many tasks of a replay file that were not collected are named.
 MOST_UNUSED = 5
+# How often the user is told that the judge is not ready yet.
+SAY_EVERY_S = 1.0
 
 
 class Training(NamedTuple):
@@ -79,8 +81,9 @@ class Workbench:
         self.training: Training | None = None
         # The name of the hardware that judges, once an evaluator was asked for it.
         self._device_name: str | None = None
-        # The next items are drawn and built in another thread.
+        # Evaluators are also made in the threads of ``judge_gets_ready`` and of what draws and builds the next items.
         self._making = threading.Lock()
+        self._readying: threading.Thread | None = None
 
     @property
     def _policy_device(self) -> str:
@@ -107,7 +110,8 @@ class Workbench:
 
     def policy_of(self, strategy: Strategy) -> Policy:
         """The policy of ``strategy``, loaded, with the device's memory to itself. Raises PolicyError."""
-        self.release()
+        if is_gpu(self.device):
+            self.release()
         policy = self._loaded(strategy.sampling.policy or self._policy_spec)
         if self._shared:
             self._shared.before_sampling(policy)
@@ -134,6 +138,29 @@ class Workbench:
         """Begin to build sources that will be judged later, if this machine judges."""
         if self.judges is None:
             cast("Evaluator", self._evaluator_of(strategy)).prepare(task, sources)
+
+    @contextmanager
+    def judge_gets_ready(self, task: Task, strategy: Strategy) -> Iterator[None]:
+        """Within it, while answers are sampled, a thread starts the judge of ``strategy`` and has it prepare ``task``.
+
+        So it is where this machine judges on its CPU: a GPU's memory is the policy's meanwhile. Left when the judge is
+        ready; its error is ignored here, since whoever asks it next meets it again.
+        """
+        if self.judges is None and not is_gpu(self.device):
+            self._readying = threading.Thread(
+                target=self._make_ready, args=(task, strategy), name="making the judge ready", daemon=True
+            )
+            self._readying.start()
+        yield
+        # Where sampling failed, ``release`` gives it up.
+        while self._readying is not None and self._readying.is_alive():
+            self._readying.join(timeout=SAY_EVERY_S)
+            if self.waiting and self._readying.is_alive():
+                self.waiting()
+
+    def _make_ready(self, task: Task, strategy: Strategy) -> None:
+        with suppress(KernelBenchError):
+            cast("Evaluator", self._evaluator_of(strategy)).make_ready(task)
 
     def _make_room(self) -> None:
         """Have policies leave the judge's device where they leave too little of it."""
@@ -212,11 +239,21 @@ class Workbench:
 
     def release(self) -> None:
         """Have the judges give back the device's memory: a policy needs it, or another process."""
+        self._give_up_making_ready()
         for evaluator in list(self._evaluators.values()):
             evaluator.release()
 
+    def _give_up_making_ready(self) -> None:
+        """End a judge that is still making ready: the item that needs it has failed, or the user ends the session."""
+        while self._readying is not None and self._readying.is_alive():
+            for evaluator in list(self._evaluators.values()):
+                evaluator.close()
+            self._readying.join(timeout=0.1)
+        self._readying = None
+
     def close(self) -> None:
         """End every process that was started."""
+        self._give_up_making_ready()
         while self._evaluators:
             _, evaluator = self._evaluators.popitem()
             if evaluator.clocks is not None:

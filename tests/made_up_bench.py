@@ -48,6 +48,9 @@ class Bench:
     def evaluator_for(self, strategy):
         return SimpleNamespace(evaluate=self.evaluate, against=self.against, findings={})
 
+    def judge_gets_ready(self, task, strategy):
+        return contextlib.nullcontext()
+
     def margin_of(self, strategy):
         return MARGIN
 

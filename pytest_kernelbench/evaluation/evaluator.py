@@ -211,6 +211,17 @@ class Evaluator(Comparing, Closing):
                     raise
         return self.findings[task.id]
 
+    def make_ready(self, task: Task) -> None:
+        """Have the judge do what it needs before the first candidate of ``task``, which may not be there yet.
+
+        It calls ``waiting`` never: the caller may be another thread than the one that shows progress. Raises
+        HarnessError, also where no candidate can be judged by the task's reference; ``evaluate`` meets it again.
+        """
+        with self._turn():
+            self._start()
+            self._judge.send({**self._request(task), "make_ready": True})
+            self._told(self._judge.receive(), task)
+
     def release(self) -> None:
         """Have the judge give back the device memory that it keeps for a task."""
         if self._keep_task and self._judge.started:
@@ -275,7 +286,10 @@ class Evaluator(Comparing, Closing):
     def _answer(self, task: Task | None = None) -> dict[str, Any]:
         while self.waiting and not self._judge.is_readable(SAY_EVERY_S):
             self.waiting()
-        answer = self._judge.receive()
+        return self._told(self._judge.receive(), task)
+
+    def _told(self, answer: dict[str, Any], task: Task | None) -> dict[str, Any]:
+        """The judge's ``answer``, once its findings are kept. Raises HarnessError where it is a fault of the task."""
         if task is not None and "findings" in answer:
             if "known" in answer:
                 self.known.keep(self.hardware, task.sha256, answer["known"])

@@ -51,7 +51,9 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                 messages.send(owner, {"against": trials.against(*sources, request["against"]).to_json()})
             elif "replay" in request:
                 messages.send(owner, {"replayed": trials.replayed(*sources, request["replay"]).to_json()})
-            elif "look" in request:
+            elif "look" in request or "make_ready" in request:
+                if "make_ready" in request:
+                    trials.make_ready()
                 messages.send(owner, {"findings": trials.findings.to_json(), "known": trials.known.to_json()})
             else:
                 for judged in trials.evaluations(sources):

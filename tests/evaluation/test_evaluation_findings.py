@@ -189,6 +189,21 @@ def test_a_reference_whose_answers_differ_is_asked_about_no_further_kind(monkeyp
     assert {"wide", "zeros"} <= set(asked)
 
 
+def test_a_judge_that_is_made_ready_knows_the_task_before_a_candidate_is_there(evaluator):
+    made = task("49_ready", forward("torch.relu(x)"), inputs=ROWS, n=100)
+    evaluator.make_ready(made)
+    assert evaluator.findings[made.id].refused is None
+    known = evaluator.known.of(evaluator.hardware, made.sha256)
+    assert {"task", "mixed", "refreshed"} <= known["tolerances"].keys()
+    (right,) = evaluator.evaluate(made, [candidate("return torch.relu(x)")])
+    assert right.outcome is Outcome.CORRECT
+    assert evaluator.known.of(evaluator.hardware, made.sha256) == known
+    broken = task("47_broken", forward("x @ x"), inputs=ROWS, n=100)
+    with pytest.raises(HarnessError, match=r"^made_up/47_broken: the reference does not run on cpu"):
+        evaluator.make_ready(broken)
+    evaluator.make_ready(made)
+
+
 def test_findings_are_read_back_as_they_were():
     findings = look(forward("torch.log(x)"))
     assert TaskFindings.from_json(findings.to_json()) == findings
