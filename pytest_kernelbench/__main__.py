@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_arguments(commands.add_parser(name, help=command.help, description=_first_sentence(command.run)))
     options = parser.parse_args(arguments)
     command = COMMANDS[options.command]
+    # A model of some MB needs no progress bar. Read where transformers is imported.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         Extensions().add(entry_points())
         command.run(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -47,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print one line for each check when it is done. Raises UsageError with the number of failed checks, if any."""
-    # A model of some MB needs no progress bar. Read where transformers is imported.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     failed = checked = 0
     for finding in findings(options):
         print(finding.line(), flush=True)

@@ -268,3 +268,12 @@ def test_a_chosen_kernel_that_was_not_timed_is_kept_and_called_so(tmp_path, monk
     assert (tmp_path / "kernels" / "level1" / "1_x.py").read_text() == (
         "# level1/1_x: surprisal #0, not timed on cpu\nclass ModelNew: pass\n"
     )
+
+
+def test_no_command_shows_the_progress_bars_of_a_library_unless_the_user_asks_for_them(monkeypatch):
+    for wanted in (None, "0"):
+        monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+        if wanted is not None:
+            monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", wanted)
+        assert main(["tasks", "level1/19"]) == 0
+        assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == (wanted or "1")

@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> None:
     tasks = _tasks(options.tasks)
     seeds = _seeds(options.seeds)
     effect = _effect(options.effect, primary)
+    source, study_of = _studies(options, primary)
     if options.preregister:  # before the simulation, which takes a while
         written = Preregistration.planned(primary, tasks=tasks, k=options.k, seeds=seeds, margin=options.margin)
         written.write(options.preregister)
-    source, study_of = _studies(options, primary)
     for line in _lines(primary, source, study_of, Asked(len(tasks), options.k, len(seeds), effect)):
         print(line, flush=True)
     if options.preregister:
@@ -124,6 +124,9 @@ def _studies(options: argparse.Namespace, primary: Primary) -> tuple[str, StudyO
     if not groups:
         raise UsageError(f"{options.runs[0]}: no task of it has a timed candidate, so nothing can be drawn from it")
     group = max(groups, key=lambda each: each.counts["drawn"])
+    if options.k > (most := max(unit.n for unit in group.units)):
+        answers = counted(most, "answer")
+        raise UsageError(f"--k={options.k}: a task of {options.runs[0]} has {answers} a seed; name at most --k={most}")
     said = f"drawn from {counted(group.tasks, 'task')} of {', '.join(map(str, options.runs))}"
     return said, lambda n, k, seeds: recorded(group, primary, tasks=n, k=k, seeds=seeds)
 

@@ -98,6 +98,9 @@ def test_a_plan_from_a_run_draws_its_tasks(tmp_path, capsys):
     assert f"K = 4, 1 seed; drawn from 3 tasks of {run}" in capsys.readouterr().out
     empty = write_run(tmp_path / "empty", "oracle", k=2, lost=tuple(json.loads((Path(run) / "run.json").read_text())))
     (empty / "evaluations.jsonl").unlink()
+    assert main(["plan", "--k=9", f"--preregister={tmp_path / 'none.json'}", "--from", str(run)]) == 4
+    said = f"error: --k=9: a task of {run} has 8 answers a seed; name at most --k=8\n"
+    assert capsys.readouterr().err == said and not (tmp_path / "none.json").exists()
     assert main(["plan", "--from", str(empty)]) == 4
     told = f"error: {empty}: no task of it has a timed candidate, so nothing can be drawn from it\n"
     assert capsys.readouterr().err == told
