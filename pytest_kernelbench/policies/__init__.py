@@ -239,6 +239,10 @@ def parse_policy(spec: str, at: str = AT) -> PolicySpec:
         raise PolicyError(f"{at}{spec}: names no {form.partition(':')[2]}; write {form}")
     if kind == "replay" and not Path(argument).is_file():
         raise PolicyError(f"{at}{spec}: no such file; write {form}, one JSON object a line")
+    # No id of the hub begins so.
+    is_path = kind == "hf" and argument.startswith(("/", ".", "~"))
+    if is_path and not any(Path(each).is_dir() for each in (argument, argument.rpartition("+")[0] or argument)):
+        raise PolicyError(f"{at}{spec}: no such folder; name one that holds a model, or an id of the hub")
     if kind == "openai" and not ADDRESS.fullmatch(argument):
         raise PolicyError(
             # The address is not repeated: it may hold a password.

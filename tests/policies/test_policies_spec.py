@@ -48,6 +48,10 @@ def refusal(spec: str) -> str:
             "replay:none.jsonl",
             "--policy=replay:none.jsonl: no such file; write replay:FILE.jsonl, one JSON object a line",
         ),
+        *(
+            (f"hf:{path}", f"--policy=hf:{path}: no such folder; name one that holds a model, or an id of the hub")
+            for path in ("./nosuch", "/nosuch/model", "../nosuch+adapter", "~/nosuch")
+        ),
         ("openai:m", WRITE_OPENAI),
         ("openai:http://127.0.0.1:8000/v1", WRITE_OPENAI),
         ("openai:m@127.0.0.1:8000/v1", WRITE_OPENAI),
