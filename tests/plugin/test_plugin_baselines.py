@@ -9,10 +9,21 @@ from project import Project
 ASKED = ("--tasks=problems/level1/1_Relu.py", "--no-kernelbench-null", "--kernelbench-baseline=compile")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
+# The compiler tries which vector instructions there are, and compiles a header ahead: 9 s of a core.
+LIGHTER = """
+    def compile(self):
+        super().compile(options={"cpp.vec_isa_ok": False, "cpp_cache_precompile_headers": False})
+
+    def forward("""
+
+
+@pytest.fixture(scope="module", params=["lighter", pytest.param("as it is", marks=pytest.mark.slow)])
+def project(tmp_path_factory, request):
     """A run of one task in a worker of xdist, with builds kept in ``cache``."""
     project = Project(tmp_path_factory.mktemp("project"))
+    if request.param == "lighter":
+        task = project.folder / "problems" / "level1" / "1_Relu.py"
+        task.write_text(task.read_text().replace("\n    def forward(", LIGHTER, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(project.folder / "cache"))
         command = [each for each in project.command(*ASKED, "-n1") if each != "--tasks=problems/level1"]

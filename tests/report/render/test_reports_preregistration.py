@@ -1,6 +1,7 @@
 """``plan --preregister`` and ``report --preregistered``: a study is checked against the plan made before it."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def plan(**more):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # its figures would take 2 s of a core
     (folder,) = make_synthetic_run(
         tmp_path / "run", tasks=2, k=8, primary=str(PRIMARY), primary_by="--kernelbench-primary", started="9999"
     )
