@@ -30,6 +30,9 @@ class MadeUp:
         for source in sources:
             yield evaluation_of(source, None if "x + 1" in source else 1.5)
 
+    def make_ready(self, task):
+        pass
+
     def prepare(self, task, sources):
         pass
 

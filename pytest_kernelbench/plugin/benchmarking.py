@@ -244,8 +244,8 @@ class BenchmarkBridge:
             self.failures += [f"{name}: {line}" for each in checks if (line := each.failure(stats, baseline))]
         counts = {
             "of the same text": same_text,
-            "by pairs": by_pairs,
-            "by seconds": by_seconds,
+            "in turns with the baseline": by_pairs,
+            "by recorded times": by_seconds,
             "without a baseline": len(without),
         }
         self.lines.append("compared: " + (", ".join(f"{n} {how}" for how, n in counts.items() if n) or "nothing"))

@@ -42,6 +42,9 @@ class MadeUp:
             return Comparison(verdict="slower", slowdown=1.06, low=1.055, high=1.065, series=8, seconds=4.0)
         return Comparison(verdict="same_or_faster", slowdown=1.0, low=0.99, high=1.01, series=8, seconds=4.0)
 
+    def make_ready(self, task):
+        pass
+
     def prepare(self, task, sources):
         pass
 
@@ -124,6 +127,7 @@ def test_what_is_undecided_passes_or_fails_as_is_asked_for_and_is_told(project, 
     told = "kernelbench: undecided: 1 of 2 compared with a baseline (level1/1_Relu[pinned]); they "
     assert f"{told}pass (--kernelbench-undecided=pass)" in passed.stdout
     assert "2 sizes: 2 undecided; 60 of at most 60 s in turns with the baseline" in passed.stdout
+    assert "compared: 2 in turns with the baseline" in passed.stdout
     found = properties_in(project.folder / "junit.xml")["problems.level1.1_Relu"]
     assert (found["gate"], found["gate_undecided"], found["gate_seconds_limit"]) == ("undecided", "2", "60.0")
 
