@@ -43,7 +43,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         if "release" in request:
             return {"released": True}
         try:
-            trials = last.trials(request["case"], request.get("known"))
+            trials = last.trials(request["case"], request.get("known"), tried=bool(sources))
             if "gate" in request:
                 comparison = trials.comparison(*sources, Gate(**request["gate"]))
                 messages.send(owner, {"comparison": comparison.to_json()})
@@ -97,13 +97,20 @@ class LastTask:
         self._trials_of = trials_of
         self._device = device
         self._trials: Trials | None = None
+        # Whether a candidate has seen its inputs.
+        self._tried = False
         # Computing in float64 what they rest on was a fifth of all work on an H200.
         self._known: Recent[str, Known] = Recent(MOST_KNOWN)
 
-    def trials(self, case: dict[str, Any], known: Mapping[str, Any] | None = None) -> Trials:
-        """On inputs that no request before had. ``known``: what another judge found out about the task, as a row."""
+    def trials(self, case: dict[str, Any], known: Mapping[str, Any] | None = None, *, tried: bool = True) -> Trials:
+        """On inputs that no candidate has seen, and which one will see if any is ``tried``.
+
+        ``known``: what another judge found out about the task, as a row.
+        """
+        seen, self._tried = self._tried, tried
         if self._trials is not None and self._trials.case == case:
-            self._trials.renew()
+            if seen:
+                self._trials.renew()
             return self._trials
         self.forget()
         here = self._known[case["source"]] = self._known.get(case["source"]) or Known()

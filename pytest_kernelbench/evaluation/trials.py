@@ -24,7 +24,7 @@ from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.company import be_alone, in_turn, wait_to_be_alone
-from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights, prepare
+from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights, prepare_checks
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
@@ -153,9 +153,14 @@ class Trials:
         )
 
     def make_ready(self) -> None:
-        """Measure what every candidate is checked by, before the first one is there."""
+        """Have the tolerances and answers that every candidate is checked by, before the first one is there."""
         setting = self._setting
-        ask = partial(prepare, setting.bench, setting.protocol)
+
+        def ask() -> None:
+            prepare_checks(setting.bench, setting.protocol)
+            if setting.other_sizes is not None:
+                setting.other_sizes.prepare_checks()
+
         _in_company(ask, setting.sessions, setting.bench.device, setting.hardware_id)
 
     def renew(self) -> None:

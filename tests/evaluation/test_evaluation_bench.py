@@ -27,6 +27,23 @@ def test_a_bench_has_a_floor_once_it_is_measured_and_a_lower_one_never_rises():
     assert bench.measure_floor() == bench.floor_ms <= first
 
 
+def test_checks_are_answered_ahead_as_far_as_they_are_kept(monkeypatch):
+    kinds = ["task", "signed"]
+    bench = bench_of("torch.relu(x)")
+    bench.answer_ahead(kinds)
+    checks = [bench.check(number, kind) for number, kind in enumerate(kinds)]
+    assert [check.kind for check in checks if check.answers] == kinds
+    assert [bench.check(number, kind) for number, kind in enumerate(kinds)] == checks
+    monkeypatch.setattr(cpu, "free_bytes", lambda: 0)
+    short = bench_of("torch.relu(x)")
+    drawn = []
+    draw = short.reference.draw
+    monkeypatch.setattr(short.reference, "draw", lambda kind: drawn.append(kind) or draw(kind))
+    short.answer_ahead(kinds)
+    assert drawn == ["task"]
+    assert short.check(0, "task").answers is None
+
+
 @pytest.mark.parametrize(
     ("forward", "inputs"),
     [

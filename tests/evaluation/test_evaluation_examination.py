@@ -7,7 +7,11 @@ import pytest
 from made_up_tasks import MATMUL, RELU, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.correctness.examination import FIXED_PARAMETERS
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.correctness.domain import MOVED
+from pytest_kernelbench.evaluation.correctness.examination import FIXED_PARAMETERS, kinds_to_check, prepare_checks
+from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
+from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.records import Outcome
 
 HARDTANH = task(
@@ -33,6 +37,21 @@ class ModelNew(torch.nn.Module):
     def forward(self, x):
         return {result}
 """
+
+
+def test_all_checks_of_a_candidate_are_answered_before_it_is_there():
+    bench, protocol = Bench(SCALED.id, SCALED.source, seed=0, device="cpu"), PROTOCOLS["full"]
+    prepare_checks(bench, protocol)
+    drawn = []
+    draw = bench.reference.draw
+    bench.reference.draw = lambda kind: drawn.append(kind) or draw(kind)
+    checks = [bench.check(number, kind) for number, kind in enumerate([*kinds_to_check(bench, protocol), MOVED])]
+    assert all(check.answers for check in checks) and drawn == []
+    case = {"task": SCALED.id, "source": SCALED.source, "seed": 0, "precision": "float32"}
+    others = OtherSizes(case, "cpu")
+    others.prepare_checks()
+    assert others.sizes is not None
+    others.close()
 
 
 def test_a_wrong_kernel_s_record_names_the_kind_of_inputs(evaluator):

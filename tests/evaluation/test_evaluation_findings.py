@@ -193,6 +193,7 @@ def test_a_judge_that_is_made_ready_knows_the_task_before_a_candidate_is_there(e
     made = task("49_ready", forward("torch.relu(x)"), inputs=ROWS, n=100)
     evaluator.make_ready(made)
     assert evaluator.findings[made.id].refused is None
+    evaluator.make_ready(made)
     known = evaluator.known.of(evaluator.hardware, made.sha256)
     assert {"task", "mixed", "refreshed"} <= known["tolerances"].keys()
     (right,) = evaluator.evaluate(made, [candidate("return torch.relu(x)")])

@@ -70,8 +70,19 @@ def kinds_not_covered(bench: Bench, protocol: Protocol) -> list[str]:
 
 def prepare(bench: Bench, protocol: Protocol) -> None:
     """Have the tolerances of all that is to be checked, before slots take the memory."""
-    moved = [MOVED] if protocol.beyond and bench.usable(MOVED) else []
-    bench.measure_tolerances([*kinds_to_check(bench, protocol), *moved])
+    bench.measure_tolerances(_kinds_of_checks(bench, protocol))
+
+
+def prepare_checks(bench: Bench, protocol: Protocol) -> None:
+    """The same, and the inputs and answers of the checks of ``examine`` as far as they are kept."""
+    prepare(bench, protocol)
+    bench.answer_ahead(_kinds_of_checks(bench, protocol))
+
+
+def _kinds_of_checks(bench: Bench, protocol: Protocol) -> list[str]:
+    """Kinds of inputs of the checks of ``examine``, in their order."""
+    moves = protocol.beyond and bench.usable(MOVED)
+    return [*kinds_to_check(bench, protocol), *([MOVED] if moves else ())]
 
 
 def examine_with_either_weights(session: WorkerSession, protocol: Protocol, demands: Demands) -> Examined:

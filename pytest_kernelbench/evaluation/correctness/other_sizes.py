@@ -53,6 +53,12 @@ class OtherSizes:
         self._kinds = [kind for kind in ("signed", *BEYOND_THE_TASK) if self._bench.usable(kind)]
         self._rack = Rack(self._bench)
 
+    def prepare_checks(self) -> None:
+        """Have inputs and answers of all checks of ``looked_at``, and the tolerances that these need."""
+        if self._bench is not None:
+            specials = [NON_FINITE] if self._bench.usable(NON_FINITE) else []
+            self._bench.answer_ahead([TASK, *self._kinds, *specials])
+
     def close(self) -> None:
         """Free the memory of the slot."""
         if self._bench is not None:
