@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[numpy.float64]
 
+# A smaller chance cannot be told from the rounding of 1 - 1, and counts as none.
+LEAST_CHANCE = 1e-12
+
 
 def ranked_program_mean_curve(values_ranked: ArrayLike, counts_ranked: Sequence[int], n: int) -> Floats:
     """Mean value of the first-ranked program of K candidates; 0 for a subset without a correct one.
@@ -149,7 +152,8 @@ def _joined(table_RK: Floats, size: int, of_group: Floats, count: int) -> Floats
 def _success(failing_K: Floats, size: int, n: int) -> Floats:
     import numpy
 
-    return numpy.clip(1 - _of_all(failing_K, size, n), 0.0, 1.0)
+    success_K = numpy.clip(1 - _of_all(failing_K, size, n), 0.0, 1.0)
+    return numpy.where(success_K < LEAST_CHANCE, 0.0, success_K)
 
 
 def _of_all(mean_K: Floats, size: int, n: int) -> Floats:

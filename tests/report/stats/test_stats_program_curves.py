@@ -78,3 +78,13 @@ def test_a_thousand_candidates_overflow_nothing():
     ):
         assert (curve[1:] >= curve[:-1] - 1e-9).all() and 0 < curve[0] < 1 and curve[-1] == pytest.approx(1, abs=0.12)
     assert random_program_mean_curve([1.0] * 40, counts, 1100) == pytest.approx(any_success_curve(1100, 1000))
+
+
+@pytest.mark.parametrize("counts", [[2, 1, 1, 1, 1], [1] * 9, [7, 5, 3, 2, 1]])
+def test_where_no_program_is_fast_the_chance_is_none_and_no_rounding_of_it(counts):
+    n, slow = sum(counts) + 3, [False] * len(counts)
+    for m in (1, 3):
+        assert not random_program_success_curve(slow, counts, n, m).any()
+        assert not top_program_success_curve(slow, counts, n, m).any()
+    # Of all candidates the first-ranked is there for certain, and the fast one is the last.
+    assert top_program_success_curve([*slow[1:], True], counts, sum(counts), 1)[-1] == 0
