@@ -34,7 +34,8 @@ def test_checks_are_answered_ahead_as_far_as_they_are_kept(monkeypatch):
     checks = [bench.check(number, kind) for number, kind in enumerate(kinds)]
     assert [check.kind for check in checks if check.answers] == kinds
     assert [bench.check(number, kind) for number, kind in enumerate(kinds)] == checks
-    monkeypatch.setattr(cpu, "free_bytes", lambda: 0)
+    for memory in ("memory_bytes", "free_bytes"):
+        monkeypatch.setattr(cpu, memory, lambda: 0)
     short = bench_of("torch.relu(x)")
     drawn = []
     draw = short.reference.draw
