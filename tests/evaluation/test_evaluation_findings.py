@@ -176,7 +176,7 @@ def test_a_task_that_is_refused_is_looked_at_and_named(evaluator):
     broken = task("47_broken", forward("x @ x"), inputs=ROWS, n=100)
     said = evaluator.look_at(broken).refused
     assert said.startswith("the reference does not run on cpu (RuntimeError: mat1 and mat2")
-    assert evaluator.look_at(task("48_relu", forward("torch.relu(x)"), inputs=ROWS)).refused is None
+    assert evaluator.look_at(task("48_relu", forward("torch.relu(x)"), inputs=ROWS, n=100)).refused is None
 
 
 def test_a_reference_whose_answers_differ_is_asked_about_no_further_kind(monkeypatch):

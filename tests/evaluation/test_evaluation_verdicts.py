@@ -218,7 +218,7 @@ SAME_BUFFER = candidate(
 )
 def test_a_kernel_twice_as_fast_is_fast(evaluator, source, least):
     model = "def forward(self, x):\n    for _ in range(8):\n        y = x.exp()\n    return y"
-    wasteful = task("5_wasteful", model, inputs="torch.rand(n)", n=3_000_000)
+    wasteful = task("5_wasteful", model, inputs="torch.rand(n)", n=1_500_000)
     evaluation = one(evaluator, source, wasteful)
     assert evaluation.outcome is Outcome.CORRECT, evaluation
     assert evaluation.attested_low <= evaluation.attested <= evaluation.attested_high
