@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -34,7 +35,22 @@ def name_of(path):
     return str(path.relative_to(ROOT if path.is_relative_to(ROOT) else PROJECT))
 
 
-PARSED = {path: ast.parse(path.read_text()) for path in (*MODULES, *SCRIPTS)}
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@cache
+def functions_of(path):
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def trees_are_forgotten():
+    """After the last test of this file: a million objects, through which Python would go for garbage."""
+    yield
+    tree_of.cache_clear()
+    functions_of.cache_clear()
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -76,7 +92,7 @@ def test_only_the_worker_s_own_folder_runs_beside_a_candidate():
     )
     allowed = (*of_device, "device.shared", "layouts", "messages", "modules", "precision", "trees", "worker")
     for path in worker.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and node.module and "evaluation" in node.module:
                 above = node.module.split(".")[2:]
                 for alias in node.names:
@@ -92,8 +108,8 @@ OF_PYTEST = {"tasks/__init__.py", "tasks/gate_sizes.py", "serving/client.py"}
 def test_no_error_of_the_library_names_an_option_of_pytest():
     found = {}
     for path in (path for path in MODULES if room_of(path) in LIBRARY and name_of(path) not in OF_PYTEST):
-        docstrings = [node.value for node in ast.walk(PARSED[path]) if isinstance(node, ast.Expr)]
-        for node in ast.walk(PARSED[path]):
+        docstrings = [node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Expr)]
+        for node in ast.walk(tree_of(path)):
             is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings
             if is_text and re.search(r"--(kernelbench-|tasks\b|policy\b|strategy\b)", node.value):
                 found[f"{name_of(path)}:{node.lineno}"] = node.value
@@ -101,17 +117,12 @@ def test_no_error_of_the_library_names_an_option_of_pytest():
 
 
 def test_every_module_says_what_it_is_for():
-    assert not [name_of(path) for path, tree in PARSED.items() if not ast.get_docstring(tree)]
+    assert not [name_of(path) for path in (*MODULES, *SCRIPTS) if not ast.get_docstring(tree_of(path))]
 
 
 def test_no_module_is_too_long_to_read():
     lines = {name_of(path): len(path.read_text().splitlines()) for path in (*SIZED, *TESTS)}
     assert not {name: n for name, n in lines.items() if n > MOST_LINES}, f"at most {MOST_LINES} lines; take it apart"
-
-
-def functions_of(path):
-    tree = PARSED.get(path) or ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def test_no_function_is_too_long_to_read():
@@ -153,9 +164,7 @@ def yields_under_a_mode(path: Path) -> list[int]:
     context manager that is what is asked for, and ``@torch.inference_mode()`` on a generator ends at each yield.
     """
     found = []
-    for function in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
+    for function in functions_of(path):
         if any("contextmanager" in ast.unparse(each) for each in function.decorator_list):
             continue
         for block in ast.walk(function):
