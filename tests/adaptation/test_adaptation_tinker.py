@@ -57,8 +57,8 @@ def test_each_step_is_sampled_from_the_weights_that_the_step_before_saved(tmp_pa
 
 def test_it_learns(tmp_path):
     world = world_on(Service(), tmp_path)
-    learning = {"steps": 6, "reward": "correct", "learning_rate": 3e-3, "loss": "clipped", "passes": 2}
-    run(world, strategy(k=24, **learning))
+    learning = {"steps": 4, "reward": "correct", "learning_rate": 6e-3, "loss": "clipped", "passes": 2}
+    run(world, strategy(k=16, **learning))
     rates = [
         sum(task["correct"] for task in row["tasks"].values()) / sum(task["rollouts"] for task in row["tasks"].values())
         for row in rows(world, "adaptation")
