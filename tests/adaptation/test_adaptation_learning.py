@@ -6,13 +6,15 @@ from made_up_world import TASKS, World, correct_rates, rows, run, search, strate
 from pytest_kernelbench.adaptation.advantages import ADVANTAGES
 from pytest_kernelbench.adaptation.guardrails import NOT_FINITE
 
+# Where learning is expected, larger steps show it sooner.
+LEARNING_FAST = {"steps": 5, "reward": "correct", "k": 16, "learning_rate": 3e-3, "max_of": 2}
 LEARNING = {"steps": 8, "reward": "correct", "k": 24, "learning_rate": 1e-3, "max_of": 2}
 
 
 @pytest.mark.parametrize("method", ADVANTAGES)
 def test_every_method_raises_the_rate_of_what_is_rewarded(method, tmp_path):
     world = World(tmp_path)
-    run(world, strategy(method=method, **LEARNING), tasks=TASKS[:1])
+    run(world, strategy(method=method, **LEARNING_FAST), tasks=TASKS[:1])
     start, *_, end = correct_rates(world)
     assert end > start + 0.3
 
