@@ -204,7 +204,7 @@ function candidateDetails(candidate, strategies, x, texts) {
   if (candidate.speedup?.every((value) => value !== null)) plot.append(interval(candidate.speedup, x, candidate.fast));
   const outcome = element("span");
   outcome.append(element("span", `verdict ${candidate.fast ? "fast" : candidate.outcome}`, state.replaceAll("_", " ")));
-  const marks = [...candidate.flags, ...candidate.chosen.map((name) => `★ ${name}`)];
+  const marks = [...candidate.flags, ...candidate.chosen.map((name) => `★\u00a0${name}`)];
   row.append(element("span", "", shortened(candidate.indices)), outcome, plot);
   row.append(element("span", "speedup", candidate.shown), element("span", "small", marks.join(", ")));
   summary.append(row);
