@@ -49,6 +49,10 @@ class EvaluatorPool(Closing):
         evaluator: Callable[..., Evaluator] = Evaluator,
         **settings: object,
     ) -> None:
+        if most_waiting is not None and most_waiting < 1:
+            raise UsageError(
+                f"most_waiting={most_waiting}: no request could wait; give 1 or more, or None for 32 a judge"
+            )
         if ray is None:
             named = devices_named(devices)
         else:

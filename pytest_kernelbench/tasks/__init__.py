@@ -43,7 +43,7 @@ def as_argument(argument: str, value: object = None) -> str:
 
 
 def load_tasks(
-    selectors: str | Sequence[str],
+    selectors: str | Path | Sequence[str | Path],
     *,
     sizes: str = "full",
     small: Path | None = None,
@@ -60,7 +60,9 @@ def load_tasks(
     """
     if sizes not in ("full", "small"):
         raise TaskError(f'{named("sizes", sizes)}: no such sizes; there are "full" and "small"')
-    listed = [selectors] if isinstance(selectors, str) else selectors
+    listed = [selectors] if isinstance(selectors, (str, Path)) else selectors
+    if not isinstance(listed, Sequence) or not all(isinstance(each, (str, Path)) for each in listed):
+        raise TaskError(f"{named('tasks')}: {selectors!r} is no text and no list of texts; give level1/12, or a list")
     names = [name.strip() for selector in listed for name in str(selector).split(",") if name.strip()]
     if not names:
         raise TaskError(f"{named('tasks')}: no task named; give level1, level1:eval, level1/12, a path or hf")

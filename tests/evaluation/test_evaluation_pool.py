@@ -225,6 +225,14 @@ def test_devices_that_are_not_there_are_named(monkeypatch, devices, message):
     assert str(refused.value) == message
 
 
+@pytest.mark.parametrize("most_waiting", [0, -1])
+def test_a_queue_without_room_is_refused(most_waiting):
+    with pytest.raises(UsageError) as refused:
+        EvaluatorPool(devices="cpu", most_waiting=most_waiting)
+    said = "no request could wait; give 1 or more, or None for 32 a judge"
+    assert str(refused.value) == f"most_waiting={most_waiting}: {said}"
+
+
 def test_a_pool_on_a_gpu_that_torch_cannot_use_names_its_own_argument(monkeypatch):
     monkeypatch.setattr(names, "Path", lambda path: Path("/nowhere"))
     with pytest.raises(UsageError) as refused:

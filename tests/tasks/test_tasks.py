@@ -219,3 +219,14 @@ def test_tasks_are_parsed_without_running_them_and_without_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("selectors", [3, None, [3], {"level1/12": 1}])
+def test_what_is_no_selector_is_refused_in_one_line(selectors):
+    said = f"tasks: {selectors!r} is no text and no list of texts; give level1/12, or a list"
+    assert refusal(selectors) == said
+
+
+def test_a_path_is_a_selector(tmp_path):
+    (tmp_path / "1_Mine.py").write_text(TASK)
+    assert ids(load_tasks(tmp_path)) == ids(load_tasks([tmp_path])) == [f"{tmp_path.name}/1_Mine"]

@@ -181,7 +181,8 @@ def test_every_flag_stands_beside_its_evidence(tmp_path):
     edit(folder / "evaluations.jsonl", lambda row: found if row["index"] else {})
     shown = Page(page_of(folder)).shown
     assert "side_stream" in shown and "work on stream 7 after the event" in shown
-    assert "None: the judge found no evidence of cheating." in Page(page_of(write_run(tmp_path / "none", "oracle", tasks=()))).shown
+    without = Page(page_of(write_run(tmp_path / "none", "oracle", tasks=()))).shown
+    assert "None: the judge found no evidence of cheating." in without
 
 
 def test_one_piece_of_evidence_is_one_row_however_many_sets_of_candidates_share_it(tmp_path):
