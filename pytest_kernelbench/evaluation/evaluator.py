@@ -214,8 +214,8 @@ class Evaluator(Comparing, Closing):
     def make_ready(self, task: Task) -> None:
         """Have the judge do what it needs before the first candidate of ``task``, which may not be there yet.
 
-        It calls ``waiting`` never: the caller may be another thread than the one that shows progress. Raises
-        HarnessError, also where no candidate can be judged by the task's reference; ``evaluate`` meets it again.
+        It never calls ``waiting``, since the calling thread may not be the one that shows progress. Raises
+        HarnessError, also where no candidate can be judged by the task's reference; ``evaluate`` raises it again.
         """
         with self._turn():
             self._start()
