@@ -29,6 +29,8 @@ NOTHING_BELOW = (
 )
 # More items than any machine samples and builds while one item is judged.
 MOST_ITEMS_AHEAD = 256
+# Options of pytest with which no item is called: a session then has no run.
+SHOW_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
 def asked_of(config: pytest.Config) -> Asked:
@@ -40,7 +42,7 @@ def asked_of(config: pytest.Config) -> Asked:
         paths_named=paths_named,
         items_named=items_named,
         beside_tests=config.option.kernelbench_configured and not items_named,
-        collect_only=config.option.collectonly,
+        collect_only=any(getattr(config.option, name, False) for name in SHOW_ONLY),
         run_named=config.option.kernelbench_run is not None,
     )
 
@@ -136,7 +138,7 @@ class KernelBench:
         found = (item.task if isinstance(item, collection.KernelItem) else task_of(item) for item in will_run)
         tasks = list({task.id: task for task in found if task is not None}.values())
         # pytest calls this hook even if pytest_collection_modifyitems raised an error.
-        if tasks and self.ordered and not self.config.option.collectonly:
+        if tasks and self.ordered and not self.session.asked.collect_only:
             with one_line_errors():
                 self.gate_lines.remark = self.session.kept.check_sizes(tasks)
                 self.session.open(tasks, progress=self.progress, policy_device=self.policy_device)
@@ -190,7 +192,7 @@ class KernelBench:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.session.close()
-        if self.worker or self.config.option.collectonly:
+        if self.worker or self.session.asked.collect_only:
             return
         try:
             self.finished = self.session.finish(width=self.config.get_terminal_writer().fullwidth)

@@ -254,3 +254,16 @@ def test_the_help_of_pytest_says_what_every_option_the_mark_and_every_fixture_is
         "kernel_pool": "The judged candidates of ``kernel_task`` under ``kernel_strategy``: ",
     }.items():
         assert f"{name} -- " in fixtures and begins in fixtures
+
+
+@pytest.mark.parametrize(
+    "option", ["--collect-only", "--fixtures", "--fixtures-per-test", "--setup-plan", "--setup-only"]
+)
+def test_a_session_that_only_shows_leaves_no_run(pytester, option):
+    pytester.makepyprojecttoml(
+        "[tool.pytest.ini_options]\nkernelbench_strategy = 'random'\nkernelbench_tasks = ['level1/19']\n"
+    )
+    result = pytester.runpytest_subprocess(*PLUGIN, option)
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*recorded in*")
+    assert not (pytester.path / ".kernelbench").exists()

@@ -13,7 +13,7 @@ from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render.files import writing
-from pytest_kernelbench.report.render.numbers import aligned, as_points, as_rate, as_times
+from pytest_kernelbench.report.render.numbers import aligned, as_points, as_rate, as_times, counted
 
 WIDTH = 100
 LEAST_TASKS = 6  # with fewer, no outcome of the signed-rank test is under 5 %
@@ -73,8 +73,13 @@ def standing_lines(found: Mapping[str, Any]) -> list[str]:
                 _p(row["p_log_speedup"]),
             ]
         )
-    told = f"{found['tasks']} tasks, paired; p by exchanging the two within tasks, none adjusted for there being many"
-    left_out = [f"left out, for not all have them: {', '.join(found['left_out'])}"] if found["left_out"] else []
+    told = (
+        f"{counted(found['tasks'], 'task')}, paired; p by exchanging the two policies within tasks, "
+        "not adjusted for the number of comparisons"
+    )
+    left_out = (
+        [f"left out, because not every run has them: {', '.join(found['left_out'])}"] if found["left_out"] else []
+    )
     warnings = dict.fromkeys(
         row[name]["warning"] for row in found["rows"] for name in ("geomean_speedup", "ratio") if row[name]
     )

@@ -71,7 +71,7 @@ def test_several_policies_with_their_seeds_are_set_beside_the_first(tmp_path, ca
         "oracle, other",
         "random, other",
     ]
-    assert lines[5].startswith("5 tasks, paired; p by exchanging the two within tasks")
+    assert lines[5].startswith("5 tasks, paired; p by exchanging the two policies within tasks")
     found = json.loads(file.read_text())
     assert found["tasks"] == 5 and len(found["left_out"]) == 1
     first, _, other, _ = found["rows"]
