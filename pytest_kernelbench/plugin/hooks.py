@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,19 @@ def asked_of(config: pytest.Config) -> Asked:
 
 
 def added_by_hooks(config: pytest.Config) -> Iterator[Added]:
-    """The objects that ``conftest.py`` files and other plugins add by the hooks of ``hookspecs``."""
+    """The objects that ``conftest.py`` files and other plugins add by the hooks of ``hookspecs``.
+
+    Raises UsageError for a hook that returns no dictionary.
+    """
     for kind in KINDS:
         hook = f"pytest_kernelbench_{kind}"
         for implementation in getattr(config.hook, hook).get_hookimpls():
             file = getattr(implementation.plugin, "__file__", None)
             place = f"{Path(file).name if file else implementation.plugin_name} ({hook})"
-            for name, given in implementation.function().items():
+            added = implementation.function()
+            if not isinstance(added, Mapping):
+                raise UsageError(f'{place}: returns {added!r}, not a dictionary; return {{"NAME": ...}}')
+            for name, given in added.items():
                 yield Added(kind, name, given, place)
 
 

@@ -142,6 +142,10 @@ def test_a_device_whose_module_is_not_there_is_one_line(benchmark_project):
             "def pytest_kernelbench_selectors():\n    return {'mine': 3}",
             'conftest.py (pytest_kernelbench_selectors): selectors "mine" must be a Ranking, not 3',
         ),
+        (
+            "def pytest_kernelbench_policies():\n    pass",
+            'conftest.py (pytest_kernelbench_policies): returns None, not a dictionary; return {"NAME": ...}',
+        ),
     ],
 )
 def test_what_cannot_be_added_is_refused_in_one_line(benchmark_project, code, line):
