@@ -139,8 +139,9 @@ def tasks_found(selector: str) -> list[Finding]:
 def policy_answers(spec: str, device: str, tasks: str) -> list[Finding]:
     """Whether the policy can be loaded, answers a task, and gives log-probabilities."""
     from pytest_kernelbench.evaluation import resolve_device
-    from pytest_kernelbench.policies import load_policy
+    from pytest_kernelbench.policies import check_policy, load_policy
 
+    check_policy(spec)  # before the device, whose own line says what is wrong with it
     started = time.monotonic()
     policy = load_policy(spec, device=torch_name(resolve_device(device, "--device")))
     loaded = time.monotonic() - started

@@ -42,6 +42,13 @@ def test_an_error_of_ours_is_a_line(capsys):
     assert [line.split()[:2] for line in told if line.startswith("NO")] == [["NO", "tasks"], ["NO", "policy"]]
 
 
+def test_a_device_that_is_not_there_hides_no_error_of_the_policy(capsys):
+    assert main(["check", "--device=tpu", "--policy=tinie"]) == 4
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NO")]
+    assert told[0] == "NO  device       fails; --device=tpu: no such device; there are auto, cpu, cuda"
+    assert told[1].startswith("NO  policy       fails; --policy=tinie: no such policy; did you mean")
+
+
 def test_on_another_system_it_says_what_works_there():
     code = (
         "import sys; sys.platform = 'darwin'\n"
