@@ -78,8 +78,10 @@ class Added(NamedTuple):
 
 def entry_points() -> Iterable[Added]:
     """The extensions of all installed packages."""
+    # Read once: each call goes through the files of all installed packages.
+    found = metadata.entry_points()
     for kind in KINDS:
-        for each in metadata.entry_points(group=f"pytest_kernelbench.{kind}"):
+        for each in found.select(group=f"pytest_kernelbench.{kind}"):
             place = f"{each.dist.name if each.dist else each.value} ({each.group})"
             yield Added(kind, each.name, each.load(), place)
 

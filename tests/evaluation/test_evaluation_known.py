@@ -78,8 +78,13 @@ def test_a_judge_is_told_what_another_one_found_out(tmp_path):
         assert another.findings[RELU.id].seconds_per_call == 7.0
 
 
+class WithoutProcesses(Evaluator):
+    def start(self):
+        pass
+
+
 def test_the_judges_of_a_pool_share_what_they_know(tmp_path):
-    with EvaluatorPool(devices=["cpu", "cpu"], cache=tmp_path) as pool:
+    with EvaluatorPool(devices=["cpu", "cpu"], evaluator=WithoutProcesses, cache=tmp_path) as pool:
         assert len({id(judge.known) for judge in pool._judges}) == 1
 
 
