@@ -98,8 +98,12 @@ def test_a_missed_gate_fails_the_run_by_name(again):
     assert "kernelbench: fast_2 of surprisal is 0, under the gate of 0.5 (level1/1_Relu, level1/2_Sum)" in done.stdout
 
 
-def test_two_xdist_workers_leave_the_same_records(first, project, tmp_path):
+@pytest.mark.parametrize("judged", ["by text", pytest.param("by two judges", marks=pytest.mark.slow)])
+def test_two_xdist_workers_leave_the_same_records(first, project, tmp_path, judged):
+    """By default a worker has a judge of its own in test_plugin_baselines.py; two of them take 8 s of a core."""
     other = Project(tmp_path)
+    if judged == "by text":
+        other.judge_by_text()
     done = other.run("-n", "2", "-q", strategy="surprisal,best-of-64")
     assert done.returncode == 0, done.stdout
 
