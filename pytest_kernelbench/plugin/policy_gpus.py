@@ -22,7 +22,8 @@ def divided(visible: Sequence[str], named: str) -> tuple[list[str], list[str]]:
         elif each in visible:
             policy.append(each)
         else:
-            raise UsageError(f"{place}: no GPU {each}; there are {len(visible)}, counted from 0")
+            remedy = f"write numbers from 0 to {len(visible) - 1}" if visible else "none is visible, so leave it out"
+            raise UsageError(f"{place}: no GPU {each}; {remedy}")
     judges = [each for each in visible if each not in policy]
     if not policy:
         raise UsageError(f"{place}: names no GPU; write places such as 1,2")
