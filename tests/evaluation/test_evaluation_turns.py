@@ -186,6 +186,31 @@ def test_turns_grow_until_what_surrounds_their_calls_is_little(seconds_of_call, 
     assert candidate.calls_of_turns[-1] == turns_of[-1]
 
 
+def test_what_is_slow_on_one_side_makes_no_turn_long():
+    candidate, control = Busy(0.0001), Busy(0.01)
+    with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.1) as two:
+        assert two.calls == 20
+
+
+def test_a_later_series_begins_with_the_calls_of_the_one_before():
+    made = []
+
+    def worker():
+        made.append(Busy(0.0005))
+        return made[-1]
+
+    pairs = Pairs(SimpleNamespace(), worker)
+    for number in range(2):
+        with pairs.two(number, worker, 0.1):
+            pass
+    # A control's turns without calls are left out.
+    assert [[n for n in each.calls_of_turns if n] for each in made] == [[1, 16, 40]] * 2 + [[40]] * 2
+    # Another candidate's calls may take longer.
+    with pairs.two(0, worker, 0.1):
+        pass
+    assert made[-1].calls_of_turns == [1, 16, 40]
+
+
 def test_no_turn_has_more_calls_than_fit_into_memory():
     candidate, control = Worker(), Worker()
     with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.01) as two:

@@ -8,6 +8,7 @@ inputs are there, and nothing after the clock has stopped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from random import SystemRandom
@@ -18,15 +19,12 @@ from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND, Side
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.racks import MOST_PAIRS, JudgeSlot
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# What surrounds the calls of a turn takes 0.2 ms on a CPU and 0.5 ms on a GPU, give or take a tenth. Of calls of 2 ms,
-# just woken on two cores, the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine, which take
-# twice as long (docs/measurements.md).
-SECONDS_PER_TURN = 0.02
 # The last call may still be running when a worker answers; of the others, one in three would have to be skipped to
 # gain anything that counts.
 CHECKED_AT_RANDOM = 1
@@ -45,7 +43,8 @@ _random = SystemRandom()
 
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
-    wanted = max(1, min(MOST_PAIRS, round(SECONDS_PER_TURN / seconds_per_call)))
+    seconds_per_turn = traits_of(session.bench.device).seconds_per_turn
+    wanted = max(1, min(MOST_PAIRS, round(seconds_per_turn / seconds_per_call)))
     return session.rack.calls_in_memory(wanted)
 
 
@@ -127,13 +126,15 @@ class _Asked(NamedTuple):
     places: list[list[Place]]
 
 
-def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float) -> TakingTurns:
+def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
     """Both workers warm and stopped, with slots for turns that are long enough.
 
     The first calls in a worker are slow, and so is what is known of a call's duration, ``seconds_per_call``; what
-    surrounds the calls of a turn is as long as 40 calls of 0.05 ms. So turns grow until no more calls are wanted.
+    surrounds the calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow
+    until no more are wanted. Of two sides that differ much, the middle one counts, by ratio: where the candidate is 30
+    times as fast, turns of 20 ms of its calls were turns of 260 ms of the reference's.
     """
-    calls, wanted, warm = 0, 1, False
+    calls, wanted, warm = 0, at_first, False
     while wanted > calls:
         calls = wanted
         for session in (control, candidate):
@@ -148,7 +149,7 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
         # As often as memory that is freed is to be used again.
         turns_s = two.turn("control"), two.turn("candidate")
         around_s = two.empty_turn()
-        of_calls_s = min(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s)
+        of_calls_s = math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s))
         wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / calls))
     return two
 
@@ -176,6 +177,8 @@ class Pairs:
         self._bench = bench
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
+        # In a turn of the last series.
+        self._calls = 1
 
     def prepare(self) -> None:
         """Start the controls that are kept from one candidate to the next. Raises ControlFailed."""
@@ -204,7 +207,9 @@ class Pairs:
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
                 own = stack.enter_context(closing(candidate()))
-            yield _rehearsed(control, own, seconds_per_call)
+            two = _rehearsed(control, own, seconds_per_call, self._calls if number else 1)
+            self._calls = two.calls
+            yield two
 
     @contextmanager
     def control(self, number: int) -> Iterator[WorkerSession]:

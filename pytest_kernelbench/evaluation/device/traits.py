@@ -21,9 +21,9 @@ class DeviceTraits:
     ``margins``, by protocol (``paper`` has none): what the lower end of a speed-up's interval must clear on top of 1 to
     be verified (measured with identical kernels: docs/measurements.md). ``between_processes``: standard deviation of
     the log-ratio of the same two kernels from one pair of processes to the next. ``between_launches``: the same for
-    short calls, which the host can hardly launch as fast as they end. ``alone_above``: a claim must hold for a call
-    alone (``clock.alone``) if it is above this. ``floor_share``: the share of a task's floor under which a timing is
-    beyond physics.
+    short calls, which the host can hardly launch as fast as they end. ``seconds_per_turn``: of calls by the judge's
+    clock. ``alone_above``: a claim must hold for a call alone (``clock.alone``) if it is above this. ``floor_share``:
+    the share of a task's floor under which a timing is beyond physics.
 
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
@@ -38,6 +38,7 @@ class DeviceTraits:
     between_processes: float
     between_launches: float = 0.0
     alone_above: float = 1.0
+    seconds_per_turn: float
     floor_share: float
     trials_beside_others: bool = False
     spare_workers: int = 1
@@ -53,6 +54,9 @@ CPU = DeviceTraits(
     # Of four products in place of one (4 ms, two cores), a call among others saved 0.8 ms; alone it took up to 0.5 ms
     # more than the reference's, in 9 of 16 claims of up to 1.25x: its threads must be woken four times.
     alone_above=1.35,
+    # What surrounds the calls of a turn takes 0.2 ms, give or take a tenth. Of calls of 2 ms, just woken on two cores,
+    # the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine, which take twice as long.
+    seconds_per_turn=0.02,
     # Caches hold a part of a small problem.
     floor_share=0.5,
 )
@@ -62,8 +66,12 @@ CUDA = DeviceTraits(
     is_gpu=True,
     margins={"full": 0.01, "fast": 0.02},
     between_processes=0.01,
-    # Four pairs of processes gave 0.93, 1.05, 1.08 and 1.30 for what was 1.0 or 1.2 (0.05 ms a call, H100).
-    between_launches=0.16,
+    # Of calls of 0.03 to 0.1 ms, series in several pairs of processes differed by up to 0.04 more than by their noise
+    # (15 kernels, H200). In turns of ten calls, as they were before, 0.93, 1.05, 1.08 and 1.30 were found for 1.0 or 1.2.
+    between_launches=0.04,
+    # What surrounds them takes 1.8 ms, give or take a tenth. Turns of 20 ms told no more of launches, which differ by a
+    # tenth from turn to turn, and took twice as long for what is plain after eleven pairs.
+    seconds_per_turn=0.01,
     # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
     floor_share=0.9,
     # What a check takes is mostly the time of Python, launches and starting processes.
