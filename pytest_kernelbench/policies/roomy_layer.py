@@ -66,7 +66,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         assert self._rows == 1, "the prompt is one row"
-        self.batch_select_indices(torch.zeros(repeats, dtype=torch.long))
+        self._rows = repeats
+        for store in (self._key_store, self._value_store):
+            store[1:repeats, :, : self._tokens] = store[:1, :, : self._tokens]
+        self._show(self._tokens)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Have these rows, of which one may be named several times; those that keep their place are not copied."""
