@@ -67,7 +67,7 @@ CUDA = DeviceTraits(
     margins={"full": 0.01, "fast": 0.02},
     between_processes=0.01,
     # Of calls of 0.03 to 0.1 ms, series in several pairs of processes differed by up to 0.04 more than by their noise
-    # (15 kernels, H200). In turns of ten calls, as they were before, 0.93, 1.05, 1.08 and 1.30 were found for 1.0 or 1.2.
+    # (15 kernels, H200). In turns of ten calls, as before, 0.93, 1.05, 1.08 and 1.30 were found for 1.0 or 1.2.
     between_launches=0.04,
     # What surrounds them takes 1.8 ms, give or take a tenth. Turns of 20 ms told no more of launches, which differ by a
     # tenth from turn to turn, and took twice as long for what is plain after eleven pairs.
