@@ -19,9 +19,11 @@ from pytest_kernelbench.evaluation import answers, messages, sandbox
 from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.sandbox.groups import Group
 
 START_TIMEOUT_S = 60.0
+BETWEEN_LOOKS_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,31 +174,38 @@ class WorkerServer:
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
         may_start = self._may_start
-        if not self._reserve and self._starter is not None:
-            self.call_up()
         try:
-            return self._taken()
-        finally:
-            if not may_start:
-                self.rest()
-
-    def _taken(self) -> WorkerProcess:
-        with self._change:
-            self._change.wait_for(lambda: self._reserve or self._starter is None)
-            tries = len(self._reserve) + 2
-        for _ in range(tries):
-            if self._reserve or self._start():
-                worker = self._reserve.popleft()
+            for _ in range(len(self._reserve) + 2):
+                worker = self._next()
+                if worker is None:
+                    continue
                 if not messages.is_readable(worker.connection):
                     return worker
                 # It had no request yet, so a readable socket means that it has ended.
                 worker.kill()
                 self._complaint = "its process ended"
+        finally:
+            if not may_start:
+                self.rest()
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
+
+    def _next(self) -> WorkerProcess | None:
+        """The next worker of the reserve; where that is empty, one that starts, None if it cannot."""
+        if not self._reserve:
+            self.call_up()
+        while True:
+            with self._change:
+                if self._reserve:
+                    return self._reserve.popleft()
+                if self._starter is None:
+                    return None
+                self._change.wait(BETWEEN_LOOKS_S)
+            # It takes a second beside those of other judges.
+            give_way()
 
     def _fill_reserve(self) -> None:
         try:
-            while self._start(ahead=True):
+            while self._start():
                 pass
         finally:
             with self._change:
@@ -204,27 +213,24 @@ class WorkerServer:
                     self._starter = None
                 self._change.notify_all()
 
-    def _start(self, *, ahead: bool = False) -> bool:
-        """Whether one more worker has started; ``ahead`` of its need, only where one may and is wanted."""
+    def _start(self) -> bool:
+        """Whether one more worker has started, if one may and the reserve is not full."""
         with self._change:
-            if ahead and (not self._may_start or len(self._reserve) >= traits_of(self._device).spare_workers):
+            if not self._may_start or len(self._reserve) >= traits_of(self._device).spare_workers:
                 self._starter = None
                 return False
             worker = self.fork()
-            if ahead:
-                self._starting = worker.freezer()
+            self._starting = worker.freezer()
         complaint = self._complaint_of(worker)
         if complaint:
             worker.kill()
         with self._change:
-            self._complaint = complaint
+            # It may have been stopped after its answer.
+            self._starting.go_on()
+            self._starting.close()
+            self._starting, self._complaint = None, complaint
             if not complaint:
                 self._reserve.append(worker)
-            if ahead and self._starting is not None:
-                # It may have been stopped after its answer.
-                self._starting.go_on()
-                self._starting.close()
-                self._starting = None
             self._change.notify_all()
         return not complaint
 
@@ -243,7 +249,7 @@ class WorkerServer:
 
     def _first_answer(self, worker: WorkerProcess) -> Any:
         while True:
-            self._was_stopped = self._starting is not None and not self._may_start
+            self._was_stopped = not self._may_start
             try:
                 return answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
             except messages.DeadlinePassed:

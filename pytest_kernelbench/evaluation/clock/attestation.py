@@ -53,9 +53,6 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 # is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
 # 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
 NOISE_SHARE = 1.0
-# A series ends at its next pair after that time, but not before the first look. Of noisy calls on two cores, series of
-# 5 s left two for a claim, whose interval by Student's distribution said nothing where they differed.
-SECONDS_PER_SERIES = 2.0
 # A claim that is not decided by then is decided by what there is: on two cores, claims near the margin took 31 s each
 # and three quarters of the main job (docs/measurements.md).
 SECONDS_PER_CLAIM = 10.0
@@ -97,9 +94,10 @@ class Plan:
     deviation of the log-ratio of the same two kernels from one pair of processes to the next (measured:
     docs/measurements.md). ``above_error`` and ``below_error`` are the one-sided error rates at one look of the answers
     "above" and "below". ``looks`` are the numbers of series after which an answer may be given; the last one ends the
-    measurement. ``seconds``: the series that is due then is the last one, None: no limit. ``repeats_disturbed``:
-    whether a series beside busy neighbours is measured again; else it ends the measurement. ``gives_up``: whether it
-    ends where further series would hardly lead to "above".
+    measurement. ``seconds``: the series that is due then is the last one, None: no limit. ``seconds_per_series``: a
+    series ends at its next pair after that time, but not before the first look. ``repeats_disturbed``: whether a series
+    beside busy neighbours is measured again; else it ends the measurement. ``gives_up``: whether it ends where further
+    series would hardly lead to "above".
     """
 
     margin: float
@@ -108,6 +106,7 @@ class Plan:
     below_error: float = HOPELESS_ERROR
     looks: Sequence[int] = range(1, MOST_SERIES + 1)
     seconds: float | None = None
+    seconds_per_series: float = 2.0
     repeats_disturbed: bool = False
     gives_up: bool = False
 
@@ -115,7 +114,13 @@ class Plan:
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
     """The plan for a claim to take ``candidate_ms`` a call."""
     between = between_processes(device, candidate_ms)
-    return Plan(margin=margin, between=between, seconds=SECONDS_PER_CLAIM, gives_up=True)
+    return Plan(
+        margin=margin,
+        between=between,
+        seconds=SECONDS_PER_CLAIM,
+        seconds_per_series=traits_of(device).seconds_per_series,
+        gives_up=True,
+    )
 
 
 def between_processes(device: str, call_ms: float) -> float:
@@ -223,7 +228,7 @@ def _series(two: TwoProcesses, done: Sequence[Series], plan: Plan) -> Series:
     for pairs in count():
         if pairs % PAIRS_PER_EMPTY_TURN == 0:
             empty_s.append(two.empty_turn())
-        overdue = pairs > LOOKS[0] and time.monotonic() - started > SECONDS_PER_SERIES
+        overdue = pairs > LOOKS[0] and time.monotonic() - started > plan.seconds_per_series
         if pairs in LOOKS or overdue:
             series = Series.of(turns["candidate"], turns["control"], empty_s)
             if overdue or pairs == LOOKS[-1] or _tells_enough(series, done, plan):

@@ -22,8 +22,9 @@ class DeviceTraits:
     be verified (measured with identical kernels: docs/measurements.md). ``between_processes``: standard deviation of
     the log-ratio of the same two kernels from one pair of processes to the next. ``between_launches``: the same for
     short calls, which the host can hardly launch as fast as they end. ``seconds_per_turn``: of calls by the judge's
-    clock. ``alone_above``: a claim must hold for a call alone (``clock.alone``) if it is above this. ``floor_share``:
-    the share of a task's floor under which a timing is beyond physics.
+    clock. ``seconds_per_series``: see ``clock.attestation.Plan``. ``alone_above``: a claim must hold for a call alone
+    (``clock.alone``) if it is above this. ``floor_share``: the share of a task's floor under which a timing is beyond
+    physics.
 
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
@@ -39,6 +40,7 @@ class DeviceTraits:
     between_launches: float = 0.0
     alone_above: float = 1.0
     seconds_per_turn: float
+    seconds_per_series: float
     floor_share: float
     trials_beside_others: bool = False
     spare_workers: int = 1
@@ -57,6 +59,11 @@ CPU = DeviceTraits(
     # What surrounds the calls of a turn takes 0.2 ms, give or take a tenth. Of calls of 2 ms, just woken on two cores,
     # the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine, which take twice as long.
     seconds_per_turn=0.02,
+    # Of noisy calls on two cores, series of 5 s left two for a claim, whose interval by Student's distribution said
+    # nothing where they differed.
+    seconds_per_series=2.0,
+    # A trial takes one for the task's sizes and one for others.
+    spare_workers=2,
     # Caches hold a part of a small problem.
     floor_share=0.5,
 )
@@ -72,6 +79,9 @@ CUDA = DeviceTraits(
     # What surrounds them takes 1.8 ms, give or take a tenth. Turns of 20 ms told no more of launches, which differ by a
     # tenth from turn to turn, and took twice as long for what is plain after eleven pairs.
     seconds_per_turn=0.01,
+    # Other judges wait meanwhile. Launches of calls under 0.1 ms are as uncertain after 2 s as what processes differ by
+    # in four series.
+    seconds_per_series=1.0,
     # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
     floor_share=0.9,
     # What a check takes is mostly the time of Python, launches and starting processes.
