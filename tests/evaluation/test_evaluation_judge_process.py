@@ -56,13 +56,6 @@ def foreman_of(service, other_than=None):
     return child_of(service, "kb-foreman", other_than)
 
 
-def has_ended(process):
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def until(condition, *, within_s=60):
     deadline = time.monotonic() + within_s
     while not condition():
@@ -70,49 +63,11 @@ def until(condition, *, within_s=60):
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    process = JudgeProcess(device="cpu", cache=tmp_path_factory.mktemp("builds"), gpu="0")
-    yield process
-    process.close()
-
-
 @pytest.fixture
-def process(shared):
-    """Without a judge, and perhaps with the service of a test before: its start takes 2 s of a core."""
-    shared.end_judge()
-    return shared
-
-
-@pytest.fixture
-def apart(tmp_path):
-    """Without a service."""
+def process(tmp_path):
     process = JudgeProcess(device="cpu", cache=tmp_path, gpu="0")
     yield process
     process.close()
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("builds")
-
-
-@pytest.fixture(scope="module")
-def started(cache):
-    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
-        yield evaluator
-
-
-@pytest.fixture
-def evaluator(started):
-    """One whose judge is new and has no worker: the judge of a test before may keep one."""
-    started.start()
-    judge = judge_of(started.service)
-    judge.kill()
-    until(lambda: has_ended(judge))
-    started.start()
-    until(lambda: not workers_of(started.service))
-    return started
 
 
 def test_a_judge_that_was_killed_is_replaced_by_the_service_that_runs(process):
@@ -141,34 +96,33 @@ def test_a_service_that_was_killed_is_replaced_with_its_judge(process):
     assert psutil.wait_procs(left, timeout=10)[1] == []
 
 
-def test_a_foreman_that_was_killed_is_replaced_at_the_next_wish_and_builds_it(evaluator, cache):
-    service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
-    first.kill()
-    until(lambda: not first.is_running())
-    source = C_RELU.replace("again < 2", "again < 3")  # which no other test of this file has
-    assert source != C_RELU
-    before = {*cache.glob("*.so")}
-    evaluator.prepare(RELU, [source])
-    until(lambda: {*cache.glob("*.so")} - before)
-    assert (evaluator.service, judge_of(service)) == (service, judge)
-    assert foreman_of(service, other_than=first)
-    (evaluation,) = evaluator.evaluate(RELU, [source])
-    assert evaluation.outcome is Outcome.CORRECT
+def test_a_foreman_that_was_killed_is_replaced_at_the_next_wish_and_builds_it(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
+        first.kill()
+        until(lambda: not first.is_running())
+        evaluator.prepare(RELU, [C_RELU])
+        until(lambda: list(tmp_path.glob("*.so")))
+        assert (evaluator.service, judge_of(service)) == (service, judge)
+        assert foreman_of(service, other_than=first)
+        (evaluation,) = evaluator.evaluate(RELU, [C_RELU])
+        assert evaluation.outcome is Outcome.CORRECT
 
 
-def test_a_foreman_that_was_killed_while_a_candidate_is_judged_is_replaced_and_the_candidate_has_its_verdict(evaluator):
-    service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
-    told = []
-    asking = threading.Thread(target=lambda: told.extend(evaluator.evaluate(RELU, [WAITING])))
-    asking.start()
-    until(lambda: len(below(service)) >= 5)
-    first.kill()
-    until(lambda: not first.is_running())
-    evaluator.prepare(RELU, [C_RELU])
-    second = foreman_of(service, other_than=first)
-    asking.join(timeout=60)
-    assert [each.outcome for each in told] == [Outcome.INCORRECT]
-    assert (judge_of(service), foreman_of(service)) == (judge, second)
+def test_a_foreman_that_was_killed_while_a_candidate_is_judged_is_replaced_and_the_candidate_has_its_verdict(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge, first = evaluator.service, judge_of(evaluator.service), foreman_of(evaluator.service)
+        told = []
+        asking = threading.Thread(target=lambda: told.extend(evaluator.evaluate(RELU, [WAITING])))
+        asking.start()
+        until(lambda: len(below(service)) >= 5)
+        first.kill()
+        until(lambda: not first.is_running())
+        evaluator.prepare(RELU, [C_RELU])
+        second = foreman_of(service, other_than=first)
+        asking.join(timeout=60)
+        assert [each.outcome for each in told] == [Outcome.INCORRECT]
+        assert (judge_of(service), foreman_of(service)) == (judge, second)
 
 
 def test_a_foreman_that_reads_nothing_is_replaced(process, monkeypatch):
@@ -234,7 +188,7 @@ def test_a_judge_that_is_ended_for_its_silence_is_not_said_to_have_ended_by_that
         process.receive(0.01)
 
 
-def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(apart, monkeypatch):
+def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(process, monkeypatch):
     monkeypatch.setattr(
         "pytest_kernelbench.evaluation.judge_process.RUN_SERVICE", "raise ValueError('no service today')"
     )
@@ -242,7 +196,7 @@ def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(apa
         JudgeEnded,
         match=r"^the judge on cpu ended \(ConnectionEnded: ValueError: no service today\); run again to resume$",
     ):
-        apart.start()
+        process.start()
 
 
 def test_closing_ends_the_service_and_all_below_it_and_another_start_is_one_from_nothing(process):
@@ -255,38 +209,40 @@ def test_closing_ends_the_service_and_all_below_it_and_another_start_is_one_from
     assert process.start() is not None
 
 
-def test_the_candidate_of_a_judge_that_was_killed_ends_and_the_next_one_is_judged_by_the_same_service(evaluator):
-    service = evaluator.service
-    told = []
+def test_the_candidate_of_a_judge_that_was_killed_ends_and_the_next_one_is_judged_by_the_same_service(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service = evaluator.service
+        told = []
 
-    def ask():
-        try:
-            told.extend(evaluator.evaluate(RELU, [DOZING]))
-        except JudgeEnded as error:
-            told.append(error)
+        def ask():
+            try:
+                told.extend(evaluator.evaluate(RELU, [DOZING]))
+            except JudgeEnded as error:
+                told.append(error)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    # Beside judge and foreman: a supervisor, the first process of a namespace, and the worker.
-    until(lambda: len(below(service)) >= 5)
-    judge = judge_of(service)
-    workers = workers_of(service)
-    judge.kill()
-    asking.join(timeout=60)
-    assert [type(each) for each in told] == [JudgeEnded]
-    assert psutil.wait_procs(workers, timeout=10)[1] == []
-    (evaluation,) = evaluator.evaluate(RELU, [HONEST_RELU])
-    assert evaluation.outcome is Outcome.CORRECT
-    assert evaluator.service == service
+        asking = threading.Thread(target=ask)
+        asking.start()
+        # Beside judge and foreman: a supervisor, the first process of a namespace, and the worker.
+        until(lambda: len(below(service)) >= 5)
+        judge = judge_of(service)
+        workers = workers_of(service)
+        judge.kill()
+        asking.join(timeout=60)
+        assert [type(each) for each in told] == [JudgeEnded]
+        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        (evaluation,) = evaluator.evaluate(RELU, [HONEST_RELU])
+        assert evaluation.outcome is Outcome.CORRECT
+        assert evaluator.service == service
 
 
-def test_an_iterator_left_half_way_costs_a_judge_and_no_service(evaluator):
-    service, judge = evaluator.service, judge_of(evaluator.service)
-    answers = evaluator.evaluate(RELU, [candidate("1 / 0"), DOZING])
-    next(answers)
-    workers = workers_of(service)
-    answers.close()
-    assert psutil.wait_procs([judge, *workers], timeout=1)[1] == []
-    (evaluation,) = evaluator.evaluate(RELU, [candidate("1 / 0")])
-    assert evaluation.outcome is Outcome.RUNTIME_ERROR
-    assert evaluator.service == service
+def test_an_iterator_left_half_way_costs_a_judge_and_no_service(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        service, judge = evaluator.service, judge_of(evaluator.service)
+        answers = evaluator.evaluate(RELU, [candidate("1 / 0"), DOZING])
+        next(answers)
+        workers = workers_of(service)
+        answers.close()
+        assert psutil.wait_procs([judge, *workers], timeout=1)[1] == []
+        (evaluation,) = evaluator.evaluate(RELU, [candidate("1 / 0")])
+        assert evaluation.outcome is Outcome.RUNTIME_ERROR
+        assert evaluator.service == service
