@@ -63,15 +63,21 @@ class Service:
 def served(monkeypatch):
     # The supervisor that would be ended is this process.
     monkeypatch.setattr(os, "kill", lambda process, number: None)
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=1))
     made = []
 
     def serve(*answers):
-        made.append(Service(*answers))
-        return made[-1], WorkerServer(made[-1].judge, "cpu")
+        service = Service(*answers)
+        made.append((service, WorkerServer(service.judge, "cpu")))
+        return made[-1]
 
     yield serve
-    for service in made:
+    for service, workers in made:
+        starter = workers._starter
         service.close()
+        if starter is not None:
+            starter.join(20)
+            assert not starter.is_alive()
 
 
 def call_up(workers, service, count):
