@@ -53,9 +53,6 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 # is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
 # 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
 NOISE_SHARE = 1.0
-# A claim that is not decided by then is decided by what there is: on two cores, claims near the margin took 31 s each
-# and three quarters of the main job (docs/measurements.md).
-SECONDS_PER_CLAIM = 10.0
 # Longer calls are launched ahead: what processes differ by in launching falls with the square of the duration.
 LAUNCHED_MS = 0.1
 # Series that differ by more than so many times what processes are known to differ by tell how much they do; of so few
@@ -113,12 +110,12 @@ class Plan:
 
 def plan_for(margin: float, device: str, candidate_ms: float) -> Plan:
     """The plan for a claim to take ``candidate_ms`` a call."""
-    between = between_processes(device, candidate_ms)
+    traits = traits_of(device)
     return Plan(
         margin=margin,
-        between=between,
-        seconds=SECONDS_PER_CLAIM,
-        seconds_per_series=traits_of(device).seconds_per_series,
+        between=between_processes(device, candidate_ms),
+        seconds=traits.seconds_per_claim,
+        seconds_per_series=traits.seconds_per_series,
         gives_up=True,
     )
 

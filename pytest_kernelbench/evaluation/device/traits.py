@@ -22,9 +22,9 @@ class DeviceTraits:
     be verified (measured with identical kernels: docs/measurements.md). ``between_processes``: standard deviation of
     the log-ratio of the same two kernels from one pair of processes to the next. ``between_launches``: the same for
     short calls, which the host can hardly launch as fast as they end. ``seconds_per_turn``: of calls by the judge's
-    clock. ``seconds_per_series``: see ``clock.attestation.Plan``. ``alone_above``: a claim must hold for a call alone
-    (``clock.alone``) if it is above this. ``floor_share``: the share of a task's floor under which a timing is beyond
-    physics.
+    clock. ``seconds_per_series``: see ``clock.attestation.Plan``. ``seconds_per_claim``: a claim that is not decided by
+    then is decided by what there is. ``alone_above``: a claim must hold for a call alone (``clock.alone``) if it is
+    above this. ``floor_share``: the share of a task's floor under which a timing is beyond physics.
 
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
@@ -41,6 +41,7 @@ class DeviceTraits:
     alone_above: float = 1.0
     seconds_per_turn: float
     seconds_per_series: float
+    seconds_per_claim: float
     floor_share: float
     trials_beside_others: bool = False
     spare_workers: int = 1
@@ -62,6 +63,9 @@ CPU = DeviceTraits(
     # Of noisy calls on two cores, series of 5 s left two for a claim, whose interval by Student's distribution said
     # nothing where they differed.
     seconds_per_series=2.0,
+    # Without a limit, claims near the margin took 31 s each and three quarters of the main job; with one of 10 s, four of
+    # 13 claims took half of all claims' time, and two of these counted (two cores).
+    seconds_per_claim=6.0,
     # A trial takes one for the task's sizes and one for others.
     spare_workers=2,
     # Caches hold a part of a small problem.
@@ -82,6 +86,8 @@ CUDA = DeviceTraits(
     # Other judges wait meanwhile. Launches of calls under 0.1 ms are as uncertain after 2 s as what processes differ by
     # in four series.
     seconds_per_series=1.0,
+    # Six series, which 3 % of a call of 1 ms may need.
+    seconds_per_claim=10.0,
     # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
     floor_share=0.9,
     # What a check takes is mostly the time of Python, launches and starting processes.
