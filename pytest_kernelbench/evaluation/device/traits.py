@@ -63,8 +63,8 @@ CPU = DeviceTraits(
     # Of noisy calls on two cores, series of 5 s left two for a claim, whose interval by Student's distribution said
     # nothing where they differed.
     seconds_per_series=2.0,
-    # Without a limit, claims near the margin took 31 s each and three quarters of the main job; with one of 10 s, four of
-    # 13 claims took half of all claims' time, and two of these counted (two cores).
+    # Without a limit, claims near the margin took 31 s each and three quarters of the main job; with one of 10 s, four
+    # of 13 claims took half of all claims' time, and two of these counted (two cores).
     seconds_per_claim=6.0,
     # A trial takes one for the task's sizes and one for others.
     spare_workers=2,
