@@ -204,6 +204,12 @@ def main(settings: Mapping[str, Any]) -> None:
             stream.readline()
         _say(stream, "error", {"kind": type(error).__name__, "said": str(error)})
     dist.destroy_process_group()
+    if connection:
+        connection.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python's end destroys objects of gloo whose threads may still run: the process was aborted once in some hundred.
+    os._exit(0)
 
 
 if __name__ == "__main__":
