@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device_room import DeviceRoom
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
@@ -29,6 +30,8 @@ REQUEST_TIMEOUT_S = 10.0
 # A first call may be slow, a timed one may not.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
+# How long one that builds is listened to before others are let pass.
+BETWEEN_LOOKS_S = 0.05
 # CPU time that a worker may use between two requests: to free its last answer, and for threads that go to sleep.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
@@ -115,11 +118,20 @@ class WorkerRequests:
     def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
         """The first answer that is not about building. In untimed calls, torch's compiler has its own time limit.
 
-        Raises the exceptions of ``answers.receive``.
+        While it builds, others are timed that wait for the device. Raises the exceptions of ``answers.receive``.
         """
         deadline, building_since = time.monotonic() + timeout_s, None
         while True:
             now = time.monotonic()
+            if building_since is not None and now - building_since + self.built_s < BUILD_LIMIT_S:
+                if not self._says_something():
+                    before = time.monotonic()
+                    give_way()
+                    # The worker was stopped meanwhile.
+                    stopped_s = time.monotonic() - before
+                    building_since, deadline = building_since + stopped_s, deadline + stopped_s
+                    continue
+                now = time.monotonic()
             left_s = deadline - now
             if building_since is not None:
                 left_s = BUILD_LIMIT_S - self.built_s - (now - building_since)
@@ -136,6 +148,12 @@ class WorkerRequests:
                 return answer, files
             if answer.building and ask in MAY_BUILD:
                 building_since = building_since or now
+
+    def _says_something(self) -> bool:
+        """Whether the worker has answered, or its owner has ended, within a moment."""
+        return messages.is_readable(self._worker.connection, timeout_s=BETWEEN_LOOKS_S) or messages.is_readable(
+            self._watch
+        )
 
     def _answer_of_candidate(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pytest_kernelbench.evaluation.answers import ANSWERS
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.giving_way import giving_way
 from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -206,6 +208,27 @@ def test_all_that_torch_builds_for_a_candidate_has_one_limit(bench, rack, monkey
     monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.3)
     error = tried(bench, rack, "run", builds_for(1.0))
     assert error.outcome is Outcome.TIMEOUT
+
+
+def test_while_torch_builds_for_a_candidate_others_are_timed_and_that_counts_against_no_limit(bench, rack, monkeypatch):
+    monkeypatch.setattr(worker_requests, "BUILD_LIMIT_S", 0.9)
+    begins, timed = threading.Event(), threading.Event()
+    builds = builds_for(1.2)
+
+    def act(own, ask):
+        begins.set()
+        builds(own, ask)
+
+    def others_are_timed():
+        if begins.is_set() and not timed.is_set():
+            timed.set()
+            time.sleep(0.8)
+
+    with giving_way(others_are_timed):
+        assert tried(bench, rack, "run", act) is None
+    assert timed.is_set()
+    # Nobody is timed.
+    assert tried(bench, rack, "run", builds_for(1.2)).outcome is Outcome.TIMEOUT
 
 
 def test_who_says_without_end_that_he_builds_is_not_listened_to_without_end(bench, rack, monkeypatch):
