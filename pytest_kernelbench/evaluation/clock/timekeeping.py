@@ -34,7 +34,9 @@ def propose(session: WorkerSession, protocol: Protocol, margin: float, seconds_p
     """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls."""
     if protocol.sequential_trials is not None:
         return _sequentially(session, protocol.sequential_trials, seconds_per_call)
-    slots = slots_to_time(session, seconds_per_call)
+    # Each block has new inputs in all of its slots.
+    slots = slots_of_block(session, seconds_per_call)
+    _warm(session, slots[:2])
     ms: Block = {"reference_ms": [], "candidate_ms": []}
     while True:
         for side, more in block(session, slots).items():
@@ -64,9 +66,14 @@ def slots_of_block(session: WorkerSession, seconds_per_call: float) -> list[Judg
 def slots_to_time(session: WorkerSession, seconds_per_call: float) -> list[JudgeSlot]:
     """Slots for one block of pairs, both sides warm."""
     slots = slots_of_block(session, seconds_per_call)
+    _warm(session, slots)
+    return slots
+
+
+def _warm(session: WorkerSession, slots: list[JudgeSlot]) -> None:
+    """Have new inputs in these slots, two or more, and both sides warm."""
     session.refresh(slots)
     session.warm(slots[0], slots[1], times=2)
-    return slots
 
 
 def block(session: WorkerSession, slots: list[JudgeSlot]) -> Block:
