@@ -11,8 +11,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation import workers as workers_module
+from pytest_kernelbench.evaluation import answers, messages
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
@@ -115,9 +114,11 @@ class Stopped:
 
     def __init__(self):
         self.is_stopped = False
+        self.was_stopped = threading.Event()
 
     def stop_all(self):
         self.is_stopped = True
+        self.was_stopped.set()
 
     def go_on(self):
         self.is_stopped = False
@@ -127,16 +128,25 @@ class Stopped:
 
 
 def test_a_worker_that_has_not_started_by_then_is_stopped_until_one_is_needed(served, monkeypatch):
-    freezer, slow = Stopped(), threading.Event()
+    freezer, slow, limits = Stopped(), threading.Event(), [60.0]
     monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
-    # A stop does not count as a failure to start.
-    monkeypatch.setattr(workers_module, "START_TIMEOUT_S", 0.2)
+    receive = answers.receive
+
+    def with_a_limit_that_passes_once(connection, ask, timeout_s):
+        if ask == "start" and limits:
+            limits.pop()
+            assert freezer.was_stopped.wait(20)
+            raise messages.DeadlinePassed
+        return receive(connection, ask, timeout_s=timeout_s)
+
+    monkeypatch.setattr(answers, "receive", with_a_limit_that_passes_once)
     service, workers = served((slow, STARTED))
     workers.call_up()
     until(lambda: workers._starting is not None)
     workers.rest()
     assert freezer.is_stopped
-    time.sleep(0.5)
+    # That it was stopped for so long is no failure to start.
+    until(lambda: not limits)
     with workers.at_rest():
         assert freezer.is_stopped
     assert freezer.is_stopped
