@@ -63,7 +63,10 @@ def test_what_draws_at_random_repeats_under_the_same_seed(result):
 
 @pytest.mark.parametrize(
     "first",
-    ["import os; k = int.from_bytes(os.urandom(2), 'little')", "import time; k = time.perf_counter_ns() % 1000003"],
+    [
+        "import os; k = int.from_bytes(os.urandom(4), 'little') % 1000003",
+        "import time; k = time.perf_counter_ns() % 1000003",
+    ],
 )
 def test_what_repeats_under_no_seed_is_refused(first):
     with pytest.raises(TaskRefused) as refused:
@@ -167,7 +170,9 @@ def test_only_a_kernel_with_the_dropout_in_it_is_right_and_none_counts(evaluator
 
 
 def test_a_task_that_is_refused_is_looked_at_and_named(evaluator):
-    made = task("46_random", forward("x * (1 + k)", first="import os; k = os.urandom(1)[0]"), inputs=ROWS, n=100)
+    # One byte was the same twice, once in 256 runs.
+    first = "import os; k = int.from_bytes(os.urandom(4), 'little') % 1000003"
+    made = task("46_random", forward("x * (1 + k)", first=first), inputs=ROWS, n=100)
     findings = evaluator.look_at(made)
     assert findings.refused is not None
     assert findings.refused.startswith("the reference gives another answer")
