@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hostile_answers import HONEST, REQUEST, hostile_answers
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from made_up_tasks import task
 from made_up_worker import MadeUpWorker
@@ -145,6 +145,8 @@ def of_the_harness(place):
 @given(data=st.data())
 def test_a_hostile_answer_at_any_place_is_the_candidate_s_outcome(bench, rack, place, data):
     message = data.draw(hostile_answers(place))
+    # Whether it builds is no answer: that is still due, and its limit would have to pass.
+    assume(set(message) != {"building"})
     error = tried(bench, rack, place, lambda own, ask: messages.send(own, message))
     if error is not None:
         assert isinstance(error, HarnessError) == of_the_harness(place)
