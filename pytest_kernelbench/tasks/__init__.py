@@ -22,7 +22,7 @@ from pathlib import Path
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks.files import is_task_file, natural, parse_task
-from pytest_kernelbench.tasks.selectors import DATASET, select
+from pytest_kernelbench.tasks.selectors import DATASET, apart, select
 from pytest_kernelbench.tasks.small import Named, sized_small
 from pytest_kernelbench.tasks.sources import with_sizes
 
@@ -63,12 +63,12 @@ def load_tasks(
     listed = [selectors] if isinstance(selectors, (str, Path)) else selectors
     if not isinstance(listed, Sequence) or not all(isinstance(each, (str, Path)) for each in listed):
         raise TaskError(f"{named('tasks')}: {selectors!r} is no text and no list of texts; give level1/12, or a list")
-    names = [name.strip() for selector in listed for name in str(selector).split(",") if name.strip()]
+    names = apart(listed)
     if not names:
         raise TaskError(f"{named('tasks')}: no task named; give level1, level1:eval, level1/12, a path or hf")
     found: dict[str, Task] = {}
     for name in names:
-        for task in select(name, f"{named('tasks', name)}"):
+        for task in select(name, named("tasks", name)):
             known = found.setdefault(task.id, task)
             if known.path != task.path:
                 raise TaskError(

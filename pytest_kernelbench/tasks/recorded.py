@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.tasks.files import absolute
-from pytest_kernelbench.tasks.selectors import names_a_file
+from pytest_kernelbench.tasks.selectors import apart, names_a_file
 
 
 def called_from(here: Path, run: Path) -> str:
@@ -21,11 +21,11 @@ def called_from(here: Path, run: Path) -> str:
 
 
 def recorded_selectors(run: Mapping[str, Any], folder: Path, selectors: Iterable[str] | None = None) -> list[str]:
-    """``selectors`` of the run in ``folder`` (default: those that found its tasks), with the paths in them absolute.
+    """``selectors`` of the run in ``folder`` (default: the selectors that found its tasks), with absolute paths.
 
     ``run``: its ``run.json``. As they are, where that names no folder, or one that is not on this machine.
     """
-    named = _apart((run.get("selectors") or []) if selectors is None else selectors)
+    named = apart((run.get("selectors") or []) if selectors is None else selectors)
     there = run.get("called_from")
     place = None if there is None else absolute(folder / there)
     if place is None or not place.is_dir():
@@ -38,14 +38,10 @@ def joined_selectors(folder: Path, recorded: Mapping[str, Any], run: Mapping[str
     if not (recorded.get("selectors") or run.get("selectors")):
         return []
     # Without a selector all tasks were packaged, and are found by their ids.
-    known = _apart(recorded.get("selectors") or recorded["tasks"])
-    added = _apart(run.get("selectors") or run["tasks"])
+    known = apart(recorded.get("selectors") or recorded["tasks"])
+    added = apart(run.get("selectors") or run["tasks"])
     if recorded.get("called_from") != run.get("called_from"):
         # The first session's own are kept as they are: they hold where both folders are moved together.
         already = recorded_selectors(recorded, folder, known)
         added = [each for each in recorded_selectors(run, folder, added) if each not in already]
     return list(dict.fromkeys([*known, *added]))
-
-
-def _apart(selectors: Iterable[str]) -> list[str]:
-    return [name.strip() for selector in selectors for name in str(selector).split(",") if name.strip()]

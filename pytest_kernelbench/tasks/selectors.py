@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ def select(selector: str, place: str) -> list[Task]:
         raise TaskError(
             f"{place}: {shown} cannot be read ({error.strerror}); give a level, a file or a folder"
         ) from error
+
+
+def apart(selectors: Iterable[str | Path]) -> list[str]:
+    """Each selector by itself; one text may name several, separated by commas."""
+    return [name.strip() for selector in selectors for name in str(selector).split(",") if name.strip()]
 
 
 def names_a_file(selector: str) -> bool:
