@@ -14,7 +14,7 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.racks import Rack
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.stages import stage
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
@@ -38,14 +38,22 @@ class Sessions:
         self._all.add(session)
         return session
 
+    def loaded(self, bench: Bench, rack: Rack, source: str, weights: str = SEEDED) -> WorkerSession:
+        """A new worker in which ``source`` is the candidate."""
+        session = self.start(bench, rack)
+        try:
+            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
     def start_control(self, bench: Bench, rack: Rack) -> WorkerSession:
         """A worker that no candidate was ever in, with the reference in the candidate's place.
 
         It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
         """
-        session = self.start(bench, rack)
-        session.load(f"{bench.source}{BASELINES[EAGER]}", timeout_s=LOAD_TIMEOUT_S)
-        return session
+        return self.loaded(bench, rack, f"{bench.source}{BASELINES[EAGER]}")
 
     def way_for_others(self, hold: Hold, seconds: dict[str, float]) -> Callable[[], None]:
         """Has all at rest while others are timed that wait for that: see ``giving_way``.

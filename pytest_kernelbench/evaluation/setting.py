@@ -14,7 +14,7 @@ from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
 from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.tasks.findings import TaskFindings
@@ -51,13 +51,7 @@ class Setting:
 
     def loaded(self, source: str, weights: str) -> WorkerSession:
         """A candidate that was checked, in a new worker."""
-        session = self.start()
-        try:
-            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
-        except BaseException:
-            session.close()
-            raise
-        return session
+        return self.sessions.loaded(self.bench, self.rack, source, weights)
 
     @property
     def keeps_block(self) -> bool:
