@@ -122,19 +122,15 @@ class WorkerRequests:
         """
         deadline, building_since = time.monotonic() + timeout_s, None
         while True:
-            now = time.monotonic()
-            if building_since is not None and now - building_since + self.built_s < BUILD_LIMIT_S:
-                if not self._says_something():
-                    before = time.monotonic()
-                    give_way()
-                    # The worker was stopped meanwhile.
-                    stopped_s = time.monotonic() - before
-                    building_since, deadline = building_since + stopped_s, deadline + stopped_s
-                    continue
-                now = time.monotonic()
-            left_s = deadline - now
-            if building_since is not None:
-                left_s = BUILD_LIMIT_S - self.built_s - (now - building_since)
+            until = deadline if building_since is None else building_since + BUILD_LIMIT_S - self.built_s
+            if building_since is not None and time.monotonic() < until and not self._says_something():
+                before = time.monotonic()
+                give_way()
+                # The worker was stopped meanwhile.
+                stopped_s = time.monotonic() - before
+                building_since, deadline = building_since + stopped_s, deadline + stopped_s
+                continue
+            left_s = until - time.monotonic()
             if left_s <= 0:
                 raise messages.DeadlinePassed
             answer, files = answers.receive(self._worker.connection, ask, timeout_s=left_s, watch=self._watch)

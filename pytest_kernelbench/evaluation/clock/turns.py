@@ -134,17 +134,16 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
     until no more are wanted. Of two sides that differ much, the middle one counts, by ratio: where the candidate is 30
     times as fast, turns of 20 ms of its calls were turns of 260 ms of the reference's.
     """
-    calls, wanted, warm = 0, at_first, False
+    calls, wanted = 0, at_first
     while wanted > calls:
         calls = wanted
         for session in (control, candidate):
             session.thaw()
             slots = session.have_slots(calls)
-            if not warm:
+            if calls == at_first:
                 # Where there is no other slot, the same.
                 session.warm(slots[0], slots[-1], times=2)
             session.freeze()
-        warm = True
         two = TakingTurns(candidate, control, calls)
         # As often as memory that is freed is to be used again.
         turns_s = two.turn("control"), two.turn("candidate")
