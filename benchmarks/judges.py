@@ -3,9 +3,9 @@
     python benchmarks/judges.py --devices cuda:0,cuda:1
     python benchmarks/judges.py --devices cpu,cpu --tasks level1/19,level1/32 --sizes small    the same code, no gain
 
-The candidates are those of the tiny policy's corpus that need no compiler. One ``EvaluatorPool`` judges all of them on
-the first device, another one on all devices; each has judged the reference of a task on each device before, so that
-no process starts within the measured time. Builds are empty at the begin of both. Verdicts must agree.
+The candidates are programs of the tiny policy's corpus that need no compiler. One ``EvaluatorPool`` judges all of them
+on the first device, another pool on all devices. Before, each pool has judged the reference of a task on each device,
+so that no process starts within the measured time. Both begin without builds. Verdicts must agree.
 """
 
 from __future__ import annotations

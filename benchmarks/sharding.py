@@ -2,8 +2,8 @@
 
     python benchmarks/sharding.py --workers 2 --tasks level1:eval --candidates 4
 
-The candidates are those of the tiny policy's corpus that need no compiler, replayed, so that nothing but evaluation is
-measured. Three runs of one command: a short one, after which nothing is read from the disk for the first time, then
+The candidates are programs of the tiny policy's corpus that need no compiler, replayed, so that nothing but evaluation
+is measured. Three runs of one command: a short one, after which nothing is read from the disk for the first time, then
 one worker, from which pytest learns what each task takes, then ``--workers``. On a GPU host each worker has a GPU of
 its own. Correctness must agree; speed-ups differ as two timings differ.
 

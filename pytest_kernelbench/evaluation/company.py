@@ -1,6 +1,6 @@
 """How a trial has its device: beside others, then alone, and again from the begin where company may have failed it.
 
-While it has the device beside others, it lets those pass that wait to be alone (``giving_way``).
+While it has the device beside others, it lets other trials pass that wait to be alone (``giving_way``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Steps between which a trial that shares its device lets those pass that wait to time there. Imports no torch.
+"""Steps between which a trial that shares its device lets a trial pass that waits to time there. Imports no torch.
 
-What prepares or checks takes seconds, and what is timed waits until nothing else happens on the device. So a judge asks
-at each step whether one waits (``give_way``), and does nothing until that one is done.
+Preparing and checking take seconds, and timing waits until nothing else happens on the device. So a judge asks at each
+step whether another judge waits to time (``give_way``), and does nothing until that one has timed.
 """
 
 from __future__ import annotations

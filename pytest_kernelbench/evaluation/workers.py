@@ -164,7 +164,7 @@ class WorkerServer:
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
-        """A time in which no worker starts; those that were to start do so afterwards."""
+        """A time in which no worker starts. Workers that were about to start do so afterwards."""
         may_start = self._may_start
         self.rest()
         yield
@@ -200,7 +200,7 @@ class WorkerServer:
                 if self._starter is None:
                     return None
                 self._change.wait(BETWEEN_LOOKS_S)
-            # It takes a second beside those of other judges.
+            # A start takes a second while other judges start workers too.
             give_way()
 
     def _fill_reserve(self) -> None:

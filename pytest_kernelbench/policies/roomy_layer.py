@@ -72,7 +72,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show(self._tokens)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Have these rows, of which one may be named several times; those that keep their place are not copied."""
+        """Select rows by number; a number may occur several times. Rows that keep their place are not copied."""
         places = torch.arange(len(indices), device=indices.device)
         moved = (indices != places).nonzero().squeeze(1)
         shown = self._shown

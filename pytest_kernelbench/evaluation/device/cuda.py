@@ -36,7 +36,7 @@ __all__ = ["exported"]  # a part of ``Device``
 
 
 def threads() -> int:
-    """A few: judge and workers compute little on the CPU, and those of other judges do so beside them."""
+    """At most four: judge and workers compute little on the CPU, and other judges compute there at the same time."""
     return min(MOST_THREADS, cores())
 
 
