@@ -13,7 +13,8 @@ KernelBenchError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
@@ -81,3 +82,13 @@ def unforeseen(place: str, error: BaseException, traceback: str | None = None) -
 
 class TooLate(HarnessError):
     """A request had no verdict when its deadline passed."""
+
+
+def suggestion(word: str, known: Iterable[str], shown: str = '"{}"', *, cutoff: float = 0.6, then: str = "") -> str:
+    """``did you mean "temperature"?`` for the message of an error, or an empty text if no known word is similar.
+
+    ``shown``: the form in which the word is written. ``cutoff``: the least similarity, as in ``difflib``. ``then``:
+    text that follows a suggestion.
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {shown.format(near[0])}?{then}" if near else ""

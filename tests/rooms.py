@@ -139,7 +139,7 @@ ROOMS: dict[str, Room] = {
     "host": Room("Facts about this machine and this installation that need no torch.", ("errors",)),
     "registries": Room("Every name that a strategy may use, and where the object with that name is.", ()),
     "records": Room("The nouns, as frozen dataclasses: Task, Completion, Candidate, Evaluation, Selection.", ()),
-    "errors": Room("Every error of the package, by whose mistake it is.", ()),
+    "errors": Room("Every error of the package, by whose mistake it is, and the words that errors suggest.", ()),
 }
 
 

@@ -11,7 +11,6 @@ its own module only.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_kernelbench.errors import PolicyError
+from pytest_kernelbench.errors import PolicyError, suggestion
 from pytest_kernelbench.policies.base import Policy
 from pytest_kernelbench.policies.reading import NONE_GIVEN
 from pytest_kernelbench.policies.replay import ReplayPolicy
@@ -231,7 +230,7 @@ def parse_policy(spec: str, at: str = AT) -> PolicySpec:
     kind, colon, argument = spec.partition(":")
     if kind not in POLICIES:
         forms = ", ".join(row.form for row in POLICIES.values())
-        raise PolicyError(f"{at}{spec}: no such policy; {_suggestion(kind, POLICIES)}there are {forms}")
+        raise PolicyError(f"{at}{spec}: no such policy; {suggestion(kind, POLICIES, then=' ')}there are {forms}")
     form = POLICIES[kind].form
     if ":" not in form and colon:
         raise PolicyError(f'{at}{spec}: "{kind}" takes nothing after it; write {form}')
@@ -268,7 +267,8 @@ def _from_toml(spec: str, at: str) -> PolicySpec:
     known = ("policy", *POLICIES[inner.kind].keys)
     for key, value in table.items():
         if key not in VALUES:
-            raise PolicyError(f'{spec}: unknown key "{key}"; {_suggestion(key, known)}there are {", ".join(known)}')
+            hint = suggestion(key, known, then=" ")
+            raise PolicyError(f'{spec}: unknown key "{key}"; {hint}there are {", ".join(known)}')
         if key not in known:
             kinds = " and ".join(f"{kind}:" for kind, row in POLICIES.items() if key in row.keys)
             raise PolicyError(f'{spec}: "{key}" is for {kinds} policies, and policy is "{named}"; remove the line')
@@ -330,8 +330,3 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tokenizer": (lambda value: isinstance(value, str), "a folder or an id in quotes"),
     "base_url": (lambda value: isinstance(value, str), "an address in quotes"),
 }
-
-
-def _suggestion(word: str, known: Sequence[str] | dict[str, Any]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f'did you mean "{near[0]}"? ' if near else ""

@@ -6,14 +6,13 @@ override that has them.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.errors import StrategyError
+from pytest_kernelbench.errors import StrategyError, suggestion
 from pytest_kernelbench.prompting.question import Prompt
 from pytest_kernelbench.strategy.adaptation import MOVED, Adaptation
 from pytest_kernelbench.strategy.sections import EvaluationSettings, Sampling, SearchSettings, SelectionSettings
@@ -130,8 +129,7 @@ def find(name: str, folders: Sequence[Path], place: str) -> Path:
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"? ' if near else ""
+    hint = suggestion(name, known, then=" ")
     raise StrategyError(f"{place}: no such strategy; {hint}there are {', '.join(known) or 'none'}")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
-from pytest_kernelbench.errors import StrategyError
+from pytest_kernelbench.errors import StrategyError, suggestion
 
 Section = TypeVar("Section")
 
@@ -68,10 +67,9 @@ def gate_of(table: Mapping[str, Any], place: str) -> dict[str, float]:
 def did_you_mean(word: str, known: Iterable[str], shown: str = '"{}"') -> str:
     """``; did you mean "temperature"?``, or all known words if none is similar: ``; there are k, temperature``."""
     words = list(known)
-    near = difflib.get_close_matches(word, words, n=1)
-    if near:
-        return f"; did you mean {shown.format(near[0])}?"
-    return "; there are " + ", ".join(shown.format(each).strip('"') for each in words)
+    return "; " + (
+        suggestion(word, words, shown) or "there are " + ", ".join(shown.format(each).strip('"') for each in words)
+    )
 
 
 def is_number(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.errors import TaskError, suggestion
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks.files import absolute, natural, number_of, parse_task, task_files, tasks_of, toml_of
@@ -63,9 +62,8 @@ def _selected(selector: str, place: str) -> list[Task]:
     if slash and (folder := _level_folder(base)) is not None:
         return _matching(folder, choice, place)
     levels = _packaged_levels()
-    near = difflib.get_close_matches(selector, [*levels, "hf"], n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; packaged: {', '.join(levels)}"
-    raise TaskError(f"{place}: no such level, file or folder{hint}")
+    hint = suggestion(selector, [*levels, "hf"], "{}") or f"packaged: {', '.join(levels)}"
+    raise TaskError(f"{place}: no such level, file or folder; {hint}")
 
 
 def _packaged_levels() -> list[str]:
@@ -126,9 +124,7 @@ def _matching(folder: Path, choice: str, place: str) -> list[Task]:
         numbers = [number for task in tasks if (number := number_of(task.name)) is not None]
         there = f"{level} has " + (f"{min(numbers)} to {max(numbers)}" if numbers else "no numbered task")
     # Task names are long: half of a name is less similar to the whole than difflib's usual limit of 0.6.
-    elif near := difflib.get_close_matches(choice, [task.name for task in tasks], n=1, cutoff=0.4):
-        there = f"did you mean {level}/{near[0]}?"
-    else:
+    elif not (there := suggestion(choice, [task.name for task in tasks], f"{level}/{{}}", cutoff=0.4)):
         there = f"{level} has {len(tasks)}, the first is {tasks[0].id}"
     raise TaskError(f"{place}: no such task; {there}")
 

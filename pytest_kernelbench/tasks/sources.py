@@ -6,13 +6,12 @@ Tasks are parsed with ``ast`` and never imported here.
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.errors import TaskError, suggestion
 
 PARTS = {"Model": "class", "get_inputs": "function", "get_init_inputs": "function"}
 
@@ -94,6 +93,5 @@ def _lone_value(statement: ast.stmt) -> ast.expr | None:
 def no_constant(name: str, assigned: Iterable[str]) -> str:
     """The error text for a size whose ``name`` is not a constant of the task. Suggests the most similar constant."""
     known = list(assigned)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known) or 'none'}"
+    hint = suggestion(name, known) or f"there are {', '.join(known) or 'none'}"
     return f"the task assigns no such module-level constant; {hint}"

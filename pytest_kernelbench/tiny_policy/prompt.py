@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import difflib
 
-from pytest_kernelbench.errors import TaskError
+from pytest_kernelbench.errors import TaskError, suggestion
 
 TARGETS = ("cpu", "cuda")
 
@@ -58,9 +57,8 @@ def compact(source: str) -> str:
 def prompt_for(source: str, target: str) -> str:
     """The whole prompt for ``target`` (``cpu`` or ``cuda``); ValueError for another one."""
     if target not in TARGETS:
-        near = difflib.get_close_matches(target, TARGETS, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'tiny policy: unknown target "{target}"{hint or "; it knows cpu and cuda"}')
+        hint = suggestion(target, TARGETS) or "it knows cpu and cuda"
+        raise ValueError(f'tiny policy: unknown target "{target}"; {hint}')
     return f"<target>{target}</target>\n{compact(source)}\n"
 
 

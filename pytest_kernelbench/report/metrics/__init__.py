@@ -77,8 +77,14 @@ METRICS: dict[str, Metric] = {
     "geomean_speedup_compile": partial(geomean_beside, baseline="compile"),
 }
 
+# Values from 0 to 1. ``floor_share`` is above 1 where a CPU's caches beat the floor.
+SHARES = frozenset(METRICS) - {
+    *("geomean_speedup", "mean_speedup", "median_speedup", "geomean_speedup_compile", "floor_share"),
+}
+
 __all__ = [
     "METRICS",
+    "SHARES",
     "THRESHOLDS",
     "Gate",
     "Metric",
@@ -108,13 +114,13 @@ __all__ = [
 
 
 def parse_gate(text: str) -> Gate:
-    """``fast_1:0.8`` as a gate. Raises UsageError for an unknown metric or a value that is no number."""
-    return gate_from(text, METRICS)
+    """``fast_1:0.8`` as a gate. Raises UsageError for an unknown metric or an impossible value."""
+    return gate_from(text, METRICS, SHARES)
 
 
 def strategy_gates(strategy: Strategy) -> list[Gate]:
-    """The gates of a strategy's own ``[gate]`` table. Raises StrategyError for an unknown metric."""
-    return gates_of(strategy, METRICS)
+    """The gates of a strategy's ``[gate]`` table. Raises StrategyError for an unknown metric or an impossible value."""
+    return gates_of(strategy, METRICS, SHARES)
 
 
 def failed_gates(results: StrategyResults, gates: list[Gate]) -> list[str]:

@@ -41,7 +41,8 @@ def _named(tasks: list[str]) -> str:
     return ", ".join(tasks[:TASKS_NAMED]) + (f" and {len(tasks) - TASKS_NAMED} more" * (len(tasks) > TASKS_NAMED))
 
 
-def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:
+def gate_from(text: str, metrics: Mapping[str, Metric], shares: frozenset[str]) -> Gate:
+    """``METRIC:VALUE`` as a gate; ``shares``: metrics whose values are from 0 to 1. Raises UsageError."""
     place = f"--kernelbench-fail-under={text}"
     name, colon, number = text.partition(":")
     if not colon:
@@ -54,15 +55,26 @@ def gate_from(text: str, metrics: Mapping[str, Metric]) -> Gate:
         raise UsageError(f'{place}: "{number}" is not a number') from None
     if not isfinite(minimum):
         raise UsageError(f'{place}: "{number}" is not a finite number')
+    if problem := _out_of_range(name, minimum, shares):
+        raise UsageError(f"{place}: {problem}")
     return Gate(metric=name, minimum=minimum)
 
 
-def gates_of(strategy: Strategy, metrics: Mapping[str, Metric]) -> list[Gate]:
-    for name in strategy.gate:
-        if name not in metrics:
-            raise StrategyError(f"strategy {strategy.name}: [gate] {_no_such(name, metrics)}")
+def gates_of(strategy: Strategy, metrics: Mapping[str, Metric], shares: frozenset[str]) -> list[Gate]:
+    """The gates of the table ``[gate]``; ``shares``: metrics whose values are from 0 to 1. Raises StrategyError."""
+    for name, minimum in strategy.gate.items():
+        problem = _out_of_range(name, minimum, shares) if name in metrics else _no_such(name, metrics)
+        if problem:
+            raise StrategyError(f"strategy {strategy.name}: [gate] {problem}")
     return [Gate(metric=name, minimum=minimum) for name, minimum in strategy.gate.items()]
 
 
 def _no_such(name: str, metrics: Mapping[str, Metric]) -> str:
     return f'no such metric "{name}"{did_you_mean(name, metrics)}'
+
+
+def _out_of_range(name: str, minimum: float, shares: frozenset[str]) -> str | None:
+    if name not in shares or 0 <= minimum <= 1:
+        return None
+    percent = f"; write {minimum / 100:g} for {minimum:g} %" if 10 <= minimum <= 100 else ""
+    return f"{name} is a share: its gate must be from 0 to 1, not {minimum:g}{percent}"

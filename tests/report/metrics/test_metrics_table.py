@@ -11,6 +11,7 @@ from pytest_kernelbench.errors import StrategyError, UsageError
 from pytest_kernelbench.records import Evaluation, Outcome, Selection
 from pytest_kernelbench.report.metrics import (
     METRICS,
+    SHARES,
     Gate,
     Sample,
     StrategyResults,
@@ -189,6 +190,8 @@ def test_a_gate_is_read_from_metric_and_value():
         ("fast_1", "write METRIC:VALUE, as in fast_1:0.8"),
         ("fast_1:high", '"high" is not a number'),
         ("fast_1:nan", '"nan" is not a finite number'),
+        ("fast_1:80", "fast_1 is a share: its gate must be from 0 to 1, not 80; write 0.8 for 80 %"),
+        ("correct:-0.1", "correct is a share: its gate must be from 0 to 1, not -0.1"),
     ],
 )
 def test_a_gate_that_cannot_be_read_is_refused_in_one_line(text, message):
@@ -202,6 +205,17 @@ def test_a_strategy_s_own_gates_are_checked_by_name():
     with pytest.raises(StrategyError) as caught:
         strategy_gates(Strategy(name="pinned", gate={"fast1": 1.0}))
     assert str(caught.value) == 'strategy pinned: [gate] no such metric "fast1"; did you mean "fast_1"?'
+    with pytest.raises(StrategyError) as caught:
+        strategy_gates(Strategy(name="pinned", gate={"solved": 2.0}))
+    message = "strategy pinned: [gate] solved is a share: its gate must be from 0 to 1, not 2"
+    assert str(caught.value) == message
+
+
+def test_a_gate_on_a_speedup_may_be_above_1():
+    assert {name for name in METRICS if name not in SHARES} == {
+        *("geomean_speedup", "mean_speedup", "median_speedup", "geomean_speedup_compile", "floor_share"),
+    }
+    assert parse_gate("geomean_speedup:1.5").minimum == 1.5
 
 
 def test_a_missed_gate_says_by_how_much_and_a_met_one_says_nothing():
