@@ -10,15 +10,19 @@ import uuid
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
-from openenv.core.env_server import Action, Environment, Observation, State, create_app
-from pydantic import Field
-
+from pytest_kernelbench.environments.extras import without
 from pytest_kernelbench.environments.judging import judge, pool_on, reward_of
 from pytest_kernelbench.prompting.feedback import feedback_on
 from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks import load_tasks
+
+try:
+    from fastapi import FastAPI
+    from openenv.core.env_server import Action, Environment, Observation, State, create_app
+    from pydantic import Field
+except ModuleNotFoundError as error:
+    raise without("openenv", error) from None
 
 
 class KernelAction(Action):

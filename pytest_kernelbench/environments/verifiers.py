@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import verifiers.v1 as vf
-
+from pytest_kernelbench.environments.extras import without
 from pytest_kernelbench.environments.judging import judge, reward_of
 from pytest_kernelbench.evaluation import resolve_device
 from pytest_kernelbench.prompting.prompts import build_messages
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
+
+try:
+    import verifiers.v1 as vf
+except ModuleNotFoundError as error:
+    raise without("verifiers", error) from None
 
 # The key of a trace's state that holds the evaluation for reward and metrics.
 EVALUATION = "kernelbench"
