@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,6 @@ from pytest_kernelbench.report.records import RunRecords
 from pytest_kernelbench.report.render.files import writing
 from pytest_kernelbench.report.render.numbers import aligned, as_points, as_rate, as_times, counted
 
-WIDTH = 100
 LEAST_TASKS = 6  # with fewer, no outcome of the signed-rank test is under 5 %
 
 
@@ -41,23 +41,24 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         with writing(options.json, "--json"):
             options.json.write_text(json.dumps(comparison, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    for line in standing_lines(comparison) if options.more else lines_of(comparison, *runs):
+    width = shutil.get_terminal_size().columns
+    for line in standing_lines(comparison, width) if options.more else lines_of(comparison, *runs, width=width):
         print(line)
 
 
-def lines_of(comparison: Mapping[str, Any], before: str, after: str) -> list[str]:
-    """The comparison in plain lines, tasks that changed first."""
+def lines_of(comparison: Mapping[str, Any], before: str, after: str, *, width: int) -> list[str]:
+    """The comparison in plain lines, tasks that changed first. Sentences are wrapped at ``width`` columns."""
     lines = [f"A: {before}", f"B: {after}"]
     for name, each in comparison["strategies"].items():
-        lines += ["", *_strategy(name, each)]
+        lines += ["", *_strategy(name, each, width)]
     for letter, tasks in zip("AB", comparison["only_in"], strict=True):
         if tasks:
-            lines += ["", *textwrap.wrap(f"only in {letter}: {', '.join(tasks)}", WIDTH, break_on_hyphens=False)]
+            lines += ["", *textwrap.wrap(f"only in {letter}: {', '.join(tasks)}", width, break_on_hyphens=False)]
     return [*lines, "", *(f"note: {note}" for note in comparison["notes"])] if comparison["notes"] else lines
 
 
-def standing_lines(found: Mapping[str, Any]) -> list[str]:
-    """A row for each policy and strategy, set beside the first."""
+def standing_lines(found: Mapping[str, Any], width: int) -> list[str]:
+    """A row for each policy and strategy, set beside the first, and remarks wrapped at ``width`` columns."""
     rows = [["strategy, policy", "seeds", "fast_1 [95 %]", "- first, points", "p", "geomean [95 %]", "/ first", "p"]]
     for row in found["rows"]:
         fast, speed, ratio = row["fast_1"], row["geomean_speedup"], row["ratio"]
@@ -83,7 +84,7 @@ def standing_lines(found: Mapping[str, Any]) -> list[str]:
     warnings = dict.fromkeys(
         row[name]["warning"] for row in found["rows"] for name in ("geomean_speedup", "ratio") if row[name]
     )
-    notes = [part for line in (told, *left_out, *filter(None, warnings)) for part in textwrap.wrap(line, WIDTH)]
+    notes = [part for line in (told, *left_out, *filter(None, warnings)) for part in textwrap.wrap(line, width)]
     return [*aligned(rows), *notes]
 
 
@@ -95,7 +96,7 @@ def _p(test: Mapping[str, Any] | None) -> str:
     return "" if test is None else f"{test['p']:.2g}"
 
 
-def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
+def _strategy(name: str, each: Mapping[str, Any], width: int) -> list[str]:
     counts = ", ".join(f"{count} {change}" for change, count in each["counts"].items() if count)
     rows = [["", "change", "A", "B", "B / A [95 %]", "verdict"]]
     order = list(each["counts"])
@@ -125,11 +126,11 @@ def _strategy(name: str, each: Mapping[str, Any]) -> list[str]:
     if difference is not None and difference["low"] is not None:
         shown += f", a difference of {as_points(difference)} points"
     if ratio is None:
-        return lines + textwrap.wrap(f"{shown}; neither has a kernel", WIDTH)
+        return lines + textwrap.wrap(f"{shown}; neither has a kernel", width)
     interval = None if ratio["low"] is None else (ratio["low"], ratio["high"])
     shown += f"; geometric mean of B / A {as_times(ratio['value'], interval)}"
     if each["wilcoxon"] is not None and each["wilcoxon"]["n"] >= LEAST_TASKS:
         shown += f", Wilcoxon p = {each['wilcoxon']['p']:.2g} of {each['wilcoxon']['n']} tasks"
     if ratio["warning"] is not None:
         shown += f" ({ratio['warning']})"
-    return lines + textwrap.wrap(shown, WIDTH)
+    return lines + textwrap.wrap(shown, width)

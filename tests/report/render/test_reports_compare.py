@@ -8,8 +8,9 @@ from made_up_run import TASKS, make_synthetic_run, write_run
 from pytest_kernelbench.__main__ import main
 
 
-def test_two_runs_are_compared_task_by_task(tmp_path, capsys, monkeypatch):
+def test_two_runs_are_compared_task_by_task_in_the_width_of_the_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
     write_run(tmp_path / "a", "surprisal", k=8)
     write_run(tmp_path / "b", "surprisal", k=12, policy="other")
     assert main(["compare", "a", "b"]) == 0
@@ -31,6 +32,16 @@ of 5 tasks carries this mean: no interval holds)
 note: policy: tiny and other
 note: surprisal: its settings differ
 """
+    )
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["compare", "a", "b"]) == 0
+    assert (
+        """\
+fast_1 20 % -> 40 %, a difference of +20 [-36, +100] points;
+geometric mean of B / A 1.15x (level1/4 of 5 tasks carries
+this mean: no interval holds)
+"""
+        in capsys.readouterr().out
     )
 
 
@@ -57,11 +68,12 @@ def test_a_run_is_not_compared_with_itself(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: {folder}: the same run twice; name two\n"
 
 
-def test_several_policies_with_their_seeds_are_set_beside_the_first(tmp_path, capsys):
+def test_several_policies_with_their_seeds_are_set_beside_the_first(tmp_path, capsys, monkeypatch):
     folders = [
         *make_synthetic_run(tmp_path / "a", tasks=6, k=16, seeds=(0, 1), strategies=("oracle", "random")),
         *make_synthetic_run(tmp_path / "b", tasks=5, k=4, seeds=(0,), strategies=("oracle", "random"), policy="other"),
     ]
+    monkeypatch.setenv("COLUMNS", "100")
     file = tmp_path / "all.json"
     assert main(["compare", *map(str, folders), "--json", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
