@@ -143,10 +143,12 @@ class Workbench:
     def judge_gets_ready(self, task: Task, strategy: Strategy) -> Iterator[None]:
         """Within it, while answers are sampled, a thread starts the judge of ``strategy`` and has it prepare ``task``.
 
-        So it is where this machine judges on its CPU: a GPU's memory is the policy's meanwhile. Left when the judge is
+        So it is where this machine judges on its CPU: a GPU's memory is the policy's meanwhile. A replay's answers come
+        at once, and it may be that all of them are judged already: it has no judge made ready. Left when the judge is
         ready; its error is ignored here, since whoever asks it next meets it again.
         """
-        if self.judges is None and not is_gpu(self.device):
+        replays = (strategy.sampling.policy or self._policy_spec).startswith("replay:")
+        if self.judges is None and not is_gpu(self.device) and not replays:
             self._readying = threading.Thread(
                 target=self._make_ready, args=(task, strategy), name="making the judge ready", daemon=True
             )

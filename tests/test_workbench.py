@@ -81,8 +81,8 @@ class Judge:
         self.done.set()
 
 
-def bench_with(judge, device="cpu", **settings):
-    bench = Workbench(SimpleNamespace(), policy="made-up", device=device, seed=0, **settings)
+def bench_with(judge, device="cpu", policy="made-up", **settings):
+    bench = Workbench(SimpleNamespace(), policy=policy, device=device, seed=0, **settings)
     bench._evaluators[STRATEGY.evaluation_sha256] = judge
     return bench
 
@@ -113,8 +113,10 @@ def test_a_judge_that_is_not_ready_when_all_is_sampled_is_waited_for(monkeypatch
     assert told[:3] == [False, False, False] and judge.done.is_set()
 
 
-@pytest.mark.parametrize("settings", [{"device": "cuda"}, {"judges": "http://127.0.0.1:1"}])
-def test_a_judge_on_a_gpu_or_elsewhere_does_not_get_ready_ahead(settings):
+@pytest.mark.parametrize(
+    "settings", [{"device": "cuda"}, {"judges": "http://127.0.0.1:1"}, {"policy": "replay:answers.jsonl"}]
+)
+def test_a_judge_on_a_gpu_or_elsewhere_or_of_recorded_answers_does_not_get_ready_ahead(settings):
     judge = Judge()
     with bench_with(judge, **settings).judge_gets_ready(TASK, STRATEGY):
         pass
