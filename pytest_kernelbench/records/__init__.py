@@ -9,7 +9,7 @@ from pytest_kernelbench.records.against import AgainstBaseline
 from pytest_kernelbench.records.chosen import AdaptationStep, Forecast, Selection
 from pytest_kernelbench.records.drawn import Candidate, Completion, Task
 from pytest_kernelbench.records.judged import Evaluation, Judged, Outcome
-from pytest_kernelbench.records.rows import fields_of, json_text, sha256_of
+from pytest_kernelbench.records.rows import fields_of, json_text, refuse_another_type, sha256_of
 
 __all__ = [
     "AdaptationStep",
@@ -24,5 +24,6 @@ __all__ = [
     "Task",
     "fields_of",
     "json_text",
+    "refuse_another_type",
     "sha256_of",
 ]

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.records import AdaptationStep, AgainstBaseline, Completion, Evaluation, Selection
+from pytest_kernelbench.records import (
+    AdaptationStep,
+    AgainstBaseline,
+    Completion,
+    Evaluation,
+    Selection,
+    refuse_another_type,
+)
 from pytest_kernelbench.records.run_json import problem_of
 
 Row = TypeVar("Row")
@@ -69,18 +76,27 @@ def rows_of(path: Path, parse: Callable[[Mapping[str, Any]], Row], notes: list[s
             raise UsageError(f"{path}:{number}: not a row of {path.name} ({reason}); {remedy}") from error
 
 
+def _check(row: Mapping[str, Any], **annotations: str) -> None:
+    """Raises KeyError for a missing value that may not be null, ValueError for one of another type."""
+    for name, annotation in annotations.items():
+        value = row.get(name) if annotation.endswith(" | None") else row[name]
+        refuse_another_type(name, value, annotation)
+
+
 def completion_row(row: Mapping[str, Any]) -> tuple[SampleKey, Completion]:
     completion = Completion.from_json(row)
     return (row.get("sampling_sha256"), completion.task, completion.index), completion
 
 
 def evaluation_row(row: Mapping[str, Any]) -> tuple[EvaluationKey, Evaluation]:
+    _check(row, task="str", index="int", sampling_sha256="str | None", evaluation_sha256="str | None")
     key = (row.get("sampling_sha256"), row.get("evaluation_sha256"), row["task"], row["index"])
     return key, Evaluation.from_json(row)
 
 
 def against_row(row: Mapping[str, Any]) -> tuple[bool, AgainstKey, AgainstBaseline]:
     """Whether it is of the baseline beside itself, key and row."""
+    _check(row, task="str", source_sha256="str | None", evaluation_sha256="str | None")
     found = AgainstBaseline.from_json(row)
     return bool(row.get("null")), (row["evaluation_sha256"], row["task"], row["source_sha256"], found.baseline), found
 
@@ -96,5 +112,6 @@ def step_row(seed: int, row: Mapping[str, Any]) -> tuple[StepKey, AdaptationStep
 
 
 def probed_row(seed: int, row: Mapping[str, Any]) -> tuple[ProbeKey, Probed]:
+    _check(row, lineage="str", step="int", task="str", index="int", nll="float", speedup="float | None")
     key = (seed, row["lineage"], row["step"], row["task"], row["index"])
     return key, Probed(nll=row["nll"], speedup=row["speedup"])

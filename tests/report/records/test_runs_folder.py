@@ -270,3 +270,27 @@ def test_rows_from_before_reasoning_was_told_apart_read_as_they_were(tmp_path):
     new, read = RunRecords.load(folder), RunRecords.load(older)
     assert read.completions == new.completions and read.selections == new.selections
     assert all(each.score("answer", "mean") == each.mean_logprob for each in read.completions.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "reason"),
+    [
+        ("evaluations", "speedup", "x", 'speedup is "x", not a number'),
+        ("evaluations", "index", "0", 'index is "0", not a whole number'),
+        ("evaluations", "index", True, "index is true, not a whole number"),
+        ("evaluations", "seconds", 5, "seconds is 5, not an object"),
+        ("evaluations", "flags", [3], "flags is [3], of which each must be a text"),
+        ("evaluations", "evaluation_sha256", 7, "evaluation_sha256 is 7, not a text"),
+        ("completions", "text", None, "text is null, not a text"),
+        ("completions", "logprobs", [0.5, "x"], 'logprobs is [0.5, "x"], of which each must be a number'),
+        ("selections", "considered", 5, "considered is 5, not a list"),
+        ("selections", "fast", "no", 'fast is "no", not true or false'),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_line(tmp_path, name, field, value, reason):
+    path = write_run(tmp_path, "oracle", k=2) / f"{name}.jsonl"
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(first), field: value}), *others]) + "\n")
+    assert error_of(RunRecords.load, tmp_path) == (
+        f"{path}:1: not a row of {name}.jsonl ({reason}); remove the line to read the rest"
+    )
