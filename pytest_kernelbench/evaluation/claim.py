@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.company import wait_to_be_alone
+from pytest_kernelbench.evaluation.clock.turns import warm
+from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.session import WorkerSession
@@ -35,6 +36,7 @@ class _Second:
 
     def start(self) -> None:
         self._waiting = self._another()
+        warm(self._waiting, 1)
         self._waiting.freeze()
 
     def __call__(self) -> WorkerSession:
@@ -50,32 +52,33 @@ class _Second:
 def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], seconds: dict[str, float]) -> None:
     """Fills in whether a claim counts.
 
-    What that needs and takes no quiet is done beside others, unless the slots are too large for that: controls and a
-    second worker of the candidate are started, and a call of it is profiled. Raises CandidateFailed, and HarnessError.
+    What that needs and takes no quiet is done beside others, unless the slots are too large for that: controls and
+    other workers of the candidate are started, and a call of it is profiled. Raises CandidateFailed, and HarnessError.
     """
     if why := setting.findings.uncounted_because:
         void_for(setting.verifier.unrecorded(claim.session))
         found |= {"counted": False, "uncounted_because": why}
         return
+    quiet = QuietOfTrial(setting, hold, seconds)
     with closing(_Second(claim.another)) as second:
-        if hold.may_share and setting.keeps_block:
-            with stage(seconds, "wait"), claim.session.stopped():
-                hold.be_beside_others()
+        if quiet.may_end:
+            with claim.session.stopped():
+                quiet.is_over()
             with stage(seconds, "load"):
-                setting.workers.call_up()
                 setting.verifier.prepare()
                 second.start()
         with stage(seconds, "time"):
             suspicion = setting.verifier.unrecorded(claim.session)
-        beside_others = not hold.is_alone
-        with stage(seconds, "wait"):
-            wait_to_be_alone(setting, claim.session, hold)
-        if suspicion is not None and beside_others:
+        if suspicion is not None and not hold.is_alone:
+            with claim.session.stopped():
+                quiet.begin()
             # Whether others' work can cost the profiler a record is not known.
             suspicion = setting.verifier.unrecorded(claim.session)
         void_for(suspicion)
         with stage(seconds, "attest"):
-            attested = setting.verifier.attest(claim.session, second, claim.seconds_per_call, claim.timing.candidate_ms)
+            attested = setting.verifier.attest(
+                claim.session, second, claim.seconds_per_call, claim.timing.candidate_ms, quiet
+            )
             found |= attested.to_json()
 
 

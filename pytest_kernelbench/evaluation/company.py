@@ -53,6 +53,38 @@ def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iter
         yield held
 
 
+class QuietOfTrial:
+    """The ``clock.quiet.Quiet`` of a trial: other trials check, and are timed, between the series of its claim.
+
+    Where its slots are too large to be kept meanwhile, or it may not share, it stays alone. ``seconds["wait"]`` grows
+    by the time that this takes.
+    """
+
+    def __init__(self, setting: Setting, hold: Hold, seconds: dict[str, float]) -> None:
+        self._setting = setting
+        self._hold = hold
+        self._seconds = seconds
+
+    @property
+    def may_end(self) -> bool:
+        """Whether others may use the device between two series."""
+        return self._hold.may_share and self._setting.keeps_block
+
+    def begin(self) -> None:
+        """Have the device alone. Raises HarnessError where it is not idle then."""
+        with stage(self._seconds, "wait"):
+            self._setting.workers.rest()
+            be_alone(self._setting, self._hold)
+
+    def is_over(self) -> None:
+        """Have the device beside others, where that may be, and let workers start."""
+        if self.may_end:
+            with stage(self._seconds, "wait"):
+                device_named(self._setting.bench.device).settle()
+                self._hold.be_beside_others()
+            self._setting.workers.call_up()
+
+
 def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
     """Have the device alone: no worker starts there, and the candidate is stopped while others are timed.
 

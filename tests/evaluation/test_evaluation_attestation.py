@@ -3,6 +3,7 @@
 import math
 import random
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,30 @@ def test_what_counts_is_above_the_margin_and_lies_in_its_interval(logs, share):
     if verdict.counted:
         assert found.low > 1.01 and len(logs) >= 2 and share <= 0.25
     assert bool(verdict.because) == (verdict.counted is False)
+
+
+def test_series_that_differ_by_far_more_than_is_assumed_are_given_up_after_three():
+    short = Plan(margin=0.02, between=0.0412, gives_up=True)
+    # Student's distribution asks for 3.5 standard errors of six series: a mean of 0.15 at this spread of 0.1.
+    apart = series_at(-0.04, 0.06, 0.16)
+    assert decide(apart[1:], short, 0.0).counted is None
+    assert decide(apart, short, 0.0).counted is False
+    assert decide(series_at(0.02, 0.06, 0.10), short, 0.0).counted is None
+
+
+def test_only_the_time_of_series_counts_towards_a_plan_s_seconds():
+    machine = MadeUpMachine(Noise(), truth=1.05, call_s=1e-3, generator=random.Random(3))
+    seen = []
+
+    @contextmanager
+    def slow_to_start(number):
+        time.sleep(0.2)
+        with machine.processes(number) as two:
+            seen.append(number)
+            yield two
+
+    assert measure(slow_to_start, replace(PLAN, seconds=0.2)).counted is True
+    assert len(seen) > 1
 
 
 def test_what_surrounds_the_calls_is_in_neither_side():

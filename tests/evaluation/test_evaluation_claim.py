@@ -47,9 +47,14 @@ class Made:
         self.note("profiled")
         return None if self._only_beside_others and not holds.has_company() else self._suspicion
 
-    def attest(self, first, another, seconds_per_call, candidate_ms):
-        self.note("measured")
-        self.used = [first, *(another() for _ in range(self._series - 1))]
+    def attest(self, first, another, seconds_per_call, candidate_ms, quiet):
+        self.used = []
+        for number in range(self._series):
+            if number:
+                quiet.is_over()
+            self.used.append(another() if number else first)
+            quiet.begin()
+            self.note("measured")
         return Attested(None, True)
 
     def another(self):
@@ -73,6 +78,12 @@ class Worker:
         yield
         self._made.note(f"{self.name} goes on")
 
+    def have_slots(self, count):
+        return ["slot"] * count
+
+    def warm(self, reference, candidate, *, times):
+        self._made.note(f"{self.name} is warm")
+
     def freeze(self):
         self._made.note(f"{self.name} stops")
 
@@ -87,8 +98,8 @@ def test_what_needs_no_quiet_is_done_beside_others():
         assert made.verify(hold)["counted"] is True
         assert hold.is_alone
     assert made.did == [
-        *("first stops", "first goes on +", "controls start +", "another starts +", "another stops +", "profiled +"),
-        *("first stops +", "first goes on", "measured"),
+        *("first stops", "first goes on +", "controls start +"),
+        *("another starts +", "another is warm +", "another stops +", "profiled +", "measured", "measured"),
     ]
     assert [each.name for each in made.used] == ["first", "another"]
 
@@ -103,14 +114,14 @@ def test_a_second_worker_that_is_not_asked_for_ends_and_a_third_is_started_when_
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         made.verify(hold)
-    assert made.did[-1] == "another starts"
+    assert made.did[-2:] == ["another starts +", "measured"]
 
 
 def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
     made = Made()
     with holds.alone("made-up") as hold:
         made.verify(hold)
-    assert made.did == ["profiled", "measured", "another starts"]
+    assert made.did == ["profiled", "measured", "another starts", "measured"]
 
 
 def test_slots_that_are_too_large_to_be_kept_are_not_taken_along_to_others():
@@ -119,7 +130,7 @@ def test_slots_that_are_too_large_to_be_kept_are_not_taken_along_to_others():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         made.verify(hold)
-    assert made.did == ["profiled", "measured", "another starts"]
+    assert made.did == ["profiled", "measured", "another starts", "measured"]
 
 
 def test_a_claim_whose_kernels_leave_no_record_beside_others_is_profiled_again_alone():
@@ -136,7 +147,7 @@ def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         assert made.verify(hold)["counted"] is True
-    assert made.did[-2:] == ["profiled", "measured"]
+    assert made.did[-3:] == ["profiled", "measured", "measured"]
 
 
 def test_where_nothing_can_count_nothing_is_measured():

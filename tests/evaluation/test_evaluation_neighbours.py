@@ -12,6 +12,7 @@ from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.clock.neighbours import (
     OF_FULL_PRIORITY,
     Neighbours,
+    NeighboursOfSeries,
     OwnOfFullPriority,
     busy_seconds,
     seconds_of_service,
@@ -71,6 +72,25 @@ def test_a_program_that_uses_all_that_is_used_has_no_neighbours():
     # The kernel counts in steps of 10 ms: in less time than this, one step of one core is much.
     time.sleep(0.5)
     assert alone.share() < 0.05
+
+
+def test_between_series_nobody_is_counted():
+    told = iter([(1.0, 2.0), (0.0, 6.0)])
+    made = []
+
+    class Told:
+        def __init__(self):
+            made.append(self)
+
+        def used_and_had(self):
+            return next(told)
+
+    of_series = NeighboursOfSeries(Told)
+    of_series.begin()
+    assert of_series.share() == 0.5
+    of_series.begin()
+    assert of_series.share() == 0.125
+    assert len(made) == 2
 
 
 def test_workers_and_compilers_that_the_service_started_are_its_own(monkeypatch):

@@ -1,5 +1,6 @@
 """Turns of two workers: the number of calls in a turn, and the checks after each turn."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,10 @@ class Worker:
         pass
 
     freeze = end = close = leave_room = thaw
+
+    @contextmanager
+    def stopped(self):
+        yield
 
     def have_slots(self, count):
         return self.slots[:count]
@@ -130,6 +135,63 @@ def test_controls_end_at_once_and_not_one_after_the_other():
     pairs.prepare()
     pairs.close()
     assert did == ["end", "end", "close", "close"]
+
+
+class Noted(Worker):
+    """A worker that notes what is done with it."""
+
+    def __init__(self, name, notes):
+        super().__init__()
+        self._name, self._notes = name, notes
+
+    def warm(self, reference, candidate, *, times):
+        self._notes.append(f"{self._name} is warm")
+
+    @contextmanager
+    def stopped(self):
+        self._notes.append(f"{self._name} stops")
+        yield
+        self._notes.append(f"{self._name} goes on")
+
+    def end(self):
+        self._notes.append(f"{self._name} is told to end")
+
+    def close(self):
+        self._notes.append(f"{self._name} has ended")
+
+
+class NotedQuiet:
+    def __init__(self, notes):
+        self._notes = notes
+
+    def begin(self):
+        self._notes.append("quiet begins")
+
+    def is_over(self):
+        self._notes.append("quiet is over")
+
+
+def test_quiet_begins_when_both_workers_are_warm_and_is_over_when_those_of_the_last_series_have_ended():
+    notes = []
+    pairs = Pairs(SimpleNamespace(), lambda: Noted("control", notes))
+    pairs.prepare()
+    notes.clear()
+    for number in range(2):
+        with pairs.two(number, lambda number=number: Noted(f"candidate {number}", notes), 0.01, NotedQuiet(notes)):
+            notes.append("turns")
+    both_stop = ["control stops", "candidate {0} stops", "quiet begins", "candidate {0} goes on", "control goes on"]
+    series = ["control is warm", "candidate {0} is warm", *both_stop, "turns", "candidate {0} is told to end"]
+    first, second = ([each.format(number) for each in series] for number in range(2))
+    assert notes == [*first, "candidate 0 has ended", "quiet is over", *second]
+
+
+def test_workers_of_a_series_that_fails_end():
+    notes = []
+    pairs = Pairs(SimpleNamespace(), lambda: Noted("control", notes))
+    with pytest.raises(CandidateFailed), pairs.two(0, lambda: Noted("candidate", notes), 0.01):
+        raise CandidateFailed(Outcome.RUNTIME_ERROR, "the process ended")
+    pairs.close_ended()
+    assert [each for each in notes if "end" in each] == ["candidate is told to end", "candidate has ended"]
 
 
 def test_an_error_in_a_control_s_turn_of_one_call_is_the_control_s():

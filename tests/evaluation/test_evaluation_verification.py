@@ -75,9 +75,12 @@ class Steady:
         self.n_lone_turns = 0
 
     @contextmanager
-    def two(self, number, candidate, seconds_per_call):
+    def two(self, number, candidate, seconds_per_call, quiet):
         self.candidates.append(candidate())
         yield self
+
+    def close_ended(self):
+        pass
 
     @contextmanager
     def control(self, number):
@@ -175,7 +178,7 @@ def test_a_reference_that_fails_beside_others_is_no_verdict_and_leaves_no_contro
 
 @pytest.fixture
 def alone(monkeypatch):
-    monkeypatch.setattr(Neighbours, "share", lambda self: 0.0)
+    monkeypatch.setattr(Neighbours, "used_and_had", lambda self: (0.0, 1.0))
 
 
 def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone):

@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from random import SystemRandom
-from statistics import NormalDist, fmean, median
-from typing import Literal, Protocol
+from statistics import NormalDist, fmean, median, stdev
+from typing import Literal, NamedTuple, Protocol
 
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 from pytest_kernelbench.evaluation.device.traits import traits_of
@@ -49,6 +49,8 @@ CLAIM_ERROR = 0.0082
 # A claim that is not within 1.645 standard errors of its limit is given up: of claims of 3 % none.
 HOPELESS_ERROR = 0.05
 LEAST_SERIES, MOST_SERIES = 2, 6
+# Of fewer series, what they differ by says little, and claims of 3 % would be given up by chance.
+LEAST_TO_GIVE_UP = 3
 # More pairs hardly help where the difference between processes is the larger part: half of a series' interval at 99.9 %
 # is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
 # 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
@@ -91,10 +93,10 @@ class Plan:
     deviation of the log-ratio of the same two kernels from one pair of processes to the next (measured:
     docs/measurements.md). ``above_error`` and ``below_error`` are the one-sided error rates at one look of the answers
     "above" and "below". ``looks`` are the numbers of series after which an answer may be given; the last one ends the
-    measurement. ``seconds``: the series that is due then is the last one, None: no limit. ``seconds_per_series``: a
-    series ends at its next pair after that time, but not before the first look. ``repeats_disturbed``: whether a series
-    beside busy neighbours is measured again; else it ends the measurement. ``gives_up``: whether it ends where further
-    series would hardly lead to "above".
+    measurement. ``seconds``, of all series together: the series that is due then is the last one, None: no limit.
+    ``seconds_per_series``: a series ends at its next pair after that time, but not before the first look.
+    ``repeats_disturbed``: whether a series beside busy neighbours is measured again; else it ends the measurement.
+    ``gives_up``: whether it ends where further series would hardly lead to "above".
     """
 
     margin: float
@@ -192,18 +194,21 @@ def measure(
 ) -> Verdict:
     """Measure until the plan's question is answered, or its series or seconds are spent.
 
-    ``processes(number)`` gives the two processes of a series; ``others_share()`` is the share of the cores that other
-    programs have used: since the start, or where the plan ``repeats_disturbed``, since it was asked last.
+    ``processes(number)`` gives the two processes of a series; what it takes for that does not count.
+    ``others_share()`` is the share of the cores that other programs have used during all series, or where the plan
+    ``repeats_disturbed``, during the last one.
     ``confirmed`` returns the verdict in place of the one that is given, after more turns in the processes of the last
     series, which are warm. Raises what the turns raise.
     """
-    started = time.monotonic()
     done: list[Series] = []
+    measured_s = 0.0
     for number in count():
         with processes(number) as two:
+            started = time.monotonic()
             series = _series(two, done, plan)
+            measured_s += time.monotonic() - started
             share = others_share()
-            over = plan.seconds is not None and time.monotonic() - started > plan.seconds
+            over = plan.seconds is not None and measured_s > plan.seconds
             if plan.repeats_disturbed and share > DISTURBING_SHARE:
                 if not over:
                     continue
@@ -278,13 +283,15 @@ def _side_of_limit(series: Sequence[Series], plan: Plan) -> Answer | None:
 def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
     """Whether all series that may follow would lead to "above" with the probability ``below_error`` at most.
 
-    The mean of all is predicted from the mean so far, as if nothing but processes differed.
+    The mean of all is predicted from the mean so far, as if nothing but processes differed: by as much as the plan
+    says, or from ``LEAST_TO_GIVE_UP`` series on by as much as they show.
     """
     n, most = len(series), plan.looks[-1]
     if n < LEAST_SERIES:
         return False
-    likely = _normal_at(plan.below_error) * plan.between * math.sqrt(1 / n - 1 / most)
-    needed = math.log1p(plan.margin) + _normal_at(plan.above_error) * plan.between / math.sqrt(most)
+    differ = _difference(series, plan.between) if n >= LEAST_TO_GIVE_UP else _Difference(plan.between, is_told=False)
+    likely = _normal_at(plan.below_error) * differ.deviation * math.sqrt(1 / n - 1 / most)
+    needed = math.log1p(plan.margin) + differ.errors_at(plan.above_error, most) * differ.deviation / math.sqrt(most)
     return fmean(each.middle for each in series) + likely < needed
 
 
@@ -297,19 +304,34 @@ def estimate(
     """
     n = len(series)
     middle = fmean(each.middle for each in series)
-    squares = math.fsum((each.middle - middle) ** 2 for each in series)
-    spread = math.sqrt(squares / (n - 1)) if n > 1 else 0.0
+    differ = _difference(series, between)
 
     def reach(noise: Sequence[float], error: float) -> float:
-        at = _normal_at(error)
-        of_processes = student_at(error, n - 1) if spread > TELLING_SPREAD * between else at
         # The interval of a series holds at the confidence of a look; who asks for more has a wider one.
-        wider = max(1.0, at / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
-        return math.hypot(of_processes * max(between, spread) / math.sqrt(n), *(wider * each / n for each in noise))
+        wider = max(1.0, _normal_at(error) / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+        of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
+        return math.hypot(of_processes, *(wider * each / n for each in noise))
 
     low = middle - reach([each.middle - each.low for each in series], low_error)
     high = middle + reach([each.high - each.middle for each in series], high_error)
     return Estimate(math.exp(middle), math.exp(low), math.exp(high) if high < LARGEST_LOG else math.inf)
+
+
+class _Difference(NamedTuple):
+    """Standard deviation of what processes differ by, and whether the series themselves tell it."""
+
+    deviation: float
+    is_told: bool
+
+    def errors_at(self, error: float, n: int) -> float:
+        """Standard errors that the mean of ``n`` series exceeds, to one side, with the probability ``error``."""
+        return student_at(error, n - 1) if self.is_told else _normal_at(error)
+
+
+def _difference(series: Sequence[Series], between: float) -> _Difference:
+    """``between``, or what the series show, if that is more; far more is told by them alone, which are few."""
+    spread = stdev(each.middle for each in series) if len(series) > 1 else 0.0
+    return _Difference(max(between, spread), spread > TELLING_SPREAD * between)
 
 
 @cache

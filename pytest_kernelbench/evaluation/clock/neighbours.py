@@ -42,11 +42,35 @@ class Neighbours:
 
     def share(self) -> float:
         """The share of this process's cores that other processes used."""
+        used_s, had_s = self.used_and_had()
+        return used_s / had_s
+
+    def used_and_had(self) -> tuple[float, float]:
+        """Seconds that other processes used this process's cores, and that these cores had."""
         started, seconds = self._started
-        return (self._seconds() - seconds) / (time.perf_counter() - started) / len(self._cores)
+        return self._seconds() - seconds, (time.perf_counter() - started) * len(self._cores)
 
     def _seconds(self) -> float:
         return busy_seconds(Path("/proc/stat").read_text(), self._cores, self._fields) - self._own_seconds()
+
+
+class NeighboursOfSeries:
+    """The neighbours during some series: each begins with ``begin``, and ends when the share of all is asked for."""
+
+    def __init__(self, new: Callable[[], Neighbours]) -> None:
+        self._new = new
+        self._used_s = self._had_s = 0.0
+
+    def begin(self) -> None:
+        """A series begins."""
+        self._now = self._new()
+
+    def share(self) -> float:
+        """The share of this process's cores that other processes used during all series so far."""
+        used_s, had_s = self._now.used_and_had()
+        self._used_s += used_s
+        self._had_s += had_s
+        return self._used_s / self._had_s
 
 
 def seconds_of_service() -> float:

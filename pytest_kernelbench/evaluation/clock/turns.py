@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND, Side
+from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
@@ -127,7 +128,7 @@ class _Asked(NamedTuple):
 
 
 def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
-    """Both workers warm and stopped, with slots for turns that are long enough.
+    """Both workers, which are warm, stopped, with slots for turns that are long enough.
 
     The first calls in a worker are slow, and so is what is known of a call's duration, ``seconds_per_call``; what
     surrounds the calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow
@@ -139,10 +140,7 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
         calls = wanted
         for session in (control, candidate):
             session.thaw()
-            slots = session.have_slots(calls)
-            if calls == at_first:
-                # Where there is no other slot, the same.
-                session.warm(slots[0], slots[-1], times=2)
+            session.have_slots(calls)
             session.freeze()
         two = TakingTurns(candidate, control, calls)
         # As often as memory that is freed is to be used again.
@@ -151,6 +149,13 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
         of_calls_s = math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s))
         wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / calls))
     return two
+
+
+def warm(session: WorkerSession, calls: int) -> None:
+    """Have a worker make its first calls, with the slots for turns of so many."""
+    slots = session.have_slots(calls)
+    # Where there is no other slot, the same.
+    session.warm(slots[0], slots[-1], times=2)
 
 
 class ControlFailed(Exception):
@@ -176,39 +181,70 @@ class Pairs:
         self._bench = bench
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
+        # Of series that are over: told to end, together, because each takes a while to leave a GPU.
+        self._ended: list[WorkerSession] = []
         # In a turn of the last series.
         self._calls = 1
 
     def prepare(self) -> None:
-        """Start the controls that are kept from one candidate to the next. Raises ControlFailed."""
+        """Start the controls that are kept from one candidate to the next, and warm them. Raises ControlFailed."""
         with of_control():
             while len(self._kept) < KEPT_CONTROLS:
                 self._kept.append(self._new_control())
+                warm(self._kept[-1], 1)
 
     def close(self) -> None:
-        """End the controls that were kept."""
-        for control in self._kept:
-            control.end()
+        """End all workers."""
         while self._kept:
-            self._kept.pop().close()
+            self._end(self._kept.pop())
+        self.close_ended()
+
+    def close_ended(self) -> None:
+        """Wait for the end of the workers of series that are over."""
+        while self._ended:
+            self._ended.pop().close()
+
+    def _end(self, session: WorkerSession) -> None:
+        session.end()
+        self._ended.append(session)
 
     @contextmanager
     def two(
-        self, number: int, candidate: Callable[[], WorkerSession], seconds_per_call: float
+        self,
+        number: int,
+        candidate: Callable[[], WorkerSession],
+        seconds_per_call: float,
+        quiet: Quiet = ALWAYS_QUIET,
     ) -> Iterator[TakingTurns]:
         """Series ``number``: in every second one, the control was there before the candidate.
 
-        Raises CandidateFailed, ControlFailed and DeviceBusy.
+        What needs no ``quiet`` is done before: the workers start and make their first calls, and those of the series
+        before leave the device. Raises CandidateFailed, ControlFailed and DeviceBusy.
         """
+        # Before others may be timed.
+        self.close_ended()
+        if number:
+            quiet.is_over()
         with ExitStack() as stack:
             if number % 2 == 0:
-                own = stack.enter_context(closing(candidate()))
+                own = self._candidate(candidate, stack)
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
-                own = stack.enter_context(closing(candidate()))
-            two = _rehearsed(control, own, seconds_per_call, self._calls if number else 1)
+                own = self._candidate(candidate, stack)
+            at_first = self._calls if number else 1
+            with of_control():
+                warm(control, at_first)
+            warm(own, at_first)
+            with control.stopped(), own.stopped():
+                quiet.begin()
+            two = _rehearsed(control, own, seconds_per_call, at_first)
             self._calls = two.calls
             yield two
+
+    def _candidate(self, candidate: Callable[[], WorkerSession], stack: ExitStack) -> WorkerSession:
+        session = candidate()
+        stack.callback(self._end, session)
+        return session
 
     @contextmanager
     def control(self, number: int) -> Iterator[WorkerSession]:
@@ -221,7 +257,7 @@ class Pairs:
             yield control
         finally:
             if number >= KEPT_CONTROLS:
-                control.close()
+                self._end(control)
             else:
                 # What torch keeps there, a candidate may lack.
                 with of_control():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
@@ -13,8 +14,9 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import not_borne_out
 from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
-from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, NeighboursOfSeries
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
+from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, of_control
@@ -96,7 +98,12 @@ class Verifier:
             self._pairs.must_work_alone(failure)
 
     def attest(
-        self, first: WorkerSession, another: Callable[[], WorkerSession], seconds_per_call: float, candidate_ms: float
+        self,
+        first: WorkerSession,
+        another: Callable[[], WorkerSession],
+        seconds_per_call: float,
+        candidate_ms: float,
+        quiet: Quiet = ALWAYS_QUIET,
     ) -> Attested:
         """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
 
@@ -104,12 +111,14 @@ class Verifier:
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
-        neighbours = Neighbours.of_judge(self._bench.device)
-
+        neighbours = NeighboursOfSeries(partial(Neighbours.of_judge, self._bench.device))
         calls_s = max(seconds_per_call, self._bench.seconds_per_call)
 
-        def processes(number: int) -> AbstractContextManager[TwoProcesses]:
-            return self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s)
+        @contextmanager
+        def processes(number: int) -> Iterator[TwoProcesses]:
+            with self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s, quiet) as two:
+                neighbours.begin()
+                yield two
 
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
@@ -118,6 +127,8 @@ class Verifier:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
             return Attested(None, False, str(why))
+        finally:
+            self._pairs.close_ended()
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
     def _seen_alone_too(self, two: TwoProcesses, verdict: Verdict) -> Verdict:

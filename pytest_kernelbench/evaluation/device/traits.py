@@ -93,7 +93,7 @@ CUDA = DeviceTraits(
     # What a check takes is mostly the time of Python, launches and starting processes.
     trials_beside_others=True,
     # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
-    spare_workers=3,
+    spare_workers=4,
     # A GPU multiplies 16 million numbers in the time that a launch takes.
     n_factors=1 << 24,
     n_noise=1 << 22,
