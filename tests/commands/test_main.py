@@ -133,9 +133,20 @@ def test_the_version_is_printed(capsys):
         ("plan --programs 0", "--programs=0: at least one program is needed"),
         ("plan --fast 2", "--fast=2: a share lies between 0 and 1, as in 0.3"),
         ("plan --fast nan", "--fast=nan: a share lies between 0 and 1, as in 0.3"),
-        ("plan --speedup 0", "--speedup=0: write a positive number up to 1000, as in 2"),
-        ("plan --speedup inf", "--speedup=inf: write a positive number up to 1000, as in 2"),
+        (
+            "plan --speedup 0",
+            "--speedup=0: a fast program is over 1 time as fast, and at most 1000 times can be simulated; write 2",
+        ),
+        (
+            "plan --speedup inf",
+            "--speedup=inf: a fast program is over 1 time as fast, and at most 1000 times can be simulated; write 2",
+        ),
         ("plan --tasks -1", "--tasks=-1: -1 is no id; write a whole number, or ids such as level1/19"),
+        (
+            "plan --speedup 0.5",
+            "--speedup=0.5: a fast program is over 1 time as fast, and at most 1000 times can be simulated; write 2",
+        ),
+        ("plan --tasks 2O", "--tasks=2O: 2O is no id; write a whole number, or ids such as level1/19"),
         ("plan --tasks 1e3", "--tasks=1e3: 1e3 is no id; write a whole number, or ids such as level1/19"),
         ("plan --tasks ²", "--tasks=²: ² is no id; write a whole number, or ids such as level1/19"),
         ("plan --tasks 1001", "--tasks=1001: at most 1000 can be simulated"),

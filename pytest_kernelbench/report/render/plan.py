@@ -137,7 +137,7 @@ def _tasks(text: str) -> list[str]:
         # A number of thousands of digits is none to int().
         n_tasks = int(ids[0]) if len(ids[0]) < 10 else inf
         ids = [f"task {number}" for number in range(1, int(min(n_tasks, MOST["tasks"] + 1)) + 1)]
-    elif wrong := next((each for each in ids if _is_number(each)), None):
+    elif wrong := next((each for each in ids if "/" not in each), None):
         raise UsageError(f"--tasks={text}: {wrong} is no id; write a whole number, or ids such as level1/19")
     if not ids:
         raise UsageError(f"--tasks={text}: at least one task is needed")
@@ -154,22 +154,14 @@ def _check_numbers(options: argparse.Namespace) -> None:
         if options.programs < 1
         else _too_many(options.programs, "programs"),
         f"--fast={options.fast:g}": not 0 <= options.fast <= 1 and "a share lies between 0 and 1, as in 0.3",
-        f"--speedup={options.speedup:g}": not 1 / MOST_SPEEDUP <= options.speedup <= MOST_SPEEDUP
-        and f"write a positive number up to {MOST_SPEEDUP}, as in 2",
+        f"--speedup={options.speedup:g}": not 1 < options.speedup <= MOST_SPEEDUP
+        and f"a fast program is over 1 time as fast, and at most {MOST_SPEEDUP} times can be simulated; write 2",
     }
     if options.margin is not None:
         wrong[f"--margin={options.margin:g}"] = not 0 <= options.margin < inf and "write 0 or more, as in 0.05"
     for option, problem in wrong.items():
         if problem:
             raise UsageError(f"{option}: {problem}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.isnumeric()
-    return True
 
 
 def _too_many(number: int, of: str) -> str | None:
