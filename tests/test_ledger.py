@@ -145,6 +145,18 @@ def test_a_line_in_the_middle_that_is_no_record_is_named(ledger, line):
     assert str(caught.value) == f"{path}:2: not a record; remove the line, or start another run"
 
 
+def test_a_record_with_a_value_of_another_type_is_named(ledger):
+    path = ledger.folder / "evaluations.jsonl"
+    ledger.add_evaluation(TASK, 0, STRATEGY, Evaluation(source_sha256="s", outcome=Outcome.CORRECT, speedup=2.0))
+    path.write_text(path.read_text().replace("2.0", '"x"'))
+    with pytest.raises(UsageError) as caught:
+        ledger.evaluations(TASK, STRATEGY)
+    assert str(caught.value) == (
+        f'{path}: a row of {TASK} cannot be read (speedup is "x", not a number); '
+        "remove it, or start another run with --kernelbench-run"
+    )
+
+
 def test_a_number_that_json_lacks_is_a_fault_of_the_harness(ledger):
     with pytest.raises(HarnessError) as refused:
         ledger.add_completion(completion(0, logprobs=(float("-inf"),)), STRATEGY)

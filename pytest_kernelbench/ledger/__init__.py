@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_kernelbench.errors import HarnessError, UsageError
 from pytest_kernelbench.ledger.resuming import check_settings, joined, read_run, sources_joined
@@ -30,6 +30,7 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 
 __all__ = ["TABLES", "Ledger", "Row", "Table", "check_settings", "read_run"]
 
+Record = TypeVar("Record", AdaptationStep, AgainstBaseline, Completion, Evaluation, Forecast, Selection)
 # The field by which each table's rows are looked up.
 TABLES = {
     **dict.fromkeys(
@@ -140,7 +141,7 @@ class Ledger:
         drawn_from, indices = strategy.sampling_sha256, strategy.indices
         for row in self._tables["completions"].rows(task):
             if row["sampling_sha256"] == drawn_from and row["index"] in indices:
-                found[row["index"]] = Completion.from_json(row)
+                found[row["index"]] = self._record("completions", Completion, row)
         return found
 
     def add_completion(self, completion: Completion, strategy: Strategy) -> None:
@@ -156,7 +157,7 @@ class Ledger:
     def evaluations(self, task: str, strategy: Strategy, table: str = "evaluations") -> dict[str | None, Evaluation]:
         """Evaluations by hash of the source. Any strategy with the same evaluation settings may have made them."""
         return {
-            row["source_sha256"]: Evaluation.from_json(row)
+            row["source_sha256"]: self._record(table, Evaluation, row)
             for row in self._tables[table].rows(task)
             if row["evaluation_sha256"] == strategy.evaluation_sha256
         }
@@ -220,7 +221,7 @@ class Ledger:
     def selection(self, task: str, strategy: Strategy) -> Selection | None:
         for row in self._tables["selections"].rows(task):
             if row["strategy"] == strategy.name and row["strategy_sha256"] == strategy.sha256:
-                return Selection.from_json(row)
+                return self._record("selections", Selection, row)
         return None
 
     def add_selection(self, selection: Selection, strategy: Strategy) -> None:
@@ -243,7 +244,7 @@ class Ledger:
         hashes = (source_sha256, strategy.evaluation_sha256)
         rows = self._tables["baselines"].rows(task)
         found = [row for row in rows if (row["source_sha256"], row["evaluation_sha256"]) == hashes]
-        return {row["baseline"]: AgainstBaseline.from_json(row) for row in found}
+        return {row["baseline"]: self._record("baselines", AgainstBaseline, row) for row in found}
 
     def add_against(
         self, task: str, strategy: Strategy, source_sha256: str, found: AgainstBaseline, *, null: bool = False
@@ -257,7 +258,7 @@ class Ledger:
         key = {"sizes": sizes, "source_sha256": source_sha256, "evaluation_sha256": strategy.evaluation_sha256}
         rows = self._tables["gate_sizes"].rows(task)
         found = (row for row in rows if all(row[name] == value for name, value in key.items()))
-        return next((Evaluation.from_json(row["evaluation"]) for row in found), None)
+        return next((self._record("gate_sizes", Evaluation, row["evaluation"]) for row in found), None)
 
     def add_evaluation_at(self, task: str, strategy: Strategy, sizes: str, evaluation: Evaluation) -> None:
         """Record an evaluation for ``evaluation_at``."""
@@ -268,14 +269,16 @@ class Ledger:
     def forecast(self, task: str, asked_sha256: str) -> Forecast | None:
         """The recorded forecast of the policy for the question with this hash, or None."""
         rows = self._tables["forecasts"].rows(task)
-        return next((Forecast.from_json(row) for row in rows if row["asked_sha256"] == asked_sha256), None)
+        found = (row for row in rows if row["asked_sha256"] == asked_sha256)
+        return next((self._record("forecasts", Forecast, row) for row in found), None)
 
     def add_forecast(self, forecast: Forecast) -> None:
         self._tables["forecasts"].append(forecast.to_json())
 
     def adaptation_steps(self, lineage: str) -> list[AdaptationStep]:
         """The steps of a lineage so far, in order."""
-        return [AdaptationStep.from_json(row) for row in self._tables["adaptation"].rows(lineage)]
+        rows = self._tables["adaptation"].rows(lineage)
+        return [self._record("adaptation", AdaptationStep, row) for row in rows]
 
     def add_adaptation_step(self, step: AdaptationStep) -> None:
         self._tables["adaptation"].append(step.to_json())
@@ -299,6 +302,17 @@ class Ledger:
             run["task_sha256"] = sources_joined(self.folder, run, {task.id: task.sha256 for task in tasks})
             write_atomically(self.folder / "run.json", run)
         return tuple(group)
+
+    def _record(self, table: str, kind: type[Record], row: Mapping[str, Any]) -> Record:
+        """A row as a record. Raises UsageError where a value is missing or of another type."""
+        try:
+            return kind.from_json(row)
+        except ValueError as error:
+            of = row.get("task") or row.get("lineage")
+            raise UsageError(
+                f"{self._tables[table].path}: a row{f' of {of}' if of else ''} cannot be read ({error}); "
+                "remove it, or start another run with --kernelbench-run"
+            ) from error
 
     @contextmanager
     def _run_locked(self) -> Iterator[None]:
