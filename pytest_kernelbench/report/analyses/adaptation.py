@@ -83,7 +83,7 @@ def adaptation(study: Study) -> list[Json] | None:
 
 
 def _with_rollouts(records: RunRecords, strategy: StrategyOfRun) -> dict[str, list[AdaptationStep]]:
-    """The steps of every unit that has rollouts of one."""
+    """By unit, its steps; units without rollouts are left out."""
     return {
         name: steps
         for name, steps in records.steps(strategy).items()
@@ -209,7 +209,7 @@ def _values(table: Counts, value: Callable[[int, int], float]) -> Floats:
 
 
 def _curve(values_US: Floats, estimate: Callable[[Floats], Json | None], *, warned: bool = False) -> Json:
-    """``warned``: with the warning of the last step that has rollouts, for a mean that is no rate."""
+    """A curve over steps. ``warned``: it has the warning of its last known step, as a mean that is no rate needs."""
     points = [estimate(values_U) for values_U in values_US.T]
     value = [None if each is None else each["value"] for each in points]
     low, high = ([None if each is None else each[end] for each in points] for end in ("low", "high"))
@@ -249,7 +249,7 @@ def _flat_test(strata: Sequence[Sequence[tuple[int, int] | None]]) -> Json | Non
 
 
 def _flat_best_of(table: Counts, apart: Lineages, seed: int) -> float | None:
-    """Of each lineage what its best step would show if no step differed, as the choice is made of each."""
+    """The rate that the best step of a lineage would show by chance if all its steps were alike, mean over lineages."""
     rows = [[each for each in row if each is not None] for row in table.values()]
 
     def of_lineage(units: Sequence[int]) -> float | None:
@@ -260,7 +260,7 @@ def _flat_best_of(table: Counts, apart: Lineages, seed: int) -> float | None:
 
 
 def _trained_apart(records: RunRecords, steps: Mapping[str, Sequence[AdaptationStep]]) -> list[list[int]]:
-    """The places of the units of each lineage."""
+    """For each lineage, the positions of its units in ``steps``."""
     found: dict[tuple[int | None, str], list[int]] = {}
     for place, (name, of_unit) in enumerate(steps.items()):
         found.setdefault((records.unit(name).seed, of_unit[0].lineage), []).append(place)

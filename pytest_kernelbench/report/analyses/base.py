@@ -82,7 +82,10 @@ class SampleGroup:
         return min((unit.n for unit in self.units if self._in_curves(unit)), default=0)
 
     def _in_curves(self, unit: UnitSamples) -> bool:
-        """A unit that a run was killed at would cut the curves of all others short."""
+        """Whether a unit has at least half as many candidates as the largest.
+
+        Curves go as far as the smallest unit in them: a unit at which a run was killed would cut them short.
+        """
         return unit.n > 0 and 2 * unit.n >= max(each.n for each in self.units)
 
     def ranked(self, of: str = ANSWER) -> bool:

@@ -107,9 +107,9 @@ def _on_axis(axis: str, drawn: dict[str, StrategyResults], study: Study, *, prom
 
 
 def _limits(spent_U: list[Floats], budgets_B: Floats) -> Floats:
-    """The most that is spent on any one task at each budget, which is the mean over tasks under that limit.
+    """For each budget, the limit for a single task at which the mean spent over tasks equals the budget.
 
-    What a strategy that stops by itself saves on one task is there for another.
+    So a strategy that stops by itself on one task may spend more on the others.
     """
     totals_U = numpy.array([each[-1] if len(each) else 0.0 for each in spent_U])
     limits_L = numpy.unique(numpy.concatenate([[0.0], totals_U]))
@@ -143,7 +143,7 @@ def _log_speedup(sample: Sample) -> float | None:
 
 
 def _spent(axis: str, samples: tuple[Sample, ...], *, prompts: bool) -> Floats:
-    """What had been spent on a task once each of its candidates was there, in the order of drawing; NaN: not known."""
+    """For each candidate in the order of drawing, the sum spent on the task up to and with it; NaN if not known."""
     seen: set[str] = set()
     each_N = []
     for sample in samples:
@@ -175,7 +175,7 @@ def _tokens(completion: Completion | None, *, prompts: bool) -> float | None:
 
 
 def _of_updates(axis: str, name: str, study: Study) -> float:
-    """The cost of a strategy's updates, over all tasks together; 0 if it made none."""
+    """The cost of a strategy's updates on an axis, over all tasks together; 0 if it made none."""
     strategy = next(each for each in study.records.strategies if each.name == name)
     if strategy.adaptation_sha256 is None or axis in ("rollouts", "judged"):
         return 0.0

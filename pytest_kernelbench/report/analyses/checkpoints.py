@@ -38,7 +38,7 @@ def checkpoint(rate_US: Floats, held_out_US: Floats, lineages: Lineages) -> Json
 
 
 def _mean_of_best(rate_US: Floats) -> float | None:
-    """Where each unit takes its own best step; None where a unit has none."""
+    """Mean over units of the rate at the unit's own best step. Units without rollouts are left out; None if all are."""
     known_U = ~numpy.isnan(rate_US).all(axis=1)
     return float(numpy.nanmax(rate_US[known_U], axis=1).mean()) if known_U.any() else None
 
@@ -70,7 +70,7 @@ def by_seed(seeds_U: Sequence[int | None], rate_US: Floats, seed: int) -> dict[s
 
 
 def mean_over_lineages(of_lineage: Callable[[Sequence[int]], float | None], lineages: Lineages) -> float | None:
-    """Weighed by the units of each; None where one is not known."""
+    """Mean of a lineage's value, weighted by its number of units; None if the value of a lineage is not known."""
     values = [(of_lineage(units), len(units)) for units in lineages]
     if not values or any(value is None for value, _ in values):
         return None

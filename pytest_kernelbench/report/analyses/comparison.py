@@ -124,7 +124,11 @@ def _of_task(a: TaskResults, b: TaskResults, margin: float) -> Json:
 
 
 def _both_measured(a: TaskResults, b: TaskResults) -> tuple[Measured | None, Measured | None]:
-    """As timed again where both were, else as first timed; of one that stands alone the timing that it has."""
+    """The speed-ups of both choices, each None if there is none.
+
+    The second timings if both choices were timed again, or if one run has no choice and the other's was timed again;
+    otherwise the first timings.
+    """
     confirmed = [task.selection is not None and task.selection.confirmed_speedup is not None for task in (a, b)]
     alone = [task.selection is None or task.selection.index is None for task in (a, b)]
     again = all(confirmed) or (any(confirmed) and any(alone))
@@ -136,7 +140,7 @@ def _any_kernel(pair: tuple[TaskResults, TaskResults]) -> bool:
 
 
 def _log_ratio(a: TaskResults, b: TaskResults) -> float:
-    """Of b's speed-up over a's; the reference stands in for a kernel that is missing."""
+    """The logarithm of b's speed-up over a's. A missing kernel counts as the reference: a speed-up of 1."""
     before, after = (0.0 if each is None else log(each.speedup) for each in _both_measured(a, b))
     return after - before
 

@@ -63,7 +63,7 @@ correlation = for_each_group(of_group)
 
 
 def _other(group: SampleGroup, of: str) -> Json | None:
-    """Of the correct candidates that were timed and of which it is known."""
+    """The entry ``code`` or ``tempered``, over correct candidates that were timed and have that score."""
     found: dict[str, Json] = {}
     for score in SCORES:
         columns = [_with_other(unit, of, score) for unit in group.units]
@@ -81,7 +81,7 @@ def _other(group: SampleGroup, of: str) -> Json | None:
 
 
 def _with_other(unit: UnitSamples, of: str, score: str) -> tuple[Floats, Floats, Floats]:
-    """The other score, speed-up, and score of the answer."""
+    """For candidates that have all three: the score ``of`` other tokens, the speed-up, and the score of the answer."""
     other, answer = unit.logprob_N[of][score], unit.logprob_N[ANSWER][score]
     known = unit.correct_N & ~numpy.isnan(unit.speedup_N) & ~numpy.isnan(other) & ~numpy.isnan(answer)
     return other[known], unit.speedup_N[known], answer[known]
@@ -100,7 +100,7 @@ def _timed(unit: UnitSamples, score: str) -> dict[str, Floats]:
 
 
 def _programs(unit: UnitSamples, score: str) -> dict[str, Floats]:
-    """The same of its distinct programs."""
+    """As ``_timed``, of the distinct programs of a unit."""
     programs = unit.programs
     keys = programs.logprob_C[ANSWER][score]
     known = ~numpy.isnan(programs.speedup_C) & ~numpy.isnan(keys)
@@ -148,7 +148,7 @@ def _rho_of_scores(unit: UnitSamples) -> float:
 
 
 def _same_choice(unit: UnitSamples) -> float:
-    """Whether the least expected correct program by the mean and by the sum is the same."""
+    """1 if the mean and the sum have the same least expected correct program, else 0; NaN if a score is missing."""
     if not unit.programs.c or not all(unit.is_ranked(ANSWER, score) for score in SCORES):
         return nan
     first = [unit.programs.ranked(ANSWER, score, surprising_first=True)[0] for score in SCORES]

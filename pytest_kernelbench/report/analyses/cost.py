@@ -160,7 +160,7 @@ def _over_units(values_UK: Floats) -> Floats:
 
 
 def _mean(values_N: Floats) -> float:
-    """Of the candidates of which it is known; NaN of none."""
+    """The mean of the known values; NaN if none is known."""
     known = values_N[~numpy.isnan(values_N)]
     return float(known.mean()) if len(known) else nan
 

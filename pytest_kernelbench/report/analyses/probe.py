@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 def probe(
     records: RunRecords, samples: Mapping[str, Sequence[Sample]], steps: Mapping[str, Sequence[AdaptationStep]]
 ) -> tuple[str, list[Json]] | tuple[None, None]:
-    """What was scored, ``fixed`` or ``own``, and a row for each step."""
+    """``fixed`` or ``own``, for the rollouts that were scored, and a row for each step; two None if none were."""
     what, scored = "fixed", _fixed_rollouts(records, steps)
     if not scored:
         what, scored = "own", _own_rollouts(samples, steps)

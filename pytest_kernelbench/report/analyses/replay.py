@@ -35,7 +35,7 @@ class Replay:
     log_speedup_U: Floats
 
     def outcome_U(self, outcome: str) -> Floats:
-        """One of ``OUTCOMES``."""
+        """(U,): an outcome that ``OUTCOMES`` names."""
         return self.log_speedup_U if outcome == "log_speedup" else self.fast_U[outcome]
 
 
@@ -122,7 +122,7 @@ def _values(unit: UnitSamples, place: int) -> tuple[float, float, float, float]:
 
 
 def _of_draws(unit: UnitSamples, of: str, settings: SelectionSettings) -> tuple[float, float, float, float]:
-    """Ranking the correct candidates, of which several may be one program."""
+    """As ``_on_unit``, but a ranking of correct candidates, of which several may have the same program."""
     if settings.by == "random":
         return _at_random(unit, unit.programs.count_C, settings.top)
     places = numpy.flatnonzero(unit.correct_N)
@@ -181,7 +181,7 @@ def _of_task(units: Sequence[UnitSamples], outcome: str) -> TaskPrograms:
 
 @lru_cache(maxsize=64)
 def null_of(group: SampleGroup, of: str, score: str, outcome: str, top: int, *, against_last: bool) -> NullDistribution:
-    """What orders that say nothing give on these programs."""
+    """The distribution of an outcome's mean over tasks if the programs of a task are ordered at random."""
     return null_distribution(
         task_programs(group, of, score, outcome), top, seed=group.results.seed, against_last=against_last
     )

@@ -177,7 +177,7 @@ def _speedup_curve(unit: UnitSamples, *, order: Callable[[UnitSamples], Places] 
 
 
 def _identity(study: Study, group: SampleGroup, n: int) -> Json | None:
-    """What any-of-K would show for kernels that are the reference, from how often the clock called it faster."""
+    """Any-of-K of kernels identical to the reference, from the rate at which the null's timings counted as fast."""
     nulls = study.records.nulls
     if not nulls:
         return None

@@ -182,7 +182,7 @@ def randomised(group: SampleGroup, name: str, control: str, outcome: str) -> Ran
 
 
 def _over_tasks(group: SampleGroup, values_U: Floats, known_U: numpy.ndarray) -> list[float]:  # type: ignore[type-arg]
-    """Means over the seeds of each task that is known."""
+    """For each task with known units, the mean over these (its seeds)."""
     tasks = [task for task, known in zip(group.tasks_U, known_U, strict=True) if known]
     means: list[float] = by_task(tasks, values_U[known_U]).tolist() if tasks else []
     return means

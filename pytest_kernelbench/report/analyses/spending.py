@@ -68,7 +68,7 @@ def spent_on(
     evaluating = {unit: _evaluation_seconds(samples) for unit, samples in drawn.items()}
 
     def known(*parts: Mapping[str, float]) -> int:
-        """A unit that nothing was drawn of cost nothing."""
+        """The number of collected units whose ``parts`` are known. A unit without candidates has cost nothing."""
         return sum(not any(isnan(part.get(unit, 0.0)) for part in parts) for unit in collected)
 
     return Spent(
@@ -97,12 +97,12 @@ def _total(spent: Mapping[str, float], collected: Collection[str]) -> float:
 
 
 def _sum(values: Iterable[float | None]) -> float:
-    """NaN where one is not known."""
+    """The sum, NaN if one of the values is None."""
     return float(sum(nan if value is None else value for value in values))
 
 
 def _evaluation_seconds(samples: Sequence[Sample]) -> float:
-    """A source that was drawn several times was evaluated once."""
+    """Seconds of evaluating the distinct sources; NaN if one of them has no time."""
     evaluations = [sample.evaluation for sample in samples if sample.evaluation is not None]
     by_source = {each.source_sha256: each.seconds for each in evaluations if each.source_sha256 is not None}
     return _sum(seconds.get("total") for seconds in by_source.values())

@@ -166,7 +166,7 @@ def _of_span(completion: Completion, *, span: str) -> tuple[float, float]:
 
 
 def _of_tempered(completion: Completion) -> tuple[float, float]:
-    """The same of all tokens in the distribution that they were drawn from."""
+    """Mean and sum of log-probabilities of all tokens in the distribution they were drawn from; NaN if not known."""
     found = completion.sampling_logprobs
     return (sum(found) / len(found), sum(found)) if found else (nan, nan)
 

@@ -33,7 +33,7 @@ def was_timed_beside(results: StrategyResults, baseline: str) -> bool:
 
 
 def is_fast_beside(task: TaskResults, baseline: str) -> float | None:
-    """1.0 or 0.0; None where the baseline fails."""
+    """1.0 if the choice is verified faster than the baseline, else 0.0; None if the baseline fails."""
     found = task.against.get(baseline)
     if found is None:
         return 0.0
@@ -41,7 +41,7 @@ def is_fast_beside(task: TaskResults, baseline: str) -> float | None:
 
 
 def speedup_beside(task: TaskResults, baseline: str) -> float | None:
-    """As measured, whether or not it was shown to be above the margin; None where the baseline fails."""
+    """The speed-up of a choice over the baseline, counted or not; 1 if not measured, None if the baseline fails."""
     found = task.against.get(baseline)
     if found is not None and found.failed == "baseline":
         return None

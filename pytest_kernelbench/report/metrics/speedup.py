@@ -19,7 +19,7 @@ def speedup_of(selection: Selection) -> float | None:
 
 
 def speedups(results: StrategyResults) -> list[float]:
-    """One for each task, 1.0 where there is none."""
+    """The speed-up of each task's choice, 1.0 for a task without one."""
     measured = [None if task.selection is None else speedup_of(task.selection) for task in results.tasks]
     return [1.0 if speedup is None else speedup for speedup in measured]
 

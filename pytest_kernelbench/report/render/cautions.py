@@ -32,5 +32,5 @@ def caution_of(estimates: Iterable[Mapping[str, Any] | None]) -> list[str]:
 
 
 def cautioned(estimates: Iterable[Mapping[str, Any] | None]) -> str:
-    """The same as the end of a caption, with a space before it; empty without a caution."""
+    """``caution_of`` as sentences for the end of a caption, with a space before each; empty without a caution."""
     return "".join(f" {each[0].upper()}{each[1:]}." for each in caution_of(estimates))

@@ -113,7 +113,7 @@ def preregistration_json(path: Path, records: RunRecords) -> dict[str, Any]:
 
 
 def preregistration_line(found: Mapping[str, Any]) -> str:
-    """One line for people."""
+    """When the plan was written, its hash, and what was changed since, in one line."""
     head = f"preregistered {found['written']}, sha256 {found['sha256'][:16]}"
     if not found["untouched"]:
         return f"{head}: the file was changed after it was written, and proves nothing"

@@ -39,7 +39,7 @@ class TaskCandidates:
 
 
 def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
-    """One for each unit of the run, in that order."""
+    """The candidates of each unit, in the order of the run's units."""
     groups = list(_groups(records))
     refuted: dict[str, dict[str | None, Evaluation]] = {}
     for (_, _, task, _), again in records.confirmations.items():
@@ -134,7 +134,7 @@ def _text(sample: Sample, texts: dict[str, str]) -> str | None:
 
 
 def _parts(answer: str, task: str) -> Iterator[str]:
-    """What may have been judged, the cheapest to find first: extraction parses an answer's module once more."""
+    """Texts that may be the module that was judged. Extraction comes last, because it parses the answer again."""
     plain = answer.replace("\r\n", "\n").replace("\r", "\n")
     yield from fenced_blocks(plain)
     yield plain
@@ -217,7 +217,7 @@ def _facts(
 
 
 def _how_assembled(samples: Sequence[Sample]) -> str:
-    """What the answer that is shown lacks of the module that was judged: the records do not have the reference."""
+    """How the answer that is shown differs from the module that was judged, which is not in the records."""
     parts = {each.completion.answer_part or "" for each in samples if each.completion}
     if len(parts) == 1 and "reference" in (part := parts.pop()):
         return f"the answer; judged was {part}, whose text is in the task's file"
