@@ -1,4 +1,4 @@
-"""What a model's layers keep of each token, from their shapes."""
+"""Memory that a model's layers keep for each token, computed from their shapes."""
 
 from __future__ import annotations
 

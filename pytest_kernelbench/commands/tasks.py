@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one line for each task. With ``--check``, raises UsageError if a reference cannot be judged by."""
+    """Print one line for each task. With ``--check``, raises UsageError if a reference cannot be used."""
     if not options.check:
         for name in NEED_CHECK:
             if (value := getattr(options, name)) is not None:

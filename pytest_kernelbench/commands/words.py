@@ -1,4 +1,4 @@
-"""Errors below both a pytest session and a command name pytest's options; here each becomes the command's own."""
+"""Modules that sessions and commands share name pytest's options in errors; here they become the command's options."""
 
 from __future__ import annotations
 

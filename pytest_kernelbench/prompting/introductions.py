@@ -1,4 +1,4 @@
-"""What the words above a block say of its code: that it is shown for comparison, or that it is the one to take."""
+"""Sentences above a block of code that say it is only shown for comparison, or that it is the answer."""
 
 from __future__ import annotations
 

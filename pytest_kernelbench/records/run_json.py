@@ -1,4 +1,4 @@
-"""What ``run.json`` may hold: its version, and the kind of each value that others read."""
+"""The format of ``run.json``: its version, and the type of each value that reports and resumed runs read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEEDED = ("tasks", "strategies")
 
 
 def problem_of(run: Any) -> str | None:
-    """What keeps ``run``, the value of a ``run.json``, from being read, as a clause; None if nothing does."""
+    """Why ``run``, the value of a ``run.json``, cannot be read, as a clause; None if it can."""
     if not isinstance(run, dict):
         return "is not a JSON object"
     for name, (kinds, said) in KINDS.items():

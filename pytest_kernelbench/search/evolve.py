@@ -43,12 +43,12 @@ class Evolve:
         self._exploration = settings.exploration
 
     def shown(self, indices: Sequence[int], known: Mapping[int, Judged]) -> dict[int, list[Judged]]:
-        """The parent of each; none for a child of the root."""
+        """The parent of each candidate; none for a child of the root."""
         parents = self.parents(indices, known)
         return {index: [] if parents[index] == ROOT else [known[parents[index]]] for index in indices}
 
     def parents(self, indices: Sequence[int], known: Mapping[int, Judged]) -> dict[int, int]:
-        """Candidate index of each one's parent, or ``ROOT``.
+        """For each candidate, the index of its parent, or ``ROOT``.
 
         The tree is rebuilt from the verdicts, turn by turn, so a resumed run needs only the records.
         """

@@ -51,7 +51,7 @@ def encode(rows: Sequence[Weighted], tokenizer: PreTrainedTokenizerFast) -> list
 
 
 def temper(examples: Sequence[Example], temperature: float) -> list[Example]:
-    """The same examples, weighted so that sampling at ``temperature`` draws them by the weights they came with."""
+    """The examples with new weights: sampling at ``temperature`` then draws them as often as their old weights say."""
     by_prompt: dict[tuple[int, ...], list[Example]] = {}
     for example in examples:
         by_prompt.setdefault(example.ids[: example.prompt], []).append(example)

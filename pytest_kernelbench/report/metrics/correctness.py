@@ -1,4 +1,4 @@
-"""Whether candidates are correct, and why those that were thrown out were."""
+"""How many candidates are correct, and how many are void, by the evidence against them."""
 
 from __future__ import annotations
 

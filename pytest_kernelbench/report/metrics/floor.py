@@ -1,7 +1,7 @@
 """How near the chosen kernels are to the physical floor: the least time in which the hardware could do the work.
 
-On a GPU a kernel beyond its floor is void. On a CPU the floor is one timed copy, which caches beat, and another process
-on the machine while it was timed: a share over 1 says that the floor was none.
+On a GPU a kernel beyond its floor is void. On a CPU the floor is a timed copy, and a kernel may be faster than it,
+because of caches or because another process ran while the copy was timed: a share over 1 says that the floor is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def floor_share(results: StrategyResults) -> float | None:
 
 
 def floor_share_of(task: TaskResults) -> float | None:
-    """Of the chosen kernel when it was timed again, else at first; None where the floor or the timing is not known."""
+    """The floor over the time of the chosen kernel, by ``timing_of_choice``; None where one of the two is not known."""
     timed = timing_of_choice(task)
     if timed is None or timed.floor_ms is None or not timed.candidate_ms:
         return None
@@ -43,5 +43,5 @@ def _headroom(timed: Evaluation) -> float | None:
 
 
 def timing_of_choice(task: TaskResults) -> Evaluation | None:
-    """The second timing, which choosing has not biased, where there is one."""
+    """The chosen kernel's second timing, which is unbiased; the first if it was not timed again."""
     return task.confirmation or task.chosen

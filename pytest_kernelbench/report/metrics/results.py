@@ -126,9 +126,9 @@ class StrategyResults:
 
 
 def verifiable(evaluations: Iterable[Evaluation]) -> bool:
-    """Whether these were judged by a protocol that gives intervals, without which nothing can be verified fast.
+    """Whether the protocol gave intervals, without which nothing can be verified fast.
 
-    True where nothing correct was timed, for then nothing speaks against it.
+    True if no correct candidate was timed.
     """
     timed = [each for each in evaluations if each.correct and each.speedup is not None]
     return not timed or any(each.speedup_low is not None or each.counted is not None for each in timed)

@@ -69,7 +69,7 @@ class StrategyOfRun:
         return replace(self, adaptation_sha256=None, adaptation=None)
 
     def asked_for(self, task: str) -> bool:
-        """Whether the strategy was to solve it: a run that is resumed with another strategy may have more tasks."""
+        """Whether the strategy was to solve the unit: a run resumed with another strategy may have more tasks."""
         return self.tasks is None or task in self.tasks
 
 

@@ -76,7 +76,7 @@ def _one(found: AgainstBaseline | None) -> dict[str, Any]:
 
 
 def null_json(themselves: Iterable[AgainstBaseline]) -> dict[str, dict[str, int]]:
-    """By baseline, how often it was timed beside itself, and counts as fast."""
+    """By baseline, how often it was timed beside itself, and how often it then counted as fast."""
     found: dict[str, dict[str, int]] = {}
     for each in themselves:
         if each.failed is None:

@@ -73,7 +73,7 @@ class Figures:
 
     @property
     def reasons(self) -> dict[str, list[str]]:
-        """The absent ones by reason."""
+        """The names of the figures that were not drawn, by reason."""
         reasons: dict[str, list[str]] = {}
         for name, reason in self.absent.items():
             reasons.setdefault(reason, []).append(name)

@@ -72,7 +72,7 @@ def draw(report: Mapping[str, Any]) -> Drawing:
 def _strategies(
     axis: Axes, known: Mapping[str, Any], key: str, looks: Mapping[str, Series]
 ) -> list[tuple[float, float, str]]:
-    """Each strategy a point where its values are; x, y and names of each point."""
+    """Draw each strategy as a point; return x, y and the names of each point."""
     points = []
     for together in _alike({name: (each[key], each["fast_1"]["value"]) for name, each in known.items()}):
         name = together[0]

@@ -70,7 +70,7 @@ def candidates_by_task(records: RunRecords) -> list[TaskCandidates]:
 
 
 def _of_unit(results: StrategyResults, unit: str) -> TaskResults:
-    """Nothing of a unit that the strategy was not asked for."""
+    """The results of a strategy on a unit; empty if it was not asked to solve that unit."""
     return next((task for task in results.tasks if task.unit == unit), TaskResults(task=unit))
 
 
