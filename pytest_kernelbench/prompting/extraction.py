@@ -91,12 +91,6 @@ def extract_source(text: str, *, answer: str, task: Task) -> str | None:
     return extract(text, answer=answer, task=task).source
 
 
-def answered_code(text: str, *, answer: str) -> str | None:
-    """The part of ``text`` that ``extract`` takes for the answer's code, or None where there is none."""
-    place = code_place(text, answer=answer)
-    return None if place is None else text[place[0] : place[1]]
-
-
 def code_place(text: str, *, answer: str) -> tuple[int, int] | None:
     """Where, in characters, the answer's code stands; None where there is none, or it has several parts."""
     plain = _plain(text)

@@ -16,7 +16,7 @@ from random_models import llama
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, PolicyError
 from pytest_kernelbench.policies import load_policy
 from pytest_kernelbench.policies.causal_lm import score_rows
-from pytest_kernelbench.prompting.extraction import answered_code
+from pytest_kernelbench.prompting.extraction import code_place
 from pytest_kernelbench.prompting.prompts import as_plain_text, build_messages
 from pytest_kernelbench.records import Completion, Task
 from pytest_kernelbench.strategy import Sampling
@@ -133,7 +133,8 @@ def test_an_answer_has_tokens_of_code_where_it_holds_code(
 ) -> None:
     policy = load(service())
     for done in policy.sample(task, replace(sampling, answer="forward_body"), seed=0, indices=range(4)):
-        code = answered_code(done.text, answer="forward_body")
+        place = code_place(done.text, answer="forward_body")
+        code = None if place is None else done.text[slice(*place)]
         assert done.token_ids is not None and (done.code_tokens is None) == (code is None)
         if done.code_tokens is None:
             continue  # a model of random weights seldom writes what can be code
