@@ -18,9 +18,9 @@ from typing import Any
 
 from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.records import Task
-from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.files import toml_of
 from pytest_kernelbench.tasks.small import frozen
+from pytest_kernelbench.tasks.sources import assignments, parse, text_for_a_number, with_sizes
 
 FILE = "sizes.toml"
 
@@ -37,8 +37,8 @@ def gate_sizes(task: Task, named: Path | None = None) -> list[GateSize]:
     """The run's own size of ``task``, then the sizes that the file ``named`` has for it.
 
     If that file has none, or if ``named`` is None, the ``sizes.toml`` beside the task's file is read. Raises TaskError
-    for a file that does not exist or is not TOML, for a value that is not a table, and for a constant that the task
-    does not have.
+    for a file that does not exist or is not TOML, for a value that is not a table, for a constant that the task does
+    not have, and for a text in place of a number.
     """
     sizes = [GateSize("", task)]
     for file in _files_of(task, named):
@@ -46,8 +46,12 @@ def gate_sizes(task: Task, named: Path | None = None) -> list[GateSize]:
         key = next((key for key in (task.id, task.name) if key in tables), None)
         if key is None:
             continue
+        assigned = assignments(parse(task.source))
         for table in _tables(file, key, tables[key]):
             values = {name: frozen(value) for name, value in table.items()}
+            for name, value in values.items():
+                if problem := text_for_a_number(value, assigned.get(name, ())):
+                    raise TaskError(f'{file}: [[{key}]]: cannot size "{name}": {problem}')
             try:
                 with_sizes(task.source, values)
             except TaskError as error:

@@ -12,7 +12,7 @@ from pytest_kernelbench.errors import TaskError
 from pytest_kernelbench.host.resources import data_folder
 from pytest_kernelbench.records import Task
 from pytest_kernelbench.tasks.files import toml_of
-from pytest_kernelbench.tasks.sources import assignments, no_constant, parse
+from pytest_kernelbench.tasks.sources import assignments, no_constant, parse, text_for_a_number
 
 
 class Named(Protocol):
@@ -50,6 +50,9 @@ def sized_small(tasks: Iterable[Task], small: Path | None, named: Named) -> list
         unknown = [name for name in sizes or () if name not in assigned]
         if unknown and file == own:
             raise TaskError(f'{file}: [{task.name}] "{unknown[0]}": {no_constant(unknown[0], assigned)}')
+        for name, value in (sizes or {}).items():
+            if name in assigned and (problem := text_for_a_number(value, assigned[name])):
+                raise TaskError(f'{file}: [{task.name}] "{name}": {problem}')
         # A task of a KernelBench checkout may have other constants than the packaged version, whose sizes do not fit.
         if sizes is None or unknown:
             remedy = f"add [{task.name}] to {own} or use" if own else "use"

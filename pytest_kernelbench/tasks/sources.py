@@ -90,6 +90,18 @@ def _lone_value(statement: ast.stmt) -> ast.expr | None:
     return statement.value if isinstance(statement, ast.AnnAssign) else None
 
 
+def text_for_a_number(value: Any, assigned: Iterable[ast.stmt]) -> str | None:
+    """The error text for a size that is a text, where the statements of the constant assign a number; else None.
+
+    A list is allowed: ``kernel_size = 3`` may become ``(3, 5)``.
+    """
+    constants = [_lone_value(statement) for statement in assigned]
+    numbers = [each for each in constants if isinstance(each, ast.Constant) and type(each.value) in (int, float)]
+    if not isinstance(value, str) or not numbers:
+        return None
+    return f'it is a number in the task, and "{value[:40]}" is a text; write a number'
+
+
 def no_constant(name: str, assigned: Iterable[str]) -> str:
     """The error text for a size whose ``name`` is not a constant of the task. Suggests the most similar constant."""
     known = list(assigned)

@@ -80,6 +80,10 @@ def test_what_a_table_does_not_name_is_as_in_the_run(task):
     ("text", "line"),
     [
         ("[[1_Scale]]\nrow = 3\n", '[[1_Scale]]: cannot size "row": the task assigns no such module-level constant; '),
+        (
+            '[[1_Scale]]\nscale = "x"\n',
+            '[[1_Scale]]: cannot size "scale": it is a number in the task, and "x" is a text; write a number',
+        ),
         ("1_Scale = 3\n", "1_Scale is no list of tables; write [[1_Scale]] and its constants below, for each size"),
         ("[[1_Scale]]\n", "1_Scale is no list of tables; write [[1_Scale]] and its constants below, for each size"),
         ("[[1_Scale\n", "is not TOML ("),

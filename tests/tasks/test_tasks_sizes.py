@@ -67,6 +67,7 @@ def test_a_task_without_small_sizes_is_refused(checkout):
     [
         ("[1_X]\nNN = 8", '[1_X] "NN": the task assigns no such module-level constant; did you mean "N"?'),
         ("[1_X]\nQ = 8", '[1_X] "Q": the task assigns no such module-level constant; there are N'),
+        ('[1_X]\nN = "x"', '[1_X] "N": it is a number in the task, and "x" is a text; write a number'),
         ("1_X = 8", "1_X is no table; write [1_X] and its constants below"),
         ("N == 8", "is not TOML (Invalid value (at line 1, column 4)); correct it"),
     ],
