@@ -27,7 +27,7 @@ LOGITS_CHUNK_BYTES = 256 * 2**20
 LOGITS_BYTES = {"cpu": 2**28, "cuda": 2**31}
 # Token positions of one micro-batch: enough to fill a GPU, few enough for activations beside an 8 B model.
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 16384}
-# On a CPU, where layers are not checkpointed, what they keep of a micro-batch: one row of 470 tokens of a 135 M model.
+# Memory that layers may keep of a micro-batch on a CPU, without checkpoints: one row of 470 tokens of a 135 M model.
 # One row at a time computes as fast there, and its memory is used again for the next.
 KEPT_BYTES = 700 * 2**20
 

@@ -12,7 +12,7 @@ from pytest_kernelbench.prompting.modules import MODEL_NEW, defines_model_new
 
 BEGINS_MODEL_NEW = re.compile(r"class[ \t]+ModelNew[ \t]*[(:]")
 STARTS_CODE = re.compile(r"(?:import|from|class|def|async|@|#|[A-Za-z_][\w.]*[ \t]*(?::[^=]+)?=[^=]|\"\"\"|''')")
-# A line after the code that is code too: what is between is cut off, or wrong.
+# A line of code after the end of the code: the lines between the two were cut off, or are wrong.
 GOES_ON = re.compile(
     r"[ \t]+\S|import \w|from [\w.]+ import|class \w+\s*[(:]|(?:async )?def \w+\s*\(|"
     r"@\w|return\b|[)}]|\](?!\]>)|\w[\w.\[\]]*[ \t]*=[ \t]*\S"

@@ -10,7 +10,7 @@ SCHEMA = 1
 _NUMBER = ((int, float), "a number")
 _TEXT = ((str,), "a text")
 _TABLE = ((dict,), "an object")
-# None stands for what is not known, and is allowed everywhere but in ``NEEDED``.
+# None means not known. It is allowed for every key but those in ``NEEDED``.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "schema": ((int,), "a whole number"),
     "seed": ((int,), "a whole number"),

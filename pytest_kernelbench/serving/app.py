@@ -36,9 +36,9 @@ from pytest_kernelbench.serving.wire import (
 Asked = TypeVar("Asked", EvaluateRequest, CompareRequest)
 Result = TypeVar("Result")
 
-# The most clients whose rate is kept: more than a cluster has, and a bound on memory.
+# The number of clients whose rate is kept. More than a cluster has; it bounds the memory.
 MOST_CLIENTS = 4096
-# A body of up to so many times what is allowed is read to its end before it is refused.
+# A body that is too large is read to its end if it has at most this many times the allowed size; then it is refused.
 READ_OVER = 4
 LATENCY_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 

@@ -39,10 +39,10 @@ BYTES_AT_ONCE = Limits().body_bytes // 2
 RATE_PATIENCE_S = 300.0
 # The longest time between two lines of an answer: a build, a trial, and the wait for other clients' trials.
 SILENCE_TIMEOUT_S = 900.0
-# How long a client waits for a server that answered before: one whose queue was killed is back after 20 s.
+# How long a client waits for a server that has answered before. After its queue was killed a server is back in 20 s.
 RESTART_PATIENCE_S = 60.0
 HEALTH_TIMEOUT_S = 5.0
-# Of the settings of a server's judges, those that a session reads.
+# The settings of a server's judges that a session reads.
 SETTLED = ("device", "protocol", "precision")
 
 

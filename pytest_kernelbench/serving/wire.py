@@ -22,9 +22,9 @@ MOST_SIZES = 1000
 MOST_SLOWDOWN = 1_000_000
 # A deadline that is further away is none, and Python's clocks overflow.
 MOST_WITHIN_S = 86_400
-# Of a task by name: "auto" is what a session on the judges' device takes.
+# Sizes of a task that a request names. "auto": the sizes that a session on the judges' device would have.
 SIZES = ("auto", "full", "small")
-# Characters of a task's id, and of what an error quotes.
+# The most characters of a task's id, and of a value that an error quotes.
 MOST_SHOWN = 200
 
 

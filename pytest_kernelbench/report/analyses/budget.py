@@ -92,7 +92,7 @@ def _on_axis(axis: str, drawn: dict[str, StrategyResults], study: Study, *, prom
         return None
     budgets = numpy.unique(numpy.linspace(most / POINTS, most, POINTS).round(3))
     if axis in ("rollouts", "judged"):
-        # Whole ones, none beyond what the strategy that spent least did spend.
+        # Whole numbers, up to the total of the strategy that spent least.
         budgets = numpy.unique(numpy.append(numpy.floor(budgets[budgets >= 1]), budgets[-1]))
     return {
         "budget": budgets.tolist(),

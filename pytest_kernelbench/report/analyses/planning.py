@@ -24,7 +24,7 @@ Study = list[TaskPrograms]
 MakeStudy = Callable[[numpy.random.Generator], Study]
 
 STUDIES = 40
-ORDERS = 1000  # drawn of each study; the spread between studies is larger than what this leaves uncertain
+ORDERS = 1000  # random orders for each study; their sampling error is smaller than the spread between studies
 CONCENTRATION = 1.5  # of the beta distribution of a task's share of fast programs: some tasks have none, some only such
 SPREAD = 1.5  # standard deviation of programs' log-probabilities, nats: a few are drawn often and many once
 

@@ -19,7 +19,7 @@ class Sample:
     evaluation: Evaluation | None = None
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: what is asked for again and again is kept
+@dataclass(frozen=True, kw_only=True)  # no slots: cached properties need a __dict__
 class TaskResults:
     """The first ``k`` candidates drawn for a task, by index, and what the strategy chose among them.
 

@@ -24,7 +24,8 @@ NEXT_TO_NONE = 1e-9  # a rate that is as good as 0 or 1
 SAME = 1e-12  # relative difference of two numbers that are one but for rounding
 LEAST_DEGREES = 1.999  # two: of two tasks with equal variances there are exactly two, but for rounding
 NO_INTERVAL = "no interval holds"
-CARRIED = 0.2  # of the standard deviation, what is left without the tasks that carry it
+# Tasks carry a mean if without them its standard deviation falls to this share or less.
+CARRIED = 0.2
 FEW = 29  # 0.9 ** 28 is 5.2 %, 0.9 ** 29 is 4.7 %
 
 

@@ -276,7 +276,7 @@ def _chosen(
     found: list[NDArray[numpy.intp] | None] = []
     for speed_P in speed_SP:
         there = numpy.flatnonzero(~numpy.isnan(speed_P))
-        # Programs fastest first: of those looked at, the one with the lowest place is taken.
+        # Programs stand fastest first: the one with the lowest place among the ``top`` is chosen.
         fastest_first = there[numpy.argsort(-speed_P[there], kind="stable")]
         keys_RC = keys_RP[:, fastest_first]
         found.append(fastest_first[_place_of_fastest(-keys_RC if last else keys_RC, top)] if len(there) else None)
