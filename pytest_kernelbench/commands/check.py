@@ -107,7 +107,7 @@ def device_and_sandbox(device: str) -> list[Finding]:
     with Evaluator(device=resolve_device(device, "--device"), protocol="fast") as evaluator:
         told = evaluator.describe()
     hardware, isolation = told["hardware"], told["isolation"]
-    missing = [name for name, held in isolation.items() if not held and name not in ("signals", "group")]
+    missing = [name for name, held in isolation.items() if not held and name not in ("signals", "cores", "group")]
     memory = f", {hardware['memory_bytes'] / 2**30:.0f} GiB" if hardware.get("memory_bytes") else ""
     return [
         Finding(

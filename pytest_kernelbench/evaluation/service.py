@@ -32,7 +32,7 @@ from pytest_kernelbench.evaluation.children import Children
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
-from pytest_kernelbench.evaluation.sandbox import filesystem, watchdog
+from pytest_kernelbench.evaluation.sandbox import filesystem, seccomp, watchdog
 from pytest_kernelbench.evaluation.sandbox.groups import Groups, enter, entrance_of
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
@@ -282,4 +282,6 @@ class _Sandboxes:
         os.setsid()
         listable = self.visible.listable(private) if self.isolation_of[device].hidden else ()
         sandbox.give_up_privileges(listable, private)
+        if is_gpu(device):
+            seccomp.keep_cores()
         _exit_after(lambda: self.serve(socket.socket(fileno=connection), private, device))

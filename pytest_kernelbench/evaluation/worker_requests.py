@@ -248,6 +248,10 @@ class WorkerRequests:
         self.thaw()
         self._asleep_s = self._worked_asleep_s = 0.0
 
+    def keep_to(self, cores: set[int]) -> None:
+        """Have the worker, which is stopped, run on these cores from now on."""
+        self._worker.keep_to(cores)
+
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
         """The answer of a frozen worker, which is frozen again at it, and the seconds from thaw to stop."""
         self.room.for_worker()

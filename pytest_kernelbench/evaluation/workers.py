@@ -64,6 +64,14 @@ class WorkerProcess:
             return self.group.spent_seconds()
         return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
 
+    def keep_to(self, cores: set[int]) -> None:
+        """Have the worker, and all that it started, run on these cores; it is stopped, so that nothing new starts."""
+        for process in sandbox.descendants(self.supervisor):
+            with contextlib.suppress(OSError):
+                for thread in os.listdir(f"/proc/{process}/task"):
+                    with contextlib.suppress(OSError):
+                        os.sched_setaffinity(int(thread), cores)
+
     def end(self) -> None:
         """Begin to end the worker with all it started, ahead of ``kill``, which waits for that.
 

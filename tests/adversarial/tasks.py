@@ -106,6 +106,15 @@ TASKS = {
         result="a @ b",
         inputs="torch.rand(N, N), torch.rand(N, N)",
     ),
+    "launches": _task(
+        15,
+        "launches",
+        sizes={"ROWS": 32, "COLUMNS": 1024},
+        on_cuda={"ROWS": 32, "COLUMNS": 1024},
+        arguments="x",
+        result="torch.tanh(torch.relu(x) + x) * x",
+        inputs="torch.rand(ROWS, COLUMNS)",
+    ),
     "short_relu": _task(
         7,
         "short_relu",

@@ -113,7 +113,7 @@ def test_hardware_and_isolation_are_described(evaluator):
     described = evaluator.describe()
     assert described["device"] == "cpu"
     assert set(described["hardware"]) == {"id", "name", "cores", "torch"}
-    assert set(described["isolation"]) == {"network", "files", "hidden", "processes", "signals", "group"}
+    assert set(described["isolation"]) == {"network", "files", "hidden", "processes", "signals", "cores", "group"}
 
 
 def test_closing_ends_all_processes_and_the_next_evaluation_starts_anew(cache):

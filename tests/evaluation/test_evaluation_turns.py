@@ -1,6 +1,8 @@
 """Turns of two workers: the number of calls in a turn, and the checks after each turn."""
 
+import os
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,7 @@ from pytest_kernelbench.evaluation.clock.turns import (
     TakingTurns,
 )
 from pytest_kernelbench.evaluation.device.foreign import Place
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.records import Outcome
 
@@ -38,7 +41,7 @@ class Worker:
         self.bench = SimpleNamespace(device="cpu", refreshed=lambda: "inputs")
         self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)))
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
-        self.called, self.did = [], []
+        self.called, self.did, self.kept_to = [], [], []
 
     def thaw(self):
         pass
@@ -48,6 +51,9 @@ class Worker:
     @contextmanager
     def stopped(self):
         yield
+
+    def keep_to(self, cores):
+        self.kept_to.append(cores)
 
     def have_slots(self, count):
         return self.slots[:count]
@@ -183,6 +189,28 @@ def test_quiet_begins_when_both_workers_are_warm_and_is_over_when_those_of_the_l
     series = ["control is warm", "candidate {0} is warm", *both_stop, "turns", "candidate {0} is told to end"]
     first, second = ([each.format(number) for each in series] for number in range(2))
     assert notes == [*first, "candidate 0 has ended", "quiet is over", *second]
+
+
+def test_both_workers_of_a_series_have_one_core_and_the_control_all_of_them_afterwards(monkeypatch):
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], on_one_core=True))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})
+    pairs, drawn = Pairs(SimpleNamespace(), Worker), set()
+    pairs.prepare()
+    control = pairs._kept[0]
+    for _ in range(50):
+        candidate = Worker()
+        with pairs.two(0, lambda candidate=candidate: candidate, 0.01):
+            (core,) = candidate.kept_to
+            assert control.kept_to[-1] == core and len(core) == 1
+            drawn |= core
+        assert control.kept_to[-1] == {2, 3, 5, 7}
+    assert drawn == {2, 3, 5, 7}
+
+
+def test_on_a_device_whose_calls_use_many_cores_both_have_all():
+    candidate = Worker()
+    with Pairs(SimpleNamespace(), Worker).two(0, lambda: candidate, 0.01):
+        assert candidate.kept_to == []
 
 
 def test_workers_of_a_series_that_fails_end():

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, messages
+from pytest_kernelbench.evaluation import answers, messages, sandbox
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
@@ -222,3 +223,29 @@ def test_a_worker_begins_to_end_before_it_is_waited_for(held):
     theirs.close()
     worker.kill()
     assert child.wait(20) == -signal.SIGTERM
+
+
+def test_all_threads_of_a_worker_are_kept_to_the_cores_that_are_given():
+    code = (
+        "import threading, time\n"
+        "threads = [threading.Thread(target=time.sleep, args=(60,), daemon=True) for _ in range(3)]\n"
+        "[each.start() for each in threads]\n"
+        "print(flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    start = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])"
+    ours, theirs = socket.socketpair()
+    with subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE) as supervisor:
+        supervisor.stdout.readline()
+        worker = WorkerProcess(ours, -1, supervisor.pid)
+        core = min(os.sched_getaffinity(0))
+        worker.keep_to({core})
+        (below,) = sandbox.descendants(supervisor.pid)
+        threads_of_worker = os.listdir(f"/proc/{below}/task")
+        assert len(threads_of_worker) == 4
+        assert all(os.sched_getaffinity(int(each)) == {core} for each in threads_of_worker)
+        os.kill(below, signal.SIGKILL)
+    # Of processes that have ended nothing is asked.
+    worker.keep_to({core})
+    for each in (ours, theirs):
+        each.close()

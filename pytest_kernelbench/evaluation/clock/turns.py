@@ -9,6 +9,7 @@ inputs are there, and nothing after the clock has stopped.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from random import SystemRandom
@@ -158,6 +159,25 @@ def warm(session: WorkerSession, calls: int) -> None:
     session.warm(slots[0], slots[-1], times=2)
 
 
+@contextmanager
+def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[None]:
+    """Two workers, which are stopped, on one core of their own, drawn at random; on a device whose traits ask for that.
+
+    Afterwards the control has all cores again.
+    """
+    if not traits_of(candidate.bench.device).on_one_core:
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    one = {_random.choice(sorted(cores))}
+    for session in (control, candidate):
+        session.keep_to(one)
+    try:
+        yield
+    finally:
+        control.keep_to(cores)
+
+
 class ControlFailed(Exception):
     """The reference, or the kernel that a candidate is to replace, failed in a worker of its own."""
 
@@ -237,6 +257,7 @@ class Pairs:
             warm(own, at_first)
             with control.stopped(), own.stopped():
                 quiet.begin()
+                stack.enter_context(_on_one_core(control, own))
             two = _rehearsed(control, own, seconds_per_call, at_first)
             self._calls = two.calls
             yield two

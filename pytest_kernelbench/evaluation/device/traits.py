@@ -26,6 +26,7 @@ class DeviceTraits:
     then is decided by what there is. ``alone_above``: a claim must hold for a call alone (``clock.alone``) if it is
     above this. ``floor_share``: the share of a task's floor under which a timing is beyond physics.
 
+    ``on_one_core``: whether a claim's two processes have one core of the host together, another one in each series.
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
     many random numbers are drawn to change the inputs of timed calls, and to move intermediate results by their
@@ -39,6 +40,7 @@ class DeviceTraits:
     between_processes: float
     between_launches: float = 0.0
     alone_above: float = 1.0
+    on_one_core: bool = False
     seconds_per_turn: float
     seconds_per_series: float
     seconds_per_claim: float
@@ -80,6 +82,9 @@ CUDA = DeviceTraits(
     # Of calls of 0.03 to 0.1 ms, series in several pairs of processes differed by up to 0.04 more than by their noise
     # (15 kernels, H200). In turns of ten calls, as before, 0.93, 1.05, 1.08 and 1.30 were found for 1.0 or 1.2.
     between_launches=0.04,
+    # Cores of a virtual machine launch kernels at speeds that differ by a third, and change within seconds: two
+    # processes in turns differed by up to 7 % in calls of 0.04 ms on any cores, and by 1 % on one (H200).
+    on_one_core=True,
     # What surrounds them takes 1.8 ms, give or take a tenth. Turns of 20 ms told no more of launches, which differ by a
     # tenth from turn to turn, and took twice as long for what is plain after eleven pairs.
     seconds_per_turn=0.01,

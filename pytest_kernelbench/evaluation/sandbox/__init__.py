@@ -10,6 +10,7 @@ Covered where the kernel grants namespaces (``Isolation``; run.json has the wall
   traced (on a GPU from Linux 6.12 on); all processes of the candidate end with it, daemons included
 - fork bombs and memory: ended by a watchdog over the candidate's process tree, and by limits for each process
 - secrets: the environment holds a short list of harmless names
+- cores: a candidate for a GPU runs on those that the judge gives it (``seccomp``)
 - core dumps, and CPU time beyond the deadline
 
 Covered everywhere: time limits, by the judge; output is discarded; one process for one candidate.
@@ -34,7 +35,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.sandbox import cgroup, filesystem, landlock
+from pytest_kernelbench.evaluation.sandbox import cgroup, filesystem, landlock, seccomp
 from pytest_kernelbench.evaluation.sandbox.filesystem import Visible
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -57,7 +58,8 @@ KEPT_ENVIRONMENT = frozenset(
 class Isolation:
     """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there.
 
-    ``group``: a control group holds all its processes, which the kernel stops and counts together.
+    ``cores``: it cannot choose its cores. ``group``: a control group holds all its processes, which the kernel stops
+    and counts together.
     """
 
     network: bool
@@ -65,6 +67,7 @@ class Isolation:
     hidden: bool
     processes: bool
     signals: bool
+    cores: bool
     group: bool = False
 
     def describe(self) -> dict[str, bool]:
@@ -207,6 +210,7 @@ def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
         # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
         processes=not is_gpu(device) and _child_succeeds(_CLONE_NEWPID),
         signals=landlock.version() >= landlock.WITH_SCOPES,
+        cores=seccomp.keeps_cores_here(),
     )
 
 
