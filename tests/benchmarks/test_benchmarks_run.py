@@ -92,7 +92,9 @@ def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
     assert "2 comparisons" in shown
     same, slowed = rows(tmp_path / "rows.jsonl")
     assert (same["kind"], slowed["kind"]) == ("the same work", "100% more work")
-    assert slowed["verdict"] == "slower" and slowed["slowdown"] > 1.5
+    # Beside other programs the promise is that nothing is said.
+    assert slowed["verdict"] == "slower" or slowed["detail"].startswith("other processes used "), slowed
+    assert slowed["slowdown"] > 1.5
     assert "2 comparisons" in run("gate", *command, "--slowdown=1", folder=tmp_path)
 
 
