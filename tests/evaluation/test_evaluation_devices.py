@@ -4,9 +4,11 @@ import ast
 import inspect
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,18 @@ def test_memory_that_is_mapped_again_shows_the_same_bytes():
     seen = cpu.map_memory(made.name, 64, iter([os.dup(made.descriptor)]))
     made.bytes[3] = 7
     assert (seen.bytes[3], seen.name) == (7, made.name)
+
+
+def test_pages_of_memory_that_is_mapped_again_are_there_before_their_first_use():
+    size, faults = 32 << 20, partial(resource.getrusage, resource.RUSAGE_SELF)
+    made = cpu.new_memory(size)
+    made.bytes.fill_(1)
+    seen = cpu.map_memory(made.name, size, iter([os.dup(made.descriptor)]))
+    before = faults().ru_minflt
+    seen.bytes.fill_(2)
+    # Each of 8,192 pages is a fault otherwise.
+    assert faults().ru_minflt - before < 2000
+    assert made.bytes[-1] == 2
 
 
 class Driver:
