@@ -12,6 +12,7 @@ workers that were forked for it.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -56,6 +57,9 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
     device_named(device)
     vector_math.make_ready()
     imported_late.import_them()
+    # A collection in a worker looked at all that torch has made, 180,000 objects, and so copied their pages: 0.12 s of
+    # a core, which might fall into a call that is timed.
+    gc.freeze()
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
     isolation_of = {each: sandbox.probe_isolation(device=each, visible=visible) for each in {device, "cpu"}}
