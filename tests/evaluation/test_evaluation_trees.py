@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.device.shared import attach_memory, attach_place, create, describe_memory
-from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, span_of
+from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, same_bytes, span_of
 
 DTYPES = [
     torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.uint8, torch.int64, torch.bool,
@@ -71,6 +71,38 @@ def same(one, other):
     if isinstance(one, list | tuple) and not isinstance(one, torch.Size):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and one == other
+
+
+@given(tensors())
+def test_a_copy_has_the_same_bytes_until_its_last_element_is_another(value):
+    one = value.contiguous()
+    copy = one.clone()
+    assert same_bytes(one, copy)
+    if copy.numel():
+        copy.view(-1)[-1] = not copy.view(-1)[-1]
+        assert same_bytes(one, copy) is alike(one, copy)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int32)),
+        (torch.zeros(2), torch.zeros(2, 1)),
+        (torch.zeros(2), -torch.zeros(2)),
+        (torch.eye(2), torch.eye(2).t()),
+        (torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.complex64).conj()),
+    ],
+)
+def test_other_types_shapes_signs_of_zero_and_orders_in_memory_have_not_the_same_bytes(one, other):
+    assert not same_bytes(one, other)
+
+
+def test_equal_tensors_are_alike_whatever_their_bytes_and_so_is_nan_in_the_same_place():
+    nan = torch.tensor([float("nan"), 0.0])
+    assert alike(nan, nan.clone())
+    assert alike(torch.zeros(2), -torch.zeros(2))
+    assert alike(torch.eye(2), torch.eye(2).t())
+    assert not alike(nan, torch.tensor([float("nan"), 1.0]))
 
 
 @settings(max_examples=60, deadline=None)
