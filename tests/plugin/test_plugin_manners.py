@@ -217,3 +217,22 @@ def test_paths_in_the_configuration_file_mean_the_same_from_a_subfolder(project,
     assert (project.path / "run" / "selections.jsonl").exists() and {each.name for each in sub.iterdir()} <= {
         ".benchmarks"
     }
+
+
+COUNTS_AT_THE_END = """
+import gc, pathlib, pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure():
+    pathlib.Path("frozen.txt").write_text(str(gc.get_freeze_count()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "freezes"), [(["--strategy=random", "--tasks=problems/level1"], True), (["problems"], False)]
+)
+def test_at_the_end_of_a_session_with_a_strategy_garbage_is_looked_for_once(project, arguments, freezes):
+    project.path.joinpath("conftest.py").write_text(COUNTS_AT_THE_END)
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "--collect-only", "-q", *arguments]
+    subprocess.run(command, cwd=project.path, capture_output=True)
+    assert (int(project.path.joinpath("frozen.txt").read_text()) > 10_000) is freezes
