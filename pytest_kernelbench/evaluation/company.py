@@ -93,6 +93,7 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
     """
     setting.workers.rest()
     if not hold.is_alone:
+        setting.sessions.wait_for_ends()
         with session.stopped():
             be_alone(setting, hold)
 

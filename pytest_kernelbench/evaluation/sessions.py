@@ -31,12 +31,32 @@ class Sessions:
         self._cache = cache
         self._watch = watch
         self._all: WeakSet[WorkerSession] = WeakSet()
+        # Workers that were told to end.
+        self._ending: list[WorkerSession] = []
 
     def start(self, bench: Bench, rack: Rack) -> WorkerSession:
         """A new worker for the task of ``bench``, with the slots of ``rack``."""
         session = WorkerSession(self.workers.take(), bench, rack, cache=self._cache, watch=self._watch)
         self._all.add(session)
         return session
+
+    @contextmanager
+    def for_a_while(self, bench: Bench, rack: Rack) -> Iterator[WorkerSession]:
+        """A new worker that begins to end when this is left; ``wait_for_ends`` waits until it has."""
+        session = self.start(bench, rack)
+        try:
+            yield session
+        finally:
+            session.end()
+            self._ending.append(session)
+
+    def wait_for_ends(self) -> None:
+        """Return when every worker that began to end has ended: to be called before anything is timed.
+
+        Raises HarnessError where one does not end.
+        """
+        while self._ending:
+            self._ending.pop().close()
 
     def loaded(self, bench: Bench, rack: Rack, source: str, weights: str = SEEDED) -> WorkerSession:
         """A new worker in which ``source`` is the candidate."""
@@ -71,6 +91,7 @@ class Sessions:
     def _at_rest(self) -> Iterator[None]:
         """A time in which neither the judge nor a worker uses the device, and no worker starts."""
         device = device_named(self._device)
+        self.wait_for_ends()
         device.leave_room()
         device.settle()
         with self.workers.at_rest(), ExitStack() as stopped:

@@ -68,11 +68,12 @@ class Setting:
         self.rack.close()
 
     def leave_room_for_other_judges(self, session: WorkerSession) -> None:
-        """Close ``session``, whose candidate is judged, and free what torch keeps for reuse.
+        """Close ``session``, whose candidate is judged, and all that are ending; free what torch keeps for reuse.
 
         The slots too, where they are large: they are made again when they are needed.
         """
         device = device_named(self.bench.device)
+        self.sessions.wait_for_ends()
         if not may_be_kept(self.rack.n_bytes, self.bench.device):
             # All that have the slots mapped, at once.
             self.verifier.end_controls()

@@ -126,7 +126,7 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
             found["weights"] = examined.weights
             remarks = examined.remarks
             if setting.other_sizes is not None:
-                elsewhere = setting.other_sizes.looked_at(setting.sessions.start, source, examined.weights)
+                elsewhere = setting.other_sizes.looked_at(setting.sessions.for_a_while, source, examined.weights)
                 remarks += elsewhere.remarks
                 if not elsewhere.every_kind:
                     examine_what_is_not_covered(session, setting.protocol)
@@ -134,7 +134,8 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
-            timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call)
+            quiet = setting.sessions.wait_for_ends
+            timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call, quiet=quiet)
             setting.clocks.read()
             found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
             void_for(setting.verifier.beyond_physics(timing))

@@ -69,6 +69,24 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
 
 
+class Told(Timed):
+    """What it was asked for, in order."""
+
+    def warm(self, reference, candidate, *, times):
+        self.asked.append("warm")
+
+    def series(self, slots, side):
+        self.asked.append("series")
+        return super().series(slots, side)
+
+
+@pytest.mark.parametrize(("protocol", "timed"), [("full", [6, 6]), ("paper", ["series"])])
+def test_what_still_ends_is_waited_for_once_both_sides_are_warm_and_before_the_first_timed_call(protocol, timed):
+    session = Told(1.0)
+    propose(session, PROTOCOLS[protocol], 0.05, 0.001, quiet=lambda: session.asked.append("quiet"))
+    assert session.asked[: 2 + len(timed)] == ["warm", "quiet", *timed]
+
+
 class Checked(Timed):
     """A session that notes which of the candidate's answers are checked each time."""
 

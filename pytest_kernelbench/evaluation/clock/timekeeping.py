@@ -7,7 +7,7 @@ the judge's own time; what counts is measured in ``attestation``.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import SystemRandom
 from statistics import median
 
@@ -30,13 +30,24 @@ random = SystemRandom()
 Block = dict[str, list[float]]
 
 
-def propose(session: WorkerSession, protocol: Protocol, margin: float, seconds_per_call: float) -> Timing:
-    """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls."""
+def propose(
+    session: WorkerSession,
+    protocol: Protocol,
+    margin: float,
+    seconds_per_call: float,
+    *,
+    quiet: Callable[[], None] = lambda: None,
+) -> Timing:
+    """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls.
+
+    ``quiet`` is called when both sides are warm: it waits for whatever still ends on the device.
+    """
     if protocol.sequential_trials is not None:
-        return _sequentially(session, protocol.sequential_trials, seconds_per_call)
+        return _sequentially(session, protocol.sequential_trials, seconds_per_call, quiet)
     # Each block has new inputs in all of its slots.
     slots = slots_of_block(session, seconds_per_call)
     _warm(session, slots[:2])
+    quiet()
     ms: Block = {"reference_ms": [], "candidate_ms": []}
     while True:
         for side, more in block(session, slots).items():
@@ -119,9 +130,10 @@ def _half_block(
     return ms
 
 
-def _sequentially(session: WorkerSession, trials: int, seconds_per_call: float) -> Timing:
+def _sequentially(session: WorkerSession, trials: int, seconds_per_call: float, quiet: Callable[[], None]) -> Timing:
     # One slot after the other: on one alone a CPU's caches made a call of 0.96 ms one of 0.43.
     slots = slots_to_time(session, seconds_per_call)
+    quiet()
     turns = [slots[trial % len(slots)] for trial in range(trials)]
     # Fifty calls of a slow kernel take longer than one question may.
     at_once = affordable_calls(seconds_per_call)

@@ -8,7 +8,7 @@ of a few small calls: what it gets wrong there is a verdict.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -80,12 +80,14 @@ class OtherSizes:
             session.load(source, timeout_s=LOAD_TIMEOUT_S)
             return replace(replay(session, kind), sizes=self.described)
 
-    def looked_at(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, weights: str) -> Elsewhere:
+    def looked_at(
+        self, session_of: Callable[[Bench, Rack], AbstractContextManager[WorkerSession]], source: str, weights: str
+    ) -> Elsewhere:
         """What a candidate does at these sizes. Raises CandidateFailed if it is wrong on a kind of inputs."""
         if self._bench is None:
             return Elsewhere((), every_kind=False)
         at = f"at {self.described}"
-        with closing(session_of(self._bench, self._rack)) as session:
+        with session_of(self._bench, self._rack) as session:
             session.wait_until_ready()
             (slot,) = session.have_slots(1)
             try:
