@@ -55,7 +55,7 @@ KINDS = {
     "bursts": Noise(bursts=0.01),
     "drift": Noise(drift=0.2),
     "all of them": Noise(independent=0.01, correlated=0.02, bursts=0.01, drift=0.1),
-    "launches of short calls": Noise(independent=0.1, between=0.04, assumed=0.0412),
+    "launches of short calls": Noise(independent=0.1, between=0.0141, assumed=0.0141),
     "no difference between processes": Noise(between=0.0),
 }
 

@@ -128,6 +128,30 @@ class WorkerProcess:
         return int(code) if code else None
 
 
+class _Start:
+    """A worker that starts, which a process of its own does slowly on a GPU: it may be stopped meanwhile."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self.worker = worker
+        self.was_stopped = False
+        self._freezer = worker.freezer()
+
+    def stop(self) -> None:
+        """Stop it until ``go_on``."""
+        self.was_stopped = True
+        # A process that starts is not a candidate's, and starts few of its own.
+        with contextlib.suppress(StillStarting):
+            self._freezer.stop_all()
+
+    def go_on(self) -> None:
+        self._freezer.go_on()
+
+    def close(self) -> None:
+        """Have it go on for good: it may have been stopped after its answer."""
+        self.go_on()
+        self._freezer.close()
+
+
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
@@ -144,31 +168,28 @@ class WorkerServer:
         self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
         self._may_start = False
-        self._starter: threading.Thread | None = None
-        # Stops the worker that starts.
-        self._starting: Freezer | None = None
-        self._was_stopped = False
+        # Threads, each of which starts one worker after the other.
+        self._starters: set[threading.Thread] = set()
+        self._starting: list[_Start] = []
         self._complaint = ""
 
     def call_up(self) -> None:
-        """Have workers start in the background, one after another, until the judge calls ``rest``."""
+        """Have workers start in the background, some at once, until the judge calls ``rest``."""
         with self._change:
             self._may_start = True
-            if self._starting is not None:
-                self._starting.go_on()
-            if self._starter is None:
-                self._starter = threading.Thread(target=self._fill_reserve, daemon=True)
-                self._starter.start()
+            for each in self._starting:
+                each.go_on()
+            while len(self._starters) < traits_of(self._device).workers_at_once:
+                starter = threading.Thread(target=self._fill_reserve, daemon=True)
+                self._starters.add(starter)
+                starter.start()
 
     def rest(self) -> None:
-        """Let no worker start: one that has begun to is stopped until ``call_up``."""
+        """Let no worker start: those that have begun to are stopped until ``call_up``."""
         with self._change:
             self._may_start = False
-            if self._starting is not None:
-                self._was_stopped = True
-                # A process that starts is not a candidate's, and starts few of its own.
-                with contextlib.suppress(StillStarting):
-                    self._starting.stop_all()
+            for each in self._starting:
+                each.stop()
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -205,7 +226,7 @@ class WorkerServer:
             with self._change:
                 if self._reserve:
                     return self._reserve.popleft()
-                if self._starter is None:
+                if not self._starters:
                     return None
                 self._change.wait(BETWEEN_LOOKS_S)
             # A start takes a second while other judges start workers too.
@@ -217,36 +238,36 @@ class WorkerServer:
                 pass
         finally:
             with self._change:
-                if self._starter is threading.current_thread():
-                    self._starter = None
+                self._starters.discard(threading.current_thread())
                 self._change.notify_all()
 
     def _start(self) -> bool:
         """Whether one more worker has started, if one may and the reserve is not full."""
         with self._change:
-            if not self._may_start or len(self._reserve) >= traits_of(self._device).spare_workers:
-                self._starter = None
+            due = traits_of(self._device).spare_workers - len(self._reserve) - len(self._starting)
+            if not self._may_start or due <= 0:
+                # At once: who calls up after this needs another thread.
+                self._starters.discard(threading.current_thread())
                 return False
-            worker = self.fork()
-            self._starting = worker.freezer()
-        complaint = self._complaint_of(worker)
+            start = _Start(self.fork())
+            self._starting.append(start)
+        complaint = self._complaint_of(start)
         if complaint:
-            worker.kill()
+            start.worker.kill()
         with self._change:
-            # It may have been stopped after its answer.
-            self._starting.go_on()
-            self._starting.close()
-            self._starting, self._complaint = None, complaint
+            start.close()
+            self._starting.remove(start)
+            self._complaint = complaint
             if not complaint:
-                self._reserve.append(worker)
+                self._reserve.append(start.worker)
             self._change.notify_all()
         return not complaint
 
-    def _complaint_of(self, worker: WorkerProcess) -> str:
+    def _complaint_of(self, start: _Start) -> str:
         """Why a new worker has not started; empty if it has."""
         try:
-            messages.send(worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
-            answer = self._first_answer(worker)
+            messages.send(start.worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
+            answer = self._first_answer(start)
         except messages.ConnectionEnded:
             return "its process ended"
         except messages.DeadlinePassed:
@@ -255,13 +276,13 @@ class WorkerServer:
             return str(error)
         return answer.raised if isinstance(answer, answers.Raised) else ""
 
-    def _first_answer(self, worker: WorkerProcess) -> Any:
+    def _first_answer(self, start: _Start) -> Any:
         while True:
-            self._was_stopped = not self._may_start
+            start.was_stopped = not self._may_start
             try:
-                return answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
+                return answers.receive(start.worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
             except messages.DeadlinePassed:
-                if not self._was_stopped:
+                if not start.was_stopped:
                     raise
 
     def fork(self, *, builder: bool = False) -> WorkerProcess:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -31,25 +32,28 @@ class Service:
         self._thread.start()
 
     def _serve(self):
-        while True:
-            try:
-                _, (connection, ending) = messages.receive(self._ours)
-            except messages.ConnectionEnded:
-                return
-            messages.send(self._ours, {"supervisor": os.getpid()})
-            os.close(ending)
-            self.workers.append(socket.socket(fileno=connection))
-            question, _ = messages.receive(self.workers[-1])
-            assert question == {"ask": "start", "threads": threads()}
-            answer = next(self._answers)
-            if isinstance(answer, tuple):
-                # Once an event is set.
-                answer[0].wait(20)
-                answer = answer[1]
-            if answer is not None:
-                messages.send(self.workers[-1], answer)
-            if answer != STARTED:
-                self.workers[-1].close()
+        with ThreadPoolExecutor() as pool:
+            while True:
+                try:
+                    _, (connection, ending) = messages.receive(self._ours)
+                except messages.ConnectionEnded:
+                    return
+                messages.send(self._ours, {"supervisor": os.getpid()})
+                os.close(ending)
+                self.workers.append(socket.socket(fileno=connection))
+                question, _ = messages.receive(self.workers[-1])
+                assert question == {"ask": "start", "threads": threads()}
+                pool.submit(self._answer, self.workers[-1], next(self._answers))
+
+    def _answer(self, worker, answer):
+        if isinstance(answer, tuple):
+            # Once an event is set.
+            answer[0].wait(20)
+            answer = answer[1]
+        if answer is not None:
+            messages.send(worker, answer)
+        if answer != STARTED:
+            worker.close()
 
     def close(self):
         self.judge.close()
@@ -73,9 +77,9 @@ def served(monkeypatch):
 
     yield serve
     for service, workers in made:
-        starter = workers._starter
+        starters = list(workers._starters)
         service.close()
-        if starter is not None:
+        for starter in starters:
             starter.join(20)
             assert not starter.is_alive()
 
@@ -89,7 +93,7 @@ def call_up(workers, service, count):
 
 
 def until_reserved(workers, count):
-    until(lambda: len(workers._reserve) >= count or workers._starter is None)
+    until(lambda: len(workers._reserve) >= count or not workers._starters)
 
 
 def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
@@ -108,6 +112,21 @@ def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
     for _ in range(3):
         workers.take().close()
     assert len(service.workers) == 3
+
+
+def test_where_the_device_gains_by_it_some_start_at_the_same_time(served, monkeypatch):
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=3, workers_at_once=2))
+    slow = threading.Event()
+    service, workers = served((slow, STARTED), (slow, STARTED), STARTED)
+    workers.call_up()
+    until(lambda: len(workers._starting) == 2)
+    slow.set()
+    until_reserved(workers, 3)
+    for _ in range(3):
+        workers.take().close()
+    workers.rest()
+    # One that was begun when the first was taken ends with its service.
+    assert len(service.workers) >= 3
 
 
 class Stopped:
@@ -143,7 +162,7 @@ def test_a_worker_that_has_not_started_by_then_is_stopped_until_one_is_needed(se
     monkeypatch.setattr(answers, "receive", with_a_limit_that_passes_once)
     service, workers = served((slow, STARTED))
     workers.call_up()
-    until(lambda: workers._starting is not None)
+    until(lambda: workers._starting)
     workers.rest()
     assert freezer.is_stopped
     # That it was stopped for so long is no failure to start.
@@ -166,7 +185,7 @@ def test_workers_that_were_to_start_do_so_after_a_rest(served, monkeypatch):
     monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
     _, workers = served((slow, STARTED))
     workers.call_up()
-    until(lambda: workers._starting is not None)
+    until(lambda: workers._starting)
     with workers.at_rest():
         assert freezer.is_stopped
         slow.set()

@@ -28,9 +28,9 @@ class DeviceTraits:
 
     ``on_one_core``: whether a claim's two processes have one core of the host together, another one in each series.
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
-    is always alone. ``spare_workers``: how many started workers wait for candidates. ``n_factors`` and ``n_noise``: how
-    many random numbers are drawn to change the inputs of timed calls, and to move intermediate results by their
-    rounding errors.
+    is always alone. ``spare_workers``: how many started workers wait for candidates; ``workers_at_once``: of these, how
+    many start at the same time. ``n_factors`` and ``n_noise``: how many random numbers are drawn to change the inputs
+    of timed calls, and to move intermediate results by their rounding errors.
     """
 
     module: str
@@ -47,6 +47,7 @@ class DeviceTraits:
     floor_share: float
     trials_beside_others: bool = False
     spare_workers: int = 1
+    workers_at_once: int = 1
     n_factors: int = 1 << 20
     n_noise: int = 1 << 18
 
@@ -79,9 +80,9 @@ CUDA = DeviceTraits(
     is_gpu=True,
     margins={"full": 0.01, "fast": 0.02},
     between_processes=0.01,
-    # Of calls of 0.03 to 0.1 ms, series in several pairs of processes differed by up to 0.04 more than by their noise
-    # (15 kernels, H200). In turns of ten calls, as before, 0.93, 1.05, 1.08 and 1.30 were found for 1.0 or 1.2.
-    between_launches=0.04,
+    # Of two kernels with calls of 0.03 to 0.1 ms, the log-ratios in ten pairs of processes, each on one core, spread by
+    # 0.007 and 0.033, as their noise does (H200). With any cores, pairs of processes differed by up to 0.3.
+    between_launches=0.01,
     # Cores of a virtual machine launch kernels at speeds that differ by a third, and change within seconds: two
     # processes in turns differed by up to 7 % in calls of 0.04 ms on any cores, and by 1 % on one (H200).
     on_one_core=True,
@@ -99,6 +100,8 @@ CUDA = DeviceTraits(
     trials_beside_others=True,
     # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
     spare_workers=4,
+    # One alone takes 0.6 s with what it loads, three 0.9 s, eight 1.8 s, and 16 3.5 s (H200, 16 cores).
+    workers_at_once=2,
     # A GPU multiplies 16 million numbers in the time that a launch takes.
     n_factors=1 << 24,
     n_noise=1 << 22,
