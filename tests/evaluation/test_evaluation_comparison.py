@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation.correctness import comparison
+from pytest_kernelbench.evaluation.correctness import pieces
 from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
 from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.precision import PRECISIONS
@@ -250,7 +250,7 @@ def test_what_is_compared_in_pieces_is_judged_as_the_whole(monkeypatch, spoil, o
 
     whole = expected(torch.tanh, x)
     said_of_whole = whole.objection(got)
-    monkeypatch.setattr(comparison, "ELEMENTS_AT_ONCE", 7)
+    monkeypatch.setattr(pieces, "ON_A_CPU", 7)
     in_pieces = expected(torch.tanh, x)
 
     assert in_pieces.tolerance.of_eager == whole.tolerance.of_eager

@@ -10,17 +10,16 @@ except where the eager reference does not meet that either.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
+from pytest_kernelbench.evaluation.correctness.pieces import pieces
 from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.layouts import same_bytes
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
-ELEMENTS_AT_ONCE = 1 << 26
 # Of these many elements the median is taken: of all, it would be a sort of 8 GB.
 ELEMENTS_FOR_MEDIAN = 1 << 14
 # Of more, no draw has a root mean square that is much smaller than another's.
@@ -230,9 +229,9 @@ class Expected:
         if not torch.equal(got[infinite], self.exact[infinite]):
             return "infinities differ"
         worst, begin = None, 0
-        for part, exact in _pieces(got, self.exact):
+        for part, exact in pieces(got, self.exact):
             found = self._worst(part.to(exact.dtype), exact, begin)
-            worst = found if worst is None else max(worst, found)
+            worst = found if worst is None or found.excess > worst.excess else worst
             begin += part.numel()
         if worst is not None and worst.excess > 0:
             return (
@@ -247,7 +246,7 @@ class Expected:
     def wrong_elements(self, got: torch.Tensor) -> list[WrongElements]:
         """Every element that is further off than it may be, piece by piece; of what averages too much, none."""
         got, found, begin = as_real(got), [], 0
-        for part, exact in _pieces(got, self.exact):
+        for part, exact in pieces(got, self.exact):
             part = part.to(exact.dtype)
             same = (part == exact) | (part.isnan() & exact.isnan())
             if self.tolerance is None:
@@ -290,17 +289,12 @@ class _Worst(NamedTuple):
     exact: float
 
 
-def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Tensors of one shape, flat and side by side: what is computed of 8 GB in float64 would not fit beside them."""
-    return zip(*(tensor.reshape(-1).split(ELEMENTS_AT_ONCE) for tensor in tensors), strict=True)
-
-
 def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -> tuple[float, float]:
     """The largest absolute error and the root mean square of all, NaN where one is; ``of_finite`` leaves those out."""
     if not got.numel():
         return 0.0, 0.0
     largest, norms = [], []
-    for part, truth in _pieces(got, exact):
+    for part, truth in pieces(got, exact):
         error = (part.to(truth.dtype) - truth).abs_()
         if of_finite:
             error = error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -17,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pytest_kernelbench.evaluation.correctness.pieces import pieces
 from pytest_kernelbench.evaluation.correctness.widened import wide_type
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
@@ -126,14 +127,22 @@ def spread_of(exact: torch.Tensor, beside: torch.Tensor) -> Spread:
     """How far the answer to a problem beside it is from the exact one."""
     if not exact.numel():
         return Spread(0.0, 0.0, 0.0)
-    finite, norm = _finite(exact)
-    rms = norm / exact.numel() ** 0.5
-    distance, norm_of_distance = _finite((beside - exact).abs_())
+    rms = math.hypot(*(_finite(part)[1] for (part,) in pieces(exact))) / exact.numel() ** 0.5
+    found = [_spread_of_piece(part, other, rms) for part, other in pieces(exact, beside)]
+    norm_of_distance = math.hypot(*(norm for _, _, norm in found))
+    return Spread(
+        max(each[0] for each in found), max(each[1] for each in found), norm_of_distance / exact.numel() ** 0.5
+    )
+
+
+def _spread_of_piece(exact: torch.Tensor, beside: torch.Tensor, rms: float) -> tuple[float, float, float]:
+    """The largest distance, the largest share of ``|x| + rms``, and the norm of all distances."""
+    distance, norm = _finite((beside - exact).abs_())
     largest = float(distance.max())
-    size = finite.abs().add_(rms)
+    size = _finite(exact)[0].abs().add_(rms)
     # Otherwise sizes may be 0.
     relative = distance.div_(size) if rms > 0 else torch.where(size > 0, distance / size, 0.0)
-    return Spread(largest, float(relative.max()), norm_of_distance / exact.numel() ** 0.5)
+    return largest, float(relative.max()), norm
 
 
 def _finite(value: torch.Tensor) -> tuple[torch.Tensor, float]:

@@ -1,0 +1,18 @@
+"""Tensors in pieces: a pass over 8 GB in float64 needs 16 GB at once, and one over a piece none that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+ELEMENTS_AT_ONCE = 1 << 26
+# 8 MB in float64, which malloc takes from memory that was freed. Of 38 MB it asks the system for new pages, which are
+# zeroed first: passes over 4.7 M elements took 45 ms of a core whole, and 13 ms in such pieces.
+ON_A_CPU = 1 << 20
+
+
+def pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Tensors of one shape, flat and side by side, of so many elements as are best looked at at once."""
+    at_once = ON_A_CPU if tensors[0].is_cpu else ELEMENTS_AT_ONCE
+    return zip(*(tensor.reshape(-1).split(at_once) for tensor in tensors), strict=True)
