@@ -83,6 +83,7 @@ def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     assert row["full"]["speedup_low"] < row["full"]["speedup"] < row["full"]["speedup_high"]
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
     command = ("--runs=1", "--limit=0.2", "--json=rows.jsonl")
@@ -93,8 +94,8 @@ def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
     same, slowed = rows(tmp_path / "rows.jsonl")
     assert (same["kind"], slowed["kind"]) == ("the same work", "100% more work")
     # Beside other programs the promise is that nothing is said.
-    assert slowed["verdict"] == "slower" or slowed["detail"].startswith("other processes used "), slowed
-    assert slowed["slowdown"] > 1.5
+    decided = slowed["verdict"] == "slower" and slowed["slowdown"] > 1.5
+    assert decided or slowed["detail"].startswith("other processes used "), slowed
     assert "2 comparisons" in run("gate", *command, "--slowdown=1", folder=tmp_path)
 
 

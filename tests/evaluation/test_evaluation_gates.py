@@ -127,13 +127,15 @@ def kernel(rounds=20, result="torch.clamp(x, min=0)"):
     return KERNEL.format(rounds=rounds, result=result)
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 def test_much_more_work_is_slower_and_the_same_work_is_not(evaluator):
-    slower = evaluator.compare(RELU, kernel(160), kernel(40), max_slowdown=1.1, seconds=20)
+    # The closer the limit, the longer two kernels of the same time are compared.
+    slower = evaluator.compare(RELU, kernel(160), kernel(40), max_slowdown=1.5, seconds=20)
     # Beside other programs the promise is that nothing is said.
-    assert (slower.slower and slower.low > 1.1) or slower.detail.startswith("other processes used "), slower
+    assert (slower.slower and slower.low > 1.5) or slower.detail.startswith("other processes used "), slower
     assert slower.kernel_ms > 0 and slower.baseline_ms > 0 and slower.seconds > 0
-    assert not evaluator.compare(RELU, kernel(40) + "# another text", kernel(40), max_slowdown=1.1, seconds=10).slower
+    assert not evaluator.compare(RELU, kernel(40) + "# another text", kernel(40), max_slowdown=1.5, seconds=10).slower
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 import re
 
 import pytest
-from ci_project import GATE, KERNEL, SAVE, CIProject
+from ci_project import KERNEL, SAVE, CIProject
 
 from pytest_kernelbench.__main__ import main
 
 pytest.importorskip("pytest_benchmark.plugin", reason="that is what is tested")
+
+# The closer the limit, the longer a kernel that is as fast as before is compared; beside other programs, to the end.
+GATE = ("--benchmark-compare=0001", "--benchmark-compare-fail=median:50%", "--kernelbench-gate-seconds=10")
 
 
 @pytest.mark.slow
@@ -40,11 +43,12 @@ def test_a_kernel_is_pinned_slowed_broken_and_restored(tmp_path, monkeypatch, ca
     assert re.search(r"^level1/1_Relu\[pinned\]: [\d.]+x the time of its baseline \[", passed.stdout, re.MULTILINE)
     assert "level1/2_Relu[pinned]: the same text as its baseline" in passed.stdout
 
-    # Three times the repeated work, found by one of two workers. Beside other programs nothing is said: that fails too.
+    # Three times the repeated work, found by one of two workers. Beside other programs it may be undecided, which fails
+    # as well.
     project.write_kernel("1_Relu", pinned.replace("REPEATS = 20", "REPEATS = 60"))
     slowed = project.run("-q", "-n", "2", *GATE, "--kernelbench-undecided=fail")
     assert slowed.returncode == 1, slowed.stdout
-    said = r"over the limit of 1\.05x|undecided \(other processes used .*\)"
+    said = r"over the limit of 1\.5x|undecided \(.*\)"
     line = rf"level1/1_Relu\[pinned\]: [\d.]+x the time of its baseline \[.*\], ({said}) \(0001_main.json\)"
     assert re.search(rf"^{line}$", slowed.stdout, re.MULTILINE), slowed.stdout
     assert "1 failed, 1 passed" in slowed.stdout
