@@ -150,7 +150,7 @@ def test_one_failure_leaves_what_was_finished_and_ends_the_rest(stand_in: Any, t
     assert len(found) == 1 and time.monotonic() - start < MOST_HELD_S / 2
 
 
-def test_server_that_is_not_there_is_named() -> None:
+def test_server_that_is_not_there_is_named(no_waiting: None) -> None:
     spec = "openai:letters@http://127.0.0.1:9/v1"
     assert refusal(spec) == (f"--policy={spec}: cannot be reached (ConnectError); start the server or correct BASE_URL")
 
