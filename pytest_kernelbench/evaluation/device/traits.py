@@ -80,8 +80,8 @@ CUDA = DeviceTraits(
     is_gpu=True,
     margins={"full": 0.01, "fast": 0.02},
     between_processes=0.01,
-    # Of two kernels with calls of 0.03 to 0.1 ms, the log-ratios in ten pairs of processes, each on one core, spread by
-    # 0.007 and 0.033, as their noise does (H200). With any cores, pairs of processes differed by up to 0.3.
+    # Of published kernels with calls of 0.05 to 0.1 ms, the log-ratios of 15 series, each on one core, spread by 0.012,
+    # less than their noise (H200). With any cores, two series of one kernel differed by up to 0.3.
     between_launches=0.01,
     # Cores of a virtual machine launch kernels at speeds that differ by a third, and change within seconds: two
     # processes in turns differed by up to 7 % in calls of 0.04 ms on any cores, and by 1 % on one (H200).
