@@ -86,7 +86,7 @@ def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
 @pytest.mark.quiet
 @pytest.mark.slow
 def test_the_gate_says_what_it_reached_and_goes_on_from_there(tmp_path):
-    command = ("--runs=1", "--limit=0.2", "--json=rows.jsonl")
+    command = ("--runs=1", "--limit=0.5", "--json=rows.jsonl")
     shown = run("gate", *command, "--limit-s=0", folder=tmp_path)
     assert "0 comparisons" in shown and "the same work    not reached" in shown
     shown = run("gate", *command, "--slowdown=1", folder=tmp_path)
