@@ -53,10 +53,13 @@ Complaint = Annotated[str | None, Optional(Text(MAX_LOG))]
 Mismatch = Annotated[str | None, Optional(Text(2000))]
 
 
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Base of all answers. ``max_files``: the number of descriptors that may come with one, of files only or of any."""
+    """The base of all answers.
 
-    __slots__ = ()
+    ``max_files``: how many file descriptors may come with one; ``files_only``: they must be of regular files.
+    """
+
     max_files: ClassVar[int] = 0
     files_only: ClassVar[bool] = True
 
@@ -298,10 +301,7 @@ def parse(ask: str, message: Mapping[str, Any]) -> Any:
 def _kinds_of(cls: type[Answer]) -> dict[str, tuple[Kind, bool]]:
     """For each field its kind, and whether it must be there."""
     hints = get_type_hints(cls, include_extras=True)
-    return {
-        each.name: (get_args(hints[each.name])[1], each.default is MISSING)
-        for each in fields(cls)  # type: ignore[arg-type]
-    }
+    return {each.name: (get_args(hints[each.name])[1], each.default is MISSING) for each in fields(cls)}
 
 
 def exactly(values: tuple[float, ...], count: int, name: str) -> list[float]:

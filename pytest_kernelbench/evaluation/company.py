@@ -13,10 +13,12 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.giving_way import giving_way
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.stages import stage
@@ -43,6 +45,28 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
                 raise
     with _held(holds.alone(setting.hardware_id), seconds) as hold:
         return ask(hold)
+
+
+def untimed(ask: Callable[[], Found], sessions: Sessions, hardware_id: str) -> Found:
+    """What ``ask`` returns, in which nothing is timed; afterwards the memory that it needed on the way is free.
+
+    On a GPU it runs beside others, and once more alone if it may have failed for their company.
+    """
+    if traits_of(sessions.device).trials_beside_others:
+        try:
+            with holds.beside_others(hardware_id) as hold, giving_way(sessions.way_for_others(hold, {})):
+                return _and_leave_room(ask, sessions.device)
+        except (HarnessError, RuntimeError) as failure:
+            if not may_be_for_company(failure, timed=False):
+                raise
+    with holds.alone(hardware_id):
+        return _and_leave_room(ask, sessions.device)
+
+
+def _and_leave_room(ask: Callable[[], Found], device: str) -> Found:
+    found = ask()
+    device_named(device).leave_room()
+    return found
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def how_it_ended(exit_code: int | None, *, otherwise: str, kills_before: int | N
     """
     if exit_code is None or exit_code >= 0:
         return otherwise, AGAIN
-    by = f"by {_name_of(-exit_code)}"
+    by = f"by {signal_name(-exit_code)}"
     if exit_code != -signal.SIGKILL:
         return by, AGAIN
     kills = memory_kills()
@@ -28,8 +28,9 @@ def how_it_ended(exit_code: int | None, *, otherwise: str, kills_before: int | N
     return f"{by}, which the kernel sends where memory is short", f"look for the cause in dmesg, and {AGAIN}"
 
 
-def _name_of(number: int) -> str:
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9; ``signal 40`` for a real-time signal, which has a number only."""
     try:
         return signal.Signals(number).name
-    except ValueError:  # a signal for real-time programs has a number only
+    except ValueError:
         return f"signal {number}"

@@ -7,17 +7,39 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from typing import Protocol
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, unforeseen
-from pytest_kernelbench.evaluation.clock.gates import Comparison
-from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
+from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.evaluation.requests import Request, Requests
-from pytest_kernelbench.records import Evaluation, sha256_of
+from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 ATTEMPTS = 2
 BETWEEN_STARTS_S = 1.0
 # Starts of each judge that fail in a row, until what waits fails with the reason: it would wait for ever.
 STARTS = 5
+
+
+class Judge(Protocol):
+    """One judge of a pool: an ``Evaluator``, or a ``RayJudge``, which is one on another node.
+
+    ``known``: what judges of the pool have found out about tasks; the pool's judges share one.
+    """
+
+    known: KnownTasks
+
+    def start(self) -> None:
+        """Start its processes, unless they run. Raises HarnessError where they do not start."""
+
+    def evaluate(self, task: Task, sources: Sequence[str | None]) -> Iterator[Evaluation]:
+        """As ``Evaluator.evaluate``."""
+
+    def compared(self, task: Task, source: str, baseline_source: str, gate: Gate) -> Comparison:
+        """As ``Comparing.compared``."""
+
+    def close(self) -> None:
+        """End its processes; a thread that waits for an answer gets a HarnessError."""
 
 
 class Standing:
@@ -57,9 +79,9 @@ class Standing:
 
 
 class Judging:
-    """The thread of one judge. ``judge`` is an Evaluator, or what stands for one on another node."""
+    """The thread of one judge of a pool; ``name`` is the judge's in ``standing``, and unique there."""
 
-    def __init__(self, judge: Evaluator, name: str, requests: Requests, standing: Standing) -> None:
+    def __init__(self, judge: Judge, name: str, requests: Requests, standing: Standing) -> None:
         self._judge = judge
         self._name = name
         self._requests = requests

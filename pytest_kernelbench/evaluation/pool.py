@@ -18,7 +18,7 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
 from pytest_kernelbench.evaluation.evaluator import Evaluator
-from pytest_kernelbench.evaluation.judging import Judging, Standing, fail
+from pytest_kernelbench.evaluation.judging import Judge, Judging, Standing, fail
 from pytest_kernelbench.evaluation.known_tasks import KnownTasks
 from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
@@ -46,7 +46,7 @@ class EvaluatorPool(Closing):
         devices: str | Sequence[str] = "auto",
         ray: str | None = None,
         most_waiting: int | None = None,
-        evaluator: Callable[..., Evaluator] = Evaluator,
+        evaluator: Callable[..., Judge] = Evaluator,
         **settings: object,
     ) -> None:
         if most_waiting is not None and most_waiting < 1:
@@ -59,7 +59,7 @@ class EvaluatorPool(Closing):
             from pytest_kernelbench.evaluation import ray_judges
 
             ray_judges.connect(ray)
-            evaluator = ray_judges.RayJudge  # type: ignore[assignment]
+            evaluator = ray_judges.RayJudge
             named = ray_judges.devices_named(devices)
         # Kind of the judges' devices; the first one's where they differ.
         self.device = named[0][0]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pytest_kernelbench.evaluation import trees
-from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.bench import Bench, Check, Drawn
 from pytest_kernelbench.evaluation.correctness.doubt import Due
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
@@ -36,6 +36,13 @@ class Objection(NamedTuple):
 
     detail: str
     flag: str = "wrong_when_timed"
+
+
+class Looked(NamedTuple):
+    """What a correct candidate returns for the inputs of a check, and the error in an answer; None if it is right."""
+
+    due: Due
+    objection: Objection | None
 
 
 class JudgeSlot:
@@ -81,6 +88,18 @@ class JudgeSlot:
     def inputs_left(self) -> list[torch.Tensor]:
         """Copies of the inputs that the reference writes to."""
         return [self.inputs[number].core.clone() for number in self._bench.reference.written]
+
+    def looked_at(self, check: Check, left: Sequence[torch.Tensor]) -> Looked:
+        """The answer ``left`` by a call on the inputs of ``check``, compared with the reference's.
+
+        A wrong answer is compared once more, within tolerances that are measured on these very inputs (``doubt``).
+        """
+        due = self._bench.answers_to(check)
+        objection = self.objection(left, check.values, due)
+        if objection is not None and objection.flag != MUTATED:
+            due = self._bench.answers_in_doubt(check, left)
+            objection = self.objection(left, check.values, due)
+        return Looked(due, objection)
 
     def objection(self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Due) -> Objection | None:
         """The first error in the answer ``left`` by a call on ``values``; None if there is none."""

@@ -169,10 +169,10 @@ def _knock(address: str) -> None:
     socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT_S).close()
 
 
-def devices_named(devices: str | Sequence[str]) -> list[tuple[str, None]]:
-    """Kind of each judge; "auto": one for each GPU of the cluster, or for each CPU where it has none.
+def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
+    """``(kind, None)`` of each judge; "auto": one for each GPU of the cluster, or for each CPU where it has none.
 
-    Ray says which node and which GPU. Raises UsageError for anything but kinds, and where the cluster has neither.
+    Ray chooses the node and the GPU. Raises UsageError for anything but kinds, and where the cluster has neither.
     """
     if devices == "auto":
         resources = ray.cluster_resources()

@@ -145,10 +145,8 @@ class Requests:
 
         waits_longest = min(self._by_task, key=longest_first)
         passed_over = self._batches - self._by_task[waits_longest][0].arrived
-        if last_task in self._by_task and passed_over < PASSED_OVER_PER_JUDGE * self._judges:
-            assert last_task is not None
-            return last_task
-        return waits_longest
+        may_stay = last_task in self._by_task and passed_over < PASSED_OVER_PER_JUDGE * self._judges
+        return last_task if may_stay and last_task is not None else waits_longest
 
     def _added(self) -> None:
         self._waiting += 1

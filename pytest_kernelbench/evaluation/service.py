@@ -191,8 +191,8 @@ class _Service:
                 # The number may have been that of another, which has ended.
                 each.supervisors.discard(supervisor)
             client.supervisors.add(supervisor)
-            for each in (connection, ending, *([] if entrance is None else [entrance])):
-                os.close(each)
+            for descriptor in (connection, ending, *([] if entrance is None else [entrance])):
+                os.close(descriptor)
             holds = sandbox.holds_of(supervisor)
             try:
                 messages.send(

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -22,7 +23,7 @@ from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.layouts import is_dense
-from pytest_kernelbench.evaluation.racks import MUTATED, JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.evaluation.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -40,6 +41,14 @@ ASKED_AGAIN = 3
 FIRST_ALONE = 100
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"
+
+
+class Called(NamedTuple):
+    """An untimed call: the worker's answer, copies of the memory right after it (``JudgeSlot.left``), and seconds."""
+
+    answer: answers.Ran
+    left: list[torch.Tensor]
+    seconds: float
 
 
 class WorkerSession(WorkerRequests):
@@ -145,11 +154,7 @@ class WorkerSession(WorkerRequests):
         check = self.bench.check(number, kind)
         answer, left, seconds = self.called(slot, check.values, f"running on {kind} inputs")
         self.room.for_judge(self.leave_room)
-        due = self.bench.answers_to(check)
-        objection = slot.objection(left, check.values, due)
-        if objection is not None and objection.flag != MUTATED:
-            due = self.bench.answers_in_doubt(check, left)
-            objection = slot.objection(left, check.values, due)
+        due, objection = slot.looked_at(check, left)
         part = kind_at_fault(left, due) if kind == MIXED else None
         if part is not None and objection is None:
             # By the tolerance of all parts together it is right: asked again, with all inputs of that kind.
@@ -161,10 +166,8 @@ class WorkerSession(WorkerRequests):
         self._must_match(answer.mismatch)
         return seconds
 
-    def called(
-        self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str
-    ) -> tuple[answers.Ran, list[torch.Tensor], float]:
-        """The worker's answer to an untimed call on ``values``, the memory after the call, and its seconds.
+    def called(self, slot: JudgeSlot, values: Sequence[torch.Tensor], doing: str) -> Called:
+        """Have the candidate called once on ``values``, untimed; ``doing`` names the call in errors.
 
         Raises CandidateFailed where its result has another structure than the reference's.
         """
@@ -180,7 +183,7 @@ class WorkerSession(WorkerRequests):
         if not answer.delivered:
             self._must_match(answer.mismatch)
         self.room.worker_had(answer.peak_bytes)
-        return answer, left, seconds
+        return Called(answer, left, seconds)
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Inputs that are new into each slot; returns them by slot number."""
@@ -255,7 +258,7 @@ class WorkerSession(WorkerRequests):
         is right each time, it treats timed calls differently.
         """
         for _ in range(ASKED_AGAIN):
-            _, left, _ = self.called(slot, values, "running again on the inputs of a timed call")
+            left = self.called(slot, values, "running again on the inputs of a timed call").left
             untimed = slot.objection(left, values, answers)
             if untimed is not None:
                 detail = f"a timed call, and untimed on the same inputs: {untimed.detail}"
@@ -306,7 +309,8 @@ class WorkerSession(WorkerRequests):
             raise self.forged(f"calls: at: expected {len(outputs) * len(slots)}")
         if len(strides) != len(slots) * sum(output.dim() for output in outputs):
             raise self.forged("calls: strides: wrong number")
-        told, places = zip(answer.at, answer.handles, strict=True), []
+        places: list[list[Place]] = []
+        told = zip(answer.at, answer.handles, strict=True)
         for _ in slots:
             places.append([])
             for output, (at, handle) in zip(outputs, told, strict=False):

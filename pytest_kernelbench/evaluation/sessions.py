@@ -27,7 +27,7 @@ class Sessions:
 
     def __init__(self, workers: WorkerServer, device: str, *, cache: Path, watch: socket.socket) -> None:
         self.workers = workers
-        self._device = device
+        self.device = device
         self._cache = cache
         self._watch = watch
         self._all: WeakSet[WorkerSession] = WeakSet()
@@ -90,7 +90,7 @@ class Sessions:
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
         """A time in which neither the judge nor a worker uses the device, and no worker starts."""
-        device = device_named(self._device)
+        device = device_named(self.device)
         self.wait_for_ends()
         device.leave_room()
         device.settle()

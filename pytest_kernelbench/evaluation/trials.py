@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import holds, messages, trial
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.building import cache
@@ -23,7 +22,7 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
 from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
 from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
-from pytest_kernelbench.evaluation.company import be_alone, in_turn, wait_to_be_alone
+from pytest_kernelbench.evaluation.company import be_alone, in_turn, untimed, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights, prepare_checks
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
@@ -35,7 +34,6 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.faults import fault_of
-from pytest_kernelbench.evaluation.giving_way import giving_way
 from pytest_kernelbench.evaluation.holds import Hold
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
@@ -61,26 +59,6 @@ def target_of(device: str, hardware_id: str) -> Target:
 def _is_light(bench: Bench) -> bool:
     """Whether several trials of such a task fit on the device while they check, which one pair of slots is room for."""
     return may_be_kept(bench.bytes_of_pair, bench.device)
-
-
-def _in_company(ask: Callable[[], Found], sessions: Sessions, device: str, hardware_id: str) -> Found:
-    """What ``ask`` returns, which times nothing: on a GPU beside others, and alone where it fails in their company."""
-    if traits_of(device).trials_beside_others:
-        try:
-            with holds.beside_others(hardware_id) as hold, giving_way(sessions.way_for_others(hold, {})):
-                return _and_leave_room(ask, device)
-        except (HarnessError, RuntimeError) as failure:
-            if not may_be_for_company(failure, timed=False):
-                raise
-    with holds.alone(hardware_id):
-        return _and_leave_room(ask, device)
-
-
-def _and_leave_room(ask: Callable[[], Found], device: str) -> Found:
-    """What ``ask`` returns; the memory that it needed on the way is free for others."""
-    found = ask()
-    device_named(device).leave_room()
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +109,7 @@ class Trials:
             return bench, findings, OtherSizes(case, device) if protocol.beyond else None
 
         sessions = Sessions(workers, device, cache=self._cache, watch=owner)
-        bench, self.findings, other_sizes = _in_company(prepared, sessions, device, hardware_id)
+        bench, self.findings, other_sizes = untimed(prepared, sessions, hardware_id)
         known.findings = self.findings
         rack, margin = Rack(bench), protocol.margin(device)
         controls = Pairs(bench, partial(sessions.start_control, bench, rack))
@@ -161,12 +139,12 @@ class Trials:
             if setting.other_sizes is not None:
                 setting.other_sizes.prepare_checks()
 
-        _in_company(ask, setting.sessions, setting.bench.device, setting.hardware_id)
+        untimed(ask, setting.sessions, setting.hardware_id)
 
     def renew(self) -> None:
         """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
         setting = self._setting
-        _in_company(setting.bench.renew, setting.sessions, setting.bench.device, setting.hardware_id)
+        untimed(setting.bench.renew, setting.sessions, setting.hardware_id)
 
     def among_others(self) -> AbstractContextManager[Any]:
         """Within it, nobody is timed on this GPU: what frees memory there makes other processes wait."""

@@ -7,7 +7,6 @@ until it answers. A worker that computes between requests cheats.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWa
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device_room import DeviceRoom
+from pytest_kernelbench.evaluation.endings import signal_name
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.workers import WorkerProcess
@@ -196,9 +196,7 @@ class WorkerRequests:
         if code is None:
             return "the process went silent"
         if code < 0:
-            # Real-time signals have numbers only.
-            named = {int(known): known.name for known in signal.Signals}
-            return f"the process was ended by {named.get(-code, f'signal {-code}')}"
+            return f"the process was ended by {signal_name(-code)}"
         return f"the process exited with status {code}"
 
     @staticmethod

@@ -297,4 +297,4 @@ class WorkerServer:
             os.close(writing)
             answer, holds = answers.receive(self._control, "fork", timeout_s=60)
         group = Group(Path(answer.group)) if answer.group else None
-        return WorkerProcess(ours, reading, answer.supervisor, *holds or [None], group)
+        return WorkerProcess(ours, reading, answer.supervisor, hold=holds[0] if holds else None, group=group)

@@ -29,6 +29,8 @@ from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import answers, lock, messages
 from pytest_kernelbench.evaluation.building import cache, headers
+from pytest_kernelbench.evaluation.building.cache import LOCKS
+from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
@@ -114,7 +116,7 @@ class BuildStopped(Exception):
     """A build did not end as it would in another try: it took too long, or the machine stopped it."""
 
 
-class Builders:
+class Builders(Closing):
     """Builds of many candidates side by side, in at most ``jobs`` of the places that all processes of a host share.
 
     ``fork_builder`` gives a process that waits for its first question and sees no GPU.
@@ -127,17 +129,11 @@ class Builders:
             inline.use_architecture(target.architecture)
         self._fork_builder = fork_builder
         self._jobs = jobs
-        self._locks = cache / "locks"
+        self._locks = cache / LOCKS
         self._locks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
         # A header would come behind all builds that wait, and be there when none needs it.
         self._headers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
-
-    def __enter__(self) -> Builders:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""

@@ -17,6 +17,7 @@ MAX_BYTES = 8 << 30
 KEPT_SHARE = 0.8
 # What was used since may be on its way into a worker.
 RECENT_S = 3600.0
+# The folder of the cache that holds its locks: hidden from candidates, and never removed.
 LOCKS = "locks"
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 from pytest_kernelbench.evaluation.clock.attestation import (
     CONFIDENCE_OF_A_LOOK,
@@ -73,15 +73,14 @@ class Seen(NamedTuple):
         )
 
 
-def not_borne_out(two: TwoProcesses, verdict: Verdict, device: str, *, speedup_low: float) -> Seen | None:
+def not_borne_out(two: LoneTurns, verdict: Verdict, device: str, *, speedup_low: float) -> Seen | None:
     """What a call saves alone, where that is less than is needed for a verdict that a kernel is faster; else None.
 
     ``speedup_low``: what is asked of the call, see ``seen_alone``. On ``device`` small speed-ups may not be looked at.
     """
     if verdict.estimate.speedup <= traits_of(device).alone_above:
         return None
-    # ``attestation.measure`` was given this pair of workers by ``turns.Pairs``, whose turns may be of one call.
-    seen = seen_alone(cast("LoneTurns", two), speedup_low)
+    seen = seen_alone(two, speedup_low)
     return None if seen is None or seen.holds else seen
 
 

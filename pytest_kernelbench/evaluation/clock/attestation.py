@@ -34,7 +34,7 @@ from functools import cache
 from itertools import count
 from random import SystemRandom
 from statistics import NormalDist, fmean, median, stdev
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 from pytest_kernelbench.evaluation.device.traits import traits_of
@@ -83,6 +83,9 @@ class TwoProcesses(Protocol):
 
     def empty_turn(self) -> float:
         """Seconds of a turn of the control without calls."""
+
+
+Two = TypeVar("Two", bound=TwoProcesses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,18 +190,17 @@ class Verdict:
 
 
 def measure(
-    processes: Callable[[int], AbstractContextManager[TwoProcesses]],
+    processes: Callable[[int], AbstractContextManager[Two]],
     plan: Plan,
     others_share: Callable[[], float] = lambda: 0.0,
-    confirmed: Callable[[TwoProcesses, Verdict], Verdict] = lambda two, verdict: verdict,
+    confirmed: Callable[[Two, Verdict], Verdict] = lambda two, verdict: verdict,
 ) -> Verdict:
     """Measure until the plan's question is answered, or its series or seconds are spent.
 
-    ``processes(number)`` gives the two processes of a series; what it takes for that does not count.
-    ``others_share()`` is the share of the cores that other programs have used during all series, or where the plan
-    ``repeats_disturbed``, during the last one.
-    ``confirmed`` returns the verdict in place of the one that is given, after more turns in the processes of the last
-    series, which are warm. Raises what the turns raise.
+    ``processes(number)`` gives the two processes of series ``number``; the time that it takes does not count.
+    ``others_share()`` is the share of the cores that other programs used during all series, or if the plan
+    ``repeats_disturbed``, during the last one. ``confirmed`` turns the verdict into the final one; it may have more
+    turns in the processes of the last series, which are warm. Raises the exceptions of the turns.
     """
     done: list[Series] = []
     measured_s = 0.0

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import not_borne_out
-from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, TwoProcesses, Verdict, measure
+from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, Verdict, measure
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, TakingTurns
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.session import WorkerSession
@@ -79,10 +79,10 @@ def take_turns(
     kernel, baseline = checked["kernel"], checked["baseline"]
     seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
 
-    def processes(number: int) -> AbstractContextManager[TwoProcesses]:
+    def processes(number: int) -> AbstractContextManager[TakingTurns]:
         return pairs.two(number, kernel.worker, seconds_per_call)
 
-    def seen_alone_too(two: TwoProcesses, verdict: Verdict) -> Verdict:
+    def seen_alone_too(two: TakingTurns, verdict: Verdict) -> Verdict:
         if not _is_faster(verdict, plan):
             return verdict
         is_claim = plan.margin > 0

@@ -12,14 +12,14 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import not_borne_out
-from pytest_kernelbench.evaluation.clock.attestation import Estimate, TwoProcesses, Verdict, measure, plan_for
+from pytest_kernelbench.evaluation.clock.attestation import Estimate, Verdict, measure, plan_for
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, NeighboursOfSeries
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
 from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, of_control
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, TakingTurns, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.holds import has_company
@@ -115,7 +115,7 @@ class Verifier:
         calls_s = max(seconds_per_call, self._bench.seconds_per_call)
 
         @contextmanager
-        def processes(number: int) -> Iterator[TwoProcesses]:
+        def processes(number: int) -> Iterator[TakingTurns]:
             with self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s, quiet) as two:
                 neighbours.begin()
                 yield two
@@ -131,7 +131,7 @@ class Verifier:
             self._pairs.close_ended()
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
-    def _seen_alone_too(self, two: TwoProcesses, verdict: Verdict) -> Verdict:
+    def _seen_alone_too(self, two: TakingTurns, verdict: Verdict) -> Verdict:
         """The verdict on a claim once a call that is alone was looked at, where that is due."""
         if not verdict.counted:
             return verdict

@@ -105,7 +105,7 @@ def examine_with_either_weights(session: WorkerSession, protocol: Protocol, dema
 
 def _examine_and_profile(session: WorkerSession, protocol: Protocol, demands: Demands) -> Examined:
     prepare(session.bench, protocol)
-    (slot, *_) = session.have_slots(max(1, len(session.slots)))
+    (slot,) = session.have_slots(1)
     examined = examine(session, slot, protocol, demands)
     if demands.own_kernels:
         forbid_torch(session, slot)
@@ -127,7 +127,7 @@ def examine_what_is_not_covered(session: WorkerSession, protocol: Protocol) -> N
 
     For candidates that other sizes, where that costs next to nothing, did not show each kind. Raises CandidateFailed.
     """
-    (slot, *_) = session.have_slots(max(1, len(session.slots)))
+    (slot,) = session.have_slots(1)
     begin = len(kinds_to_check(session.bench, protocol)) + 1
     for number, kind in enumerate(kinds_not_covered(session.bench, protocol), begin):
         session.check(slot, number, kind)

@@ -11,7 +11,6 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness.comparison import as_real
 from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, MOVED, TASK
 from pytest_kernelbench.evaluation.correctness.doubt import Due
-from pytest_kernelbench.evaluation.racks import MUTATED
 from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -34,17 +33,13 @@ def replay(session: WorkerSession, kind: str) -> Replayed:
             f"{session.bench.task_id}: the reference has no answer to {kind} inputs on {session.bench.device}; "
             "replay on the device of the run"
         )
-    (slot, *_) = session.have_slots(max(1, len(session.slots)))
+    (slot,) = session.have_slots(1)
     if kind == MOVED and not session.move_parameters(True):
         return Replayed(outcome=Outcome.INCORRECT.value, detail="its state has other names or shapes")
     for number in range(DRAWS):
         check = session.bench.check(number, kind)
-        _, left, _ = session.called(slot, check.values, f"running on {kind} inputs")
-        due = session.bench.answers_to(check)
-        objection = slot.objection(left, check.values, due)
-        if objection is not None and objection.flag != MUTATED:
-            due = session.bench.answers_in_doubt(check, left)
-            objection = slot.objection(left, check.values, due)
+        left = session.called(slot, check.values, f"running on {kind} inputs").left
+        due, objection = slot.looked_at(check, left)
         if objection is not None:
             found = Replayed(outcome=Outcome.INCORRECT.value, detail=f"{kind} inputs: {objection.detail}")
             return with_elements(found, left, due)
@@ -53,7 +48,8 @@ def replay(session: WorkerSession, kind: str) -> Replayed:
 
 def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Due) -> Replayed:
     """``found`` with the first wrong elements of all outputs, and how many there are."""
-    n_wrong, elements = 0, []
+    n_wrong = 0
+    elements: list[WrongElement] = []
     for number, (got, expected) in enumerate(zip(left, due, strict=False)):
         wrong = expected.wrong_elements(got)
         n_wrong += sum(int(each.places.numel()) for each in wrong)

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pytest_kernelbench.evaluation.correctness.pieces import pieces
 from pytest_kernelbench.evaluation.correctness.widened import wide_type
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.watching import Watching
 
 # The largest spread of a thousand elements differs by 12 % from draw to draw (level 1 at small sizes, on a CPU); that
 # of one element is anything from 0 to 1.
@@ -47,13 +47,8 @@ class Spread(NamedTuple):
         return Spread(*(max(pair) for pair in zip(self, other, strict=True)))
 
 
-class Noise(TorchDispatchMode):
+class Noise(Watching):
     """Within it, every floating result of an operator is moved by up to ``unit`` of its magnitude."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # True, torch's default, imports torch._dynamo at the first operator: 2 s of a core in each new judge.
-        return False
 
     def __init__(self, unit: float, seed: int, device: str) -> None:
         super().__init__()

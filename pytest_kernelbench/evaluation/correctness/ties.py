@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_kernelbench.evaluation.watching import Watching
 
 _aten = torch.ops.aten
 
 
-class EqualValues(TorchDispatchMode):
+class EqualValues(Watching):
     """Within it the first of equal values comes first, or the last, wherever torch does not document which does.
 
     ``chose``: whether an operator of that kind was called.
@@ -25,11 +26,6 @@ class EqualValues(TorchDispatchMode):
         super().__init__()
         self.chose = False
         self._last = last
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # True, torch's default, imports torch._dynamo at the first operator: 2 s of a core in each new judge.
-        return False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = kwargs or {}

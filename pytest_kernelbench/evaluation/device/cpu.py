@@ -59,7 +59,7 @@ def clocks() -> NoClocks:
 
 def free_bytes() -> int:
     """Memory that can be taken now."""
-    return cgroup.machine_memory_bytes()[1]
+    return cgroup.machine_memory_bytes().free
 
 
 def held_bytes() -> int:
@@ -74,7 +74,7 @@ def obtainable_bytes() -> int:
 
 def memory_bytes() -> int:
     """Memory that this process may use; in a container, its limit."""
-    return cgroup.machine_memory_bytes()[0]
+    return cgroup.machine_memory_bytes().whole
 
 
 def bytes_of_others() -> int:

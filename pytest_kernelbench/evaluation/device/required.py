@@ -25,8 +25,9 @@ from itertools import count
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from pytest_kernelbench.evaluation.watching import Watching
 
 # The share of a matrix product's multiplications that two levels of Strassen's algorithm need.
 STRASSEN = (7 / 8) ** 2
@@ -105,13 +106,8 @@ def _the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(((one - other).abs() <= rounding).all())
 
 
-class _Follower(TorchDispatchMode):
+class _Follower(Watching):
     """Keeps the past of every tensor while operators run."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # True, torch's default, imports torch._dynamo at the first operator: 2 s of a core in each new judge.
-        return False
 
     def __init__(self, inputs: Sequence[Any]) -> None:
         super().__init__()

@@ -91,7 +91,7 @@ class Limits:
 
 def limits_for(device: str) -> Limits:
     """Limits for a candidate on this machine as it is now: at most 60 % of the memory that is free."""
-    free_bytes = int(cgroup.machine_memory_bytes()[1] * 0.6)
+    free_bytes = int(cgroup.machine_memory_bytes().free * 0.6)
     return Limits(
         folder_bytes=min(1 << 30, free_bytes),
         address_space_bytes=None if is_gpu(device) else free_bytes,

@@ -6,6 +6,7 @@ And how many processes the kernel ended because that memory was used up.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -25,7 +26,14 @@ def cores(root: Path = ROOT, own: Path = OWN) -> float | None:
     return min(found, default=None)
 
 
-def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
+class MemoryBytes(NamedTuple):
+    """Bytes of memory: those that this process may use at all, and those of them that are free now."""
+
+    whole: int
+    free: int
+
+
+def memory_bytes(root: Path = ROOT, own: Path = OWN) -> MemoryBytes | None:
     """The tightest memory limit of this process's groups, and the free memory below it; None without a limit.
 
     Files that the kernel keeps in memory, and has not used lately, count as free.
@@ -41,7 +49,7 @@ def memory_bytes(root: Path = ROOT, own: Path = OWN) -> tuple[int, int] | None:
                 found.append((limit[0] - used[0] + _inactive_files(folder), limit[0]))
     free, limit_bytes = min(found, default=(0, 0))
     # Without a limit, the first version of control groups says 2^63.
-    return (limit_bytes, max(0, free)) if found and limit_bytes < 1 << 60 else None
+    return MemoryBytes(limit_bytes, max(0, free)) if found and limit_bytes < 1 << 60 else None
 
 
 def memory_kills(root: Path = ROOT, own: Path = OWN) -> int | None:
@@ -53,13 +61,15 @@ def memory_kills(root: Path = ROOT, own: Path = OWN) -> int | None:
     return None
 
 
-def machine_memory_bytes() -> tuple[int, int]:
-    """Memory that this process may use, and the part that is available now."""
+def machine_memory_bytes() -> MemoryBytes:
+    """The machine's memory, or the control group's where that is less."""
     lines = MEMINFO.read_text().splitlines()
     kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines[:3]}
     whole, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
     limited = memory_bytes()
-    return (whole, free) if limited is None else (min(whole, limited[0]), min(free, limited[1]))
+    if limited is None:
+        return MemoryBytes(whole, free)
+    return MemoryBytes(min(whole, limited.whole), min(free, limited.free))
 
 
 def _folders(controller: str, root: Path, own: Path) -> list[Path]:

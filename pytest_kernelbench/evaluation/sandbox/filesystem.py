@@ -24,6 +24,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from pytest_kernelbench.evaluation.building.cache import LOCKS
 from pytest_kernelbench.evaluation.device.names import is_gpu
 
 _MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41}
@@ -40,8 +41,6 @@ ETC = (
 ).split()
 DEVICES = "null zero full random urandom".split()
 COMPILERS = "cc gcc g++ c++ clang clang++ ld as ar nvcc ninja".split()
-# Of the build cache.
-LOCKS = "locks"
 PACKAGES = ("site-packages", "dist-packages")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.sandbox import Isolation, Limits, cgroup, descendants
 
@@ -16,12 +17,18 @@ WATCH_INTERVAL_S = 0.1
 LEAST_SHARE_OF_MEMORY = 0.03
 
 
-def watch(worker: int, isolation: Isolation, limits: Limits, *, folder: Path, sees_it: bool) -> tuple[int, bool]:
-    """Wait for ``worker``, ending its tree when it grows beyond the limits, or when memory is short.
+class Ended(NamedTuple):
+    """A worker's wait status; ``by_others``: it was ended because memory was short, and other processes held it."""
 
-    Returns its wait status, and whether it was ended although other processes had the memory. ``folder``: its own.
+    status: int
+    by_others: bool
 
-    ``sees_it``: the result of ``own_process_table``.
+
+def watch(worker: int, isolation: Isolation, limits: Limits, *, folder: Path, sees_it: bool) -> Ended:
+    """Wait for the process ``worker``, and end its tree if it grows beyond the limits, or if memory is short.
+
+    ``folder`` is the worker's private one, in memory. ``sees_it``: whether /proc shows the worker's processes, as
+    ``own_process_table`` returns; else nothing is ended here.
 
     Runs in the first process of the namespace: when it returns and exits, the kernel kills all other processes. Without
     a namespace, the tree is all descendants of the parent, which adopts orphans.
@@ -30,13 +37,13 @@ def watch(worker: int, isolation: Isolation, limits: Limits, *, folder: Path, se
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == worker:
-            return status, free_bytes is not None and not _took_the_memory(free_bytes, folder)
+            return Ended(status, free_bytes is not None and not _took_the_memory(free_bytes, folder))
         if pid == 0:
             tree = _process_tree(isolation) if sees_it else []
             too_large = bool(tree) and _too_large(tree, limits)
             if too_large or (tree and _memory_is_short()):
                 if not too_large and free_bytes is None:
-                    free_bytes = cgroup.machine_memory_bytes()[1]
+                    free_bytes = cgroup.machine_memory_bytes().free
                 _end(tree, isolation)
             time.sleep(WATCH_INTERVAL_S)
 

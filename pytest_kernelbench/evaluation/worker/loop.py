@@ -37,6 +37,7 @@ from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
 
+CANDIDATE_FILE = "candidate.py"
 TRITON_CACHE, COMPILER_CACHE = "triton", "inductor"
 BUILDERS_NICE = 5
 USES_COMPILER = re.compile(r"torch\s*\.\s*compile\b|\b_?dynamo\b|\binductor\b|import compile\b")
@@ -159,7 +160,7 @@ class _Bench:
     def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run a candidate to find what it builds; other failures are left to its trial."""
         os.nice(BUILDERS_NICE)
-        candidate = self._folder / "candidate.py"
+        candidate = self._folder / CANDIDATE_FILE
         candidate.write_text(question["candidate_source"])
         self._cache, self._architecture = Path(question["cache"]), question["architecture"]
         extensions = self._install_extensions()
@@ -170,7 +171,7 @@ class _Bench:
                 kernels.compile_launched(question["architecture"], call)
             else:
                 call()
-        except Exception as error:
+        except Exception as error:  # the candidate's own: its trial will meet it again
             raised = error
         # A build that failed and that nothing caught will fail in the trial as well.
         answer = {"complaint": str(raised)} if raised is not None and raised is extensions.raised else {}
@@ -193,7 +194,7 @@ class _Bench:
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Load the candidate: with the weights that its constructor makes, or with the reference's."""
         threads = torch.get_num_threads()
-        self._candidate_class = self._class_of(question["candidate_source"], "candidate.py")
+        self._candidate_class = self._class_of(question["candidate_source"])
         self._candidate = self._instance(self._candidate_class)
         if question["weights"] == "reference":
             give_weights(self._candidate, self._reference)
@@ -220,7 +221,7 @@ class _Bench:
         self._candidate.load_state_dict(self._unmoved)
         return {"moved": True}
 
-    def _class_of(self, source: str, name: str) -> Callable[..., torch.nn.Module]:
+    def _class_of(self, source: str) -> Callable[..., torch.nn.Module]:
         if uses_extensions(source):
             self._install_extensions()
         if USES_COMPILER.search(source):
@@ -231,7 +232,9 @@ class _Bench:
         if kernels.uses_triton(source):
             archive = self._cache / kernels.kernels_archive(source, self._task_source, self._architecture)
             kernels.unpack(archive, self._triton_cache)
-        return self._import(source, name).model_class
+        path = self._folder / CANDIDATE_FILE
+        path.write_text(source)
+        return CandidateModule(path).model_class
 
     def _say_when_torch_builds(self) -> None:
         """Have torch's compiler, wherever the candidate calls it, say when it begins and ends."""
@@ -243,11 +246,6 @@ class _Bench:
 
     def _instance(self, model_class: Callable[..., torch.nn.Module]) -> torch.nn.Module:
         return self._precision.cast_model(instantiate(model_class, self._task, self._seed, torch_name(self._device)))
-
-    def _import(self, source: str, name: str) -> CandidateModule:
-        path = self._folder / name
-        path.write_text(source)
-        return CandidateModule(path)
 
     def attach(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Map the memory of input and output slots that the judge made."""
