@@ -105,6 +105,22 @@ def test_equal_tensors_are_alike_whatever_their_bytes_and_so_is_nan_in_the_same_
     assert not alike(nan, torch.tensor([float("nan"), 1.0]))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([float("nan"), 0.0], [0.0, float("nan")]),
+        ([float("inf")], [torch.finfo(torch.float32).max]),
+        ([complex(float("nan"), 1)], [complex(float("nan"), 2)]),
+        ([complex(float("nan"), 1)], [complex(1, float("nan"))]),
+    ],
+)
+def test_only_nan_in_the_same_place_is_alike(one, other):
+    one, other = torch.tensor(one), torch.tensor(other)
+    assert alike(one, one.clone())
+    assert not alike(one, other)
+    assert not alike(other, one)
+
+
 @settings(max_examples=60, deadline=None)
 @given(value=VALUES)
 def test_a_worker_gets_the_structure_and_the_strides_that_the_judge_sends(value):
