@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.clock.turns import warm
 from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
@@ -27,28 +25,6 @@ class Claim(NamedTuple):
     timing: Timing
 
 
-class _Second:
-    """The second worker of a claim: started ahead, and stopped until it is asked for; later ones when they are."""
-
-    def __init__(self, another: Callable[[], WorkerSession]) -> None:
-        self._another = another
-        self._waiting: WorkerSession | None = None
-
-    def start(self) -> None:
-        self._waiting = self._another()
-        warm(self._waiting, 1)
-        self._waiting.freeze()
-
-    def __call__(self) -> WorkerSession:
-        session, self._waiting = self._waiting, None
-        return session or self._another()
-
-    def close(self) -> None:
-        """End it, if nobody asked for it."""
-        if self._waiting is not None:
-            self._waiting.close()
-
-
 def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], seconds: dict[str, float]) -> None:
     """Fills in whether a claim counts.
 
@@ -60,26 +36,24 @@ def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], se
         found |= {"counted": False, "uncounted_because": why}
         return
     quiet = QuietOfTrial(setting, hold, seconds)
-    with closing(_Second(claim.another)) as second:
-        if quiet.may_end:
-            with claim.session.stopped():
-                quiet.is_over()
-            with stage(seconds, "load"):
-                setting.verifier.prepare()
-                second.start()
-        with stage(seconds, "time"):
-            suspicion = setting.verifier.unrecorded(claim.session)
-        if suspicion is not None and not hold.is_alone:
-            with claim.session.stopped():
-                quiet.begin()
-            # Whether others' work can cost the profiler a record is not known.
-            suspicion = setting.verifier.unrecorded(claim.session)
-        void_for(suspicion)
-        with stage(seconds, "attest"):
-            attested = setting.verifier.attest(
-                claim.session, second, claim.seconds_per_call, claim.timing.candidate_ms, quiet
-            )
-            found |= attested.to_json()
+    if quiet.may_end:
+        with claim.session.stopped():
+            quiet.is_over()
+        with stage(seconds, "load"):
+            setting.verifier.prepare()
+    with stage(seconds, "time"):
+        suspicion = setting.verifier.unrecorded(claim.session)
+    if suspicion is not None and not hold.is_alone:
+        with claim.session.stopped():
+            quiet.begin()
+        # Whether others' work can cost the profiler a record is not known.
+        suspicion = setting.verifier.unrecorded(claim.session)
+    void_for(suspicion)
+    with stage(seconds, "attest"):
+        attested = setting.verifier.attest(
+            claim.session, claim.another, claim.seconds_per_call, claim.timing.candidate_ms, quiet
+        )
+        found |= attested.to_json()
 
 
 def void_for(suspicion: Suspicion | None) -> None:

@@ -78,18 +78,6 @@ class Worker:
         yield
         self._made.note(f"{self.name} goes on")
 
-    def have_slots(self, count):
-        return ["slot"] * count
-
-    def warm(self, reference, candidate, *, times):
-        self._made.note(f"{self.name} is warm")
-
-    def freeze(self):
-        self._made.note(f"{self.name} stops")
-
-    def close(self):
-        self._made.note(f"{self.name} ends")
-
 
 def test_what_needs_no_quiet_is_done_beside_others():
     made = Made()
@@ -98,23 +86,18 @@ def test_what_needs_no_quiet_is_done_beside_others():
         assert made.verify(hold)["counted"] is True
         assert hold.is_alone
     assert made.did == [
-        *("first stops", "first goes on +", "controls start +"),
-        *("another starts +", "another is warm +", "another stops +", "profiled +", "measured", "measured"),
+        *("first stops", "first goes on +", "controls start +", "profiled +"),
+        *("measured", "another starts +", "measured"),
     ]
     assert [each.name for each in made.used] == ["first", "another"]
 
 
-def test_a_second_worker_that_is_not_asked_for_ends_and_a_third_is_started_when_it_is_asked_for():
+def test_another_worker_is_started_only_where_one_series_does_not_decide():
     made = Made(series=1)
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         made.verify(hold)
-    assert made.did[-1] == "another ends"
-    made = Made(series=3)
-    with holds.beside_others("made-up") as hold:
-        hold.be_alone()
-        made.verify(hold)
-    assert made.did[-2:] == ["another starts +", "measured"]
+    assert made.did[-2:] == ["profiled +", "measured"]
 
 
 def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
@@ -139,7 +122,7 @@ def test_a_claim_whose_kernels_leave_no_record_beside_others_is_profiled_again_a
         hold.be_alone()
         made.verify(hold)
     assert failure.value.flags == ("unrecorded_kernels",)
-    assert made.did[-5:] == ["profiled +", "first stops +", "first goes on", "profiled", "another ends"]
+    assert made.did[-4:] == ["profiled +", "first stops +", "first goes on", "profiled"]
 
 
 def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
@@ -147,7 +130,7 @@ def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         assert made.verify(hold)["counted"] is True
-    assert made.did[-3:] == ["profiled", "measured", "measured"]
+    assert made.did[-4:] == ["profiled", "measured", "another starts +", "measured"]
 
 
 def test_where_nothing_can_count_nothing_is_measured():

@@ -110,7 +110,7 @@ def test_turns_of_one_call_have_slots_of_their_own_and_some_of_their_answers_are
     assert candidate.calls_of_turns[-1] == 4
 
 
-def test_controls_that_are_there_already_serve_the_first_series():
+def test_controls_that_are_there_already_serve_the_first_series_of_each_candidate():
     made = []
 
     def new_control():
@@ -120,10 +120,11 @@ def test_controls_that_are_there_already_serve_the_first_series():
     pairs = Pairs(SimpleNamespace(), new_control)
     pairs.prepare()
     pairs.prepare()
-    assert len(made) == KEPT_CONTROLS
-    for number in range(KEPT_CONTROLS):
-        with pairs.two(number, Worker, 0.01) as two:
-            two.turn("control")
+    assert len(made) == 1
+    for _ in range(2):
+        for number in range(KEPT_CONTROLS):
+            with pairs.two(number, Worker, 0.01) as two:
+                two.turn("control")
     assert len(made) == KEPT_CONTROLS
     assert all(each.calls_of_turns for each in made)
 
@@ -138,7 +139,9 @@ def test_controls_end_at_once_and_not_one_after_the_other():
         return control
 
     pairs = Pairs(SimpleNamespace(), new_control)
-    pairs.prepare()
+    for number in range(2):
+        with pairs.two(number, Worker, 0.01):
+            pass
     pairs.close()
     assert did == ["end", "end", "close", "close"]
 

@@ -207,11 +207,11 @@ class Pairs:
         self._calls = 1
 
     def prepare(self) -> None:
-        """Start the controls that are kept from one candidate to the next, and warm them. Raises ControlFailed."""
+        """Start the control of the first series, and warm it. Raises ControlFailed."""
         with of_control():
-            while len(self._kept) < KEPT_CONTROLS:
+            if not self._kept:
                 self._kept.append(self._new_control())
-                warm(self._kept[-1], 1)
+                warm(self._kept[0], 1)
 
     def close(self) -> None:
         """End all workers."""
