@@ -1,15 +1,19 @@
-"""A candidate that claims to be faster: what the judge does until the claim counts, or does not."""
+"""How the judge verifies a claim, and so decides whether a candidate's speed-up counts.
+
+A candidate claims a speed-up if its own worker measured one that exceeds 1 by more than the margin.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.stages import stage
@@ -17,7 +21,10 @@ from pytest_kernelbench.records import Outcome
 
 
 class Claim(NamedTuple):
-    """A candidate whose own timing is a claim, and ``another``, which gives a new worker with it."""
+    """A candidate that claims a speed-up: the worker ``session`` that measured it, and the ``timing`` there.
+
+    ``another()`` starts a new worker with the same candidate. ``seconds_per_call`` is the judge's wait for one call.
+    """
 
     session: WorkerSession
     another: Callable[[], WorkerSession]
@@ -25,38 +32,38 @@ class Claim(NamedTuple):
     timing: Timing
 
 
-def verify(setting: Setting, hold: Hold, claim: Claim, found: dict[str, Any], seconds: dict[str, float]) -> None:
-    """Fills in whether a claim counts.
+def verify(setting: Setting, hold: Hold, claim: Claim, notes: Notes) -> None:
+    """Measure a claim by the judge's clock, and note whether it counts.
 
-    What that needs and takes no quiet is done beside others, unless the slots are too large for that: controls and
-    other workers of the candidate are started, and a call of it is profiled. Raises CandidateFailed, and HarnessError.
+    While other trials may use the device, the controls are started and one call of the candidate is profiled; if the
+    slots are too large to be kept meanwhile, both happen alone. Raises CandidateFailed, and HarnessError.
     """
     if why := setting.findings.uncounted_because:
         void_for(setting.verifier.unrecorded(claim.session))
-        found |= {"counted": False, "uncounted_because": why}
+        notes.found |= {"counted": False, "uncounted_because": why}
         return
-    quiet = QuietOfTrial(setting, hold, seconds)
+    quiet = QuietOfTrial(setting, hold, notes.seconds)
     if quiet.may_end:
         with claim.session.stopped():
             quiet.is_over()
-        with stage(seconds, "load"):
+        with stage(notes.seconds, "load"):
             setting.verifier.prepare()
-    with stage(seconds, "time"):
+    with stage(notes.seconds, "time"):
         suspicion = setting.verifier.unrecorded(claim.session)
     if suspicion is not None and not hold.is_alone:
         with claim.session.stopped():
             quiet.begin()
-        # Whether others' work can cost the profiler a record is not known.
+        # Profiled again alone: the work of other trials may be why the profiler has no record.
         suspicion = setting.verifier.unrecorded(claim.session)
     void_for(suspicion)
-    with stage(seconds, "attest"):
+    with stage(notes.seconds, "attest"):
         attested = setting.verifier.attest(
             claim.session, claim.another, claim.seconds_per_call, claim.timing.candidate_ms, quiet
         )
-        found |= attested.to_json()
+        notes.found |= attested.to_json()
 
 
 def void_for(suspicion: Suspicion | None) -> None:
-    """Raises CandidateFailed where there is one."""
+    """End the trial as void: raises CandidateFailed if there is a suspicion."""
     if suspicion is not None:
         raise CandidateFailed(Outcome.VOID, suspicion.evidence, (suspicion.flag,))

@@ -1,6 +1,7 @@
-"""How a trial has its device: beside others, then alone, and again from the begin where company may have failed it.
+"""How a trial gets its device: with other trials while it checks, alone while it times.
 
-While it has the device beside others, it lets other trials pass that wait to be alone (``giving_way``).
+A trial that may have failed because of the other trials is repeated alone from the start. While it shares the device,
+it lets trials pass that wait to be alone (``giving_way``).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ Found = TypeVar("Found")
 
 
 def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
-    """What ``ask`` returns, beside others where that may be; alone if it may have failed for their company.
+    """What ``ask`` returns: called with a hold beside other trials if the setting allows that, else alone.
 
-    ``seconds["wait"]`` grows by the time that this waits for the device. Raises what ``ask`` raises.
+    Where ``ask`` fails beside others, and may have failed because of them, it is called again with the device alone.
+    ``seconds["wait"]`` grows by the time spent waiting for the device. Raises the exceptions of ``ask``.
     """
     seconds = {} if seconds is None else seconds
     if setting.beside_others:
@@ -78,10 +80,10 @@ def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iter
 
 
 class QuietOfTrial:
-    """The ``clock.quiet.Quiet`` of a trial: other trials check, and are timed, between the series of its claim.
+    """The ``clock.quiet.Quiet`` of a trial: between the series of its claim, other trials may check and be timed.
 
-    Where its slots are too large to be kept meanwhile, or it may not share, it stays alone. ``seconds["wait"]`` grows
-    by the time that this takes.
+    It stays alone if its slots are too large to be kept meanwhile, or if its hold may not be shared.
+    ``seconds["wait"]`` grows by the time spent waiting for the device.
     """
 
     def __init__(self, setting: Setting, hold: Hold, seconds: dict[str, float]) -> None:
@@ -95,13 +97,13 @@ class QuietOfTrial:
         return self._hold.may_share and self._setting.keeps_block
 
     def begin(self) -> None:
-        """Have the device alone. Raises HarnessError where it is not idle then."""
+        """Wait until the trial has the device alone. Raises HarnessError if the device is not idle then."""
         with stage(self._seconds, "wait"):
             self._setting.workers.rest()
             be_alone(self._setting, self._hold)
 
     def is_over(self) -> None:
-        """Have the device beside others, where that may be, and let workers start."""
+        """Let other trials use the device, if ``may_end``, and let workers start."""
         if self.may_end:
             with stage(self._seconds, "wait"):
                 device_named(self._setting.bench.device).settle()
@@ -110,10 +112,10 @@ class QuietOfTrial:
 
 
 def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
-    """Have the device alone: no worker starts there, and the candidate is stopped while others are timed.
+    """Wait until the trial has the device alone. Meanwhile no worker starts, and the candidate is stopped.
 
-    Raises HarnessError where a candidate that waits, this one or another, has left work on the device: the trial is
-    then repeated with no other candidate there.
+    Raises HarnessError if the device is still at work then, because a stopped candidate, this one or another, has left
+    work there: the trial is repeated while no other candidate is on the device.
     """
     setting.workers.rest()
     if not hold.is_alone:
@@ -123,7 +125,7 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
 
 
 def be_alone(setting: Setting, hold: Hold) -> None:
-    """As ``wait_to_be_alone``, where no candidate is to be stopped, or is stopped already."""
+    """As ``wait_to_be_alone``, for a caller that has no candidate to stop, or has stopped it."""
     if hold.is_alone:
         return
     device_named(setting.bench.device).leave_room()

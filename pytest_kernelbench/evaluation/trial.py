@@ -1,18 +1,18 @@
 """One candidate, from its build to its ``Evaluation``. Read this file from top to bottom: it is the whole story.
 
-    build -> load -> correctness -> the worker's timing -> evidence that no clock gave -> the judge's timing
+    build -> load -> correctness -> the worker's timing -> checks without a clock -> the judge's timing
 
-Cheapest first, and each step ends a candidate that fails it. Up to correctness, and while what a claim needs is started
-(``claim``), a GPU may be at work for other trials as well; while anything is timed, it is held alone (``company``).
-Where the decisions are made: ``examination`` (is it right?), ``timing.enough`` (is there a claim?), ``verification``
-and ``attestation.decide`` (does the claim count?).
+The cheapest step comes first, and a candidate that fails a step ends there. While a candidate is loaded and checked,
+and while the workers that verify a claim are started (``claim``), other trials may use the GPU too; while anything is
+timed, this trial has it alone (``company``). Where the decisions are made: ``examination`` (is the candidate correct?),
+``timing.enough`` (does its worker's timing claim a speed-up?), ``verification`` and ``attestation.decide`` (does that
+claim count?).
 """
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.baselines import EAGER
@@ -28,6 +28,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.shortage import (
@@ -38,69 +39,64 @@ from pytest_kernelbench.evaluation.shortage import (
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
-# A build that is found in the cache is none.
+# A shorter build was found in the cache, and is not recorded as one.
 LEAST_TOLD_S = 0.01
+# A candidate that held more than this share of the device's memory is to blame where its judge found none.
 SHARE_OF_MEMORY_TO_BLAME = 0.2
 
 
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
-    """The verdict on one source; the next workers, for this task or another, start while this one is checked.
+    """The verdict on one ``source``, whose builds so far are ``built``.
 
-    Raises BuildWanted where it asks for a build, and HarnessError.
+    While the candidate is checked, workers for later candidates start. Raises BuildWanted where the candidate asks for
+    a build that is not in the cache, and HarnessError.
     """
-    seconds = {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {}
-    found: dict[str, Any] = {
-        "source_sha256": sha256_of(source),
-        "outcome": Outcome.CORRECT,
-        "precision": setting.bench.precision,
-        "baseline": EAGER,
-    }
+    notes = Notes(
+        {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {},
+        source_sha256=sha256_of(source),
+        outcome=Outcome.CORRECT,
+        precision=setting.bench.precision,
+        baseline=EAGER,
+    )
     started = time.perf_counter() - built.seconds
     try:
         if built.complaint is not None:
             raise CandidateFailed(Outcome.BUILD_ERROR, built.complaint, quoted=True)
-        _judge_in_turn(setting, source, found, seconds)
+        _judge_in_turn(setting, source, notes)
     except CandidateFailed as failure:
         told = ("outcome", "detail", "log", "quoted", "flags", "draw")
-        found |= {name: getattr(failure, name) for name in told}
-        # What was measured stays; a speed-up is one of a correct candidate.
+        notes.found |= {name: getattr(failure, name) for name in told}
+        # The durations that were measured stay, but only a correct candidate has a speed-up.
         for name in ("speedup", "speedup_low", "speedup_high"):
-            found.pop(name, None)
-    seconds["total"] = time.perf_counter() - started
-    return Evaluation(**found, seconds=rounded(seconds))
+            notes.found.pop(name, None)
+    notes.seconds["total"] = time.perf_counter() - started
+    return Evaluation(**notes.found, seconds=rounded(notes.seconds))
 
 
-def _judge_in_turn(setting: Setting, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
-    at_first = dict(found)
-
+def _judge_in_turn(setting: Setting, source: str, notes: Notes) -> None:
     def ask(hold: Hold) -> None:
-        found.clear()
-        found.update(at_first)
+        notes.begin_again()
         judge = _judge_with_room if hold.is_alone else _judge
-        judge(setting, hold, source, found, seconds)
+        judge(setting, hold, source, notes)
 
-    in_turn(setting, ask, seconds)
+    in_turn(setting, ask, notes.seconds)
 
 
-def _judge_with_room(
-    setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]
-) -> None:
-    """As ``_judge``; where the worker finds no memory, once more with all that the judge can do without given back.
+def _judge_with_room(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
+    """As ``_judge``; if the worker finds no memory, once more after the judge has freed all that it can do without.
 
-    Raises HarnessError where it finds none again and other processes hold much.
+    Raises HarnessError if the worker finds no memory again while other processes hold much.
     """
-    at_first = dict(found)
     try:
-        _judge(setting, hold, source, found, seconds)
+        _judge(setting, hold, source, notes)
         return
     except CandidateFailed as failure:
         if not finds_no_memory(failure):
             raise
-    found.clear()
-    found.update(at_first)
+    notes.begin_again()
     try:
         with setting.least_memory():
-            _judge(setting, hold, source, found, seconds)
+            _judge(setting, hold, source, notes)
     except CandidateFailed as failure:
         if finds_no_memory(failure) and is_gpu(setting.bench.device):
             others, every = setting.bytes_of_others(), device_named(setting.bench.device).memory_bytes()
@@ -112,40 +108,41 @@ def _judge_with_room(
         raise
 
 
-def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], seconds: dict[str, float]) -> None:
-    """Fills in what is found of a candidate, and for how long each stage lasted.
+def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
+    """Load, check and time one candidate, and note the results.
 
-    Raises CandidateFailed, and RuntimeError where the judge finds no memory and others may have it.
+    Raises CandidateFailed, and RuntimeError where the judge finds no memory that other processes may hold.
     """
+    seconds = notes.seconds
     with stage(seconds, "load"):
         session = setting.start()
     try:
         _load(setting, hold, session, source, seconds)
         with stage(seconds, "check"), building(seconds, "check", session):
             examined = examine_with_either_weights(session, setting.protocol, setting.demands)
-            found["weights"] = examined.weights
+            notes.found["weights"] = examined.weights
             remarks = examined.remarks
             if setting.other_sizes is not None:
                 elsewhere = setting.other_sizes.looked_at(setting.sessions.for_a_while, source, examined.weights)
                 remarks += elsewhere.remarks
                 if not elsewhere.every_kind:
                     examine_what_is_not_covered(session, setting.protocol)
-            found["detail"] = "; ".join(remarks)
+            notes.found["detail"] = "; ".join(remarks)
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
             quiet = setting.sessions.wait_for_ends
             timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call, quiet=quiet)
             setting.clocks.read()
-            found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
+            notes.found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
             void_for(setting.verifier.beyond_physics(timing))
         if setting.verifier.claims(timing):
             another = partial(setting.loaded, source, examined.weights)
-            verify(setting, hold, Claim(session, another, examined.seconds_per_call, timing), found, seconds)
+            verify(setting, hold, Claim(session, another, examined.seconds_per_call, timing), notes)
         elif why := setting.findings.uncounted_because:
-            found |= {"counted": False, "uncounted_because": why}
+            notes.found |= {"counted": False, "uncounted_because": why}
     except RuntimeError as error:
-        # Candidates that wait for the device hold memory as well: the trial is repeated without them.
+        # Stopped candidates of other trials may hold that memory: this trial is then repeated alone.
         if hold.may_share or not lacks_memory(error):
             raise
         raise _out_of_memory(setting, error, session) from None
@@ -158,10 +155,10 @@ def _judge(setting: Setting, hold: Hold, source: str, found: dict[str, Any], sec
 def _load(setting: Setting, hold: Hold, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:
     with stage(seconds, "load"):
         setting.workers.call_up()
-        # Before the candidate is there: memory that cannot be mapped is no fault of its own.
+        # Before the candidate is loaded, so that memory which cannot be mapped is not taken for its failure.
         session.wait_until_ready()
         if hold.is_alone or setting.keeps_block:
-            # All that timing will take, as one call of the driver: opening a second allocation takes 37 ms (H200).
+            # All slots that timing needs, in one allocation: opening a second one takes 37 ms (H200).
             slots_of_block(session, setting.bench.seconds_per_call)
         else:
             session.have_slots(1)
@@ -170,7 +167,7 @@ def _load(setting: Setting, hold: Hold, session: WorkerSession, source: str, sec
 
 
 def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession) -> Exception:
-    """Which process took the memory that the judge lacks? The candidate's, if it is free once that has ended."""
+    """The failure to raise if the judge found no memory: the candidate's if its end frees much, else the harness's."""
     held = setting.bytes_of_others()
     session.close()
     all_bytes = device_named(setting.bench.device).memory_bytes()

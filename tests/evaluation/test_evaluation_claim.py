@@ -11,6 +11,7 @@ from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import paired_timing
 from pytest_kernelbench.evaluation.clock.verification import Attested
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.notes import Notes
 
 TIMING = paired_timing([2.0] * 12, [1.0] * 12)
 
@@ -62,9 +63,9 @@ class Made:
         return Worker(self, "another")
 
     def verify(self, hold):
-        found = {}
-        verify(self, hold, Claim(Worker(self, "first"), self.another, 0.001, TIMING), found, {})
-        return found
+        notes = Notes({})
+        verify(self, hold, Claim(Worker(self, "first"), self.another, 0.001, TIMING), notes)
+        return notes.found
 
 
 class Worker:

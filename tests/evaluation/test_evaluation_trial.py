@@ -23,6 +23,7 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.trial import evaluate
 from pytest_kernelbench.evaluation.trials import Known, Trials
@@ -119,9 +120,9 @@ NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out o
 def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
     setting, pairs = trials[0]._setting, []
 
-    def judge(setting, hold, source, found, seconds):
+    def judge(setting, hold, source, notes):
         pairs.append(setting.rack.pairs_in_memory(64))
-        found["speedup"] = float(len(pairs))
+        notes.found["speedup"] = float(len(pairs))
         if len(pairs) == 1 or second is not None:
             raise NO_MEMORY if len(pairs) == 1 else second
 
@@ -152,10 +153,10 @@ def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slo
 def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monkeypatch, first, times):
     holds = []
 
-    def judge(setting, hold, source, found, seconds):
+    def judge(setting, hold, source, notes):
         holds.append(hold.is_alone)
-        assert "speedup" not in found
-        found["speedup"] = 2.0
+        assert "speedup" not in notes.found
+        notes.found["speedup"] = 2.0
         if len(holds) == 1:
             raise first
 
@@ -168,7 +169,7 @@ def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monke
 def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(trials, monkeypatch):
     holds_seen = []
 
-    def judge(setting, hold, source, found, seconds):
+    def judge(setting, hold, source, notes):
         hold.be_alone()
         holds_seen.append(hold)
         raise CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while being timed")
@@ -190,7 +191,7 @@ def test_memory_that_a_judge_lacks_is_nobody_s_fault_while_stopped_candidates_ma
     setting = starting(NoRoom, trials[0]._setting)
     with hold_of("made-up") as hold, pytest.raises(raised, match="out of memory"):
         hold.be_alone()
-        trial._judge(setting, hold, "class ModelNew: pass", {}, {})
+        trial._judge(setting, hold, "class ModelNew: pass", Notes({}))
 
 
 @pytest.mark.parametrize(("pairs", "beside_others", "alone"), [(5, [1], [12]), (7, [12], [12])])
