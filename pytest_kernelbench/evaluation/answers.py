@@ -32,7 +32,7 @@ from pytest_kernelbench.evaluation.kinds import (
 from pytest_kernelbench.evaluation.messages import MalformedFrame
 from pytest_kernelbench.inline.complaints import MAX_LOG
 
-# The longest that the harness itself gives, names of kernels in a profile, has about 100 KB.
+# The longest answer of the harness's own code, the names of kernels in a profile, has about 100 KB.
 MAX_ANSWER_BYTES = 1 << 20
 MAX_BYTES = 1 << 50
 MAX_CALLS = 100_000
@@ -44,7 +44,7 @@ LEAST_MS = 5e-324
 Done = Annotated[bool, Exactly(True)]
 Count = Annotated[int, Whole(0, MAX_CALLS)]
 Bytes = Annotated[int, Whole(0, MAX_BYTES)]
-# An exception that has all that compilers said in it, and the line where it was raised.
+# An exception's text, which may include a compiler's log, and the line where it was raised.
 Said = Annotated[str, Text(MAX_LOG + 1000)]
 Durations = Annotated[tuple[float, ...], Many(Number(LEAST_MS, messages.MAX_DURATION_MS), MAX_CALLS)]
 # C++ spells a kernel's template arguments out.
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised(Answer):
-    """To any question: the exception that ended it, as one line, and the name of its class."""
+    """To any request: the text of the exception that ended it, and the name of the exception's class."""
 
     raised: Said
     kind: Annotated[str, Name(200)] = ""
@@ -74,14 +74,14 @@ class Raised(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted(Answer):
-    """To any question that runs the candidate: it asks for an extension, and goes on when that is there."""
+    """To any request that runs the candidate: it asks for an extension to be built, and goes on once that is there."""
 
     wanted: Annotated[dict[str, Any], Request(("load_inline", "load"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Building(Answer):
-    """To any question that runs the candidate, before the answer: torch's compiler begins, or ends, to build for it."""
+    """Before the answer to a request that runs the candidate: torch's compiler begins (True) or ends a build."""
 
     building: Annotated[bool, YesOrNo()]
 
@@ -187,7 +187,7 @@ class Profiled(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built(Answer):
-    """A library comes as a file, or the compilers' ``complaint``; ``final`` where they would say so again."""
+    """A library as a file, or the compilers' ``complaint``; ``final``: another try would end with the same one."""
 
     complaint: Complaint = None
     final: Annotated[bool, YesOrNo()] = False
@@ -263,7 +263,7 @@ def receive(
         if len(descriptors) > answer.max_files:
             raise MalformedFrame("unexpected descriptors")
         if answer.files_only and not all(stat.S_ISREG(os.fstat(each).st_mode) for each in descriptors):
-            # With the worker's own end of the connection open here, the worker would not seem to have ended.
+            # It may be the worker's own end of the socket: open here, it would hide that the worker has ended.
             raise MalformedFrame("expected a regular file")
     except MalformedFrame:
         for descriptor in descriptors:

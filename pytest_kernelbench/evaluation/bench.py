@@ -62,7 +62,7 @@ class Drawn:
 
 @dataclass(slots=True)
 class Check:
-    """Inputs of one check, and once a candidate has been asked what a correct one returns for them."""
+    """The inputs of one check; ``answers``: what a correct candidate returns, computed after the first call."""
 
     kind: str
     values: list[torch.Tensor]
@@ -79,9 +79,9 @@ class Needs(NamedTuple):
 class Bench:
     """One task, ready to judge by. Raises HarnessError when the reference itself does not run.
 
-    ``tolerances``: by kind of inputs, those that were measured for this task before; the bench adds what it measures.
-    ``floor_ms``: the least time in which the device could do the task's work, None before ``measure_floor``. A bench
-    that judges values and times nothing does without.
+    ``tolerances``: those measured for this task before, by kind of inputs; the bench adds the ones that it measures.
+    ``seed``: of the weights; inputs have secret seeds. ``floor_ms``: the least time in which the device could do the
+    task's work, None before ``measure_floor``, which a bench that times nothing never calls.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Bench:
         return self.reference.example_inputs
 
     def renew(self) -> None:
-        """Have new inputs for all that comes from now on."""
+        """Draw new inputs for all later checks and timed calls."""
         self._checks.clear()
         self._originals.clear()
         self.reference.renew()
@@ -127,7 +127,7 @@ class Bench:
 
     @property
     def bytes_to_answer(self) -> int:
-        """Memory to have for one answer and its comparison: inputs, and outputs with what is computed on the way."""
+        """Memory needed for one answer and its comparison: inputs, outputs and intermediate results, in bytes."""
         return bytes_of(self.example_inputs) + 3 * bytes_of(self.example_outputs) + AT_ONCE_BYTES
 
     def usable(self, kind: str) -> bool:
@@ -135,9 +135,9 @@ class Bench:
         return self.reference.usable(kind)
 
     def check(self, number: int, kind: str) -> Check:
-        """Check ``number``; the same for all candidates of a request where that takes little memory.
+        """Check ``number``, with inputs of ``kind``. If it takes little memory, all candidates of a request share it.
 
-        They run one at a time and cannot speak to each other.
+        Sharing is safe: candidates run one at a time and cannot communicate.
         """
         if number in self._checks:
             return self._checks[number]
@@ -149,7 +149,7 @@ class Bench:
         return check
 
     def answer_ahead(self, kinds: Iterable[str]) -> None:
-        """Have inputs and answers of the checks of a request, which are of these kinds, as far as they are kept."""
+        """Compute inputs and answers of a request's checks ahead, one for each kind, until one is too large to keep."""
         for number, kind in enumerate(kinds):
             check = self.check(number, kind)
             if number not in self._checks:
@@ -159,19 +159,19 @@ class Bench:
     def answers_to(self, check: Check) -> Due:
         """What a correct candidate returns for the inputs of a check.
 
-        To be asked for after the candidate's call: until then the memory is free for that, and holds no answer.
+        To be called after the candidate's call: until then the memory is free, and nowhere holds the answer.
         """
         if check.answers is None:
             check.answers = self.answers(check.values, check.kind)
         return check.answers
 
     def answers_in_doubt(self, check: Check, got: Sequence[torch.Tensor]) -> Due:
-        """The same for an answer that is wrong: see ``doubt.once_more``."""
+        """As ``answers_to``, with tolerances measured on these inputs, for a wrong answer ``got``: see ``doubt``."""
         check.answers = once_more(self.reference, check.kind, check.values, got, self.answers_to(check))
         return check.answers
 
     def refreshed(self) -> Drawn:
-        """Inputs that nobody has seen, at the price of one multiplication: the task's draw times ``inputs.factors``."""
+        """New inputs at the price of one multiplication: a draw of the task times secret ``inputs.factors``."""
         if self._n_originals is None:
             room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_ORIGINALS
             self._n_originals = ORIGINALS if room > bytes_of(self.example_inputs) * ORIGINALS else 1
@@ -185,7 +185,7 @@ class Bench:
         )
 
     def measure_tolerances(self, kinds: Iterable[str]) -> None:
-        """Have the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
+        """Measure the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
         for kind in (*kinds, REFRESHED):
             if kind == MIXED and self.usable(kind):
                 self._tolerances_on_parts()
@@ -193,7 +193,7 @@ class Bench:
                 self._tolerances_on(kind)
 
     def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> Due:
-        """What a correct candidate returns for inputs of a kind: eager's answer, within the tolerance on that kind."""
+        """What a correct candidate returns for ``values`` of a kind: eager's answer, within that kind's tolerance."""
         if kind == MIXED and self.usable(kind):
             by_part = self._tolerances_on_parts()
             return expected_in_parts(self.reference, self.reference.answers(values, kind), by_part)
@@ -203,19 +203,19 @@ class Bench:
 
     @property
     def bytes_of_pair(self) -> int:
-        """Memory of two sets of inputs, with outputs."""
+        """Memory of two sets of inputs with their outputs, in bytes."""
         return 2 * (sum(layout.n_bytes for layout in self.reference.layouts) + bytes_of(self.example_outputs))
 
     def pairs_in_memory(self, wanted: int, *, beside_bytes: int = 0) -> int:
         """How many pairs of input sets, with outputs, can be held at once; at least one.
 
-        ``beside_bytes``: what those take that are held already.
+        ``beside_bytes``: memory of the sets that are held already; it counts as free.
         """
         room = (device_named(self.device).free_bytes() + beside_bytes) * SHARE_OF_MEMORY_FOR_SLOTS
         return max(1, min(wanted, int(room / (self.bytes_of_pair + 1))))
 
     def find_needs(self) -> Needs:
-        """The least that the task's work consists of, found once by some runs of the reference.
+        """The least work that the task takes any kernel, found once by some runs of the reference.
 
         Raises HarnessError where the reference does not run.
         """
@@ -231,7 +231,7 @@ class Bench:
         return self.floor_ms
 
     def lower_floor(self) -> float:
-        """Measure the floor again, before a candidate is void for it: the machine may have been busy the first time."""
+        """Measure the floor again and keep the lower one: the machine may have been busy the first time."""
         self.floor_ms = min(self.measure_floor(), self._measured_floor_ms())
         return self.floor_ms
 
@@ -241,7 +241,7 @@ class Bench:
         return max(moving_ms(needs.traffic, self.device), arithmetic_ms)
 
     def _new_factors(self) -> torch.Tensor:
-        # Signs as well, where the reference is defined on them: calls in which the identity is a ReLU check nothing.
+        # With signs where the reference is defined on them: on positive inputs the identity would pass for a ReLU.
         return inputs.factors(seed=secrets.randbits(63), signed=self.reference.usable("signed"), device=self.device)
 
     def _tolerances_on(self, kind: str) -> list[Tolerance | None]:
@@ -249,7 +249,7 @@ class Bench:
             values = self.refreshed().values() if kind == REFRESHED else self.reference.draw(kind)
             measured = measured_on(self.reference, kind, values)
             if kind == REFRESHED and self.usable("signed"):
-                # Two draws of nearly the same: what is right when it is not timed must be right when it is.
+                # Refreshed inputs are like signed ones: an answer that is right untimed must be right when timed.
                 measured = wider(measured, self._tolerances_on("signed"))
                 self._tolerances["signed"] = measured
             self._tolerances[kind] = measured
@@ -264,7 +264,7 @@ class Bench:
         """The inputs and products that the reference needs."""
         reference, given = self.reference, self.example_inputs
         if reference.written:
-            # What is left in an input that is written has no past that is followed.
+            # ``required`` follows outputs only, and not the contents of an input that was written to.
             return Required(0.0, dict.fromkeys(range(len(given)), 1.0))
         outputs_of_another = reference.run(reference.draw(TASK))
         return required(reference.run, given, outputs_of_another)

@@ -1,4 +1,4 @@
-"""The processes that a process has forked: each is collected when it ends, and ended when it is no longer needed."""
+"""The processes that this process has forked: each is collected (waited for) when it ends, and can be ended."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ END_TIMEOUT_S = 10.0
 
 
 class Children:
-    """Forks processes, and knows which have not ended. One object in a process: it handles ``SIGCHLD``."""
+    """Forks processes, and knows which have not ended. A process may have one such object: it handles ``SIGCHLD``."""
 
     def __init__(self) -> None:
         self._running: set[int] = set()
-        # How children ended that were forked to be remembered, until somebody asks.
+        # Wait status of each child that was forked to be remembered, None while it runs; until ``exit_code``.
         self._remembered: dict[int, int | None] = {}
         signal.signal(signal.SIGCHLD, lambda *_: self._collect())
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Within it no child is collected, so that the number of one that has ended is not given to another process."""
+        """A context in which no child is collected: the number of an ended one is not given to another process."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         try:
             yield
@@ -51,7 +51,7 @@ class Children:
             left = self._running.intersection(processes)
             for each in left:
                 os.kill(each, signal.SIGTERM)
-                # One that is stopped acts on no signal until it goes on.
+                # A stopped child acts on no signal until it goes on.
                 os.kill(each, signal.SIGCONT)
             deadline = time.monotonic() + END_TIMEOUT_S
             while (left := left & self._running) and (left_s := deadline - time.monotonic()) > 0:
@@ -67,7 +67,7 @@ class Children:
         return None if status is None else os.waitstatus_to_exitcode(status)
 
     def _collect(self) -> None:
-        # Only its own: a library that starts a process waits for that itself.
+        # Only children forked here: a library that starts a process waits for it itself.
         for each in list(self._running):
             status = None
             with suppress(ChildProcessError):

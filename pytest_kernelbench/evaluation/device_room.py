@@ -1,4 +1,4 @@
-"""Decides when judge or worker frees device memory for the other: both compute on one device."""
+"""Decides when the judge or a worker frees device memory for the other: both compute on one device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
 
-# A library may need more for a timed call than for the first ones.
+# The worker's next call may need so many times its peak: a library may need more for a timed call than before.
 SPARE_MEMORY = 1.25
 # A GPU's driver takes 14 ms to say what is free where eight judges ask it (H200).
 BETWEEN_LOOKS_S = 0.5
@@ -24,13 +24,13 @@ class DeviceRoom:
         self._peak_bytes: int | None = None
         # Whether the worker gave its memory back since it was warm: its next call allocates anew.
         self.worker_is_cold = False
-        # What torch held here when the worker was known to have room; None where it must be looked at anew.
+        # Bytes that the judge's torch held when the worker was known to have room; None: to be looked at anew.
         self._left_room_at: int | None = None
-        # When the judge's room is looked at again.
+        # Until then (``time.monotonic``) the judge is known to have room.
         self._has_room_until = 0.0
 
     def look_anew(self) -> None:
-        """To be called when memory was mapped: the known free memory is no longer valid."""
+        """To be called when memory was mapped: what was known of free memory no longer holds."""
         self._left_room_at, self._has_room_until = None, 0.0
 
     def worker_had(self, peak_bytes: int) -> None:
@@ -39,7 +39,7 @@ class DeviceRoom:
             self._peak_bytes, self._left_room_at = peak_bytes, None
 
     def for_judge(self, ask_worker: Callable[[], None]) -> None:
-        """Have the worker free unused memory if the judge lacks it to compute an answer."""
+        """If the judge lacks memory to compute an answer, have the worker free its unused memory (``ask_worker``)."""
         if time.monotonic() < self._has_room_until:
             return
         if self._device.obtainable_bytes() < self._bench.bytes_to_answer:
@@ -49,7 +49,7 @@ class DeviceRoom:
             self._has_room_until = time.monotonic() + BETWEEN_LOOKS_S
 
     def for_worker(self) -> None:
-        """Free unused memory of this process if the worker lacks it; checked when this process holds more."""
+        """Free unused memory of this process if the worker may lack it; looked at only when this process holds more."""
         held_bytes = self._device.held_bytes()
         if self._left_room_at is None or held_bytes > self._left_room_at:
             self._device.leave_room(self._missing_bytes)

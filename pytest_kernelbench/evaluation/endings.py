@@ -1,4 +1,4 @@
-"""How a process of ours ended, in words."""
+"""How a process of the harness ended, in words."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ AGAIN = "run again to resume"
 
 
 def how_it_ended(exit_code: int | None, *, otherwise: str, kills_before: int | None) -> tuple[str, str]:
-    """How a process ended, as the words in a bracket, and what to do.
+    """How a process ended, as words to put into brackets, and the remedy.
 
     ``exit_code``: as ``subprocess`` has it, negative for a signal; None if it is not known. ``otherwise``: the words if
-    no signal ended it. ``kills_before``: what ``memory_kills`` said before.
+    no signal ended it. ``kills_before``: what ``memory_kills`` returned while the process still ran.
     """
     if exit_code is None or exit_code >= 0:
         return otherwise, AGAIN

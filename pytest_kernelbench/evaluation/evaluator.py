@@ -28,17 +28,18 @@ from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes
 from pytest_kernelbench.tasks.findings import TaskFindings
 
+# How often ``waiting`` is called.
 SAY_EVERY_S = 1.0
 
 
 class Evaluator(Comparing, Closing):
     """Judges candidates on one device; safe to call from several threads, one evaluation at a time.
 
-    ``seed`` sets the weights of the models under trial; inputs come from seeds that are drawn anew and told to
-    nobody. With ``keep_task`` the judge keeps what it knows of a task, device memory included, until it is asked about
-    another or told to ``release`` it: a caller that asks about one task several times waits less. ``gpu`` names it as
-    ``CUDA_VISIBLE_DEVICES`` does; by default it is the first visible one. Raises HarnessError when the harness fails;
-    a candidate never does that.
+    ``seed`` sets the weights of the models under trial; inputs come from secret seeds, drawn anew each time. With
+    ``keep_task`` the judge keeps what it knows of a task, device memory included, until it is asked about another or
+    told to ``release`` it: a caller that asks about one task several times waits less. ``gpu`` names the GPU as
+    ``CUDA_VISIBLE_DEVICES`` does; by default it is the first visible one. Raises HarnessError when the harness fails,
+    never because of a candidate.
 
         with Evaluator(device="cpu", protocol="fast") as evaluator:
             for evaluation in evaluator.evaluate(task, sources): ...
@@ -74,15 +75,15 @@ class Evaluator(Comparing, Closing):
         self._turn_of: int | None = None
         self._hello: dict[str, Any] = {}
         self._target: dict[str, Any] = {}
-        # Called once in a while by a thread that waits for the judge.
+        # Called about once a second by a thread that waits for the judge.
         self.waiting: Callable[[], None] | None = None
-        # Several threads may say what is to be built next.
+        # Guards the socket to the foreman: several threads may name sources to build.
         self._wishing = threading.Lock()
         # What the GPU ran at while candidates were timed; None before the first, and where it is not known.
         self.clocks: dict[str, Any] | None = None
-        # What was found out about the references of the tasks that were asked about last, by the task's id.
+        # Findings about the references of the latest tasks, by the task's id.
         self.findings: dict[str, TaskFindings] = Recent(MOST_TASKS)
-        # For a judge that takes another's place; evaluators with the same settings may share it.
+        # Sent to a judge that replaces another; evaluators with the same settings may share it.
         self.known = KnownTasks()
 
     @property
@@ -98,7 +99,7 @@ class Evaluator(Comparing, Closing):
 
     @property
     def service(self) -> int | None:
-        """Number of the process below which all others are; None where it does not run."""
+        """Process number of the service, which is above all other processes; None where it does not run."""
         return self._judge.service
 
     def __enter__(self) -> Evaluator:
@@ -106,7 +107,7 @@ class Evaluator(Comparing, Closing):
         return self
 
     def start(self) -> None:
-        """Start the judge now, and not when it is first asked. Raises HarnessError where it does not start."""
+        """Start the judge now instead of at the first request. Raises HarnessError where it does not start."""
         with self._turn():
             self._start()
 
@@ -156,7 +157,7 @@ class Evaluator(Comparing, Closing):
                         done[evaluation.source_sha256] = evaluation
             finally:
                 if waiting:
-                    # Answers to questions nobody waits for must not be taken for those of the next call.
+                    # The caller stopped early: the rest of the answers must not be read as those of the next call.
                     self._judge.end_judge()
         for number, key in enumerate(keys[told:], told):
             if key in faults:

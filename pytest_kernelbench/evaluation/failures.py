@@ -15,7 +15,8 @@ class CandidateFailed(Exception):
         self.outcome = outcome
         # Whether the detail holds words that the candidate chose.
         self.quoted = quoted
-        # The candidate may have written it: one printable line, and of a build all lines, errors first.
+        # The candidate may have written the detail: it becomes one printable line. A build also keeps a log, errors
+        # first.
         on_build = outcome is Outcome.BUILD_ERROR
         line = (first_error(detail) if on_build else None) or _shortened(" ".join(detail.split()))
         self.detail = "".join(c if c.isprintable() else "?" for c in line)
@@ -26,7 +27,7 @@ class CandidateFailed(Exception):
 
     @classmethod
     def incorrect(cls, detail: str, draw: str) -> CandidateFailed:
-        """A wrong answer to inputs of a kind."""
+        """A wrong answer to inputs of the kind ``draw``; ``detail`` says how it is wrong."""
         failure = cls(Outcome.INCORRECT, detail)
         failure.draw = draw
         return failure
@@ -37,5 +38,5 @@ class WrongValues(CandidateFailed):
 
 
 def _shortened(line: str, ends: int = 250) -> str:
-    """The text with its cause first and messages of compilers and libraries last."""
+    """Both ends of a long line, ``ends`` characters each: the cause comes first, messages of libraries come last."""
     return line if len(line) <= 2 * ends else f"{line[:ends]} ... {line[-ends:]}"

@@ -13,7 +13,7 @@ MAX_TRACEBACK = 8000
 
 
 def fault_of(error: Exception, task: str) -> dict[str, str]:
-    """A failure of the harness as one line, with a traceback if it was unexpected."""
+    """``message`` and ``traceback`` of a failure of the harness on ``task``; expected failures have no traceback."""
     if isinstance(error, HarnessError | torch.OutOfMemoryError):
         return {"message": " ".join(str(error).split()), "traceback": ""}
     what = messages.printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300], 300)

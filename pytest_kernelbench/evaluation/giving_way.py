@@ -1,4 +1,4 @@
-"""Steps between which a trial that shares its device lets a trial pass that waits to time there. Imports no torch.
+"""Points at which a trial that shares its device lets another trial pass that waits to time. Imports no torch.
 
 Preparing and checking take seconds, and timing waits until nothing else happens on the device. So a judge asks at each
 step whether another judge waits to time (``give_way``), and does nothing until that one has timed.
@@ -23,7 +23,7 @@ def give_way() -> None:
 
 @contextmanager
 def giving_way(way: Callable[[], None]) -> Iterator[None]:
-    """Within it ``give_way`` calls ``way``, which returns once nobody waits to have the device alone."""
+    """Within this context ``give_way`` calls ``way``, which returns once no process waits to have the device alone."""
     before = _way.set(way)
     try:
         yield

@@ -1,7 +1,8 @@
 """How a process holds a device for a trial: with others while it checks, then alone while it times.
 
-A candidate that has been checked waits, stopped, for the device. So there are two locks of a device: one that is held
-by every process with a candidate on it, and one for what the candidates do at that moment.
+A candidate that has been checked waits for its timing, stopped, with its memory on the device. So a device has two
+locks: ``_candidates`` is held by every process with a candidate on the device, stopped or not, and the other lock by
+the processes that use the device at that moment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _beside = ContextVar("beside", default=False)
 
 
 def has_company() -> bool:
-    """Whether this thread holds a device beside others, which may have taken the memory that it lacks."""
+    """Whether this thread holds a device beside other processes, which may have taken memory that it lacks."""
     return _beside.get()
 
 
@@ -40,7 +41,7 @@ class Hold:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether another process waits to have the device, which this one shares, alone."""
+        """Whether this process shares the device and another one waits to have it alone."""
         return not self.is_alone and lock.is_awaited(self._hardware_id)
 
     def let_pass(self) -> None:

@@ -24,12 +24,12 @@ from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.trials import Trials, target_of
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
-# Tasks whose findings a judge keeps; its owner keeps more, and sends them with the request.
+# Findings are kept for so many tasks; the owner keeps those of more, and sends them with a request.
 MOST_KNOWN = 64
 
 
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
-    """Answer the owner's requests until its socket ends. The process is the judge's own: so are torch's settings."""
+    """Answer the owner's requests until its socket ends. Changes torch's settings of the whole process."""
     torch.set_grad_enabled(False)
     torch.set_num_threads(device_named(device).threads())
     if not is_gpu(device):
@@ -39,7 +39,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     last = LastTask(trials_of, device)
 
     def answer(request: dict[str, Any], sources: Sequence[str]) -> dict[str, Any] | None:
-        """Returns what is to be said once the task's memory is free, if anything is."""
+        """Answer one request; returns a last message, which is sent once the task's memory is free, or None."""
         if "release" in request:
             return {"released": True}
         try:
@@ -63,7 +63,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             raise
         except TaskRefused as refused:
             return {"fault": fault_of(refused, request["case"]["task"]), "findings": refused.findings.to_json()}
-        except Exception as error:  # the request's own: the next one may be about a task that works
+        except Exception as error:  # of this request alone: the next one may be about a task that works
             return {"fault": fault_of(error, request["case"]["task"])}
         return None
 
@@ -76,7 +76,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         messages.send(owner, hello)
         while True:
             request, _ = messages.receive(owner)
-            # Each in a frame of its own: together they may be larger than a frame can be.
+            # Each source has a frame of its own: together they may exceed the largest frame.
             sources = [messages.receive(owner)[0]["source"] for _ in range(request.get("n_sources", 0))]
             last_word = answer(request, sources)
             if last_word is not None or not request["keep"]:
@@ -84,7 +84,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             if last_word is not None:
                 messages.send(owner, last_word)
             if not device_named(device).works():
-                # CUDA does not recover in a process that met an error: the next request starts another.
+                # CUDA does not recover from an error within a process: the next request starts another judge.
                 return
     except messages.ConnectionEnded:
         return
@@ -97,15 +97,16 @@ class LastTask:
         self._trials_of = trials_of
         self._device = device
         self._trials: Trials | None = None
-        # Whether a candidate has seen its inputs.
+        # Whether a candidate has seen the task's inputs.
         self._tried = False
-        # Computing in float64 what they rest on was a fifth of all work on an H200.
+        # The answers in float64 that they rest on were a fifth of all work on an H200.
         self._known: Recent[str, Known] = Recent(MOST_KNOWN)
 
     def trials(self, case: dict[str, Any], known: Mapping[str, Any] | None = None, *, tried: bool = True) -> Trials:
-        """On inputs that no candidate has seen, and which one will see if any is ``tried``.
+        """The trials of a case, with inputs that no candidate has seen yet.
 
-        ``known``: what another judge found out about the task, as a row.
+        ``tried``: whether the request has candidates, which will see these inputs. ``known``: a row of what another
+        judge found out about the task.
         """
         seen, self._tried = self._tried, tried
         if self._trials is not None and self._trials.case == case:
@@ -127,5 +128,6 @@ class LastTask:
                 self._trials = None
             device_named(self._device).leave_room()
         if not is_gpu(self._device):
-            # Not in ``leave_room``, which workers call between turns: their next calls would wait for zeroed pages.
+            # Not in ``leave_room``, which workers call between turns: their next calls would wait for new, zeroed
+            # pages.
             give_back_freed_memory()

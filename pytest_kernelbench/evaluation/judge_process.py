@@ -23,11 +23,11 @@ from pytest_kernelbench.evaluation.endings import how_it_ended
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 
-# Of threads that sleep, Linux wakes several on one core, and a call takes twice as long: each has its own, and the
-# first one steps out of their way (``device.host.to_first_core``). Beside a GPU nothing is gained, and processes that
-# torch.compile starts would share a core.
+# Bound to cores, because Linux wakes several sleeping threads on one core, and a call then takes twice as long; the
+# first thread moves out of their way (``device.host.to_first_core``). Not for a GPU: nothing is gained there, and the
+# processes that torch.compile starts would share a core.
 THREADS_OF_A_CPU = {"OMP_PROC_BIND": "true"}
-# OpenMP binds the thread that loads it, and so all processes below, to one core: that is taken back.
+# OpenMP binds the thread that loads it, and so all processes forked from it, to one core: the affinity is set back.
 RUN_SERVICE = (
     "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.service import main; "
     "import torch; os.sched_setaffinity(0, cores); "
@@ -40,9 +40,9 @@ END_TIMEOUT_S = 20.0
 class JudgeProcess:
     """The service and its judge on one device, started when first needed.
 
-    A judge that ended is replaced by the service, which has torch imported, in a fiftieth of the time that a new
-    service takes. Whatever finds that the judge has ended raises JudgeEnded. A foreman that ended is replaced likewise,
-    at the next wish.
+    The service, which has torch imported, replaces a judge that has ended in a fiftieth of the time that a new service
+    takes to start. Every method that finds the judge ended raises JudgeEnded. A foreman that has ended is replaced at
+    the next ``wish``.
     """
 
     def __init__(self, *, device: str, cache: Path, gpu: str) -> None:
@@ -69,9 +69,9 @@ class JudgeProcess:
         return self._connection is not None
 
     def start(self) -> dict[str, Any] | None:
-        """What a judge that starts now says of its machine; None where one runs already."""
-        # Neither says anything unasked: what can be read is its end. Of a service, before that of its judge, which the
-        # kernel ends a moment later; of a judge, as where its device does not recover.
+        """Start a judge, and return its first message (hardware, isolation, target); None where one runs already."""
+        # Neither sends anything unasked, so a readable socket means that the process has ended. The service is looked
+        # at first: when it has ended, the kernel ends its judge a moment later.
         if self._service_ended():
             self.close()
         elif self._connection is not None and messages.is_readable(self._connection):
@@ -125,10 +125,10 @@ class JudgeProcess:
                 messages.send(self._wishes, message, timeout_s=messages.SEND_TIMEOUT_S)
 
     def end_judge(self) -> int | None:
-        """End the judge and its workers; the service stays, for the next one.
+        """End the judge and its workers; the service stays, for the next judge.
 
-        Returns the judge's exit code, negative for a signal; if the service ended by itself, that one's, since the
-        judge ends with it; None where it is not known.
+        Returns the judge's exit code, negative for a signal, or None where it is not known. If the service has ended by
+        itself, the judge ended with it, and the service's exit code is returned.
         """
         if self._connection is None:
             return None
@@ -149,7 +149,7 @@ class JudgeProcess:
         if self._service is None:
             return
         if self._control is not None:
-            # A thread that waits for another foreman waits no longer.
+            # Wakes a thread that waits for another foreman.
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_RDWR)
         with self._asking:
@@ -192,9 +192,9 @@ class JudgeProcess:
         return ours
 
     def _ask_service(self, kind: str, *descriptors: int, timeout_s: float) -> int | None:
-        """Have the judge or the foreman ended, and another one started that has the socket, if one is given.
+        """Have the service end its judge or foreman (``kind``), and start another one if ``descriptors`` has a socket.
 
-        Returns the exit code of the former one; None if there was none.
+        Returns the exit code of the former process; None if there was none.
         """
         with self._asking:
             if self._control is None:
@@ -238,7 +238,7 @@ class JudgeProcess:
             self.close()
             code = None if service is None else service.returncode
         if isinstance(error, messages.DeadlinePassed):
-            # It ran until here: if a signal ended it, that was sent for this reason.
+            # It still ran: a signal that ended it was sent because of the deadline, and tells nothing.
             code = None
         otherwise = type(error).__name__
         how, remedy = how_it_ended(code, otherwise=otherwise, kills_before=self._memory_kills_before)

@@ -17,7 +17,7 @@ from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 ATTEMPTS = 2
 BETWEEN_STARTS_S = 1.0
-# Starts of each judge that fail in a row, until what waits fails with the reason: it would wait for ever.
+# When the starts of every judge have failed so often in a row, waiting requests fail with the reason.
 STARTS = 5
 
 
@@ -43,7 +43,7 @@ class Judge(Protocol):
 
 
 class Standing:
-    """Which judges of a pool are up, and how many starts in a row failed of each of the others."""
+    """Which judges of a pool are up, and how many times in a row each of the others failed to start."""
 
     def __init__(self) -> None:
         self._failed: dict[str, int] = {}
@@ -51,7 +51,7 @@ class Standing:
         self._turn = threading.Lock()
 
     def add(self, name: str) -> None:
-        """One more judge, which was not started yet."""
+        """Count one more judge, which has not been started yet."""
         self._failed[name] = 0
 
     @property
@@ -96,20 +96,20 @@ class Judging:
     def join(self) -> None:
         """Wait until the thread has ended, with its judge closed."""
         self._thread.join()
-        # It may have been about to start a process.
+        # Once more: the thread may have started a process after the pool closed its judge.
         self._judge.close()
 
     def _serve(self) -> None:
         last_task: str | None = None
         while not self._requests.closed:
-            # Before requests are taken: where a cluster has lost a node, a judge may wait long for a place.
+            # Before requests are taken: a judge of a cluster that has lost a node may wait long for a place.
             if not self._started():
                 continue
             if not (batch := self._requests.take(last_task)):
                 return
             last_task = batch[0].task.sha256
             if not self._started():
-                # It died while there was nothing to do, over no candidate.
+                # The judge died while it was idle, so no candidate is to blame.
                 for request in reversed(batch):
                     self._put_back(request, JudgeEnded(f"{request.task.id}: the pool was closed"))
                 continue
@@ -122,7 +122,7 @@ class Judging:
     def _started(self) -> bool:
         try:
             self._judge.start()
-        except Exception as error:  # also of the system, as where no process can be forked: it may be able to later
+        except Exception as error:  # the system's too: a process that cannot be forked now may be forked later
             if self._standing.failed(self._name):
                 self._give_up(error)
             if not self._requests.closed:
@@ -160,7 +160,7 @@ class Judging:
         except KernelBenchError as error:
             for request in batch[answered:]:
                 fail(request, error)
-        except Exception as error:  # not foreseen: without an answer its callers, and all later ones, wait for ever
+        except Exception as error:  # unforeseen: if the thread ended here, all callers would wait for ever
             told = unforeseen(batch[0].task.id, error)
             for request in batch[answered:]:
                 fail(request, told)
@@ -175,7 +175,7 @@ class Judging:
     def _try_again(self, batch: Sequence[Request], error: JudgeEnded) -> None:
         left = [request for request in batch if not request.verdict.done()]
         for request in left[:1]:
-            # Candidates are tried in order. Those after it had been built at most: they lose no attempt.
+            # Candidates are tried in order: later ones of the batch had only been built, and lose no attempt.
             request.attempts += 1
             if request.attempts >= ATTEMPTS:
                 fail(request, error)

@@ -9,7 +9,7 @@ from pytest_kernelbench.evaluation import messages
 
 
 class Kind(Protocol):
-    """A kind of value. ``read`` returns it as the field's type, or raises ValueError that names the expected kind."""
+    """A kind of value. ``read`` returns ``value`` as the field's type; raises a ValueError that names the kind."""
 
     def read(self, value: Any) -> Any: ...
 
@@ -43,7 +43,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text; of a longer one the last ``limit`` characters, with nothing in it that a terminal would act on."""
+    """Printable text; only the last ``limit`` characters are kept."""
 
     limit: int
 
@@ -55,7 +55,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Text of at most ``limit`` characters; a longer one is no name."""
+    """Printable text of at most ``limit`` characters; longer text is an error."""
 
     limit: int
 

@@ -12,7 +12,7 @@ import torch
 
 # Bytes, as cudaMalloc aligns. An input that a task gives at an odd address within this has that address again.
 ALIGNMENT = 512
-# Taken before a candidate could put others in their place.
+# Looked up now, before a candidate could replace them.
 _base = torch._C.TensorBase
 _is_conj, _is_neg, _address, _count = _base.is_conj, _base.is_neg, _base.data_ptr, _base.numel
 _strides, _sizes, _dimensions = _base.stride, _base.size, _base.dim
@@ -21,7 +21,7 @@ _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Overlapping(ValueError):
-    """Elements of a tensor share memory in another way than by ``expand``: it cannot be filled element by element."""
+    """A tensor's elements share memory otherwise than by ``expand``, so it cannot be filled element by element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Layout:
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Layout:
-        """Raises Overlapping where elements share memory otherwise than by ``expand``."""
+        """The layout of ``tensor``. Raises Overlapping where elements share memory otherwise than by ``expand``."""
         strides = tuple(0 if size == 1 else stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
         lead = tensor.storage_offset() % (ALIGNMENT // tensor.itemsize)
         found = cls(tensor.dtype, tuple(tensor.shape), strides, lead)
@@ -48,7 +48,7 @@ class Layout:
             if stride < reach and tensor.numel():
                 raise Overlapping(f"strides {tuple(tensor.stride())} of shape {list(tensor.shape)}")
             reach = stride * (size - 1) + reach
-        # A dimension of one element may have any stride; kernels read it all the same.
+        # With the tensor's own strides: a dimension of one element may have any, and kernels read it.
         return cls(tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), lead)
 
     @classmethod
@@ -123,7 +123,7 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The values of a tensor as numbers in memory, without gradient, and negated or conjugated where that is due."""
+    """A tensor without gradient, with any pending negation or conjugation carried out in memory."""
     return tensor.detach().resolve_conj().resolve_neg()
 
 
@@ -138,9 +138,9 @@ def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors of a CPU are of one type and shape, contiguous, and in memory the same; False on a GPU.
+    """Whether two contiguous tensors on a CPU have the same type, shape and bytes; False on a GPU.
 
-    Then all their elements are equal, NaN to NaN. It takes 1.2 ms for 19 MB, and ``torch.equal`` 3 ms.
+    If so, all elements are equal, NaN to NaN. For 19 MB this takes 1.2 ms, and ``torch.equal`` 3 ms.
     """
     return (
         one.dtype is other.dtype
@@ -168,11 +168,11 @@ def no_answer(dtype: torch.dtype) -> complex | float | int | bool:
 def traits_of(
     tensor: torch.Tensor, inputs: Sequence[tuple[int, int]], harness_memory: Sequence[tuple[int, int]] = ()
 ) -> list[str]:
-    """The ways in which a tensor of a result is no ordinary tensor with its values in its own memory.
+    """The ways in which a tensor of a result is not an ordinary tensor with its values in its own memory.
 
-    Each costs nothing when it is made, but later, when the result is used: values that are yet to be negated or
-    conjugated, elements that share memory (``expand``), a view of an input, and a view of memory with other answers.
-    ``inputs`` and ``harness_memory`` are first and last addresses.
+    Each of them moves work from the call to the first use of the result: a pending negation or conjugation, elements
+    that share memory (``expand``), a view of an input, and a view of the harness's memory, which may hold an earlier
+    answer. ``inputs`` and ``harness_memory`` are pairs of first and last address.
     """
     found = []
     if _is_conj(tensor):

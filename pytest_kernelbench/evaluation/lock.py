@@ -1,8 +1,8 @@
 """Locks that are held across processes and runs; the kernel lets go of them when a process dies.
 
-A device is held by one process that times (``exclusive``), or by any number of processes that do what needs no quiet
-(``shared``): on a GPU they check candidates, on a CPU they build. So no two processes time on one device, and nothing
-else happens there meanwhile. Builds of all processes on a host share ``jobs``.
+A device is held by one process that times (``exclusive``), or by any number of processes whose work needs no quiet
+(``shared``): on a GPU they check candidates, on a CPU they build. So while a process times on a device, no other
+process uses it. The builds of all processes on a host share a number of places (``job``).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def exclusive(
     """Wait for the device and hold it alone.
 
     ``device_name`` identifies the hardware (a GPU's UUID, or ``cpu``), not an index that differs between
-    processes with other visible devices. ``let_go`` gives up what the caller shares of it, once nobody new can share.
+    processes with other visible devices. ``let_go`` is called once no further process can share the device; it gives up
+    the caller's own share.
     """
     with contextlib.ExitStack() as held:
-        # All that wait to be alone hold the gate together: while it is held, nobody new comes to share.
+        # Processes that wait to be alone hold the gate together: while it is held, no further process can share.
         with _held(f"{device_name}-gate", folder, fcntl.LOCK_SH):
             let_go()
             held.enter_context(_held(device_name, folder, fcntl.LOCK_EX))
@@ -41,8 +42,8 @@ def exclusive(
 def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
     """Wait until no process holds the device alone or waits for that, and hold it with others that share it.
 
-    What is to be timed comes first: flock alone would let processes that share pass by, and a trial would wait for as
-    long as there is anything to build. Processes that check then come in together, not one between two timings.
+    Processes that time come first: by flock alone, sharing processes would overtake a trial for as long as there is
+    anything to build. The waiting processes that share are then let in together.
     """
     with _held(f"{device_name}-gate", folder, fcntl.LOCK_EX):
         pass
@@ -111,7 +112,7 @@ def _opened(name: str, folder: Path | None) -> int:
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o644)
-            # Other users must be able to wait for it, with any umask.
+            # Readable under any umask: other users must be able to wait for the lock.
             os.fchmod(descriptor, 0o644)
             return descriptor
     except OSError as error:

@@ -45,10 +45,10 @@ class CandidateModule:
 
 
 def seed_torch(seed: int) -> None:
-    """As ``torch.manual_seed``; where torch has no accelerator, in a hundredth of its time.
+    """As ``torch.manual_seed``, but a hundred times as fast where torch has no accelerator.
 
-    That one keeps the text of its caller's stack at each call, for a CUDA that may start later: an eighth of a judge's
-    look at a task on a CPU.
+    ``torch.manual_seed`` keeps the text of its caller's stack at each call, in case CUDA starts later. That was an
+    eighth of the time in which a judge looks at a task on a CPU.
     """
     # torch.accelerator is new in torch 2.6.
     if hasattr(torch, "accelerator") and torch.accelerator.current_accelerator() is None:
@@ -70,10 +70,10 @@ def instantiate(
 ) -> torch.nn.Module:
     """The model on ``device``, made as KernelBench's ``eval.py`` makes both sides.
 
-    The arguments are drawn under ``seed``, and the seed is set again right before the constructor, which runs with the
-    CPU as default device: wherever it is called, it draws the same weights. The model is moved to ``device``
-    afterwards, and its state is left as the constructor made it. ``get_init_inputs`` returns positional arguments, or
-    (as some of KernelBench's tasks do) a dict of named ones; tensors among them are on ``device``.
+    The constructor's arguments are drawn under ``seed``, which is set again right before the constructor. That runs
+    with the CPU as default device, so it draws the same weights for any ``device``; the model is moved there
+    afterwards. ``get_init_inputs`` returns positional arguments, or (as some of KernelBench's tasks do) a dict of named
+    ones; tensors among them are moved to ``device`` first.
     """
     seed_all(seed)
     arguments = task.get_init_inputs()
@@ -93,8 +93,7 @@ def _moved(argument: Any, device: str) -> Any:
 def give_weights(candidate: torch.nn.Module, reference: torch.nn.Module) -> bool:
     """Load the reference's state into a candidate whose state has the same names and shapes.
 
-    Returns False, and changes nothing, if names or shapes differ or if the candidate has these values already, so that
-    its answers would not change.
+    Returns False, and changes nothing, if names or shapes differ, or if the candidate has the same values already.
     """
     own, weights = candidate.state_dict(), reference.state_dict()
     shapes = _shapes(weights)
@@ -117,10 +116,10 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 def move_parameters(model: torch.nn.Module, reference: torch.nn.Module, seed: int) -> bool:
     """Give ``model`` the parameters and buffers of ``reference``, moved away from their initial values.
 
-    Every floating value is multiplied by 0.6 to 1.6 and raised by up to a quarter of its tensor's size, so that ones
-    and zeros become other numbers and variances stay positive; the same seed moves alike. Buffers of different whole
-    numbers (masks, positions) are unchanged. Returns False, and changes nothing, if names or shapes of the two differ
-    or no value can be moved.
+    Every floating value is multiplied by 0.6 to 1.6, and up to a quarter of its tensor's root mean square is added, so
+    that ones and zeros become other numbers and variances stay positive. The same ``seed`` gives the same values.
+    Buffers of different whole numbers (masks, positions) stay unchanged. Returns False, and changes nothing, if names
+    or shapes of the two models differ or no value can be moved.
     """
     state = reference.state_dict()
     shapes = _shapes(state)

@@ -31,10 +31,10 @@ class EvaluatorPool(Closing):
     ``devices`` names one judge each: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` (the second visible GPU), or ``"auto"`` for
     all visible GPUs, and one CPU judge where there is none. With ``ray`` ("auto", or the address of a cluster) judges
     are actors of a Ray cluster, one for each of its GPUs, and ``devices`` is "auto" or as many kinds as judges
-    (``["cpu"] * 4``). Judges of one device take turns on its lock. What else ``settings`` holds goes to each
-    ``Evaluator`` (``protocol``, ``precision``, ``cache``, ...). A judge that dies is replaced and its candidate tried
-    once more; those that it was handed with it are handed to the next one at a time. With more than ``most_waiting``
-    requests waiting (default: 32 a judge), ``submit`` blocks. Where no judge starts, requests fail with the reason.
+    (``["cpu"] * 4``). Judges of one device take turns on its lock. Other ``settings`` go to each ``Evaluator``
+    (``protocol``, ``precision``, ``cache``, ...). A judge that dies is replaced, and the candidate that it was judging
+    is tried once more; its other candidates go to the next judge one at a time. With more than ``most_waiting``
+    requests waiting (default: 32 a judge), ``submit`` blocks. If no judge starts, requests fail with the reason.
 
         with EvaluatorPool(devices="auto", protocol="fast") as pool:
             for index, evaluation in pool.as_completed(task, sources): ...
@@ -61,7 +61,7 @@ class EvaluatorPool(Closing):
             ray_judges.connect(ray)
             evaluator = ray_judges.RayJudge
             named = ray_judges.devices_named(devices)
-        # Kind of the judges' devices; the first one's where they differ.
+        # Kind of the first judge's device.
         self.device = named[0][0]
         self._requests = Requests(most_waiting or WAITING_PER_JUDGE * len(named), judges=len(named))
         self._deadlines = Deadlines()
@@ -69,7 +69,7 @@ class EvaluatorPool(Closing):
         self._judges = [evaluator(device=device, gpu=gpu, keep_task=True, **settings) for device, gpu in named]
         known = KnownTasks()
         for judge in self._judges:
-            # What one has found out about a task, none of the others and no successor needs to find out.
+            # One judge's findings about a task spare the other judges, and their successors, the same work.
             judge.known = known
         self._judging = [
             Judging(judge, f"judge-{number}", self._requests, self._standing)
@@ -141,7 +141,7 @@ class EvaluatorPool(Closing):
     def _as_done(
         self, task: Task, sources: Sequence[str | None], within_s: float | None
     ) -> Generator[tuple[int, Future[Evaluation]], None, None]:
-        """Index and verdict of each source once it is there, also while later ones wait for room."""
+        """Index and verdict of each source as soon as there is one, also while later sources wait for room."""
         done: SimpleQueue[tuple[int, Future[Evaluation]]] = SimpleQueue()
         verdicts = self._verdicts_on(task, sources, within_s)
         for index, verdict in enumerate(verdicts):
@@ -160,7 +160,7 @@ class EvaluatorPool(Closing):
         return self._verdicts([Request(task=task, source=source) for source in sources], within_s)
 
     def _verdicts(self, asked: Sequence[Request], within_s: float | None) -> list[Future[Any]]:
-        """Futures of the verdicts. A thread queues the requests as there is room, but for the cancelled ones."""
+        """Futures of the verdicts. A thread queues the requests as room comes free, without cancelled ones."""
         if within_s is not None:
             until = time.monotonic() + within_s
             for request in asked:
@@ -188,9 +188,9 @@ class EvaluatorPool(Closing):
     async def answers_async(
         self, task: Task, sources: Sequence[str | None], *, within_s: float | None = None
     ) -> AsyncGenerator[tuple[int, Evaluation | KernelBenchError], None]:
-        """As ``evaluate_async``, but where the harness fails on a source, its error is what comes for it.
+        """As ``evaluate_async``, but an error of the harness on one source is yielded as that source's answer.
 
-        So does the UsageError of a source that came to a pool which was closed meanwhile.
+        So is the UsageError for a source that is still waiting when the pool is closed.
         """
         check_request(task, sources)
         verdicts = self._verdicts_on(task, sources, within_s)
@@ -222,7 +222,7 @@ class EvaluatorPool(Closing):
 
 
 def devices_named(devices: str | Sequence[str]) -> list[tuple[str, str | None]]:
-    """``(device, gpu)`` of each judge. Raises UsageError, which begins with ``devices``, for one that is not there."""
+    """``(device, gpu)`` of each judge. Raises UsageError, which begins with ``devices``, for a missing device."""
     if isinstance(devices, str) and devices == "auto":
         gpus = visible_gpus(os.environ) if is_gpu(resolve_device("auto")) else []
         return [("cuda", gpu) for gpu in gpus] or [("cpu", None)]

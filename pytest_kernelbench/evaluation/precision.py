@@ -20,10 +20,11 @@ from pytest_kernelbench.registries import PRECISIONS
 class Precision:
     """``dtype`` of inputs and weights (None: as the task makes them); whether convolutions may use TF32.
 
-    An answer may be off by ``roundings`` units in the last place (root mean square: ``roundings_rms``), by
-    ``of_spread`` times the distance between answers to problems within a rounding of each other (root mean square:
-    ``of_spread_rms``), and by ``of_eager_max`` (root mean square: ``of_eager_rms``) times the error of eager PyTorch,
-    as far as that is within ``of_eager_cap`` units in the last place, beyond it by ``of_eager_far`` times.
+    An answer may be off by the largest of three terms, for each element and (fields that end in ``_rms``) in the root
+    mean square: ``roundings`` units in the last place; ``of_spread`` times the distance between answers to problems
+    within a rounding of each other; and ``of_eager_max`` (``of_eager_rms``) times the error of eager PyTorch. That last
+    term is at most ``of_eager_cap`` units in the last place, or ``of_eager_far`` times eager's error if that is more.
+    ``unit``: the relative size of a unit in the last place, where it is coarser than the type's (TF32).
     """
 
     name: str
@@ -67,8 +68,8 @@ class Precision:
         return model if self.dtype is None else model.to(self.dtype)
 
 
-# Where inputs are rounded that coarsely, every kernel makes nearly the same error as eager: the order of its sums,
-# which are made in float32, adds little. With the multiples of float32, zeros would pass for a sigmoid in bfloat16.
+# Smaller multiples than in float32: where inputs are rounded so coarsely, the order of sums, which are made in float32,
+# adds little to that error. With the multiples of float32, zeros would pass for a sigmoid in bfloat16.
 _OF_COARSE = {
     "roundings": 8.0,
     "roundings_rms": 2.0,

@@ -1,6 +1,6 @@
 """How carefully a candidate is checked and timed: the named protocols.
 
-``full`` is the default. ``fast`` is for rewards, of which a training needs thousands. ``paper`` measures as
+``full`` is the default. ``fast`` is for rewards in training, which needs thousands of them. ``paper`` measures as
 KernelBench's evaluator does (one side after the other, mean of the trials, no interval, no margin), so that
 published figures can be reproduced and compared.
 """
@@ -16,11 +16,14 @@ from pytest_kernelbench.registries import PROTOCOLS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """``draws`` names the correctness inputs (see ``domain.py``); ``beyond``: all kinds beside them, moved parameters.
+    """One way to check and time candidates.
 
-    Timing stops at ``pairs_max`` pairs, or earlier: when the interval's half-width is under ``half_width``,
-    when the candidate is plainly slower, or plainly faster by a quarter. ``has_margin``: whether a verified speed-up
-    must clear 1 by the device's margin; else 1 alone.
+    ``draws`` names the kinds of inputs to check, one call each (see ``domain.py``); ``beyond``: whether all other
+    kinds, other sizes and moved parameters are checked too. The worker's timing has at least ``pairs_min`` pairs unless
+    the answer is plain, and at most ``pairs_max``; it ends when the half-width of the speed-up's interval, as a share,
+    is under ``half_width`` (see ``timing.enough``). ``sequential_trials``: so many calls of one side after the other
+    take the place of pairs. ``has_margin``: whether a verified speed-up must exceed 1 by the device's margin, or only
+    1.
     """
 
     name: str

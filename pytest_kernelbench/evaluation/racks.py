@@ -14,25 +14,25 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
 from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout, alike, no_answer
 
-# As many calls are in a turn by the judge's clock: 64 of 0.05 ms were turns of 3 ms, and claims of such calls took 8 to
-# 12 s until they were left uncounted (H200).
+# The most calls in a turn by the judge's clock. With 64, turns of 0.05 ms calls were too short (3 ms) to decide a claim
+# (H200).
 MOST_PAIRS = 256
-# Share of the device's memory that slots may hold while another judge has the device. Each judge makes slots of up to
-# 30 % of what is free: with five on one H200, a candidate of a task of 4 GB found no memory.
+# The share of the device's memory that slots may hold while another judge has the device. A judge makes slots of up to
+# 30 % of the free memory, so five judges on one GPU would leave a candidate none.
 SHARE_KEPT_BETWEEN_TRIALS = 0.1
-# From so many calls on, a turn need not be longer: then its slots, and the workers that have them mapped, are kept.
+# A turn is long enough with so many calls: if their slots may be kept, it gets no more, so that they are kept.
 CALLS_ENOUGH = 12
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 
 
 def may_be_kept(slot_bytes: int, device: str) -> bool:
-    """Whether a judge may hold so much memory of slots while other judges use the device."""
+    """Whether a judge may hold ``slot_bytes`` of slots while other judges use the device."""
     return slot_bytes < SHARE_KEPT_BETWEEN_TRIALS * device_named(device).memory_bytes()
 
 
 class Objection(NamedTuple):
-    """An error in the memory after a call; ``flag`` is for a candidate that is right when it is not timed."""
+    """An error in a slot after a call. ``flag``: given to a candidate that is wrong only in timed calls."""
 
     detail: str
     flag: str = "wrong_when_timed"
@@ -132,7 +132,7 @@ class JudgeSlot:
 
 
 class Rack:
-    """Slots of one task. The workers of a request map the same memory, one after the other: making it takes longest."""
+    """The slots of one task. All workers of a task map the same memory, because making it takes longest."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -142,7 +142,7 @@ class Rack:
     def pairs_in_memory(self, wanted: int) -> int:
         """How many pairs of slots the rack can have with the memory that is free now; at most ``wanted``.
 
-        Not what fitted once: beside other trials there is less than alone.
+        Asked anew each time: beside other trials less memory is free than alone.
         """
         there = len(self._slots) // 2
         if self._most is not None:
@@ -154,9 +154,8 @@ class Rack:
     def calls_in_memory(self, wanted: int) -> int:
         """How many slots a turn of ``wanted`` calls may have; at least one.
 
-        No more than may be kept for the next candidate, where these are ``CALLS_ENOUGH``: 20 GB of slots, and the
-        controls in which they are mapped, were made anew for each claim of most tasks of KernelBench (H200, by
-        arithmetic).
+        If the slots that may be kept for the next candidate are ``CALLS_ENOUGH``, no more than these: larger ones, and
+        the controls that have them mapped, would be made anew for each claim.
         """
         kept_bytes = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._bench.device).memory_bytes()
         kept = int(2 * kept_bytes / (self._bench.bytes_of_pair + 2 * ALIGNMENT * self._tensors_of_slot))
@@ -168,7 +167,7 @@ class Rack:
         return len(self._bench.reference.layouts) + len(self._bench.example_outputs)
 
     def make_room_for(self, pairs: int | None) -> None:
-        """Free the memory; from now on there is room for so many pairs. None: for as many as fit when it is asked."""
+        """Free the memory; from now on there is room for ``pairs`` pairs. None: as many as fit when asked."""
         self.close()
         self._most = pairs
 

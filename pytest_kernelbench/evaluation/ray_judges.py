@@ -1,8 +1,7 @@
 """Judges as actors of a Ray cluster, for ``EvaluatorPool(ray=...)``. Needs the extra ``ray``.
 
-Ray places an actor with one GPU (or one CPU) on some node; the actor starts an ``Evaluator`` there, which is its own
-judge and trusts its own host as ever. Between pool and actor go sources and verdicts, by Ray's own means: whoever can
-join the cluster is trusted by it.
+Ray places an actor with one GPU (or one CPU) on some node, and the actor starts an ``Evaluator`` there. Sources and
+verdicts travel between pool and actor by Ray's own means, which trust everybody who can join the cluster.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ class Judge:
     def evaluate(
         self, task: Task, sources: list[str | None], known: Mapping[str, Any] | None
     ) -> Iterator[dict[str, Any]]:
-        """Evaluations as rows, in order, each sent as it is ready, with what is known of the task by then.
+        """Evaluations as rows, in order, each sent when it is ready, with what is known of the task by then.
 
-        ``known``: what the pool knows of it, from other judges.
+        ``known``: the row that the pool has of the task, from other judges.
         """
         here = self._evaluator
         if known is not None:
@@ -76,8 +75,8 @@ class RayJudge(Comparing):
     def start(self) -> None:
         """Wait until Ray has found a place for the actor, and the evaluator's process there has started.
 
-        A request that is given to a judge only now does not count the judge's start among the times in which it may
-        lose it. Raises HarnessError where either ended first.
+        Called before requests are handed over: a request is tried twice, and a judge that dies while it starts must not
+        count as one of these attempts. Raises HarnessError where actor or process ended first.
         """
         if self._actor is None:
             on_gpu = is_gpu(self._settings["device"])
@@ -86,7 +85,7 @@ class RayJudge(Comparing):
             if self._closed:
                 self.close()
                 raise JudgeEnded("the pool was closed while a judge of it started")
-        # ``close``, which another thread calls, forgets it.
+        # Read once: ``close``, which another thread may call, sets it to None.
         if (actor := self._actor) is not None:
             with self._as_here("the start of a judge"):
                 self._hardware = ray.get(actor.start.remote())
@@ -116,11 +115,11 @@ class RayJudge(Comparing):
 
     @contextmanager
     def _as_here(self, place: str) -> Iterator[None]:
-        """Errors of the actor's code as they are there, and anything of Ray that is lost as JudgeEnded."""
+        """Raises an error of the actor's code as the same error here, and a loss of actor, node or data as JudgeEnded."""
         try:
             yield
         except RayTaskError as error:
-            # Its own error, in the words of its message and not of Ray's traceback.
+            # The actor's own error, without Ray's traceback.
             if isinstance(error.cause, KernelBenchError):
                 raise error.cause from None
             raise unforeseen(place, error.cause, error.traceback_str) from None

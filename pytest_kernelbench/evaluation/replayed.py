@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongElement:
-    """An element of an output: its ``place`` (an index for each dimension), and how far from ``due`` it may be."""
+    """A wrong element of output ``output``, at ``place`` (an index for each dimension).
+
+    ``got`` is its value, ``due`` the expected one, and ``allowed`` how far from that it may be.
+    """
 
     output: int
     place: tuple[int, ...]

@@ -19,18 +19,18 @@ from pytest_kernelbench.records import Task
 
 # Requests that one judge receives at once: their builds share the cores; if the judge dies, all are retried.
 AT_ONCE = 8
-# Waiting requests a judge, beyond which submit() blocks: enough that no judge runs dry while a caller samples.
+# For each judge, so many requests may wait before submit() blocks: enough that none runs dry while a caller samples.
 WAITING_PER_JUDGE = 4 * AT_ONCE
-# Batches a judge that may go before a request of another task: without a limit, a task that many clients ask about
-# keeps all judges, and another client waits for ever.
+# For each judge, so many batches of one task may overtake an older request of another task. Without a limit, a task
+# that many clients ask about keeps all judges, and other clients wait for ever.
 PASSED_OVER_PER_JUDGE = 4
-# With fewer deadlines, the deadlines of requests that have a verdict are not removed.
+# From so many deadlines on, those of requests that have a verdict are removed.
 LEAST_TO_TIDY = 1024
 
 
 @dataclass(slots=True)
 class Request:
-    """One source to be judged, or to be compared: ``comparison`` is the source of its baseline, and the gate.
+    """One source to be judged; or with ``comparison``, a baseline's source and a gate, to be compared with that.
 
     ``attempts``: number of judges that died while it was tried. ``alone``: a judge died that also had this request, so
     the next judge receives it alone. ``arrived``: how many batches the judges had taken before it.
@@ -91,7 +91,7 @@ class Requests:
             self._added()
 
     def put_back(self, request: Request) -> bool:
-        """Add before all others of its task, even where there is no room. False, and nothing is added, once closed."""
+        """Add a request before all others of its task, even without room. Returns False, and adds nothing, once closed."""
         with self._changed:
             if self._closed:
                 return False
@@ -157,7 +157,8 @@ class Deadlines:
     """Has requests fail once their time has passed. One thread for all, begun with the first."""
 
     def __init__(self) -> None:
-        # The deadline on ``time.monotonic``'s clock, a unique number, the verdict, and the error at the deadline.
+        # Each: the deadline (``time.monotonic``), a number that orders equal ones, the verdict, the error at the
+        # deadline.
         self._heap: list[tuple[float, int, Future[Any], TooLate]] = []
         self._numbers = count()
         self._changed = threading.Condition()
@@ -166,15 +167,15 @@ class Deadlines:
         self._closed = False
 
     def watch(self, request: Request, within_s: float, *, until: float) -> None:
-        """The request fails with TooLate if it has no verdict ``until`` then (``time.monotonic``'s clock).
+        """Have the request fail with TooLate if it has no verdict at ``until`` (``time.monotonic``'s clock).
 
-        The message names ``within_s``, which began when the caller began to wait for room.
+        ``within_s``, which the message names, is the caller's limit; it began when the caller began to wait for room.
         """
         error = TooLate(f"{request.task.id}: no verdict within {within_s:g} s; allow more or ask for less")
         with self._changed:
             heappush(self._heap, (until, next(self._numbers), request.verdict, error))
             if len(self._heap) >= self._tidied_at:
-                # Verdicts that are there would be held until their deadline, which may be days away.
+                # Else verdicts would be kept in memory until their deadline, which may be days away.
                 self._heap = [each for each in self._heap if not each[2].done()]
                 heapify(self._heap)
                 self._tidied_at = max(LEAST_TO_TIDY, 2 * len(self._heap))

@@ -4,10 +4,10 @@
     owner (pytest) <-> judge   <-> service -> supervisor -> [first process of a namespace] -> worker
     owner (pytest) <-> foreman <-> service -> supervisor -> ... -> builder
 
-It computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is ready in
-0.02 s, where a new Python that imports torch takes 2 to 6. No candidate was ever in it, so a judge that has died is
-replaced by another fork. When the owner's socket to it ends, everything below it ends; when a judge ends, so do the
-workers that were forked for it.
+The service computes in one thread only, so that no thread pool and no CUDA context exists before a fork: a child is
+ready in 0.02 s, and a new Python that imports torch in 2 to 6 s. No candidate was ever in the service, so it can
+replace a judge that has died by another fork. When the owner's socket to the service ends, every process below it ends;
+when a judge ends, the workers that were forked for it end too.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
     DEVICES[device] = DeviceTraits(**json.loads(traits))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner = socket.socket(fileno=owner_descriptor)
-    # Before the fork, torch and what else takes long: this is what makes it warm.
+    # Imported before any fork: torch, and other modules that take long.
     from pytest_kernelbench.evaluation import judge, worker
     from pytest_kernelbench.evaluation.building import foreman
     from pytest_kernelbench.evaluation.worker import imported_late
@@ -57,8 +57,8 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
     device_named(device)
     vector_math.make_ready()
     imported_late.import_them()
-    # A collection in a worker looked at all that torch has made, 180,000 objects, and so copied their pages: 0.12 s of
-    # a core, which might fall into a call that is timed.
+    # A collection in a worker would touch torch's 180,000 objects and so copy their pages: 0.12 s of a core, which may
+    # fall into a timed call.
     gc.freeze()
     paths = filesystem.needed(os.environ, sys.modules, Path.home())
     visible = filesystem.Visible(paths=paths, cache=Path(cache))
@@ -79,8 +79,8 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
             supervise=_Sandboxes(worker.serve, Path(folder), isolation_of, visible).supervise,
         )
         try:
-            # The owner asks for a foreman and the first judge at once; Triton is made ready beside the judge, while
-            # that starts CUDA.
+            # The owner asks for a foreman and the first judge at once; Triton is made ready while that judge starts
+            # CUDA.
             service.answer_owner()
             service.answer_owner()
             if is_gpu(device) and importlib.util.find_spec("triton"):
@@ -94,7 +94,7 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A process that has workers forked, the judge or the foreman: its number, a socket to it, their supervisors."""
+    """The judge or the foreman: its process number, a socket to it, and the supervisors of its workers."""
 
     kind: str
     process: int
@@ -103,10 +103,10 @@ class _Client:
 
 
 class _Service:
-    """Forks a judge or a foreman whenever the owner asks for one, and a worker whenever one of these two does.
+    """Forks a judge or a foreman whenever the owner asks for one, and a worker whenever one of these two asks.
 
-    ``judge`` and ``foreman`` are the bodies of their processes, ``supervise`` that of the supervisor of a worker. The
-    judge's workers are each in a group of their own, where there are ``groups``.
+    ``judge`` and ``foreman`` are the bodies of their processes, ``supervise`` is the body of a worker's supervisor.
+    With ``groups`` (None: the system has none), each of the judge's workers is in a control group of its own.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class _Service:
     def serve(self) -> None:
         """Answer owner and clients. Raises ConnectionEnded when the owner is gone."""
         while True:
-            # Made anew each time: a judge that is ended takes its socket with it. Workers would inherit an epoll.
+            # Made anew each time, because sockets come and go with judges. Not an epoll: workers would inherit it.
             with selectors.PollSelector() as selector:
                 selector.register(self._owner, selectors.EVENT_READ)
                 for client in self._clients:
@@ -144,9 +144,9 @@ class _Service:
                 self._answer(client)
 
     def answer_owner(self) -> None:
-        """End the process of the kind that is named, with its workers; with a socket for another one, start that.
+        """End the judge or the foreman, as the owner's message says; start another one if a socket for it came along.
 
-        The answer says how the former one ``ended``, as an exit code of ``subprocess``. Raises ConnectionEnded.
+        The answer's ``ended`` is the exit code of the former process, as ``subprocess`` has it. Raises ConnectionEnded.
         """
         question, descriptors = messages.receive(self._owner)
         for client in [each for each in self._clients if each.kind == question["kind"]]:
@@ -181,14 +181,15 @@ class _Service:
         connection, ending = descriptors
         group = self._groups.new() if self._groups is not None and client.kind == JUDGE else None
         entrance = None if group is None else entrance_of(group)
-        # Else a supervisor that ends at once would be collected, and its number free for others, before it is held.
+        # Not collected before it is held: the number of a supervisor that ends at once could be given to another
+        # process.
         with self._children.kept():
             supervisor = self._children.fork()
             if supervisor == 0:
                 self._close()
                 _exit_after(partial(self._supervise, connection, ending, entrance, **question))
             for each in self._clients:
-                # The number may have been that of another, which has ended.
+                # A supervisor that has ended may have had the same number.
                 each.supervisors.discard(supervisor)
             client.supervisors.add(supervisor)
             for descriptor in (connection, ending, *([] if entrance is None else [entrance])):
@@ -205,14 +206,14 @@ class _Service:
                     os.close(hold)
 
     def _end(self, client: _Client) -> None:
-        """End a client and its workers, which would disturb the next candidate."""
+        """End a client and its workers: left running, they would disturb the next candidate."""
         self._clients.remove(client)
         client.connection.close()
         self._children.end([client.process, *client.supervisors])
         self._ended[client.kind] = self._children.exit_code(client.process)
 
     def _close(self) -> None:
-        """In a child: none of them reaches the owner, or another's workers."""
+        """In a child: close the sockets to the owner and to the clients."""
         self._owner.close()
         for client in self._clients:
             client.connection.close()
@@ -231,8 +232,8 @@ def _exit_after(body: Callable[[], None]) -> None:
 class _Sandboxes:
     """Runs each worker below a supervisor, in a sandbox.
 
-    ``serve`` is the worker's body, ``isolation_of`` what this machine grants by device; folders of workers lie in
-    ``folder``, and of the machine's files they see what is ``visible``.
+    ``serve`` is the worker's body. ``isolation_of``: by device, the walls that this machine grants. ``folder`` contains
+    the private folders of the workers, and ``visible`` names the machine's files that they see.
     """
 
     serve: Callable[[socket.socket, Path, str], None]
@@ -241,9 +242,10 @@ class _Sandboxes:
     visible: filesystem.Visible
 
     def supervise(self, connection: int, ending: int, entrance: int | None, device: str, gpu: str | None) -> None:
-        """Body of a supervisor: enters the sandbox, runs the worker below it, and tells how it ended.
+        """Body of a supervisor: enters the sandbox, runs the worker below it, and reports how the worker ended.
 
-        ``entrance``: of the worker's group, None where it has none.
+        ``connection``, ``ending`` and ``entrance`` are descriptors: the worker's socket, the pipe for its exit status,
+        and the entrance of its control group (None: it has none). ``gpu``: path of the GPU's device file.
         """
         isolation = self.isolation_of[device]
         os.setsid()
@@ -282,7 +284,7 @@ class _Sandboxes:
     def _work(self, connection: int, private: Path, device: str) -> None:
         """Body of a worker's process."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # A group of its own: kill(0) and killpg reach nobody else.
+        # A process group of its own: kill(0) and killpg reach no other process.
         os.setsid()
         listable = self.visible.listable(private) if self.isolation_of[device].hidden else ()
         sandbox.give_up_privileges(listable, private)

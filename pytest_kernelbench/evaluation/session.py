@@ -1,6 +1,7 @@
 """One candidate in one worker process: loads it, checks it on inputs, has it timed.
 
-The judge draws the inputs and compares the outputs. A worker's statement is never used where the judge can check.
+The judge draws the inputs and compares the outputs. Wherever the judge can check itself, no statement of the worker is
+used.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 READY_TIMEOUT_S = 60.0
-# Enough to import torch's compiler, and for a candidate that starts nvcc itself; builds that are known as such have
-# their own limit.
+# Enough to import torch's compiler, and for a candidate that starts nvcc itself; builds that the harness makes have a
+# limit of their own.
 LOAD_TIMEOUT_S = 60.0
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
-# Sums with a race are sometimes right.
+# A candidate that is wrong in a timed call is called so often again: sums with a race are sometimes right.
 ASKED_AGAIN = 3
-# From this number on, checks are of one kind alone; the examination uses lower numbers.
+# Checks from this number on repeat one kind of ``mixed`` inputs alone; the examination uses lower numbers.
 FIRST_ALONE = 100
 # ``Evaluation.weights``.
 SEEDED, REFERENCE = "seeded", "reference"
@@ -74,7 +75,7 @@ class WorkerSession(WorkerRequests):
 
     @property
     def slots(self) -> Sequence[JudgeSlot]:
-        """All that the worker has mapped."""
+        """The slots that the worker has mapped."""
         return self.rack.first(self._attached)
 
     @property
@@ -83,12 +84,12 @@ class WorkerSession(WorkerRequests):
         return self._closed
 
     def end(self) -> None:
-        """Have the worker ended; ``close`` waits for that. Several end at once: each takes a while to leave a GPU."""
+        """Begin to end the worker; ``close`` waits for its end. Several may end at once: leaving a GPU takes time."""
         if not self._closed:
             self._worker.end()
 
     def close(self) -> None:
-        """End the worker with all it started; once it has ended, nothing happens."""
+        """End the worker with all it started, and wait for that. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self._tree.close()
@@ -97,14 +98,14 @@ class WorkerSession(WorkerRequests):
             self._worker.kill()
 
     def wait_until_ready(self) -> None:
-        """Raises HarnessError when the worker cannot load the reference."""
+        """Wait until the worker has loaded the reference. Raises HarnessError where it cannot."""
         if self._ready:
             return
         self.answer("prepare", timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
         self._ready = True
 
     def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
-        """The candidate is loaded, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
+        """Load the candidate, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
         self.wait_until_ready()
         give_way()
         self.loaded = True
@@ -112,9 +113,9 @@ class WorkerSession(WorkerRequests):
         self.ask(request, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
 
     def adopt_weights(self, *, timeout_s: float) -> bool:
-        """Have a new instance of the candidate with the reference's weights.
+        """Replace the candidate by a new instance that has the reference's weights.
 
-        Returns whether there is one that differs: the states must have the same names and shapes, and other values.
+        Returns False, and replaces nothing, unless both states have the same names and shapes and different values.
         """
         answer = self.ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
         return bool(answer.adopted)
@@ -137,13 +138,13 @@ class WorkerSession(WorkerRequests):
     def move_parameters(self, away: bool) -> bool:
         """Move the candidate's parameters and buffers away from their initial values, or back.
 
-        Returns False where its state has not the names and shapes of the reference's.
+        Returns False, and moves nothing, if its state has other names or shapes than the reference's.
         """
         answer = self.ask({"ask": "move_parameters", "away": away}, doing="taking other parameters")
         return bool(answer.moved)
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:
-        """One untimed call on inputs of its own, compared with the answers; returns the seconds it took."""
+        """Check ``number``: one untimed call on inputs of ``kind``, whose answer is compared. Returns its seconds."""
         try:
             return self._checked(slot, number, kind)
         except CandidateFailed as failure:
@@ -157,7 +158,7 @@ class WorkerSession(WorkerRequests):
         due, objection = slot.looked_at(check, left)
         part = kind_at_fault(left, due) if kind == MIXED else None
         if part is not None and objection is None:
-            # By the tolerance of all parts together it is right: asked again, with all inputs of that kind.
+            # Only this part is wrong, by its own tolerance: called again with all inputs of that kind.
             self.check(slot, FIRST_ALONE + [TASK, *KINDS].index(part.kind), part.kind)
         elif part is not None:
             raise WrongValues.incorrect(f"{part.kind} inputs (a part of mixed ones): {part.objection}", part.kind)
@@ -178,7 +179,7 @@ class WorkerSession(WorkerRequests):
         answer, seconds = self.ask_by_the_clock(
             {"ask": "run", "slot": slot.number}, doing=doing, timeout_s=REQUEST_TIMEOUT_S
         )
-        # Copied at once: a result that arrives after the worker's answer does not count.
+        # Copied at once: values that are written after the worker's answer do not count.
         left = slot.left()
         if not answer.delivered:
             self._must_match(answer.mismatch)
@@ -186,14 +187,14 @@ class WorkerSession(WorkerRequests):
         return Called(answer, left, seconds)
 
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
-        """Inputs that are new into each slot; returns them by slot number."""
+        """Write new inputs into each slot; returns them by slot number."""
         if self.room.worker_is_cold:
-            # Allocating anew is not to be timed; and not with the new inputs, or their answer were known before.
+            # Its next call allocates anew, which must not be timed. Not on the new inputs, which it must not see early.
             self.warm(slots[0], slots[-1], times=1)
         for attempt in range(1, REFRESHES + 1):
             drawn = {slot.number: self.bench.refreshed() for slot in slots}
             try:
-                # The worker sees inputs as they are written; work before the request would not be timed.
+                # The worker could read inputs while they are written, and work before the clock starts.
                 with self.idle():
                     for slot in slots:
                         slot.refresh(drawn[slot.number])
@@ -202,20 +203,20 @@ class WorkerSession(WorkerRequests):
             except CandidateFailed:
                 if attempt == REFRESHES:
                     raise
-                # The work may be the process's own; and new inputs make any work on these inputs useless.
+                # The work may be honest, such as freeing memory; other inputs make any work on these useless.
                 time.sleep(BETWEEN_REFRESHES_S)
         return drawn
 
     def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
         """Compare outputs of timed calls in ``slots`` with the answers. Raises CandidateFailed if one is wrong."""
-        # Copied at once: a result that arrives after the clock has stopped does not count.
+        # Copied at once: values that are written after the clock has stopped do not count.
         left = [slot.left() for slot in slots]
         self._check_left(slots, drawn, left)
 
     def check_outputs(
         self, slots: Sequence[JudgeSlot], outputs: Sequence[Sequence[torch.Tensor]], drawn: Mapping[int, Drawn]
     ) -> None:
-        """As ``check_timed``, of ``outputs`` that the worker has kept."""
+        """As ``check_timed``, for ``outputs`` that were read in the worker's own memory."""
         left = [[*own, *slot.inputs_left()] for slot, own in zip(slots, outputs, strict=True)]
         self._check_left(slots, drawn, left)
 
@@ -235,7 +236,7 @@ class WorkerSession(WorkerRequests):
             values = drawn[slot.number].values()
             answers = self.bench.answers(values)
             objection = slot.changed(values)
-            # Drawn at random in each call, the answers of timed ones are not known.
+            # Where a model draws at random in each call, the answers of timed calls are not known.
             if objection is None and not self.bench.reference.is_random:
                 objection = slot.wrong(found, values, answers)
                 if objection is not None:
@@ -251,11 +252,11 @@ class WorkerSession(WorkerRequests):
         answers: Due,
         timed: Objection,
     ) -> CandidateFailed:
-        """Whether a candidate that was wrong in a timed call is wrong or cheats.
+        """The failure of a candidate that was wrong in a timed call: incorrect, or void because it cheats.
 
-        The same inputs in the same memory are given to it untimed. Wrong there too, it is incorrect: it does not write
-        all elements, reads an old address, is not precise enough for these values, or is now right and now wrong. If it
-        is right each time, it treats timed calls differently.
+        It is called again, untimed, on the same inputs in the same memory. If it is wrong there too, it is incorrect:
+        it does not write all elements, reads an old address, is not precise enough for these values, or has a race. If
+        it is right each time, it treats timed calls differently.
         """
         for _ in range(ASKED_AGAIN):
             left = self.called(slot, values, "running again on the inputs of a timed call").left
@@ -266,6 +267,7 @@ class WorkerSession(WorkerRequests):
         return CandidateFailed(Outcome.VOID, f"a timed call, but no untimed one: {timed.detail}", (timed.flag,))
 
     def warm(self, reference: JudgeSlot, candidate: JudgeSlot, *, times: int) -> None:
+        """Have the reference called on one slot and the candidate on the other, ``times`` times each, untimed."""
         request = {
             "ask": "warm",
             "reference_slot": reference.number,
@@ -294,11 +296,12 @@ class WorkerSession(WorkerRequests):
         return self.exactly(answer.ms, len(slots), "ms")
 
     def calls(self, slots: Sequence[JudgeSlot]) -> tuple[float, list[list[Place]]] | None:
-        """Have a frozen worker run once on each slot; it is frozen again at its answer.
+        """Have a frozen worker call the candidate once on each slot; at its answer it is frozen again.
 
-        Returns the seconds by this process's clock, and the places of the outputs for each slot. The clock stops when
+        Returns the seconds by this process's clock, and for each slot the places of the outputs. The clock stops when
         the worker is stopped, and on a GPU when its work there has ended. Returns None if a call returned memory of an
-        earlier output: from now on the worker copies each output, and the request is to be repeated. Raises DeviceBusy.
+        earlier output: from now on the worker copies each output, and the caller repeats the request. Raises
+        DeviceBusy.
         """
         answer, seconds = self.timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
         self._must_match(answer.mismatch)
@@ -321,7 +324,7 @@ class WorkerSession(WorkerRequests):
         return seconds, places
 
     def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
-        """Copies of the outputs of one call, where the frozen worker has them. Raises CannotRead."""
+        """Copies of the outputs of one call, read in the frozen worker's memory. Raises CannotRead."""
         if self._memory is None:
             self._memory = self._device.memory_of(self._worker.process)
         try:

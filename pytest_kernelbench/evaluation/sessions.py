@@ -1,4 +1,4 @@
-"""The workers of one task's trials: started, and together at rest while another judge times on the device."""
+"""The workers of one task's trials: starts them, and stops them all while another judge times on the device."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sessions:
 
     @contextmanager
     def for_a_while(self, bench: Bench, rack: Rack) -> Iterator[WorkerSession]:
-        """A new worker that begins to end when this is left; ``wait_for_ends`` waits until it has."""
+        """A new worker that begins to end when the context ends; ``wait_for_ends`` waits until it has."""
         session = self.start(bench, rack)
         try:
             yield session
@@ -69,16 +69,16 @@ class Sessions:
         return session
 
     def start_control(self, bench: Bench, rack: Rack) -> WorkerSession:
-        """A worker that no candidate was ever in, with the reference in the candidate's place.
+        """A control: a worker that no candidate was ever in, with the reference in the candidate's place.
 
-        It takes turns with the candidate on the same slots: two sets of them do not fit for a task of 13 GB.
+        It uses the same slots as the candidate, in turns: two sets of slots do not fit for a task of 13 GB.
         """
         return self.loaded(bench, rack, f"{bench.source}{BASELINES[EAGER]}")
 
     def way_for_others(self, hold: Hold, seconds: dict[str, float]) -> Callable[[], None]:
-        """Has all at rest while others are timed that wait for that: see ``giving_way``.
+        """A function for ``giving_way``: it lets trials pass that wait to have the device alone.
 
-        ``seconds["wait"]`` grows by the time that this takes.
+        Meanwhile the judge and its workers do nothing on the device. ``seconds["wait"]`` grows by the time that takes.
         """
         return partial(self._let_pass, hold, seconds)
 

@@ -1,4 +1,4 @@
-"""What all candidates of one task under one protocol share: its bench, slots, controls, and the judge's means."""
+"""The objects that all candidates of one task under one protocol share: bench, slots, controls, workers."""
 
 from __future__ import annotations
 
@@ -63,29 +63,29 @@ class Setting:
         return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
 
     def free_slots(self) -> None:
-        """Free the slots' memory, which workers that are kept have mapped: they end. Slots are made again on demand."""
+        """Free the slots' memory, and end the controls, which have it mapped. Slots are made again on demand."""
         self.verifier.end_controls()
         self.rack.close()
 
     def leave_room_for_other_judges(self, session: WorkerSession) -> None:
-        """Close ``session``, whose candidate is judged, and all that are ending; free what torch keeps for reuse.
+        """Close ``session``, whose candidate has been judged, and free the memory that torch keeps for reuse.
 
-        The slots too, where they are large: they are made again when they are needed.
+        Large slots are freed too, with the controls that have them mapped; both are made again on demand.
         """
         device = device_named(self.bench.device)
         self.sessions.wait_for_ends()
         if not may_be_kept(self.rack.n_bytes, self.bench.device):
-            # All that have the slots mapped, at once.
+            # Every process that has the slots mapped must end before their memory is free.
             self.verifier.end_controls()
             session.close()
             self.rack.close()
         session.close()
-        # With four judges on one GPU, each kept the 30 GB of an answer in float64 while others looked for memory.
+        # An answer in float64 may take 30 GB, which torch would keep while other judges look for memory.
         device.leave_room()
 
     @contextmanager
     def least_memory(self) -> Iterator[None]:
-        """Within it, one pair of slots, and nothing kept for later; the next candidate has as many as before."""
+        """A context with one pair of slots and no controls kept; the next candidate has as many slots as before."""
         self.verifier.end_controls()
         self.rack.make_room_for(1)
         device_named(self.bench.device).leave_room()

@@ -9,18 +9,18 @@ from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.records import Outcome
 
-# The libraries of CUDA have words of their own; they are not initialized where they have no memory for that.
+# Words of torch and of CUDA's libraries, which say "not initialized" where they have no memory for that.
 SAYS_SO = re.compile(
     r"out of memory|OutOfMemoryError|_ALLOC_FAILED|CU(BLAS|DNN|SOLVER)_STATUS_NOT_INITIALIZED", re.IGNORECASE
 )
 WANTED = re.compile(r"[Tt]ried to allocate ([0-9.]+) (bytes|[KMGT]iB)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-# Share of the device's memory that other processes hold where they are to blame; contexts of spare workers take less.
+# Other processes are to blame if they hold more than this share of the device; the contexts of spare workers take less.
 SHARE_OF_OTHERS = 0.2
 
 
 def finds_no_memory(failure: CandidateFailed) -> bool:
-    """Whether a candidate failed because an allocation did, by its own words: in its constructor or in a call."""
+    """Whether a candidate says that an allocation failed, in its constructor or in a call."""
     in_process = failure.outcome in (Outcome.RUNTIME_ERROR, Outcome.BUILD_ERROR)
     return in_process and SAYS_SO.search(failure.detail) is not None
 
@@ -31,9 +31,10 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def is_for_company(error: BaseException) -> bool:
-    """Whether this process lacks memory that others on the device may have: what cannot be done now can be done alone.
+    """Whether this process lacks memory that others on the device may hold, so that alone it might have it.
 
-    By a bench that was made without that memory honest kernels would be wrong, and other judges are told what it knows.
+    The error is then raised instead of going on without the answer that needs the memory: tolerances measured without
+    it would make honest kernels wrong, and are told to other judges.
     """
     return holds.has_company() and lacks_memory(error)
 
@@ -41,8 +42,7 @@ def is_for_company(error: BaseException) -> bool:
 def may_be_for_company(failure: Exception, *, timed: bool) -> bool:
     """Whether a trial may have failed because others were on the device: for lack of memory, or of time.
 
-    ``timed``: it failed once it had the device alone. Candidates that wait for the device hold memory then, and compute
-    nothing.
+    ``timed``: it failed when it had the device alone. Then stopped candidates may still hold memory, but take no time.
     """
     if not isinstance(failure, CandidateFailed):
         return isinstance(failure, HarnessError) or lacks_memory(failure)
@@ -50,9 +50,9 @@ def may_be_for_company(failure: Exception, *, timed: bool) -> bool:
 
 
 def others_are_to_blame(failure: CandidateFailed, *, bytes_of_others: int, all_bytes: int) -> bool:
-    """Whether other processes hold much of the device, and what was asked for is no more than they leave it without.
+    """Whether other processes hold much of the device, and the candidate asked for less than half of it.
 
-    A candidate can claim to have asked for little: then its trial is repeated, when the device is free.
+    The size is the candidate's own statement; if it lies, its trial is repeated when the device is free.
     """
     asked = WANTED.search(failure.detail)
     wanted_bytes = float(asked[1]) * UNITS[asked[2]] if asked else 0.0

@@ -9,13 +9,13 @@ from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation.session import WorkerSession
 
-# Seconds of the stages within the stage that this thread is in.
+# Of the innermost stage of this thread: the seconds of each stage within it.
 _within: ContextVar[list[float] | None] = ContextVar("within", default=None)
 
 
 @contextmanager
 def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Add the wall time of a block to ``seconds[name]``, without that of stages within it, also when it raises."""
+    """Add a block's wall time, without that of stages within it, to ``seconds[name]``, also when the block raises."""
     start, within = time.perf_counter(), [0.0]
     outer = _within.set(within)
     try:
@@ -41,5 +41,5 @@ def building(seconds: dict[str, float], name: str, session: WorkerSession) -> It
 
 
 def rounded(seconds: dict[str, float]) -> dict[str, float]:
-    """To a tenth of a millisecond."""
+    """Seconds by stage, rounded to a tenth of a millisecond."""
     return {name: round(value, 4) for name, value in seconds.items()}

@@ -29,7 +29,7 @@ MAX_DIMENSIONS = 64
 NUMBERS = {"bool": torch.bool, "int": torch.int64, "float": torch.float32, "complex": torch.complex64}
 JUDGED = "tensors, numbers, text and None, in tuples, lists, dicts, named tuples and dataclasses"
 _DTYPES = {str(each).removeprefix("torch."): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
-# Taken before a candidate could put others in their place: an answer may be computed when its shape is read.
+# Looked up now, before a candidate could replace them by functions that compute an answer when its shape is read.
 _shape, _dtype = torch._C.TensorBase.shape.__get__, torch._C.TensorBase.dtype.__get__
 _layout, _is_quantized = torch._C.TensorBase.layout.__get__, torch._C.TensorBase.is_quantized.__get__
 
@@ -106,8 +106,11 @@ def take_apart(value: Any, *, result: bool = False) -> tuple[Tree, list[Any]]:
 
 
 class _Walk:
-    """One walk through a structure. Not a function that calls itself: that would hold the tensors until Python looks
-    for cycles, 600 MB of a task of 24 MB."""
+    """One walk through a structure.
+
+    A class, because a nested function that calls itself is a cycle, which would hold the tensors until Python collects
+    cycles: 600 MB for a task of 24 MB.
+    """
 
     def __init__(self, result: bool) -> None:
         self.taken: list[Any] = []
@@ -119,7 +122,7 @@ class _Walk:
         self._nodes += 1
         if self._nodes > MAX_NODES or depth > MAX_DEPTH:
             raise Unjudgeable(f"more than {MAX_NODES} values, or {MAX_DEPTH} containers in each other")
-        # Exactly: a subclass may compute when it is looked at, outside the time that was taken.
+        # Exact types only: a subclass could compute when it is looked at, after the timing.
         kind = type(value)
         if kind is torch.Tensor or kind is torch.nn.Parameter:
             self.taken.append(value)
@@ -211,7 +214,7 @@ def put_together(tree: Tree, tensors: Iterator[Any]) -> Any:
         return found._make(children) if hasattr(found, "_make") else found(children)
     made = object.__new__(found)
     for key, child in zip(tree.keys, children, strict=True):
-        # A frozen one allows no other way.
+        # A frozen dataclass allows no other way.
         object.__setattr__(made, str(key), child)
     return made
 
@@ -246,7 +249,7 @@ _PLAIN = {
 
 
 def like(expected: Tree, returned: Tree) -> list[int] | None:
-    """The places in ``returned`` of the tensors of ``expected``, if a caller can use one for the other; else None.
+    """For each tensor of ``expected``, its place among the tensors of ``returned``; None if the structures differ.
 
     Tensors have the same type and shape, numbers the same Python type, and plain values are equal. A list may replace
     a tuple (C++ returns lists), and a plain tuple a named one; the keys of a dict may be in any order. A container of

@@ -1,4 +1,4 @@
-"""The candidates for one task under one protocol: those of one request, and of those that follow at once."""
+"""Judges the candidates for one task under one protocol, in one request or in several that follow each other."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def target_of(device: str, hardware_id: str) -> Target:
 
 
 def _is_light(bench: Bench) -> bool:
-    """Whether several trials of such a task fit on the device while they check, which one pair of slots is room for."""
+    """Whether several trials of this task fit on the device at once while they check, with one pair of slots each."""
     return may_be_kept(bench.bytes_of_pair, bench.device)
 
 
@@ -78,8 +78,9 @@ class Judged:
 class Trials:
     """Judges candidates for one task under one protocol.
 
-    Nothing below refers back to it: when the next task comes, this one's tensors go at once, not when Python looks for
-    cycles.
+    ``case`` is the request's: task, source, protocol, precision, seed and cache. ``owner``: the socket to the process
+    that asks. ``known``: what was found out about the task before; it grows here. No attribute refers back to this
+    object, so that its tensors are freed when the next task comes, and not only when Python collects cycles.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Trials:
         protocol = PROTOCOLS[case["protocol"]]
 
         def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
-            # While a worker starts, the bench is made.
+            # A worker starts while the bench is made.
             workers.call_up()
             try:
                 bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
@@ -131,7 +132,7 @@ class Trials:
         )
 
     def make_ready(self) -> None:
-        """Have the tolerances and answers that every candidate is checked by, before the first one is there."""
+        """Compute the tolerances and answers by which every candidate is checked, before the first candidate comes."""
         setting = self._setting
 
         def ask() -> None:
@@ -142,12 +143,12 @@ class Trials:
         untimed(ask, setting.sessions, setting.hardware_id)
 
     def renew(self) -> None:
-        """Have new inputs for another request: a candidate that was chosen for its timing is timed again on these."""
+        """Draw new inputs for another request, so that a candidate is not timed again on inputs it was chosen on."""
         setting = self._setting
         untimed(setting.bench.renew, setting.sessions, setting.hardware_id)
 
     def among_others(self) -> AbstractContextManager[Any]:
-        """Within it, nobody is timed on this GPU: what frees memory there makes other processes wait."""
+        """Within this context no process times on this GPU: freeing memory there makes other processes wait."""
         if not traits_of(self._setting.bench.device).trials_beside_others:
             return nullcontext()
         return holds.beside_others(self._setting.hardware_id)
@@ -162,14 +163,14 @@ class Trials:
         return Builders(self._cache, self._target, partial(self._setting.workers.fork, builder=True), jobs=cores())
 
     def evaluations(self, sources: Sequence[str]) -> Iterator[Judged]:
-        """One for each source, as each is ready: what is built first is judged first.
+        """One result for each source, in the order in which their builds end.
 
-        A trial that asks for a build gives the device back, and comes again when that is made.
+        A trial that asks for a build gives the device back, and is repeated once the build is made.
         """
         with self._builders() as builders:
             waiting = {builders.ahead(self.case["source"], source): source for source in sources}
             while waiting:
-                # On a CPU, compilers would wait for trials and trials for compilers.
+                # On a CPU compilers and trials exclude each other, so all builds come first.
                 done, _ = wait(
                     waiting, return_when=FIRST_COMPLETED if is_gpu(self._setting.bench.device) else ALL_COMPLETED
                 )
@@ -183,20 +184,20 @@ class Trials:
                         yield judged
 
     def _judged(self, source: str, build: Future[Built]) -> Judged:
-        """The boundary of one candidate: whatever goes wrong in here, the next one is judged.
+        """The result for one source. Whatever goes wrong in its trial, the next source is judged.
 
-        Raises BuildWanted where its trial asks for a build.
+        Raises BuildWanted where the trial asks for a build.
         """
         source_sha256 = sha256_of(source)
         try:
             return Judged(source_sha256, evaluation=trial.evaluate(self._setting, source, build.result()))
         except (messages.ConnectionEnded, BuildWanted):
-            raise  # the first is the owner's
-        except Exception as error:  # what is no verdict is a fault of the harness, on this candidate alone
+            raise  # a connection that has ended is the owner's: nobody waits for results
+        except Exception as error:  # not a verdict: a fault of the harness, on this candidate alone
             return Judged(source_sha256, fault=fault_of(error, self._setting.bench.task_id))
 
     def comparison(self, kernel: str, baseline: str, gate: Gate) -> Comparison:
-        """The first source against the second, a kernel that is to be no slower."""
+        """Whether ``kernel`` is slower than ``baseline`` (both are sources) by more than the gate allows."""
         try:
             checked = self._both_checked(kernel, baseline)
         except SideFailed as failure:
@@ -205,7 +206,7 @@ class Trials:
             return compare(self._setting.bench, checked, gate)
 
     def against(self, kernel: str, baseline: str, name: str) -> AgainstBaseline:
-        """How fast the first source is beside the second, the baseline with this ``name``."""
+        """How fast the source ``kernel`` is beside the source ``baseline``, which the record calls ``name``."""
         started = time.perf_counter()
         if why := self.findings.uncounted_because:
             return AgainstBaseline(baseline=name, uncounted_because=why)
@@ -217,7 +218,7 @@ class Trials:
         return replace(found, seconds=round(time.perf_counter() - started, 3))
 
     def _beside(self, checked: dict[Side, Checked], name: str, hold: Hold) -> AgainstBaseline:
-        """As ``time_beside``. Raises CandidateFailed where a side may have failed for company."""
+        """As ``time_beside``. Raises CandidateFailed if a side may have failed because other trials were there."""
         setting = self._setting
         try:
             return time_beside(setting.bench, checked, setting.margin, name, partial(be_alone, setting, hold))
@@ -243,7 +244,8 @@ class Trials:
     def _checked(self, source: str, builders: Builders, built: Built, *, keep: bool = False) -> Checked:
         """A kernel found correct in a worker of its own. Raises CandidateFailed.
 
-        ``keep``: what torch's compiler built for it, a source of the harness's own, is there for its next workers.
+        ``keep``: the code that torch's compiler built for it goes into the cache, for the kernel's next workers. Only
+        for sources of the harness: a candidate could pack anything.
         """
 
         def check(hold: Hold) -> Checked:
@@ -262,7 +264,7 @@ class Trials:
         return self._once_built(check, builders, built)
 
     def replayed(self, source: str, kind: str) -> Replayed:
-        """What a source answers to one kind of inputs: at the task's own sizes and, where right there, at others."""
+        """The answers of a source to one kind of inputs: at the task's sizes and, if right there, at other sizes."""
 
         def ask(_: Hold) -> Replayed:
             with closing(self._setting.start()) as session:
@@ -282,7 +284,7 @@ class Trials:
                 return Replayed(outcome=failure.outcome.value, detail=failure.detail)
 
     def _once_built(self, ask: Callable[[Hold], Found], builders: Builders, built: Built) -> Found:
-        """What ``ask`` returns; while it asks for builds they are made and it comes again.
+        """What ``ask`` returns; when it raises BuildWanted, the build is made and ``ask`` is called again.
 
         Raises CandidateFailed, also for a build that fails.
         """

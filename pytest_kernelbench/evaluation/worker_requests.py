@@ -27,15 +27,16 @@ from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 REQUEST_TIMEOUT_S = 10.0
-# A first call may be slow, a timed one may not.
+# Requests in which torch's compiler may build. Timed calls are not among them.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
-# How long one that builds is listened to before others are let pass.
+# How long the judge listens to a worker that builds before it lets other trials pass.
 BETWEEN_LOOKS_S = 0.05
-# CPU time that a worker may use between two requests: to free its last answer, and for threads that go to sleep.
+# CPU time that a worker may use between two requests, to free its last answer and while its threads fall asleep: so
+# many seconds, and this share of the time.
 IDLE_CPU_SECONDS = 0.005
 IDLE_CPU_SHARE = 0.3
-# The same for a stopped worker. The time of ended children counts in steps of 10 ms.
+# The same for a stopped worker, whose ended children are counted in steps of 10 ms.
 ASLEEP_CPU_SECONDS = 0.03
 ASLEEP_CPU_SHARE = 0.05
 
@@ -43,8 +44,8 @@ ASLEEP_CPU_SHARE = 0.05
 class WorkerRequests:
     """One worker process. Every method raises CandidateFailed when the candidate, or its process, fails.
 
-    A failure before the candidate is loaded (``loaded``) is the harness's. ``watch`` is the owner's socket: when it
-    ends, the answer is no longer needed.
+    A failure before the candidate is ``loaded`` is the harness's. ``watch`` is the owner's socket: when it ends, no
+    answer is needed any more.
     """
 
     def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
@@ -57,7 +58,7 @@ class WorkerRequests:
         self._watch = watch
         self._device = device_named(bench.device)
         self._tree = worker.freezer()
-        # When it was stopped, and the CPU's time that it had used then; None while it may run.
+        # When the worker was stopped, and the CPU seconds that it had used by then; None while it may run.
         self._asleep_since: tuple[float, float] | None = None
         self._asleep_s = self._worked_asleep_s = 0.0
 
@@ -74,13 +75,16 @@ class WorkerRequests:
         timeout_s: float | None = None,
         on_error: Outcome = Outcome.RUNTIME_ERROR,
     ) -> Any:
-        """Send a request and return its answer. Raises CandidateFailed, BuildWanted, HarnessError."""
+        """Send a request and return its answer. Raises CandidateFailed, BuildWanted, HarnessError.
+
+        ``doing`` names the request in errors. ``on_error``: the outcome if the candidate raises or its process ends.
+        """
         self.room.for_worker()
         timeout_s = REQUEST_TIMEOUT_S if timeout_s is None else timeout_s
         return self._put(request, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
 
     def ask_by_the_clock(self, request: dict[str, Any], *, doing: str, timeout_s: float) -> tuple[Any, float]:
-        """An answer, and the seconds that it took, without the judge's own tidying and without builds."""
+        """An answer, and the seconds until it came, without builds and without the judge's freeing of memory."""
         self.room.for_worker()
         started, built_s = time.perf_counter(), self.built_s
         answer = self._put(request, (), doing=doing, timeout_s=timeout_s, on_error=Outcome.RUNTIME_ERROR)
@@ -104,7 +108,7 @@ class WorkerRequests:
             messages.send(self._worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
 
     def answer(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
-        """The worker's answer to ``ask``: see ``answers``. Before the candidate is loaded, the harness fails."""
+        """The worker's answer to ``ask`` (see ``answers``). Raises HarnessError for a failure before the load."""
         try:
             return self._answer_of_candidate(ask, timeout_s=timeout_s, doing=doing, on_error=on_error)
         except CandidateFailed as failure:
@@ -116,9 +120,9 @@ class WorkerRequests:
             ) from None
 
     def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
-        """The first answer that is not about building. In untimed calls, torch's compiler has its own time limit.
+        """The first answer that is not about building. In untimed calls, builds of torch's compiler have their own limit.
 
-        While it builds, others are timed that wait for the device. Raises the exceptions of ``answers.receive``.
+        While the worker builds, other trials that wait for the device are timed. Raises as ``answers.receive`` does.
         """
         deadline, building_since = time.monotonic() + timeout_s, None
         while True:
@@ -126,7 +130,7 @@ class WorkerRequests:
             if building_since is not None and time.monotonic() < until and not self._says_something():
                 before = time.monotonic()
                 give_way()
-                # The worker was stopped meanwhile.
+                # The worker was stopped meanwhile: the pause does not count.
                 stopped_s = time.monotonic() - before
                 building_since, deadline = building_since + stopped_s, deadline + stopped_s
                 continue
@@ -201,7 +205,7 @@ class WorkerRequests:
 
     @staticmethod
     def forged(what: str) -> CandidateFailed:
-        """An answer that the worker's own code never gives: the candidate wrote it."""
+        """The failure for an answer that the worker's own code never gives, so that the candidate must have written it."""
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
 
     @property
@@ -237,7 +241,7 @@ class WorkerRequests:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """A time in which the worker is stopped while its judge waits. How long that is says nothing of later pauses.
+        """A time in which the worker is stopped while the judge waits; it does not count among the worker's pauses.
 
         Raises as ``freeze`` and ``thaw`` do.
         """
@@ -251,10 +255,10 @@ class WorkerRequests:
         self._worker.keep_to(cores)
 
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
-        """The answer of a frozen worker, which is frozen again at it, and the seconds from thaw to stop."""
+        """The answer of a frozen worker, and the seconds from thaw to stop; at its answer it is frozen again."""
         self.room.for_worker()
         started = time.perf_counter()
-        # It finds the request when it wakes: nothing is gained in between.
+        # Sent before the thaw: the worker finds the request when it wakes, and has no time in between.
         self.send(request)
         self.thaw()
         answer = self.answer(

@@ -1,4 +1,4 @@
-"""The judge's handles of the processes that the service forks for it, and of the service itself."""
+"""The judge's handles on the workers that the service forks for it, and on the service itself."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WorkerProcess:
     group: Group | None = None
 
     def freezer(self) -> Freezer:
-        """What stops the worker with all that it started."""
+        """An object that stops the worker with all that it started."""
         return ProcessTree(self.supervisor) if self.group is None else self.group
 
     @property
@@ -73,9 +73,9 @@ class WorkerProcess:
                         os.sched_setaffinity(int(thread), cores)
 
     def end(self) -> None:
-        """Begin to end the worker with all it started, ahead of ``kill``, which waits for that.
+        """Begin to end the worker with all it started; ``kill`` waits for its end.
 
-        Without a ``hold`` nothing happens: by then, the number of its supervisor might be another process's.
+        Does nothing without a ``hold``: the supervisor's number might be another process's by then.
         """
         if self.hold is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -92,7 +92,7 @@ class WorkerProcess:
                 os.kill(self.supervisor, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         try:
-            # A process that floods its socket has not ended: the time is for all that it sends.
+            # One deadline for everything that it still sends: a process may flood its socket.
             while (left_s := deadline - time.monotonic()) > 0:
                 if messages.is_readable(self.connection, timeout_s=left_s) and not self.connection.recv(1 << 16):
                     break
@@ -129,7 +129,7 @@ class WorkerProcess:
 
 
 class _Start:
-    """A worker that starts, which a process of its own does slowly on a GPU: it may be stopped meanwhile."""
+    """A worker that is starting, which takes about a second on a GPU; it can be stopped meanwhile."""
 
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
@@ -137,9 +137,9 @@ class _Start:
         self._freezer = worker.freezer()
 
     def stop(self) -> None:
-        """Stop it until ``go_on``."""
+        """Stop the worker until ``go_on``."""
         self.was_stopped = True
-        # A process that starts is not a candidate's, and starts few of its own.
+        # No candidate is in it yet, so nothing keeps starting new processes on purpose.
         with contextlib.suppress(StillStarting):
             self._freezer.stop_all()
 
@@ -147,7 +147,7 @@ class _Start:
         self._freezer.go_on()
 
     def close(self) -> None:
-        """Have it go on for good: it may have been stopped after its answer."""
+        """Let the worker go on for good: it may have been stopped after its answer."""
         self.go_on()
         self._freezer.close()
 
@@ -155,16 +155,16 @@ class _Start:
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
-    Some workers are started before they are needed. On a GPU that starts CUDA, which takes 0.3 to 1.5 s and delays
-    other calls of the driver, so that no candidate can be timed meanwhile: workers start while candidates are checked,
-    and one that has not started by then is stopped until the next check.
+    Some workers are started before they are needed. On a GPU a worker starts CUDA, which takes 0.3 to 1.5 s and delays
+    the driver's other calls, so no candidate can be timed meanwhile. So workers start while candidates are checked, and
+    a worker that is still starting when a timing begins is stopped until the next check.
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
         self._turn = threading.Lock()
-        # Guards what follows, and tells that a worker has started or that none could.
+        # Guards the attributes below; notified when a worker has started or failed to start.
         self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
         self._may_start = False
@@ -185,7 +185,7 @@ class WorkerServer:
                 starter.start()
 
     def rest(self) -> None:
-        """Let no worker start: those that have begun to are stopped until ``call_up``."""
+        """Let no worker start: workers that are starting are stopped until ``call_up``."""
         with self._change:
             self._may_start = False
             for each in self._starting:
@@ -219,7 +219,7 @@ class WorkerServer:
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
 
     def _next(self) -> WorkerProcess | None:
-        """The next worker of the reserve; where that is empty, one that starts, None if it cannot."""
+        """The next worker of the reserve, once there is one; None if it is empty and a start failed."""
         if not self._reserve:
             self.call_up()
         while True:
@@ -242,11 +242,11 @@ class WorkerServer:
                 self._change.notify_all()
 
     def _start(self) -> bool:
-        """Whether one more worker has started, if one may and the reserve is not full."""
+        """Start one more worker, if one may start and the reserve is not full. Returns whether one has started."""
         with self._change:
             due = traits_of(self._device).spare_workers - len(self._reserve) - len(self._starting)
             if not self._may_start or due <= 0:
-                # At once: who calls up after this needs another thread.
+                # Removed before the lock is released: a later ``call_up`` must start another thread.
                 self._starters.discard(threading.current_thread())
                 return False
             start = _Start(self.fork())
