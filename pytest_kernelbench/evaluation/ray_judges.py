@@ -115,7 +115,7 @@ class RayJudge(Comparing):
 
     @contextmanager
     def _as_here(self, place: str) -> Iterator[None]:
-        """Raises an error of the actor's code as the same error here, and a loss of actor, node or data as JudgeEnded."""
+        """Raises errors of the actor's code as they are, and the loss of an actor, a node or data as JudgeEnded."""
         try:
             yield
         except RayTaskError as error:

@@ -91,7 +91,7 @@ class Requests:
             self._added()
 
     def put_back(self, request: Request) -> bool:
-        """Add a request before all others of its task, even without room. Returns False, and adds nothing, once closed."""
+        """Add a request before all others of its task, even without room. Once closed: add nothing, return False."""
         with self._changed:
             if self._closed:
                 return False

@@ -120,7 +120,7 @@ class WorkerRequests:
             ) from None
 
     def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
-        """The first answer that is not about building. In untimed calls, builds of torch's compiler have their own limit.
+        """The first answer that is not about building. In untimed calls, torch's compiler has a time limit of its own.
 
         While the worker builds, other trials that wait for the device are timed. Raises as ``answers.receive`` does.
         """
@@ -205,7 +205,7 @@ class WorkerRequests:
 
     @staticmethod
     def forged(what: str) -> CandidateFailed:
-        """The failure for an answer that the worker's own code never gives, so that the candidate must have written it."""
+        """The failure for an answer that the worker's own code never gives: the candidate must have written it."""
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
 
     @property

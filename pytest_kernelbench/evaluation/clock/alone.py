@@ -1,17 +1,17 @@
 """Whether a claim holds for a call that is alone in its turn. Imports no torch.
 
-A turn has many short calls, and all their inputs are there when it begins: a candidate can compute several at once, as
-one large product that reads its weights once. A linear layer of 2048 features that did so in a turn's last call was
-4.3 times as fast by the judge's clock, and each call alone took as long as the reference's. So a claim that counts is
-looked at once more, in turns of one call: some of what a call is claimed to save must be seen there.
+A turn has many short calls, and all their inputs are there when it begins. So a candidate can compute several calls at
+once, as one large product that reads its weights once: a linear layer of 2048 features seemed 4.3 times as fast in this
+way, while each call alone took as long as the reference's. So a claim that counts is measured once more, in turns of
+one call, and must save a share of the claimed time there.
 
-On a CPU a call that is alone wakes its threads, and what that takes may be more than an honest kernel saves: there only
-a large claim is looked at (``DeviceTraits.alone_above``).
+On a CPU a call that is alone must wake its threads, which may take longer than an honest kernel saves: there only a
+large claim is measured again (``DeviceTraits.alone_above``).
 
-It is told by the milliseconds that are saved, not by a ratio: what a worker needs to wake up is a part of such a turn,
-and is the same for both. But the first call after a pause finds the caches of its core cold, and a kernel that is
-launched from Python (Triton) has more to fetch than one of torch's: 0.01 ms are more than a call of 0.05 ms saves at
-1.2x. So such turns come in rows, and the first of each row does not count.
+The measure is the milliseconds that are saved, not a ratio: a turn also holds the time in which a worker wakes up,
+which is the same for both. But the first call after a pause finds cold caches, and a kernel that is launched from
+Python (Triton) has more to fetch than one of torch's, by more than a call of 0.05 ms may save. So such turns come in
+rows, and the first turn of each row does not count.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from pytest_kernelbench.evaluation.clock.attestation import (
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
-# Of what the lower end of the claim's interval says that a call saves. A call that is alone is a cold one: it does not
-# save exactly what one among many does.
+# A call alone must save this share of what it saves by the lower end of the claim's interval: it is a cold call, and
+# does not save exactly what a call among many does.
 SHARE_SEEN = 1 / 3
 LOOKS = (22, 44, 88, 176, 352)
-# After so many seconds it is decided by what was measured: the middle must be what is needed, and a claim holds only if
-# a call alone saves anything at all, with this confidence for both bounds. Without that, the linear layer above counted
-# on an H200, at a few percent: a third of that is a microsecond of a call of 0.07 ms, and such turns differ by 0.1 ms.
+# After so many seconds the claim is decided by what was measured: it holds if the centre is at least what is needed,
+# and the interval at this confidence is above 0. Without the second condition, the linear layer above counted at a few
+# percent, of which a third is a microsecond, while such turns differ by 0.1 ms (H200).
 SECONDS = 3.0
 CONFIDENCE_AT_LAST = 0.9
-# Turns of many calls of the control, to know what one takes.
+# Turns of many calls of the control, to know how long one call takes.
 TURNS_OF_CONTROL = 5
 
 
@@ -56,7 +56,7 @@ class LoneTurns(TwoProcesses, Protocol):
 
 
 class Seen(NamedTuple):
-    """Milliseconds that a call saves alone, and that it must save for the claim to hold."""
+    """Milliseconds that a call saves alone, the milliseconds that it must save, and whether the claim holds."""
 
     saved_ms: float
     needed_ms: float
@@ -74,9 +74,9 @@ class Seen(NamedTuple):
 
 
 def not_borne_out(two: LoneTurns, verdict: Verdict, device: str, *, speedup_low: float) -> Seen | None:
-    """What a call saves alone, where that is less than is needed for a verdict that a kernel is faster; else None.
+    """What a call saves alone, if that is too little for the ``verdict`` that a kernel is faster; else None.
 
-    ``speedup_low``: what is asked of the call, see ``seen_alone``. On ``device`` small speed-ups may not be looked at.
+    ``speedup_low``: see ``seen_alone``. None also for speed-ups that are too small to be measured again on ``device``.
     """
     if verdict.estimate.speedup <= traits_of(device).alone_above:
         return None
@@ -85,9 +85,9 @@ def not_borne_out(two: LoneTurns, verdict: Verdict, device: str, *, speedup_low:
 
 
 def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
-    """What a call saves alone, where ``speedup_low`` is the lower end of a claim's interval; None: each call was alone.
+    """What a call saves alone, for a claim whose interval has the lower end ``speedup_low``.
 
-    Raises what the turns raise.
+    None if the turns have one call anyway. Raises the exceptions of the turns.
     """
     if two.calls == 1:
         return None
@@ -113,5 +113,5 @@ def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
 
 
 def _is_told(saved_s: Sequence[float], needed_s: float) -> bool:
-    """Whether anything is saved; a gate's kernel need not save."""
+    """Whether more than nothing is saved, with confidence; a gate's kernel (``needed_s`` <= 0) need not save."""
     return needed_s <= 0 or centre_of(saved_s, CONFIDENCE_AT_LAST).low > 0

@@ -12,14 +12,13 @@ is to be replaced, and the limit is below 1: how much slower the candidate may b
 
 What can be wrong is counted in three parts:
 
-- noise within a series. The order within each pair is drawn, so log-ratios fall to either side of the truth alike,
+- noise within a series. The order within each pair is drawn, so the log-ratios lie symmetrically around the truth,
   whatever the noise is like: bursts, drift and autocorrelation included. Their centre has the interval of the
-  signed-rank statistic (``signed_ranks``). It is looked at five times, at 99.9 % each: together 0.5 % a series.
-- the difference between processes. The same kernel is faster in one process than in another; no number of turns
-  averages that. It is a variance component of ``Plan.between`` (or what the series show, if that is more), at
-  as many standard errors as the plan's rates of error ask for.
-- other programs that use the cores: beyond a quarter of them, nothing is said. A claim is then over; a gate measures
-  that series again.
+  signed-rank statistic (``signed_ranks``), which is computed up to five times, at 99.9 % each: together 0.5 % a series.
+- the difference between processes. The same kernel is faster in one process than in another, and no number of turns
+  averages that out. It is a variance component of ``Plan.between`` (or what the series show, if that is more), at as
+  many standard errors as the plan's rates of error ask for.
+- other programs: beyond a quarter of the cores, a claim is undecided, and a gate measures that series again.
 """
 
 from __future__ import annotations
@@ -39,33 +38,33 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
-# The first is the least number of which the whole range is an interval at 99.9 %; each look doubles the pairs.
+# The numbers of pairs after which a series may end. The first is the least with an interval at 99.9 %; each doubles.
 LOOKS = (11, 22, 44, 88, 176)
 CONFIDENCE_OF_A_LOOK = 0.999
 # One-sided, because up to five numbers of series are looked at. With 1 % (2.33 standard errors) the interval of claims
 # near the margin, where the looks are most, covered the truth in 95.0 % of 200 (benchmarks/attestation_simulated.py);
 # with 0.6 % (2.5) in 96 %, and three in 100 claims of 3 % fewer counted.
 CLAIM_ERROR = 0.0082
-# A claim that is not within 1.645 standard errors of its limit is given up: of claims of 3 % none.
+# A claim that is not within 1.645 standard errors of its limit is given up; no true claim of 3 % was.
 HOPELESS_ERROR = 0.05
 LEAST_SERIES, MOST_SERIES = 2, 6
-# Of fewer series, what they differ by says little, and claims of 3 % would be given up by chance.
+# The spread of fewer series says little, and claims of 3 % would be given up by chance.
 LEAST_TO_GIVE_UP = 3
 # More pairs hardly help where the difference between processes is the larger part: half of a series' interval at 99.9 %
 # is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
 # 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
 NOISE_SHARE = 1.0
-# Longer calls are launched ahead: what processes differ by in launching falls with the square of the duration.
+# Longer calls are launched ahead, so differences in launching fall with the square of the duration.
 LAUNCHED_MS = 0.1
-# Series that differ by more than so many times what processes are known to differ by tell how much they do; of so few
-# series, by Student's distribution.
+# If series spread by more than so many times ``Plan.between``, their own spread is used alone, by Student's
+# distribution.
 TELLING_SPREAD = 2.0
-# Empty turns tell what surrounds the calls: one at the start and one after so many pairs.
+# Empty turns measure the time around the calls of a turn: one at the start, and one after so many pairs.
 PAIRS_PER_EMPTY_TURN = 4
-# So much of a turn may count as what surrounds its calls: the rest is what a call takes at least.
+# At most this share of a turn counts as time around its calls.
 MOST_AROUND = 0.5
 LARGEST_LOG = math.log(sys.float_info.max)
-# With two endless loops on two cores others' share is 0.5 to 0.6; on a quiet machine it is under 0.05.
+# Of the cores, used by other programs: 0.5 to 0.6 beside two endless loops on two cores, under 0.05 on a quiet machine.
 DISTURBING_SHARE = 0.25
 
 Side = Literal["candidate", "control"]
@@ -134,7 +133,7 @@ def between_processes(device: str, call_ms: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What two processes showed: log(control / candidate) of the pairs of turns, their centre and its interval.
+    """One series: its number of pairs, and the centre of their log(control / candidate) with an interval.
 
     ``low`` and ``high`` are infinite where there are too few pairs for an interval.
     """
@@ -146,18 +145,18 @@ class Series:
 
     @classmethod
     def of(cls, candidate_s: Sequence[float], control_s: Sequence[float], empty_s: Sequence[float]) -> Series:
-        """From the seconds of turns of both, in the order in which the pairs were made, and of empty turns."""
+        """From the seconds of both sides' turns, in the order of the pairs, and of empty turns."""
         logs = log_ratios(candidate_s, control_s, median(empty_s))
         return cls(len(logs), *centre_of(logs, CONFIDENCE_OF_A_LOOK))
 
     @property
     def noise(self) -> float:
-        """Half of the interval."""
+        """Half of the interval's width."""
         return (self.high - self.low) / 2
 
 
 def log_ratios(candidate_s: Sequence[float], control_s: Sequence[float], around_s: float) -> list[float]:
-    """Of each pair of turns, log(control / candidate), without the seconds that surround the calls."""
+    """log(control / candidate) of each pair of turns, without ``around_s``, the seconds around the calls of a turn."""
     logs = []
     for own, other in zip(candidate_s, control_s, strict=True):
         around = min(around_s, MOST_AROUND * own, MOST_AROUND * other)
@@ -176,7 +175,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``answer`` None: another series is needed to say. ``because``: why it is not "above"."""
+    """The answer so far: None means that another series is needed. ``because``: why it is not "above"."""
 
     estimate: Estimate
     answer: Answer | None
@@ -185,7 +184,7 @@ class Verdict:
 
     @property
     def counted(self) -> bool | None:
-        """Whether a claim counts; None: another series is needed to say."""
+        """Whether a claim counts; None if another series is needed."""
         return None if self.answer is None else self.answer == "above"
 
 
@@ -243,7 +242,7 @@ def _series(two: TwoProcesses, done: Sequence[Series], plan: Plan) -> Series:
 
 
 def in_drawn_order() -> list[Side]:
-    """Both sides, the one first whose turn is next."""
+    """Both sides in random order: a pair of turns is made in this order."""
     sides: list[Side] = ["candidate", "control"]
     _random.shuffle(sides)
     return sides
@@ -283,7 +282,7 @@ def _side_of_limit(series: Sequence[Series], plan: Plan) -> Answer | None:
 
 
 def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
-    """Whether all series that may follow would lead to "above" with the probability ``below_error`` at most.
+    """Whether all further series would lead to "above" with a probability of ``below_error`` at most.
 
     The mean of all is predicted from the mean so far, as if nothing but processes differed: by as much as the plan
     says, or from ``LEAST_TO_GIVE_UP`` series on by as much as they show.
@@ -309,7 +308,7 @@ def estimate(
     differ = _difference(series, between)
 
     def reach(noise: Sequence[float], error: float) -> float:
-        # The interval of a series holds at the confidence of a look; who asks for more has a wider one.
+        # A series has its interval at the confidence of one look; a smaller error rate needs a wider one.
         wider = max(1.0, _normal_at(error) / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
         of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
         return math.hypot(of_processes, *(wider * each / n for each in noise))
@@ -320,7 +319,7 @@ def estimate(
 
 
 class _Difference(NamedTuple):
-    """Standard deviation of what processes differ by, and whether the series themselves tell it."""
+    """The standard deviation between processes; ``is_told``: it is estimated from the series themselves."""
 
     deviation: float
     is_told: bool
@@ -331,7 +330,7 @@ class _Difference(NamedTuple):
 
 
 def _difference(series: Sequence[Series], between: float) -> _Difference:
-    """``between``, or what the series show, if that is more; far more is told by them alone, which are few."""
+    """The larger of ``between`` and the series' spread; a far larger spread counts as told by the series alone."""
     spread = stdev(each.middle for each in series) if len(series) > 1 else 0.0
     return _Difference(max(between, spread), spread > TELLING_SPREAD * between)
 

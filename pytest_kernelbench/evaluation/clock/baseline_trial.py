@@ -1,4 +1,4 @@
-"""A candidate beside a stronger baseline than eager PyTorch: measured as a claim is, the baseline being the control."""
+"""Times a candidate beside a stronger baseline than eager PyTorch: as a claim is, with the baseline as the control."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_kernelbench.records import AgainstBaseline
 def time_beside(
     bench: Bench, checked: Mapping[Side, Checked], margin: float, baseline: str, be_alone: Callable[[], None]
 ) -> AgainstBaseline:
-    """The candidate (side ``kernel``) beside the ``baseline`` of this name, by the plan of a claim with this margin.
+    """How fast the side ``kernel`` is beside the ``baseline`` of this name, by the plan of a claim with ``margin``.
 
     ``be_alone`` returns once this process has the device alone; before, the processes of the baseline are started.
     Raises SideFailed and HarnessError.
@@ -46,9 +46,9 @@ def time_beside(
 
 
 def have_built(pairs: Pairs) -> None:
-    """Have each process of the baseline make a call, which builds: a claim has its seconds for measuring alone.
+    """Have each process of the baseline make a call, which builds, and stop it then.
 
-    They are stopped then. Raises SideFailed.
+    Otherwise the builds would take the seconds that a claim has for measuring. Raises SideFailed.
     """
     try:
         for number in range(KEPT_CONTROLS):
@@ -61,7 +61,7 @@ def have_built(pairs: Pairs) -> None:
 
 
 def told_by(verdict: Verdict) -> dict[str, Any]:
-    """Fields of ``AgainstBaseline``."""
+    """A verdict as fields of ``AgainstBaseline``."""
     told: dict[str, Any] = {"counted": verdict.counted is True, "uncounted_because": verdict.because}
     estimate = verdict.estimate
     if estimate.low > 0:
@@ -71,7 +71,7 @@ def told_by(verdict: Verdict) -> dict[str, Any]:
 
 
 def told_of_failure(baseline: str, failure: SideFailed) -> AgainstBaseline:
-    """A baseline that does not work, or gives wrong answers, is no fault of the candidate beside it."""
+    """The record where one side does not work or gives wrong answers: a bad baseline is not the candidate's fault."""
     if failure.side == "baseline":
         because = f"there is no baseline {baseline}: the reference under it is no correct candidate ({failure.detail})"
         return AgainstBaseline(baseline=baseline, failed="baseline", uncounted_because=because)

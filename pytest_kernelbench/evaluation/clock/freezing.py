@@ -1,6 +1,6 @@
 """Stops a worker with everything that it started, and lets it go on.
 
-Where the system gives a worker a control group, the kernel stops that (``sandbox.groups``); here is what else is done.
+``ProcessTree`` is for systems that give a worker no control group, which the kernel stops as a whole (``groups``).
 A stopped process uses no CPU. What it has queued on a GPU still runs there: see ``Device.wait_until_idle``. Signals
 go through file descriptors of processes, so a number that the kernel has given to another process in the meantime is
 never signalled.
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from pytest_kernelbench.evaluation.sandbox import descendants
 
-# A process that is found is stopped and starts nothing more, so each look finds fewer new ones.
+# A process that is found is stopped and starts no other, so each look at the tree finds fewer new ones.
 MOST_LOOKS = 20
 
 
@@ -31,7 +31,7 @@ class Freezer(Protocol):
     """Stops processes, and lets them go on."""
 
     def stop(self) -> None:
-        """Stop what is known; takes some microseconds, and is followed by ``stop_all``."""
+        """Stop the processes that are known; takes some microseconds, and is followed by ``stop_all``."""
 
     def stop_all(self) -> None:
         """Stop every process. Raises StillStarting."""
@@ -56,7 +56,7 @@ class ProcessTree:
             _signal(handle, signal.SIGSTOP)
 
     def stop_all(self) -> None:
-        """Stop every process, those that nobody has seen before included. Raises StillStarting."""
+        """Stop every process, also those that no earlier look has found. Raises StillStarting."""
         self.stop()
         for _ in range(MOST_LOOKS):
             found = descendants(self._supervisor)
@@ -67,7 +67,7 @@ class ProcessTree:
             for process in new:
                 with suppress(ProcessLookupError):
                     self._handles[process] = os.pidfd_open(process)
-            # The kernel may have given a number to a stranger between the look and the opening.
+            # Between the look and the opening, the kernel may have given a number to an unrelated process.
             self._forget(set(new) - set(descendants(self._supervisor)))
             self.stop()
         raise StillStarting(f"{len(new)} new processes at each of {MOST_LOOKS} looks")

@@ -1,4 +1,4 @@
-"""Two kernels, both found correct, take turns by the judge's clock: a kernel, and the one that it is held against."""
+"""Times a kernel beside its baseline, another kernel: both were found correct, and take turns by the judge's clock."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pytest_kernelbench.evaluation.session import WorkerSession
 class Checked(NamedTuple):
     """A kernel that was found correct: ``worker`` starts a process with it.
 
-    ``call_ms`` is a call by the worker's clock, ``seconds_per_call`` what the judge waits for one. ``built_s`` is how
-    long torch's compiler built for it while it was checked.
+    ``call_ms`` is the duration of a call by the worker's clock, ``seconds_per_call`` the judge's wait for one.
+    ``built_s``: seconds for which torch's compiler built for it while it was checked.
     """
 
     worker: Callable[[], WorkerSession]
@@ -43,7 +43,7 @@ class SideFailed(Exception):
         self.detail = detail
 
     def of_worker(self) -> CandidateFailed | None:
-        """How the worker failed, where one did: what was checked before may lack memory beside others."""
+        """The failure of the worker, where one was the cause: it may have lacked memory beside other trials."""
         cause = self.__cause__
         while cause is not None and not isinstance(cause, CandidateFailed):
             cause = cause.__cause__
@@ -70,11 +70,11 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
 def take_turns(
     pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float], *, device: str
 ) -> Verdict:
-    """What ``measure`` finds of the two; ``pairs`` gives the processes of the baseline.
+    """The verdict of ``measure`` on the two sides; ``pairs`` gives the processes of the baseline.
 
-    A kernel that is found faster, by more than the margin, is looked at for a call that is alone in its turn too
-    (``alone``), where a claim is. A claim must be seen there, and a gate's kernel must not be slower there: else the
-    answer is "undecided", without an interval. Raises SideFailed, DeviceBusy and CannotRead.
+    If the kernel is faster by more than the margin, it is also timed in turns of one call (``alone``), on devices where
+    claims are. A claim must hold there, and a gate's kernel must not be slower there: else the answer is "undecided",
+    without an interval. Raises SideFailed, DeviceBusy and CannotRead.
     """
     kernel, baseline = checked["kernel"], checked["baseline"]
     seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
@@ -86,8 +86,8 @@ def take_turns(
         if not _is_faster(verdict, plan):
             return verdict
         is_claim = plan.margin > 0
-        # A gate asks for no saving. On two cores a kernel with 40 short operators in place of 160 saved 8.5 ms a call
-        # among others and 1.1 ms alone: as a claim, three of six such comparisons did not hold.
+        # A gate's kernel need not save time there: one with 40 short operators in place of 160 saved 8.5 ms among
+        # others and 1.1 ms alone (two cores), too little for a claim.
         asked = verdict.estimate.low if is_claim else 1 + plan.margin
         seen = not_borne_out(two, verdict, device, speedup_low=asked)
         if seen is None:
@@ -105,12 +105,12 @@ def take_turns(
 
 
 def _is_faster(verdict: Verdict, plan: Plan) -> bool:
-    """Whether the kernel is faster by more than the margin, by which a gate lets it be slower."""
+    """Whether the kernel is faster by more than the margin; for a gate, by as much as it may be slower."""
     return verdict.answer == "above" and verdict.estimate.low > max(1 + plan.margin, 1 / (1 + plan.margin))
 
 
 class _ShareOfSeries:
-    """The share of the cores that other programs have used since it was asked last."""
+    """Each call returns the share of the cores that other programs have used since the call before."""
 
     def __init__(self, device: str) -> None:
         self._device = device

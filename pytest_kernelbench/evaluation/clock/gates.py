@@ -14,17 +14,17 @@ from typing import Any, Literal
 from pytest_kernelbench.evaluation.clock.attestation import Answer, Plan, Verdict, between_processes
 from pytest_kernelbench.records import fields_of
 
-# Of gates on kernels that are all exactly as slow as is allowed, at most so many call any size slower. Divided by the
-# number of sizes and of looks (Bonferroni). Holm's procedure would name a second slow size at less; the gate has
-# failed by then.
+# Of gates on kernels that are exactly as slow as is allowed at all sizes, at most this share calls any size slower. It
+# is divided by the numbers of sizes and of looks (Bonferroni). Holm's procedure would find a second slow size more
+# easily, but the gate has failed by then.
 FAMILY_ERROR = 0.01
-# Of kernels that are exactly as slow as is allowed, so many may be called the same; divided by the number of looks.
+# Of kernels exactly as slow as is allowed, this share may be called the same; divided by the number of looks.
 SAME_ERROR = 0.05
 # Processes differ by 1 % on a GPU and 2 % on a CPU. For 3 % at a limit of 1 % on one of 20 sizes, 16 and 32 series are
 # needed, and for an answer on a kernel that is the same, twice as many on a CPU (benchmarks/gate_simulated.py).
 LOOKS_AT_SERIES = (2, 4, 8, 16, 32, 64)
 SECONDS_PER_SIZE = 60.0
-# With what other sizes have left of their time; a server measures for no longer than that.
+# With the time that other sizes have left over; a server measures no longer than that.
 MOST_SECONDS_PER_SIZE = 600
 
 GateVerdict = Literal["same_or_faster", "slower", "undecided"]

@@ -24,9 +24,10 @@ OF_FULL_PRIORITY = (USER, SYSTEM, IRQ, SOFTIRQ, STOLEN)
 
 
 class Neighbours:
-    """Counts from when it is made.
+    """Counts the CPU time of other programs on this process's cores, from when the object is made.
 
-    ``own_seconds``: CPU time so far of all that is not another program. ``fields``: which of /proc/stat count.
+    ``own_seconds``: CPU seconds so far of the judge and all processes that belong to it. ``fields``: the fields of
+    /proc/stat that count.
     """
 
     def __init__(self, own_seconds: Callable[[], float], fields: Sequence[int] = ALL_PROGRAMS) -> None:
@@ -46,7 +47,7 @@ class Neighbours:
         return used_s / had_s
 
     def used_and_had(self) -> tuple[float, float]:
-        """Seconds that other processes used this process's cores, and that these cores had."""
+        """CPU seconds that other processes used on this process's cores, and the seconds that these cores had in all."""
         started, seconds = self._started
         return self._seconds() - seconds, (time.perf_counter() - started) * len(self._cores)
 
@@ -55,7 +56,7 @@ class Neighbours:
 
 
 class NeighboursOfSeries:
-    """The neighbours during some series: each begins with ``begin``, and ends when the share of all is asked for."""
+    """The neighbours during several series: a series begins at ``begin``, and ends when ``share`` is asked for."""
 
     def __init__(self, new: Callable[[], Neighbours]) -> None:
         self._new = new
@@ -74,13 +75,13 @@ class NeighboursOfSeries:
 
 
 def seconds_of_service() -> float:
-    """CPU time so far of the judge, its parent (the service), and all that this has started: workers and compilers."""
+    """CPU seconds so far of the service, the judge's parent, and of all that it started: judge, workers, compilers."""
     service = os.getppid()
     return sum(map(spent_seconds_of, (service, *descendants(service))))
 
 
 class OwnOfFullPriority:
-    """CPU time, from when it is made, of the service and its processes of normal priority: of all but builds.
+    """CPU seconds of the service and its processes of normal priority (all but builds), from when the object is made.
 
     The CPU time of a worker is lost when the worker ends: of children that have ended, the operating system keeps one
     sum, and does not tell which of them had a low priority.

@@ -1,4 +1,4 @@
-"""Evidence against a candidate that no clock gave: each check returns it in one line, or None."""
+"""Checks of a timing against facts that no clock gives: each returns its evidence in one line, or None."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_kernelbench.evaluation.device.traits import traits_of
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A flag of the catalogue and its evidence."""
+    """A reason to void a candidate: ``flag`` for ``Evaluation.flags``, and the evidence in one line."""
 
     flag: str
     evidence: str
@@ -27,9 +27,10 @@ def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | 
 
 
 def missing_record(busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
-    """On a GPU the profiler records every kernel of a process: a candidate's are hidden where it records none.
+    """Suspicion if the profiler recorded no kernel of a GPU candidate, although it recorded the reference's.
 
-    Milliseconds in which a kernel ran in one call of the candidate and of the reference; None where none was recorded.
+    ``busy_ms`` and ``control_busy_ms``: milliseconds in which a kernel ran, in one call of the candidate and of the
+    reference; None where no kernel was recorded.
     """
     if busy_ms is None and control_busy_ms is not None:
         return Suspicion("unrecorded_kernels", "its kernels leave no record, and those of the reference do")

@@ -1,4 +1,4 @@
-"""The centre of log-ratios that fall to either side of the truth alike, with an exact interval.
+"""The centre of log-ratios that lie symmetrically around the truth, with an exact interval.
 
 The order of the two turns of a pair is drawn, so what disturbs one of them falls on either side with the same
 probability: around the truth the log-ratios are symmetric, whatever the noise is like. Then the means of any two of
@@ -44,11 +44,11 @@ def centre_of(values: Sequence[float], confidence: float) -> Centre:
 
 @cache
 def rank_of_bounds(n: int, confidence: float) -> int | None:
-    """Which Walsh average, counted from either end and from 0, bounds the interval; None: of ``n`` values, none does.
+    """Rank of the Walsh average, from 0 and from either end, that bounds the interval; None: ``n`` values are too few.
 
     P(average_(r) < centre < average_(-1-r)) = 1 - 2 P(W <= r).
     """
-    # Each rank has a sign, + or - alike. shares[w]: the probability that the ranks with a + add up to w.
+    # Each rank has a sign, + or - with equal probability. shares[w]: the probability that those with a + add up to w.
     shares = np.ones(1)
     for rank in range(1, n + 1):
         added = np.zeros(len(shares) + rank)

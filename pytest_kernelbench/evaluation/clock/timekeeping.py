@@ -1,7 +1,7 @@
 """How a candidate is timed beside its reference in its own worker: blocks of pairs, or one series of calls.
 
-A candidate can reach the clock of its worker. What comes out of here ranks candidates and says whose claim is worth
-the judge's own time; what counts is measured in ``attestation``.
+A candidate can tamper with the clock of its worker. So this timing only ranks candidates and selects the claims that
+the judge measures itself; the speed-up that counts is measured in ``attestation``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pytest_kernelbench.evaluation.session import WorkerSession
 
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
-# To pass for fast, half of all calls must be skipped: one check in three finds that in nearly every block.
+# The share of calls whose answers are checked. A candidate must skip about half of its calls to pass for fast, and one
+# check in three finds that in nearly every block.
 CHECKED_SHARE = 1 / 3
-# Memory and order move a pair by 2 % at most (see ``block``).
+# A candidate that takes longer by this factor is timed once: memory and order move a pair by 2 % at most (``block``).
 PLAINLY_SLOWER = 1.25
 
-# The operating system's own: a candidate must not foresee which of its calls are looked at.
+# The operating system's generator: a candidate must not foresee which of its calls are checked.
 random = SystemRandom()
 
 # Milliseconds by side (``reference_ms``, ``candidate_ms``), one for each pair.
@@ -38,9 +39,10 @@ def propose(
     *,
     quiet: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """The worker's own timing: pairs in blocks until more could not change what is said; or one series of calls.
+    """The worker's own timing: blocks of pairs until more would change nothing (``enough``), or one series of calls.
 
-    ``quiet`` is called when both sides are warm: it waits for whatever still ends on the device.
+    ``seconds_per_call``: the judge's wait for one call. ``quiet`` is called once both sides are warm; it returns when
+    workers that are ending have left the device.
     """
     if protocol.sequential_trials is not None:
         return _sequentially(session, protocol.sequential_trials, seconds_per_call, quiet)
@@ -63,7 +65,7 @@ def ms_of_calls(session: WorkerSession, seconds_per_call: float) -> float:
 
 
 def affordable_calls(seconds_per_call: float) -> int:
-    """How many calls of the candidate one question may ask for; at least one."""
+    """How many calls of the candidate one request may ask for; at least one."""
     return max(1, int(SECONDS_PER_BLOCK / seconds_per_call))
 
 
@@ -82,26 +84,26 @@ def slots_to_time(session: WorkerSession, seconds_per_call: float) -> list[Judge
 
 
 def _warm(session: WorkerSession, slots: list[JudgeSlot]) -> None:
-    """Have new inputs in these slots, two or more, and both sides warm."""
+    """Write new inputs into these slots, two or more, and warm both sides."""
     session.refresh(slots)
     session.warm(slots[0], slots[1], times=2)
 
 
 def block(session: WorkerSession, slots: list[JudgeSlot]) -> Block:
-    """One block of pairs, some of its answers checked.
+    """One block of pairs: milliseconds by side. Some of the candidate's answers are checked.
 
     Each pair is measured twice, the second time with order and memory of the two sides swapped, and the geometric mean
-    counts: the same kernel takes 2 % longer on one 8.6 GB matrix than on another (H200), and of 0.08 ms, 0.7 % longer
-    as the first of two (H100). That changes nothing where each pair of the block says that the candidate is
-    ``PLAINLY_SLOWER``: then it is measured once.
+    counts: the same kernel takes 2 % longer on one 8.6 GB matrix than on another (H200), and 0.7 % longer as the first
+    of two calls of 0.08 ms (H100). If every pair of the block says that the candidate is ``PLAINLY_SLOWER``, it is
+    measured once.
     """
     slots = random.sample(slots, len(slots))
     half = len(slots) // 2
-    # As many of each half: a block that is measured once has calls of the candidate in one of them only.
+    # Equally many in each half: in a block that is measured once, the candidate has one half only.
     of_half = max(1, round(CHECKED_SHARE * half))
     checked = {slot for each in (slots[:half], slots[half:]) for slot in random.sample(each, of_half)}
-    # As often first as second: where the first of two takes three times as long (2 ms on two cores, in some blocks),
-    # six firsts of six looked plainly slower.
+    # First in half of the pairs: in some blocks the first of two calls takes three times as long (2 ms, two cores), and
+    # a candidate that is always first would look plainly slower.
     candidate_first = random.sample([number % 2 == 0 for number in range(half)], half)
     there = _half_block(session, slots[:half], slots[half:], candidate_first, checked)
     pairs = zip(there["reference_ms"], there["candidate_ms"], strict=True)
@@ -122,8 +124,8 @@ def _half_block(
     checked: Collection[JudgeSlot],
 ) -> Block:
     pairs = list(zip(references, candidates, candidate_first, strict=True))
-    # Inputs are new for each timed call: an answer kept from an earlier one is a wrong one. The reference's
-    # are too, because what was written last is nearer in the caches.
+    # New inputs for each timed call, so that a kept answer is wrong. For the reference too: inputs that were just
+    # written are nearer in the caches.
     drawn = session.refresh([*references, *candidates])
     ms = session.pairs(pairs)
     session.check_timed([slot for slot in candidates if slot in checked], drawn)
@@ -131,7 +133,7 @@ def _half_block(
 
 
 def _sequentially(session: WorkerSession, trials: int, seconds_per_call: float, quiet: Callable[[], None]) -> Timing:
-    # One slot after the other: on one alone a CPU's caches made a call of 0.96 ms one of 0.43.
+    # On one slot after the other: on a single one, a CPU's caches made a call of 0.96 ms one of 0.43 ms.
     slots = slots_to_time(session, seconds_per_call)
     quiet()
     turns = [slots[trial % len(slots)] for trial in range(trials)]

@@ -1,4 +1,4 @@
-"""Raw pairs of durations -> a speed-up with an interval. Standard library only.
+"""Turns pairs of durations into a speed-up with an interval. Standard library only.
 
 The estimator is the median of paired log-ratios: one slow moment of the machine moves one pair, not the
 result. The interval is the exact order-statistic interval of the median, which assumes nothing about the
@@ -17,16 +17,17 @@ from typing import Any
 from pytest_kernelbench.evaluation.protocols import Protocol
 
 CONFIDENCE = 0.95
-# Of claims of 3 % that are true, none has a median under half of a margin of 1 % after so many (GPU, 1 ms).
+# After so many pairs, a median under ``HOPELESS_SHARE`` of the margin ends the timing: no true claim of 3 % had one, at
+# a margin of 1 % (GPU, 1 ms).
 PAIRS_TO_GIVE_UP = 12
-# The same share of the margin as the upper end of an interval: the six pairs of the least one are all below it. Where
-# pairs scatter by as much as the margin, that happens to one claim of one and a half margins in 60,000 (normal noise).
+# An interval whose upper end is under this share of the margin ends the timing at any number of pairs. A candidate that
+# is faster by one and a half margins loses its claim in this way once in 60,000 (normal noise as large as the margin).
 HOPELESS_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """``speedup`` is reference / candidate; low and high bound its 95 % interval (None: sequential protocol).
+    """``speedup`` is reference / candidate; low and high bound its 95 % interval (None: too few pairs, or sequential).
 
     ``candidate_times_ms`` are the single calls, in the order in which they were made.
     """
@@ -100,11 +101,12 @@ def sequential_timing(reference_ms: Sequence[float], candidate_ms: Sequence[floa
 
 
 def enough(timing: Timing, protocol: Protocol, margin: float) -> bool:
-    """Whether more pairs could change what becomes of this candidate.
+    """Whether the timing can end, because more pairs would hardly change what becomes of this candidate.
 
-    A claim goes to the judge's clock as soon as there is an interval that makes it one: that clock decides, so looking
-    often favours nobody. What claims nothing ends when it cannot claim any more: its interval is under half of the
-    margin, its median is that after some pairs, its interval is below the margin, or as narrow as the protocol asks.
+    A claim ends it at once: the judge's clock decides then, so looking often favours nobody. Without a claim, it ends
+    when the interval is below ``HOPELESS_SHARE`` of the margin, or from ``pairs_min`` pairs on when the interval is
+    below the margin or as narrow as the protocol asks, when the median is hopeless after ``PAIRS_TO_GIVE_UP`` pairs,
+    and at ``pairs_max`` pairs.
     """
     if timing.speedup_low is None or timing.speedup_high is None:
         return False

@@ -1,9 +1,9 @@
 """Turns of two workers by the judge's clock, of which only one can run: what ``attestation`` measures with.
 
-One turn: both are stopped; the judge puts new inputs into the slots; one worker goes on, runs once on each slot, keeps
-the outputs and tells where they are; at that answer it is stopped with everything it started, and the clock with it.
-The judge reads some of the outputs in the worker's own memory (``foreign``). So nothing can be computed before the
-inputs are there, and nothing after the clock has stopped.
+One turn: both workers are stopped; the judge writes new inputs into the slots; one worker goes on, calls its kernel
+once on each slot, keeps the outputs and answers with their addresses; at that answer it is stopped with everything it
+started, and the clock stops. The judge reads some of the outputs in the worker's own memory (``foreign``). So nothing
+can be computed before the inputs are there, and nothing after the clock has stopped.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pytest_kernelbench.evaluation.racks import MOST_PAIRS, JudgeSlot
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# The last call may still be running when a worker answers; of the others, one in three would have to be skipped to
-# gain anything that counts.
+# The answer of a turn's last call is always checked, since that call may still run when the worker answers, and so many
+# of the others: to gain anything that counts, a candidate must skip one call in three.
 CHECKED_AT_RANDOM = 1
-# The control has no reason to be wrong: what is looked for are inputs that a candidate's process, escaped, has put in
-# their place. They are compared after every turn; answers, which take the judge a call each, in this share of turns. Of
-# what spoils and restores them in half of the turns of two series of eleven, one in 2,000 is not seen.
+# A wrong control means that an escaped process of the candidate has changed its inputs. The inputs are compared after
+# every turn; the answers, each of which takes the judge a call, in this share of turns. A candidate that changes inputs
+# and restores them, in half of the turns of two series of eleven, escapes once in 2,000.
 CONTROL_CHECKED = 0.5
-# How many turns of one call follow each other, and of how many the answers are looked at. To seem to save something
-# there, a candidate would have to skip half of all: in two rows of three it is found.
+# How many turns of one call follow each other in a row, and the answers of how many are checked. To gain there, a
+# candidate must skip half of the calls, which is found in two rows of three.
 LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
 # Workers without a candidate that are kept for the next one: each holds weights, and on a GPU a context.
 KEPT_CONTROLS = 2
@@ -44,7 +44,7 @@ _random = SystemRandom()
 
 
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
-    """How many calls make a turn that is long enough to be timed, where so many outputs fit into memory."""
+    """How many calls make a turn that is long enough to be timed; no more than the memory has slots for."""
     seconds_per_turn = traits_of(session.bench.device).seconds_per_turn
     wanted = max(1, min(MOST_PAIRS, round(seconds_per_turn / seconds_per_call)))
     return session.rack.calls_in_memory(wanted)
@@ -58,12 +58,12 @@ class TakingTurns:
         self.calls = calls
 
     def turn(self, side: Side) -> float:
-        """One turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
+        """Seconds of one turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
         with self._errors_of(side):
             return self._turn(self._sessions[side])
 
     def lone_turns(self, side: Side) -> list[float]:
-        """Turns of one call, which follow each other: answers are looked at once all are given. Raises the same."""
+        """Seconds of some turns of one call in a row; answers are checked after the last. Raises as ``turn`` does."""
         with self._errors_of(side):
             return self._lone_turns(self._sessions[side])
 
@@ -100,7 +100,7 @@ class TakingTurns:
             asked = self._asked(session, [slot])
             seconds.append(asked.seconds)
             if slot in looked_at:
-                # The worker's next call frees it; the slot's inputs stay.
+                # Read now: the worker's next call frees the output. The slot's inputs stay.
                 kept.append((slot, session.read(asked.places[0]), asked.drawn))
         for slot, outputs, drawn in kept:
             session.check_outputs([slot], [outputs], drawn)
@@ -129,12 +129,12 @@ class _Asked(NamedTuple):
 
 
 def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
-    """Both workers, which are warm, stopped, with slots for turns that are long enough.
+    """Both workers, warm and stopped, with slots for turns that are long enough.
 
-    The first calls in a worker are slow, and so is what is known of a call's duration, ``seconds_per_call``; what
-    surrounds the calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow
-    until no more are wanted. Of two sides that differ much, the middle one counts, by ratio: where the candidate is 30
-    times as fast, turns of 20 ms of its calls were turns of 260 ms of the reference's.
+    ``seconds_per_call`` is too long at first, because the first calls in a worker are slow, and the time around the
+    calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow until no more are
+    wanted. The duration of a call is the geometric mean of both sides: where a candidate is 30 times as fast, turns of
+    20 ms of its calls would be turns of 600 ms of the reference's.
     """
     calls, wanted = 0, at_first
     while wanted > calls:
@@ -155,13 +155,13 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
 def warm(session: WorkerSession, calls: int) -> None:
     """Have a worker make its first calls, with the slots for turns of so many."""
     slots = session.have_slots(calls)
-    # Where there is no other slot, the same.
+    # With one slot, both sides use it.
     session.warm(slots[0], slots[-1], times=2)
 
 
 @contextmanager
 def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[None]:
-    """Two workers, which are stopped, on one core of their own, drawn at random; on a device whose traits ask for that.
+    """A context in which two stopped workers are bound to one core, drawn at random, if the device's traits ask for it.
 
     Afterwards the control has all cores again.
     """
@@ -201,9 +201,9 @@ class Pairs:
         self._bench = bench
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
-        # Of series that are over: told to end, together, because each takes a while to leave a GPU.
+        # Workers of series that are over: told to end, and waited for together, because leaving a GPU takes a while.
         self._ended: list[WorkerSession] = []
-        # In a turn of the last series.
+        # The number of calls in a turn of the last series.
         self._calls = 1
 
     def prepare(self) -> None:
@@ -238,8 +238,8 @@ class Pairs:
     ) -> Iterator[TakingTurns]:
         """Series ``number``: in every second one, the control was there before the candidate.
 
-        What needs no ``quiet`` is done before: the workers start and make their first calls, and those of the series
-        before leave the device. Raises CandidateFailed, ControlFailed and DeviceBusy.
+        Before ``quiet`` begins, the workers start and make their first calls, and the workers of the series before have
+        left the device. Raises CandidateFailed, ControlFailed and DeviceBusy.
         """
         # Before others may be timed.
         self.close_ended()
@@ -269,7 +269,7 @@ class Pairs:
 
     @contextmanager
     def control(self, number: int) -> Iterator[WorkerSession]:
-        """The control of series ``number``, which may be stopped: a question wakes it for as long as it answers."""
+        """The control of series ``number``. It may be stopped: a request wakes it for as long as it answers."""
         with of_control():
             while number >= len(self._kept) and len(self._kept) < KEPT_CONTROLS:
                 self._kept.append(self._new_control())
@@ -280,7 +280,7 @@ class Pairs:
             if number >= KEPT_CONTROLS:
                 self._end(control)
             else:
-                # What torch keeps there, a candidate may lack.
+                # Unused memory that torch keeps in a control may be missing for a candidate.
                 with of_control():
                     control.leave_room()
 

@@ -1,4 +1,4 @@
-"""Verifies a worker's timing: evidence of cheating, and the judge's own measurement of a claim."""
+"""Verifies a worker's timing: looks for evidence of cheating, and measures a claim by the judge's own clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pytest_kernelbench.evaluation.session import WorkerSession
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """The judge's measurement of a claim, where there is one, and whether the claim counts; else why it does not."""
+    """The judge's measurement of a claim (None: there is none), whether the claim counts, and if not, why."""
 
     estimate: Estimate | None
     counted: bool
@@ -57,7 +57,7 @@ class Verifier:
         self._control_busy_ms: float | None = None
 
     def prepare(self) -> None:
-        """Start what a claim needs of the reference, so that it need not be done while the device is held alone.
+        """Start the control workers, so that they need not be started while the device is held alone.
 
         Raises HarnessError where the reference fails: beside others, it may have lacked memory or time.
         """
@@ -74,11 +74,11 @@ class Verifier:
         self._pairs.close()
 
     def claims(self, timing: Timing) -> bool:
-        """Whether a timing's interval is above the margin: without a claim nothing has to be attested."""
+        """Whether a timing claims a speed-up: the lower end of its interval exceeds 1 by more than the margin."""
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin
 
     def beyond_physics(self, timing: Timing) -> Suspicion | None:
-        """Whether a timing is shorter than the device needs for the task; to be asked while it is held alone."""
+        """Suspicion if a timing is shorter than the device needs for the task; to be called with the device alone."""
         found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
         if found is None:
             return None
@@ -86,7 +86,7 @@ class Verifier:
         return beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
 
     def unrecorded(self, session: WorkerSession) -> Suspicion | None:
-        """Whether, on a GPU, the kernels of the candidate in ``session`` leave no record; nothing is timed.
+        """Suspicion if, on a GPU, the kernels of the candidate in ``session`` leave no record. Nothing is timed.
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
@@ -107,7 +107,8 @@ class Verifier:
     ) -> Attested:
         """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
 
-        ``candidate_ms`` is what a call takes by the worker's clock; one that is forged to be shorter gains nothing.
+        ``candidate_ms`` is a call's duration by the worker's clock; a candidate that forges a shorter one gains
+        nothing.
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
@@ -132,7 +133,7 @@ class Verifier:
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
     def _seen_alone_too(self, two: TakingTurns, verdict: Verdict) -> Verdict:
-        """The verdict on a claim once a call that is alone was looked at, where that is due."""
+        """The verdict on a claim after its calls were also timed alone in their turns, where that is due (``alone``)."""
         if not verdict.counted:
             return verdict
         seen = not_borne_out(two, verdict, self._bench.device, speedup_low=verdict.estimate.low)
@@ -148,7 +149,7 @@ class Verifier:
 
 
 def _busy_ms(session: WorkerSession) -> float | None:
-    """The profiler's record of a call on new inputs; its answer is checked, so that nothing can be left out."""
+    """Milliseconds in which a kernel ran in one call on new inputs (None: none was recorded); its answer is checked."""
     slot = random.choice(session.have_slots(max(1, len(session.slots))))
     drawn = session.refresh([slot])
     busy_ms = session.profile(slot).busy_ms
