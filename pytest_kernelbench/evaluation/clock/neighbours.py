@@ -47,7 +47,7 @@ class Neighbours:
         return used_s / had_s
 
     def used_and_had(self) -> tuple[float, float]:
-        """CPU seconds that other processes used on this process's cores, and the seconds that these cores had in all."""
+        """CPU seconds that other processes used on this process's cores, and the seconds that the cores had in all."""
         started, seconds = self._started
         return self._seconds() - seconds, (time.perf_counter() - started) * len(self._cores)
 

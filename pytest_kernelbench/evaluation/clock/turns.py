@@ -133,8 +133,8 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
 
     ``seconds_per_call`` is too long at first, because the first calls in a worker are slow, and the time around the
     calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow until no more are
-    wanted. The duration of a call is the geometric mean of both sides: where a candidate is 30 times as fast, turns of
-    20 ms of its calls would be turns of 600 ms of the reference's.
+    wanted. The duration of a call is the geometric mean of both sides': where a candidate was 30 times as fast, turns
+    of 20 ms of its calls were turns of 260 ms of the reference's.
     """
     calls, wanted = 0, at_first
     while wanted > calls:
@@ -144,7 +144,7 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
             session.have_slots(calls)
             session.freeze()
         two = TakingTurns(candidate, control, calls)
-        # As often as memory that is freed is to be used again.
+        # One turn of each side, so that later turns use again the memory that it frees.
         turns_s = two.turn("control"), two.turn("candidate")
         around_s = two.empty_turn()
         of_calls_s = math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s))

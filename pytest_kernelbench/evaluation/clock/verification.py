@@ -133,7 +133,7 @@ class Verifier:
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
     def _seen_alone_too(self, two: TakingTurns, verdict: Verdict) -> Verdict:
-        """The verdict on a claim after its calls were also timed alone in their turns, where that is due (``alone``)."""
+        """The verdict on a claim after calls were also timed alone in their turns, where that is due (``alone``)."""
         if not verdict.counted:
             return verdict
         seen = not_borne_out(two, verdict, self._bench.device, speedup_low=verdict.estimate.low)

@@ -20,9 +20,9 @@ from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.layouts import same_bytes
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
-# Of these many elements the median is taken: of all, it would be a sort of 8 GB.
+# The median is that of so many elements: of all, it could be a sort of 8 GB.
 ELEMENTS_FOR_MEDIAN = 1 << 14
-# Of more, no draw has a root mean square that is much smaller than another's.
+# With more elements, the root mean square hardly differs from draw to draw.
 A_HANDFUL = 16
 KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 NO_SPREAD = Spread(0.0, 0.0, 0.0)
@@ -42,11 +42,12 @@ class Tolerance:
     ``eager_floor`` in any case, and by ``forgiving (|x| + median(|x|))``; the whole by
     ``max(of_eager_rms, of_spread, rounding_rms rms(x), ...)``.
 
-    ``rounding`` is a multiple of the largest spread of any element and ``rounding_rms`` of that of all: among 65536
-    elements the largest is four times the root mean square, and in bfloat16 a product that is 0.9 of what it must be
-    lies within that. ``of_spread`` is the same multiple of the spread in the units of the output, where that has a
-    handful of elements: all of the next draw's may come out near zero, and the terms that were added do not.
-    ``of_largest`` is a share of the largest element of all, which any may be off by.
+    ``kernelbench``: KernelBench's limit, absolute and relative. ``rounding``: relative, a multiple of the largest
+    spread of any element; ``rounding_rms``: the same of the root mean square of all, which is a quarter of the largest
+    among 65536 elements (in bfloat16, a product 0.9 times the right one is within ``rounding``). ``of_spread``:
+    absolute, a multiple of the spread, for outputs of a handful of elements, which may all be near zero in the next
+    draw. ``of_eager`` and ``of_eager_rms``: absolute, multiples of eager's error. ``forgiving``: relative, see
+    ``that_forgives``. ``of_largest``: the share of the largest element by which any element may be off.
     """
 
     kernelbench: float
@@ -70,7 +71,8 @@ class Tolerance:
     ) -> Tolerance:
         """From eager PyTorch's own error, and the spread of answers to problems within a rounding of the given one.
 
-        Without a float64 answer, KernelBench's tolerance alone holds.
+        ``eager`` and ``exact`` (in float64) are the same output. If ``exact`` is None, KernelBench's tolerance alone
+        holds.
         """
         kernelbench = KERNELBENCH_TOLERANCE.get(eager.dtype, 1e-2)
         if exact is None:
@@ -100,20 +102,20 @@ class Tolerance:
     def uncapped(self) -> Tolerance:
         """Without KernelBench's limit, which was set for the task's own inputs, where hardly anything cancels.
 
-        With signs, a sum of a million terms may come out near zero, and 1e-4 is then less than any order of
-        summation costs: on an H200 three honest matrix-vector kernels were off by 1.2 times that.
+        With signs, a sum of a million terms may come out near zero, and no order of summation may be within 1e-4 then:
+        three honest matrix-vector kernels were off by 1.2 times that (H200).
         """
         return self if math.isinf(self.rounding) else replace(self, kernelbench=math.inf)
 
     def that_forgives(self, share: float) -> Tolerance:
-        """Where inputs are far from the task's own: a kernel may lose digits there, but must compute the same function.
+        """For inputs far from the task's own, where a kernel may lose digits but must compute the same function.
 
         An honest GroupNorm that averages squares keeps four digits of values near 100, and eager PyTorch seven.
         """
         return self if math.isinf(self.rounding) else replace(self, forgiving=share)
 
     def of_the_largest(self, share: float) -> Tolerance:
-        """Where one value of the inputs dominates: a transform (FFT, Winograd, Strassen) spreads its rounding error.
+        """For inputs that one value dominates: transforms (FFT, Winograd, Strassen) spread that value's rounding error.
 
         An honest Winograd convolution of 4x4 tiles is off by 28 units in the last place of the largest output.
         """
@@ -144,9 +146,10 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One output tensor as it must be (float64 where it could be had) and how far from it one may be.
+    """One expected output tensor (in float64 where it could be computed) and its tolerance (None: integers, exact).
 
-    ``open``: of whole numbers, where any is right, since they depend on the order of equal values.
+    ``rms``, ``median`` and ``largest`` are of the magnitudes of ``exact``. ``open``: a mask of integers of which any
+    value is right, because they depend on the order of equal values.
     """
 
     exact: torch.Tensor
@@ -166,7 +169,7 @@ class Expected:
         spread: Spread = NO_SPREAD,
         precision: Precision = FLOAT32,
     ) -> Expected:
-        """From the eager output and, where it could be had, the same in float64.
+        """From the eager output and, where it could be computed, the same output in float64 (``exact``).
 
         ``known`` is a tolerance measured before on inputs of the same kind: then the eager output is the truth.
         Complex numbers are judged as their real and imaginary parts.
@@ -175,7 +178,7 @@ class Expected:
         if not eager.is_floating_point():
             return cls(eager, None, 0.0, 0.0)
         if exact is not None and not bool(eager.isfinite().all()):
-            # What overflows at the declared precision is due as it is.
+            # Where eager overflows at the declared precision, its infinity or NaN is expected.
             exact = torch.where(eager.isfinite(), exact, eager.double())
         truth = eager if exact is None else exact
         tolerance = known or Tolerance.measured(eager, exact, spread=spread, precision=precision)
@@ -190,10 +193,10 @@ class Expected:
             wrong = int((differ if self.open is None else differ & ~self.open).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
         if same_bytes(got, self.exact) or (got.dtype is self.exact.dtype and torch.equal(got, self.exact)):
-            # What calls the same operator is right to the last bit: one look instead of five passes.
+            # A candidate that calls the reference's operators is right to the last bit: one pass instead of five.
             return None
         largest, rms = _error(got, self.exact)
-        # The error of one element is its root mean square, and may reach twice what many may average.
+        # Of a single element, the root mean square is its error, which may be twice the limit for an average of many.
         allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
         if largest <= self._everywhere() and rms <= allowed_rms:
@@ -201,11 +204,11 @@ class Expected:
         return self._objection_in_full(got, allowed_rms)
 
     def is_near(self, got: torch.Tensor, factor: float) -> bool:
-        """Whether no element is off by more than ``factor`` times what any may be off by; whole numbers are near."""
+        """Whether every error is within ``factor`` times the largest allowed error; integers always are."""
         return self.tolerance is None or _error(as_real(got), self.exact)[0] <= factor * self._everywhere()
 
     def widened(self, tolerance: Tolerance | None) -> Expected:
-        """With the wider one of two tolerances, where the other was measured in the same way."""
+        """With the wider one of two tolerances, provided that both were measured in the same way."""
         if self.tolerance is None or tolerance is None:
             return self
         if math.isinf(tolerance.rounding) and not math.isinf(self.tolerance.rounding):
@@ -244,7 +247,7 @@ class Expected:
         return None
 
     def wrong_elements(self, got: torch.Tensor) -> list[WrongElements]:
-        """Every element that is further off than it may be, piece by piece; of what averages too much, none."""
+        """Every element beyond its tolerance, piece by piece; none where only the root mean square is too large."""
         got, found, begin = as_real(got), [], 0
         for part, exact in pieces(got, self.exact):
             part = part.to(exact.dtype)
@@ -261,7 +264,7 @@ class Expected:
         return found
 
     def _worst(self, got: torch.Tensor, exact: torch.Tensor, begin: int) -> _Worst:
-        """The element that is furthest beyond what it may be off by; the first of these is element ``begin``."""
+        """The element furthest beyond its tolerance; ``begin`` is the number of the first element given."""
         error = (got - exact).abs_().nan_to_num_(nan=0.0)
         allowed = self._elementwise(exact)
         at = int((error - allowed).argmax())
@@ -279,7 +282,7 @@ class WrongElements(NamedTuple):
 
 
 class _Worst(NamedTuple):
-    """An element and how far it is off; the greater ``excess`` is worse."""
+    """An element and its error; ``excess`` is the error minus the allowed error."""
 
     excess: float
     element: int
@@ -290,7 +293,7 @@ class _Worst(NamedTuple):
 
 
 def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -> tuple[float, float]:
-    """The largest absolute error and the root mean square of all, NaN where one is; ``of_finite`` leaves those out."""
+    """The largest absolute and the root mean square error: NaN if any error is, unless ``of_finite`` drops these."""
     if not got.numel():
         return 0.0, 0.0
     largest, norms = [], []
@@ -323,7 +326,7 @@ def _finite_rms(values: torch.Tensor) -> float:
 
 
 def _median(values: torch.Tensor) -> float:
-    """Of the magnitudes of some elements, evenly spaced."""
+    """The median magnitude of up to ``ELEMENTS_FOR_MEDIAN`` elements, evenly spaced."""
     if not values.numel():
         return 0.0
     flat = values.reshape(-1)

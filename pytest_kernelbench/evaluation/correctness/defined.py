@@ -1,4 +1,4 @@
-"""On which kinds of inputs a reference has an answer by which candidates can be judged."""
+"""Finds the kinds of inputs on which a reference has an answer by which candidates can be judged."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 class Defined:
-    """Asks a reference, once for each kind of inputs.
+    """Tries a reference on each kind of inputs, once.
 
-    It is defined on a kind if it raises nothing, its answer is finite, indices in it are those that it gives in float64
-    too, and nothing in it depends on which of equal values an operator takes (see ``ties``).
+    A reference is defined on a kind if it raises nothing, its answer is finite, integers in its answer are the same in
+    float64, and nothing in it depends on which of equal values an operator takes (see ``ties``).
     """
 
     def __init__(self) -> None:
-        # The reference is an argument of each question: kept here, it would refer to itself, and its tensors would stay
-        # until Python looks for cycles.
+        # The reference is an argument of each method: kept here, it would be part of a cycle, and its tensors would
+        # stay until Python collects cycles.
         self._found: dict[str, list[Level] | None] = {TASK: []}
         self._few: FewRows | None = None
         self._chose: bool | None = None
 
     def on(self, reference: Reference, kind: str) -> list[Level] | None:
-        """The levels at which inputs of a kind are drawn; None where the reference is not defined on it.
+        """The levels at which inputs of a kind are drawn; None where the reference is not defined on the kind.
 
-        None are needed, [], for the task's own draw, which is taken for defined, and for that with moved parameters.
+        The task's own draw, on which a reference counts as defined, and ``MOVED`` have no levels: [].
         """
         if kind not in self._found:
             self._found[kind] = self._first(reference, kind)
@@ -59,7 +59,8 @@ class Defined:
     def _levels_to_mix(self, reference: Reference) -> list[Level]:
         if reference.rows_are_independent:
             return self.levels(reference)
-        # Where rows are added up, values of 100,000 and -100,000 must not cancel: in a plain loop nothing else is left.
+        # Where rows are added up, the levels stay below ``FAR``: values of 100,000 and -100,000 would cancel, and leave
+        # a plain loop none of the other values.
         near = [
             (level for level in self._levels_of_few(reference, each) if level.level < FAR) for each in BEYOND_THE_TASK
         ]
@@ -85,7 +86,7 @@ class Defined:
     def _has_answer_at(self, reference: Reference, option: Sequence[Level], kind: str) -> bool:
         if self._has_answer(reference, reference.drawn_at(option), kind):
             return True
-        # Of 60 rows of 200 values, two of a row are equal by chance in 7 of 100 draws. Options come from the few rows.
+        # A second draw, since two values may be equal by chance: so it is in 7 of 100 draws of 60 rows of 200 values.
         chooses = self._few is not None and self._few.chooses is True
         return chooses and self._has_answer(reference, reference.drawn_at(option), kind)
 
@@ -104,7 +105,7 @@ class Defined:
                 return True
             either = either_way(lambda: reference.answers(values, kind))
             return all(differ_by_rounding(one, other) for one, other in zip(*either, strict=True))
-        except Exception as error:  # the reference's own: whatever it raises says that it is not defined there
+        except Exception as error:  # the reference's own: whatever it raises, it is not defined on this kind
             if lacks_memory(error):
                 raise
             return False

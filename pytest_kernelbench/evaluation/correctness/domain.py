@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import torch
 
-# An input may take 17 GB, and as much again is not there.
+# Inputs are changed in pieces of so many elements: an input may take 17 GB, and there may be no room for a second one.
 ELEMENTS_AT_ONCE = 1 << 28
-# Elements that one dominating value of an input stands among.
+# An input has one dominating value for so many elements.
 ELEMENTS_PER_DOMINATING = 1 << 16
-# Beyond -1000, -10000 and -65504, with which kernels mask, pad and begin a maximum where minus infinity is due.
+# A magnitude beyond the constants -1000, -10000 and -65504, which kernels use in place of minus infinity.
 FAR = 1e5
 
 Change = Callable[[torch.Tensor, float], torch.Tensor]
@@ -68,7 +68,7 @@ def _positive(value: torch.Tensor, level: float) -> torch.Tensor:
         return value.abs_().mul_(level)
     size = size_of(value)
     for part in parts(value):
-        # None is near zero; as far apart as they are large, so that a variance by squares keeps its digits.
+        # No value is near zero, and they differ by as much as they are large: a variance by squares keeps its digits.
         part.abs_().add_(part.ne(0).to(part.dtype), alpha=size).mul_(level / size)
     return value
 
@@ -78,7 +78,7 @@ def _ties(value: torch.Tensor, level: float) -> torch.Tensor:
     if level < 0:
         signed(value)
     for part in parts(value):
-        # Away from zero, so that no zero is made and none goes: to 1/2, 1, 3/2, 2 times the draw's size.
+        # Rounded away from zero to 1/2, 1, 3/2 or 2 times the draw's size, so that zeros stay and no zero is made.
         part.div_(size).clamp_(-2, 2).mul_(2)
         part.copy_(torch.where(part < 0, part.floor(), part.ceil()).mul_(size / 2))
     return value
@@ -89,7 +89,7 @@ def _unit(value: torch.Tensor, level: float) -> torch.Tensor:
     if level < 0:
         signed(value)
     for part in parts(value):
-        # A function of the element, so that what is symmetric stays so.
+        # A function of each element, so that a symmetric matrix stays symmetric.
         part.copy_(part.sign() * part.mul(1e3 / size).sin_().mul_(0.05).add_(1))
     return value
 
@@ -119,7 +119,7 @@ def _zeros(value: torch.Tensor, level: float) -> torch.Tensor:
         return value.mul_(kept[:, None]).mul_(kept)
     for part in parts(value):
         part.mul_(torch.randint_like(part, 2))
-    # Rows in which nothing is left: a norm of theirs is zero.
+    # Rows of zeros, whose norm is zero.
     if value.dim() and len(value) > 1:
         value[-max(1, len(value) // 3) :] = 0
     return value
@@ -144,12 +144,12 @@ KINDS = {
     "ties": Kind(_ties, (-1.0, 1.0), "a few values that repeat"),
     "unit": Kind(_unit, (-1.0, 1.0), "magnitudes near 1, whose product neither vanishes nor overflows"),
     "dominating": Kind(_dominating, (1e4, 50.0), "here and there a value that is much greater than all others"),
-    # Smaller ones would blame kernels that compute exp(x) - 1: at 0.003 that is off by 2e-5 of the result.
+    # Not smaller: kernels that compute exp(x) - 1 are off by 2e-5 of the result at 0.003.
     "tiny": Kind(_tiny, (3e-3,), "values of 0.003 times the task's"),
     "zeros": Kind(_zeros, (-1.0, 1.0), "half of the values zero, and in a third of the rows all"),
     NON_FINITE: Kind(_non_finite, (1.0,), "with a NaN and infinities"),
 }
-# What is tried beside the protocol's own draws.
+# The kinds that are tried beside the protocol's own draws.
 BEYOND_THE_TASK = (
     *("wide", "moderate", "offset", "negative", "positive"),
     *("ties", "unit", "dominating", "tiny", "zeros"),
@@ -189,9 +189,10 @@ def size_of(value: torch.Tensor) -> float:
 
 
 def parts(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Views of a contiguous tensor, of so many elements that what is computed of one takes little memory."""
+    """Views of a contiguous tensor, small enough that computing with one takes little memory."""
     return value.view(-1).split(ELEMENTS_AT_ONCE)
 
 
 def is_symmetric(value: torch.Tensor) -> bool:
+    """Whether a tensor is a square matrix that equals its transpose."""
     return value.dim() == 2 and value.shape[0] == value.shape[1] and bool((value == value.T).all())

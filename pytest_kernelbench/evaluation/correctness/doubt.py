@@ -1,4 +1,4 @@
-"""An answer that is off by a little more than it may be, judged once more by what is right for these very inputs.
+"""Judges an answer that is a little beyond its tolerance once more, by tolerances measured on these very inputs.
 
 A tolerance is measured on one draw of a kind and holds for others. Where a result may jump (two keys of an attention
 that are equally near, two values that are equally large), one draw does not show how far answers to problems within a
@@ -25,7 +25,8 @@ from pytest_kernelbench.evaluation.correctness.tolerances import (
 )
 from pytest_kernelbench.evaluation.correctness.widened import is_real
 
-# Further off, no rounding is to blame: most wrong kernels are, and are not worth four runs of the reference.
+# An error beyond so many times the tolerance is no rounding: most wrong kernels have one, and four more runs of the
+# reference are not spent on them. ``LITTLE_FAR_OUT`` is for kinds far from the task's own inputs.
 LITTLE, LITTLE_FAR_OUT = 30.0, 1e5
 
 Due = Sequence[Expected | ExpectedInParts]
@@ -34,7 +35,7 @@ Due = Sequence[Expected | ExpectedInParts]
 def once_more(
     reference: Reference, kind: str, values: Sequence[torch.Tensor], got: Sequence[torch.Tensor], due: Due
 ) -> Due:
-    """What is ``due`` for ``values``, with tolerances that are measured on these; as it is where ``got`` is far off."""
+    """The expected answers ``due`` to ``values``, with tolerances measured on these; as given if ``got`` is far off."""
     factor = LITTLE if kind in PRECISE else LITTLE_FAR_OUT
     if not all(each.is_near(output, factor) for each, output in zip(due, got, strict=True)):
         return due
@@ -60,7 +61,7 @@ def _widened(due: Expected | ExpectedInParts, by_part: Tolerances, number: int) 
 
 
 def _opened(due: Expected | ExpectedInParts, differ: torch.Tensor) -> Expected | ExpectedInParts:
-    """``due``, with every answer right where a whole number depends on the order of equal values (``differ``)."""
+    """``due``, where any integer is right that depends on the order of equal values (the mask ``differ``)."""
     if isinstance(due, ExpectedInParts):
         parts = ((part, _opened_here(each, differ[part.begin : part.end])) for part, each in due.parts)
         return ExpectedInParts(_opened_here(due.whole, differ), tuple(parts))

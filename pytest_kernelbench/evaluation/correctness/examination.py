@@ -1,9 +1,9 @@
-"""Is a candidate right? One call after the other, untimed, on inputs of every kind that the reference is defined on.
+"""Checks whether a candidate is right: untimed calls on inputs of every kind that the reference is defined on.
 
-The protocol's own draws come first, then ``mixed`` (every kind of ``domain.py``, each on a part of the batch), or each
-kind on all of the inputs where the answer has no rows of its own; last a call with moved parameters. What fails before
-that is a verdict; a candidate that does not follow its parameters is right as the task uses it, so that is a remark
-unless the strategy demands it.
+The protocol's own draws come first. Then comes ``mixed`` (every kind of ``domain.py``, each on a part of the batch), or
+each kind on all of the inputs if the answer has no rows of its own; last a call with moved parameters. A wrong answer
+before that is a verdict. A candidate that does not follow its parameters is right as the task uses it, so this is only
+a remark unless the strategy demands it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ FIXED_PARAMETERS = "its parameters are fixed at construction"
 class Demands:
     """Demands on a candidate besides right answers.
 
-    ``parameters`` that are set later must be followed; with ``own_kernels``, torch must not compute for it.
+    ``parameters``: it must follow parameters that are set after its construction. ``own_kernels``: it must not have
+    torch compute for it.
     """
 
     parameters: bool = False
@@ -35,9 +36,9 @@ class Demands:
 
 
 class Examined(NamedTuple):
-    """What is known of a candidate that is right: seconds of its last call, and remarks for people.
+    """A candidate that is right: the seconds of its last call, remarks for people, and the weights with which it is.
 
-    ``weights``: with which it is right, those of its own constructor (``SEEDED``) or the reference's (``REFERENCE``).
+    ``weights``: those of its own constructor (``SEEDED``) or the reference's (``REFERENCE``).
     """
 
     seconds_per_call: float
@@ -46,7 +47,7 @@ class Examined(NamedTuple):
 
 
 def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
-    """Kinds of inputs, in order; a logarithm is not defined on every signed input, the task's own draw always is."""
+    """The kinds of inputs to check, in order: those on which the reference is defined, as it is on the task's draw."""
     own = [kind for kind in protocol.draws if bench.usable(kind)] or [TASK]
     if not protocol.beyond:
         return own
@@ -56,7 +57,7 @@ def kinds_to_check(bench: Bench, protocol: Protocol) -> list[str]:
 
 
 def kinds_not_covered(bench: Bench, protocol: Protocol) -> list[str]:
-    """Kinds of which ``kinds_to_check`` shows too little.
+    """Kinds of inputs of which the candidate saw too little in the checks of ``kinds_to_check``.
 
     Where a row of an answer is about all rows of the inputs, as after a batch norm in training, ``mixed`` inputs are
     of no kind in particular; and of a batch with fewer rows than there are kinds, some have no row.
@@ -69,12 +70,12 @@ def kinds_not_covered(bench: Bench, protocol: Protocol) -> list[str]:
 
 
 def prepare(bench: Bench, protocol: Protocol) -> None:
-    """Have the tolerances of all that is to be checked, before slots take the memory."""
+    """Measure the tolerances of all checks, before slots take the memory."""
     bench.measure_tolerances(_kinds_of_checks(bench, protocol))
 
 
 def prepare_checks(bench: Bench, protocol: Protocol) -> None:
-    """The same, and the inputs and answers of the checks of ``examine`` as far as they are kept."""
+    """As ``prepare``, and compute the inputs and answers of the checks of ``examine`` as far as they are kept."""
     prepare(bench, protocol)
     bench.answer_ahead(_kinds_of_checks(bench, protocol))
 
@@ -88,8 +89,8 @@ def _kinds_of_checks(bench: Bench, protocol: Protocol) -> list[str]:
 def examine_with_either_weights(session: WorkerSession, protocol: Protocol, demands: Demands) -> Examined:
     """Check a candidate with the weights that it made, and where those are wrong, with the reference's.
 
-    A constructor that folds a constant into its weights is right with its own, and one that makes its parameters in
-    another order, and so draws others, with the reference's. Raises CandidateFailed, the one of its own weights.
+    A constructor that folds a constant into its weights is right with its own; one that makes its parameters in another
+    order, and so draws other values, is right with the reference's. Raises CandidateFailed, that of its own weights.
     """
     try:
         return _examine_and_profile(session, protocol, demands)
@@ -123,9 +124,9 @@ def examine(session: WorkerSession, slot: JudgeSlot, protocol: Protocol, demands
 
 
 def examine_what_is_not_covered(session: WorkerSession, protocol: Protocol) -> None:
-    """Check a candidate that was examined on each kind of which it was shown too little, all inputs of that kind.
+    """Check a candidate, after ``examine``, on each of ``kinds_not_covered``, with all inputs of that kind.
 
-    For candidates that other sizes, where that costs next to nothing, did not show each kind. Raises CandidateFailed.
+    For candidates that were not checked on every kind at other sizes, where that is cheaper. Raises CandidateFailed.
     """
     (slot,) = session.have_slots(1)
     begin = len(kinds_to_check(session.bench, protocol)) + 1

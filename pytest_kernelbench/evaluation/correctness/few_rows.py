@@ -18,16 +18,17 @@ from pytest_kernelbench.evaluation.giving_way import give_way
 if TYPE_CHECKING:
     from pytest_kernelbench.evaluation.correctness.reference import Reference
 
-# What a CPU computes in some milliseconds; of a deep network or a large convolution it does not, and all kinds together
-# are some 20 calls (level2/50 took 7 s beside an H100).
+# So few rows and elements take a CPU some milliseconds. If a call takes longer, as in a deep network, it is tried with
+# one row, and then given up: all kinds together are some 20 calls (7 s for level2/50, beside an H100).
 FEW_ROWS, FEW_ELEMENTS, MOST_SECONDS_FOR_FEW = 8, 1 << 20, 0.1
 
 
 class FewRows:
     """Asks a copy of the reference on a CPU, about a few rows of its example inputs, on which kinds it has an answer.
 
-    On a GPU an operator that asserts its domain, as binary cross-entropy does, ends the process; and whole inputs may
-    be 8 GB. Where the reference cannot be asked about some of its rows, every kind is left to be tried on all of them.
+    On a CPU, because an operator that asserts its domain (binary cross-entropy) ends the process on a GPU; on few rows,
+    because whole inputs may be 8 GB. If the reference does not run on some of its rows, ``has_answer`` is always True,
+    and every kind is tried on whole inputs.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -35,7 +36,7 @@ class FewRows:
         self._model = reference.model_for(TASK).cpu()
         self._exact_model = widened_model(self._model)
         self._rows: list[torch.Tensor] | None = None
-        # Whether it calls an operator that chooses among equal values; None: it was not asked.
+        # Whether the reference calls an operator that chooses among equal values; None: not known.
         self.chooses: bool | None = None
         for most in (FEW_ROWS, 1):
             rows = self._some(reference.example_inputs, most)
@@ -62,7 +63,7 @@ class FewRows:
 
     @staticmethod
     def _some(values: Sequence[torch.Tensor], most: int) -> list[torch.Tensor] | None:
-        """The first rows of what has as many of them as the first input, and the whole of the rest; None: too much."""
+        """Copies of the first rows of inputs that share the batch, and of other inputs as a whole; None: too large."""
         rows = next((len(value) for value in values if value.dim()), 0)
         shared = [value.dim() > 0 and len(value) == rows for value in values]
         a_row = sum(value[:1].numel() for value, of_rows in zip(values, shared, strict=True) if of_rows)
@@ -71,7 +72,7 @@ class FewRows:
         if count < 1:
             return None
         few = [value[:count] if of_rows else value for value, of_rows in zip(values, shared, strict=True)]
-        # Copies, so that the memory of what is large can go.
+        # Copies, so that the memory of large inputs can be freed.
         return [value.to("cpu", copy=True) for value in few]
 
     def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
@@ -86,7 +87,7 @@ class FewRows:
             either = [outputs, outputs]
             if self.chooses:
                 either = either_way(lambda: reference.answer_of(self._model, values))
-        except Exception:  # the reference's own: whatever it raises says that it is not defined there
+        except Exception:  # the reference's own: whatever it raises, it is not defined on this kind
             return False
         return all(
             (is_real(output) or torch.equal(output, due)) and (one is other or differ_by_rounding(one, other))

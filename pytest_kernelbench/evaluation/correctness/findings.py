@@ -1,4 +1,4 @@
-"""A look at a reference before anyone is judged by it: does it repeat itself, and does it look at its inputs?"""
+"""Looks at a reference before candidates are judged by it: is it repeatable, and does it depend on its inputs?"""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class TaskRefused(HarnessError):
 
 
 def look_at(bench: Bench, *, beyond: bool = True) -> TaskFindings:
-    """What a bench's reference does. Raises TaskRefused where nothing can be judged by it.
+    """Findings about a bench's reference. Raises TaskRefused where no candidate can be judged by it.
 
-    ``beyond``: also where it is defined beside the task's own draw.
+    ``beyond``: whether to find out as well on which other kinds of inputs it is defined, and whether it is constant.
     """
     reference = bench.reference
     repeatable = _repeatable(bench)
@@ -113,9 +113,9 @@ def _repeatable(bench: Bench) -> str:
 
 
 def _is_constant(bench: Bench) -> bool:
-    """Whether a correct answer to one draw passes for that to others: of the task, and of every kind."""
+    """Whether the answer to one draw passes for the answer to draws of every kind."""
     expected = bench.answers(bench.example_inputs, TASK)
-    # Asked one by one: whether a reference is defined on ten kinds took a quarter of the look at one that is not.
+    # ``usable`` is asked one by one, because it takes long, and most references differ on the first kind.
     for kind in (TASK, MIXED, *BEYOND_THE_TASK):
         if kind != TASK and not bench.usable(kind):
             continue
@@ -126,7 +126,7 @@ def _is_constant(bench: Bench) -> bool:
 
 
 def _alike(ones: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
-    """Equal but for the order of sums, which atomic additions change from call to call."""
+    """Whether answers are equal but for the order of sums, which atomic additions change from call to call."""
     return all(
         one.shape == other.shape and differ_by_rounding(one.nan_to_num(), other.nan_to_num())
         for one, other in zip(ones, others, strict=True)

@@ -1,6 +1,6 @@
 """Inputs to check a candidate on: the task's own draw, changed to a kind of ``domain.py``, and refreshed for timing.
 
-What may be changed is what is no label, mask or index: see ``is_signal``.
+Labels, masks and indices are never changed: see ``is_signal``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_kernelbench.evaluation.device.traits import torch_name, traits_of
 from pytest_kernelbench.evaluation.modules import seed_torch
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
-# Elements of a value that are looked at before the others.
+# So many elements are looked at before the others: one of them mostly has a fraction.
 FIRST = 1 << 12
 
 
@@ -46,7 +46,7 @@ def draw(
         for number, _ in filter(lambda each: each[1], enumerate(signals)):
             value = inputs[number]
             if len(kinds) > 1 and not (value.dim() and len(value) == rows):
-                # All rows of the batch share it: of several kinds at once, none would be told from another.
+                # All rows of the batch share this input, so it cannot be of several kinds at once.
                 continue
             shared = value.data_ptr() in taken
             taken.add(value.data_ptr())
@@ -65,8 +65,8 @@ def factors(*, seed: int, signed: bool, device: str) -> torch.Tensor:
 def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """``value`` with a factor of its own on each element, into ``out``; the same key gives the same values.
 
-    One factor for all would not do: of a linear operator, an old answer times the factor is the new one. On a
-    square matrix the factor is a row's times a column's, because a symmetric one must stay symmetric.
+    Not one factor for all elements: a linear operator's old answer times the factor would be the new answer. On a
+    square matrix each factor is a row's times a column's, so that a symmetric matrix stays symmetric.
     """
     draws, most = random.Random(key), pool.numel() // 2
     if value.dim() == 2 and value.shape[0] == value.shape[1] <= most:
@@ -88,6 +88,5 @@ def is_signal(value: Any) -> bool:
         isinstance(value, torch.Tensor)
         and value.is_floating_point()
         and value.numel() > 0
-        # Mostly one of the first elements has a fraction.
         and not all(bool((part == part.round()).all()) for part in (value.view(-1)[:FIRST], *domain.parts(value)))
     )

@@ -1,4 +1,4 @@
-"""Findings of a judge about a task, which its successor uses again."""
+"""What a judge has found out about a task, for other judges and its successor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_kernelbench.tasks.findings import TaskFindings
 class Known:
     """Tolerances and findings of one task, on one kind of device, at one precision, seed and protocol.
 
-    Both come from the reference alone. They are half to nine tenths of a new judge's first trial on a CPU.
+    Both depend on the reference alone. Computing them takes half to nine tenths of a new judge's first trial on a CPU.
     """
 
     tolerances: Tolerances = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Known:
         return {"tolerances": rows, "findings": self.findings and self.findings.to_json()}
 
     def learn(self, row: Mapping[str, Any]) -> None:
-        """Take over from another judge's row what is not known here."""
+        """Take over the entries of another judge's row that are missing here."""
         for kind, of_kind in row["tolerances"].items():
             self.tolerances.setdefault(kind, [each and Tolerance(**each) for each in of_kind])
         if self.findings is None and row["findings"] is not None:

@@ -1,7 +1,7 @@
-"""Inputs of which every part of the batch is of another kind, and the answer to them, judged part by part.
+"""``mixed`` inputs, of which each part of the batch is of another kind; their answer is judged part by part.
 
-On values near 100,000 an answer may be off by more than all of the task's own draw is: so each part has a tolerance of
-its own.
+On values near 100,000 an answer may be off by more than the size of the answer to the task's own draw, so each part has
+a tolerance of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Name of the tolerances for this part: it is of fewer elements than all inputs of its kind."""
+        """Key of this part's tolerances: not the kind's, because a part has fewer elements than whole inputs."""
         return f"{MIXED}: {self.kind}"
 
 
@@ -43,7 +43,7 @@ def parts_of_mixed(reference: Reference) -> list[Part]:
 def expected_in_parts(
     reference: Reference, eager: Sequence[torch.Tensor], by_part: Mapping[str, Sequence[Tolerance | None]]
 ) -> list[ExpectedInParts]:
-    """What is due, of each output: the eager answer to ``mixed`` inputs, within the tolerances of its parts."""
+    """What is expected of each output: the ``eager`` answer to ``mixed`` inputs, within the tolerances by part."""
     parts = parts_of_mixed(reference)
     return [
         ExpectedInParts(
@@ -55,10 +55,10 @@ def expected_in_parts(
 
 
 class ExpectedInParts(NamedTuple):
-    """One output as it must be, as a whole and part by part; asked as ``Expected`` is.
+    """One expected output, as a whole and part by part, with the methods of ``Expected``.
 
-    ``whole`` has the tolerance of all inputs together. What is wrong by that is wrong. An answer of which a part only
-    is wrong is not: a product by Strassen's rule adds rows of all parts, and has the rounding errors of the largest.
+    An answer beyond the tolerance of ``whole`` is wrong. An answer beyond the tolerance of one part alone need not be:
+    a product by Strassen's rule adds rows of all parts, and has the rounding errors of the largest.
     """
 
     whole: Expected
@@ -77,11 +77,11 @@ class ExpectedInParts(NamedTuple):
         return None
 
     def is_near(self, got: torch.Tensor, factor: float) -> bool:
-        """As of ``Expected``."""
+        """As ``Expected.is_near``."""
         return self.whole.is_near(got, factor)
 
     def wrong_elements(self, got: torch.Tensor) -> list[WrongElements]:
-        """As of ``Expected``."""
+        """As ``Expected.wrong_elements``."""
         return self.whole.wrong_elements(got)
 
 
@@ -93,7 +93,7 @@ class Fault(NamedTuple):
 
 
 def kind_at_fault(outputs: Sequence[torch.Tensor], answers: Sequence[Expected | ExpectedInParts]) -> Fault | None:
-    """The first kind, of those that share the rows of ``mixed`` inputs, whose rows are answered wrong."""
+    """The first kind of ``mixed`` inputs on whose rows ``outputs`` are wrong by its own tolerance; None: on no kind."""
     in_parts = zip(outputs, answers, strict=True)
     faults = (due.fault(got) for got, due in in_parts if isinstance(due, ExpectedInParts))
     return next((fault for fault in faults if fault is not None), None)

@@ -9,7 +9,7 @@ from pytest_kernelbench.evaluation.racks import JudgeSlot
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# Allocating, viewing and copying an answer is not computing it.
+# Operators that allocate, view or copy, and compute nothing.
 OPERATORS_OF_NO_KERNEL = frozenset(
     f"aten.{name}"
     for name in "empty empty_like empty_strided new_empty zeros zeros_like new_zeros full full_like view _unsafe_view "

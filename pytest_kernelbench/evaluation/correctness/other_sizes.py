@@ -1,8 +1,8 @@
-"""A candidate that is right, asked again where sizes are small and odd, in a process of its own.
+"""Checks a right candidate again at small and odd sizes, in a process of its own.
 
-A kernel may be written for the task's sizes: where it is wrong at others, or ends its process, that is a remark. One
-that answers the task's own draw at these sizes is asked about every kind of inputs, each on all of them, at the price
-of a few small calls: what it gets wrong there is a verdict.
+A kernel may be written for the task's sizes alone: if it is wrong at others, or ends its process, that is a remark. A
+candidate that is right on the task's own draw at these sizes is checked there on every kind of inputs, which takes a
+few small calls: a wrong answer is then a verdict.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ HANDS_NOTHING_ON = "a NaN or an infinity in its inputs is not handed on as the r
 
 
 class Elsewhere(NamedTuple):
-    """Remarks on a candidate, and whether it was right on every kind of inputs there."""
+    """Remarks on a candidate at other sizes, and whether it was checked there on every kind of inputs."""
 
     remarks: tuple[str, ...]
     every_kind: bool
 
 
 class OtherSizes:
-    """One task at sizes that ``resizing.smaller`` finds; ``sizes`` is None where there are none."""
+    """One task at the sizes that ``resizing.smaller`` finds. ``sizes``: by name; None where it finds none."""
 
     def __init__(self, case: dict[str, Any], device: str) -> None:
         self.sizes = smaller(case["source"], seed=case["seed"])
@@ -47,14 +47,14 @@ class OtherSizes:
         try:
             self._bench = Bench(case["task"], source, seed=case["seed"], device=device, precision=precision)
         except HarnessError:
-            # At the task's own sizes it runs, and these are of our making.
+            # The reference runs at the task's own sizes: that it fails at these is not the task's fault.
             self.sizes = None
             return
         self._kinds = [kind for kind in ("signed", *BEYOND_THE_TASK) if self._bench.usable(kind)]
         self._rack = Rack(self._bench)
 
     def prepare_checks(self) -> None:
-        """Have inputs and answers of all checks of ``looked_at``, and the tolerances that these need."""
+        """Compute inputs, answers and tolerances of all checks of ``looked_at``."""
         if self._bench is not None:
             specials = [NON_FINITE] if self._bench.usable(NON_FINITE) else []
             self._bench.answer_ahead([TASK, *self._kinds, *specials])
@@ -66,7 +66,7 @@ class OtherSizes:
 
     @property
     def described(self) -> str:
-        """``N=257, M=67``."""
+        """The sizes as text: ``N=257, M=67``."""
         return ", ".join(f"{name}={value}" for name, value in (self.sizes or {}).items())
 
     def replayed(self, session_of: Callable[[Bench, Rack], WorkerSession], source: str, kind: str) -> Replayed | None:
@@ -83,7 +83,7 @@ class OtherSizes:
     def looked_at(
         self, session_of: Callable[[Bench, Rack], AbstractContextManager[WorkerSession]], source: str, weights: str
     ) -> Elsewhere:
-        """What a candidate does at these sizes. Raises CandidateFailed if it is wrong on a kind of inputs."""
+        """Check a candidate at these sizes. Raises CandidateFailed if it is wrong on a kind of inputs."""
         if self._bench is None:
             return Elsewhere((), every_kind=False)
         at = f"at {self.described}"

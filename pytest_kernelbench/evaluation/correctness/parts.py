@@ -21,7 +21,7 @@ AT_ONCE_BYTES = 2 << 30
 
 
 def parts_of(reference: Reference, outputs: Sequence[torch.Tensor]) -> int:
-    """In how many parts the reference can be computed: 1 unless it is large and treats each row by itself."""
+    """In how many parts the reference is computed: 1 unless it is large and computes each row by itself."""
     if reference.written or not all(layout.is_contiguous for layout in reference.layouts):
         return 1
     wanted = math.ceil(2 * (bytes_of(reference.example_inputs) + bytes_of(outputs)) / AT_ONCE_BYTES)
@@ -29,7 +29,7 @@ def parts_of(reference: Reference, outputs: Sequence[torch.Tensor]) -> int:
     rows = sizes.pop()
     if wanted == 1 or sizes or rows < 3:
         return 1
-    # From the middle: what depends on the rows before or after it gives another result.
+    # From the middle: an answer that depends on rows before or after these is another one without them.
     begin, end = rows // 3, 2 * rows // 3
     try:
         middle = reference.run(rows_of(reference.example_inputs, begin, end))
@@ -47,7 +47,7 @@ def parts_of(reference: Reference, outputs: Sequence[torch.Tensor]) -> int:
 def treats_rows_alone(reference: Reference) -> bool:
     """Whether the rows in the middle of an answer stay the same when all other rows of the inputs change.
 
-    A batch norm in training does not: what one row of its inputs is, every row of its answer shows.
+    A batch norm in training does not: every row of its answer depends on every row of its inputs.
     """
     rows = len(reference.example_answers[0])
     begin, end = rows // 3, max(rows // 3 + 1, 2 * rows // 3)

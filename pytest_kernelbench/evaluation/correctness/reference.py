@@ -84,13 +84,14 @@ class Reference:
         self.is_random = False
 
     def _look_at_result(self) -> None:
-        """Call the reference for the first time: what it returns, what it writes to, and how long it takes.
+        """Call the reference for the first time, and note what it returns, which inputs it writes to, and its seconds.
 
-        Of ``written`` inputs, those in ``filled`` are not returned: what is left in them is a part of the answer.
+        ``written``: the numbers of the inputs that it writes to. ``filled``: those of them that it does not return, so
+        that their contents after the call are a part of the answer.
         """
         self.written: tuple[int, ...] = ()
         called = copy.deepcopy(self._model)
-        # Of what is large, no copy is made and compared: torch counts what is written to a tensor.
+        # Small inputs are copied and compared; for large ones, torch's count of writes to a tensor must do.
         compared = bytes_of(self.example_inputs) < device_named(self.device).free_bytes() / 50
         given = [
             layout.laid_out(value, copied=compared)
@@ -106,7 +107,7 @@ class Reference:
         except Unjudgeable as error:
             raise Unjudgeable(f"forward returns {error}") from None
         if _is_lazy(self._model, called):
-            # Made anew in every call, they would be others in float64.
+            # The model that has made its parameters: made anew in every call, they would differ in float64.
             self._model = called
         self.written = tuple(
             number
@@ -132,7 +133,7 @@ class Reference:
 
     @property
     def answers_by_row(self) -> bool:
-        """Whether every output has as many rows as the first input that has any: each may be about one of these."""
+        """Whether every output has as many rows as the first input that has any, so that rows may correspond."""
         rows = next((len(v) for v in self.example_inputs if v.dim()), None)
         return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_answers)
 
@@ -150,17 +151,17 @@ class Reference:
 
     @cached_property
     def rows_are_independent(self) -> bool:
-        """Whether a row of the answer is about the same row of the inputs alone; see ``answers_by_row``."""
+        """Whether a row of the answer depends on the same row of the inputs alone; see ``answers_by_row``."""
         return self.answers_by_row and treats_rows_alone(self)
 
     @property
     def chooses(self) -> bool:
-        """Whether it calls an operator that chooses among equal values: see ``ties``."""
+        """Whether the reference calls an operator that chooses among equal values: see ``ties``."""
         return self._defined.chooses(self)
 
     @property
     def can_move(self) -> bool:
-        """Whether there are parameters or buffers to be moved."""
+        """Whether the model has parameters or buffers that can be moved away from their initial values."""
         return self._moved_models() is not None
 
     def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
@@ -186,7 +187,7 @@ class Reference:
         return self.drawn_at(self._defined.on(self, kind) or ())
 
     def drawn_at(self, levels: Sequence[Level]) -> list[torch.Tensor]:
-        """New inputs of these kinds, each on a part of the first dimension; of none, the task's own draw."""
+        """New inputs of these kinds, each on a part of the first dimension; without kinds, the task's own draw."""
         seed = secrets.randbits(63)  # known to nobody
         others = self.example_inputs
         return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)
@@ -224,7 +225,7 @@ class Reference:
     ) -> list[torch.Tensor]:
         """The outputs for inputs of a kind; ``widened``: in float64, for the same inputs and weights.
 
-        ``seed`` is what a model that draws at random does so from; None: what candidates are called under.
+        ``seed``: of the call, for a model that draws at random; None: the seed under which candidates are called.
         """
         give_way()
         models, own = self._models_for(kind), self._seed
@@ -251,7 +252,7 @@ class Reference:
         return self._run(self._model, values)[1]
 
     def answer_of(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Another model's answer, called as this one is."""
+        """The answer of another model (a copy of it), called as the reference is."""
         return self._run(model, values)[1]
 
     def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
@@ -279,7 +280,7 @@ class Reference:
         return model(*put_together(self.arguments, iter(given)))
 
     def _answer(self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """What a candidate's is compared with: the tensors of a result, and what is left in inputs that are written."""
+        """The answer to compare candidates with: the tensors of a result, and the inputs that were written to."""
         left = [self.layouts[number].core(given[number]) for number in self.written]
         return [plain(each).to(torch_name(self.device)) for each in (*tensors, *left)]
 

@@ -1,4 +1,4 @@
-"""A candidate asked again on one kind of inputs, to see where it is wrong and by how much. Nothing is timed."""
+"""Calls a candidate again on one kind of inputs, to see where it is wrong and by how much. Nothing is timed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
-# Inputs are drawn anew, from seeds that nobody knows: what is wrong on some draws of a kind may be right on one.
+# Inputs are drawn anew, so a candidate that is wrong on some draws of a kind may be right on a single one.
 DRAWS = 3
 MOST_ELEMENTS = 10
 REPLAYED = (TASK, *KINDS, MIXED, MOVED)
 
 
 def replay(session: WorkerSession, kind: str) -> Replayed:
-    """Ask the candidate that is loaded on ``DRAWS`` new draws of a kind, until an answer is wrong.
+    """Call the candidate that is loaded on up to ``DRAWS`` new draws of a kind, until an answer is wrong.
 
     Raises CandidateFailed where it fails otherwise, and HarnessError where the reference is not defined on the kind.
     """
@@ -47,7 +47,7 @@ def replay(session: WorkerSession, kind: str) -> Replayed:
 
 
 def with_elements(found: Replayed, left: Sequence[torch.Tensor], due: Due) -> Replayed:
-    """``found`` with the first wrong elements of all outputs, and how many there are."""
+    """``found`` with the first ``MOST_ELEMENTS`` wrong elements of all outputs, and the number of all of them."""
     n_wrong = 0
     elements: list[WrongElement] = []
     for number, (got, expected) in enumerate(zip(left, due, strict=False)):

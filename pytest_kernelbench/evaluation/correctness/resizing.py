@@ -1,7 +1,7 @@
 """Sizes of a task made smaller and odd: primes, and one more than a block, so that no kernel's tile divides them.
 
-A task's sizes are whole numbers that its module assigns. Each that is large gets a small odd value, or where the
-reference does not run with that (a number of groups must divide the channels) a small round one, or stays.
+A task's sizes are integers that its module assigns to names. Each large one gets a small odd value; if the reference
+does not run with that (a number of groups must divide the channels), it gets a small round one, or stays.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, 
 from pytest_kernelbench.evaluation.trees import take_apart
 from pytest_kernelbench.tasks import with_sizes
 
-# Below it stands what is no size: a stride, a kernel's width, an axis.
+# Smaller integers are not taken for sizes: a stride, a kernel's width, an axis.
 LEAST_SIZE = 12
-# One more than a block of 256, then primes; by falling original size.
+# One more than a block of 256, then primes: the largest size gets the first.
 ODD = (257, 67, 37, 29, 23, 19, 17, 13)
 ODD_BATCH = 3
 ROUND = (64, 48, 32, 16)
 MOST_ELEMENTS = 1 << 19
-# Of a transposed 3D convolution, 23 trials take 34 s beside builds on 16 cores. By shapes alone they take 0.05 s, and
-# the first operator on a "meta" tensor imports 800 modules.
+# After so many seconds of running the reference, sizes are tried by shapes alone: 23 trials of a transposed 3D
+# convolution took 34 s, and 0.05 s by shapes. Not from the start: the first operator on a "meta" tensor imports 800
+# modules.
 SECONDS_OF_RUNNING = 0.2
 
 
 class TooLarge(Exception):
-    """Inputs are not small."""
+    """The inputs have more than ``MOST_ELEMENTS`` elements."""
 
 
 def smaller(source: str, *, seed: int) -> dict[str, Any] | None:
@@ -72,7 +73,7 @@ def _found(named: Mapping[str, Any], works: Callable[[Mapping[str, Any]], bool])
 def _one_by_one(
     named: Mapping[str, Any], odd: Mapping[str, Any], works: Callable[[Mapping[str, Any]], bool]
 ) -> dict[str, Any] | None:
-    """Start where all sizes are divided alike, and make odd what can be."""
+    """Start from sizes that are all divided by the same number, and make each of them odd where that works."""
     known = next(filter(works, _divided(named)), None)
     if known is None:
         return None
@@ -95,14 +96,14 @@ def _divided(named: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _odd(named: Mapping[str, Any], sizes: tuple[int, ...] = ODD) -> dict[str, Any]:
-    """Odd values by falling size; of a batch, 3."""
+    """Each name with odd values in place of its sizes, the first of ``sizes`` for the largest; a batch gets 3."""
     every = sorted({size for value in named.values() for size in _flat(value)}, reverse=True)
     taken = {size: sizes[min(place, len(sizes) - 1)] for place, size in enumerate(every)}
     return {name: _replaced(name, value, taken.__getitem__) for name, value in named.items()}
 
 
 def _replaced(name: str, value: Any, change: Callable[[int], int]) -> Any:
-    """The sizes of one name changed, none made larger; of a batch, 3."""
+    """The sizes of one name changed, none of them made larger; a batch gets 3."""
     return _each(value, lambda size: min(size, ODD_BATCH if "batch" in name.lower() else change(size)))
 
 
@@ -112,14 +113,14 @@ def _flat(value: Any) -> list[int]:
 
 
 def _each(value: Any, change: Callable[[int], int]) -> Any:
-    """A size, or those of a tuple, changed; what is too small to be one stays."""
+    """A size, or the sizes in a tuple, changed; integers below ``LEAST_SIZE`` stay."""
     if isinstance(value, tuple):
         return tuple(_each(item, change) for item in value)
     return change(value) if value >= LEAST_SIZE else value
 
 
 def _sizes_in(source: str) -> dict[str, Any]:
-    """Names that the module gives a whole number, or a tuple of them, of which one is large; or a batch of any size."""
+    """By name, the integers and tuples of integers that the module assigns and of which one is large enough."""
     found: dict[str, Any] = {}
     for statement in ast.parse(source).body:
         if not isinstance(statement, ast.Assign):
@@ -141,7 +142,7 @@ def _literal(node: ast.expr) -> Any:
         return None
     try:
         value = eval(compile(ast.Expression(node), "<size>", "eval"), {"__builtins__": {}})
-    except Exception:  # whatever a task's author wrote: it is no size
+    except Exception:  # whatever the task's author wrote, such as 1 / 0, is not a size
         return None
     items = value if isinstance(value, tuple) else (value,)
     return value if items and all(type(item) is int for item in items) else None
@@ -169,7 +170,7 @@ def _runs(source: str, seed: int, sizes: Mapping[str, Any]) -> bool:
 
 
 def _outputs(source: str, seed: int, sizes: Mapping[str, Any], device: str) -> list[torch.Tensor]:
-    """What the reference returns. Raises TooLarge, and whatever it raises."""
+    """What the reference returns with these sizes. Raises TooLarge, and the reference's own exceptions."""
     task = ReferenceModule(with_sizes(source, sizes))
     seed_torch(seed)
     inputs = task.get_inputs()

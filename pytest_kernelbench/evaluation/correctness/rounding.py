@@ -1,4 +1,4 @@
-"""How far the answers to a problem lie apart that differs by a few roundings: what no kernel can be blamed for.
+"""How far apart the answers to problems lie that differ by a few roundings: no kernel can be more exact.
 
 ``(x @ w + b - 2) * 1.5`` near zero is a small difference of large terms. A kernel that adds them in another order is
 off by a rounding of the terms, which may be thousands of roundings of the result. So the reference runs in float64 on
@@ -21,8 +21,8 @@ from pytest_kernelbench.evaluation.correctness.widened import wide_type
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.watching import Watching
 
-# The largest spread of a thousand elements differs by 12 % from draw to draw (level 1 at small sizes, on a CPU); that
-# of one element is anything from 0 to 1.
+# Outputs of fewer than ``FEW`` elements have more draws. The largest spread of a thousand elements differs by 12 % from
+# draw to draw (level 1 at small sizes, on a CPU), but that of a single element may come out as 0.
 DRAWS, DRAWS_OF_FEW, FEW = 2, 8, 1000
 # Operators that round nothing: they fill, move or choose.
 _EXACT = frozenset(
@@ -48,7 +48,7 @@ class Spread(NamedTuple):
 
 
 class Noise(Watching):
-    """Within it, every floating result of an operator is moved by up to ``unit`` of its magnitude."""
+    """A context in which every floating result of an operator is moved by up to ``unit`` of its magnitude."""
 
     def __init__(self, unit: float, seed: int, device: str) -> None:
         super().__init__()
@@ -56,8 +56,8 @@ class Noise(Watching):
         # A generator of its own, so that what a model draws at random stays the same.
         traits = traits_of(device)
         generator = torch.Generator(device=traits.torch_name).manual_seed(seed)
-        # One number for each element would take ten times as long as the reference: of a smaller pool, a stretch from
-        # a random place on is used for each part of a tensor.
+        # A pool, of which each part of a tensor uses a stretch from a random place on: one new number for each element
+        # would take ten times as long as the reference.
         pool = torch.rand(traits.n_noise, dtype=torch.float64, device=traits.torch_name, generator=generator)
         self._pool = pool.mul_(2 * unit).sub_(unit)
 
@@ -72,7 +72,7 @@ class Noise(Watching):
         for part in flat.split(most):
             start = self._random.randrange(most)
             noise = self._pool[start : start + len(part)]
-            # A mask of minus infinity stays one: infinity that is moved down is no number.
+            # Infinities are not moved, so that a mask of minus infinity stays one: moved, it could become NaN.
             moved = part if all_finite else part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
             part.addcmul_(moved, noise.to(part.dtype))
         if not value.is_contiguous():
@@ -90,7 +90,7 @@ class Noise(Watching):
 
         def moved(value: Any) -> Any:
             # A view of what was moved before is not moved again.
-            if _is_real(value) and (in_place or _memory(value) not in given):
+            if _is_rounded(value) and (in_place or _memory(value) not in given):
                 self.move_(value)
             return value
 
@@ -101,17 +101,17 @@ def _memory(value: torch.Tensor) -> int:
     return value.untyped_storage().data_ptr()
 
 
-def _is_real(value: Any) -> bool:
-    """Whether a value is a tensor that rounding concerns."""
+def _is_rounded(value: Any) -> bool:
+    """Whether a value is a tensor of floating or complex numbers, which are rounded."""
     return isinstance(value, torch.Tensor) and value.numel() > 0 and (value.is_floating_point() or value.is_complex())
 
 
 def move(model: torch.nn.Module, values: Sequence[Any], noise: Noise) -> list[Any]:
     """Move the parameters and buffers of ``model`` in place; returns copies of ``values`` in float64, moved too."""
     for tensor in (*model.parameters(), *model.buffers()):
-        if _is_real(tensor):
+        if _is_rounded(tensor):
             noise.move_(tensor.data)
-    return tree_map(lambda value: noise.move_(_wide_copy(value)) if _is_real(value) else value, list(values))
+    return tree_map(lambda value: noise.move_(_wide_copy(value)) if _is_rounded(value) else value, list(values))
 
 
 def _wide_copy(value: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ def _wide_copy(value: torch.Tensor) -> torch.Tensor:
 
 
 def spread_of(exact: torch.Tensor, beside: torch.Tensor) -> Spread:
-    """How far the answer to a problem beside it is from the exact one."""
+    """How far ``beside``, the answer to a problem a rounding away, is from the ``exact`` answer."""
     if not exact.numel():
         return Spread(0.0, 0.0, 0.0)
     rms = math.hypot(*(_finite(part)[1] for (part,) in pieces(exact))) / exact.numel() ** 0.5
@@ -135,13 +135,13 @@ def _spread_of_piece(exact: torch.Tensor, beside: torch.Tensor, rms: float) -> t
     distance, norm = _finite((beside - exact).abs_())
     largest = float(distance.max())
     size = _finite(exact)[0].abs().add_(rms)
-    # Otherwise sizes may be 0.
+    # If ``rms`` is 0, so may be the sizes, and a distance of 0 counts as none.
     relative = distance.div_(size) if rms > 0 else torch.where(size > 0, distance / size, 0.0)
     return largest, float(relative.max()), norm
 
 
 def _finite(value: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """A tensor with 0 in place of what is not finite in it, itself where all is, and its norm."""
+    """A tensor with 0 in place of its NaN and infinities (itself if it has none), and its norm."""
     norm = float(torch.linalg.vector_norm(value))
     if not math.isfinite(norm):
         value = value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

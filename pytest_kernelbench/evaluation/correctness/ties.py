@@ -1,4 +1,4 @@
-"""Equal values, in operators that choose among them as they like.
+"""Operators that choose among equal values, in an order that torch does not document.
 
 ``argmax`` and ``max`` document that the first one counts. ``topk``, ``sort`` and ``median`` do not say which of equal
 values comes first: where a reference's answer depends on that, no candidate can be judged by it.
@@ -17,9 +17,9 @@ _aten = torch.ops.aten
 
 
 class EqualValues(Watching):
-    """Within it the first of equal values comes first, or the last, wherever torch does not document which does.
+    """A context in which such operators take the first of equal values first, or with ``last`` the last.
 
-    ``chose``: whether an operator of that kind was called.
+    ``chose``: whether one was called.
     """
 
     def __init__(self, *, last: bool) -> None:
@@ -44,7 +44,7 @@ class EqualValues(Watching):
 
 
 def either_way(run: Callable[[], list[torch.Tensor]]) -> list[list[torch.Tensor]]:
-    """What ``run`` returns where the first of equal values comes first, and where the last does."""
+    """What ``run`` returns if the first of equal values comes first, and if the last does."""
     answers = []
     for last in (False, True):
         with EqualValues(last=last):

@@ -15,21 +15,24 @@ from pytest_kernelbench.evaluation.correctness.rounding import DRAWS, DRAWS_OF_F
 from pytest_kernelbench.evaluation.correctness.widened import is_real, rows_of
 from pytest_kernelbench.evaluation.shortage import is_for_company
 
-# Inputs of a timed call.
+# The kind of the inputs of timed calls.
 REFRESHED = "refreshed"
-# The other kinds ask whether it is the same function, not how exactly it is computed far from the task.
+# The kinds on which exactness is checked. On the others, far from the task, only the function must be the same.
 PRECISE = (TASK, "signed", "scaled", "moderate", REFRESHED, MOVED)
+# On those others, the share of its magnitude by which an element may be off.
 FORGIVEN = 1e-4
 # An instance norm that averages squares was off by 1.03e-4 of values near 100.
 FORGIVEN_ON = {"offset": 4e-4}
-# Where one element dominates, an answer may be off by such a share of it (256 roundings in float32).
+# On ``dominating`` inputs, the share of the largest element by which any may be off (256 roundings in float32).
 OF_LARGEST = 3e-5
-# Where operands are rounded coarsely, so many units: of values that repeat, cutting off adds up (level1/13 at TF32).
+# At least so many units in the last place are forgiven: on repeated values, errors of cutting off to TF32 add up
+# (level1/13).
 UNITS_FORGIVEN = 4
-# Rounding to bfloat16 is 0.004; a dropped element in a thousand is 0.03.
+# A relative error beyond this comes from other random draws: rounding to bfloat16 is 0.004, a dropped element in a
+# thousand 0.03.
 OF_OTHER_DRAWS = 0.02
 
-# Of each output, by kind of inputs; None for integers, which must be equal.
+# By kind of inputs, a tolerance for each output; None for integers, which must be equal.
 Tolerances = dict[str, list[Tolerance | None]]
 
 
@@ -40,7 +43,7 @@ def measured_on(reference: Reference, kind: str, values: Sequence[Any]) -> list[
 
 
 def measured_on_parts(reference: Reference, values: Sequence[Any]) -> Tolerances:
-    """The same for one ``mixed`` draw (``MIXED``) and for each of its parts, by the part's key."""
+    """Tolerances from one ``mixed`` draw: by ``MIXED`` for the whole, and by each part's key for that part."""
     parts = parts_of_mixed(reference)
     whole, *of_parts = _measured(reference, MIXED, values, [None, *parts])
     return {MIXED: whole, **{part.key: each for part, each in zip(parts, of_parts, strict=True)}}
@@ -113,10 +116,10 @@ def _spreads(
     exact: Sequence[torch.Tensor],
     parts: Sequence[Part | None],
 ) -> list[list[Spread]] | None:
-    """How far the answers to problems beside this one lie apart, by part and output. None: not known.
+    """How far the answers to problems beside this one lie apart, by part and output; None: not known.
 
-    ``exact`` are the answers in float64 to the whole of ``values``. Of a batch that is computed in several steps, some
-    rows are asked about.
+    ``exact``: the answers in float64 to ``values``. For a batch that is computed in several steps, only some rows are
+    used.
     """
     try:
         if reference.n_parts > 1:
@@ -137,7 +140,7 @@ def _spreads(
                     for found, part in zip(spreads, parts, strict=True):
                         found[at] = found[at].wider(spread_of(_of(part, x), _of(part, other)))
     except RuntimeError as error:
-        # Twice as much memory is not there, or an operator cannot be looked into.
+        # There is no memory for a second answer, or an operator cannot be moved in float64.
         if is_for_company(error):
             raise
         return None
