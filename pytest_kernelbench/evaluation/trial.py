@@ -3,7 +3,7 @@
     build -> load -> correctness -> the worker's timing -> checks without a clock -> the judge's timing
 
 The cheapest step comes first, and a candidate that fails a step ends there. While a candidate is loaded and checked,
-and while the workers that verify a claim are started (``claim``), other trials may use the GPU too; while anything is
+and while the controls for a claim are started (``claim``), other trials may use the GPU too; while anything is
 timed, this trial has it alone (``company``). Where the decisions are made: ``examination`` (is the candidate correct?),
 ``timing.enough`` (does its worker's timing claim a speed-up?), ``verification`` and ``attestation.decide`` (does that
 claim count?).
