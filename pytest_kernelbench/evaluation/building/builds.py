@@ -1,14 +1,14 @@
-"""Build what a candidate asks for, away from the device and from its trial, and never twice.
+"""Builds what a candidate asks for, away from the device and from its trial, and never twice.
 
-Sources handed to ``compile_c`` and ``compile_cuda`` as literals are found by parsing, and compiled in
-a sandboxed process that sees no GPU, as all else is. What a candidate builds with
-``load_inline`` or ``load``, and what it compiles with Triton, is found by going through it in a sandboxed process that
-sees no GPU (``worker.exploring``). Each extension that it asks for is built from its sources and flags alone, by
-another such process, in which no candidate ever was; so the result may be kept by its key for whoever asks for the
-same. A trial that asks for an extension which is not there ends, and comes again when it is.
+All compilers run in builders: sandboxed processes that see no GPU. Sources that a candidate hands to ``compile_c`` and
+``compile_cuda`` as literals are found by parsing. What it builds with ``load_inline`` or ``load``, and its Triton
+kernels, are found by running it once in a builder (``worker.exploring``). Each extension that it asks for is built from
+its sources and flags alone, in another builder, in which no candidate ever was; so the library can be kept in the cache
+for every candidate that asks for the same one. A trial that asks for an extension that is not in the cache ends, and is
+repeated once it is built.
 
-A candidate sees the cache read-only, so nobody can leave a poisoned build for the next one. What was compiled by Triton
-is kept for its own candidate alone: the candidate's process packed it, and it could be anything.
+Candidates see the cache read-only, so none can leave a poisoned build for the next. Triton's kernels are kept for their
+own candidate alone: its process packed them, and could pack anything.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from pytest_kernelbench.records import sha256_of
 
 # All builds of one candidate together.
 BUILD_LIMIT_S = 180.0
-# What a candidate may do between its builds while it is gone through.
+# Of running a candidate to find its builds, without the builds themselves.
 EXPLORING_LIMIT_S = 40.0
 # Of a precompiled header, which takes 15 s of CPU.
 HEADER_LIMIT_S = 120.0
-# A compiler that ``inline`` runs is stopped after 60 s.
+# More than the 60 s after which ``inline`` stops a compiler.
 COMPILING_LIMIT_S = 70.0
-# A candidate whose sources are others in every trial would never have all its builds.
+# A candidate that changes its sources in every trial would never have all its builds.
 MAX_TRIALS = 8
 NO_NVCC = "CUDA_HOME environment variable is not set"
-
+# A candidate with one of these may go on without a library that does not compile.
 CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
 
 CUDA_LANGUAGE = "cuda"
@@ -60,7 +60,7 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
     try:
         tree = ast.parse(module_source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # MemoryError is what the parser says to 10,000 nested signs.
+        # The parser raises MemoryError for 10,000 nested brackets.
         return []
     named = {
         target.id: node.value.value
@@ -83,7 +83,10 @@ def literal_sources(module_source: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The target of a build: a device, the ``id`` of its lock, and for a GPU its properties by torch's names."""
+    """The target of a build: a device, the ``id`` of its lock, and for a GPU its properties by torch's names.
+
+    ``architecture``: of a GPU, as torch writes it (``9.0``); empty on a CPU.
+    """
 
     device: str
     id: str
@@ -97,7 +100,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The builds of one candidate so far: the ``complaint`` that ends it, the seconds they took, trials that asked."""
+    """The builds of one candidate so far: the ``complaint`` of a failed one, which is its verdict, and their seconds.
+
+    ``trials``: how many trials ended because they asked for a build.
+    """
 
     complaint: str | None = None
     seconds: float = 0.0
@@ -113,13 +119,13 @@ class BuildWanted(Exception):
 
 
 class BuildStopped(Exception):
-    """A build did not end as it would in another try: it took too long, or the machine stopped it."""
+    """A build ended in a way that another try may not repeat: it took too long, or the machine stopped it."""
 
 
 class Builders(Closing):
-    """Builds of many candidates side by side, in at most ``jobs`` of the places that all processes of a host share.
+    """Runs the builds of many candidates side by side, in at most ``jobs`` places, which all processes of a host share.
 
-    ``fork_builder`` gives a process that waits for its first question and sees no GPU.
+    ``fork_builder`` gives a builder that waits for its first request.
     """
 
     def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
@@ -132,17 +138,17 @@ class Builders(Closing):
         self._locks = cache / LOCKS
         self._locks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
-        # A header would come behind all builds that wait, and be there when none needs it.
+        # Headers have a thread of their own: queued behind all builds, one would be ready when no build needs it.
         self._headers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
 
     def close(self) -> None:
-        """Begin nothing more, and wait for what was begun."""
+        """Begin no more builds, and wait for those that have begun."""
         self._pool.shutdown(cancel_futures=True)
         self._headers.shutdown()
         cache.forget(self._cache)
 
     def ahead(self, task_source: str, module_source: str) -> Future[Built]:
-        """Build what can be known of a candidate; HarnessError where there is no compiler."""
+        """Build what can be known of a candidate before its trial. Without a compiler: HarnessError."""
         # Parsed here: Python 3.11 counts one recursion for all threads that parse, and raises SystemError.
         literals = literal_sources(module_source)
         return self._pool.submit(self._build_ahead, task_source, module_source, literals)
@@ -185,7 +191,7 @@ class Builders(Closing):
         return lock.shared(self._target.id) if self._target.on_cpu else nullcontext()
 
     def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
-        """``caught``: the candidate may catch what a build that fails raises, and go on without it."""
+        """Compile literals; returns the complaint that ends the candidate: none if it may be ``caught`` there."""
         for language, source in literals:
             try:
                 complaint = self._compile(language, source)
@@ -200,9 +206,9 @@ class Builders(Closing):
         return None
 
     def _compile(self, language: str, source: str) -> str | None:
-        """Leave the library of a literal in the cache; returns what the compiler says of one that does not compile.
+        """Put the library of a literal into the cache; returns the compiler's complaint if it does not compile.
 
-        Raises BuildStopped where that may be another in another try.
+        Raises BuildStopped where another try may end otherwise.
         """
         library = self._cache / inline.artifact_name(source, language)
         kept = library.with_suffix(".txt")
@@ -219,7 +225,7 @@ class Builders(Closing):
             return None if library.exists() else kept.read_text()
 
     def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
-        """Go through a candidate once; returns how a build ends it, if one does."""
+        """Run a candidate once to find its builds; returns the complaint of a build that ends it, or None."""
         name = kernels_archive(module_source, task_source, self._target.architecture)
         found = self._cache / f"explored-{Path(name).stem}.json"
         with self._turn("explore", sha256_of(name)):
@@ -238,7 +244,7 @@ class Builders(Closing):
                 except BuildStopped as stopped:
                     return str(stopped)
                 except (messages.DeadlinePassed, messages.ConnectionEnded, messages.MalformedFrame):
-                    complaint = None  # its trial will say how it ends a process
+                    complaint = None  # its trial will find out how it ends its process
                 cache.keep(found, json.dumps({"complaint": complaint}).encode())
         cache.touch(found)
         cache.touch(self._cache / name)
@@ -246,7 +252,7 @@ class Builders(Closing):
         return None if complaint is None else str(complaint)
 
     def _answer_wishes(self, question: Mapping[str, Any], *, archive: Path) -> str | None:
-        """Have a builder go through a candidate, and build what it asks for; returns the build's end of it, if any."""
+        """Have a builder run a candidate, and build what it asks for; ``archive`` receives its Triton kernels."""
         left_s, builds_left_s = EXPLORING_LIMIT_S, BUILD_LIMIT_S
         builder = self._fork_builder()
         try:
@@ -271,7 +277,7 @@ class Builders(Closing):
         return answer.complaint if isinstance(answer, answers.Explored) else None
 
     def _build(self, request: dict[str, Any], timeout_s: float) -> None:
-        """Leave the library of a request in the cache, or what the compilers say of it. Raises BuildStopped."""
+        """Put the library of a request into the cache, or the compilers' complaint. Raises BuildStopped."""
         key = key_of(request, self._target.architecture)
         library, complaint = (self._cache / name for name in names_of(key))
         with self._turn("build", key):
@@ -291,7 +297,7 @@ class Builders(Closing):
         self._headers.submit(self._make_header, flags)
 
     def _make_header(self, flags: headers.Flags) -> None:
-        """Leave a precompiled header in the cache, or what the compiler says; builds go on without it meanwhile."""
+        """Put a precompiled header into the cache, or the compiler's complaint; builds do not wait for it."""
         header, complaint = headers.places_of(flags, self._cache)
         with self._untimed(), self._turn("header", header.stem.removeprefix("header-")):
             if not (header.exists() or complaint.exists()):
@@ -299,11 +305,11 @@ class Builders(Closing):
                 try:
                     self._ask_builder(question, header, complaint, timeout_s=HEADER_LIMIT_S)
                 except BuildStopped as stopped:
-                    # Each build to come would try again, and lose more than it can gain.
+                    # Kept as a complaint: every later build would try again, and lose more time than it can gain.
                     cache.keep(complaint, str(stopped).encode())
 
     def _ask_builder(self, question: Mapping[str, Any], library: Path, complaint: Path, *, timeout_s: float) -> None:
-        """Have a builder make a library, and keep that, or what the compilers say. Raises BuildStopped."""
+        """Send a request to a new builder, and keep its library, or its complaint. Raises BuildStopped."""
         builder = self._fork_builder()
         try:
             messages.send(builder.connection, question, timeout_s=messages.SEND_TIMEOUT_S)
@@ -333,7 +339,7 @@ class Builders(Closing):
         cache.keep(place, said.encode())
 
     def _turn(self, what: str, key: str) -> Any:
-        # One at a time makes what many ask for; 4096 files are enough for all keys.
+        # Of processes that want the same build, one makes it and the others wait. 4096 lock files serve all keys.
         return lock.alone(f"{what}-{key[:3]}", self._locks)
 
 

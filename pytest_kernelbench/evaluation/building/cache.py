@@ -1,4 +1,7 @@
-"""The cap of the build cache: it forgets what was used longest ago. Several processes may use it meanwhile."""
+"""The build cache: files are put in whole, and the least recently used are removed beyond a size.
+
+Several processes may use it at the same time.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-# A library of one CUDA kernel has 1 MB, of torch's full headers up to 30 MB.
+# A library of one CUDA kernel has 1 MB, or up to 30 MB with torch's full headers.
 MAX_BYTES = 8 << 30
-# After forgetting, so that not every build has to look again.
+# The share of ``MAX_BYTES`` that is kept when files are removed, so that it is not needed again at once.
 KEPT_SHARE = 0.8
-# What was used since may be on its way into a worker.
+# Files that were used in the last hour stay: they may be about to be loaded by a worker.
 RECENT_S = 3600.0
 # The folder of the cache that holds its locks: hidden from candidates, and never removed.
 LOCKS = "locks"
@@ -30,13 +33,13 @@ class Entry(NamedTuple):
 
 
 def touch(path: Path) -> None:
-    """Say that a build was used now; nothing where it is gone."""
+    """Note that a build was used now; does nothing if it was removed."""
     with suppress(OSError):
         os.utime(path)
 
 
 def keep(place: Path, content: bytes) -> None:
-    """Put ``content`` into the cache at ``place``. Who looks meanwhile finds all of it or nothing."""
+    """Put ``content`` into the cache at ``place``, in one step: other processes find all of it or nothing."""
     with tempfile.TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
         written = Path(scratch, place.name)
         written.write_bytes(content)
@@ -46,8 +49,8 @@ def keep(place: Path, content: bytes) -> None:
 def forget(folder: Path, *, max_bytes: int = MAX_BYTES, recent_s: float = RECENT_S) -> int:
     """Remove what was used longest ago while the folder holds more than ``max_bytes``; returns the bytes removed.
 
-    Nothing that was used in the last ``recent_s`` is removed. What somebody else removed first is no error, and a build
-    that is missed is made again.
+    Files that were used in the last ``recent_s`` seconds stay. A file that another process has removed first is no
+    error, and a build that is missing later is made again.
     """
     entries = sorted(_entries(folder))
     held = sum(entry.n_bytes for entry in entries)
@@ -70,7 +73,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
         for each in found:
             if each.name == LOCKS:
                 continue
-            with suppress(OSError):  # somebody else was first
+            with suppress(OSError):  # another process removed it first
                 if each.is_dir(follow_symlinks=False):
                     files = [Path(root, name) for root, _, names in os.walk(each.path) for name in names]
                     n_bytes = sum(file.lstat().st_size for file in files)

@@ -1,6 +1,6 @@
-"""Builds for candidates that are judged later, in a process beside the judge's: what it does is in no timing.
+"""Builds for candidates that are judged later, in a process beside the judge's, outside every timing.
 
-Nobody waits for what is built here. The judge finds it in the cache, or builds it itself.
+No process waits for these builds: the judge finds a library in the cache, or has it built itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import sha256_of
 
-# Left to those that judge and draw.
+# Cores that are left to the judge and to the policy that samples.
 CORES_FOR_OTHERS = 2
-# Wishes whose repetition is passed over, by their hashes: a session names every source at least twice.
+# So many wishes are remembered, to pass over their repetitions: a session names every source at least twice.
 MOST_KNOWN = 1 << 14
 
 
@@ -38,7 +38,7 @@ def serve(owner: socket.socket, workers: WorkerServer) -> None:
             known[key] = None
             if wish["cache"] not in crews:
                 crews[wish["cache"]] = _crew(wish, workers, jobs)
-            # Whatever goes wrong is said by the judge, which meets it again.
+            # The result is not read: the judge meets any error again, and reports it.
             crews[wish["cache"]].ahead(wish["task_source"], wish["source"])
     except messages.ConnectionEnded:
         return

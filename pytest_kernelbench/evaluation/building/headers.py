@@ -1,7 +1,7 @@
 """Precompiled headers in the build cache: which of them a build may use, and when one is worth making.
 
-Making one takes as long as a few builds save: the first source of a cache that could use it leaves a mark, and the
-second has it made, beside itself. It is then there for all builds of this cache that have the same flags.
+Making one takes as long as a few builds save by it. So the first source that could use a header leaves a mark in the
+cache, and the second one has the header made, in parallel. All later builds with the same flags use it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Flags = tuple[str, ...]
 
 
 def fitting(request: Mapping[str, Any], key: str, cache: Path, begin: Callable[[Flags], None]) -> Path | None:
-    """The header for a request with this ``key``, None where there is none; ``begin`` has one made for these flags."""
+    """The header for a request with this ``key``; None if there is none yet. ``begin(flags)`` starts making one."""
     flags = precompiled.flags_of(request)
     if flags is None:
         return None
@@ -34,6 +34,6 @@ def fitting(request: Mapping[str, Any], key: str, cache: Path, begin: Callable[[
 
 
 def places_of(flags: Flags, cache: Path) -> tuple[Path, Path]:
-    """The place of the header for these flags, or the compiler's messages if it makes none."""
+    """The files of the cache for these flags: the header, and the compiler's messages if it could make none."""
     header = cache / precompiled.name_of(flags)
     return header, header.with_suffix(".txt")

@@ -1,8 +1,8 @@
-"""Does the work that the first launch of any Triton kernel waits for, once, before a worker is forked.
+"""Does the work that the first launch of any Triton kernel waits for, once, before workers are forked.
 
 Triton hashes its compiler (415 MB in 3.6), asks its assembler for a version, imports its stages, and has the C compiler
-build what it calls the driver with: each process would do all of it anew, because a worker keeps no cache, while its
-candidate holds the GPU. No candidate was ever in the process that does it here, and no GPU is asked.
+build its driver extension. Each worker would do all of this anew, since it keeps no cache, while its candidate holds
+the GPU. No candidate was ever in the process that does it here, and no GPU is used.
 """
 
 from __future__ import annotations

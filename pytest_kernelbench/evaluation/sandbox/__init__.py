@@ -46,7 +46,7 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
 NOTHING = Visible()
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# A process that was killed ends at once, unless a driver holds it.
+# A process that was signalled ends at once, unless a driver holds it; after so long it is killed.
 SECONDS_TO_END = 1.0
 KEPT_ENVIRONMENT = frozenset(
     "PATH HOME LANG LC_ALL TERM USER LOGNAME PYTHONPATH VIRTUAL_ENV LD_LIBRARY_PATH CUDA_HOME CUDA_PATH "
@@ -56,10 +56,12 @@ KEPT_ENVIRONMENT = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """Which walls this machine grants to a candidate; ``hidden``: files that it does not need are not there.
+    """The walls around a candidate that this machine grants.
 
-    ``cores``: it cannot choose its cores. ``group``: a control group holds all its processes, which the kernel stops
-    and counts together.
+    ``network``: it has none. ``files``: it can write to its private folder only. ``hidden``: it cannot read files that
+    it does not need. ``processes``: it has a process namespace of its own. ``signals``: it can signal its own processes
+    only. ``cores``: it cannot choose its cores. ``group``: a control group holds all its processes, which the kernel
+    stops and counts together.
     """
 
     network: bool
@@ -154,7 +156,7 @@ def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = Non
 
 
 def descendants(process: int) -> list[int]:
-    """All that ``process`` started and that still runs, parents before children."""
+    """Numbers of all running processes that ``process`` started, directly or not; parents before children."""
     found: list[int] = []
     for child in _children(process):
         found += [child, *descendants(child)]
@@ -162,7 +164,8 @@ def descendants(process: int) -> list[int]:
 
 
 def _children(process: int) -> list[int]:
-    # Any thread may have started some. Asked for 50 times a trial, of 40 threads: pathlib took three times as long.
+    # Any of its threads may have started one. Not with pathlib, which takes three times as long: this is done 50 times
+    # a trial, for 40 threads.
     threads = f"/proc/{process}/task"
     found: list[int] = []
     with suppress(OSError):
@@ -187,12 +190,12 @@ def spent_seconds_of(process: int) -> float:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return 0.0
-    # The name of a process, the second field, may hold anything.
+    # After the last bracket, because the process's name, the second field, may contain anything.
     return cpu_seconds_of(process) + sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS_PER_SECOND
 
 
 def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
-    """Try each wall in a child of its own, so that a refusal costs nothing."""
+    """The walls that this machine grants for ``device``, each tried in a child of its own."""
 
     def read_only(folder: Path) -> None:
         _close_files(folder, 1 << 20, device)
@@ -230,7 +233,7 @@ def _child_succeeds(flag: int, then: Callable[[Path], None] = lambda folder: Non
 def _close_files(
     folder: Path, folder_bytes: int, device: str, gpu: str | None = None, *, visible: Visible | None = None
 ) -> None:
-    """Leave only ``folder`` to be written to, and only what is ``visible`` (None: everything) to be read."""
+    """Let this process write to ``folder`` only, and read only ``visible`` files (None: all) and the system's."""
     if visible is None:
         of_others = filesystem.files_to_hide(filesystem.gpu_files(), device, gpu)
         filesystem.make_read_only(folder, folder_bytes, of_others, cuda=is_gpu(device))
@@ -321,7 +324,7 @@ def end_on_request() -> None:
 
 
 def end_namespace(first: int) -> None:
-    """In its parent: end a namespace by the word of its ``first`` process, stopped or not, or by force."""
+    """In its parent: ask a namespace's ``first`` process, stopped or not, to end it; after a second, kill that."""
     deadline = time.monotonic() + SECONDS_TO_END
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(first, signal.SIGTERM)

@@ -128,7 +128,7 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
         _set_attributes(f"{root}/proc", _MountAttributes(clear=_MOUNT_ATTR_RDONLY), recursive=False)
     _mount("tmpfs", root + root, kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data=f"size={private_bytes},mode=700")
     os.chdir(root)
-    # Over itself, so that no folder is needed to put the old root in.
+    # The new root is put over the old one, so that no folder is needed for the old one.
     _check(_libc().syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     _check(_libc().umount2(b".", _MNT_DETACH), "the old root")
     os.chdir("/")

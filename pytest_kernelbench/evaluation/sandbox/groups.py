@@ -16,7 +16,7 @@ from pathlib import Path
 OWN = Path("/proc/self/cgroup")
 MOUNTS = Path("/proc/self/mountinfo")
 PREFIX = "kernelbench-"
-# Threads that run are frozen when they next enter the kernel, which they are made to do at once.
+# The longest wait for a freeze: threads are frozen when they enter the kernel, which they are made to do at once.
 SECONDS_TO_FREEZE = 0.1
 # The kernel lets go of a group a moment after its last process has ended.
 SECONDS_TO_REMOVE = 1.0
@@ -32,11 +32,11 @@ class Group:
         self._events = folder / "cgroup.events"
 
     def stop(self) -> None:
-        """Stop what is in the group; takes some microseconds, and is followed by ``stop_all``."""
+        """Begin to stop the group's processes; takes some microseconds, and is followed by ``stop_all``."""
         self._write("1")
 
     def stop_all(self) -> None:
-        """Stop what is in the group, and wait until it has. What a driver holds up stops when the driver returns."""
+        """Stop the group's processes, and wait until they stand; one in a driver's call stops when that returns."""
         self.stop()
         deadline = time.perf_counter() + SECONDS_TO_FREEZE
         with suppress(OSError):
@@ -44,7 +44,7 @@ class Group:
                 time.sleep(BETWEEN_LOOKS_S)
 
     def go_on(self) -> None:
-        """Let all of it run."""
+        """Let the group's processes run."""
         self._write("0")
 
     def says(self, event: str) -> bool:
@@ -52,7 +52,7 @@ class Group:
         return event in self._events.read_text()
 
     def close(self) -> None:
-        """There is nothing to let go of; see ``remove``."""
+        """Does nothing, since no handles are held; ``remove`` removes the group."""
 
     def spent_seconds(self) -> float:
         """CPU time of all that was ever in the group; 0 when it is gone."""
@@ -73,7 +73,7 @@ class Group:
             time.sleep(0.001)
 
     def _write(self, word: str) -> None:
-        # Once it is removed, no process is there to be stopped.
+        # A group that was removed has no process to be stopped.
         with suppress(OSError):
             _tell(self._freezer, word)
 
@@ -87,7 +87,7 @@ class Groups:
 
     @classmethod
     def here(cls) -> Groups | None:
-        """None where the system has no control groups of version 2, or this user cannot make and freeze one."""
+        """Groups below this process's own; None where this user cannot make and freeze groups of version 2."""
         parent = own_folder()
         if parent is None:
             return None
@@ -116,7 +116,7 @@ class Groups:
             time.sleep(0.001)
 
     def _try(self) -> None:
-        """Raises OSError where a process does not enter a group, or the group is not frozen and counted."""
+        """Try a group with a child. Raises OSError if the child cannot enter it, be frozen in it or be counted."""
         group = self.new()
         entrance = entrance_of(group)
         reading, writing = os.pipe()
@@ -148,7 +148,7 @@ class Groups:
 
 
 def entrance_of(group: Group) -> int:
-    """A descriptor for ``enter``, which needs no file of the system: a sandbox hides them."""
+    """A descriptor by which a process can ``enter`` the group from within a sandbox, which hides the group's files."""
     return os.open(group.folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
 
@@ -175,7 +175,7 @@ def _tell(file: Path, word: str) -> None:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove folders of processes that ended without a word."""
+    """Remove the folders that processes left behind when they were killed."""
     for folder in parent.glob(f"{PREFIX}*"):
         number = folder.name.removeprefix(PREFIX)
         if number.isdigit() and not Path(f"/proc/{number}").exists():

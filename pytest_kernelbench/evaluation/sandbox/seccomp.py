@@ -18,14 +18,14 @@ _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
 _ALLOW, _ANSWER = 0x7FFF0000, 0x00050000
 _SET_MODE_FILTER, _KEEP_SPECULATION = 1, 4
-# Numbers from here on are another way into the same kernel (x32).
+# System calls from this number on are those of x32, another way into the same kernel.
 _X32 = 0x40000000
 _NO_SUCH_CALL = 38
 _PR_SET_NO_NEW_PRIVS = 38
 
 
 class _Machine(NamedTuple):
-    """A processor's name in the kernel, and the numbers of two system calls."""
+    """A processor's number for the kernel (AUDIT_ARCH), and the numbers of two system calls on it."""
 
     architecture: int
     seccomp: int
@@ -43,7 +43,7 @@ class _Program(ctypes.Structure):
 
 
 def keep_cores() -> bool:
-    """From now on this process, and all that it starts, cannot choose its cores; that it did is all it is told.
+    """From now on this process, and all that it starts, cannot choose its cores: the call seems to succeed.
 
     Another process can still choose them. Privileges must have been given up before (``no_new_privs``). Returns
     whether the kernel has taken the filter.

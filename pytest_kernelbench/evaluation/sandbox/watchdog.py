@@ -80,7 +80,7 @@ def _too_large(tree: Sequence[int], limits: Limits) -> bool:
 
 
 def _memory_is_short() -> bool:
-    # Anonymous files are in no process's resident memory, but can take all memory.
+    # Looked at besides the processes' memory, because anonymous files (memfd) are in no process's.
     whole, free = cgroup.machine_memory_bytes()
     return free < LEAST_SHARE_OF_MEMORY * whole
 
@@ -88,7 +88,7 @@ def _memory_is_short() -> bool:
 def _took_the_memory(free_before: int, folder: Path) -> bool:
     """Whether the processes that were just ended held so much that memory was short because of them."""
     whole, free = cgroup.machine_memory_bytes()
-    # The folder goes with the namespace, a little later.
+    # The private folder is freed with the namespace, a little later, so its bytes are added.
     in_folder = os.statvfs(folder)
     held = free - free_before + (in_folder.f_blocks - in_folder.f_bfree) * in_folder.f_frsize
     return held > LEAST_SHARE_OF_MEMORY * whole / 2
