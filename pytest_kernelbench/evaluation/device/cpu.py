@@ -153,7 +153,7 @@ class SharedMemory:
         """So many zeroed bytes, at least one."""
         descriptor = os.memfd_create("kernelbench", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, size)
-        # A worker that truncated it would end the judge at its next read.
+        # Sealed, because a worker that truncated it would end the judge at its next read.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(f"memory {next(_numbers)}", descriptor, size)
 
@@ -161,8 +161,8 @@ class SharedMemory:
     def attach(cls, name: str, descriptor: int, size: int) -> SharedMemory:
         """The other side of ``create``, with all pages mapped at once.
 
-        Mapped at their first use, 110,000 pages of a task's slots took a worker longer than its calls, and those of
-        inputs were mapped within timed calls.
+        Mapped at their first use, the 110,000 pages of a task's slots took a worker longer than its calls, and pages of
+        inputs would be mapped within timed calls.
         """
         attached = cls(name, descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         os.close(descriptor)
@@ -187,7 +187,7 @@ class ProcessMemory:
         self._path = f"/proc/{process}/mem"
 
     def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
-        """A copy."""
+        """A copy of the memory. Raises NotThere, and CannotRead where the judge may not read the process's memory."""
         count = math.prod(like.shape)
         copy = torch.empty(count, dtype=like.dtype)
         n_bytes = count * like.dtype.itemsize

@@ -26,10 +26,8 @@ HOLDS_BACK = {
     "hardware power brake": 0x80,
 }
 QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
-
-
-# A judge asks a copy of the reference on the CPU about a few rows. With a thread for each core, eight judges on 16
-# cores took 60 to 100 ms for a question.
+# A judge runs a copy of the reference on the CPU on a few rows (``few_rows``). With a thread for each core, eight
+# judges on 16 cores took 60 to 100 ms for such a call.
 MOST_THREADS = 4
 
 __all__ = ["exported"]  # a part of ``Device``
@@ -195,7 +193,8 @@ def memory_of(process: int) -> CudaProcessMemory:
     return CudaProcessMemory()
 
 
-# Contexts of one GPU take turns of a millisecond or so: where another computes, a short kernel waits for its turn.
+# Contexts of one GPU take turns of about a millisecond: while another one computes, a short kernel waits for its turn,
+# and takes more than so many times as long.
 IDLE_WITHIN = 3.0
 PROBES_IN_A_ROW = 2
 BUSY_AFTER_S = 2.0

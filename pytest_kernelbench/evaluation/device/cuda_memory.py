@@ -39,11 +39,11 @@ class CudaMemory:
 
     @classmethod
     def create(cls, size: int) -> CudaMemory:
-        """Raises torch.OutOfMemoryError when there is not enough."""
+        """Allocate ``size`` zeroed bytes. Raises torch.OutOfMemoryError."""
         pointer = ctypes.c_void_p()
         status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
         if status != 0:
-            # The runtime remembers the failure, and torch would report it at its next launch.
+            # The runtime remembers a failure, and torch would report it at its next launch.
             runtime().cudaGetLastError()
             torch.cuda.empty_cache()
             status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
@@ -76,7 +76,7 @@ class CudaMemory:
         self._n_places += 1
 
     def leave(self) -> None:
-        """One tensor needs it no longer."""
+        """Count one tensor less; after the last one the memory is freed."""
         self._n_places -= 1
         if self._n_places == 0:
             torch.cuda.synchronize()

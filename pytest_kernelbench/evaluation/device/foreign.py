@@ -1,7 +1,7 @@
 """Reads outputs in a worker's own memory while the worker is stopped.
 
-If a worker sent its outputs, it could compute them after the clock has stopped. So it sends only their addresses, with
-the answer that all calls are done; it is stopped at once, and the judge reads its memory.
+A worker that sent its outputs could compute them after the clock has stopped. So it sends only their addresses, with
+its answer that all calls are done; it is stopped at once, and the judge reads its memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import torch
 
 
 class Place(NamedTuple):
-    """Place of an output by a worker. ``handle``: of the allocation on a GPU, from whose start ``at`` counts."""
+    """Where a worker says that an output is: the address ``at``, and strides in elements.
+
+    On a GPU ``at`` counts in bytes from the start of the allocation with this ``handle``.
+    """
 
     at: int
     strides: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Which device is meant, and whether it is there. Imports no torch: the plugin asks, and so does the sandbox."""
+"""Resolves the name of a device, and finds whether it is there. Imports no torch, for the plugin and the sandbox."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resolve_device(wanted: str, place: str = "device") -> str:
     if needs_no_gpu(wanted):
         return wanted
     check_device(wanted, place)
-    # Asking the driver's own files costs nothing; asking torch costs seconds.
+    # The driver's device files are looked at first: torch takes seconds to import.
     available = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
     if available:
         import torch

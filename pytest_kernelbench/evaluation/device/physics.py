@@ -21,9 +21,9 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import torch_name
 
 REPEATS = 9
-# Of 4 GB on, twice as much takes twice as long.
+# From 4 GB on, twice as many bytes take twice as long, so no more are moved.
 MOST_MOVED_BYTES = 4 << 30
-# Of the memory that can be taken: the slots of a candidate and the memory of its worker are there as well.
+# Of the memory that can be taken, for the buffer that is moved.
 MOST_SHARE_OF_MEMORY = 0.25
 SIDE_OF_PRODUCT = 8192
 

@@ -15,7 +15,9 @@ from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout
 class Memory(Protocol):
     """Memory that both processes see, as ``bytes`` of type uint8.
 
-    ``name`` is unique among the memories that a worker maps; ``descriptor`` is sent with the message, if there is one.
+    ``name`` is unique among the memories that a worker maps. ``descriptor``: a file descriptor that a worker needs to
+    map it, sent with the message; None on a GPU. ``enter`` and ``leave`` count the tensors in it; without any it is
+    freed.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Place:
         return {"memory": self.memory.name, "offset": self._offset, "layout": self.layout.to_json()}
 
     def close(self) -> None:
-        """Let go of the memory (the judge)."""
+        """In the judge: give up this tensor's part of the memory, which is freed with the last tensor in it."""
         self.memory.leave()
 
 
@@ -59,10 +61,10 @@ def describe_memory(memory: Memory) -> dict[str, Any]:
 
 
 def attach_memory(description: Mapping[str, Any], descriptors: Any, device: str) -> Memory:
-    """Memory of the judge's as a worker sees it; ``descriptors`` come in the order of the descriptions."""
+    """In a worker: map memory of the judge. ``descriptors``: an iterator, in the order of the descriptions."""
     return device_named(device).map_memory(description["name"], description["size"], descriptors)
 
 
 def attach_place(description: Mapping[str, Any], memories: Mapping[str, Memory]) -> Place:
-    """A tensor of the judge's as a worker sees it."""
+    """In a worker: a tensor of the judge, in one of the mapped ``memories`` (by name)."""
     return Place(memories[description["memory"]], description["offset"], Layout.from_json(description["layout"]))

@@ -1,4 +1,4 @@
-"""The only code that shares a process with a candidate. Its statements are checked outside this process."""
+"""The only code that shares a process with a candidate. The judge checks its answers from outside this process."""
 
 from pytest_kernelbench.evaluation.worker.loop import serve
 

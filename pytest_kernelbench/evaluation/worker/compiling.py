@@ -33,11 +33,11 @@ class BuildFailed(Exception):
 def build(request: Request, name: str, folder: Path, *, header: Path | None = None) -> Path:
     """The library of one request, a module with this ``name``, in ``folder``. Raises BuildFailed.
 
-    ``header`` is a precompiled one for its flags.
+    ``header``: a precompiled header for the request's flags.
 
-    Host and device part are compiled side by side, each first with stand-ins for torch's headers. One that does not
-    compile with them is compiled with torch's own, so that the verdict is the same, unless no header could mend it.
-    Where one fails, the other is not waited for.
+    Host and device part are compiled side by side, each first with stand-ins for torch's headers. A part that does not
+    compile with these is compiled with torch's own headers, so that the verdict is the same, unless no header could
+    mend its errors. If one part fails, the other is not waited for.
     """
     arguments = {**_placed(request["arguments"], folder), "name": name}
     for place, text in request["files"].items():
@@ -54,7 +54,7 @@ def build(request: Request, name: str, folder: Path, *, header: Path | None = No
     try:
         return _built(request["function"], arguments, folder / "build", parts)
     except Exception as error:
-        # torch raises what it likes where arguments are of no use, or a compiler is missing.
+        # Any exception: torch raises many kinds for useless arguments or a missing compiler.
         raise _failure(error) from None
 
 
@@ -71,7 +71,7 @@ def build_header(flags: Sequence[str], folder: Path) -> Path:
         _built("load_inline", arguments, folder / "build", asked)
     except Exception as error:
         raise _failure(error) from None
-    # A macro that the header was made with would have to be the same for all that use it.
+    # Without the extension's name: a header can be used only with the macros that it was made with.
     command = re.sub(r" -DTORCH_EXTENSION_NAME=\S+| -MMD -MF \S+", "", asked.command)
     made = header.with_name(f"{header.name}.gch")
     _run_alone(re.sub(r" -c \S+ -o \S+", f" -x c++-header {header} -o {made}", command))
@@ -83,7 +83,7 @@ def build_header(flags: Sequence[str], folder: Path) -> Path:
 
 
 class _Asked:
-    """In the place of ``Parts``: compiles nothing, and keeps the ``command`` for the first part."""
+    """Takes the place of ``Parts`` to learn the ``command`` for the first part; compiles nothing."""
 
     command = ""
 
@@ -99,7 +99,7 @@ def _run_alone(command: str) -> None:
 
 def _failure(error: Exception) -> BuildFailed:
     said = str(error)
-    # torch's own first words are the candidate's process's to say.
+    # Without torch's own first words, which the candidate's process puts before the log.
     _, _, log = said.partition("Error building extension '")
     log = log.partition("': ")[2] or said
     final = not any(each in said for each in (*SAID_OF_THE_MACHINE, "Ninja is required"))
@@ -115,7 +115,7 @@ def _placed(value: Any, folder: Path) -> Any:
 
 
 def _undeclared(request: Request) -> frozenset[str]:
-    """Functions to be bound that the C++ sources, in which they are bound, do not name."""
+    """The functions to be bound that the C++ sources, where they are bound, do not name."""
     arguments = request["arguments"]
     functions, sources = arguments.get("functions") or [], "\n".join(arguments.get("cpp_sources") or [])
     functions = [functions] if isinstance(functions, str) else functions
@@ -140,7 +140,7 @@ def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts 
     cpp_extension.JIT_EXTENSION_VERSIONER = _cpp_extension_versioner.ExtensionVersioner()
     real: Callable[..., Any] = getattr(cpp_extension, function)
     cpp_extension._run_ninja_build = parts.compile
-    # Loading it would run the candidate's code in here.
+    # Loading the library would run the candidate's code in this process.
     cpp_extension._import_module_from_library = lambda name, place, is_python_module: os.path.join(place, f"{name}.so")
     return Path(real(**arguments, build_directory=str(folder), verbose=False))
 
@@ -148,8 +148,8 @@ def _built(function: str, arguments: dict[str, Any], folder: Path, parts: Parts 
 class Parts:
     """The objects of one extension, compiled in ninja's place with the commands that torch wrote for it.
 
-    ``first`` is a header that the host part includes before all else. ``with_torch_s_headers`` holds the names of parts
-    for which the stand-ins did not do.
+    ``source``: all texts of the extension. ``undeclared``: see ``own_errors.are_own``. ``first``: a header that the
+    host part includes before all else. ``with_torch_s_headers``: names of the parts that needed torch's own headers.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Parts:
 
 
 def _commands(folder: str, *targets: str) -> list[str]:
-    """The commands that ninja would run, one a line."""
+    """The commands that ninja would run for ``targets`` (none: for all), one in each line."""
     done = subprocess.run(["ninja", "-t", "commands", *targets], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip().splitlines()
 

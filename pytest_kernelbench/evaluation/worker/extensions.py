@@ -1,9 +1,9 @@
 """KernelBench's way to CUDA, ``torch.utils.cpp_extension``, in a candidate's process, which compiles nothing itself.
 
-``load_inline`` and ``load`` become a request: sources and flags, no more. Whoever judges has it built elsewhere, by a
-process that no candidate was ever in and that sees no GPU, and puts the library, or what the compilers said, into a
-cache under the request's key. A request that is known there is answered at once, at import, in a constructor or in a
-call, and a build that fails raises where torch's would.
+A call of ``load_inline`` or ``load`` becomes a request: sources and flags, no more. The judge has it built by a process
+that no candidate was ever in and that sees no GPU, and puts the library, or the compilers' complaint, into a cache
+under the request's key. A request whose key is there is answered at once, at import, in a constructor or in a call; a
+build that fails raises where torch's own function would.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from typing import Any
 import torch
 
 FUNCTIONS = ("load_inline", "load")
-# What changes the machine code. Where it is built, and what is told of it, is not a candidate's to choose.
+# Arguments that change the machine code. A candidate cannot choose the others: where and how verbosely it is built.
 KEPT = frozenset(
     "name cpp_sources cuda_sources sources functions extra_cflags extra_cuda_cflags extra_ldflags extra_include_paths "
     "with_cuda with_pytorch_error_handling is_python_module no_implicit_headers".split()
 )
 LISTS = frozenset("cuda_sources extra_cflags extra_cuda_cflags extra_ldflags extra_include_paths".split())
 IGNORED = frozenset("build_directory verbose keep_intermediates use_pch".split())
-# In a request, in the place of the folder that the process may write to.
+# Stands in a request for the folder that the process may write to.
 FOLDER = "{folder}"
-# Of an extension whose name nothing depends on.
+# The name in the request of an extension on whose name nothing depends.
 ANY_NAME = ""
 HEADERS = frozenset((".h", ".hpp", ".cuh", ".inl", ".inc"))
 MAX_FILES, MAX_FILE_BYTES = 64, 1 << 18
-# The judge takes no longer message.
+# Of a request as JSON: the judge takes no longer message (``answers.MAX_ANSWER_BYTES``).
 MAX_BYTES = 900_000
 
 Request = Mapping[str, Any]
@@ -46,8 +46,8 @@ Request = Mapping[str, Any]
 class Extensions:
     """``load_inline`` and ``load`` in a candidate's process.
 
-    ``folder`` is the one that the process may write to, ``known`` the cache, and ``have_built(request)`` returns when
-    what was asked for is in there.
+    ``known`` is the cache, ``folder`` the one that the process may write to. ``have_built(request)`` returns once the
+    library, or the complaint, is in the cache.
     """
 
     def __init__(self, known: Path, folder: Path, architecture: str, have_built: Callable[[Request], None]) -> None:
@@ -57,7 +57,7 @@ class Extensions:
         self._have_built = have_built
         self._turn = threading.Lock()
         self._real: dict[str, Callable[..., Any]] = {}
-        # What the last build that failed raised.
+        # The exception of the last build that failed.
         self.raised: RuntimeError | None = None
 
     def install(self) -> None:
@@ -103,9 +103,9 @@ def uses_extensions(candidate_source: str) -> bool:
 
 
 def request_of(function: str, arguments: Mapping[str, Any], folder: Path) -> Request | None:
-    """One call as data; None for what only torch itself can do (a program of its own, SYCL, very long sources).
+    """One call as data; None for a call that only torch itself can answer (a program, SYCL, very long sources).
 
-    Nothing of the caller's is kept or changed: torch puts headers into lists that it is given.
+    The caller's lists are copied, because torch puts headers into the lists that it is given.
     """
     given = {name: value for name, value in arguments.items() if value is not None and name not in IGNORED}
     if given.get("is_standalone") or given.keys() - KEPT - {"is_standalone"}:
@@ -142,9 +142,9 @@ def _plain(value: Any, folder: Path) -> Any:
 
 
 def _sources(given: Any) -> tuple[list[str], dict[str, str]]:
-    """Where sources that lie in files are to lie, and the texts of them and of the headers beside them, by place.
+    """New paths for sources in files, and by new path the texts of the sources and of the headers beside them.
 
-    They get new names: many candidates write them to files of which every process has another.
+    New, because many candidates write their sources to paths that differ in every process.
     """
     paths = [Path(each).absolute() for each in ([given] if isinstance(given, (str, os.PathLike)) else given)]
     files = {f"sources/{number}{path.suffix}": path.read_text(errors="replace") for number, path in enumerate(paths)}
@@ -155,7 +155,7 @@ def _sources(given: Any) -> tuple[list[str], dict[str, str]]:
 
 
 def _include_paths(given: Any, folder: Path, files: dict[str, str]) -> list[str]:
-    """Folders of headers; of those that only this process sees, the texts are added to ``files``."""
+    """Folders of headers. The texts of headers in folders that only this process sees are added to ``files``."""
     paths = []
     for number, each in enumerate(map(str, given)):
         paths.append(each)
@@ -172,24 +172,24 @@ def _headers(folder: Path, place: str, most: int) -> dict[str, str]:
 
 
 def key_of(request: Request, architecture: str) -> str:
-    """What the build of a request is known by: with it, all else that changes the machine code."""
+    """The key of a build: a hash of the request, torch's version, the GPU's architecture and the compilers."""
     keyed = json.dumps([request, torch.__version__, architecture, compilers()], sort_keys=True)
     return hashlib.sha256(keyed.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def names_of(key: str) -> tuple[str, str]:
-    """Files of the cache: the library, and what the compilers said where there is none."""
+    """Names of the files in the cache: the library, and the compilers' complaint where there is no library."""
     return f"extension-{key}.so", f"extension-{key}.txt"
 
 
 def module_name(request: Request, key: str) -> str:
-    """The name under which an extension is built and imported: of two with one name, pybind11 gives the first twice."""
+    """The name under which an extension is built and imported; of two with one name, pybind11 returns the first."""
     return str(request["arguments"]["name"]) or f"extension_{key}"
 
 
 @cache
 def compilers() -> list[list[Any]]:
-    """Which compilers there are, and of what age."""
+    """The compilers on this machine: path, size in bytes and time of change in nanoseconds of each."""
     found = []
     for name in ("c++", "nvcc"):
         path = shutil.which(os.environ.get("CXX", name) if name == "c++" else name)

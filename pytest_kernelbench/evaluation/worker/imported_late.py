@@ -1,4 +1,4 @@
-"""Modules that torch imports late: imported once before workers are forked, they cost no worker its load.
+"""Imports modules that torch imports late, once before workers are forked, so that no worker waits for them.
 
 ``torch.utils.cpp_extension`` takes 0.25 s beside a GPU (H200), in each worker of each candidate that builds.
 """
@@ -13,9 +13,9 @@ MODULES = ("torch.utils.cpp_extension", "numpy.random")
 
 
 def import_them() -> None:
-    """Import ``MODULES``. CUDA is not started: after that, no process that is forked could use it."""
+    """Import ``MODULES`` without starting CUDA: if it were, no process that is forked later could use it."""
     asks = torch.cuda.is_available
-    # ``cpp_extension`` asks, to print a warning, and torch answers by starting CUDA.
+    # ``cpp_extension`` asks whether CUDA is available, to print a warning; torch would start CUDA to answer.
     torch.cuda.is_available = lambda: True
     try:
         for name in MODULES:

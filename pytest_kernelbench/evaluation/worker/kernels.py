@@ -21,7 +21,7 @@ import torch
 
 from pytest_kernelbench.records import sha256_of
 
-# After so long no other kernel is begun: an autotuner may have hundreds of them.
+# After so many seconds no further kernel is compiled: an autotuner may have hundreds of variants.
 SECONDS = 20.0
 
 
@@ -65,7 +65,7 @@ def compile_launched(architecture: str, call: Callable[[], object]) -> None:
     def compile_choices(tuner: Any, *arguments: Any, **named: Any) -> None:
         tuner.nargs = dict(zip(tuner.arg_names, arguments, strict=False))
         for config in tuner.prune_configs(named):
-            # Some are there to be found not to work.
+            # An autotuner may have variants that do not compile.
             with contextlib.suppress(triton.CompilationError, triton.OutOfResources):
                 tuner.fn.run(*arguments, **{**named, **config.all_kwargs()})
 
@@ -91,10 +91,10 @@ class _NoDriver:
 
 
 def _make_launcher(compiled: Any) -> None:
-    """The C through which Python calls a kernel of this signature is compiled as well, by another compiler."""
+    """Compile the C code through which Python calls a kernel of this signature."""
     from triton.backends.nvidia.driver import CudaLauncher
 
-    # Without a compiler or a libcuda to link with, the trial will say so.
+    # Ignored: if there is no compiler or no libcuda to link with, the trial fails for it.
     with contextlib.suppress(AssertionError, ImportError, RuntimeError, OSError, SubprocessError):
         CudaLauncher(compiled.src, compiled.metadata)
 
@@ -102,9 +102,9 @@ def _make_launcher(compiled: Any) -> None:
 def use_compiled(archive: Path, folder: Path) -> None:
     """Unpack the code that torch's compiler built for a baseline into ``folder``, where the compiler looks.
 
-    The compiler precompiles a header (150 MB, 5 s of a core) before it looks whether the library that needs it is
-    there, and keeps it in the temporary folder, which each worker has of its own. Here it takes headers as they are:
-    code that the archive does not have is compiled a little more slowly, and to the same libraries.
+    By default the compiler precompiles a header (150 MB, 5 s of a core) in the worker's own temporary folder, before it
+    looks whether the library that needs it is there. Here it uses headers as they are: code that the archive does not
+    have is compiled a little more slowly, to the same libraries.
     """
     from torch._inductor import codecache
 
@@ -113,7 +113,7 @@ def use_compiled(archive: Path, folder: Path) -> None:
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Put all that a compiler has left in ``folder`` into one file."""
+    """Put all files in ``folder``, a compiler's cache, into one archive."""
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted(folder.rglob("*")):
             packed.write(path, path.relative_to(folder))
@@ -126,7 +126,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
         for path in folder.glob("*/__grp__*.json"):
-            # Triton keeps whole paths, and they are of the process that compiled.
+            # Triton keeps absolute paths, which are those of the process that compiled.
             kept = json.loads(path.read_text())["child_paths"]
             here = {name: str(path.parent / Path(where).name) for name, where in kept.items()}
             path.write_text(json.dumps({"child_paths": here}))

@@ -1,4 +1,4 @@
-"""One worker's life: load both sides, then answer the judge's questions until it hangs up."""
+"""A worker's process: loads reference and candidate, and answers the judge's requests until the socket ends."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ CANDIDATE_FILE = "candidate.py"
 TRITON_CACHE, COMPILER_CACHE = "triton", "inductor"
 BUILDERS_NICE = 5
 USES_COMPILER = re.compile(r"torch\s*\.\s*compile\b|\b_?dynamo\b|\binductor\b|import compile\b")
-# All that compilers say of a build that fails, and where it was asked for.
+# Characters: a compiler's log, and where in the candidate the build was asked for.
 MAX_WORDS = 5000
 
 
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
-    """Answer questions on ``connection``; ``folder`` is the one place on disk that can be written."""
+    """Answer requests on ``connection``; ``folder`` is the one place on disk that can be written to."""
     _settle(folder)
     bench = _Bench(device, folder, connection)
     while True:
@@ -80,7 +80,7 @@ def _settle(folder: Path) -> None:
 
 def _last_lines(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    # Python's import is the last frame of a text that is no Python, and its message has the line.
+    # For a text that is no Python, the last frame is in the import itself, and the message has the line.
     named = bool(last) and not last[0].filename.startswith("<frozen")
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if named else ""
     try:
@@ -100,14 +100,14 @@ class _Bench:
         self._triton_cache = folder / TRITON_CACHE
 
     def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Start the threads and the device."""
+        """Start torch's threads and the device."""
         torch.set_num_threads(question["threads"])
         self._stopwatch = Stopwatch(self._device)
         self._stopwatch.settle()
         return {"started": True}
 
     def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Load the reference, while the process is pristine."""
+        """Load the reference, before any candidate code has run in this process."""
         self._cache = Path(question["cache"])
         self._architecture = question["architecture"]
         inline.use_cache(self._cache)
@@ -127,7 +127,7 @@ class _Bench:
         """Build one extension; no candidate was ever in this process."""
         # torch asks the GPU unless this is set, and a builder sees none.
         os.environ["TORCH_CUDA_ARCH_LIST"] = question["architecture"]
-        # Processes that judge, and start workers for it, have priority.
+        # The judge and its workers have priority over builds.
         os.nice(BUILDERS_NICE)
         try:
             header = Path(question["header"]) if question["header"] else None
@@ -158,7 +158,7 @@ class _Bench:
             return {"complaint": str(error), "final": (self._folder / name).with_suffix(".txt").exists()}
 
     def explore(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Run a candidate to find what it builds; other failures are left to its trial."""
+        """Run a candidate to find what it builds. Failures other than builds' are left to its trial."""
         os.nice(BUILDERS_NICE)
         candidate = self._folder / CANDIDATE_FILE
         candidate.write_text(question["candidate_source"])
@@ -187,7 +187,7 @@ class _Bench:
         return extensions
 
     def _have_built(self, request: Request) -> None:
-        """List the builds that are needed; the trial ends here and is repeated after them."""
+        """Ask for a build, and wait: while exploring, until it is made; in a trial, for the end of this process."""
         messages.send(self._connection, {"wanted": request})
         messages.receive(self._connection)
 
@@ -202,7 +202,7 @@ class _Bench:
         return {"loaded": True}
 
     def adopt_weights(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
-        """Put a new instance in the candidate's place that has the reference's weights, where that can differ."""
+        """Replace the candidate by a new instance with the reference's weights, unless it has these already."""
         fresh = self._instance(self._candidate_class)
         adopted = give_weights(fresh, self._reference)
         if adopted:
@@ -212,7 +212,7 @@ class _Bench:
     def move_parameters(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Move the candidate's parameters and buffers away from their initial values, or back to them."""
         if any(is_lazy(each) for each in self._reference.parameters()):
-            # It makes its parameters in its first call, as the judge's did: under the seed.
+            # A lazy reference makes its parameters in its first call: under the seed, as the judge's reference did.
             seed_all(self._seed)
             self._reference(*self._slots[0].inputs)
         if question["away"]:
@@ -255,9 +255,10 @@ class _Bench:
     def run(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run the candidate on a slot's inputs; its answer goes into the slot's outputs."""
         slot = self._slots[question["slot"]]
-        # Elements that are never written must not hold an old answer by luck.
+        # Elements that the candidate never writes must not happen to hold an old answer.
         slot.spoil()
-        # As before the judge's own call: random draws, and weights that are made in the first call, are then the same.
+        # As before the judge's own call, so that random draws, and weights that are made in the first call, are the
+        # same.
         seed_all(self._seed)
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
@@ -296,7 +297,7 @@ class _Bench:
                 lap = self._stopwatch.time(module, slot.inputs)
                 told[f"{side}_ms"].append(lap.ms)
                 self._threads[side] = torch.get_num_threads()
-                # Both sides' answers: where only one is copied, a call of 0.08 ms of that side was 1.2 % faster (H100).
+                # Both sides' answers are copied: if one side's only, its calls of 0.08 ms were 1.2 % faster (H100).
                 answer = slot.deliver(lap.output)
                 if "mismatch" in answer:
                     return answer
@@ -317,7 +318,7 @@ class _Bench:
             slot = self._slots[number]
             self._stopwatch.stand_ready()
             self._kept.add(slot, self._candidate(*slot.inputs))
-        # On a GPU, while that is still at work.
+        # Before the device is waited for: on a GPU this runs beside the last call.
         answer = self._kept.answer()
         self._stopwatch.settle()
         self._threads["candidate"] = torch.get_num_threads()

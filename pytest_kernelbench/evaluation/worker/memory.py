@@ -1,4 +1,4 @@
-"""The processes that may read the memory of a worker."""
+"""Lets the judge read the memory of a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PR_SET_DUMPABLE, _PR_SET_PTRACER, _PR_SET_PTRACER_ANY = 4, 0x59616D61, ctypes.c
 
 
 def let_memory_be_read() -> None:
-    """Let the judge, a process of the same user, read outputs where they are; some kernels let parents only."""
+    """Let the judge, a process of the same user, read this process's memory; some kernels allow only parents that."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Whether what does not compile with stand-ins for torch's headers does not compile with torch's own either.
+"""Decides whether a source that fails with stand-ins for torch's headers would fail with torch's own headers too.
 
 A second attempt takes 20 s of g++ and 50 s of nvcc, and many sources that models write are wrong in themselves. An
 error is the source's own where no header could mend it: a name that no header has, a wrong syntax in a source without
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_kernelbench.inline.complaints import error_lines
 
-# Of the files that torch makes of a candidate's sources, and of those that a request brings.
+# An error in a file that torch makes of a candidate's sources, or in one that a request brings.
 _IN_SOURCE = re.compile(r"^(?:main\.cpp|cuda\.cu|\d+\.\w+)[:(]")
 _ASSEMBLER = re.compile(r"^ptxas\b")
 _UNKNOWN = re.compile(
@@ -23,24 +23,24 @@ _UNKNOWN = re.compile(
     r"|error: [\u2018'`](?P<member>\w+)[\u2019'] is not a member of"
 )
 _TWICE = re.compile(r"error: (?:redefinition of |[\u2018'`].*redeclared|.* has already been defined)")
-# torch binds what is asked for by name, beside a binding of the source's own.
+# The source has a binding of its own, beside the one that torch makes for functions asked for by name.
 _BOUND_TWICE = re.compile(r"error: redefinition of [\u2018'`]?PyObject\s?\* PyInit_")
-# All of a class is in one header, so no other adds a conversion to it.
+# A class has all its conversions in one header, so no other header can add one.
 _NO_CONVERSION = re.compile(r"error: no suitable conversion function from ")
-# Of nvcc alone, in a source that the host's compiler is given.
+# Names that only nvcc knows, in a source for the host's compiler.
 _DEVICE_ONLY = frozenset("threadIdx blockIdx blockDim gridDim".split())
 _SYNTAX = re.compile(r"error: (?:expected |invalid use of [\u2018'`]this)")
 _MACRO = re.compile(r"\b[A-Z][A-Z0-9_]{3,}(?=\s*\()")
 _DEFINED = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
-# The stand-ins have them.
+# Macros that the stand-ins define.
 _KNOWN_MACROS = frozenset("TORCH_CHECK PYBIND11_MODULE".split())
 
 
 def are_own(log: str, source: str, folders: Sequence[Path], undeclared: Set[str] = frozenset()) -> bool:
-    """``source`` is all that a candidate wrote, and ``folders`` hold all headers that there are.
+    """Whether the errors in ``log`` are the source's own, so that no header could mend them.
 
-    ``undeclared`` are functions that are to be bound and that no C++ source names: a header may have the name, but not
-    as one that stands alone.
+    ``source``: all that the candidate wrote. ``folders``: they contain all headers of this machine. ``undeclared``:
+    functions to be bound that no C++ source names; a header may have such a name, but not as a function of its own.
     """
     errors = error_lines(log)
     if not errors:
@@ -63,6 +63,6 @@ def are_own(log: str, source: str, folders: Sequence[Path], undeclared: Set[str]
 
 
 def _is_in(name: str, folders: Sequence[Path]) -> bool:
-    # As far as the first place: of 180 MB of headers a name that is nowhere takes 1 s, and one that is, much less.
+    # Up to the first match: in 180 MB of headers, a name that is nowhere takes 1 s, and any other much less.
     command = ["grep", "-rqwF", "--", name, *map(str, folders)]
     return subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60).returncode != 1

@@ -1,4 +1,4 @@
-"""The places of the outputs of a worker's calls, which the judge reads."""
+"""Keeps the outputs of a worker's calls, and finds their addresses, where the judge reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.worker.slots import Slot
 
-# Taken before a candidate could put others in their place.
+# Looked up now, before a candidate could replace them.
 _base = torch._C.TensorBase
 _detach, _copy, _address, _count = _base.detach, _base.copy_, _base.data_ptr, _base.numel
 
@@ -18,8 +18,8 @@ _detach, _copy, _address, _count = _base.detach, _base.copy_, _base.data_ptr, _b
 class Kept:
     """The outputs of a turn's calls, each in memory of its own, with every element stored once.
 
-    Views of an input, broadcast tensors and conjugates that are not computed are copied. So is every output of a
-    candidate that returns memory of an earlier output: the next call would overwrite it.
+    Views of an input, broadcast tensors and pending conjugates are copied. If a candidate returns memory of an earlier
+    output, which its next call would overwrite, all its outputs are copied.
     """
 
     def __init__(self, device: str) -> None:
@@ -33,7 +33,7 @@ class Kept:
         self._outputs, self._tensors = [], []
 
     def add(self, slot: Slot, output: Any) -> None:
-        """Keep the output of one call. In the time of that call, so next to nothing is done."""
+        """Keep the output of one call. The clock is running, so hardly anything is done here."""
         if self._copies_all:
             tensors, mismatch = slot.matched(output)
             output = output if mismatch is not None else [_copied(tensor) for tensor in tensors]

@@ -1,11 +1,11 @@
-"""A precompiled header for the host part of an extension: what g++ reads of torch and pybind11, read once on a host.
+"""A precompiled header for the host part of an extension: torch's and pybind11's headers, parsed once on a host.
 
 Of the 6 CPU seconds that g++ takes for a binding of one function, half go into reading headers. A precompiled header
 fits one compiler with its flags, one torch and one Python, and these are in its name. It is made by a process in which
 no candidate ever was, from headers and nothing else, and candidates and builders can only read it.
 
-GCC decides whether it fits. Where it does not, an empty header of the same name is read in its place, and the build
-goes on as without. It takes one only before all else, so it is named on its command line.
+GCC decides whether a precompiled header fits. If not, it reads an empty header of the same name, and the build goes on
+as without one. GCC uses a precompiled header only before all other text, so it is named on the command line.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pytest_kernelbench.evaluation.worker import slim, stand_ins
 from pytest_kernelbench.evaluation.worker.extensions import compilers
 
 HEADER = "kernelbench_binding.h"
-# A candidate's own flags of the host part: most give none, and each other choice would need a header of 200 MB.
+# The flags of the host part for which a header is made: most candidates give none, and each header takes 200 MB.
 FLAGS: tuple[tuple[str, ...], ...] = ((), ("-O2",), ("-O3",))
-# What g++ says where it takes a precompiled header and cannot use it after all.
+# The message of g++ if it opens a precompiled header and then cannot use it.
 UNUSABLE = re.compile(r"error: .*(?:\bPCH\b|\.gch\b|precompiled header)|internal compiler error", re.IGNORECASE)
 _METHOD = re.compile(r"(?:\.|->)\s*(?:template\s+)?(\w+)")
 
@@ -48,10 +48,10 @@ def name_of(flags: Sequence[str]) -> str:
 
 
 def offered(header: Path, folder: Path, cpp_source: str) -> Path | None:
-    """An empty header in ``folder``, for which g++ takes the precompiled ``header``; to be included first.
+    """An empty header in ``folder``, in whose place g++ uses the precompiled ``header``; to be included first.
 
-    None where ``cpp_source`` may need more than it holds: its tensor has none of the operators as methods that the
-    stand-ins leave out.
+    None where ``cpp_source`` may need more than ``header`` contains: its tensor class lacks the operators, as methods,
+    that the stand-ins leave out.
     """
     if {*_METHOD.findall(cpp_source)} & slim.left_out(stand_ins.torch_headers()):
         return None

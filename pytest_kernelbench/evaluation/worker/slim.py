@@ -1,8 +1,8 @@
 """torch's tensor class without the operators that a source does not name, and complex numbers without Thrust.
 
 A third of what nvcc reads for a small kernel, three times over, is the signatures of 700 operators and CUDA's C++
-library, which torch includes for complex numbers alone. What is left out is left out whole, so a source that needs it
-after all does not compile, and is given torch's own headers.
+library, which torch includes for complex numbers alone. A source that needs something that was left out does not
+compile, and is then compiled with torch's own headers.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ template <typename T> complex<T> polar(const T&, const T&);
 
 
 def slim_headers(source: str, headers: Path) -> dict[str, str]:
-    """Texts by the name that each is included by, made of those in ``headers`` for one source.
+    """The texts of slim headers, by the name under which they are included, made from ``headers`` for one source.
 
-    Empty where this torch's have another form.
+    Empty where the headers of this torch have another form.
     """
     texts = dict(WITHOUT_THRUST) if _can_do_without_thrust(source, headers) else {}
     tensor, methods, operators = headers / TENSOR, headers / METHODS, headers / "ATen" / "TensorOperators.h"
@@ -61,7 +61,7 @@ def _can_do_without_thrust(source: str, headers: Path) -> bool:
 
 
 def slim_tensor(header: str, named: Set[str]) -> str:
-    """The class without the operators that are neither named nor used by the rest of it."""
+    """The text of the tensor class without operators that are neither ``named`` nor used by the rest of the class."""
     operators = _operators_of(header)
     used = set(_WORD.findall(_without(header, operators)))
     return _without(header, operators - named - used)

@@ -11,16 +11,16 @@ from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, attach_memory, attach_place
 from pytest_kernelbench.evaluation.layouts import no_answer, span_of, traits_of
 
-# Taken before a candidate could put others in their place: an answer may be computed when it is looked at.
+# Looked up now, before a candidate could replace them by functions that compute an answer when it is looked at.
 _base = torch._C.TensorBase
 _detach, _copy, _address = _base.detach, _base.copy_, _base.data_ptr
 _is_conj, _is_neg = _base.is_conj, _base.is_neg
 
 
 class Structures(NamedTuple):
-    """The parts that all slots share: the trees of the arguments and of the result.
+    """The structures that all slots share: the trees of the arguments and of the result.
 
-    ``traits``: for each tensor of the reference's result, in what it is no ordinary tensor (``traits_of``).
+    ``traits``: for each tensor of the reference's result, how it differs from an ordinary tensor (``traits_of``).
     """
 
     arguments: trees.Tree
@@ -49,12 +49,12 @@ class Slot:
     def inputs(self) -> Any:
         """The arguments of a call, in new containers and tensors: the next call does not see changes to them."""
         if self._only_tensors:
-            # This is in the time that the judge's clock sees of a call: 0.4 us for each, and for a tree 2 us.
+            # The judge's clock is running: this takes 0.4 us for each tensor, and a tree 2 us.
             return [_detach(each) for each in self._inputs]
         return trees.put_together(self._structures.arguments, iter([_detach(each) for each in self._inputs]))
 
     def spoil(self) -> None:
-        """Clear the memory that the allocator will return next: it then has no answer and is equal for both sides."""
+        """Overwrite the memory that the allocator returns next, so that it holds no old answer for either side."""
         spoilt = [torch.full_like(tensor, no_answer(tensor.dtype)) for tensor in self._outputs]
         del spoilt
 
@@ -75,20 +75,20 @@ class Slot:
     def stands_for_inputs(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is in the memory of an input, or its values are yet to be conjugated or negated.
 
-        This is part of a call's time: all traits take 6 us, this 1.
+        The clock is running: this takes 1 us, and all of ``traits`` 6 us.
         """
         address = _address(tensor)
         return any(first <= address <= last for first, last in self._own) or _is_conj(tensor) or _is_neg(tensor)
 
     def traits(self, tensor: torch.Tensor) -> list[str]:
-        """In what a tensor of an answer is no ordinary tensor: see ``traits_of``."""
+        """How a tensor of an answer differs from an ordinary tensor: see ``traits_of``."""
         return traits_of(tensor, self._own, self._harness_memory)
 
     def deliver(self, output: Any) -> dict[str, Any]:
         """Copy an answer into the slot; returns its differences from the reference's structure.
 
-        An answer of another structure is not copied. A tensor that is not ordinary where the reference's is,
-        is copied, so that the judge can check its values first.
+        An answer of another structure is not copied. A tensor that is not ordinary, where the reference's is, is copied
+        all the same, so that the judge can check its values first.
         """
         tensors, mismatch = self.matched(output)
         if mismatch is not None:

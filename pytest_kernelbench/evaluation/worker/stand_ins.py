@@ -1,7 +1,8 @@
-"""Small headers under the names of torch's own, made for one source: an extension waits for headers, mostly.
+"""Small headers under the names of torch's own, made for one source, because a build spends its time on headers.
 
-Of the 52 s that ``load_inline`` takes for a one-line CUDA kernel, 51 go into headers. The stand-ins declare the tensor,
-the operators that the source names, and the binding; what they lack is for torch's own headers.
+Of the 52 s that ``load_inline`` takes for a one-line CUDA kernel, 51 s go into headers. The stand-ins declare the
+tensor, the operators that the source names, and the binding. A source that needs more is compiled with torch's own
+headers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 from pytest_kernelbench.evaluation.worker.slim import slim_headers
 
-# Every header that sources of this kind include, and that drags in all of ATen.
+# The headers that such sources include, each of which includes all of ATen.
 REPLACED = ("torch/extension.h", "torch/torch.h", "torch/all.h", "torch/types.h", "ATen/ATen.h")
 INCLUDED_FOR_WORD = {"AT_DISPATCH": "ATen/Dispatch.h", "CUDAGuard": "c10/cuda/CUDAGuard.h"}
 # torch's own do not include CUDA's streams either, but ATen/cuda/CUDAContext.h does.
@@ -53,9 +54,9 @@ def torch_headers() -> Path:
 
 
 def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: str = "") -> Path:
-    """A folder of headers under torch's own names, made for one source; to be searched before torch's.
+    """Write headers under torch's own names for one source into ``folder``, which is to be searched before torch's.
 
-    ``cuda_source`` is the part of it that nvcc compiles: where that holds a binding, nvcc needs its headers as well.
+    ``cuda_source``: the part of ``source`` that nvcc compiles; if it contains a binding, nvcc needs pybind11's headers.
     """
     # Operators of tensors (a + b) need empty_like.
     named = sorted({"empty_like", *re.findall(r"\b(?:at|torch)::(\w+)\s*\(", source)})
@@ -84,7 +85,7 @@ def write_stand_ins(source: str, folder: Path, headers: Path, *, cuda_source: st
 
 
 def light_operator(header: Path) -> str | None:
-    """torch's header of one operator without what it does not need (7 s of nvcc); None if it has another form."""
+    """torch's header of one operator without needless includes (7 s of nvcc); None if it has an unknown form."""
     try:
         text = header.read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Durations of single calls, taken where the call is made."""
+"""Times single calls in the process that makes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pytest_kernelbench.evaluation.device.cuda_memory import release_persisting_
 from pytest_kernelbench.evaluation.device.host import to_first_core
 from pytest_kernelbench.evaluation.device.names import is_gpu
 
-# After a long kernel the host is slow to notice: up to 1.1 % of 8 ms, on an H200, for calls that hide nothing.
+# So late may the device be after its last event without hiding work: after a long kernel the host is slow to notice, by
+# up to 1.1 % of 8 ms (H200).
 WAIT_NOISE_MS = 0.008
 WAIT_NOISE_SHARE = 0.015
 
@@ -27,7 +28,10 @@ class Lap(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """Profile of one call: ``busy_ms`` in which at least one kernel ran (None: none was recorded), and sorted names."""
+    """Profile of one call: the sorted names of its operators and kernels.
+
+    ``busy_ms``: milliseconds in which at least one kernel ran; None: none was recorded.
+    """
 
     busy_ms: float | None
     operators: list[str]
@@ -35,35 +39,35 @@ class Profile(NamedTuple):
 
 
 class Stopwatch:
-    """Milliseconds of one call: wall time on a CPU; on a GPU device events and the device's work after them.
+    """Milliseconds of one call: wall time on a CPU; on a GPU the time between two events, and any work after them.
 
-    Work that a candidate hides from the events (on another stream, by a thread of the host) keeps the whole device
-    busy after its last event; that time is added, and also returned separately.
+    Work that a candidate hides from the events (on another stream, by a thread of the host) keeps the device busy after
+    the last event; that time is added.
     """
 
     def __init__(self, device: str) -> None:
         self._cuda = is_gpu(device)
         self._profile = torch.autograd.profiler.profile
         self._device_type = torch.autograd.DeviceType.CUDA
-        # Taken now, before a candidate could put others in their place.
+        # Looked up now, before a candidate could replace them.
         self._clock = perf_counter_ns
         self._to_first_core = partial(to_first_core, frozenset(os.sched_getaffinity(0)))
         if self._cuda:
             self._synchronize = torch.cuda.synchronize
             self._event = torch.cuda.Event
-            # Twice the L2 of an H100 or H200 (50 MB): data of one side in it must not help the other.
+            # 128 MB, over twice the L2 of an H100 or H200: data that one side left there must not help the other.
             self._flush = torch.empty(1 << 27, dtype=torch.uint8, device="cuda")
             self._release_l2 = release_persisting_l2
             self._peak_bytes = torch.cuda.max_memory_reserved
             self._empty_cache = torch.cuda.empty_cache
 
     def stand_ready(self) -> None:
-        """Before a call that is timed: on a CPU, leave the cores of OpenMP's other threads to them."""
+        """To be called before a timed call: on a CPU, leave the cores of OpenMP's other threads to them."""
         if not self._cuda:
             self._to_first_core()
 
     def time(self, module: torch.nn.Module, inputs: Sequence[Any]) -> Lap:
-        """One call with nothing in a GPU's L2."""
+        """Time one call; on a GPU, with nothing of the inputs in the L2 cache."""
         if not self._cuda:
             self.stand_ready()
             start = self._clock()
