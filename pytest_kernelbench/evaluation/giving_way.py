@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# Of this thread.
+# The function that lets others pass, for this thread; None: it shares no device.
 _way: ContextVar[Callable[[], None] | None] = ContextVar("way", default=None)
 
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation import lock
 
-# Of this thread: whether other processes may use the device that it holds.
+# Whether other processes may use the device that this thread holds.
 _beside = ContextVar("beside", default=False)
 
 

@@ -110,7 +110,7 @@ class RayJudge(Comparing):
     @property
     def _started_actor(self) -> Any:
         if (actor := self._actor) is None:
-            raise JudgeEnded("a judge of the Ray cluster has not started")
+            raise JudgeEnded("a judge of the Ray cluster does not run; call start() first")
         return actor
 
     @contextmanager

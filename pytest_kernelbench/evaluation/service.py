@@ -274,7 +274,7 @@ class _Sandboxes:
             os.write(ending, told.encode())
             os._exit(0)
         if isolation.processes:
-            # Its process table is the namespace's own, in which nothing below it has the number that it knows.
+            # By the ``first`` process: /proc shows the namespace's numbers here, by which this process cannot kill.
             signal.signal(signal.SIGTERM, lambda *_: (sandbox.end_namespace(first), os._exit(0)))
         os.close(connection)
         os.close(ending)

@@ -189,7 +189,8 @@ class WorkerSession(WorkerRequests):
     def refresh(self, slots: Sequence[JudgeSlot]) -> dict[int, Drawn]:
         """Write new inputs into each slot; returns them by slot number."""
         if self.room.worker_is_cold:
-            # Its next call allocates anew, which must not be timed. Not on the new inputs, which it must not see early.
+            # The worker's next call allocates memory anew, so it is not timed, and has old inputs: it must not see new
+            # ones before the clock runs.
             self.warm(slots[0], slots[-1], times=1)
         for attempt in range(1, REFRESHES + 1):
             drawn = {slot.number: self.bench.refreshed() for slot in slots}
@@ -221,7 +222,7 @@ class WorkerSession(WorkerRequests):
         self._check_left(slots, drawn, left)
 
     def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """Raises CandidateFailed where inputs are no longer those that were ``drawn``."""
+        """Raises CandidateFailed if inputs in ``slots`` differ from what was ``drawn`` for them."""
         for slot in slots:
             changed = slot.changed(drawn[slot.number].values())
             if changed is not None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation.session import WorkerSession
 
-# Of the innermost stage of this thread: the seconds of each stage within it.
+# The seconds of each stage within this thread's innermost stage.
 _within: ContextVar[list[float] | None] = ContextVar("within", default=None)
 
 

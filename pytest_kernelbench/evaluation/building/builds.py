@@ -39,9 +39,9 @@ from pytest_kernelbench.records import sha256_of
 
 # All builds of one candidate together.
 BUILD_LIMIT_S = 180.0
-# Of running a candidate to find its builds, without the builds themselves.
+# For running a candidate to find its builds, without the builds themselves.
 EXPLORING_LIMIT_S = 40.0
-# Of a precompiled header, which takes 15 s of CPU.
+# For a precompiled header, which takes 15 s of CPU.
 HEADER_LIMIT_S = 120.0
 # More than the 60 s after which ``inline`` stops a compiler.
 COMPILING_LIMIT_S = 70.0

@@ -51,7 +51,7 @@ class ProcessTree:
         self._handles: dict[int, int] = {}
 
     def stop(self) -> None:
-        """Stop what is known; takes some microseconds, and is followed by ``stop_all``."""
+        """Stop the processes that are known; takes some microseconds, and is followed by ``stop_all``."""
         for handle in self._handles.values():
             _signal(handle, signal.SIGSTOP)
 

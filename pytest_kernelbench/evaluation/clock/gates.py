@@ -18,7 +18,8 @@ from pytest_kernelbench.records import fields_of
 # is divided by the numbers of sizes and of looks (Bonferroni). Holm's procedure would find a second slow size more
 # easily, but the gate has failed by then.
 FAMILY_ERROR = 0.01
-# Of kernels exactly as slow as is allowed, this share may be called the same; divided by the number of looks.
+# At most this share of kernels that are exactly as slow as is allowed is called the same; divided by the number of
+# looks.
 SAME_ERROR = 0.05
 # Processes differ by 1 % on a GPU and 2 % on a CPU. For 3 % at a limit of 1 % on one of 20 sizes, 16 and 32 series are
 # needed, and for an answer on a kernel that is the same, twice as many on a CPU (benchmarks/gate_simulated.py).

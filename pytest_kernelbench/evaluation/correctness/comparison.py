@@ -196,7 +196,7 @@ class Expected:
             # A candidate that calls the reference's operators is right to the last bit: one pass instead of five.
             return None
         largest, rms = _error(got, self.exact)
-        # Of a single element, the root mean square is its error, which may be twice the limit for an average of many.
+        # The fewer elements, the higher the limit: twice as high for one element, whose root mean square is its error.
         allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
         if largest <= self._everywhere() and rms <= allowed_rms:

@@ -80,7 +80,7 @@ class CudaMemory:
         self._n_places -= 1
         if self._n_places == 0:
             torch.cuda.synchronize()
-            expect(runtime().cudaFree(ctypes.c_void_p(self._pointer)), "freeing shared device memory")
+            expect(runtime().cudaFree(ctypes.c_void_p(self._pointer)), "cudaFree")
 
 
 def range_of(pointer: int) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def range_of(pointer: int) -> tuple[int, int]:
     base, size = ctypes.c_void_p(), ctypes.c_size_t()
     driver = ctypes.CDLL("libcuda.so.1")
     status = driver.cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(pointer))
-    expect(status, "looking up an allocation")
+    expect(status, "cuMemGetAddressRange")
     return base.value or 0, size.value
 
 
@@ -192,10 +192,12 @@ def runtime() -> ctypes.CDLL:
             library = ctypes.CDLL(path)
             library.cudaIpcOpenMemHandle.argtypes = [ctypes.c_void_p, Handle, ctypes.c_uint]
             return library
-    raise HarnessError("no libcudart in this process; is this a CUDA build of torch?")
+    raise HarnessError("shared device memory: this process has loaded no libcudart; install a CUDA build of torch")
 
 
 def expect(status: int, doing: str) -> None:
-    """Raises HarnessError where a call of CUDA failed."""
+    """Raises HarnessError if ``status``, returned by a call of CUDA, is an error; ``doing`` names the call."""
     if status != 0:
-        raise HarnessError(f"{doing} failed with CUDA error {status}; is the device's memory full?")
+        raise HarnessError(
+            f"shared device memory: {doing} failed with CUDA error {status}; free memory on the device and run again"
+        )

@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.device.traits import torch_name
 REPEATS = 9
 # From 4 GB on, twice as many bytes take twice as long, so no more are moved.
 MOST_MOVED_BYTES = 4 << 30
-# Of the memory that can be taken, for the buffer that is moved.
+# The share of the obtainable memory that the buffer may take, whose bytes are moved.
 MOST_SHARE_OF_MEMORY = 0.25
 SIDE_OF_PRODUCT = 8192
 

@@ -57,21 +57,19 @@ CPU = DeviceTraits(
     torch_name="cpu",
     margins={"full": 0.05, "fast": 0.05},
     between_processes=0.02,
-    # Of four products in place of one (4 ms, two cores), a call among others saved 0.8 ms; alone it took up to 0.5 ms
-    # more than the reference's, in 9 of 16 claims of up to 1.25x: its threads must be woken four times.
+    # Alone, a call must wake its threads for each of its products. One of four products was slower than the reference
+    # alone, and faster among others, in 9 of 16 claims of up to 1.25x (4 ms, two cores).
     alone_above=1.35,
-    # What surrounds the calls of a turn takes 0.2 ms, give or take a tenth. Of calls of 2 ms, just woken on two cores,
-    # the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine, which take twice as long.
+    # Long against the 0.2 ms around the calls of a turn, and enough calls for their noise to average out: of calls of
+    # 2 ms, the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine (two cores).
     seconds_per_turn=0.02,
-    # Of noisy calls on two cores, series of 5 s left two for a claim, whose interval by Student's distribution said
-    # nothing where they differed.
+    # So that a claim has more than two series: the interval of two that differ, by Student's distribution, is useless.
     seconds_per_series=2.0,
-    # Without a limit, claims near the margin took 31 s each and three quarters of the main job; with one of 10 s, four
-    # of 13 claims took half of all claims' time, and two of these counted (two cores).
+    # Without a limit, claims near the margin took 31 s each, and three quarters of all time (two cores).
     seconds_per_claim=6.0,
-    # A trial takes one for the task's sizes and one for others.
+    # A trial takes one worker for the task's sizes and one for other sizes.
     spare_workers=2,
-    # Caches hold a part of a small problem.
+    # Half, because caches may hold a part of a small problem.
     floor_share=0.5,
 )
 CUDA = DeviceTraits(
@@ -86,17 +84,16 @@ CUDA = DeviceTraits(
     # Cores of a virtual machine launch kernels at speeds that differ by a third, and change within seconds: two
     # processes in turns differed by up to 7 % in calls of 0.04 ms on any cores, and by 1 % on one (H200).
     on_one_core=True,
-    # What surrounds them takes 1.8 ms, give or take a tenth. Turns of 20 ms told no more of launches, which differ by a
-    # tenth from turn to turn, and took twice as long for what is plain after eleven pairs.
+    # Long against the 1.8 ms around the calls of a turn. Turns of 20 ms were no more exact for calls whose launches
+    # differ by a tenth from turn to turn.
     seconds_per_turn=0.01,
-    # Other judges wait meanwhile. Launches of calls under 0.1 ms are as uncertain after 2 s as what processes differ by
-    # in four series.
+    # Short, because other judges wait meanwhile.
     seconds_per_series=1.0,
-    # Six series, which 3 % of a call of 1 ms may need.
+    # Room for six series, which a claim of 3 % may need (calls of 1 ms).
     seconds_per_claim=10.0,
     # A copy is not the best mixture of reads and writes: eager relu moves its bytes 1.03 times as fast (H200).
     floor_share=0.9,
-    # What a check takes is mostly the time of Python, launches and starting processes.
+    # A check spends its time mostly in Python, in launches and on starting processes, so the GPU has room for others.
     trials_beside_others=True,
     # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
     spare_workers=4,

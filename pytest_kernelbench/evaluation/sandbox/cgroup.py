@@ -27,7 +27,7 @@ def cores(root: Path = ROOT, own: Path = OWN) -> float | None:
 
 
 class MemoryBytes(NamedTuple):
-    """Bytes of memory: those that this process may use at all, and those of them that are free now."""
+    """Bytes of memory that this process may use: ``whole`` in all, of which ``free`` are free now."""
 
     whole: int
     free: int

@@ -125,7 +125,7 @@ def _undeclared(request: Request) -> frozenset[str]:
 
 
 def _texts(request: Request) -> tuple[str, str]:
-    """All sources of a request, and those of them that nvcc compiles."""
+    """All sources of a request in one text, and the sources that nvcc compiles in another."""
     cpp, cuda = (request["arguments"].get(name) or [] for name in ("cpp_sources", "cuda_sources"))
     files = request["files"].items()
     in_cuda = "\n".join([*cuda, *(text for place, text in files if place.endswith((".cu", ".cuh")))])

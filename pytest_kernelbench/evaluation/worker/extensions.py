@@ -37,7 +37,7 @@ FOLDER = "{folder}"
 ANY_NAME = ""
 HEADERS = frozenset((".h", ".hpp", ".cuh", ".inl", ".inc"))
 MAX_FILES, MAX_FILE_BYTES = 64, 1 << 18
-# Of a request as JSON: the judge takes no longer message (``answers.MAX_ANSWER_BYTES``).
+# The longest request as JSON: the judge takes no longer message (``answers.MAX_ANSWER_BYTES``).
 MAX_BYTES = 900_000
 
 Request = Mapping[str, Any]
