@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import pytest_kernelbench.evaluation
-from pytest_kernelbench.evaluation.device import Device, cpu, cuda, device_named
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation.device import Device, cpu, cuda, cuda_memory, device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu, needs_no_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
 from pytest_kernelbench.registries import PROTOCOLS
@@ -168,3 +169,12 @@ def test_a_gpu_that_met_an_error_works_no_longer(driver, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
     assert not cuda.works()
+
+
+def test_an_error_of_cuda_names_the_call_and_a_remedy():
+    cuda_memory.expect(0, "cudaFree")
+    with pytest.raises(HarnessError) as raised:
+        cuda_memory.expect(2, "cudaFree")
+    assert str(raised.value) == (
+        "shared device memory: cudaFree failed with CUDA error 2; free memory on the device and run again"
+    )
