@@ -13,7 +13,7 @@ def needs(walls, name):
         pytest.skip(f"this machine grants no {name} namespace")
 
 
-def attempt_all(evaluator, bodies, *, preamble="", seconds=10.0):
+def attempt_all(evaluator, bodies, *, preamble="", seconds=30.0):
     """The evaluation of a candidate for each of ``bodies``, and proof that the one after them is unaffected."""
     started = time.monotonic()
     *tried, honest = evaluator.evaluate(RELU, [*(candidate(body, preamble=preamble) for body in bodies), HONEST_RELU])
