@@ -66,7 +66,7 @@ CPU = DeviceTraits(
     # So that a claim has more than two series: the interval of two that differ, by Student's distribution, is useless.
     seconds_per_series=2.0,
     # Without a limit, claims near the margin took 31 s each, and three quarters of all time (two cores).
-    seconds_per_claim=6.0,
+    seconds_per_claim=5.0,
     # A trial takes one worker for the task's sizes and one for other sizes.
     spare_workers=2,
     # Half, because caches may hold a part of a small problem.
