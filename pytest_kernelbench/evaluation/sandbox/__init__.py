@@ -37,10 +37,11 @@ from pathlib import Path
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.sandbox import cgroup, filesystem, landlock, seccomp
 from pytest_kernelbench.evaluation.sandbox.filesystem import Visible
+from pytest_kernelbench.evaluation.sandbox.trying import child_succeeds
 
 _CLONE_NEWNS, _CLONE_NEWIPC = 0x00020000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 15, 24, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 15, 24, 36
 _CAPABILITY_VERSION_3 = 0x20080522
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 
@@ -145,7 +146,7 @@ def give_up_privileges(listable: Sequence[Path] = (), private: Path | None = Non
     With ``listable``, no other folder can be listed from now on; a file elsewhere can be opened only by its name.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    seccomp.forbid_new_privileges()
     for capability in range(64):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     landlock.restrict(listable, private)
@@ -205,29 +206,26 @@ def probe_isolation(*, device: str, visible: Visible = NOTHING) -> Isolation:
         if is_gpu(device) and ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
             raise OSError("CUDA does not start among these files")
 
-    hidden = _child_succeeds(_CLONE_NEWNS, hide)
+    hidden = _succeeds_behind(_CLONE_NEWNS, hide)
     return Isolation(
-        network=_child_succeeds(_CLONE_NEWNET),
-        files=hidden or _child_succeeds(_CLONE_NEWNS, read_only),
+        network=_succeeds_behind(_CLONE_NEWNET),
+        files=hidden or _succeeds_behind(_CLONE_NEWNS, read_only),
         hidden=hidden,
         # CUDA does not start in a process namespace of its own ("operation not supported on this OS").
-        processes=not is_gpu(device) and _child_succeeds(_CLONE_NEWPID),
+        processes=not is_gpu(device) and _succeeds_behind(_CLONE_NEWPID),
         signals=landlock.version() >= landlock.WITH_SCOPES,
         cores=seccomp.keeps_cores_here(),
     )
 
 
-def _child_succeeds(flag: int, then: Callable[[Path], None] = lambda folder: None) -> bool:
+def _succeeds_behind(flag: int, then: Callable[[Path], None] = lambda folder: None) -> bool:
     with tempfile.TemporaryDirectory(prefix="kernelbench-") as folder:
-        child = os.fork()
-        if child == 0:
-            try:
-                _unshare(flag)
-                then(Path(folder))
-                os._exit(0)
-            except BaseException:
-                os._exit(1)
-        return os.waitpid(child, 0)[1] == 0
+
+        def enter_and_go_on() -> None:
+            _unshare(flag)
+            then(Path(folder))
+
+        return child_succeeds(enter_and_go_on)
 
 
 def _close_files(

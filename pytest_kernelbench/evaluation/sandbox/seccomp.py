@@ -13,6 +13,8 @@ import platform
 import struct
 from typing import NamedTuple
 
+from pytest_kernelbench.evaluation.sandbox.trying import child_succeeds
+
 # Of /usr/include/linux: bpf_common.h, seccomp.h, audit.h.
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
@@ -42,10 +44,15 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
+def forbid_new_privileges() -> None:
+    """From now on this process, and all that it starts, gain no privileges: without it, no filter is taken."""
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
 def keep_cores() -> bool:
     """From now on this process, and all that it starts, cannot choose its cores: the call seems to succeed.
 
-    Another process can still choose them. Privileges must have been given up before (``no_new_privs``). Returns
+    Another process can still choose them. ``forbid_new_privileges`` must have been called before. Returns
     whether the kernel has taken the filter.
     """
     machine = _MACHINES.get(platform.machine())
@@ -72,14 +79,13 @@ def keep_cores() -> bool:
 
 def keeps_cores_here() -> bool:
     """Whether this machine's kernel keeps a process on its cores, by trying in a child."""
-    child = os.fork()
-    if child == 0:
-        try:
-            ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            before = os.sched_getaffinity(0)
-            held = keep_cores()
-            os.sched_setaffinity(0, {min(before)})
-            os._exit(0 if held and os.sched_getaffinity(0) == before else 1)
-        except BaseException:
-            os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+
+    def choose() -> None:
+        forbid_new_privileges()
+        before = os.sched_getaffinity(0)
+        held = keep_cores()
+        os.sched_setaffinity(0, {min(before)})
+        if not held or os.sched_getaffinity(0) != before:
+            raise OSError("the kernel takes no filter of system calls")
+
+    return child_succeeds(choose)
