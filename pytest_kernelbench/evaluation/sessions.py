@@ -13,6 +13,7 @@ from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.leaving import Leaving
 from pytest_kernelbench.evaluation.racks import Rack
 from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.stages import stage
@@ -31,8 +32,7 @@ class Sessions:
         self._cache = cache
         self._watch = watch
         self._all: WeakSet[WorkerSession] = WeakSet()
-        # Workers that were told to end.
-        self._ending: list[WorkerSession] = []
+        self._leaving = Leaving()
 
     def start(self, bench: Bench, rack: Rack) -> WorkerSession:
         """A new worker for the task of ``bench``, with the slots of ``rack``."""
@@ -47,16 +47,14 @@ class Sessions:
         try:
             yield session
         finally:
-            session.end()
-            self._ending.append(session)
+            self._leaving.add(session)
 
     def wait_for_ends(self) -> None:
         """Return when every worker that began to end has ended: to be called before anything is timed.
 
         Raises HarnessError where one does not end.
         """
-        while self._ending:
-            self._ending.pop().close()
+        self._leaving.wait()
 
     def loaded(self, bench: Bench, rack: Rack, source: str, weights: str = SEEDED) -> WorkerSession:
         """A new worker in which ``source`` is the candidate."""

@@ -14,7 +14,7 @@ from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, detail_of, take_turns
 from pytest_kernelbench.evaluation.clock.gates import Side
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
-from pytest_kernelbench.evaluation.clock.turns import KEPT_CONTROLS, ControlFailed, Pairs, of_control
+from pytest_kernelbench.evaluation.clock.turns import KEPT_CONTROLS, ControlFailed, Pairs, of_control, warm
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.records import AgainstBaseline
 
@@ -53,8 +53,7 @@ def have_built(pairs: Pairs) -> None:
     try:
         for number in range(KEPT_CONTROLS):
             with pairs.control(number) as control, of_control():
-                slots = control.have_slots(1)
-                control.warm(slots[0], slots[-1], times=1)
+                warm(control, 1, times=1)
                 control.freeze()
     except ControlFailed as failure:
         raise SideFailed("baseline", detail_of(failure.__cause__)) from failure

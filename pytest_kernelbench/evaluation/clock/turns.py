@@ -23,6 +23,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.leaving import Leaving
 from pytest_kernelbench.evaluation.racks import MOST_PAIRS, JudgeSlot
 from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -152,11 +153,11 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
     return two
 
 
-def warm(session: WorkerSession, calls: int) -> None:
-    """Have a worker make its first calls, with the slots for turns of so many."""
+def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:
+    """Have a worker make its first calls, ``times`` on each side, with the slots for turns of ``calls`` calls."""
     slots = session.have_slots(calls)
     # With one slot, both sides use it.
-    session.warm(slots[0], slots[-1], times=2)
+    session.warm(slots[0], slots[-1], times=times)
 
 
 @contextmanager
@@ -201,8 +202,8 @@ class Pairs:
         self._bench = bench
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
-        # Workers of series that are over: told to end, and waited for together, because leaving a GPU takes a while.
-        self._ended: list[WorkerSession] = []
+        # Workers of series that are over.
+        self._leaving = Leaving()
         # The number of calls in a turn of the last series.
         self._calls = 1
 
@@ -216,17 +217,12 @@ class Pairs:
     def close(self) -> None:
         """End all workers."""
         while self._kept:
-            self._end(self._kept.pop())
+            self._leaving.add(self._kept.pop())
         self.close_ended()
 
     def close_ended(self) -> None:
         """Wait for the end of the workers of series that are over."""
-        while self._ended:
-            self._ended.pop().close()
-
-    def _end(self, session: WorkerSession) -> None:
-        session.end()
-        self._ended.append(session)
+        self._leaving.wait()
 
     @contextmanager
     def two(
@@ -264,7 +260,7 @@ class Pairs:
 
     def _candidate(self, candidate: Callable[[], WorkerSession], stack: ExitStack) -> WorkerSession:
         session = candidate()
-        stack.callback(self._end, session)
+        stack.callback(self._leaving.add, session)
         return session
 
     @contextmanager
@@ -278,7 +274,7 @@ class Pairs:
             yield control
         finally:
             if number >= KEPT_CONTROLS:
-                self._end(control)
+                self._leaving.add(control)
             else:
                 # Unused memory that torch keeps in a control may be missing for a candidate.
                 with of_control():
