@@ -157,7 +157,7 @@ class Evaluator(Comparing, Closing):
                         done[evaluation.source_sha256] = evaluation
             finally:
                 if waiting:
-                    # The caller stopped early: the rest of the answers must not be read as those of the next call.
+                    # The caller stopped early: the rest of the answers must not be read as answers to the next call.
                     self._judge.end_judge()
         for number, key in enumerate(keys[told:], told):
             if key in faults:

@@ -24,7 +24,7 @@ from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.trials import Trials, target_of
 from pytest_kernelbench.evaluation.workers import WorkerServer
 
-# Findings are kept for so many tasks; the owner keeps those of more, and sends them with a request.
+# A judge keeps the findings of so many tasks; its owner keeps findings of more tasks, and sends them with a request.
 MOST_KNOWN = 64
 
 

@@ -24,7 +24,7 @@ WAITING_PER_JUDGE = 4 * AT_ONCE
 # For each judge, so many batches of one task may overtake an older request of another task. Without a limit, a task
 # that many clients ask about keeps all judges, and other clients wait for ever.
 PASSED_OVER_PER_JUDGE = 4
-# From so many deadlines on, those of requests that have a verdict are removed.
+# Of more deadlines than this, the deadlines of requests that have a verdict are removed.
 LEAST_TO_TIDY = 1024
 
 

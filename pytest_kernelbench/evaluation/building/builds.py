@@ -142,7 +142,7 @@ class Builders(Closing):
         self._headers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
 
     def close(self) -> None:
-        """Begin no more builds, and wait for those that have begun."""
+        """Begin no more builds, and wait for the builds that have begun."""
         self._pool.shutdown(cancel_futures=True)
         self._headers.shutdown()
         cache.forget(self._cache)

@@ -56,7 +56,7 @@ class ProcessTree:
             _signal(handle, signal.SIGSTOP)
 
     def stop_all(self) -> None:
-        """Stop every process, also those that no earlier look has found. Raises StillStarting."""
+        """Stop every process, also processes that no earlier look has found. Raises StillStarting."""
         self.stop()
         for _ in range(MOST_LOOKS):
             found = descendants(self._supervisor)

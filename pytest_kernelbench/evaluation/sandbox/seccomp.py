@@ -20,7 +20,7 @@ _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
 _ALLOW, _ANSWER = 0x7FFF0000, 0x00050000
 _SET_MODE_FILTER, _KEEP_SPECULATION = 1, 4
-# System calls from this number on are those of x32, another way into the same kernel.
+# System calls from this number on belong to x32, another way into the same kernel.
 _X32 = 0x40000000
 _NO_SUCH_CALL = 38
 _PR_SET_NO_NEW_PRIVS = 38
