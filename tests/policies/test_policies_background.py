@@ -1,6 +1,7 @@
 """An asyncio program in a thread hands over items as they arrive, raises its first error and ends when closed."""
 
 import asyncio
+import socket
 import threading
 from typing import Any
 
@@ -53,6 +54,22 @@ def test_closing_cancels_the_program_and_leaves_no_thread() -> None:
     next(items)
     items.close()
     assert cancelled.is_set() and set(threading.enumerate()) <= before
+
+
+def test_a_connection_that_the_program_left_open_is_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        async def program(emit: Any) -> None:
+            await asyncio.get_running_loop().create_connection(asyncio.Protocol, *server.getsockname())
+            emit("connected")
+            raise ValueError
+
+        with pytest.raises(ValueError):
+            list(in_background(program))
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20)
+            assert connection.recv(1) == b""
 
 
 def test_first_error_ends_the_others() -> None:
