@@ -1,5 +1,6 @@
 """Sums in another order are right on every kind of inputs, also where large terms cancel."""
 
+import numpy as np
 import pytest
 import torch
 from made_up_tasks import task
@@ -58,3 +59,20 @@ def test_another_order_of_the_same_sums_is_right_on_every_draw(name):
             assert due[0].objection(got) is None, kind
             half = reordered(name, bench.reference.model_for(kind).half(), x.half()).float()
             assert kind not in ("task", "signed") or due[0].objection(half) is not None
+
+
+def in_four_sums(terms):
+    """Their sum, in float32 and in their order: the term at place ``i`` is added to sum ``i`` modulo 4."""
+    return torch.from_numpy(np.add.accumulate(terms.view(-1, 4).numpy(), axis=0)[-1]).sum()
+
+
+def test_long_sums_in_plain_order_are_right_on_every_draw():
+    # MKL's ``dot`` keeps 32 sums for two million terms. A term that is added again and again is rounded to the same
+    # side each time, as is any that is small beside the sum.
+    made = task("71_squares", "def forward(self, x):\n    return (x * x).mean()", inputs="torch.rand(n)", n=1 << 18)
+    bench = Bench(made.id, made.source, seed=0, device="cpu")
+    for kind in (each for each in ("task", "signed", "scaled", *BEYOND_THE_TASK) if bench.usable(each)):
+        for _ in range(3):
+            (x,) = bench.reference.draw(kind)
+            (due,) = bench.answers([x], kind)
+            assert due.objection(in_four_sums(x * x) / len(x)) is None, kind
