@@ -34,13 +34,7 @@ WITH_TRIALS = (
     *("adversarial/", "evaluation/", "test_benchmarks_kernelbench_peer.py", "test_benchmarks_run.py"),
     *("test_docs_ci.py", "test_docs_extending.py", "test_docs_how_to.py", "test_docs_records.py"),
     *("test_docs_rl_trainer.py", "test_lookahead.py", "test_plugin_baselines.py", "test_plugin_ci_story.py"),
-    *(
-        "test_plugin_main_job.py",
-        "test_plugin_resume.py",
-        "test_replay.py",
-        "test_serving_ray.py",
-        "test_task_check.py",
-    ),
+    *("test_plugin_main_job.py", "test_plugin_resume.py", "test_replay.py", "test_task_check.py"),
 )
 
 

@@ -134,8 +134,10 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
             quiet = setting.sessions.wait_for_ends
             timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call, quiet=quiet)
             setting.clocks.read()
-            notes.found |= {**timing.to_json(), "floor_ms": setting.bench.measure_floor()}
-            void_for(setting.verifier.beyond_physics(timing))
+            notes.found |= timing.to_json()
+            suspicion = setting.verifier.beyond_physics(timing)
+            notes.found["floor_ms"] = setting.bench.floor_ms
+            void_for(suspicion)
         if setting.verifier.claims(timing):
             another = partial(setting.loaded, source, examined.weights)
             verify(setting, hold, Claim(session, another, examined.seconds_per_call, timing), notes)

@@ -110,12 +110,11 @@ def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     print(f"judging at http://{options.host}:{options.port}; stop with Ctrl-C", flush=True)
-    try:
-        if options.ray is None:
-            watch(options.host, options.port, ended)
-        ended.wait()
-    finally:
-        stop()
+    if options.ray is None:
+        # Where this raises, nothing is left that could end the deployment in order.
+        watch(options.host, options.port, ended)
+    ended.wait()
+    stop()
 
 
 def watch(host: str, port: int, ended: threading.Event) -> None:
@@ -165,7 +164,7 @@ def start(options: argparse.Namespace) -> None:
             os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
             # Each judge on a CPU reserves one of Ray's CPUs. If there are fewer, judges wait for each other.
             cpus = max(os.cpu_count() or 1, 0 if judges == "auto" else sum(not is_gpu(each) for each in judges))
-            ray.init(address="local", num_cpus=cpus, log_to_driver=False)
+            ray.init(address="local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
     else:
         ray_judges.connect(options.ray, "--ray")
     deployed = serve.deployment(

@@ -1,5 +1,6 @@
 """What becomes of a worker's timing."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import pytest
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import holds, lock
+from pytest_kernelbench.evaluation.clock import verification
 from pytest_kernelbench.evaluation.clock.attestation import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
@@ -23,10 +25,10 @@ MARGIN = 0.05
 
 @dataclass
 class Floor:
-    """A task whose floor is ``floor_ms``, and ``measured_again_ms`` when it is measured again."""
+    """A task whose floor is ``floor_ms``, and ``again_ms`` when it is measured again: the last of them from then on."""
 
     floor_ms: float
-    measured_again_ms: float
+    again_ms: Sequence[float]
     device: str = "cpu"
     seconds_per_call: float = 0.01
     task_id: str = "made_up/9"
@@ -35,7 +37,10 @@ class Floor:
         return self.floor_ms
 
     def lower_floor(self):
-        return min(self.floor_ms, self.measured_again_ms)
+        again_ms, *later = self.again_ms
+        self.again_ms = later or [again_ms]
+        self.floor_ms = min(self.floor_ms, again_ms)
+        return self.floor_ms
 
 
 class Profiled:
@@ -99,15 +104,33 @@ class Steady:
         return 0.0001
 
 
-@pytest.mark.parametrize(("again_ms", "void"), [(1.0, False), (2.2, True)])
-def test_a_floor_that_a_busy_machine_gave_is_measured_again(again_ms, void):
-    bench = Floor(floor_ms=2.2, measured_again_ms=again_ms)
+@pytest.fixture
+def others(monkeypatch):
+    """Other programs use the share ``used[0]`` of the cores; nobody waits between two floors."""
+    used = [0.0]
+    monkeypatch.setattr(Neighbours, "of_judge", lambda device: SimpleNamespace(share=lambda: used[0]))
+    monkeypatch.setattr(verification, "BETWEEN_FLOORS_S", 0.0)
+    return used
+
+
+@pytest.mark.parametrize(
+    ("again_ms", "void", "floor_ms"), [([1.0], False, 1.0), ([2.2, 3.0, 1.9], False, 1.9), ([2.2], True, 2.2)]
+)
+def test_a_floor_that_a_busy_moment_gave_is_measured_again(others, again_ms, void, floor_ms):
+    bench = Floor(floor_ms=2.2, again_ms=again_ms)
     found = Verifier(bench, MARGIN, None).beyond_physics(paired_timing([1.0] * 12, [1.0] * 12))
-    assert (found is not None) is void
+    assert (found is not None) is void and bench.floor_ms == floor_ms
+
+
+def test_a_floor_that_stays_too_high_beside_other_programs_is_no_evidence_and_is_forgotten(others):
+    others[0] = 0.3
+    bench = Floor(floor_ms=2.2, again_ms=[2.2])
+    assert Verifier(bench, MARGIN, None).beyond_physics(paired_timing([1.0] * 12, [1.0] * 12)) is None
+    assert bench.floor_ms is None
 
 
 def test_a_claim_is_an_interval_above_the_margin():
-    verifier = Verifier(Floor(0.1, 0.1), MARGIN, None)
+    verifier = Verifier(Floor(0.1, [0.1]), MARGIN, None)
     assert verifier.claims(paired_timing([1.06] * 12, [1.0] * 12))
     assert not verifier.claims(paired_timing([1.04] * 12, [1.0] * 12))
     assert not verifier.claims(sequential_timing([9.0] * 3, [1.0] * 3))
@@ -116,7 +139,7 @@ def test_a_claim_is_an_interval_above_the_margin():
 @pytest.mark.parametrize(("busy_ms", "void"), [(1.0, False), (None, True)])
 def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
     session, control = Profiled(busy_ms), Profiled(2.0)
-    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
+    verifier = Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, Steady(0.01, control=control))
     for _ in range(2):
         assert (verifier.unrecorded(session) is not None) is void
     # The control's is known from then on.
@@ -126,7 +149,7 @@ def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
 def test_a_control_without_a_record_beside_others_is_profiled_again(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
     control = Profiled(None)
-    verifier = Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, Steady(0.01, control=control))
+    verifier = Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, Steady(0.01, control=control))
     with holds.beside_others("made-up") as hold:
         verifier.unrecorded(Profiled(None))
         hold.be_alone()
@@ -137,7 +160,7 @@ def test_a_control_without_a_record_beside_others_is_profiled_again(tmp_path, mo
 
 def test_on_a_cpu_nothing_is_profiled():
     session = Profiled(None)
-    assert Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.01)).unrecorded(session) is None
+    assert Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01)).unrecorded(session) is None
     assert session.asked == []
 
 
@@ -157,7 +180,7 @@ def test_a_control_that_cannot_be_profiled_is_tried_alone_before_anything_is_sai
 
     pairs.must_work_alone = must_work_alone
     with pytest.raises(HarnessError, match="fails its own trial"):
-        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).unrecorded(Profiled(1.0))
+        Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, pairs).unrecorded(Profiled(1.0))
     assert tried == ["no answer within 60 s while being profiled"]
 
 
@@ -169,7 +192,7 @@ def test_a_reference_that_fails_beside_others_is_no_verdict_and_leaves_no_contro
 
     pairs.prepare, pairs.close = prepare, (lambda: ended.append(True))
     with pytest.raises(HarnessError) as raised:
-        Verifier(Floor(0.1, 0.1, "cuda"), MARGIN, pairs).prepare()
+        Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, pairs).prepare()
     assert str(raised.value) == (
         "made_up/9: the reference fails in a worker of its own (no answer within 60 s while loading); check the task"
     )
@@ -183,7 +206,7 @@ def alone(monkeypatch):
 
 def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone):
     pairs = Steady(0.008)
-    attested = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
+    attested = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
     assert attested.counted
     assert attested.to_json()["attested"] == pytest.approx(0.0099 / 0.0079)
     assert pairs.candidates == ["first", "another"]
@@ -194,7 +217,7 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
 )
 def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone, device, candidate_s, looked_at):
     pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
-    assert Verifier(Floor(0.1, 0.1, device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
+    assert Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
     assert (pairs.n_lone_turns > 0) is looked_at
     # In the processes of the last series: no other one is started for it.
     assert pairs.candidates == ["first", "another"]
@@ -203,7 +226,7 @@ def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone,
 @pytest.mark.parametrize(("alone_s", "counted"), [(0.0006, True), (0.0011, False)])
 def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, alone_s, counted):
     pairs = Steady(0.003, calls=10, alone_s=alone_s)
-    told = Verifier(Floor(0.1, 0.1), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 0.5).to_json()
+    told = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 0.5).to_json()
     assert told["counted"] is counted
     assert told["attested_low"] > 1.05
     if not counted:
@@ -211,7 +234,7 @@ def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, al
 
 
 def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
-    told = Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.01)).attest("first", lambda: "another", 1e-3, 5.0).to_json()
+    told = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01)).attest("first", lambda: "another", 1e-3, 5.0).to_json()
     assert told["counted"] is False
     assert told["uncounted_because"].startswith("by the judge's clock it is 1 [0.9")
     assert told["attested_low"] < told["attested"] == 1.0 < told["attested_high"]
@@ -219,7 +242,7 @@ def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
 
 @pytest.mark.parametrize("fails", [DeviceBusy, CannotRead])
 def test_where_the_judge_can_say_nothing_a_claim_does_not_count(alone, fails):
-    attested = Verifier(Floor(0.1, 0.1), MARGIN, Steady(0.005, fails=fails)).attest(
+    attested = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.005, fails=fails)).attest(
         "first", lambda: "another", 1e-3, 5.0
     )
     assert attested == Attested(None, False, "nothing can be said")

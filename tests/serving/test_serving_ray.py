@@ -35,7 +35,7 @@ def cluster():
 
 
 def cluster_here():
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
@@ -127,20 +127,22 @@ def test_the_service_judges_over_http_and_says_how_it_fares(cluster, relu, monke
 
 
 @pytest.mark.parametrize(
-    ("number", "send"),
+    ("number", "send", "n_judges"),
     [
-        (signal.SIGTERM, os.kill),
+        # More than Ray takes this machine to have CPUs for.
+        (signal.SIGTERM, os.kill, (os.cpu_count() or 1) + 1),
         # As a service manager sends it to all, or a terminal: Ray's own processes get it too.
-        (signal.SIGTERM, os.killpg),
-        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.killpg, 1),
+        (signal.SIGINT, os.killpg, 1),
     ],
+    ids=["SIGTERM to it", "SIGTERM to all", "SIGINT to all"],
 )
-def test_a_server_with_more_judges_than_cores_ends_with_all_its_processes_when_it_is_told_to(tmp_path, number, send):
+def test_a_server_ends_with_all_its_processes_when_it_is_told_to(tmp_path, number, send, n_judges):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    judges = ["cpu"] * ((os.cpu_count() or 1) + 1)
-    command = [sys.executable, "-m", "pytest_kernelbench", "serve", f"--port={port}", f"--judges={','.join(judges)}"]
+    judges = ",".join(["cpu"] * n_judges)
+    command = [sys.executable, "-m", "pytest_kernelbench", "serve", f"--port={port}", f"--judges={judges}"]
     # As a shell starts what it puts into the background: interrupts are ignored.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -153,10 +155,10 @@ def test_a_server_with_more_judges_than_cores_ends_with_all_its_processes_when_i
     until = time.monotonic() + 120
     while time.monotonic() < until:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as told:
-            if (health := json.load(told))["ready"] == len(judges):
+            if (health := json.load(told))["ready"] == n_judges:
                 break
         time.sleep(0.2)
-    assert health == {"judges": len(judges), "ready": len(judges)}
+    assert health == {"judges": n_judges, "ready": n_judges}
     processes = psutil.Process(server.pid).children(recursive=True)
     send(server.pid, number)
     assert server.wait(timeout=60) == 0
@@ -170,7 +172,7 @@ def test_a_server_whose_ray_cluster_has_ended_ends_with_one_line():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     patient = "from pytest_kernelbench import __main__; from pytest_kernelbench.serving import deployment; import sys; "
-    patient += "deployment.MOST_SILENCE_S = deployment.ANSWER_TIMEOUT_S = 3.0; "
+    patient += "deployment.MOST_SILENCE_S = deployment.ANSWER_TIMEOUT_S = 3.0; deployment.BETWEEN_LOOKS_S = 0.5; "
     command = [sys.executable, "-c", f"{patient}sys.exit(__main__.main(['serve', '--port={port}', '--judges=cpu']))"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with server.stdout, server.stderr:
