@@ -235,6 +235,10 @@ class Bench:
         self.floor_ms = min(self.measure_floor(), self._measured_floor_ms())
         return self.floor_ms
 
+    def forget_floor(self) -> None:
+        """Have the floor measured anew for the next candidate."""
+        self.floor_ms = None
+
     def _measured_floor_ms(self) -> float:
         needs = self.find_needs()
         arithmetic_ms = needs.products / (products_per_ms(self.device) or math.inf)

@@ -27,7 +27,7 @@ MARGIN = 0.05
 class Floor:
     """A task whose floor is ``floor_ms``, and ``again_ms`` when it is measured again: the last of them from then on."""
 
-    floor_ms: float
+    floor_ms: float | None
     again_ms: Sequence[float]
     device: str = "cpu"
     seconds_per_call: float = 0.01
@@ -41,6 +41,9 @@ class Floor:
         self.again_ms = later or [again_ms]
         self.floor_ms = min(self.floor_ms, again_ms)
         return self.floor_ms
+
+    def forget_floor(self):
+        self.floor_ms = None
 
 
 class Profiled:

@@ -95,15 +95,17 @@ class Verifier:
         A floor is measured by a clock: while other programs use much of the machine, it comes out too high. It is then
         no evidence, and is forgotten.
         """
-        neighbours = Neighbours.of_judge(self._bench.device)
         found = beyond_physics(timing, self._bench.measure_floor(), self._bench.device)
+        if found is None:
+            return None
+        neighbours = Neighbours.of_judge(self._bench.device)
         for _ in range(FLOORS_IN_DOUBT):
-            if found is None:
-                return None
             time.sleep(BETWEEN_FLOORS_S)
             found = beyond_physics(timing, self._bench.lower_floor(), self._bench.device)
-        if found is not None and neighbours.share() > DISTURBING_SHARE:
-            self._bench.floor_ms = None
+            if found is None:
+                return None
+        if neighbours.share() > DISTURBING_SHARE:
+            self._bench.forget_floor()
             return None
         return found
 
