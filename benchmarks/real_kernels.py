@@ -37,7 +37,7 @@ import kernelbench_peer
 from real_corpora import Candidate, Corpus, read_corpus
 from scipy.special import stdtrit
 
-from pytest_kernelbench.evaluation.lock import folder_for_all
+from pytest_kernelbench.evaluation.sharing.lock import folder_for_all
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 STRATEGY = """\

@@ -3,7 +3,7 @@
     Evaluator (owner's process) -> judge (trusted) -> worker (one for each candidate, in a sandbox)
 
 ``trial.py`` has the steps of a candidate in order; ``sandbox/`` lists what a candidate cannot do; ``worker/`` is
-the only code that shares a process with one.
+the only code that shares a process with one. docs/architecture.md has the other folders.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pytest_kernelbench.evaluation.device.names import resolve_device
 from pytest_kernelbench.host.system import require_linux
 
 if TYPE_CHECKING:
-    from pytest_kernelbench.evaluation.evaluator import Evaluator
-    from pytest_kernelbench.evaluation.pool import EvaluatorPool
+    from pytest_kernelbench.evaluation.judges.evaluator import Evaluator
+    from pytest_kernelbench.evaluation.judges.pool import EvaluatorPool
 
 __all__ = ["Evaluator", "EvaluatorPool", "reference_as_candidate", "resolve_device"]
 
 _HOMES = {
-    "Evaluator": "pytest_kernelbench.evaluation.evaluator",
-    "EvaluatorPool": "pytest_kernelbench.evaluation.pool",
+    "Evaluator": "pytest_kernelbench.evaluation.judges.evaluator",
+    "EvaluatorPool": "pytest_kernelbench.evaluation.judges.pool",
 }
 
 

@@ -12,10 +12,10 @@ from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.notes import Notes
-from pytest_kernelbench.evaluation.session import WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.stages import stage
 from pytest_kernelbench.records import Outcome
 

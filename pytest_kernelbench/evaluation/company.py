@@ -11,16 +11,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.giving_way import giving_way
-from pytest_kernelbench.evaluation.holds import Hold
-from pytest_kernelbench.evaluation.session import WorkerSession
-from pytest_kernelbench.evaluation.sessions import Sessions
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.sharing import holds
+from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
+from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.stages import stage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.inline.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.records import Outcome
 

@@ -12,11 +12,11 @@ from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.handles.racks import Rack, may_be_kept
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.sessions import Sessions
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.protocols import Protocol
-from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
-from pytest_kernelbench.evaluation.session import WorkerSession
-from pytest_kernelbench.evaluation.sessions import Sessions
-from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.sharing import holds
 from pytest_kernelbench.records import Outcome
 
 # Words of torch and of CUDA's libraries, which say "not initialized" where they have no memory for that.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 
 # The seconds of each stage within this thread's innermost stage.
 _within: ContextVar[list[float] | None] = ContextVar("within", default=None)

@@ -27,10 +27,10 @@ from pytest_kernelbench.evaluation.correctness.examination import (
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.notes import Notes
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.shortage import (
     finds_no_memory,
     lacks_memory,

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_kernelbench.evaluation import holds, messages, trial
+from pytest_kernelbench.evaluation import trial
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.building import cache
 from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted, Built, Target
 from pytest_kernelbench.evaluation.clock.baseline_trial import time_beside, told_of_failure
@@ -33,17 +34,18 @@ from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.faults import fault_of
-from pytest_kernelbench.evaluation.holds import Hold
+from pytest_kernelbench.evaluation.handles.racks import Rack, may_be_kept
+from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S
+from pytest_kernelbench.evaluation.handles.sessions import Sessions
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
+from pytest_kernelbench.evaluation.judges.faults import fault_of
+from pytest_kernelbench.evaluation.judges.replayed import Replayed
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.racks import Rack, may_be_kept
-from pytest_kernelbench.evaluation.replayed import Replayed
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S
-from pytest_kernelbench.evaluation.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.sharing import holds
+from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.worker.kernels import compiled_archive
-from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Outcome, sha256_of
 from pytest_kernelbench.tasks.findings import TaskFindings
 

@@ -51,7 +51,7 @@ class Progress:
 
         If another run holds the device, say so once, wherever the output goes.
         """
-        from pytest_kernelbench.evaluation.lock import folder_for_all
+        from pytest_kernelbench.evaluation.sharing.lock import folder_for_all
 
         folder = None if self._silent else folder_of_holder(folder_for_all(), DEVICE_LOCKS)
         reason = f"another run has the device: {folder}" if folder else ""

@@ -159,7 +159,7 @@ class Session:
         ``policy_device``: the device of policies' weights; None for the judge's device.
         """
         from pytest_kernelbench.evaluation.baselines import stronger
-        from pytest_kernelbench.evaluation.caches import builds_folder
+        from pytest_kernelbench.evaluation.judges.caches import builds_folder
         from pytest_kernelbench.lookahead import Lookahead
         from pytest_kernelbench.policies import check_answers
         from pytest_kernelbench.workbench import Workbench

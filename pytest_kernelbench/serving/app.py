@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from pytest_kernelbench.errors import JudgeEnded, KernelBenchError
 from pytest_kernelbench.evaluation.device.names import sizes_on
-from pytest_kernelbench.evaluation.pool import EvaluatorPool
+from pytest_kernelbench.evaluation.judges.pool import EvaluatorPool
 from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.serving.wire import (
     COMPARE,

@@ -14,10 +14,10 @@ from itertools import chain
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, UsageError
-from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, too_large, without_source
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
-from pytest_kernelbench.evaluation.closing import Closing
-from pytest_kernelbench.evaluation.comparing import Comparing
+from pytest_kernelbench.evaluation.judges.asked import MAX_SOURCE_CHARACTERS, too_large, without_source
+from pytest_kernelbench.evaluation.judges.closing import Closing
+from pytest_kernelbench.evaluation.judges.comparing import Comparing
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 from pytest_kernelbench.serving.wire import (
     COMPARE,

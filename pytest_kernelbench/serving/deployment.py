@@ -152,7 +152,7 @@ def start(options: argparse.Namespace) -> None:
         from ray import serve
     except ImportError as error:
         raise UsageError(f"serve: {error}; install pytest-kernelbench[ray]") from None
-    from pytest_kernelbench.evaluation import ray_judges
+    from pytest_kernelbench.evaluation.judges import ray_judges
 
     judges: str | list[str] = "auto" if options.judges == "auto" else options.judges.split(",")
     if options.ray is None:
@@ -227,7 +227,7 @@ class Judges:
     """The Ray Serve deployment: one replica, which has the pool of judges and answers all requests."""
 
     def __init__(self, judges: str | list[str], settings: dict[str, Any], limits: Limits, token: str | None) -> None:
-        from pytest_kernelbench.evaluation.pool import EvaluatorPool
+        from pytest_kernelbench.evaluation.judges.pool import EvaluatorPool
         from pytest_kernelbench.serving.app import Service
 
         self._pool = EvaluatorPool(devices=judges, ray="auto", **settings)

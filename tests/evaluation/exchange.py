@@ -8,7 +8,7 @@ from textwrap import indent
 from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.racks import Rack
+from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.worker.slots import Slots
 
 

@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.worker import loop
 
 

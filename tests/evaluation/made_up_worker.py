@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
 
 

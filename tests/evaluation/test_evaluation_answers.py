@@ -10,9 +10,9 @@ from hostile_answers import HONEST, REQUEST, hostile_answers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_kernelbench.evaluation import answers, messages
-from pytest_kernelbench.evaluation.answers import ANSWERS, parse
-from pytest_kernelbench.evaluation.messages import MalformedFrame
+from pytest_kernelbench.evaluation.boundary import answers, messages
+from pytest_kernelbench.evaluation.boundary.answers import ANSWERS, parse
+from pytest_kernelbench.evaluation.boundary.messages import MalformedFrame
 
 
 def over_the_wire(message):

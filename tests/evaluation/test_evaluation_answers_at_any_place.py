@@ -14,14 +14,15 @@ from made_up_tasks import task
 from made_up_worker import MadeUpWorker
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, messages, session, worker_requests
-from pytest_kernelbench.evaluation.answers import ANSWERS
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.boundary import answers, messages
+from pytest_kernelbench.evaluation.boundary.answers import ANSWERS
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.giving_way import giving_way
-from pytest_kernelbench.evaluation.racks import JudgeSlot, Rack
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles import session, worker_requests
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Rack
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
 from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=16)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from made_up_tasks import task
 
-from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.device import cpu
-from pytest_kernelbench.evaluation.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.handles.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.sharing import holds, lock
 
 BATCH = "torch.rand(30, n)"
 

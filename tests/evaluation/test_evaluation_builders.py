@@ -8,7 +8,7 @@ import pytest
 from made_up_builders import Builder, libraries_in
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.building import builds
 from pytest_kernelbench.evaluation.building.builds import Builders, Built, Target
 from pytest_kernelbench.evaluation.worker.extensions import key_of, names_of

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.evaluation.caches import builds_folder
+from pytest_kernelbench.evaluation.judges.caches import builds_folder
 
 NOWHERE = "/proc/nowhere"  # not even root can make it
 TOLD = (

@@ -5,8 +5,8 @@ import sys
 
 HEAD = """
 import os, signal, subprocess, sys, time
-from pytest_kernelbench.evaluation import children
-from pytest_kernelbench.evaluation.children import Children
+from pytest_kernelbench.evaluation.judges import children
+from pytest_kernelbench.evaluation.judges.children import Children
 
 family = Children()
 

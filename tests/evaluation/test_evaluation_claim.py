@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.claim import Claim, verify
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import paired_timing
 from pytest_kernelbench.evaluation.clock.verification import Attested
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.notes import Notes
+from pytest_kernelbench.evaluation.sharing import holds, lock
 
 TIMING = paired_timing([2.0] * 12, [1.0] * 12)
 

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from pytest_kernelbench.evaluation import endings
-from pytest_kernelbench.evaluation.endings import how_it_ended
+from pytest_kernelbench.evaluation.judges import endings
+from pytest_kernelbench.evaluation.judges.endings import how_it_ended
 
 AGAIN = "run again to resume"
 SHORT = ("by SIGKILL, which the kernel sends where memory is short", f"look for the cause in dmesg, and {AGAIN}")

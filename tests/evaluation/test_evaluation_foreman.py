@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.building import foreman
 
 

@@ -1,6 +1,6 @@
 """Steps at which a trial lets others pass."""
 
-from pytest_kernelbench.evaluation.giving_way import give_way, giving_way
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way, giving_way
 
 
 def test_way_is_given_as_the_innermost_block_says_and_outside_of_all_nothing_happens():

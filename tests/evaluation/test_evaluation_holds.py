@@ -13,10 +13,11 @@ import pytest
 from made_up_tasks import HONEST_RELU, RELU, candidate
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
-from pytest_kernelbench.evaluation import Evaluator, holds, lock
+from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.sandbox import descendants
 from pytest_kernelbench.evaluation.sandbox.groups import own_folder
+from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.records import Outcome
 
 

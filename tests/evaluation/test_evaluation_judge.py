@@ -6,7 +6,7 @@ import psutil
 from made_up_tasks import RELU, ROW_SUM, candidate, task
 
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.judge import MOST_KNOWN, LastTask
+from pytest_kernelbench.evaluation.judges.judge import MOST_KNOWN, LastTask
 from pytest_kernelbench.records import Outcome
 
 FULL, FAST = {"source": "a task", "protocol": "full"}, {"source": "a task", "protocol": "fast"}

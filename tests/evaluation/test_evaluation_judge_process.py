@@ -11,7 +11,7 @@ from made_up_tasks import C_RELU, HONEST_RELU, RELU, candidate
 
 from pytest_kernelbench.errors import JudgeEnded
 from pytest_kernelbench.evaluation import Evaluator
-from pytest_kernelbench.evaluation.judge_process import JudgeProcess
+from pytest_kernelbench.evaluation.judges.judge_process import JudgeProcess
 from pytest_kernelbench.records import Outcome
 
 DOZING = candidate("time.sleep(60)\nreturn torch.relu(x)")
@@ -126,7 +126,7 @@ def test_a_foreman_that_was_killed_while_a_candidate_is_judged_is_replaced_and_t
 
 
 def test_a_foreman_that_reads_nothing_is_replaced(process, monkeypatch):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.messages.SEND_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.boundary.messages.SEND_TIMEOUT_S", 0.1)
     process.start()
     first = foreman_of(process.service)
     first.suspend()
@@ -139,7 +139,7 @@ def test_a_foreman_that_reads_nothing_is_replaced(process, monkeypatch):
 def test_what_is_asked_of_a_judge_that_was_killed_says_so_in_one_line(process, monkeypatch):
     process.start()
     # Of a control group of this machine nothing is known; it may kill processes of other tests.
-    monkeypatch.setattr("pytest_kernelbench.evaluation.endings.memory_kills", lambda: None)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.judges.endings.memory_kills", lambda: None)
     judge_of(process.service).kill()
     with pytest.raises(JudgeEnded) as ended:
         process.receive()
@@ -152,8 +152,8 @@ def test_what_is_asked_of_a_judge_that_was_killed_says_so_in_one_line(process, m
 
 def test_a_judge_that_the_kernel_ended_for_lack_of_memory_is_said_to_be(process, monkeypatch):
     kills = iter([3, 3, 4])
-    monkeypatch.setattr("pytest_kernelbench.evaluation.judge_process.memory_kills", lambda: next(kills))
-    monkeypatch.setattr("pytest_kernelbench.evaluation.endings.memory_kills", lambda: next(kills))
+    monkeypatch.setattr("pytest_kernelbench.evaluation.judges.judge_process.memory_kills", lambda: next(kills))
+    monkeypatch.setattr("pytest_kernelbench.evaluation.judges.endings.memory_kills", lambda: next(kills))
     process.start()
     judge = judge_of(process.service)
     judge.suspend()
@@ -190,7 +190,7 @@ def test_a_judge_that_is_ended_for_its_silence_is_not_said_to_have_ended_by_that
 
 def test_a_judge_whose_start_fails_is_told_with_the_last_line_of_its_service(process, monkeypatch):
     monkeypatch.setattr(
-        "pytest_kernelbench.evaluation.judge_process.RUN_SERVICE", "raise ValueError('no service today')"
+        "pytest_kernelbench.evaluation.judges.judge_process.RUN_SERVICE", "raise ValueError('no service today')"
     )
     with pytest.raises(
         JudgeEnded,

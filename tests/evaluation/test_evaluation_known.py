@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from made_up_tasks import HONEST_RELU, RELU, candidate
 
 from pytest_kernelbench.evaluation import Evaluator, EvaluatorPool
-from pytest_kernelbench.evaluation import known_tasks as known_tasks_module
 from pytest_kernelbench.evaluation.correctness.comparison import Tolerance
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
-from pytest_kernelbench.evaluation.known_tasks import KnownTasks
+from pytest_kernelbench.evaluation.judges import known_tasks as known_tasks_module
+from pytest_kernelbench.evaluation.judges.known_tasks import KnownTasks
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks.findings import TaskFindings
 

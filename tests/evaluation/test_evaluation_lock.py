@@ -12,12 +12,12 @@ import pytest
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import lock
+from pytest_kernelbench.evaluation.sharing import lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pytest_kernelbench.evaluation.lock import exclusive
+from pytest_kernelbench.evaluation.sharing.lock import exclusive
 
 folder = Path(sys.argv[1])
 for _ in range(8):
@@ -45,7 +45,7 @@ def test_two_processes_never_hold_the_lock_together(tmp_path):
 ANOTHER_USER = """
 import os, sys
 from pathlib import Path
-from pytest_kernelbench.evaluation.lock import exclusive
+from pytest_kernelbench.evaluation.sharing.lock import exclusive
 
 if os.geteuid() == 0:
     os.setuid(65534)

@@ -12,10 +12,10 @@ from made_up_tasks import HONEST_RELU, MATMUL, RELU, candidate
 
 from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.errors import HarnessError, JudgeEnded, TooLate, UsageError
-from pytest_kernelbench.evaluation import requests as requests_module
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
 from pytest_kernelbench.evaluation.device import names
-from pytest_kernelbench.evaluation.evaluator import Evaluator
+from pytest_kernelbench.evaluation.judges import requests as requests_module
+from pytest_kernelbench.evaluation.judges.evaluator import Evaluator
 from pytest_kernelbench.records import Outcome
 
 WRONG = candidate("return x")

@@ -8,7 +8,7 @@ import pytest
 from made_up_tasks import RELU
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded
-from pytest_kernelbench.evaluation import judging
+from pytest_kernelbench.evaluation.judges import judging
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 

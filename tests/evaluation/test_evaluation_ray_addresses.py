@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from pytest_kernelbench.errors import UsageError
-from pytest_kernelbench.evaluation import ray_judges
+from pytest_kernelbench.evaluation.judges import ray_judges
 
 NOT_FOUND = "Could not find any running Ray instance. Please specify the one to connect to by setting `--address`."
 NO_ADDRESS = (

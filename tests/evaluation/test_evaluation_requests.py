@@ -2,7 +2,7 @@
 
 from made_up_tasks import MATMUL, RELU
 
-from pytest_kernelbench.evaluation.requests import AT_ONCE, Request, Requests
+from pytest_kernelbench.evaluation.judges.requests import AT_ONCE, Request, Requests
 
 
 def asked(requests, task, *sources):

@@ -12,14 +12,15 @@ import torch
 from made_up_tasks import task
 from made_up_worker import MadeUpWorker
 
-from pytest_kernelbench.evaluation import messages, worker_requests
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.racks import Rack
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles import worker_requests
+from pytest_kernelbench.evaluation.handles.racks import Rack
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kernelbench.evaluation.sessions import Sessions
+from pytest_kernelbench.evaluation.handles.sessions import Sessions
 
 
 class Worker:

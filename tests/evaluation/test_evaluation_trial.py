@@ -15,7 +15,7 @@ from made_up_tasks import task
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import company, holds, lock, trial
+from pytest_kernelbench.evaluation import company, trial
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
@@ -23,9 +23,9 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.notes import Notes
-from pytest_kernelbench.evaluation.sessions import Sessions
-from pytest_kernelbench.evaluation.trial import evaluate
+from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.trials import Known, Trials
 from pytest_kernelbench.records import AgainstBaseline, Outcome
 
@@ -105,10 +105,10 @@ class Ended:
 
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
     setting = starting(Ended, trials[0]._setting)
     setting.rack.first(2)
-    assert evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
+    assert trial.evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
     assert (setting.rack.n_bytes > 0) is left
     assert len(setting.rack.first(2)) == 2
 
@@ -127,7 +127,7 @@ def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slo
             raise NO_MEMORY if len(pairs) == 1 else second
 
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    evaluation = evaluate(setting, "class ModelNew: pass", Built())
+    evaluation = trial.evaluate(setting, "class ModelNew: pass", Built())
     assert (len(pairs), pairs[0] > 1, pairs[1]) == (2, True, 1)
     assert evaluation.outcome is (Outcome.CORRECT if second is None else second.outcome)
     assert evaluation.speedup == (2.0 if second is None else None)
@@ -161,7 +161,7 @@ def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monke
             raise first
 
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    evaluation = trial.evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
     assert holds == [False, True][:times]
     assert evaluation.outcome is (Outcome.CORRECT if times == 2 else first.outcome)
 
@@ -175,7 +175,7 @@ def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(t
         raise CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while being timed")
 
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
-    evaluation = evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    evaluation = trial.evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
     assert (evaluation.outcome, len(holds_seen)) == (Outcome.TIMEOUT, 1)
 
 
@@ -261,7 +261,7 @@ def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(tria
         "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda: given_back.append(holds.has_company())
     )
     setting = starting(Ended, trials[0]._setting, beside_others=True)
-    evaluate(setting, "class ModelNew: pass", Built())
+    trial.evaluate(setting, "class ModelNew: pass", Built())
     assert given_back == [True]
     with holds.beside_others("made-up") as hold:
         company.wait_to_be_alone(setting, Waiting(), hold)
@@ -312,7 +312,7 @@ def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(tri
 
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
     with pytest.raises(HarnessError) as raised:
-        evaluate(trials[0]._setting, "class ModelNew: pass", Built())
+        trial.evaluate(trials[0]._setting, "class ModelNew: pass", Built())
     assert str(raised.value) == (
         "made_up/9_batch: a candidate finds no memory on the device, of which other processes hold 75%; "
         "end them, or use fewer workers (-n), and run again to resume"

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import holds, lock
 from pytest_kernelbench.evaluation.clock import verification
 from pytest_kernelbench.evaluation.clock.attestation import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
@@ -18,6 +17,7 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.clock.verification import Attested, Verifier
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.records import Outcome
 
 MARGIN = 0.05

@@ -13,10 +13,11 @@ from dataclasses import replace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, messages, sandbox
+from pytest_kernelbench.evaluation import sandbox
+from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
-from pytest_kernelbench.evaluation.workers import WorkerProcess, WorkerServer
+from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
 
 STARTED = {"started": True}
 

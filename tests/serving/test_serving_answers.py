@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS
+from pytest_kernelbench.evaluation.judges.asked import MAX_SOURCE_CHARACTERS
 from pytest_kernelbench.records import Evaluation, Outcome, Task, sha256_of
 from pytest_kernelbench.serving import client
 from pytest_kernelbench.serving.client import RemoteEvaluator, settings_of

@@ -14,7 +14,7 @@ import pytest
 from asking import DONE, answer, body_of, raw_answer
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import requests as requests_module
+from pytest_kernelbench.evaluation.judges import requests as requests_module
 from pytest_kernelbench.serving import deployment
 from pytest_kernelbench.serving.app import Rate
 from pytest_kernelbench.serving.wire import Limits

@@ -27,14 +27,15 @@ from typing import Any
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, lock, messages
+from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.building import cache, headers
 from pytest_kernelbench.evaluation.building.cache import LOCKS
-from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
+from pytest_kernelbench.evaluation.judges.closing import Closing
+from pytest_kernelbench.evaluation.sharing import lock
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
-from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import sha256_of
 
 # All builds of one candidate together.

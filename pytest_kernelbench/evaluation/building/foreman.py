@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.building.builds import Builders, Target
 from pytest_kernelbench.evaluation.device.cpu import cores
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.recent import Recent
-from pytest_kernelbench.evaluation.workers import WorkerServer
 from pytest_kernelbench.records import sha256_of
 
 # Cores that are left to the judge and to the policy that samples.

@@ -12,9 +12,9 @@ from random import SystemRandom
 from statistics import median
 
 from pytest_kernelbench.evaluation.clock.timing import Timing, enough, paired_timing, sequential_timing
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.protocols import Protocol
-from pytest_kernelbench.evaluation.racks import JudgeSlot
-from pytest_kernelbench.evaluation.session import WorkerSession
 
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0

@@ -23,9 +23,9 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.leaving import Leaving
-from pytest_kernelbench.evaluation.racks import MOST_PAIRS, JudgeSlot
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.leaving import Leaving
+from pytest_kernelbench.evaluation.handles.racks import MOST_PAIRS, JudgeSlot
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 # The answer of a turn's last call is always checked, since that call may still run when the worker answers, and so many

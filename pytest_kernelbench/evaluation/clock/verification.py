@@ -29,8 +29,8 @@ from pytest_kernelbench.evaluation.clock.timing import Timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, TakingTurns, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.holds import has_company
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.sharing.holds import has_company
 
 # A floor that a timing is beyond is measured so often again. On two cores with eight busy programs, it came out up to
 # seven times too high twice in a row, and honest kernels were void.

@@ -16,9 +16,9 @@ from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, MI
 from pytest_kernelbench.evaluation.correctness.mixed import parts_of_mixed
 from pytest_kernelbench.evaluation.correctness.operators import forbid_torch
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot
+from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, REFERENCE, SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.protocols import Protocol
-from pytest_kernelbench.evaluation.racks import JudgeSlot
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, REFERENCE, SEEDED, WorkerSession
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"
 

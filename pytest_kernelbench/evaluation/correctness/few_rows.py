@@ -13,7 +13,7 @@ from pytest_kernelbench.evaluation.correctness.comparison import differ_by_round
 from pytest_kernelbench.evaluation.correctness.domain import NON_FINITE, TASK, Level, change
 from pytest_kernelbench.evaluation.correctness.ties import EqualValues, either_way
 from pytest_kernelbench.evaluation.correctness.widened import in_float64, is_real, widened_model
-from pytest_kernelbench.evaluation.giving_way import give_way
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 
 if TYPE_CHECKING:
     from pytest_kernelbench.evaluation.correctness.reference import Reference

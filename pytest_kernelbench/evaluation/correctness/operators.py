@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.racks import JudgeSlot
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
 # Operators that allocate, view or copy, and compute nothing.

@@ -18,9 +18,9 @@ from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, NO
 from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
-from pytest_kernelbench.evaluation.racks import Rack
-from pytest_kernelbench.evaluation.replayed import Replayed
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.handles.racks import Rack
+from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.judges.replayed import Replayed
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
 

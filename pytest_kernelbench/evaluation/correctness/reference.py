@@ -29,10 +29,10 @@ from pytest_kernelbench.evaluation.correctness.widened import (
 )
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import torch_name
-from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
 
 

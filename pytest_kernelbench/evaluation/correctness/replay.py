@@ -11,8 +11,8 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness.comparison import as_real
 from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, MOVED, TASK
 from pytest_kernelbench.evaluation.correctness.doubt import Due
-from pytest_kernelbench.evaluation.replayed import Replayed, WrongElement
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.judges.replayed import Replayed, WrongElement
 from pytest_kernelbench.records import Outcome
 
 # Inputs are drawn anew, so a candidate that is wrong on some draws of a kind may be right on a single one.

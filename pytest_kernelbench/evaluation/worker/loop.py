@@ -18,7 +18,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench import inline
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.device.host import keep_freed_memory
 from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.modules import (

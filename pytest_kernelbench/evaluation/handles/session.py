@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation import answers
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
+from pytest_kernelbench.evaluation.boundary import answers
 from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
 from pytest_kernelbench.evaluation.correctness.doubt import Due, once_more
 from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
-from pytest_kernelbench.evaluation.giving_way import give_way
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
+from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
 from pytest_kernelbench.evaluation.layouts import is_dense
-from pytest_kernelbench.evaluation.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
-from pytest_kernelbench.evaluation.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
-from pytest_kernelbench.evaluation.workers import WorkerProcess
 from pytest_kernelbench.records import Outcome
 
 READY_TIMEOUT_S = 60.0

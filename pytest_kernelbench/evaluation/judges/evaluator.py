@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, UsageError
-from pytest_kernelbench.evaluation.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
 from pytest_kernelbench.evaluation.baselines import reference_as_candidate
-from pytest_kernelbench.evaluation.caches import builds_folder
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
-from pytest_kernelbench.evaluation.closing import Closing
-from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import resolve_device
-from pytest_kernelbench.evaluation.judge_process import JudgeProcess
-from pytest_kernelbench.evaluation.known_tasks import MOST_TASKS, KnownTasks
+from pytest_kernelbench.evaluation.judges.asked import MAX_SOURCE_CHARACTERS, check_request, too_large, without_source
+from pytest_kernelbench.evaluation.judges.caches import builds_folder
+from pytest_kernelbench.evaluation.judges.closing import Closing
+from pytest_kernelbench.evaluation.judges.comparing import Comparing
+from pytest_kernelbench.evaluation.judges.judge_process import JudgeProcess
+from pytest_kernelbench.evaluation.judges.known_tasks import MOST_TASKS, KnownTasks
+from pytest_kernelbench.evaluation.judges.replayed import Replayed
 from pytest_kernelbench.evaluation.protocols import protocol_named
 from pytest_kernelbench.evaluation.recent import Recent
-from pytest_kernelbench.evaluation.replayed import Replayed
 from pytest_kernelbench.records import AgainstBaseline, Evaluation, Task, sha256_of
 from pytest_kernelbench.registries import PRECISIONS
 from pytest_kernelbench.tasks import with_sizes

@@ -16,13 +16,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pytest_kernelbench.errors import JudgeEnded, KernelBenchError, UsageError, unforeseen
-from pytest_kernelbench.evaluation.asked import named_devices
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
-from pytest_kernelbench.evaluation.comparing import Comparing
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES
-from pytest_kernelbench.evaluation.evaluator import Evaluator
-from pytest_kernelbench.evaluation.known_tasks import KnownTasks
+from pytest_kernelbench.evaluation.judges.asked import named_devices
+from pytest_kernelbench.evaluation.judges.comparing import Comparing
+from pytest_kernelbench.evaluation.judges.evaluator import Evaluator
+from pytest_kernelbench.evaluation.judges.known_tasks import KnownTasks
 from pytest_kernelbench.records import Evaluation, Task
 
 KNOCK_TIMEOUT_S = 10.0

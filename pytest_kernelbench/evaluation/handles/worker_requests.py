@@ -14,16 +14,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, messages
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWanted
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.device_room import DeviceRoom
-from pytest_kernelbench.evaluation.endings import signal_name
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.giving_way import give_way
-from pytest_kernelbench.evaluation.workers import WorkerProcess
+from pytest_kernelbench.evaluation.handles.device_room import DeviceRoom
+from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
+from pytest_kernelbench.evaluation.judges.endings import signal_name
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.records import Outcome
 
 REQUEST_TIMEOUT_S = 10.0

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pytest_kernelbench.errors import CandidateFault, HarnessError, JudgeEnded, KernelBenchError, unforeseen
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
-from pytest_kernelbench.evaluation.known_tasks import KnownTasks
-from pytest_kernelbench.evaluation.requests import Request, Requests
+from pytest_kernelbench.evaluation.judges.known_tasks import KnownTasks
+from pytest_kernelbench.evaluation.judges.requests import Request, Requests
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 ATTEMPTS = 2

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
-from pytest_kernelbench.evaluation import lock
+from pytest_kernelbench.evaluation.sharing import lock
 
 # Whether other processes may use the device that this thread holds.
 _beside = ContextVar("beside", default=False)

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import answers, messages, sandbox
+from pytest_kernelbench.evaluation import sandbox
+from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree, StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
-from pytest_kernelbench.evaluation.giving_way import give_way
 from pytest_kernelbench.evaluation.sandbox.groups import Group
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 
 START_TIMEOUT_S = 60.0
 BETWEEN_LOOKS_S = 0.02

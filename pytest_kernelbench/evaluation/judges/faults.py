@@ -7,7 +7,7 @@ import traceback
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 
 MAX_TRACEBACK = 8000
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.clock.gates import Gate
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
 from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.host import give_back_freed_memory, keep_freed_memory
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.faults import fault_of
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
+from pytest_kernelbench.evaluation.judges.faults import fault_of
 from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.sandbox import Isolation
 from pytest_kernelbench.evaluation.trials import Trials, target_of
-from pytest_kernelbench.evaluation.workers import WorkerServer
 
 # A judge keeps the findings of so many tasks; its owner keeps findings of more tasks, and sends them with a request.
 MOST_KNOWN = 64

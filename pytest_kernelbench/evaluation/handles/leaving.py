@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_kernelbench.evaluation.session import WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 
 
 class Leaving:

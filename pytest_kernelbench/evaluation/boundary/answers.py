@@ -16,8 +16,8 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
-from pytest_kernelbench.evaluation import messages
-from pytest_kernelbench.evaluation.kinds import (
+from pytest_kernelbench.evaluation.boundary import messages
+from pytest_kernelbench.evaluation.boundary.kinds import (
     Exactly,
     Kind,
     Many,
@@ -29,7 +29,7 @@ from pytest_kernelbench.evaluation.kinds import (
     Whole,
     YesOrNo,
 )
-from pytest_kernelbench.evaluation.messages import MalformedFrame
+from pytest_kernelbench.evaluation.boundary.messages import MalformedFrame
 from pytest_kernelbench.inline.complaints import MAX_LOG
 
 # The longest answer of the harness's own code, the names of kernels in a profile, has about 100 KB.

@@ -13,14 +13,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError, KernelBenchError, UsageError
-from pytest_kernelbench.evaluation.asked import check_request, named_devices
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate
-from pytest_kernelbench.evaluation.closing import Closing
 from pytest_kernelbench.evaluation.device.names import is_gpu, resolve_device
-from pytest_kernelbench.evaluation.evaluator import Evaluator
-from pytest_kernelbench.evaluation.judging import Judge, Judging, Standing, fail
-from pytest_kernelbench.evaluation.known_tasks import KnownTasks
-from pytest_kernelbench.evaluation.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
+from pytest_kernelbench.evaluation.judges.asked import check_request, named_devices
+from pytest_kernelbench.evaluation.judges.closing import Closing
+from pytest_kernelbench.evaluation.judges.evaluator import Evaluator
+from pytest_kernelbench.evaluation.judges.judging import Judge, Judging, Standing, fail
+from pytest_kernelbench.evaluation.judges.known_tasks import KnownTasks
+from pytest_kernelbench.evaluation.judges.requests import WAITING_PER_JUDGE, Deadlines, Request, Requests
 from pytest_kernelbench.host.gpus import visible_gpus
 from pytest_kernelbench.records import Evaluation, Task
 
@@ -56,7 +56,7 @@ class EvaluatorPool(Closing):
         if ray is None:
             named = devices_named(devices)
         else:
-            from pytest_kernelbench.evaluation import ray_judges
+            from pytest_kernelbench.evaluation.judges import ray_judges
 
             ray_judges.connect(ray)
             evaluator = ray_judges.RayJudge

@@ -12,12 +12,12 @@ from weakref import WeakSet
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
-from pytest_kernelbench.evaluation.holds import Hold
-from pytest_kernelbench.evaluation.leaving import Leaving
-from pytest_kernelbench.evaluation.racks import Rack
-from pytest_kernelbench.evaluation.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
+from pytest_kernelbench.evaluation.handles.leaving import Leaving
+from pytest_kernelbench.evaluation.handles.racks import Rack
+from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
+from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.stages import stage
-from pytest_kernelbench.evaluation.workers import WorkerServer
 
 
 class Sessions:

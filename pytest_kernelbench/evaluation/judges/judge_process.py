@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kernelbench.errors import JudgeEnded
-from pytest_kernelbench.evaluation import messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
-from pytest_kernelbench.evaluation.endings import how_it_ended
+from pytest_kernelbench.evaluation.judges.endings import how_it_ended
 from pytest_kernelbench.evaluation.sandbox import kept_environment
 from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 
@@ -29,7 +29,7 @@ from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 THREADS_OF_A_CPU = {"OMP_PROC_BIND": "true"}
 # OpenMP binds the thread that loads it, and so all processes forked from it, to one core: the affinity is set back.
 RUN_SERVICE = (
-    "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.service import main; "
+    "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.judges.service import main; "
     "import torch; os.sched_setaffinity(0, cores); "
     "main(int(sys.argv[1]), *sys.argv[2:])"
 )

@@ -28,14 +28,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_kernelbench.evaluation import messages, sandbox
-from pytest_kernelbench.evaluation.children import Children
+from pytest_kernelbench.evaluation import sandbox
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES, DeviceTraits
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
+from pytest_kernelbench.evaluation.judges.children import Children
 from pytest_kernelbench.evaluation.sandbox import filesystem, seccomp, watchdog
 from pytest_kernelbench.evaluation.sandbox.groups import Groups, enter, entrance_of
-from pytest_kernelbench.evaluation.workers import WorkerServer
 
 JUDGE = "judge"
 
@@ -49,8 +50,9 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     owner = socket.socket(fileno=owner_descriptor)
     # Imported before any fork: torch, and other modules that take long.
-    from pytest_kernelbench.evaluation import judge, worker
+    from pytest_kernelbench.evaluation import worker
     from pytest_kernelbench.evaluation.building import foreman
+    from pytest_kernelbench.evaluation.judges import judge
     from pytest_kernelbench.evaluation.worker import imported_late
     from pytest_kernelbench.host import vector_math
 

@@ -1,0 +1,1 @@
+"""What processes say to each other, and the bounds on all that a candidate's process may say."""
