@@ -80,7 +80,7 @@ def test_the_tasks_that_a_judge_knows_are_limited():
 
 
 def test_memory_of_a_large_task_is_given_back_when_another_task_comes(tmp_path):
-    large = task("5_large", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=6_000_000)
+    large = task("5_large", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=8_000_000)
     wrong = candidate("return x - 1")
     with Evaluator(device="cpu", protocol="fast", cache=tmp_path, keep_task=True) as evaluator:
         (judge,) = [each for each in psutil.Process(evaluator.service).children() if each.name() == "kb-judge"]
