@@ -1,5 +1,6 @@
 """The inputs for checking a candidate keep the properties that a kernel may rely on."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -192,6 +193,13 @@ def test_each_kind_is_what_it_is_called():
     assert torch.equal(dominating[dominating < 100], plain[dominating < 100])
     assert float(tiny.max()) < 0.004
     assert int(of_kind("non-finite").isnan().sum()) == 1
+
+
+@pytest.mark.parametrize("kind", domain.KINDS)
+def test_an_input_with_a_mask_of_minus_infinity_has_every_kind(kind):
+    value = torch.rand(64)
+    value[7] = -math.inf
+    assert of_kind(kind, value).shape == value.shape
 
 
 def test_several_kinds_share_the_first_dimension():

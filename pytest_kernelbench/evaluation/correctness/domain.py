@@ -75,9 +75,12 @@ def _positive(value: torch.Tensor, level: float) -> torch.Tensor:
 
 
 def _ties(value: torch.Tensor, level: float) -> torch.Tensor:
-    # A power of two, so that long sums are exact: a repeated value is rounded to the same side each time that it is
-    # added, and sums of torch's own (``dot`` of two million squares) were off by 4e-4.
-    size = 2.0 ** round(math.log2(size_of(value)))
+    size = size_of(value)
+    # A mask of minus infinity has no size; the reference is then not defined on this kind.
+    if math.isfinite(size):
+        # A power of two, so that long sums are exact: a repeated value is rounded to the same side each time that it is
+        # added, and sums of torch's own (``dot`` of two million squares) were off by 4e-4.
+        size = 2.0 ** round(math.log2(size))
     if level < 0:
         signed(value)
     for part in parts(value):
