@@ -219,14 +219,14 @@ def test_the_paper_s_protocol_gives_a_speedup_without_an_interval(evaluator_of_t
     assert not evaluation.fast()
 
 
+@pytest.mark.quiet
 def test_the_paper_s_protocol_does_not_void_a_call_much_shorter_than_a_question(evaluator_of_the_paper):
     copied = task(
         "12_copied", "def forward(self, x):\n    return torch.relu(x * 1 * 1 * 1)", inputs="torch.randn(n)", n=1000
     )
     evaluation = one(evaluator_of_the_paper, candidate("return torch.relu(x)"), copied)
     assert evaluation.outcome is Outcome.CORRECT, evaluation.detail
-    # Timed once, in calls of microseconds: how much beside other tests is not known.
-    assert evaluation.speedup > 0
+    assert evaluation.speedup > 1.5
 
 
 def test_what_cannot_be_evaluated_is_refused_at_once(cache):
