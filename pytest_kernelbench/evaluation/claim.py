@@ -24,28 +24,24 @@ class Claim(NamedTuple):
     """A candidate that claims a speed-up: the worker ``session`` that measured it, and the ``timing`` there.
 
     ``another()`` starts a new worker with the same candidate. ``seconds_per_call`` is the judge's wait for one call.
+    ``check_elsewhere()`` checks the candidate at other sizes in ``session``, once it is needed for nothing else.
     """
 
     session: WorkerSession
     another: Callable[[], WorkerSession]
     seconds_per_call: float
     timing: Timing
+    check_elsewhere: Callable[[], None]
 
 
-def verify(setting: Setting, hold: Hold, claim: Claim, notes: Notes) -> None:
+def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, notes: Notes) -> None:
     """Measure a claim by the judge's clock, and note whether it counts.
 
-    While other trials may use the device, the controls are started and one call of the candidate is profiled; if the
-    slots are too large to be kept meanwhile, both happen alone. Raises CandidateFailed, and HarnessError.
+    While other trials may use the device (``quiet`` is over), the controls are started and one call of the candidate is
+    profiled. Raises CandidateFailed, and HarnessError.
     """
-    if why := setting.findings.uncounted_because:
-        void_for(setting.verifier.unrecorded(claim.session))
-        notes.found |= {"counted": False, "uncounted_because": why}
-        return
-    quiet = QuietOfTrial(setting, hold, notes.seconds)
-    if quiet.may_end:
-        with claim.session.stopped():
-            quiet.is_over()
+    why = setting.findings.uncounted_because
+    if not why and not hold.is_alone:
         with stage(notes.seconds, "load"):
             setting.verifier.prepare()
     with stage(notes.seconds, "time"):
@@ -56,11 +52,21 @@ def verify(setting: Setting, hold: Hold, claim: Claim, notes: Notes) -> None:
         # Profiled again alone: the work of other trials may be why the profiler has no record.
         suspicion = setting.verifier.unrecorded(claim.session)
     void_for(suspicion)
-    with stage(notes.seconds, "attest"):
-        attested = setting.verifier.attest(
-            claim.session, claim.another, claim.seconds_per_call, claim.timing.candidate_ms, quiet
-        )
-        notes.found |= attested.to_json()
+    if why:
+        measured = {"counted": False, "uncounted_because": why}
+    else:
+        with stage(notes.seconds, "attest"):
+            measured = setting.verifier.attest(
+                claim.session,
+                claim.another,
+                claim.seconds_per_call,
+                claim.timing.candidate_ms,
+                quiet,
+                between=claim.check_elsewhere,
+            ).to_json()
+    quiet.is_over()
+    claim.check_elsewhere()
+    notes.found |= measured
 
 
 def void_for(suspicion: Suspicion | None) -> None:

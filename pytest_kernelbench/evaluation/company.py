@@ -100,6 +100,7 @@ class QuietOfTrial:
         """Wait until the trial has the device alone. Raises HarnessError if the device is not idle then."""
         with stage(self._seconds, "wait"):
             self._setting.workers.rest()
+            self._setting.sessions.wait_for_ends()
             be_alone(self._setting, self._hold)
 
     def is_over(self) -> None:
@@ -109,6 +110,12 @@ class QuietOfTrial:
                 device_named(self._setting.bench.device).settle()
                 self._hold.be_beside_others()
             self._setting.workers.call_up()
+
+    def is_over_for(self, session: WorkerSession) -> None:
+        """As ``is_over``; meanwhile the worker ``session`` is stopped."""
+        if self.may_end:
+            with session.stopped():
+                self.is_over()
 
 
 def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:

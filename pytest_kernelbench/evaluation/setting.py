@@ -54,6 +54,11 @@ class Setting:
         return self.sessions.loaded(self.bench, self.rack, source, weights)
 
     @property
+    def has_other_sizes(self) -> bool:
+        """Whether candidates are checked at other sizes too."""
+        return self.other_sizes is not None and self.other_sizes.sizes is not None
+
+    @property
     def keeps_block(self) -> bool:
         """Whether the slots of a whole block of pairs may stay while other judges use the device."""
         return may_be_kept(PAIRS_PER_BLOCK * self.bench.bytes_of_pair, self.bench.device)

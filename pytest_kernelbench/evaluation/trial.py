@@ -1,6 +1,9 @@
 """One candidate, from its build to its ``Evaluation``. Read this file from top to bottom: it is the whole story.
 
-    build -> load -> correctness -> the worker's timing -> checks without a clock -> the judge's timing
+    build -> load -> correctness -> the worker's timing -> correctness at other sizes -> the judge's timing
+
+The last two change places for a candidate that claims a speed-up, because its worker is then needed for the judge's
+first series of turns.
 
 The cheapest step comes first, and a candidate that fails a step ends there. While a candidate is loaded and checked,
 and while the controls for a claim are started (``claim``), other trials may use the GPU too; while anything is
@@ -19,13 +22,14 @@ from pytest_kernelbench.evaluation.baselines import EAGER
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.claim import Claim, verify, void_for
 from pytest_kernelbench.evaluation.clock.timekeeping import propose, slots_of_block
-from pytest_kernelbench.evaluation.company import in_turn, wait_to_be_alone
+from pytest_kernelbench.evaluation.company import QuietOfTrial, in_turn, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import (
     examine_what_is_not_covered,
     examine_with_either_weights,
 )
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.elsewhere import CheckElsewhere
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, WorkerSession
 from pytest_kernelbench.evaluation.notes import Notes
@@ -120,14 +124,9 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
         _load(setting, hold, session, source, seconds)
         with stage(seconds, "check"), building(seconds, "check", session):
             examined = examine_with_either_weights(session, setting.protocol, setting.demands)
-            notes.found["weights"] = examined.weights
-            remarks = examined.remarks
-            if setting.other_sizes is not None:
-                elsewhere = setting.other_sizes.looked_at(setting.sessions.for_a_while, source, examined.weights)
-                remarks += elsewhere.remarks
-                if not elsewhere.every_kind:
-                    examine_what_is_not_covered(session, setting.protocol)
-            notes.found["detail"] = "; ".join(remarks)
+            notes.found |= {"weights": examined.weights, "detail": "; ".join(examined.remarks)}
+            if setting.protocol.beyond and not setting.has_other_sizes:
+                examine_what_is_not_covered(session, setting.protocol)
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
@@ -137,11 +136,17 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
             notes.found |= timing.to_json()
             suspicion = setting.verifier.beyond_physics(timing)
             notes.found["floor_ms"] = setting.bench.floor_ms
-            void_for(suspicion)
-        if setting.verifier.claims(timing):
+        quiet = QuietOfTrial(setting, hold, seconds)
+        quiet.is_over_for(session)
+        elsewhere = CheckElsewhere(setting, session, source, examined, notes)
+        if suspicion is None and setting.verifier.claims(timing):
             another = partial(setting.loaded, source, examined.weights)
-            verify(setting, hold, Claim(session, another, examined.seconds_per_call, timing), notes)
-        elif why := setting.findings.uncounted_because:
+            claim = Claim(session, another, examined.seconds_per_call, timing, elsewhere.once)
+            verify(setting, hold, quiet, claim, notes)
+            return
+        elsewhere.once()
+        void_for(suspicion)
+        if why := setting.findings.uncounted_because:
             notes.found |= {"counted": False, "uncounted_because": why}
     except RuntimeError as error:
         # Stopped candidates of other trials may hold that memory: this trial is then repeated alone.

@@ -102,6 +102,8 @@ class Trials:
         self._target = target_of(device, hardware_id)
         protocol = PROTOCOLS[case["protocol"]]
 
+        workers.share_starts(hardware_id)
+
         def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
             # A worker starts while the bench is made.
             workers.call_up()

@@ -9,6 +9,7 @@ from pytest_kernelbench.evaluation.claim import Claim, verify
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
 from pytest_kernelbench.evaluation.clock.timing import paired_timing
 from pytest_kernelbench.evaluation.clock.verification import Attested
+from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.sharing import holds, lock
@@ -36,6 +37,7 @@ class Made:
         self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
         self.hardware_id = "made-up"
         self.workers = SimpleNamespace(rest=lambda: None, call_up=lambda: None)
+        self.sessions = SimpleNamespace(wait_for_ends=lambda: None)
         self.verifier = self
 
     def note(self, what):
@@ -48,11 +50,12 @@ class Made:
         self.note("profiled")
         return None if self._only_beside_others and not holds.has_company() else self._suspicion
 
-    def attest(self, first, another, seconds_per_call, candidate_ms, quiet):
+    def attest(self, first, another, seconds_per_call, candidate_ms, quiet, *, between):
         self.used = []
         for number in range(self._series):
             if number:
                 quiet.is_over()
+                between()
             self.used.append(another() if number else first)
             quiet.begin()
             self.note("measured")
@@ -62,9 +65,15 @@ class Made:
         self.note("another starts")
         return Worker(self, "another")
 
+    def check_elsewhere(self):
+        if not any(each.startswith("checked elsewhere") for each in self.did):
+            self.note("checked elsewhere")
+
     def verify(self, hold):
-        notes = Notes({})
-        verify(self, hold, Claim(Worker(self, "first"), self.another, 0.001, TIMING), notes)
+        notes, first = Notes({}), Worker(self, "first")
+        quiet = QuietOfTrial(self, hold, notes.seconds)
+        quiet.is_over_for(first)
+        verify(self, hold, quiet, Claim(first, self.another, 0.001, TIMING, self.check_elsewhere), notes)
         return notes.found
 
 
@@ -85,10 +94,10 @@ def test_what_needs_no_quiet_is_done_beside_others():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         assert made.verify(hold)["counted"] is True
-        assert hold.is_alone
+        assert not hold.is_alone
     assert made.did == [
         *("first stops", "first goes on +", "controls start +", "profiled +"),
-        *("measured", "another starts +", "measured"),
+        *("measured", "checked elsewhere +", "another starts +", "measured"),
     ]
     assert [each.name for each in made.used] == ["first", "another"]
 
@@ -98,14 +107,14 @@ def test_another_worker_is_started_only_where_one_series_does_not_decide():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         made.verify(hold)
-    assert made.did[-2:] == ["profiled +", "measured"]
+    assert made.did[-3:] == ["profiled +", "measured", "checked elsewhere +"]
 
 
 def test_where_no_other_may_be_there_workers_start_when_they_are_asked_for():
     made = Made()
     with holds.alone("made-up") as hold:
         made.verify(hold)
-    assert made.did == ["profiled", "measured", "another starts", "measured"]
+    assert made.did == ["profiled", "measured", "checked elsewhere", "another starts", "measured"]
 
 
 def test_slots_that_are_too_large_to_be_kept_are_not_taken_along_to_others():
@@ -114,7 +123,7 @@ def test_slots_that_are_too_large_to_be_kept_are_not_taken_along_to_others():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         made.verify(hold)
-    assert made.did == ["profiled", "measured", "another starts", "measured"]
+    assert made.did == ["profiled", "measured", "checked elsewhere", "another starts", "measured"]
 
 
 def test_a_claim_whose_kernels_leave_no_record_beside_others_is_profiled_again_alone():
@@ -131,7 +140,7 @@ def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
     with holds.beside_others("made-up") as hold:
         hold.be_alone()
         assert made.verify(hold)["counted"] is True
-    assert made.did[-4:] == ["profiled", "measured", "another starts +", "measured"]
+    assert made.did[-5:] == ["profiled", "measured", "checked elsewhere +", "another starts +", "measured"]
 
 
 def test_where_nothing_can_count_nothing_is_measured():
@@ -140,4 +149,4 @@ def test_where_nothing_can_count_nothing_is_measured():
         hold.be_alone()
         found = made.verify(hold)
     assert found == {"counted": False, "uncounted_because": "the task's answer does not depend on its inputs"}
-    assert made.did == ["profiled"]
+    assert made.did == ["first stops", "first goes on +", "profiled +", "checked elsewhere +"]

@@ -238,22 +238,22 @@ def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_fo
     assert right[0].seconds["wait"] > 0.3
 
 
-WRONG_AT_THE_THIRD_CALL = candidate(
-    "CALLS.append(1)\nif len(CALLS) == 3:\n    return x + 1\ntime.sleep(0.5)\nreturn torch.relu(x)",
+WRONG_AT_THE_SECOND_CALL = candidate(
+    "CALLS.append(1)\ntime.sleep(0.5)\nreturn x + 1 if len(CALLS) == 2 else torch.relu(x)",
     preamble="import time\nCALLS = []",
 )
 
 
 def test_a_candidate_is_stopped_between_two_checks_while_others_are_timed(evaluator):
     found = []
-    judging = started(lambda: found.extend(evaluator.evaluate(RELU, [WRONG_AT_THE_THIRD_CALL])))
+    judging = started(lambda: found.extend(evaluator.evaluate(RELU, [WRONG_AT_THE_SECOND_CALL])))
     # It is wrong, so it never waits to be timed itself.
     while judging.is_alive():
         with lock.exclusive(made_up_device.ID):
             time.sleep(0.2)
         time.sleep(0.01)
     assert found[0].outcome is Outcome.INCORRECT, found[0].detail
-    # After each of its first two calls, and each of these takes half a second.
+    # After the first of its two calls, each of which takes half a second.
     assert found[0].seconds["wait"] > 0.3 and found[0].seconds["check"] > 0.9
 
 

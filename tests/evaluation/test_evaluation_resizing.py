@@ -126,3 +126,37 @@ def test_what_a_candidate_is_at_other_sizes(tmp_path):
         (Outcome.INCORRECT, "wide"),
     ]
     assert said[5].detail.startswith("at n=257: wide inputs: error ")
+
+
+def test_a_candidate_that_claims_nothing_is_checked_at_other_sizes_by_the_worker_that_timed_it(tmp_path):
+    relu = task("61_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(300, n)", n=500)
+    called_before, first_size_only = (
+        candidate(each, preamble=before)
+        for each, before in (
+            ("CALLS.append(x.shape[1])\nassert CALLS[0] == 500\nreturn torch.relu(x + 0)", "CALLS = []"),
+            (
+                "BUFFERS.append(torch.empty_like(x))\nreturn BUFFERS[0].copy_(torch.relu(x)) + 0",
+                "BUFFERS = []",
+            ),
+        )
+    )
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        said = list(evaluator.evaluate(relu, [called_before, first_size_only]))
+    assert [(each.outcome, each.detail) for each in said] == [
+        # In a worker of its own its first call would have had 257 columns.
+        (Outcome.CORRECT, ""),
+        # Wrong in the worker that timed it, and right in a new one.
+        (Outcome.CORRECT, ""),
+    ]
+
+
+def test_a_claim_of_a_candidate_that_is_wrong_at_other_sizes_does_not_count(tmp_path):
+    slow = "def forward(self, x):\n    for _ in range(30):\n        x = torch.relu(x)\n    return x"
+    relu = task("62_relu", slow, inputs="torch.rand(300, n)", n=500)
+    wrong = candidate("return torch.relu(x) if x.shape[1] == 500 else x.abs()")
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        (said,) = evaluator.evaluate(relu, [wrong])
+    assert (said.outcome, said.draw) == (Outcome.INCORRECT, "signed")
+    assert said.detail.startswith("at n=257: signed inputs: ")
+    assert said.reference_ms > 2 * said.candidate_ms and said.speedup is None
+    assert (said.counted, said.attested) == (None, None)

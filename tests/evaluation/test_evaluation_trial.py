@@ -41,6 +41,9 @@ def own_locks(tmp_path, monkeypatch):
 class Workers:
     """None is needed: no candidate is tried."""
 
+    def share_starts(self, hardware_id):
+        pass
+
     def call_up(self):
         pass
 

@@ -83,7 +83,8 @@ class Steady:
         self.n_lone_turns = 0
 
     @contextmanager
-    def two(self, number, candidate, seconds_per_call, quiet):
+    def two(self, number, candidate, seconds_per_call, quiet, *, stays):
+        assert stays is (number == 0)
         self.candidates.append(candidate())
         yield self
 

@@ -18,6 +18,7 @@ from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
+from pytest_kernelbench.evaluation.sharing import holds, lock
 
 STARTED = {"started": True}
 
@@ -83,6 +84,8 @@ def served(monkeypatch):
         for starter in starters:
             starter.join(20)
             assert not starter.is_alive()
+        for worker in workers._reserve:
+            worker.close()
 
 
 def call_up(workers, service, count):
@@ -128,6 +131,71 @@ def test_where_the_device_gains_by_it_some_start_at_the_same_time(served, monkey
     workers.rest()
     # One that was begun when the first was taken ends with its service.
     assert len(service.workers) >= 3
+
+
+@pytest.fixture
+def shared_starts(served, monkeypatch, tmp_path):
+    """Two judges on one device, with places for three starts."""
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+    changes = {"spare_workers": 3, "workers_at_once": 2, "starts_at_once": 3}
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], **changes))
+
+    def serve(*answers):
+        service, workers = served(*answers)
+        workers.share_starts("made-up")
+        return service, workers
+
+    return serve
+
+
+def test_the_judges_of_a_device_share_the_places_in_which_workers_start(shared_starts):
+    slow = threading.Event()
+    first, own = shared_starts(*[(slow, STARTED)] * 3)
+    second, other = shared_starts(*[(slow, STARTED)] * 3)
+    own.call_up()
+    until(lambda: len(own._starting) == 2)
+    other.call_up()
+    until(lambda: other._starting)
+    time.sleep(0.1)
+    assert (len(first.workers), len(second.workers)) == (2, 1)
+    slow.set()
+    until(lambda: len(own._reserve) == len(other._reserve) == 3)
+    own.rest()
+    other.rest()
+
+
+def test_a_worker_that_is_not_needed_at_once_has_one_of_the_places(shared_starts):
+    place = lock.free_place("start-made-up", 1)
+    service, workers = shared_starts(*[STARTED] * 3)
+    workers.call_up()
+    until(lambda: len(workers._reserve) == 2)
+    time.sleep(0.1)
+    # Two more places are free.
+    assert len(service.workers) == 2
+    os.close(place)
+    until_reserved(workers, 3)
+
+
+def test_only_a_trial_that_has_the_device_alone_waits_for_no_place(shared_starts):
+    places = [lock.free_place("start-made-up", 3) for _ in range(3)]
+    assert None not in places and lock.free_place("start-made-up", 3) is None
+    _, alone = shared_starts(*[STARTED] * 3)
+    alone.take().close()
+    service, beside = shared_starts(*[STARTED] * 3)
+    taken = []
+
+    def take():
+        with holds.beside_others("made-up"):
+            taken.append(beside.take())
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    time.sleep(0.2)
+    assert not service.workers
+    for place in places:
+        os.close(place)
+    taking.join(20)
+    taken[0].close()
 
 
 class Stopped:

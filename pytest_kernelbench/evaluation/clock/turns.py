@@ -231,8 +231,12 @@ class Pairs:
         candidate: Callable[[], WorkerSession],
         seconds_per_call: float,
         quiet: Quiet = ALWAYS_QUIET,
+        *,
+        stays: bool = False,
     ) -> Iterator[TakingTurns]:
         """Series ``number``: in every second one, the control was there before the candidate.
+
+        The candidate's worker ends with the series, unless it ``stays`` for the caller to end.
 
         Before ``quiet`` begins, the workers start and make their first calls, and the workers of the series before have
         left the device. Raises CandidateFailed, ControlFailed and DeviceBusy.
@@ -243,10 +247,10 @@ class Pairs:
             quiet.is_over()
         with ExitStack() as stack:
             if number % 2 == 0:
-                own = self._candidate(candidate, stack)
+                own = self._candidate(candidate, stack, stays)
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
-                own = self._candidate(candidate, stack)
+                own = self._candidate(candidate, stack, stays)
             at_first = self._calls if number else 1
             with of_control():
                 warm(control, at_first)
@@ -258,9 +262,10 @@ class Pairs:
             self._calls = two.calls
             yield two
 
-    def _candidate(self, candidate: Callable[[], WorkerSession], stack: ExitStack) -> WorkerSession:
+    def _candidate(self, candidate: Callable[[], WorkerSession], stack: ExitStack, stays: bool) -> WorkerSession:
         session = candidate()
-        stack.callback(self._leaving.add, session)
+        if not stays:
+            stack.callback(self._leaving.add, session)
         return session
 
     @contextmanager

@@ -128,10 +128,13 @@ class Verifier:
         seconds_per_call: float,
         candidate_ms: float,
         quiet: Quiet = ALWAYS_QUIET,
+        *,
+        between: Callable[[], None] = lambda: None,
     ) -> Attested:
         """Measure a claim by the judge's clock: in the worker that made it, and in others that ``another`` gives.
 
-        ``candidate_ms`` is a call's duration by the worker's clock; a candidate that forges a shorter one gains
+        ``between()`` is called after the first series, where there is a second one; the first worker is then needed no
+        more. ``candidate_ms`` is a call's duration by the worker's clock; a candidate that forges a shorter one gains
         nothing.
 
         Raises CandidateFailed, and HarnessError where the reference fails.
@@ -141,13 +144,19 @@ class Verifier:
 
         @contextmanager
         def processes(number: int) -> Iterator[TakingTurns]:
-            with self._pairs.two(number, (lambda: first) if number == 0 else another, calls_s, quiet) as two:
+            if number == 1:
+                quiet.is_over()
+                between()
+            own = (lambda: first) if number == 0 else another
+            with self._pairs.two(number, own, calls_s, quiet, stays=number == 0) as two:
                 neighbours.begin()
                 yield two
 
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share, self._seen_alone_too)
+            # Others need not wait until the last workers have ended.
+            quiet.is_over()
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:

@@ -29,7 +29,8 @@ class DeviceTraits:
     ``on_one_core``: whether a claim's two processes have one core of the host together, another one in each series.
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates; ``workers_at_once``: of these, how
-    many start at the same time. ``n_factors`` and ``n_noise``: how many random numbers are drawn to change the inputs
+    many start at the same time. ``starts_at_once``: how many workers of all judges do, of which one is not needed at
+    once (None: any number). ``n_factors`` and ``n_noise``: how many random numbers are drawn to change the inputs
     of timed calls, and to move intermediate results by their rounding errors.
     """
 
@@ -48,6 +49,7 @@ class DeviceTraits:
     trials_beside_others: bool = False
     spare_workers: int = 1
     workers_at_once: int = 1
+    starts_at_once: int | None = None
     n_factors: int = 1 << 20
     n_noise: int = 1 << 18
 
@@ -97,8 +99,10 @@ CUDA = DeviceTraits(
     trials_beside_others=True,
     # A worker for a CPU starts in 0.02 s, one for a GPU takes longer.
     spare_workers=4,
-    # One alone takes 0.6 s with what it loads, three 0.9 s, eight 1.8 s, and 16 3.5 s (H200, 16 cores).
     workers_at_once=2,
+    # One alone takes 0.6 s with what it loads, three 0.9 s, eight 1.8 s, and 16 3.5 s (H200, 16 cores). Meanwhile other
+    # calls of the driver wait: where 32 judges of four GPUs had 64 workers start, a judge's first call took 16 s.
+    starts_at_once=4,
     # A GPU multiplies 16 million numbers in the time that a launch takes.
     n_factors=1 << 24,
     n_noise=1 << 22,

@@ -86,7 +86,7 @@ class WorkerSession(WorkerRequests):
     def end(self) -> None:
         """Begin to end the worker; ``close`` waits for its end. Several may end at once: leaving a GPU takes time."""
         if not self._closed:
-            self._worker.end()
+            self.worker.end()
 
     def close(self) -> None:
         """End the worker with all it started, and wait for that. A second call does nothing."""
@@ -95,7 +95,7 @@ class WorkerSession(WorkerRequests):
             self._tree.close()
             if self._memory is not None:
                 self._memory.close()
-            self._worker.kill()
+            self.worker.kill()
 
     def wait_until_ready(self) -> None:
         """Wait until the worker has loaded the reference. Raises HarnessError where it cannot."""
@@ -327,7 +327,7 @@ class WorkerSession(WorkerRequests):
     def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
         """Copies of the outputs of one call, read in the frozen worker's memory. Raises CannotRead."""
         if self._memory is None:
-            self._memory = self._device.memory_of(self._worker.process)
+            self._memory = self._device.memory_of(self.worker.process)
         try:
             return [
                 self._memory.tensor(each, like) for each, like in zip(places, self.bench.example_outputs, strict=True)

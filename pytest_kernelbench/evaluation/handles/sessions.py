@@ -42,12 +42,27 @@ class Sessions:
 
     @contextmanager
     def for_a_while(self, bench: Bench, rack: Rack) -> Iterator[WorkerSession]:
-        """A new worker that begins to end when the context ends; ``wait_for_ends`` waits until it has."""
+        """A new worker that begins to end when the context ends."""
         session = self.start(bench, rack)
         try:
             yield session
         finally:
-            self._leaving.add(session)
+            self.leave(session)
+
+    def leave(self, session: WorkerSession) -> None:
+        """Begin to end a worker; ``wait_for_ends`` waits until it has ended."""
+        self._leaving.add(session)
+
+    def again(self, session: WorkerSession, bench: Bench, rack: Rack) -> WorkerSession:
+        """The process of ``session``, which has loaded a candidate, for another task: ``session`` can only end it.
+
+        Raises CandidateFailed where the process has computed while it was stopped.
+        """
+        session.thaw()
+        other = WorkerSession(session.worker, bench, rack, cache=self._cache, watch=self._watch)
+        # What fails from here on may be the candidate's doing.
+        other.loaded = True
+        return other
 
     def wait_for_ends(self) -> None:
         """Return when every worker that began to end has ended: to be called before anything is timed.

@@ -54,7 +54,7 @@ class WorkerRequests:
         # Seconds for which torch's compiler built for the candidate, as reported by its process.
         self.built_s = 0.0
         self.room = DeviceRoom(bench)
-        self._worker = worker
+        self.worker = worker
         self._watch = watch
         self._device = device_named(bench.device)
         self._tree = worker.freezer()
@@ -105,7 +105,7 @@ class WorkerRequests:
         """Send a request whose answer is read later."""
         # A worker that has ended, or does not read, cannot be written to; its last message tells how it ended.
         with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
-            messages.send(self._worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
+            messages.send(self.worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
 
     def answer(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
         """The worker's answer to ``ask`` (see ``answers``). Raises HarnessError for a failure before the load."""
@@ -137,7 +137,7 @@ class WorkerRequests:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise messages.DeadlinePassed
-            answer, files = answers.receive(self._worker.connection, ask, timeout_s=left_s, watch=self._watch)
+            answer, files = answers.receive(self.worker.connection, ask, timeout_s=left_s, watch=self._watch)
             now = time.monotonic()
             ends = not (isinstance(answer, answers.Building) and answer.building)
             if building_since is not None and ends:
@@ -151,7 +151,7 @@ class WorkerRequests:
 
     def _says_something(self) -> bool:
         """Whether the worker has answered, or its owner has ended, within a moment."""
-        return messages.is_readable(self._worker.connection, timeout_s=BETWEEN_LOOKS_S) or messages.is_readable(
+        return messages.is_readable(self.worker.connection, timeout_s=BETWEEN_LOOKS_S) or messages.is_readable(
             self._watch
         )
 
@@ -196,7 +196,7 @@ class WorkerRequests:
             raise self.forged(str(error)) from None
 
     def _how_it_ended(self) -> str:
-        code = self._worker.wait(timeout_s=2.0)
+        code = self.worker.wait(timeout_s=2.0)
         if code is None:
             return "the process went silent"
         if code < 0:
@@ -252,7 +252,7 @@ class WorkerRequests:
 
     def keep_to(self, cores: set[int]) -> None:
         """Have the worker, which is stopped, run on these cores from now on."""
-        self._worker.keep_to(cores)
+        self.worker.keep_to(cores)
 
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
         """The answer of a frozen worker, and the seconds from thaw to stop; at its answer it is frozen again."""
@@ -272,14 +272,14 @@ class WorkerRequests:
 
     def spent_seconds(self) -> float:
         """CPU time so far of the worker and of all processes that it started."""
-        return self._worker.spent_seconds()
+        return self.worker.spent_seconds()
 
     @contextmanager
     def idle(self) -> Iterator[None]:
         """A time in which nothing is asked of the worker, so that it must not compute."""
-        started, cpu_before = time.perf_counter(), self._worker.cpu_seconds()
+        started, cpu_before = time.perf_counter(), self.worker.cpu_seconds()
         yield
-        worked = self._worker.cpu_seconds() - cpu_before
+        worked = self.worker.cpu_seconds() - cpu_before
         if worked > IDLE_CPU_SECONDS + IDLE_CPU_SHARE * (time.perf_counter() - started):
             raise CandidateFailed(
                 Outcome.VOID,

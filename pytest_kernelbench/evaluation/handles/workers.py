@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree, S
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.sandbox.groups import Group
+from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 
 START_TIMEOUT_S = 60.0
@@ -132,9 +134,10 @@ class WorkerProcess:
 class _Start:
     """A worker that is starting, which takes about a second on a GPU; it can be stopped meanwhile."""
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: WorkerProcess, place: ExitStack) -> None:
         self.worker = worker
         self.was_stopped = False
+        self._place = place
         self._freezer = worker.freezer()
 
     def stop(self) -> None:
@@ -151,6 +154,7 @@ class _Start:
         """Let the worker go on for good: it may have been stopped after its answer."""
         self.go_on()
         self._freezer.close()
+        self._place.close()
 
 
 class WorkerServer:
@@ -158,13 +162,19 @@ class WorkerServer:
 
     Some workers are started before they are needed. On a GPU a worker starts CUDA, which takes 0.3 to 1.5 s and delays
     the driver's other calls, so no candidate can be timed meanwhile. So workers start while candidates are checked, and
-    a worker that is still starting when a timing begins is stopped until the next check.
+    a worker that is still starting when a timing begins is stopped until the next check. All judges of a GPU share a
+    number of places in which workers start (``DeviceTraits.starts_at_once``).
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
+        # Of the places in which workers start: "" until the judge knows which GPU it has.
+        self._hardware_id = ""
+        # Whether a worker is awaited by a trial that has the device alone: no other judge starts any until it is over.
+        self._is_alone = False
         self._turn = threading.Lock()
+        self._beginning = threading.Lock()
         # Guards the attributes below; notified when a worker has started or failed to start.
         self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
@@ -173,6 +183,10 @@ class WorkerServer:
         self._starters: set[threading.Thread] = set()
         self._starting: list[_Start] = []
         self._complaint = ""
+
+    def share_starts(self, hardware_id: str) -> None:
+        """From now on, share the places in which workers start with the other judges of a device."""
+        self._hardware_id = hardware_id
 
     def call_up(self) -> None:
         """Have workers start in the background, some at once, until the judge calls ``rest``."""
@@ -204,6 +218,7 @@ class WorkerServer:
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
         may_start = self._may_start
+        self._is_alone = not holds.has_company()
         try:
             for _ in range(len(self._reserve) + 2):
                 worker = self._next()
@@ -215,6 +230,7 @@ class WorkerServer:
                 worker.kill()
                 self._complaint = "its process ended"
         finally:
+            self._is_alone = False
             if not may_start:
                 self.rest()
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
@@ -235,34 +251,52 @@ class WorkerServer:
 
     def _fill_reserve(self) -> None:
         try:
-            while self._start():
-                pass
+            while (start := self._begun()) is not None:
+                complaint = self._complaint_of(start)
+                if complaint:
+                    start.worker.kill()
+                with self._change:
+                    start.close()
+                    self._starting.remove(start)
+                    self._complaint = complaint
+                    if not complaint:
+                        self._reserve.append(start.worker)
+                    self._change.notify_all()
+                if complaint:
+                    return
         finally:
             with self._change:
                 self._starters.discard(threading.current_thread())
                 self._change.notify_all()
 
-    def _start(self) -> bool:
-        """Start one more worker, if one may start and the reserve is not full. Returns whether one has started."""
-        with self._change:
-            due = traits_of(self._device).spare_workers - len(self._reserve) - len(self._starting)
-            if not self._may_start or due <= 0:
-                # Removed before the lock is released: a later ``call_up`` must start another thread.
-                self._starters.discard(threading.current_thread())
-                return False
-            start = _Start(self.fork())
-            self._starting.append(start)
-        complaint = self._complaint_of(start)
-        if complaint:
-            start.worker.kill()
-        with self._change:
-            start.close()
-            self._starting.remove(start)
-            self._complaint = complaint
-            if not complaint:
-                self._reserve.append(start.worker)
-            self._change.notify_all()
-        return not complaint
+    def _begun(self) -> _Start | None:
+        """One more worker that starts; None if none may start any more, or the reserve will be full."""
+        # One thread at a time: a worker is needed at once only as long as none has begun to start.
+        with self._beginning:
+            while True:
+                with self._change:
+                    due = traits_of(self._device).spare_workers - len(self._reserve) - len(self._starting)
+                    if not self._may_start or due <= 0:
+                        # Removed before the lock is released: a later ``call_up`` must start another thread.
+                        self._starters.discard(threading.current_thread())
+                        return None
+                    place = self._place()
+                    if place is not None:
+                        start = _Start(self.fork(), place)
+                        self._starting.append(start)
+                        return start
+                time.sleep(BETWEEN_LOOKS_S)
+
+    def _place(self) -> ExitStack | None:
+        """A place for one more worker to start in, to be closed when it has; None if none is free."""
+        every, held = traits_of(self._device).starts_at_once, ExitStack()
+        if every is not None and self._hardware_id and not self._is_alone:
+            is_needed = len(self._reserve) + len(self._starting) < traits_of(self._device).workers_at_once
+            descriptor = lock.free_place(f"start-{self._hardware_id}", every if is_needed else 1)
+            if descriptor is None:
+                return None
+            held.callback(os.close, descriptor)
+        return held
 
     def _complaint_of(self, start: _Start) -> str:
         """Why a new worker has not started; empty if it has."""

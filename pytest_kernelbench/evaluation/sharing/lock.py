@@ -2,7 +2,8 @@
 
 A device is held by one process that times (``exclusive``), or by any number of processes whose work needs no quiet
 (``shared``): on a GPU they check candidates, on a CPU they build. So while a process times on a device, no other
-process uses it. The builds of all processes on a host share a number of places (``job``).
+process uses it. The builds of all processes on a host share a number of places (``job``), and so do the workers that
+start on a GPU.
 """
 
 from __future__ import annotations
@@ -71,20 +72,24 @@ def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def job(count: int, folder: Path | None = None) -> Iterator[None]:
     """Wait for one of the host's ``count`` places for a build, and take it."""
-    while True:
-        for number in range(count):
-            descriptor = _opened(f"job-{number}", folder)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                continue
-            try:
-                yield
-            finally:
-                os.close(descriptor)
-            return
+    while (place := free_place("job", count, folder)) is None:
         time.sleep(BETWEEN_LOOKS_S)
+    try:
+        yield
+    finally:
+        os.close(place)
+
+
+def free_place(name: str, count: int, folder: Path | None = None) -> int | None:
+    """Take one of ``count`` places of this name, if one is free: a descriptor, to be closed when it is left."""
+    for number in range(count):
+        descriptor = _opened(f"{name}-{number}", folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+    return None
 
 
 @contextlib.contextmanager

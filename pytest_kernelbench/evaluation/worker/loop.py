@@ -98,6 +98,7 @@ class _Bench:
         self._folder = folder
         self._connection = connection
         self._triton_cache = folder / TRITON_CACHE
+        self._candidate_source: str | None = None
 
     def start(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Start torch's threads and the device."""
@@ -107,7 +108,7 @@ class _Bench:
         return {"started": True}
 
     def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Load the reference, before any candidate code has run in this process."""
+        """Load the reference of a task: of the trial's own, before any candidate code has run in this process."""
         self._cache = Path(question["cache"])
         self._architecture = question["architecture"]
         inline.use_cache(self._cache)
@@ -192,9 +193,14 @@ class _Bench:
         messages.receive(self._connection)
 
     def load(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Load the candidate: with the weights that its constructor makes, or with the reference's."""
+        """Load the candidate: with the weights that its constructor makes, or with the reference's.
+
+        A source that this process has loaded for another task is not imported again.
+        """
         threads = torch.get_num_threads()
-        self._candidate_class = self._class_of(question["candidate_source"])
+        if question["candidate_source"] != self._candidate_source:
+            self._candidate_class = self._class_of(question["candidate_source"])
+            self._candidate_source = question["candidate_source"]
         self._candidate = self._instance(self._candidate_class)
         if question["weights"] == "reference":
             give_weights(self._candidate, self._reference)

@@ -1,0 +1,68 @@
+"""In which process a candidate that was timed is checked at other sizes: its worker, or one of its own for that.
+
+On a GPU a worker takes 0.6 s to start, and longer beside others, so the worker that timed a candidate is used again
+once it is needed for nothing else. What goes wrong in it may come from earlier calls, as of a kernel that keeps a
+buffer of its first call's size; so no verdict is made of it, and the candidate is checked again in a new worker.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext, suppress
+
+from pytest_kernelbench.evaluation.correctness.examination import (
+    Examined,
+    examine_what_is_not_covered,
+    kinds_not_covered,
+)
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.notes import Notes
+from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.stages import stage
+
+
+class CheckElsewhere:
+    """The check at the task's other sizes of a candidate that was ``examined`` and timed in the worker ``session``."""
+
+    def __init__(self, setting: Setting, session: WorkerSession, source: str, examined: Examined, notes: Notes) -> None:
+        self._setting = setting
+        self._session = session
+        self._source = source
+        self._examined = examined
+        self._notes = notes
+        self._is_done = False
+
+    def once(self) -> None:
+        """Check the candidate, unless that was done, and begin to end its worker. Raises CandidateFailed."""
+        if self._is_done:
+            return
+        self._is_done = True
+        if self._setting.has_other_sizes:
+            with stage(self._notes.seconds, "check"):
+                remarks = self._in_its_worker()
+                if remarks is None:
+                    self._setting.sessions.leave(self._session)
+                    remarks = self._in_a_new_worker()
+            self._notes.found["detail"] = "; ".join((*self._examined.remarks, *remarks))
+        self._setting.sessions.leave(self._session)
+
+    def _in_its_worker(self) -> tuple[str, ...] | None:
+        """Remarks on a candidate that is right there on every kind of inputs; None if it is not."""
+        assert self._setting.other_sizes is not None
+        again = self._setting.sessions.again
+        with suppress(CandidateFailed):
+            found = self._setting.other_sizes.looked_at(
+                lambda bench, rack: nullcontext(again(self._session, bench, rack)), self._source, self._examined.weights
+            )
+            if found.every_kind:
+                return found.remarks
+        return None
+
+    def _in_a_new_worker(self) -> tuple[str, ...]:
+        setting, weights = self._setting, self._examined.weights
+        assert setting.other_sizes is not None
+        found = setting.other_sizes.looked_at(setting.sessions.for_a_while, self._source, weights)
+        if not found.every_kind and kinds_not_covered(setting.bench, setting.protocol):
+            with closing(setting.loaded(self._source, weights)) as session:
+                examine_what_is_not_covered(session, setting.protocol)
+        return found.remarks
