@@ -46,8 +46,8 @@ def test_values_stay_what_they_are():
 
 @pytest.mark.parametrize("result", ["x.topk(8).indices", "x.argsort(1)", "x.sort(1).indices[:, :3]"])
 def test_places_of_equal_values_are_asked_of_nobody(result):
-    # Of 50 values, two are equal by chance in one of 200 draws, and so in both of two in one of 50,000.
-    bench = of_rows(result, n=50)
+    # Of 50 values, two were equal by chance in both of two draws of mixed inputs in 2 of 1,000 benches.
+    bench = of_rows(result, n=10)
     assert not bench.usable("ties") and not bench.usable("zeros")
     assert bench.usable("wide") and bench.usable("mixed")
     assert {level.kind for level in bench.reference.levels_mixed()}.isdisjoint(("ties", "zeros"))
