@@ -99,7 +99,6 @@ class QuietOfTrial:
     def begin(self) -> None:
         """Wait until the trial has the device alone. Raises HarnessError if the device is not idle then."""
         with stage(self._seconds, "wait"):
-            self._setting.workers.rest()
             self._setting.sessions.wait_for_ends()
             be_alone(self._setting, self._hold)
 
@@ -109,7 +108,6 @@ class QuietOfTrial:
             with stage(self._seconds, "wait"):
                 device_named(self._setting.bench.device).settle()
                 self._hold.be_beside_others()
-            self._setting.workers.call_up()
 
     def is_over_for(self, session: WorkerSession) -> None:
         """As ``is_over``; meanwhile the worker ``session`` is stopped."""
@@ -119,12 +117,11 @@ class QuietOfTrial:
 
 
 def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> None:
-    """Wait until the trial has the device alone. Meanwhile no worker starts, and the candidate is stopped.
+    """Wait until the trial has the device alone. Meanwhile the candidate is stopped.
 
     Raises HarnessError if the device is still at work then, because a stopped candidate, this one or another, has left
     work there: the trial is repeated while no other candidate is on the device.
     """
-    setting.workers.rest()
     if not hold.is_alone:
         setting.sessions.wait_for_ends()
         with session.stopped():

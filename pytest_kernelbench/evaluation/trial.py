@@ -52,7 +52,7 @@ SHARE_OF_MEMORY_TO_BLAME = 0.2
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
     """The verdict on one ``source``, whose builds so far are ``built``.
 
-    While the candidate is checked, workers for later candidates start. Raises BuildWanted where the candidate asks for
+    Raises BuildWanted where the candidate asks for
     a build that is not in the cache, and HarnessError.
     """
     notes = Notes(
@@ -155,13 +155,11 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
         raise _out_of_memory(setting, error, session) from None
     finally:
         session.end()
-        setting.workers.rest()
         setting.leave_room_for_other_judges(session)
 
 
 def _load(setting: Setting, hold: Hold, session: WorkerSession, source: str, seconds: dict[str, float]) -> None:
     with stage(seconds, "load"):
-        setting.workers.call_up()
         # Before the candidate is loaded, so that memory which cannot be mapped is not taken for its failure.
         session.wait_until_ready()
         if hold.is_alone or setting.keeps_block:

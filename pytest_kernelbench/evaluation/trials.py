@@ -102,15 +102,11 @@ class Trials:
         self._target = target_of(device, hardware_id)
         protocol = PROTOCOLS[case["protocol"]]
 
-        workers.share_starts(hardware_id)
+        # Workers start while the bench is made.
+        workers.keep_ready(hardware_id)
 
         def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
-            # A worker starts while the bench is made.
-            workers.call_up()
-            try:
-                bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
-            finally:
-                workers.rest()
+            bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
             return bench, findings, OtherSizes(case, device) if protocol.beyond else None
 
         sessions = Sessions(workers, device, cache=self._cache, watch=owner)

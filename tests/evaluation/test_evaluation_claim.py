@@ -36,7 +36,6 @@ class Made:
         self.findings = SimpleNamespace(uncounted_because=uncounted_because)
         self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
         self.hardware_id = "made-up"
-        self.workers = SimpleNamespace(rest=lambda: None, call_up=lambda: None)
         self.sessions = SimpleNamespace(wait_for_ends=lambda: None)
         self.verifier = self
 

@@ -41,13 +41,8 @@ def own_locks(tmp_path, monkeypatch):
 class Workers:
     """None is needed: no candidate is tried."""
 
-    def share_starts(self, hardware_id):
+    def keep_ready(self, hardware_id):
         pass
-
-    def call_up(self):
-        pass
-
-    rest = call_up
 
 
 def starting(make, setting, **changes):

@@ -14,13 +14,14 @@ import pytest
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import sandbox
-from pytest_kernelbench.evaluation.boundary import answers, messages
+from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
 from pytest_kernelbench.evaluation.sharing import holds, lock
 
 STARTED = {"started": True}
+DEVICE = "made-up"
 
 
 class Service:
@@ -66,7 +67,8 @@ class Service:
 
 
 @pytest.fixture
-def served(monkeypatch):
+def served(monkeypatch, tmp_path):
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
     # The supervisor that would be ended is this process.
     monkeypatch.setattr(os, "kill", lambda process, number: None)
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=1))
@@ -88,33 +90,36 @@ def served(monkeypatch):
             worker.close()
 
 
-def call_up(workers, service, count):
-    """A check that lasts until the service has been asked for ``count`` workers in all."""
-    workers.call_up()
-    until(lambda: len(service.workers) >= count)
-    until_reserved(workers, count)
-    workers.rest()
+def ready(workers, count):
+    """Have workers started ahead, and wait until so many have."""
+    workers.keep_ready(DEVICE)
+    until(lambda: len(workers._reserve) == count)
 
 
-def until_reserved(workers, count):
-    until(lambda: len(workers._reserve) >= count or not workers._starters)
+def take_beside_others(workers):
+    with holds.beside_others(DEVICE):
+        return workers.take()
 
 
-def test_a_worker_that_was_called_up_is_the_one_that_is_taken(served):
+def in_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    return thread, found
+
+
+def test_a_worker_that_started_ahead_is_the_one_that_is_taken_and_another_starts(served):
     service, workers = served(STARTED, STARTED)
-    call_up(workers, service, 1)
-    workers.take().close()
-    assert len(service.workers) == 1
-    workers.take().close()
+    ready(workers, 1)
+    take_beside_others(workers).close()
+    until(lambda: len(workers._reserve) == 1)
     assert len(service.workers) == 2
 
 
-def test_a_check_that_takes_long_fills_the_reserve(served, monkeypatch):
+def test_the_reserve_is_filled(served, monkeypatch):
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=3))
     service, workers = served(*[STARTED] * 3)
-    call_up(workers, service, 3)
-    for _ in range(3):
-        workers.take().close()
+    ready(workers, 3)
     assert len(service.workers) == 3
 
 
@@ -122,80 +127,61 @@ def test_where_the_device_gains_by_it_some_start_at_the_same_time(served, monkey
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], spare_workers=3, workers_at_once=2))
     slow = threading.Event()
     service, workers = served((slow, STARTED), (slow, STARTED), STARTED)
-    workers.call_up()
-    until(lambda: len(workers._starting) == 2)
+    workers.keep_ready(DEVICE)
+    until(lambda: len(service.workers) == 2)
+    time.sleep(0.1)
+    assert len(service.workers) == 2
     slow.set()
-    until_reserved(workers, 3)
-    for _ in range(3):
-        workers.take().close()
-    workers.rest()
-    # One that was begun when the first was taken ends with its service.
-    assert len(service.workers) >= 3
+    until(lambda: len(workers._reserve) == 3)
 
 
 @pytest.fixture
-def shared_starts(served, monkeypatch, tmp_path):
-    """Two judges on one device, with places for three starts."""
-    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+def shared_starts(monkeypatch):
+    """Places for three starts on the device."""
     changes = {"spare_workers": 3, "workers_at_once": 2, "starts_at_once": 3}
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], **changes))
 
-    def serve(*answers):
-        service, workers = served(*answers)
-        workers.share_starts("made-up")
-        return service, workers
 
-    return serve
-
-
-def test_the_judges_of_a_device_share_the_places_in_which_workers_start(shared_starts):
+def test_the_judges_of_a_device_share_the_places_in_which_workers_start(served, shared_starts):
     slow = threading.Event()
-    first, own = shared_starts(*[(slow, STARTED)] * 3)
-    second, other = shared_starts(*[(slow, STARTED)] * 3)
-    own.call_up()
-    until(lambda: len(own._starting) == 2)
-    other.call_up()
-    until(lambda: other._starting)
+    first, own = served(*[(slow, STARTED)] * 3)
+    second, other = served(*[(slow, STARTED)] * 3)
+    own.keep_ready(DEVICE)
+    until(lambda: len(first.workers) == 2)
+    other.keep_ready(DEVICE)
+    until(lambda: second.workers)
     time.sleep(0.1)
     assert (len(first.workers), len(second.workers)) == (2, 1)
     slow.set()
     until(lambda: len(own._reserve) == len(other._reserve) == 3)
-    own.rest()
-    other.rest()
 
 
-def test_a_worker_that_is_not_needed_at_once_has_one_of_the_places(shared_starts):
-    place = lock.free_place("start-made-up", 1)
-    service, workers = shared_starts(*[STARTED] * 3)
-    workers.call_up()
-    until(lambda: len(workers._reserve) == 2)
+def test_a_worker_that_is_not_needed_at_once_has_one_of_the_places(served, shared_starts):
+    place = lock.free_place(f"start-{DEVICE}", 1)
+    service, workers = served(*[STARTED] * 3)
+    ready(workers, 2)
     time.sleep(0.1)
     # Two more places are free.
     assert len(service.workers) == 2
     os.close(place)
-    until_reserved(workers, 3)
+    until(lambda: len(workers._reserve) == 3)
 
 
-def test_only_a_trial_that_has_the_device_alone_waits_for_no_place(shared_starts):
-    places = [lock.free_place("start-made-up", 3) for _ in range(3)]
-    assert None not in places and lock.free_place("start-made-up", 3) is None
-    _, alone = shared_starts(*[STARTED] * 3)
-    alone.take().close()
-    service, beside = shared_starts(*[STARTED] * 3)
-    taken = []
-
-    def take():
-        with holds.beside_others("made-up"):
-            taken.append(beside.take())
-
-    taking = threading.Thread(target=take)
-    taking.start()
-    time.sleep(0.2)
-    assert not service.workers
+def test_only_a_trial_that_has_the_device_alone_waits_for_no_place(served, shared_starts):
+    places = [lock.free_place(f"start-{DEVICE}", 3) for _ in range(3)]
+    assert None not in places and lock.free_place(f"start-{DEVICE}", 3) is None
+    service, workers = served(*[STARTED] * 5)
+    workers.keep_ready(DEVICE)
+    with lock.exclusive(DEVICE):
+        workers.take().close()
+    taking, taken = in_thread(lambda: take_beside_others(workers))
+    time.sleep(0.1)
+    assert len(service.workers) == 1
     for place in places:
         os.close(place)
     taking.join(20)
     taken[0].close()
+    until(lambda: len(workers._reserve) == 3)
 
 
 class Stopped:
@@ -216,51 +202,24 @@ class Stopped:
         pass
 
 
-def test_a_worker_that_has_not_started_by_then_is_stopped_until_one_is_needed(served, monkeypatch):
-    freezer, slow, limits = Stopped(), threading.Event(), [60.0]
-    monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
-    receive = answers.receive
-
-    def with_a_limit_that_passes_once(connection, ask, timeout_s):
-        if ask == "start" and limits:
-            limits.pop()
-            assert freezer.was_stopped.wait(20)
-            raise messages.DeadlinePassed
-        return receive(connection, ask, timeout_s=timeout_s)
-
-    monkeypatch.setattr(answers, "receive", with_a_limit_that_passes_once)
-    service, workers = served((slow, STARTED))
-    workers.call_up()
-    until(lambda: workers._starting)
-    workers.rest()
-    assert freezer.is_stopped
-    # That it was stopped for so long is no failure to start.
-    until(lambda: not limits)
-    with workers.at_rest():
-        assert freezer.is_stopped
-    assert freezer.is_stopped
-    taken = []
-    taking = threading.Thread(target=lambda: taken.append(workers.take()))
-    taking.start()
-    until(lambda: not freezer.is_stopped)
-    slow.set()
-    taking.join(20)
-    taken[0].close()
-    assert len(service.workers) == 1
-
-
-def test_workers_that_were_to_start_do_so_after_a_rest(served, monkeypatch):
+def test_a_worker_that_starts_is_stopped_while_a_process_has_the_device_alone(served, monkeypatch):
     freezer, slow = Stopped(), threading.Event()
     monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
-    _, workers = served((slow, STARTED))
-    workers.call_up()
-    until(lambda: workers._starting)
-    with workers.at_rest():
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.workers.START_TIMEOUT_S", 0.3)
+    service, workers = served((slow, STARTED), STARTED)
+    workers.keep_ready(DEVICE)
+    until(lambda: service.workers)
+    with lock.exclusive(DEVICE):
         assert freezer.is_stopped
-        slow.set()
-    until_reserved(workers, 1)
-    assert not freezer.is_stopped
-    workers.take().close()
+        # That it was stopped for so long is no failure to start.
+        time.sleep(0.4)
+        # This process is the one that has it alone: a worker that it needs does start.
+        monkeypatch.setattr(WorkerProcess, "freezer", lambda self: Stopped())
+        workers.take().close()
+        assert freezer.is_stopped
+    until(lambda: not freezer.is_stopped)
+    slow.set()
+    until(lambda: len(workers._reserve) == 1)
 
 
 def until(condition):
@@ -271,18 +230,22 @@ def until(condition):
 
 
 def test_one_that_did_not_start_beside_a_candidate_is_replaced(served):
-    service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED)
-    call_up(workers, service, 1)
-    workers.take().close()
-    assert len(service.workers) == 2
+    service, workers = served({"raised": "OutOfMemoryError: no room"}, STARTED, STARTED)
+    workers.keep_ready(DEVICE)
+    until(lambda: service.workers and not workers._starters)
+    assert not workers._reserve
+    take_beside_others(workers).close()
+    until(lambda: len(workers._reserve) == 1)
+    assert len(service.workers) == 3
 
 
 def test_one_that_ended_while_it_waited_is_replaced(served):
-    service, workers = served(STARTED, STARTED)
-    call_up(workers, service, 1)
+    service, workers = served(STARTED, STARTED, STARTED)
+    ready(workers, 1)
     service.workers[0].close()
-    workers.take().close()
-    assert len(service.workers) == 2
+    take_beside_others(workers).close()
+    until(lambda: len(workers._reserve) == 1)
+    assert len(service.workers) == 3
 
 
 @pytest.mark.parametrize(

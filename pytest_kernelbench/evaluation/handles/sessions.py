@@ -102,12 +102,12 @@ class Sessions:
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """A time in which neither the judge nor a worker uses the device, and no worker starts."""
+        """A time in which neither the judge nor a worker uses the device."""
         device = device_named(self.device)
         self.wait_for_ends()
         device.leave_room()
         device.settle()
-        with self.workers.at_rest(), ExitStack() as stopped:
+        with ExitStack() as stopped:
             for session in list(self._all):
                 if not session.is_closed and not session.is_asleep:
                     stopped.enter_context(session.stopped())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import sandbox
@@ -26,7 +25,8 @@ from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 
 START_TIMEOUT_S = 60.0
-BETWEEN_LOOKS_S = 0.02
+# How soon a worker that starts is stopped when a trial wants the device for itself.
+BETWEEN_LOOKS_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class WorkerProcess:
     def keep_to(self, cores: set[int]) -> None:
         """Have the worker, and all that it started, run on these cores; it is stopped, so that nothing new starts."""
         for process in sandbox.descendants(self.supervisor):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 for thread in os.listdir(f"/proc/{process}/task"):
-                    with contextlib.suppress(OSError):
+                    with suppress(OSError):
                         os.sched_setaffinity(int(thread), cores)
 
     def end(self) -> None:
@@ -81,7 +81,7 @@ class WorkerProcess:
         Does nothing without a ``hold``: the supervisor's number might be another process's by then.
         """
         if self.hold is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.hold, signal.SIGTERM)
 
     def kill(self, *, timeout_s: float = 10.0) -> None:
@@ -91,7 +91,7 @@ class WorkerProcess:
         """
         self.end()
         if self.hold is None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(self.supervisor, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         try:
@@ -131,194 +131,172 @@ class WorkerProcess:
         return int(code) if code else None
 
 
-class _Start:
-    """A worker that is starting, which takes about a second on a GPU; it can be stopped meanwhile."""
-
-    def __init__(self, worker: WorkerProcess, place: ExitStack) -> None:
-        self.worker = worker
-        self.was_stopped = False
-        self._place = place
-        self._freezer = worker.freezer()
-
-    def stop(self) -> None:
-        """Stop the worker until ``go_on``."""
-        self.was_stopped = True
-        # No candidate is in it yet, so nothing keeps starting new processes on purpose.
-        with contextlib.suppress(StillStarting):
-            self._freezer.stop_all()
-
-    def go_on(self) -> None:
-        self._freezer.go_on()
-
-    def close(self) -> None:
-        """Let the worker go on for good: it may have been stopped after its answer."""
-        self.go_on()
-        self._freezer.close()
-        self._place.close()
-
-
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
     Some workers are started before they are needed. On a GPU a worker starts CUDA, which takes 0.3 to 1.5 s and delays
-    the driver's other calls, so no candidate can be timed meanwhile. So workers start while candidates are checked, and
-    a worker that is still starting when a timing begins is stopped until the next check. All judges of a GPU share a
-    number of places in which workers start (``DeviceTraits.starts_at_once``).
+    the driver's other calls, so no candidate can be timed meanwhile. So a thread that starts a worker shares the device
+    with others, and stops the worker while a process has the device alone. All judges of a device share a number of
+    places in which workers start (``DeviceTraits.starts_at_once``).
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
-        # Of the places in which workers start: "" until the judge knows which GPU it has.
         self._hardware_id = ""
-        # Whether a worker is awaited by a trial that has the device alone: no other judge starts any until it is over.
-        self._is_alone = False
         self._turn = threading.Lock()
-        self._beginning = threading.Lock()
+        # Held by the thread whose worker is the next one to get a place.
+        self._queue = threading.Lock()
         # Guards the attributes below; notified when a worker has started or failed to start.
         self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
-        self._may_start = False
         # Threads, each of which starts one worker after the other.
         self._starters: set[threading.Thread] = set()
-        self._starting: list[_Start] = []
+        self._n_starting = 0
+        self._failures = 0
         self._complaint = ""
 
-    def share_starts(self, hardware_id: str) -> None:
-        """From now on, share the places in which workers start with the other judges of a device."""
+    def keep_ready(self, hardware_id: str) -> None:
+        """From now on, have some workers started on the device with this identity before they are needed."""
         self._hardware_id = hardware_id
-
-    def call_up(self) -> None:
-        """Have workers start in the background, some at once, until the judge calls ``rest``."""
         with self._change:
-            self._may_start = True
-            for each in self._starting:
-                each.go_on()
-            while len(self._starters) < traits_of(self._device).workers_at_once:
-                starter = threading.Thread(target=self._fill_reserve, daemon=True)
-                self._starters.add(starter)
-                starter.start()
-
-    def rest(self) -> None:
-        """Let no worker start: workers that are starting are stopped until ``call_up``."""
-        with self._change:
-            self._may_start = False
-            for each in self._starting:
-                each.stop()
-
-    @contextlib.contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """A time in which no worker starts. Workers that were about to start do so afterwards."""
-        may_start = self._may_start
-        self.rest()
-        yield
-        if may_start:
-            self.call_up()
+            self._fill_up()
 
     def take(self) -> WorkerProcess:
         """A worker that has started. Raises HarnessError where none can."""
-        may_start = self._may_start
-        self._is_alone = not holds.has_company()
-        try:
-            for _ in range(len(self._reserve) + 2):
-                worker = self._next()
-                if worker is None:
-                    continue
-                if not messages.is_readable(worker.connection):
-                    return worker
-                # It had no request yet, so a readable socket means that it has ended.
-                worker.kill()
-                self._complaint = "its process ended"
-        finally:
-            self._is_alone = False
-            if not may_start:
-                self.rest()
+        for _ in range(len(self._reserve) + 2):
+            worker = self._next()
+            if worker is None:
+                continue
+            if not messages.is_readable(worker.connection):
+                return worker
+            # It had no request yet, so a readable socket means that it has ended.
+            worker.kill()
+            self._complaint = "its process ended"
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
 
     def _next(self) -> WorkerProcess | None:
-        """The next worker of the reserve, once there is one; None if it is empty and a start failed."""
-        if not self._reserve:
-            self.call_up()
+        """The next worker of the reserve, once there is one; None if a start failed."""
+        failures = self._failures
         while True:
             with self._change:
-                if self._reserve:
-                    return self._reserve.popleft()
-                if not self._starters:
-                    return None
-                self._change.wait(BETWEEN_LOOKS_S)
+                worker = self._reserve.popleft() if self._reserve else None
+                self._fill_up()
+                if worker is not None:
+                    return worker
+                is_alone = not holds.has_company()
+                if not is_alone:
+                    self._change.wait(BETWEEN_LOOKS_S)
+                    if not self._reserve and self._failures > failures:
+                        return None
+            if is_alone:
+                # The threads wait until others may use the device.
+                return self._started(nullcontext)
             # A start takes a second while other judges start workers too.
             give_way()
 
+    def _fill_up(self) -> None:
+        """Have threads start workers until the reserve is full."""
+        traits = traits_of(self._device)
+        missing = traits.spare_workers - len(self._reserve) - self._n_starting
+        while self._hardware_id and len(self._starters) < min(traits.workers_at_once, missing):
+            starter = threading.Thread(target=self._fill_reserve, daemon=True)
+            self._starters.add(starter)
+            starter.start()
+
     def _fill_reserve(self) -> None:
         try:
-            while (start := self._begun()) is not None:
-                complaint = self._complaint_of(start)
-                if complaint:
-                    start.worker.kill()
+            while (place := self._place()) is not None:
+                with place:
+                    worker = self._started(partial(lock.shared, self._hardware_id))
                 with self._change:
-                    start.close()
-                    self._starting.remove(start)
-                    self._complaint = complaint
-                    if not complaint:
-                        self._reserve.append(start.worker)
+                    self._n_starting -= 1
+                    if worker is None:
+                        self._failures += 1
+                        return
+                    self._reserve.append(worker)
                     self._change.notify_all()
-                if complaint:
-                    return
         finally:
             with self._change:
                 self._starters.discard(threading.current_thread())
                 self._change.notify_all()
 
-    def _begun(self) -> _Start | None:
-        """One more worker that starts; None if none may start any more, or the reserve will be full."""
-        # One thread at a time: a worker is needed at once only as long as none has begun to start.
-        with self._beginning:
+    def _place(self) -> ExitStack | None:
+        """A place for one more worker to start in, once one is free; None if the reserve will be full without it."""
+        traits = traits_of(self._device)
+        # One thread at a time: a worker is needed at once only as long as few have begun to start.
+        with self._queue:
             while True:
                 with self._change:
-                    due = traits_of(self._device).spare_workers - len(self._reserve) - len(self._starting)
-                    if not self._may_start or due <= 0:
-                        # Removed before the lock is released: a later ``call_up`` must start another thread.
+                    begun = len(self._reserve) + self._n_starting
+                    if begun >= traits.spare_workers:
+                        # Removed before the lock is released: ``_fill_up`` must start another thread later.
                         self._starters.discard(threading.current_thread())
                         return None
-                    place = self._place()
-                    if place is not None:
-                        start = _Start(self.fork(), place)
-                        self._starting.append(start)
-                        return start
+                    if (place := self._free_place(is_needed=begun < traits.workers_at_once)) is not None:
+                        self._n_starting += 1
+                        return place
                 time.sleep(BETWEEN_LOOKS_S)
 
-    def _place(self) -> ExitStack | None:
-        """A place for one more worker to start in, to be closed when it has; None if none is free."""
+    def _free_place(self, *, is_needed: bool) -> ExitStack | None:
+        """A place in which a worker may start, to be closed when it has started; None if none is free."""
         every, held = traits_of(self._device).starts_at_once, ExitStack()
-        if every is not None and self._hardware_id and not self._is_alone:
-            is_needed = len(self._reserve) + len(self._starting) < traits_of(self._device).workers_at_once
+        if every is not None:
             descriptor = lock.free_place(f"start-{self._hardware_id}", every if is_needed else 1)
             if descriptor is None:
                 return None
             held.callback(os.close, descriptor)
         return held
 
-    def _complaint_of(self, start: _Start) -> str:
-        """Why a new worker has not started; empty if it has."""
-        try:
-            messages.send(start.worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
-            answer = self._first_answer(start)
-        except messages.ConnectionEnded:
-            return "its process ended"
-        except messages.DeadlinePassed:
-            return f"no word within {START_TIMEOUT_S:.0f} s"
-        except messages.MalformedFrame as error:
-            return str(error)
-        return answer.raised if isinstance(answer, answers.Raised) else ""
+    def _started(self, sharing: Callable[[], AbstractContextManager[None]]) -> WorkerProcess | None:
+        """A new worker that has started; None, with a complaint, if it does not.
 
-    def _first_answer(self, start: _Start) -> Any:
-        while True:
-            start.was_stopped = not self._may_start
+        ``sharing()`` waits until no process has the device alone, and holds it with others.
+        """
+        with ExitStack() as shared:
+            shared.enter_context(sharing())
+            worker = self.fork()
+            freezer = worker.freezer()
             try:
-                return answers.receive(start.worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
+                threads = device_named(self._device).threads()
+                messages.send(worker.connection, {"ask": "start", "threads": threads})
+                self._wait_for_answer(worker, freezer, shared, sharing)
+                answer = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
+                complaint = answer.raised if isinstance(answer, answers.Raised) else ""
+            except messages.ConnectionEnded:
+                complaint = "its process ended"
             except messages.DeadlinePassed:
-                if not start.was_stopped:
-                    raise
+                complaint = f"no word within {START_TIMEOUT_S:.0f} s"
+            except messages.MalformedFrame as error:
+                complaint = str(error)
+            freezer.close()
+            self._complaint = complaint
+            if not complaint:
+                return worker
+            worker.kill()
+        return None
+
+    def _wait_for_answer(
+        self,
+        worker: WorkerProcess,
+        freezer: Freezer,
+        shared: ExitStack,
+        sharing: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """Wait until a worker that starts has answered; it is stopped while a process has the device alone."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not messages.is_readable(worker.connection, timeout_s=BETWEEN_LOOKS_S):
+            if sharing is not nullcontext and lock.is_awaited(self._hardware_id):
+                stopped_at = time.monotonic()
+                # No candidate is in it yet, so nothing keeps starting new processes on purpose.
+                with suppress(StillStarting):
+                    freezer.stop_all()
+                shared.pop_all().close()
+                shared.enter_context(sharing())
+                freezer.go_on()
+                deadline += time.monotonic() - stopped_at
+            elif time.monotonic() > deadline:
+                raise messages.DeadlinePassed
 
     def fork(self, *, builder: bool = False) -> WorkerProcess:
         """A new worker, waiting for its first message; a ``builder`` sees no GPU."""
