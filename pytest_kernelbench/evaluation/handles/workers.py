@@ -8,10 +8,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError
@@ -27,6 +25,7 @@ from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 START_TIMEOUT_S = 60.0
 # How soon a worker that starts is stopped when a trial wants the device for itself.
 BETWEEN_LOOKS_S = 0.005
+BETWEEN_PLACES_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ class WorkerServer:
                         return None
             if is_alone:
                 # The threads wait until others may use the device.
-                return self._started(nullcontext)
+                return self._started()
             # A start takes a second while other judges start workers too.
             give_way()
 
@@ -207,8 +206,9 @@ class WorkerServer:
     def _fill_reserve(self) -> None:
         try:
             while (place := self._place()) is not None:
-                with place:
-                    worker = self._started(partial(lock.shared, self._hardware_id))
+                with place, ExitStack() as shared:
+                    shared.enter_context(lock.shared(self._hardware_id))
+                    worker = self._started(shared)
                 with self._change:
                     self._n_starting -= 1
                     if worker is None:
@@ -236,7 +236,7 @@ class WorkerServer:
                     if (place := self._free_place(is_needed=begun < traits.workers_at_once)) is not None:
                         self._n_starting += 1
                         return place
-                time.sleep(BETWEEN_LOOKS_S)
+                time.sleep(BETWEEN_PLACES_S)
 
     def _free_place(self, *, is_needed: bool) -> ExitStack | None:
         """A place in which a worker may start, to be closed when it has started; None if none is free."""
@@ -248,51 +248,42 @@ class WorkerServer:
             held.callback(os.close, descriptor)
         return held
 
-    def _started(self, sharing: Callable[[], AbstractContextManager[None]]) -> WorkerProcess | None:
+    def _started(self, shared: ExitStack | None = None) -> WorkerProcess | None:
         """A new worker that has started; None, with a complaint, if it does not.
 
-        ``sharing()`` waits until no process has the device alone, and holds it with others.
+        ``shared``: this thread's hold of the device with others; None if the trial that awaits the worker has it alone.
         """
-        with ExitStack() as shared:
-            shared.enter_context(sharing())
-            worker = self.fork()
-            freezer = worker.freezer()
-            try:
-                threads = device_named(self._device).threads()
-                messages.send(worker.connection, {"ask": "start", "threads": threads})
-                self._wait_for_answer(worker, freezer, shared, sharing)
-                answer = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
-                complaint = answer.raised if isinstance(answer, answers.Raised) else ""
-            except messages.ConnectionEnded:
-                complaint = "its process ended"
-            except messages.DeadlinePassed:
-                complaint = f"no word within {START_TIMEOUT_S:.0f} s"
-            except messages.MalformedFrame as error:
-                complaint = str(error)
-            freezer.close()
-            self._complaint = complaint
-            if not complaint:
-                return worker
-            worker.kill()
+        worker = self.fork()
+        freezer = worker.freezer()
+        try:
+            messages.send(worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
+            self._wait_for_answer(worker, freezer, shared)
+            answer = answers.receive(worker.connection, "start", timeout_s=START_TIMEOUT_S)[0]
+            complaint = answer.raised if isinstance(answer, answers.Raised) else ""
+        except messages.ConnectionEnded:
+            complaint = "its process ended"
+        except messages.DeadlinePassed:
+            complaint = f"no word within {START_TIMEOUT_S:.0f} s"
+        except messages.MalformedFrame as error:
+            complaint = str(error)
+        freezer.close()
+        self._complaint = complaint
+        if not complaint:
+            return worker
+        worker.kill()
         return None
 
-    def _wait_for_answer(
-        self,
-        worker: WorkerProcess,
-        freezer: Freezer,
-        shared: ExitStack,
-        sharing: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        """Wait until a worker that starts has answered; it is stopped while a process has the device alone."""
+    def _wait_for_answer(self, worker: WorkerProcess, freezer: Freezer, shared: ExitStack | None) -> None:
+        """Wait until a worker that starts has answered. Raises DeadlinePassed."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not messages.is_readable(worker.connection, timeout_s=BETWEEN_LOOKS_S):
-            if sharing is not nullcontext and lock.is_awaited(self._hardware_id):
+            if shared is not None and lock.is_awaited(self._hardware_id):
                 stopped_at = time.monotonic()
                 # No candidate is in it yet, so nothing keeps starting new processes on purpose.
                 with suppress(StillStarting):
                     freezer.stop_all()
                 shared.pop_all().close()
-                shared.enter_context(sharing())
+                shared.enter_context(lock.shared(self._hardware_id))
                 freezer.go_on()
                 deadline += time.monotonic() - stopped_at
             elif time.monotonic() > deadline:
