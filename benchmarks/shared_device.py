@@ -1,20 +1,24 @@
 """A 30 B policy and the judge on one GPU: weights are put aside before a task is judged, and back to sample the next.
 
-    python benchmarks/shared_device.py                     one GPU with 80 GB: level1:eval, 61 GB of random weights
+    python benchmarks/shared_device.py                     one GPU: level1:eval, 61 GB of random weights
+    python benchmarks/shared_device.py --card-gb 80        the same on a larger GPU, of which 80 GB are left
     python benchmarks/shared_device.py --small             the same code on a CPU, with a toy
 
 The policy samples as any other, with random weights in Qwen3-Coder-30B-A3B's shape; what it says is then taken to be
 the task's own reference, so that there is a candidate to judge, with its largest tensors twice. A line a task: verdict,
-and seconds of sampling, of moving weights and of all the rest. After ``--limit-s`` no task begins; the same command
-with the same ``--run`` goes on.
+and seconds of sampling, of moving weights and of all the rest. With ``--card-gb`` a process holds the rest of the
+device's memory. After ``--limit-s`` no task begins; the same command with the same ``--run`` goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +80,32 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16, help="of each rollout")
     parser.add_argument("--run", type=Path, default=Path("shared-device-run"))
     parser.add_argument("--limit-s", type=float, default=500, help="no task begins later")
+    parser.add_argument("--card-gb", type=float, help="leave so much of the device's memory")
     options = parser.parse_args()
+    with nullcontext() if options.card_gb is None else only(options.card_gb):
+        judge_all(options)
+
+
+@contextmanager
+def only(card_gb: float) -> Iterator[None]:
+    """A context in which a process holds all of the device's memory but ``card_gb``, and computes nothing."""
+    hold = (
+        "import sys, torch\n"
+        f"rest = torch.cuda.mem_get_info()[0] - int({card_gb} * 1e9)\n"
+        "held = torch.empty(max(rest, 0), dtype=torch.uint8, device='cuda')\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError(f"{card_gb:g} GB of the device cannot be left; is it in use?")
+        yield
+        process.stdin.close()
+
+
+def judge_all(options: argparse.Namespace) -> None:
+    """Sample and judge one task after the other, and print a line for each."""
     start = time.perf_counter()
     device = "cpu" if options.small else "cuda"
     tasks = load_tasks([options.tasks], sizes="small" if options.small else "full")

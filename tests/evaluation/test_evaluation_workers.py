@@ -205,14 +205,14 @@ class Stopped:
 def test_a_worker_that_starts_is_stopped_while_a_process_has_the_device_alone(served, monkeypatch):
     freezer, slow = Stopped(), threading.Event()
     monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
-    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.workers.START_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.workers.START_TIMEOUT_S", 1.0)
     service, workers = served((slow, STARTED), STARTED)
     workers.keep_ready(DEVICE)
     until(lambda: service.workers)
     with lock.exclusive(DEVICE):
         assert freezer.is_stopped
         # That it was stopped for so long is no failure to start.
-        time.sleep(0.4)
+        time.sleep(1.2)
         # This process is the one that has it alone: a worker that it needs does start.
         monkeypatch.setattr(WorkerProcess, "freezer", lambda self: Stopped())
         workers.take().close()
