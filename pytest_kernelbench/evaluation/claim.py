@@ -41,7 +41,7 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
     profiled. Raises CandidateFailed, and HarnessError.
     """
     why = setting.findings.uncounted_because
-    if not why and not hold.is_alone:
+    if not hold.is_alone:
         with stage(notes.seconds, "load"):
             setting.verifier.prepare()
     with stage(notes.seconds, "time"):
@@ -54,6 +54,7 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
     void_for(suspicion)
     if why:
         measured = {"counted": False, "uncounted_because": why}
+        quiet.is_over_for(claim.session)
     else:
         with stage(notes.seconds, "attest"):
             measured = setting.verifier.attest(
@@ -64,7 +65,7 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
                 quiet,
                 between=claim.check_elsewhere,
             ).to_json()
-    quiet.is_over()
+        quiet.is_over()
     claim.check_elsewhere()
     notes.found |= measured
 

@@ -80,7 +80,7 @@ def _held(hold: AbstractContextManager[Hold], seconds: dict[str, float]) -> Iter
 
 
 class QuietOfTrial:
-    """The ``clock.quiet.Quiet`` of a trial: between the series of its claim, other trials may check and be timed.
+    """The ``clock.quiet.Quiet`` of a trial: between its timings, and after the last, others may check and be timed.
 
     It stays alone if its slots are too large to be kept meanwhile, or if its hold may not be shared.
     ``seconds["wait"]`` grows by the time spent waiting for the device.

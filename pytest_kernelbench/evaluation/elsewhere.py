@@ -41,14 +41,20 @@ class CheckElsewhere:
             with stage(self._notes.seconds, "check"):
                 remarks = self._in_its_worker()
                 if remarks is None:
-                    self._setting.sessions.leave(self._session)
+                    self._session.close()
                     remarks = self._in_a_new_worker()
             self._notes.found["detail"] = "; ".join((*self._examined.remarks, *remarks))
         self._setting.sessions.leave(self._session)
 
     def _in_its_worker(self) -> tuple[str, ...] | None:
-        """Remarks on a candidate that is right there on every kind of inputs; None if it is not."""
+        """Remarks on a candidate that is right there on every kind of inputs; None if it is not.
+
+        Raises CandidateFailed where the worker has computed while it was stopped.
+        """
         assert self._setting.other_sizes is not None
+        if self._session.is_closed:
+            return None
+        self._session.thaw()
         again = self._setting.sessions.again
         with suppress(CandidateFailed):
             found = self._setting.other_sizes.looked_at(

@@ -2,8 +2,8 @@
 
     build -> load -> correctness -> the worker's timing -> correctness at other sizes -> the judge's timing
 
-The last two change places for a candidate that claims a speed-up, because its worker is then needed for the judge's
-first series of turns.
+Only a candidate that claims a speed-up by its worker's timing is timed by the judge. Its worker is then needed for the
+judge's first series of turns, so that correctness at other sizes is checked after that series.
 
 The cheapest step comes first, and a candidate that fails a step ends there. While a candidate is loaded and checked,
 and while the controls for a claim are started (``claim``), other trials may use the GPU too; while anything is
@@ -52,8 +52,7 @@ SHARE_OF_MEMORY_TO_BLAME = 0.2
 def evaluate(setting: Setting, source: str, built: Built) -> Evaluation:
     """The verdict on one ``source``, whose builds so far are ``built``.
 
-    Raises BuildWanted where the candidate asks for
-    a build that is not in the cache, and HarnessError.
+    Raises BuildWanted where the candidate asks for a build that is not in the cache, and HarnessError.
     """
     notes = Notes(
         {"build": built.seconds} if built.seconds > LEAST_TOLD_S else {},
@@ -130,8 +129,8 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
         with stage(seconds, "wait"):
             wait_to_be_alone(setting, session, hold)
         with stage(seconds, "time"):
-            quiet = setting.sessions.wait_for_ends
-            timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call, quiet=quiet)
+            ended = setting.sessions.wait_for_ends
+            timing = propose(session, setting.protocol, setting.margin, examined.seconds_per_call, quiet=ended)
             setting.clocks.read()
             notes.found |= timing.to_json()
             suspicion = setting.verifier.beyond_physics(timing)

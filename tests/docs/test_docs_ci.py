@@ -17,7 +17,7 @@ from ci_project import KERNEL, CIProject
 pytest.importorskip("pytest_benchmark.plugin", reason="the jobs compare with a baseline of its")
 
 DOCS = Path(__file__).parents[2] / "docs"
-INSTALL = "python3 -m venv .venv && .venv/bin/pip install pytest-kernelbench"
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install /opt/pytest-kernelbench"
 # What the repository of the test has that one of a reader has not: no GPU, tasks of its own, and little time.
 PYTEST_INI = """[pytest]
 addopts =

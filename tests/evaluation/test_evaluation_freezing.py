@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from pytest_kernelbench.evaluation.clock.freezing import ProcessTree
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy, ProcessTree
+from pytest_kernelbench.evaluation.handles.worker_requests import WorkerRequests
 from pytest_kernelbench.evaluation.sandbox import descendants, spent_seconds_of
 
 LOOP = "while True: pass"
@@ -66,3 +68,23 @@ def test_a_stopped_tree_is_ended_by_its_supervisor():
     tree.close()
     assert below
     assert not any(os.path.exists(f"/proc/{each}") for each in below)
+
+
+def test_a_worker_whose_work_does_not_end_is_stopped_all_the_same():
+    did = []
+
+    def busy():
+        raise DeviceBusy("the GPU was at work for 2 s")
+
+    worker = SimpleNamespace(
+        room=SimpleNamespace(for_worker=lambda: None),
+        send=lambda request: did.append("asked"),
+        thaw=lambda: did.append("goes on"),
+        answer=lambda *args, **kinds: "answer",
+        _tree=SimpleNamespace(stop=lambda: did.append("stopped")),
+        _device=SimpleNamespace(wait_until_idle=busy),
+        freeze=lambda: did.append("frozen"),
+    )
+    with pytest.raises(DeviceBusy):
+        WorkerRequests.timed_and_frozen(worker, {"ask": "calls", "slots": []})
+    assert did == ["asked", "goes on", "stopped", "frozen"]

@@ -42,6 +42,13 @@ def test_two_processes_never_hold_the_lock_together(tmp_path):
             holder.communicate()
 
 
+@pytest.mark.parametrize(("held", "awaited"), [([False], False), ([True, False], False), ([True, True], True)])
+def test_a_process_that_asks_who_waits_is_not_taken_for_one_that_waits(monkeypatch, tmp_path, held, awaited):
+    monkeypatch.setattr(lock, "_is_held", lambda name, folder: held.pop(0))
+    assert lock.is_awaited("made-up", tmp_path) is awaited
+    assert held == []
+
+
 ANOTHER_USER = """
 import os, sys
 from pathlib import Path

@@ -246,11 +246,29 @@ def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
 
 @pytest.mark.parametrize("fails", [DeviceBusy, CannotRead])
 def test_where_the_judge_can_say_nothing_a_claim_does_not_count(alone, fails):
+    closed = []
+    first = SimpleNamespace(close=lambda: closed.append("first"))
     attested = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.005, fails=fails)).attest(
-        "first", lambda: "another", 1e-3, 5.0
+        first, lambda: "another", 1e-3, 5.0
     )
     assert attested == Attested(None, False, "nothing can be said")
     assert attested.to_json() == {"counted": False, "uncounted_because": "nothing can be said"}
+    # Work that it queued may be why the device is busy.
+    assert closed == ["first"]
+
+
+def test_a_reference_that_fails_beside_a_claim_is_tried_without_the_claim_s_worker(alone):
+    pairs, did = Steady(0.005, fails=ControlFailed), []
+
+    def must_work_alone(failure):
+        did.append(str(failure))
+        raise CandidateFailed(Outcome.VOID, "the reference fails beside it, and not alone", ("works_unasked",))
+
+    pairs.must_work_alone = must_work_alone
+    first = SimpleNamespace(close=lambda: did.append("first ends"))
+    with pytest.raises(CandidateFailed, match="and not alone"):
+        Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest(first, lambda: "another", 1e-3, 5.0)
+    assert did == ["first ends", "nothing can be said"]
 
 
 def test_an_estimate_without_an_interval_is_not_told():

@@ -189,11 +189,9 @@ class Stopped:
 
     def __init__(self):
         self.is_stopped = False
-        self.was_stopped = threading.Event()
 
     def stop_all(self):
         self.is_stopped = True
-        self.was_stopped.set()
 
     def go_on(self):
         self.is_stopped = False
@@ -257,6 +255,23 @@ def test_where_none_starts_the_harness_says_so(served, answer, said):
     with pytest.raises(HarnessError) as error:
         workers.take()
     assert str(error.value) == f"a worker does not start ({said}); check that the device has memory left"
+
+
+def test_a_thread_that_cannot_start_a_worker_is_no_reason_to_start_none_later(served, monkeypatch):
+    _, workers = served(STARTED, STARTED)
+
+    def no_process(self):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as full:
+        full.setattr(WorkerServer, "fork", no_process)
+        with pytest.raises(HarnessError) as error:
+            workers.keep_ready(DEVICE)
+            take_beside_others(workers)
+        until(lambda: not workers._starters)
+    assert str(error.value).startswith("a worker does not start ([Errno 24] Too many open files); check")
+    take_beside_others(workers).close()
+    until(lambda: len(workers._reserve) == 1)
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -162,10 +162,7 @@ def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:
 
 @contextmanager
 def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[None]:
-    """A context in which two stopped workers are bound to one core, drawn at random, if the device's traits ask for it.
-
-    Afterwards the control has all cores again.
-    """
+    """A context in which two stopped workers are bound to one core, drawn at random, if the device's traits say so."""
     if not traits_of(candidate.bench.device).on_one_core:
         yield
         return
@@ -176,7 +173,8 @@ def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[N
     try:
         yield
     finally:
-        control.keep_to(cores)
+        for session in (control, candidate):
+            session.keep_to(cores)
 
 
 class ControlFailed(Exception):

@@ -155,11 +155,13 @@ class Verifier:
         plan = plan_for(self._margin, self._bench.device, candidate_ms)
         try:
             verdict = measure(processes, plan, neighbours.share, self._seen_alone_too)
-            # Others need not wait until the last workers have ended.
-            quiet.is_over()
         except ControlFailed as failure:
+            # It would be beside the reference, and may hold the memory that the reference lacked.
+            first.close()
             self._pairs.must_work_alone(failure)
         except (DeviceBusy, CannotRead) as why:
+            # Its work may be why the device is busy.
+            first.close()
             return Attested(None, False, str(why))
         finally:
             self._pairs.close_ended()

@@ -124,7 +124,7 @@ def examine(session: WorkerSession, slot: JudgeSlot, protocol: Protocol, demands
 
 
 def examine_what_is_not_covered(session: WorkerSession, protocol: Protocol) -> None:
-    """Check a candidate, after ``examine``, on each of ``kinds_not_covered``, with all inputs of that kind.
+    """Check a candidate that passed ``examine`` on each of ``kinds_not_covered``, with all inputs of that kind.
 
     For candidates that were not checked on every kind at other sizes, where that is cheaper. Raises CandidateFailed.
     """

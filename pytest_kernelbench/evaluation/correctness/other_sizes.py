@@ -1,4 +1,4 @@
-"""Checks a right candidate again at small and odd sizes, in a process of its own.
+"""Checks a right candidate again at small and odd sizes.
 
 A kernel may be written for the task's sizes alone: if it is wrong at others, or ends its process, that is a remark. A
 candidate that is right on the task's own draw at these sizes is checked there on every kind of inputs, which takes a

@@ -29,8 +29,8 @@ class DeviceTraits:
     ``on_one_core``: whether a claim's two processes have one core of the host together, another one in each series.
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
     is always alone. ``spare_workers``: how many started workers wait for candidates; ``workers_at_once``: of these, how
-    many start at the same time. ``starts_at_once``: how many workers of all judges do, of which one is not needed at
-    once (None: any number). ``n_factors`` and ``n_noise``: how many random numbers are drawn to change the inputs
+    many start at the same time. ``starts_at_once``: how many workers of all judges do, at most one of them ahead of
+    need (None: any number). ``n_factors`` and ``n_noise``: how many random numbers are drawn to change the inputs
     of timed calls, and to move intermediate results by their rounding errors.
     """
 
@@ -69,7 +69,7 @@ CPU = DeviceTraits(
     seconds_per_series=2.0,
     # Without a limit, claims near the margin took 31 s each, and three quarters of all time (two cores).
     seconds_per_claim=5.0,
-    # A trial takes one worker for the task's sizes and one for other sizes.
+    # A claim takes four workers, which are then started while the trial waits.
     spare_workers=2,
     # Half, because caches may hold a part of a small problem.
     floor_share=0.5,

@@ -54,11 +54,7 @@ class Sessions:
         self._leaving.add(session)
 
     def again(self, session: WorkerSession, bench: Bench, rack: Rack) -> WorkerSession:
-        """The process of ``session``, which has loaded a candidate, for another task: ``session`` can only end it.
-
-        Raises CandidateFailed where the process has computed while it was stopped.
-        """
-        session.thaw()
+        """The process of ``session``, which has loaded a candidate, for another task: ``session`` can only end it."""
         other = WorkerSession(session.worker, bench, rack, cache=self._cache, watch=self._watch)
         # What fails from here on may be the candidate's doing.
         other.loaded = True

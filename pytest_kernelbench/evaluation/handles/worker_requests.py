@@ -265,9 +265,11 @@ class WorkerRequests:
             request["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
         )
         self._tree.stop()
-        self._device.wait_until_idle()
-        seconds = time.perf_counter() - started
-        self.freeze()
+        try:
+            self._device.wait_until_idle()
+            seconds = time.perf_counter() - started
+        finally:
+            self.freeze()
         return answer, seconds
 
     def spent_seconds(self) -> float:

@@ -25,6 +25,7 @@ from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 START_TIMEOUT_S = 60.0
 # How soon a worker that starts is stopped when a trial wants the device for itself.
 BETWEEN_LOOKS_S = 0.005
+# How soon a place for a start, or a worker that has started, is found.
 BETWEEN_PLACES_S = 0.02
 
 
@@ -185,7 +186,7 @@ class WorkerServer:
                     return worker
                 is_alone = not holds.has_company()
                 if not is_alone:
-                    self._change.wait(BETWEEN_LOOKS_S)
+                    self._change.wait(BETWEEN_PLACES_S)
                     if not self._reserve and self._failures > failures:
                         return None
             if is_alone:
@@ -206,19 +207,27 @@ class WorkerServer:
     def _fill_reserve(self) -> None:
         try:
             while (place := self._place()) is not None:
-                with place, ExitStack() as shared:
-                    shared.enter_context(lock.shared(self._hardware_id))
-                    worker = self._started(shared)
-                with self._change:
-                    self._n_starting -= 1
-                    if worker is None:
-                        self._failures += 1
-                        return
-                    self._reserve.append(worker)
-                    self._change.notify_all()
+                worker = None
+                try:
+                    with place, ExitStack() as shared:
+                        shared.enter_context(lock.shared(self._hardware_id))
+                        worker = self._started(shared)
+                finally:
+                    with self._change:
+                        self._n_starting -= 1
+                        if worker is not None:
+                            self._reserve.append(worker)
+                            self._change.notify_all()
+                if worker is None:
+                    return
+        except (HarnessError, OSError, messages.DeadlinePassed) as error:
+            self._complaint = str(error) or type(error).__name__
         finally:
             with self._change:
-                self._starters.discard(threading.current_thread())
+                if threading.current_thread() in self._starters:
+                    # It did not end because the reserve is full.
+                    self._failures += 1
+                    self._starters.remove(threading.current_thread())
                 self._change.notify_all()
 
     def _place(self) -> ExitStack | None:
@@ -254,7 +263,7 @@ class WorkerServer:
         ``shared``: this thread's hold of the device with others; None if the trial that awaits the worker has it alone.
         """
         worker = self.fork()
-        freezer = worker.freezer()
+        freezer, complaint = worker.freezer(), "it was not waited for"
         try:
             messages.send(worker.connection, {"ask": "start", "threads": device_named(self._device).threads()})
             self._wait_for_answer(worker, freezer, shared)
@@ -266,12 +275,12 @@ class WorkerServer:
             complaint = f"no word within {START_TIMEOUT_S:.0f} s"
         except messages.MalformedFrame as error:
             complaint = str(error)
-        freezer.close()
+        finally:
+            freezer.close()
+            if complaint:
+                worker.kill()
         self._complaint = complaint
-        if not complaint:
-            return worker
-        worker.kill()
-        return None
+        return None if complaint else worker
 
     def _wait_for_answer(self, worker: WorkerProcess, freezer: Freezer, shared: ExitStack | None) -> None:
         """Wait until a worker that starts has answered. Raises DeadlinePassed."""
@@ -299,6 +308,6 @@ class WorkerServer:
             messages.send(self._control, what, [theirs.fileno(), writing])
             theirs.close()
             os.close(writing)
-            answer, holds = answers.receive(self._control, "fork", timeout_s=60)
+            answer, handles = answers.receive(self._control, "fork", timeout_s=60)
         group = Group(Path(answer.group)) if answer.group else None
-        return WorkerProcess(ours, reading, answer.supervisor, hold=holds[0] if holds else None, group=group)
+        return WorkerProcess(ours, reading, answer.supervisor, hold=handles[0] if handles else None, group=group)

@@ -19,6 +19,7 @@ from pathlib import Path
 from pytest_kernelbench.errors import HarnessError
 
 BETWEEN_LOOKS_S = 0.02
+BETWEEN_PROBES_S = 0.001
 
 
 @contextlib.contextmanager
@@ -54,7 +55,15 @@ def shared(device_name: str, folder: Path | None = None) -> Iterator[None]:
 
 def is_awaited(device_name: str, folder: Path | None = None) -> bool:
     """Whether a process holds the device alone or waits for that."""
-    descriptor = _opened(f"{device_name}-gate", folder)
+    if not _is_held(f"{device_name}-gate", folder):
+        return False
+    # It may have been another process that asked, or one that passed on its way to share.
+    time.sleep(BETWEEN_PROBES_S)
+    return _is_held(f"{device_name}-gate", folder)
+
+
+def _is_held(name: str, folder: Path | None) -> bool:
+    descriptor = _opened(name, folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

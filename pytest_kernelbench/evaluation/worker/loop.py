@@ -108,7 +108,7 @@ class _Bench:
         return {"started": True}
 
     def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """Load the reference of a task: of the trial's own, before any candidate code has run in this process."""
+        """Load the reference: of the trial's task, before any candidate ran here; later, of the task at other sizes."""
         self._cache = Path(question["cache"])
         self._architecture = question["architecture"]
         inline.use_cache(self._cache)
