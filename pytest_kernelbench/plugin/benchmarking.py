@@ -16,6 +16,7 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +103,18 @@ def _refuse_what_would_be_lost(config: pytest.Config) -> None:
         raise UsageError("--benchmark-histogram: needs pygal; pip install 'pytest-benchmark[histogram]'")
 
 
+def _missing(named: Any) -> str:
+    """Why pytest-benchmark found no run to compare with under the name given to --benchmark-compare, if any was."""
+    if not isinstance(named, str):
+        return "needs a baseline"
+    with suppress(OSError):  # no file, but the name or number of a saved run
+        try:
+            json.loads(Path(named).read_bytes())
+        except ValueError as error:
+            return f"--benchmark-compare={named} is not JSON ({error})"
+    return f"--benchmark-compare={named} names no saved run"
+
+
 class BenchmarkBridge:
     """Hooks around pytest-benchmark's, for a session with ``--strategy``. The constructor raises UsageError."""
 
@@ -122,11 +135,9 @@ class BenchmarkBridge:
                     f"give {each.field}:1% or more"
                 )
         if self.checks and not self.session.compared_mapping:
-            named = self.session.compare
-            missing = f"--benchmark-compare={named} names no saved run"
-            nothing = missing if isinstance(named, str) else "needs a baseline"
+            missing = _missing(self.session.compare)
             raise UsageError(
-                f"--benchmark-compare-fail={self.checks[0]}: {nothing}; save one with --benchmark-json=FILE, then name "
+                f"--benchmark-compare-fail={self.checks[0]}: {missing}; save one with --benchmark-json=FILE, then name "
                 "it with --benchmark-compare=FILE (or with --benchmark-save=NAME, and its number)"
             )
 

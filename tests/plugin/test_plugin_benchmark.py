@@ -172,9 +172,14 @@ def test_seconds_of_another_device_are_not_compared(first, project):
     [
         ([], "needs a baseline"),
         (["--benchmark-compare=base.json"], "--benchmark-compare=base.json names no saved run"),
+        (
+            ["--benchmark-compare=broken.json"],
+            "--benchmark-compare=broken.json is not JSON (Expecting ',' delimiter: line 1 column 20 (char 19))",
+        ),
     ],
 )
 def test_a_gate_without_a_baseline_is_refused_in_one_line(benchmark_project, compare, nothing):
+    (benchmark_project.path / "broken.json").write_text('{"benchmarks": [{} ')
     own = ("--strategy=random", "--tasks=problems/level1", "--benchmark-compare-fail=median:5%")
     said = benchmark_project.run(*own, *compare, apart=True)
     assert said.ret == pytest.ExitCode.USAGE_ERROR
