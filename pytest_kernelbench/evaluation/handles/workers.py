@@ -68,7 +68,12 @@ class WorkerProcess:
         return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
 
     def keep_to(self, cores: set[int]) -> None:
-        """Have the worker, and all that it started, run on these cores; it is stopped, so that nothing new starts."""
+        """Have the worker, and all that it started, run on these cores; it is stopped, so that nothing new starts.
+
+        Does nothing where the supervisor has ended: its number may be another process's by then.
+        """
+        if self.hold is not None and messages.is_readable(self.hold):
+            return
         for process in sandbox.descendants(self.supervisor):
             with suppress(OSError):
                 for thread in os.listdir(f"/proc/{process}/task"):
