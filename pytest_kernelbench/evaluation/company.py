@@ -99,11 +99,10 @@ class QuietOfTrial:
     def begin(self) -> None:
         """Wait until the trial has the device alone. Raises HarnessError if the device is not idle then."""
         with stage(self._seconds, "wait"):
-            self._setting.sessions.wait_for_ends()
             be_alone(self._setting, self._hold)
 
     def is_over(self) -> None:
-        """Let other trials use the device, if ``may_end``, and let workers start."""
+        """Let other trials use the device, if ``may_end``."""
         if self.may_end:
             with stage(self._seconds, "wait"):
                 device_named(self._setting.bench.device).settle()
@@ -123,13 +122,13 @@ def wait_to_be_alone(setting: Setting, session: WorkerSession, hold: Hold) -> No
     work there: the trial is repeated while no other candidate is on the device.
     """
     if not hold.is_alone:
-        setting.sessions.wait_for_ends()
         with session.stopped():
             be_alone(setting, hold)
 
 
 def be_alone(setting: Setting, hold: Hold) -> None:
     """As ``wait_to_be_alone``, for a caller that has no candidate to stop, or has stopped it."""
+    setting.sessions.wait_for_ends()
     if hold.is_alone:
         return
     device_named(setting.bench.device).leave_room()

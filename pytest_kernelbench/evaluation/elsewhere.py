@@ -8,6 +8,7 @@ buffer of its first call's size; so no verdict is made of it, and the candidate 
 from __future__ import annotations
 
 from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
 
 from pytest_kernelbench.evaluation.correctness.examination import (
     Examined,
@@ -21,54 +22,54 @@ from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.stages import stage
 
 
+@dataclass(slots=True)
 class CheckElsewhere:
     """The check at the task's other sizes of a candidate that was ``examined`` and timed in the worker ``session``."""
 
-    def __init__(self, setting: Setting, session: WorkerSession, source: str, examined: Examined, notes: Notes) -> None:
-        self._setting = setting
-        self._session = session
-        self._source = source
-        self._examined = examined
-        self._notes = notes
-        self._is_done = False
+    setting: Setting
+    session: WorkerSession
+    source: str
+    examined: Examined
+    notes: Notes
+    _is_done: bool = False
 
     def once(self) -> None:
         """Check the candidate, unless that was done, and begin to end its worker. Raises CandidateFailed."""
         if self._is_done:
             return
         self._is_done = True
-        if self._setting.has_other_sizes:
-            with stage(self._notes.seconds, "check"):
+        if self.setting.has_other_sizes:
+            with stage(self.notes.seconds, "check"):
                 remarks = self._in_its_worker()
                 if remarks is None:
-                    self._session.close()
+                    self.session.close()
                     remarks = self._in_a_new_worker()
-            self._notes.found["detail"] = "; ".join((*self._examined.remarks, *remarks))
-        self._setting.sessions.leave(self._session)
+            self.notes.found["detail"] = "; ".join((*self.examined.remarks, *remarks))
+        self.setting.sessions.leave(self.session)
 
     def _in_its_worker(self) -> tuple[str, ...] | None:
         """Remarks on a candidate that is right there on every kind of inputs; None if it is not.
 
         Raises CandidateFailed where the worker has computed while it was stopped.
         """
-        assert self._setting.other_sizes is not None
-        if self._session.is_closed:
+        assert self.setting.other_sizes is not None
+        if self.session.is_closed:
             return None
-        self._session.thaw()
-        again = self._setting.sessions.again
+        self.session.thaw()
+        again = self.setting.sessions.again
         with suppress(CandidateFailed):
-            found = self._setting.other_sizes.looked_at(
-                lambda bench, rack: nullcontext(again(self._session, bench, rack)), self._source, self._examined.weights
+            found = self.setting.other_sizes.looked_at(
+                lambda bench, rack: nullcontext(again(self.session, bench, rack)), self.source, self.examined.weights
             )
             if found.every_kind:
                 return found.remarks
         return None
 
     def _in_a_new_worker(self) -> tuple[str, ...]:
-        setting, weights = self._setting, self._examined.weights
+        setting, weights = self.setting, self.examined.weights
         assert setting.other_sizes is not None
-        found = setting.other_sizes.looked_at(setting.sessions.for_a_while, self._source, weights)
+        found = setting.other_sizes.looked_at(setting.sessions.for_a_while, self.source, weights)
         if not found.every_kind and kinds_not_covered(setting.bench, setting.protocol):
-            with closing(setting.loaded(self._source, weights)) as session:
+            with closing(setting.loaded(self.source, weights)) as session:
                 examine_what_is_not_covered(session, setting.protocol)
         return found.remarks

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,6 +29,8 @@ QUERY = "driver_version,clocks.sm,clocks.mem,clocks_event_reasons.active"
 # A judge runs a copy of the reference on the CPU on a few rows (``few_rows``). With a thread for each core, eight
 # judges on 16 cores took 60 to 100 ms for such a call.
 MOST_THREADS = 4
+
+Found = TypeVar("Found")
 
 __all__ = ["exported"]  # a part of ``Device``
 
@@ -81,15 +83,10 @@ class Clocks:
 
     def read(self) -> None:
         """To be called right after a timing, before the clocks fall. Where NVML fails, nothing is read."""
-        nvml = _nvml()
-        if nvml is None:
+        reading = _asked_of_nvml(_uuid(), _clock_and_reasons)
+        if reading is None:
             return
-        try:
-            device = nvml.nvmlDeviceGetHandleByUUID(_uuid())
-            sm_mhz = nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)
-            active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
-        except (nvml.NVMLError, AttributeError):  # an older library has no such function
-            return
+        sm_mhz, active = reading
         self._sm_mhz.append(sm_mhz)
         for name, bit in HOLDS_BACK.items():
             if active & bit:
@@ -250,14 +247,28 @@ def _uuid() -> str:
 
 def _state(uuid: str) -> list[str | None] | None:
     """Driver, SM and memory clock in MHz, and what lowers the clocks, as nvidia-smi writes them; None without NVML."""
+
+    def ask(nvml: Any, device: Any) -> list[str | None]:
+        sm_mhz, active = _clock_and_reasons(nvml, device)
+        memory_mhz = nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_MEM)
+        return [nvml.nvmlSystemGetDriverVersion(), str(sm_mhz), str(memory_mhz), f"0x{active:016x}"]
+
+    return _asked_of_nvml(uuid, ask)
+
+
+def _clock_and_reasons(nvml: Any, device: Any) -> tuple[int, int]:
+    """The SM clock in MHz, and the bits of what lowers the clocks."""
+    sm_mhz = nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)
+    return sm_mhz, nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
+
+
+def _asked_of_nvml(uuid: str, ask: Callable[[Any, Any], Found]) -> Found | None:
+    """What ``ask`` returns for the library and the GPU; None without NVML, or where it fails."""
     nvml = _nvml()
     if nvml is None:
         return None
     try:
-        device = nvml.nvmlDeviceGetHandleByUUID(uuid)
-        sm_mhz, memory_mhz = (nvml.nvmlDeviceGetClockInfo(device, n) for n in (nvml.NVML_CLOCK_SM, nvml.NVML_CLOCK_MEM))
-        active = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
-        return [nvml.nvmlSystemGetDriverVersion(), str(sm_mhz), str(memory_mhz), f"0x{active:016x}"]
+        return ask(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid))
     except (nvml.NVMLError, AttributeError):  # an older library has no such function
         return None
 

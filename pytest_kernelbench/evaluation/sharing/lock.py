@@ -63,14 +63,10 @@ def is_awaited(device_name: str, folder: Path | None = None) -> bool:
 
 
 def _is_held(name: str, folder: Path | None) -> bool:
-    descriptor = _opened(name, folder)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    taken = _taken(name, folder)
+    if taken is not None:
+        os.close(taken)
+    return taken is None
 
 
 def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
@@ -91,14 +87,19 @@ def job(count: int, folder: Path | None = None) -> Iterator[None]:
 
 def free_place(name: str, count: int, folder: Path | None = None) -> int | None:
     """Take one of ``count`` places of this name, if one is free: a descriptor, to be closed when it is left."""
-    for number in range(count):
-        descriptor = _opened(f"{name}-{number}", folder)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-    return None
+    places = (_taken(f"{name}-{number}", folder) for number in range(count))
+    return next((place for place in places if place is not None), None)
+
+
+def _taken(name: str, folder: Path | None) -> int | None:
+    """A descriptor that holds a lock alone, to be closed; None if any process holds it."""
+    descriptor = _opened(name, folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @contextlib.contextmanager
