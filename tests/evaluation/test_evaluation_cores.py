@@ -1,6 +1,7 @@
 """Where the threads of a trial run on a CPU."""
 
 import os
+import re
 
 import pytest
 from made_up_tasks import RELU, candidate
@@ -30,6 +31,28 @@ def test_a_thread_is_moved_to_the_first_core_and_may_leave_it():
     asked = []
     to_first_core(frozenset({3, 1, 2}), bind=lambda thread, cores: asked.append((thread, set(cores))))
     assert asked == [(0, {1}), (0, {1, 2, 3})]
+
+
+SLEEPS = """
+def sleeps():
+    status = [open(f"/proc/self/task/{thread}/status").read() for thread in os.listdir("/proc/self/task")]
+    return sum(int(one.partition("\\nvoluntary_ctxt_switches:")[2].split()[0]) for one in status)
+
+y = torch.ones(1 << 16)
+torch.relu(y)
+before = sleeps()
+for _ in range(1000):
+    torch.relu(y)
+raise RuntimeError(f"{sleeps() - before} sleeps")
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_openmp_s_threads_stay_awake_from_one_operator_to_the_next(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        (found,) = evaluator.evaluate(RELU, [candidate(SLEEPS)])
+    told = re.search(r"(\d+) sleeps", found.detail)
+    assert told and int(told[1]) < 500, found
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")

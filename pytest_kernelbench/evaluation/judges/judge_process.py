@@ -27,8 +27,10 @@ from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 # long; the first thread moves out of their way (``device.host.to_first_core``). Not for a GPU: nothing is gained there,
 # and the processes that torch.compile starts would share a core. Torch's tensors are in huge pages where the kernel has
 # them: with small ones, by where these lie, the same kernel took 10 to 15 % longer in some processes for as long as
-# they lived, and identical kernels were faster than their control (level1/61).
-SETTINGS_OF_A_CPU = {"OMP_PROC_BIND": "true", "THP_MEM_ALLOC_ENABLE": "1"}
+# they lived, and identical kernels were faster than their control (level1/61). Torch's threads wait awake for the next
+# operator, for 0.2 to 0.5 ms: to wake one that sleeps takes 40 us, which is many times what a small operator takes and
+# differs from process to process, so that identical kernels came out 2.7 times slower (docs/measurements.md).
+SETTINGS_OF_A_CPU = {"OMP_PROC_BIND": "true", "THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "10000"}
 # OpenMP binds the thread that loads it, and so all processes forked from it, to one core: the affinity is set back.
 RUN_SERVICE = (
     "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.judges.service import main; "
@@ -220,7 +222,7 @@ class JudgeProcess:
                 pass_fds=[theirs.fileno()],
                 env={
                     **kept_environment(os.environ),
-                    # Two OpenMP runtimes, torch's and the compiler's, must not spin on each other's cores.
+                    # A candidate that brings another OpenMP runtime: the two must not spin on each other's cores.
                     "OMP_WAIT_POLICY": "passive",
                     **({} if is_gpu(self._device) else SETTINGS_OF_A_CPU),
                     # A candidate must not find another GPU to work on unseen.
