@@ -1,7 +1,9 @@
-"""Where the threads of a trial run on a CPU."""
+"""Where the threads of a trial run on a CPU, and what its memory is made of."""
 
 import os
+import platform
 import re
+from pathlib import Path
 
 import pytest
 from made_up_tasks import RELU, candidate
@@ -53,6 +55,29 @@ def test_openmp_s_threads_stay_awake_from_one_operator_to_the_next(tmp_path):
         (found,) = evaluator.evaluate(RELU, [candidate(SLEEPS)])
     told = re.search(r"(\d+) sleeps", found.detail)
     assert told and int(told[1]) < 500, found
+
+
+def gives_huge_pages():
+    library, version = platform.libc_ver()
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    asks = library == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+    return asks and setting.exists() and "[never]" not in setting.read_text()
+
+
+MALLOC = """
+huge = lambda: int(re.search(r"AnonHugePages: +(\\d+)", open("/proc/self/smaps_rollup").read())[1])
+before = huge()
+data = bytearray(24 << 20)
+raise RuntimeError(f"{(huge() - before) // 1024} MiB in huge pages")
+"""
+
+
+@pytest.mark.skipif(not gives_huge_pages(), reason="the kernel gives no huge pages, or the C library asks for none")
+def test_what_a_candidate_allocates_is_in_huge_pages(tmp_path):
+    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
+        (found,) = evaluator.evaluate(RELU, [candidate(MALLOC, preamble="import re")])
+    told = re.search(r"(\d+) MiB", found.detail)
+    assert told and int(told[1]) >= 16, found
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")

@@ -67,7 +67,7 @@ def test_shapes_that_change_are_refused(body, inputs, said):
         bench = Exchange(task_of("1_shapes", "x", body, inputs=inputs)).bench
         # One draw in ten has as many positive numbers as the first.
         for number in range(20):
-            bench.check(number, "task")
+            bench.answers_to(bench.check(number, "task"))
 
 
 def test_a_task_that_is_refused_ends_neither_the_judge_nor_another_task(evaluator):

@@ -25,12 +25,20 @@ from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 
 # Threads are bound to cores, because Linux wakes several sleeping threads on one core, and a call then takes twice as
 # long; the first thread moves out of their way (``device.host.to_first_core``). Not for a GPU: nothing is gained there,
-# and the processes that torch.compile starts would share a core. Torch's tensors are in huge pages where the kernel has
-# them: with small ones, by where these lie, the same kernel took 10 to 15 % longer in some processes for as long as
-# they lived, and identical kernels were faster than their control (level1/61). Torch's threads wait awake for the next
-# operator, for 0.2 to 0.5 ms: to wake one that sleeps takes 40 us, which is many times what a small operator takes and
-# differs from process to process, so that identical kernels came out 2.7 times slower (docs/measurements.md).
-SETTINGS_OF_A_CPU = {"OMP_PROC_BIND": "true", "THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "10000"}
+# and the processes that torch.compile starts would share a core.
+# The heap is in huge pages where the kernel has them, torch's tensors at their boundaries: with small pages, by where
+# these lie, the same kernel took 10 to 15 % longer in some processes for as long as they lived, and identical kernels
+# were faster than their control (level1/61).
+# Torch's threads wait awake for the next operator, for 20 to 50 us: to wake one that sleeps takes 40 us, which is many
+# times what a small operator takes and differs from process to process, so that identical kernels came out 2.7 times
+# slower. No longer, because two threads on one core wait in turn for each other to give it up: a copy of 0.01 ms took
+# 0.08 ms so, and 0.5 ms with ten times as long. All three: docs/measurements.md.
+SETTINGS_OF_A_CPU = {
+    "OMP_PROC_BIND": "true",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "GOMP_SPINCOUNT": "1000",
+}
 # OpenMP binds the thread that loads it, and so all processes forked from it, to one core: the affinity is set back.
 RUN_SERVICE = (
     "import os, sys; cores = os.sched_getaffinity(0); from pytest_kernelbench.evaluation.judges.service import main; "
