@@ -72,6 +72,13 @@ def test_throughput_judges_the_peer_s_candidates_and_then_all(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="OpenMP has one thread")
+def test_cpu_threads_tells_the_time_of_a_call_under_each_setting(tmp_path):
+    shown = run("cpu_threads", "--processes=1", "--bursts=3", folder=tmp_path)
+    assert len(re.findall(r"^  40 small operators: (\d+\.\d{3} to \d+\.\d{3}(, | ms$)){3}", shown, re.M)) == 5
+
+
+@pytest.mark.slow
 def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     command = ("--device=cpu", "--tasks=level1/12", "--torch=0", "--kernels=0", "--json=rows.jsonl")
     shown = run("paper_protocol", *command, folder=tmp_path)

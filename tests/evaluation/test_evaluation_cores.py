@@ -40,12 +40,16 @@ def sleeps():
     status = [open(f"/proc/self/task/{thread}/status").read() for thread in os.listdir("/proc/self/task")]
     return sum(int(one.partition("\\nvoluntary_ctxt_switches:")[2].split()[0]) for one in status)
 
+def sleeps_of_a_thousand():
+    before = sleeps()
+    for _ in range(1000):
+        torch.relu(y)
+    return sleeps() - before
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 y = torch.ones(1 << 16)
 torch.relu(y)
-before = sleeps()
-for _ in range(1000):
-    torch.relu(y)
-raise RuntimeError(f"{sleeps() - before} sleeps")
+raise RuntimeError(f"{min(sleeps_of_a_thousand() for _ in range(5))} sleeps")
 """
 
 

@@ -54,7 +54,7 @@ class MadeUpPairs:
 
 def gated(pairs, max_slowdown=1.05):
     plan = plan_of_gate(Gate(max_slowdown=max_slowdown), pairs.device, 1.0)
-    return told_by(take_turns(pairs, CHECKED, plan, lambda: 0.0, device=pairs.device))
+    return told_by(take_turns(pairs, CHECKED, plan, lambda: 0.0))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -74,13 +74,8 @@ def test_a_kernel_that_is_no_slower_alone_is_same_or_faster_with_its_interval(al
     assert pairs.series == [0, 1] and pairs.rows > 0
 
 
-@pytest.mark.parametrize(
-    ("device", "speedup", "looked_at"),
-    [
-        *[("cuda", 1.0, False), ("cuda", 1.04, False), ("cuda", 1.2, True)],
-        *[("cpu", 1.0, False), ("cpu", 1.2, False), ("cpu", 1.5, True)],
-    ],
-)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(("speedup", "looked_at"), [(1.0, False), (1.04, False), (1.2, True)])
 def test_only_a_kernel_that_is_faster_by_more_than_the_limit_is_looked_at_alone(device, speedup, looked_at):
     pairs = MadeUpPairs(call_s=BASELINE_S / speedup, alone_s=BASELINE_S / speedup, device=device)
     told = gated(pairs)
@@ -96,7 +91,7 @@ def test_a_slower_kernel_is_slower_whatever_it_is_alone():
 @pytest.mark.parametrize(("alone_s", "counted"), [(BASELINE_S / 3, True), (BASELINE_S, False)])
 def test_beside_a_stronger_baseline_too_a_claim_must_hold_for_a_call_alone(alone_s, counted):
     pairs = MadeUpPairs(call_s=BASELINE_S / 3, alone_s=alone_s)
-    told = told_beside_baseline(take_turns(pairs, CHECKED, plan_for(0.05, "cpu", 1.0), lambda: 0.0, device="cpu"))
+    told = told_beside_baseline(take_turns(pairs, CHECKED, plan_for(0.05, "cpu", 1.0), lambda: 0.0))
     assert told["counted"] is counted
     # A speed-up that is not seen alone is in no mean over tasks.
     assert ("speedup" in told) is counted

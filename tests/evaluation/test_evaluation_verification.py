@@ -216,13 +216,12 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
     assert pairs.candidates == ["first", "another"]
 
 
-@pytest.mark.parametrize(
-    ("device", "candidate_s", "looked_at"), [("cpu", 0.008, False), ("cpu", 0.005, True), ("cuda", 0.008, True)]
-)
-def test_a_claim_is_looked_at_alone_where_waking_a_worker_hides_no_saving(alone, device, candidate_s, looked_at):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("candidate_s", [0.008, 0.005])
+def test_a_claim_is_looked_at_alone_however_small_it_is(alone, device, candidate_s):
     pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
     assert Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
-    assert (pairs.n_lone_turns > 0) is looked_at
+    assert pairs.n_lone_turns > 0
     # In the processes of the last series: no other one is started for it.
     assert pairs.candidates == ["first", "another"]
 

@@ -5,9 +5,6 @@ once, as one large product that reads its weights once: a linear layer of 2048 f
 way, while each call alone took as long as the reference's. So a claim that counts is measured once more, in turns of
 one call, and must save a share of the claimed time there.
 
-On a CPU a call that is alone must wake its threads, which may take longer than an honest kernel saves: there only a
-large claim is measured again (``DeviceTraits.alone_above``).
-
 The measure is the milliseconds that are saved, not a ratio: a turn also holds the time in which a worker wakes up,
 which is the same for both. But the first call after a pause finds cold caches, and a kernel that is launched from
 Python (Triton) has more to fetch than one of torch's, by more than a call of 0.05 ms may save. So such turns come in
@@ -26,11 +23,9 @@ from pytest_kernelbench.evaluation.clock.attestation import (
     MOST_AROUND,
     Side,
     TwoProcesses,
-    Verdict,
     in_drawn_order,
 )
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
-from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # A call alone must save this share of what it saves by the lower end of the claim's interval: it is a cold call, and
 # does not save exactly what a call among many does.
@@ -73,13 +68,8 @@ class Seen(NamedTuple):
         )
 
 
-def not_borne_out(two: LoneTurns, verdict: Verdict, device: str, *, speedup_low: float) -> Seen | None:
-    """What a call saves alone, if that is too little for the ``verdict`` that a kernel is faster; else None.
-
-    ``speedup_low``: see ``seen_alone``. None also for speed-ups that are too small to be measured again on ``device``.
-    """
-    if verdict.estimate.speedup <= traits_of(device).alone_above:
-        return None
+def not_borne_out(two: LoneTurns, speedup_low: float) -> Seen | None:
+    """What a call saves alone, if that is too little for a claim with this lower end; else None. See ``seen_alone``."""
     seen = seen_alone(two, speedup_low)
     return None if seen is None or seen.holds else seen
 

@@ -39,7 +39,7 @@ def time_beside(
         have_built(pairs)
         try:
             share = Neighbours.of_judge(bench.device).share
-            verdict = take_turns(pairs, checked, plan, share, device=bench.device)
+            verdict = take_turns(pairs, checked, plan, share)
         except (DeviceBusy, CannotRead) as why:
             return replace(found, uncounted_because=str(why))
     return replace(found, **told_by(verdict))

@@ -59,7 +59,7 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     with closing(Pairs(bench, baseline.worker)) as pairs:
         try:
             share = _ShareOfSeries(bench.device)
-            told |= told_by(take_turns(pairs, checked, plan, share, device=bench.device))
+            told |= told_by(take_turns(pairs, checked, plan, share))
         except (DeviceBusy, CannotRead) as why:
             told |= {"verdict": "undecided", "detail": str(why)}
         except SideFailed as failure:
@@ -67,14 +67,12 @@ def compare(bench: Bench, checked: Mapping[Side, Checked], gate: Gate) -> Compar
     return Comparison(**told, seconds=time.perf_counter() - started)
 
 
-def take_turns(
-    pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float], *, device: str
-) -> Verdict:
+def take_turns(pairs: Pairs, checked: Mapping[Side, Checked], plan: Plan, others_share: Callable[[], float]) -> Verdict:
     """The verdict of ``measure`` on the two sides; ``pairs`` gives the processes of the baseline.
 
-    If the kernel is faster by more than the margin, it is also timed in turns of one call (``alone``), on devices where
-    claims are. A claim must hold there, and a gate's kernel must not be slower there: else the answer is "undecided",
-    without an interval. Raises SideFailed, DeviceBusy and CannotRead.
+    If the kernel is faster by more than the margin, it is also timed in turns of one call (``alone``). A claim must
+    hold there, and a gate's kernel must not be slower there: else the answer is "undecided", without an interval.
+    Raises SideFailed, DeviceBusy and CannotRead.
     """
     kernel, baseline = checked["kernel"], checked["baseline"]
     seconds_per_call = max(kernel.seconds_per_call, baseline.seconds_per_call)
@@ -89,7 +87,7 @@ def take_turns(
         # A gate's kernel need not save time there: one with 40 short operators in place of 160 saved 8.5 ms among
         # others and 1.1 ms alone (two cores), too little for a claim.
         asked = verdict.estimate.low if is_claim else 1 + plan.margin
-        seen = not_borne_out(two, verdict, device, speedup_low=asked)
+        seen = not_borne_out(two, asked)
         if seen is None:
             return verdict
         slower = f"a call that is alone in its turn takes {-seen.saved_ms:.3g} ms longer than one of the baseline"

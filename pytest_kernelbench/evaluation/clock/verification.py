@@ -168,10 +168,10 @@ class Verifier:
         return Attested(verdict.estimate, verdict.counted is True, verdict.because)
 
     def _seen_alone_too(self, two: TakingTurns, verdict: Verdict) -> Verdict:
-        """The verdict on a claim after calls were also timed alone in their turns, where that is due (``alone``)."""
+        """The verdict on a claim after calls were also timed alone in their turns (``alone``)."""
         if not verdict.counted:
             return verdict
-        seen = not_borne_out(two, verdict, self._bench.device, speedup_low=verdict.estimate.low)
+        seen = not_borne_out(two, verdict.estimate.low)
         return verdict if seen is None else replace(verdict, answer="undecided", because=seen.because)
 
     def _busy_ms_of_control(self) -> float | None:

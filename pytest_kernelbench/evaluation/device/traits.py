@@ -23,8 +23,8 @@ class DeviceTraits:
     the log-ratio of the same two kernels from one pair of processes to the next. ``between_launches``: the same for
     short calls, which the host can hardly launch as fast as they end. ``seconds_per_turn``: of calls by the judge's
     clock. ``seconds_per_series``: see ``clock.attestation.Plan``. ``seconds_per_claim``: a claim that is not decided by
-    then is decided by what there is. ``alone_above``: a claim must hold for a call alone (``clock.alone``) if it is
-    above this. ``floor_share``: the share of a task's floor under which a timing is beyond physics.
+    then is decided by what there is. ``floor_share``: the share of a task's floor under which a timing is beyond
+    physics.
 
     ``on_one_core``: whether a claim's two processes have one core of the host together, another one in each series.
     ``trials_beside_others``: whether the device may check candidates of several trials at once; while one is timed, it
@@ -40,7 +40,6 @@ class DeviceTraits:
     margins: Mapping[str, float]
     between_processes: float
     between_launches: float = 0.0
-    alone_above: float = 1.0
     on_one_core: bool = False
     seconds_per_turn: float
     seconds_per_series: float
@@ -59,9 +58,6 @@ CPU = DeviceTraits(
     torch_name="cpu",
     margins={"full": 0.05, "fast": 0.05},
     between_processes=0.02,
-    # Alone, a call must wake its threads for each of its products. One of four products was slower than the reference
-    # alone, and faster among others, in 9 of 16 claims of up to 1.25x (4 ms, two cores).
-    alone_above=1.35,
     # Long against the 0.2 ms around the calls of a turn, and enough calls for their noise to average out: of calls of
     # 2 ms, the log-ratios of pairs spread by 0.2 with one call a turn and by 0.06 with nine (two cores).
     seconds_per_turn=0.02,

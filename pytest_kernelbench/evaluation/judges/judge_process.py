@@ -29,15 +29,14 @@ from pytest_kernelbench.evaluation.sandbox.cgroup import memory_kills
 # The heap is in huge pages where the kernel has them, torch's tensors at their boundaries: with small pages, by where
 # these lie, the same kernel took 10 to 15 % longer in some processes for as long as they lived, and identical kernels
 # were faster than their control (level1/61).
-# Torch's threads wait awake for the next operator, for 20 to 50 us: to wake one that sleeps takes 40 us, which is many
-# times what a small operator takes and differs from process to process, so that identical kernels came out 2.7 times
-# slower. No longer, because two threads on one core wait in turn for each other to give it up: a copy of 0.01 ms took
-# 0.08 ms so, and 0.5 ms with ten times as long. All three: docs/measurements.md.
+# Torch's threads look ten thousand times for their next operator (0.2 to 0.5 ms) before they sleep: to wake one takes
+# 40 us, many times what a small operator takes, and not in all processes alike, so that identical kernels came out 2.7
+# times slower. After a tenth of the looks a thread sleeps before another one is awake. All three: docs/measurements.md.
 SETTINGS_OF_A_CPU = {
     "OMP_PROC_BIND": "true",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "THP_MEM_ALLOC_ENABLE": "1",
-    "GOMP_SPINCOUNT": "1000",
+    "GOMP_SPINCOUNT": "10000",
 }
 # OpenMP binds the thread that loads it, and so all processes forked from it, to one core: the affinity is set back.
 RUN_SERVICE = (

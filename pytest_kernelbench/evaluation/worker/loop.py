@@ -266,6 +266,7 @@ class _Bench:
         # As before the judge's own call, so that random draws, and weights that are made in the first call, are the
         # same.
         seed_all(self._seed)
+        self._stopwatch.stand_ready()
         answer = slot.deliver(self._candidate(*slot.inputs))
         self._stopwatch.settle()
         return {**answer, "peak_bytes": self._stopwatch.peak_bytes()}
@@ -284,6 +285,7 @@ class _Bench:
 
     def warm(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run both sides ``times`` times, untimed."""
+        self._stopwatch.stand_ready()
         for _ in range(question["times"]):
             self._reference(*self._slots[question["reference_slot"]].inputs)
             self._candidate(*self._slots[question["candidate_slot"]].inputs)

@@ -62,7 +62,7 @@ class Stopwatch:
             self._empty_cache = torch.cuda.empty_cache
 
     def stand_ready(self) -> None:
-        """To be called before a timed call: on a CPU, leave the cores of OpenMP's other threads to them."""
+        """To be called before calls: on a CPU, leave the cores of OpenMP's other threads to them."""
         if not self._cuda:
             self._to_first_core()
 
