@@ -53,7 +53,7 @@ def of_bursts(call: Callable[[], object], bursts: int, *, move: bool) -> list[fl
         for _ in range(CALLS):
             call()
         ms.append((time.perf_counter() - started) * 1e3 / CALLS)
-    deciles = quantiles(ms, n=10)
+    deciles = quantiles(ms, n=10, method="inclusive")
     return [deciles[0], deciles[4], deciles[8]]
 
 
@@ -103,10 +103,10 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("cpu_threads.py: this process may use one core, and OpenMP's threads need two")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     command = [sys.executable, __file__, f"--bursts={options.bursts}", "--cores", *map(str, cores)]
     for name, (setting, move) in SETTINGS.items():
         how = f"--in-process={'move' if move else 'stay'}"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
         run = partial(subprocess.run, [*command, how], env=environment | setting, capture_output=True, check=True)
         shown = [json.loads(run().stdout) for _ in range(options.processes)]
         print(name)
