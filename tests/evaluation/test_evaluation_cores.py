@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from made_up_tasks import RELU, candidate
 
-from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.host import to_first_core
+
+two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 
 TELL = """
 each = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
@@ -19,12 +20,11 @@ raise RuntimeError(f"{bound} are bound, this one to {sorted(os.sched_getaffinity
 """
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
-def test_openmp_s_threads_have_a_core_each_and_a_candidate_s_own_thread_may_use_all(tmp_path):
+@two_cores
+def test_openmp_s_threads_have_a_core_each_and_a_candidate_s_own_thread_may_use_all(evaluator):
     # Threads that it starts are as free as it is.
     body = f"torch.relu(torch.ones(1 << 22))\n{TELL}"
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
-        (found,) = evaluator.evaluate(RELU, [candidate(body)])
+    (found,) = evaluator.evaluate(RELU, [candidate(body)])
     allowed = sorted(os.sched_getaffinity(0))
     assert f"{allowed[1 : cores()]} are bound, this one to {allowed}" in found.detail, found
 
@@ -53,10 +53,9 @@ raise RuntimeError(f"{min(sleeps_of_a_thousand() for _ in range(5))} sleeps")
 """
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
-def test_openmp_s_threads_stay_awake_from_one_operator_to_the_next(tmp_path):
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
-        (found,) = evaluator.evaluate(RELU, [candidate(SLEEPS)])
+@two_cores
+def test_openmp_s_threads_stay_awake_from_one_operator_to_the_next(evaluator):
+    (found,) = evaluator.evaluate(RELU, [candidate(SLEEPS)])
     told = re.search(r"(\d+) sleeps", found.detail)
     assert told and int(told[1]) < 500, found
 
@@ -77,14 +76,13 @@ raise RuntimeError(f"{(huge() - before) // 1024} MiB in huge pages")
 
 
 @pytest.mark.skipif(not gives_huge_pages(), reason="the kernel gives no huge pages, or the C library asks for none")
-def test_what_a_candidate_allocates_is_in_huge_pages(tmp_path):
-    with Evaluator(device="cpu", protocol="fast", cache=tmp_path) as evaluator:
-        (found,) = evaluator.evaluate(RELU, [candidate(MALLOC, preamble="import re")])
+def test_what_a_candidate_allocates_is_in_huge_pages(evaluator):
+    (found,) = evaluator.evaluate(RELU, [candidate(MALLOC, preamble="import re")])
     told = re.search(r"(\d+) MiB", found.detail)
     assert told and int(told[1]) >= 2, found
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+@two_cores
 def test_a_thread_stands_on_the_first_core_after_that():
     allowed = frozenset(os.sched_getaffinity(0))
     try:

@@ -11,7 +11,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +149,7 @@ class SharedMemory:
     def __init__(self, name: str, descriptor: int, size: int, *, flags: int = mmap.MAP_SHARED) -> None:
         self.name = name
         self.descriptor: int | None = descriptor
-        # A mapping of shared memory begins anywhere, and one in huge pages must begin at the boundary of one. What is
-        # reserved around it is never touched, and unmapped together with it.
-        self._reserved = mmap.mmap(-1, size + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        reserved_at = ctypes.addressof(ctypes.c_char.from_buffer(self._reserved))
-        self._offset = -reserved_at % _HUGE_PAGE
-        _map_at(reserved_at + self._offset, descriptor, size, flags)
-        self.bytes = torch.frombuffer(self._reserved, dtype=torch.uint8, count=size, offset=self._offset)
+        self.bytes = _mapped(descriptor, size, flags)
         self._n_places = 0
 
     @classmethod
@@ -167,7 +160,8 @@ class SharedMemory:
         # Sealed, because a worker that truncated it would end the judge at its next read.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         created = cls(f"memory {next(_numbers)}", descriptor, size)
-        created._into_huge_pages()
+        if size >= _HUGE_PAGE:
+            _move_into_huge_pages(created.bytes)
         return created
 
     @classmethod
@@ -181,14 +175,6 @@ class SharedMemory:
         os.close(descriptor)
         return attached
 
-    def _into_huge_pages(self) -> None:
-        """Move the memory into huge pages where the kernel can (Linux 6.1): each worker maps one in place of 512."""
-        if self.bytes.numel() < _HUGE_PAGE:
-            return
-        self.bytes.zero_()
-        with suppress(OSError):
-            self._reserved.madvise(_MADV_COLLAPSE, self._offset, self.bytes.numel())
-
     def enter(self) -> None:
         """Count one more tensor in this memory."""
         self._n_places += 1
@@ -201,13 +187,28 @@ class SharedMemory:
             self.descriptor = None
 
 
-def _map_at(address: int, descriptor: int, size: int, flags: int) -> None:
-    """Map a file into memory at this very address, in place of what is mapped there."""
+def _mapped(descriptor: int, size: int, flags: int) -> torch.Tensor:
+    """The bytes of a file in memory, from the boundary of a huge page on, as huge pages need it.
+
+    What is reserved around them is never touched, and unmapped together with them.
+    """
+    reserved = mmap.mmap(-1, size + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    offset = -ctypes.addressof(ctypes.c_char.from_buffer(reserved)) % _HUGE_PAGE
+    memory = torch.frombuffer(reserved, dtype=torch.uint8, count=size, offset=offset)
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     library.mmap.restype = ctypes.c_void_p
-    if library.mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags | _MAP_FIXED, descriptor, 0) != address:
+    at, access = memory.data_ptr(), mmap.PROT_READ | mmap.PROT_WRITE
+    if library.mmap(at, size, access, flags | _MAP_FIXED, descriptor, 0) != at:
         raise OSError(ctypes.get_errno(), f"{size} bytes of shared memory cannot be mapped")
+    return memory
+
+
+def _move_into_huge_pages(memory: torch.Tensor) -> None:
+    """Where the kernel can do it (Linux 6.1): each worker then maps one page in place of 512."""
+    # Only pages that are there are moved.
+    memory.zero_()
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(memory.data_ptr()), ctypes.c_size_t(memory.numel()), _MADV_COLLAPSE)
 
 
 class ProcessMemory:
