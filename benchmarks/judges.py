@@ -1,6 +1,7 @@
 """How many times the work of one judge do several do, each on a device of its own, behind one queue?
 
     python benchmarks/judges.py --devices cuda:0,cuda:1
+    python benchmarks/judges.py --devices cuda,cuda --ray auto                                 judges of a Ray cluster
     python benchmarks/judges.py --devices cpu,cpu --tasks level1/19,level1/32 --sizes small    the same code, no gain
 
 The candidates are programs of the tiny policy's corpus that need no compiler. One ``EvaluatorPool`` judges all of them
@@ -27,9 +28,11 @@ Asked = tuple[Task, str]
 LIMIT_S = 600.0
 
 
-def judged(devices: Sequence[str], asked: Sequence[Asked], cache: Path, protocol: str) -> tuple[float, list[Outcome]]:
+def judged(
+    devices: Sequence[str], asked: Sequence[Asked], cache: Path, options: argparse.Namespace
+) -> tuple[float, list[Outcome]]:
     """Seconds from the first request to the last answer, and what each candidate is."""
-    with EvaluatorPool(devices=devices, protocol=protocol, cache=cache) as pool:
+    with EvaluatorPool(devices=devices, ray=options.ray, protocol=options.protocol, cache=cache) as pool:
         first = [task for task, _ in asked][: len(devices)]
         for each in [pool.submit(task, reference_as_candidate(task)) for task in first]:
             each.result(LIMIT_S)
@@ -42,6 +45,7 @@ def judged(devices: Sequence[str], asked: Sequence[Asked], cache: Path, protocol
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="cuda:0,cuda:1")
+    parser.add_argument("--ray", help="judges are actors of this Ray cluster; devices are then kinds: cuda,cuda")
     parser.add_argument("--tasks", default="level1:eval")
     parser.add_argument("--sizes", default="full", choices=["full", "small"])
     parser.add_argument("--candidates", type=int, default=4, help="a task")
@@ -60,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for some in (devices[:1], devices):
             cache = Path(folder, str(len(some)))
-            found[len(some)] = judged(some, asked, cache, options.protocol)
+            found[len(some)] = judged(some, asked, cache, options)
             print(f"{','.join(some):>16}: {len(asked)} candidates in {found[len(some)][0]:.1f} s", flush=True)
     (one_s, one), (several_s, several) = found[1], found[len(devices)]
     print(f"verdicts that differ: {sum(a != b for a, b in zip(one, several, strict=True))} of {len(asked)}")

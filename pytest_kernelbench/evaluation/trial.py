@@ -26,6 +26,7 @@ from pytest_kernelbench.evaluation.company import QuietOfTrial, in_turn, wait_to
 from pytest_kernelbench.evaluation.correctness.examination import (
     examine_what_is_not_covered,
     examine_with_either_weights,
+    prepare,
 )
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
@@ -120,6 +121,9 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
     with stage(seconds, "load"):
         session = setting.start()
     try:
+        with stage(seconds, "check"):
+            # While the worker starts, and before slots take the memory.
+            prepare(setting.bench, setting.protocol)
         _load(setting, hold, session, source, seconds)
         with stage(seconds, "check"), building(seconds, "check", session):
             examined = examine_with_either_weights(session, setting.protocol, setting.demands)

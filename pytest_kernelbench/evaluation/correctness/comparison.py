@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.correctness.pieces import pieces
+from pytest_kernelbench.evaluation.correctness.pieces import all_finite, count_nan, equal, largest_of, pieces
 from pytest_kernelbench.evaluation.correctness.rounding import Spread
 from pytest_kernelbench.evaluation.layouts import same_bytes
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
@@ -177,12 +177,12 @@ class Expected:
         eager, exact = as_real(eager), None if exact is None else as_real(exact)
         if not eager.is_floating_point():
             return cls(eager, None, 0.0, 0.0)
-        if exact is not None and not bool(eager.isfinite().all()):
+        if exact is not None and not all_finite(eager):
             # Where eager overflows at the declared precision, its infinity or NaN is expected.
             exact = torch.where(eager.isfinite(), exact, eager.double())
         truth = eager if exact is None else exact
         tolerance = known or Tolerance.measured(eager, exact, spread=spread, precision=precision)
-        largest = _error(truth, torch.zeros_like(truth), of_finite=True)[0] if tolerance.of_largest else 0.0
+        largest = largest_of(truth) if tolerance.of_largest else 0.0
         return cls(truth, tolerance, _finite_rms(truth), _median(truth), largest)
 
     def objection(self, got: torch.Tensor) -> str | None:
@@ -192,7 +192,7 @@ class Expected:
             differ = got != self.exact
             wrong = int((differ if self.open is None else differ & ~self.open).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
-        if same_bytes(got, self.exact) or (got.dtype is self.exact.dtype and torch.equal(got, self.exact)):
+        if same_bytes(got, self.exact) or (got.dtype is self.exact.dtype and equal(got, self.exact)):
             # A candidate that calls the reference's operators is right to the last bit: one pass instead of five.
             return None
         largest, rms = _error(got, self.exact)
@@ -226,11 +226,12 @@ class Expected:
 
     def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
         assert self.tolerance is not None
-        if not torch.equal(got.isnan(), self.exact.isnan()):
-            return f"{int(got.isnan().sum())} NaN where {int(self.exact.isnan().sum())} are due"
-        infinite = self.exact.isinf() | got.isinf()
-        if not torch.equal(got[infinite], self.exact[infinite]):
-            return "infinities differ"
+        if not all(torch.equal(part.isnan(), exact.isnan()) for part, exact in pieces(got, self.exact)):
+            return f"{count_nan(got)} NaN where {count_nan(self.exact)} are due"
+        for part, exact in pieces(got, self.exact):
+            infinite = exact.isinf() | part.isinf()
+            if not torch.equal(part[infinite], exact[infinite]):
+                return "infinities differ"
         worst, begin = None, 0
         for part, exact in pieces(got, self.exact):
             found = self._worst(part.to(exact.dtype), exact, begin)

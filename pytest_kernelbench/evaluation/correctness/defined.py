@@ -20,6 +20,7 @@ from pytest_kernelbench.evaluation.correctness.domain import (
     Level,
 )
 from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
+from pytest_kernelbench.evaluation.correctness.pieces import all_finite
 from pytest_kernelbench.evaluation.correctness.ties import EqualValues, either_way
 from pytest_kernelbench.evaluation.correctness.widened import is_real
 from pytest_kernelbench.evaluation.shortage import lacks_memory
@@ -95,7 +96,7 @@ class Defined:
             outputs = reference.answers(values, kind)
             if kind == NON_FINITE:
                 return True
-            if not all(bool(t.isfinite().all()) for t in outputs):
+            if not all(map(all_finite, outputs)):
                 return False
             if not all(is_real(t) for t in outputs):
                 exact = reference.answers(values, kind, widened=True)

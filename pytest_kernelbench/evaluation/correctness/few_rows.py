@@ -11,6 +11,7 @@ import torch
 from pytest_kernelbench.evaluation.correctness import inputs
 from pytest_kernelbench.evaluation.correctness.comparison import differ_by_rounding
 from pytest_kernelbench.evaluation.correctness.domain import NON_FINITE, TASK, Level, change
+from pytest_kernelbench.evaluation.correctness.pieces import all_finite
 from pytest_kernelbench.evaluation.correctness.ties import EqualValues, either_way
 from pytest_kernelbench.evaluation.correctness.widened import in_float64, is_real, widened_model
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
@@ -80,7 +81,7 @@ class FewRows:
             outputs = reference.answer_of(self._model, values)
             if kind == NON_FINITE:
                 return True
-            if not all(bool(each.isfinite().all()) for each in outputs):
+            if not all(map(all_finite, outputs)):
                 return False
             # As for whole inputs: an answer of indices must be equal to the indices that float64 gives.
             exact = reference.answer_of(self._exact_model, [in_float64(value) for value in values])

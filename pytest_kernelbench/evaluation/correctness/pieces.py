@@ -16,3 +16,24 @@ def pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Flat pieces of tensors of one shape, side by side, of a size at which passes over them are fastest."""
     at_once = ON_A_CPU if tensors[0].is_cpu else ELEMENTS_AT_ONCE
     return zip(*(tensor.reshape(-1).split(at_once) for tensor in tensors), strict=True)
+
+
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Whether no element is infinite or NaN: ``isfinite`` of 7 GB at once takes 12 GB more."""
+    return all(bool(part.isfinite().all()) for (part,) in pieces(tensor))
+
+
+def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same shape and elements; a NaN equals nothing."""
+    return one.shape == other.shape and all(torch.equal(*parts) for parts in pieces(one, other))
+
+
+def count_nan(tensor: torch.Tensor) -> int:
+    return sum(int(part.isnan().sum()) for (part,) in pieces(tensor))
+
+
+def largest_of(tensor: torch.Tensor) -> float:
+    """The largest magnitude of a finite element; 0 where there is none."""
+    finite = (part.abs().nan_to_num_(nan=0.0, posinf=0.0) for (part,) in pieces(tensor) if part.numel())
+    largest = [part.max() for part in finite]
+    return float(torch.stack(largest).max()) if largest else 0.0

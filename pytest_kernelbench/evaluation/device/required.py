@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from pytest_kernelbench.evaluation.correctness.pieces import pieces
 from pytest_kernelbench.evaluation.watching import Watching
 
 # The share of a matrix product's multiplications that two levels of Strassen's algorithm need.
@@ -101,9 +102,12 @@ def _the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     """But for rounding, of numbers of their size or of numbers around 1 that cancelled."""
     if one.shape != other.shape or not one.is_floating_point():
         return torch.equal(one, other)
-    one, other = one.nan_to_num(), other.nan_to_num()
-    rounding = 1e-6 * float(one.abs().max()) + 5e-7 if one.numel() else 0.0
-    return bool(((one - other).abs() <= rounding).all())
+    largest = max((float(part.nan_to_num().abs_().max()) for (part,) in pieces(one) if part.numel()), default=0.0)
+    rounding = 1e-6 * largest + 5e-7
+    return all(
+        bool(((part.nan_to_num() - another.nan_to_num()).abs_() <= rounding).all())
+        for part, another in pieces(one, other)
+    )
 
 
 class _Follower(Watching):
