@@ -26,6 +26,7 @@ from pytest_kernelbench.tasks import load_tasks
 Asked = tuple[Task, str]
 # Longer than a judge may take to start.
 LIMIT_S = 600.0
+BETWEEN_LOOKS_S = 0.05
 
 
 def judged(
@@ -33,6 +34,9 @@ def judged(
 ) -> tuple[float, list[Outcome]]:
     """Seconds from the first request to the last answer, and what each candidate is."""
     with EvaluatorPool(devices=devices, ray=options.ray, protocol=options.protocol, cache=cache) as pool:
+        # A judge that is not there yet would leave its first task to another one.
+        while pool.ready < len(devices):
+            time.sleep(BETWEEN_LOOKS_S)
         first = [task for task, _ in asked][: len(devices)]
         for each in [pool.submit(task, reference_as_candidate(task)) for task in first]:
             each.result(LIMIT_S)

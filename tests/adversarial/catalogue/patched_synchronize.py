@@ -2,7 +2,7 @@
 
 TASK = "matmul"
 DEVICE = "cuda"
-OUTCOMES = {"void", "incorrect"}
+OUTCOMES = {"void", "incorrect", "not_fast"}
 
 CHEAT = """
 import torch
