@@ -20,8 +20,8 @@ from pytest_kernelbench.evaluation.building.builds import Builders, BuildWanted,
 from pytest_kernelbench.evaluation.clock.baseline_trial import time_beside, told_of_failure
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, compare, detail_of
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
+from pytest_kernelbench.evaluation.clock.pairs import Pairs
 from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
-from pytest_kernelbench.evaluation.clock.turns import Pairs
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.company import be_alone, in_turn, untimed, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights, prepare_checks

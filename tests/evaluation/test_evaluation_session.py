@@ -30,6 +30,7 @@ ANSWERS = {
     "prepare": {"prepared": True},
     "attach": {"attached": 2},
     "warm": {"warm": True},
+    "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
     "calls": {"at": [4096, 8192], "strides": [1, 1], "handles": ["", ""]},
 }
@@ -46,6 +47,8 @@ class Worker(MadeUpWorker):
     def answer(self, question, descriptors):
         slots = self.session.slots if self.session and not descriptors else []
         self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
+        if question["ask"] == "run":
+            answer_rightly(self.session, [self.session.slots[question["slot"]]])
         messages.send(self._own, ANSWERS[question["ask"]])
 
 
@@ -119,11 +122,27 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(session
 
 def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(session):
     drawn = session.refresh(session.slots)
-    session.check_inputs(session.slots, drawn)
-    session.slots[1].inputs[0].tensor.add_(1)
+    for slot in session.slots:
+        assert torch.equal(session.check_inputs(slot, drawn[slot.number])[0], slot.inputs[0].tensor)
+    one, other = session.slots
+    other.inputs[0].tensor.add_(1)
+    session.check_inputs(one, drawn[one.number])
     with pytest.raises(CandidateFailed) as failure:
-        session.check_inputs(session.slots, drawn)
-    assert (failure.value.detail, failure.value.flags) == ("changes its inputs", ("mutated_input",))
+        session.check_inputs(other, drawn[other.number])
+    detail = "a timed call, but no untimed one: changes its inputs"
+    assert (failure.value.detail, failure.value.flags) == (detail, ("mutated_input",))
+
+
+def test_what_a_call_left_is_compared_with_the_answer_to_its_own_inputs_and_not_to_what_is_in_its_slot_by_then(session):
+    drawn = session.refresh(session.slots)
+    answer_rightly(session, session.slots)
+    slot = session.slots[0]
+    left, values = slot.left(), drawn[slot.number].values()
+    session.refresh(session.slots)
+    session.check_left(slot, left, values)
+    left[0].add_(1)
+    with pytest.raises(CandidateFailed, match="a timed call, but no untimed one: error 1 where"):
+        session.check_left(slot, left, values)
 
 
 def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(session, monkeypatch):

@@ -14,7 +14,8 @@ from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, detail_of, take_turns
 from pytest_kernelbench.evaluation.clock.gates import Side
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
-from pytest_kernelbench.evaluation.clock.turns import KEPT_CONTROLS, ControlFailed, Pairs, of_control, warm
+from pytest_kernelbench.evaluation.clock.pairs import KEPT_CONTROLS, Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, of_control, warm
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.records import AgainstBaseline
 

@@ -15,7 +15,8 @@ from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, Verd
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, TakingTurns
+from pytest_kernelbench.evaluation.clock.pairs import Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, TakingTurns
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.session import WorkerSession

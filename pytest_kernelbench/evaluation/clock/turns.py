@@ -9,21 +9,20 @@ can be computed before the inputs are there, and nothing after the clock has sto
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from random import SystemRandom
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.bench import Bench, Drawn
+import torch
+
+from pytest_kernelbench.evaluation.bench import Drawn
 from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND, Side
-from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.racks import MOST_PAIRS, JudgeSlot
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -38,8 +37,9 @@ CONTROL_CHECKED = 0.5
 # How many turns of one call follow each other in a row, and the answers of how many are checked. To gain there, a
 # candidate must skip half of the calls, which is found in two rows of three.
 LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
-# Workers without a candidate that are kept for the next one: each holds weights, and on a GPU a context.
-KEPT_CONTROLS = 2
+# Outputs of turns may take this share of a device's memory until they are compared, once others may use the device:
+# comparing them at once was 38 % of the time of turns (15 tasks of level 1, H200), in which other trials waited.
+SHARE_UNCHECKED = 0.02
 
 _random = SystemRandom()
 
@@ -51,22 +51,56 @@ def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     return session.rack.calls_in_memory(wanted)
 
 
-class TakingTurns:
-    """Two workers with their slots, stopped; see ``attestation.TwoProcesses``."""
+class _Unchecked(NamedTuple):
+    """What a call of a turn left in its slot, as the judge has copied it, and the inputs that it had."""
 
-    def __init__(self, candidate: WorkerSession, control: WorkerSession, calls: int) -> None:
+    side: Side
+    slot: JudgeSlot
+    left: Sequence[torch.Tensor]
+    drawn: Drawn
+
+
+class TakingTurns:
+    """Two workers with their slots, stopped; see ``attestation.TwoProcesses``.
+
+    Outputs are copied after each turn. They are compared with the answers at once or, where ``most_unchecked`` is
+    given, by ``check_outputs``, and before that when they take more than so many bytes.
+    """
+
+    def __init__(
+        self, candidate: WorkerSession, control: WorkerSession, calls: int, *, most_unchecked: float | None = None
+    ) -> None:
         self._sessions: dict[Side, WorkerSession] = {"candidate": candidate, "control": control}
         self.calls = calls
+        self._most_unchecked = most_unchecked
+        self._unchecked: list[_Unchecked] = []
 
     def turn(self, side: Side) -> float:
         """Seconds of one turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
         with self._errors_of(side):
-            return self._turn(self._sessions[side])
+            seconds = self._turn(side)
+        self._check_many()
+        return seconds
 
     def lone_turns(self, side: Side) -> list[float]:
-        """Seconds of some turns of one call in a row; answers are checked after the last. Raises as ``turn`` does."""
+        """Seconds of some turns of one call in a row; answers are looked at after the last. Raises as ``turn`` does."""
         with self._errors_of(side):
-            return self._lone_turns(self._sessions[side])
+            seconds = self._lone_turns(side)
+        self._check_many()
+        return seconds
+
+    def check_outputs(self) -> None:
+        """Compare the outputs that were not compared yet. Raises CandidateFailed or ControlFailed if one is wrong."""
+        while self._unchecked:
+            side, slot, left, drawn = self._unchecked.pop(0)
+            with self._errors_of(side):
+                self._sessions[side].make_room_for_judge()
+                self._sessions[side].check_left(slot, left, drawn.values())
+
+    def _check_many(self) -> None:
+        """Compare outputs if many are waiting for that."""
+        if sum(bytes_of(each.left) for each in self._unchecked) > (self._most_unchecked or 0):
+            self.check_outputs()
 
     def _errors_of(self, side: Side) -> AbstractContextManager[None]:
         return nullcontext() if side == "candidate" else of_control()
@@ -78,34 +112,45 @@ class TakingTurns:
         assert done is not None
         return done[0]
 
-    def _turn(self, session: WorkerSession) -> float:
+    def _turn(self, side: Side) -> float:
+        session = self._sessions[side]
         asked = self._asked(session, _random.sample(list(session.slots[: self.calls]), self.calls))
         looked_at = sorted({self.calls - 1, *_random.sample(range(self.calls), CHECKED_AT_RANDOM)})
-        some = [asked.slots[number] for number in looked_at]
-        if (
-            session is self._sessions["control"]
-            and session is not self._sessions["candidate"]
-            and _random.random() > CONTROL_CHECKED
-        ):
-            session.check_inputs(some, asked.drawn)
-            return asked.seconds
-        outputs = [session.read(asked.places[number]) for number in looked_at]
-        session.check_outputs(some, outputs, asked.drawn)
+        is_tried = session is self._sessions["candidate"]
+        copied = is_tried or _random.random() <= CONTROL_CHECKED
+        # All at once: the worker may be asked to free memory, and would go on for that.
+        copies = [asked.copied(session, number) if copied else None for number in looked_at]
+        for number, left in zip(looked_at, copies, strict=True):
+            self._look_at(side, asked, number, left)
         return asked.seconds
 
-    def _lone_turns(self, session: WorkerSession) -> list[float]:
+    def _lone_turns(self, side: Side) -> list[float]:
+        session = self._sessions[side]
         slots = _random.sample(list(session.slots[: self.calls]), min(LONE_TURNS, self.calls))
         looked_at = _random.sample(slots, min(LONE_TURNS_CHECKED, len(slots)))
-        seconds, kept = [], []
+        seconds, copies = [], []
         for slot in slots:
             asked = self._asked(session, [slot])
             seconds.append(asked.seconds)
             if slot in looked_at:
-                # Read now: the worker's next call frees the output. The slot's inputs stay.
-                kept.append((slot, session.read(asked.places[0]), asked.drawn))
-        for slot, outputs, drawn in kept:
-            session.check_outputs([slot], [outputs], drawn)
+                # Now: the worker's next call frees the output. The slot's inputs stay.
+                copies.append((asked, asked.copied(session, 0)))
+        for asked, left in copies:
+            self._look_at(side, asked, 0, left)
         return seconds
+
+    def _look_at(self, side: Side, asked: _Asked, number: int, left: Sequence[torch.Tensor] | None) -> None:
+        """Compare the inputs of a call with those that it was given, and now or later what it ``left`` (if copied)."""
+        session, slot = self._sessions[side], asked.slots[number]
+        session.make_room_for_judge()
+        drawn = asked.drawn[slot.number]
+        values = session.check_inputs(slot, drawn)
+        if left is None:
+            return
+        if self._most_unchecked is None:
+            session.check_left(slot, left, values)
+        else:
+            self._unchecked.append(_Unchecked(side, slot, left, drawn))
 
     @staticmethod
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
@@ -128,8 +173,12 @@ class _Asked(NamedTuple):
     seconds: float
     places: list[list[Place]]
 
+    def copied(self, session: WorkerSession, number: int) -> list[torch.Tensor]:
+        """What call ``number`` left: its outputs, read in the worker's memory, and the inputs that it writes to."""
+        return [*session.read(self.places[number]), *self.slots[number].inputs_left()]
 
-def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
+
+def rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
     """Both workers, warm and stopped, with slots for turns that are long enough.
 
     ``seconds_per_call`` is too long at first, because the first calls in a worker are slow, and the time around the
@@ -137,14 +186,16 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
     wanted. The duration of a call is the geometric mean of both sides': where a candidate was 30 times as fast, turns
     of 20 ms of its calls were turns of 260 ms of the reference's.
     """
-    calls, wanted = 0, at_first
-    while wanted > calls:
+    calls, wanted, two = 0, at_first, None
+    while two is None or wanted > calls:
+        if two is not None:
+            two.check_outputs()
         calls = wanted
         for session in (control, candidate):
             session.thaw()
             session.have_slots(calls)
             session.freeze()
-        two = TakingTurns(candidate, control, calls)
+        two = TakingTurns(candidate, control, calls, most_unchecked=_most_unchecked(candidate.bench.device))
         # One turn of each side, so that later turns use again the memory that it frees.
         turns_s = two.turn("control"), two.turn("candidate")
         around_s = two.empty_turn()
@@ -153,28 +204,18 @@ def _rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_cal
     return two
 
 
+def _most_unchecked(device: str) -> float | None:
+    """Bytes of outputs that may wait to be compared; None where no other trial may use the device meanwhile."""
+    if not traits_of(device).trials_beside_others:
+        return None
+    return SHARE_UNCHECKED * device_named(device).memory_bytes()
+
+
 def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:
     """Have a worker make its first calls, ``times`` on each side, with the slots for turns of ``calls`` calls."""
     slots = session.have_slots(calls)
     # With one slot, both sides use it.
     session.warm(slots[0], slots[-1], times=times)
-
-
-@contextmanager
-def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[None]:
-    """A context in which two stopped workers are bound to one core, drawn at random, if the device's traits say so."""
-    if not traits_of(candidate.bench.device).on_one_core:
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    one = {_random.choice(sorted(cores))}
-    for session in (control, candidate):
-        session.keep_to(one)
-    try:
-        yield
-    finally:
-        for session in (control, candidate):
-            session.keep_to(cores)
 
 
 class ControlFailed(Exception):
@@ -188,116 +229,3 @@ def of_control() -> Iterator[None]:
         yield
     except CandidateFailed as failure:
         raise ControlFailed(str(failure)) from failure
-
-
-class Pairs:
-    """Gives the two workers of each series: new ones for the candidate, and controls, of which some are kept.
-
-    ``new_control()`` is a worker in which the reference is the candidate.
-    """
-
-    def __init__(self, bench: Bench, new_control: Callable[[], WorkerSession]) -> None:
-        self._bench = bench
-        self._new_control = new_control
-        self._kept: list[WorkerSession] = []
-        # Workers of series that are over.
-        self._leaving = Leaving()
-        # The number of calls in a turn of the last series.
-        self._calls = 1
-
-    def prepare(self) -> None:
-        """Start the control of the first series, and warm it. Raises ControlFailed."""
-        with of_control():
-            if not self._kept:
-                self._kept.append(self._new_control())
-                warm(self._kept[0], 1)
-
-    def close(self) -> None:
-        """End all workers."""
-        while self._kept:
-            self._leaving.add(self._kept.pop())
-        self.close_ended()
-
-    def close_ended(self) -> None:
-        """Wait for the end of the workers of series that are over."""
-        self._leaving.wait()
-
-    @contextmanager
-    def two(
-        self,
-        number: int,
-        candidate: Callable[[], WorkerSession],
-        seconds_per_call: float,
-        quiet: Quiet = ALWAYS_QUIET,
-        *,
-        stays: bool = False,
-    ) -> Iterator[TakingTurns]:
-        """Series ``number``: in every second one, the control was there before the candidate.
-
-        The candidate's worker ends with the series, unless it ``stays`` for the caller to end.
-
-        Before ``quiet`` begins, the workers start and make their first calls, and the workers of the series before have
-        left the device. Raises CandidateFailed, ControlFailed and DeviceBusy.
-        """
-        # Before others may be timed.
-        self.close_ended()
-        if number:
-            quiet.is_over()
-        with ExitStack() as stack:
-            if number % 2 == 0:
-                own = self._candidate(candidate, stack, stays)
-            control = stack.enter_context(self.control(number))
-            if number % 2 == 1:
-                own = self._candidate(candidate, stack, stays)
-            at_first = self._calls if number else 1
-            with of_control():
-                warm(control, at_first)
-            warm(own, at_first)
-            with control.stopped(), own.stopped():
-                quiet.begin()
-                stack.enter_context(_on_one_core(control, own))
-            two = _rehearsed(control, own, seconds_per_call, at_first)
-            self._calls = two.calls
-            yield two
-
-    def _candidate(self, candidate: Callable[[], WorkerSession], stack: ExitStack, stays: bool) -> WorkerSession:
-        session = candidate()
-        if not stays:
-            stack.callback(self._leaving.add, session)
-        return session
-
-    @contextmanager
-    def control(self, number: int) -> Iterator[WorkerSession]:
-        """The control of series ``number``. It may be stopped: a request wakes it for as long as it answers."""
-        with of_control():
-            while number >= len(self._kept) and len(self._kept) < KEPT_CONTROLS:
-                self._kept.append(self._new_control())
-            control = self._kept[number] if number < KEPT_CONTROLS else self._new_control()
-        try:
-            yield control
-        finally:
-            if number >= KEPT_CONTROLS:
-                self._leaving.add(control)
-            else:
-                # Unused memory that torch keeps in a control may be missing for a candidate.
-                with of_control():
-                    control.leave_room()
-
-    def must_work_alone(self, failure: ControlFailed) -> NoReturn:
-        """Try the reference, which failed beside a candidate, in a worker that is alone.
-
-        Raises HarnessError where it fails again, and else CandidateFailed.
-        """
-        self.close()
-        try:
-            with closing(self._new_control()) as control:
-                slots = control.have_slots(1)
-                control.freeze()
-                TakingTurns(control, control, len(slots)).turn("candidate")
-        except CandidateFailed as again:
-            raise HarnessError(
-                f"{self._bench.task_id}: the reference fails its own trial ({again}); check the task"
-            ) from again
-        raise CandidateFailed(
-            Outcome.VOID, f"the reference fails beside it, and not alone: {failure}", ("works_unasked",)
-        ) from None

@@ -22,11 +22,12 @@ from pytest_kernelbench.evaluation.clock.attestation import (
 )
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, NeighboursOfSeries
+from pytest_kernelbench.evaluation.clock.pairs import Pairs
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
 from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, Pairs, TakingTurns, of_control
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, TakingTurns, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
@@ -145,7 +146,6 @@ class Verifier:
         @contextmanager
         def processes(number: int) -> Iterator[TakingTurns]:
             if number == 1:
-                quiet.is_over()
                 between()
             own = (lambda: first) if number == 0 else another
             with self._pairs.two(number, own, calls_s, quiet, stays=number == 0) as two:

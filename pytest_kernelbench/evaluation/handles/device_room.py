@@ -56,8 +56,8 @@ class DeviceRoom:
             self._left_room_at = self._device.held_bytes()
 
     @property
-    def _missing_bytes(self) -> int | None:
-        """Memory that the worker may still take; None if not known."""
+    def _missing_bytes(self) -> int:
+        """Memory that the worker may still take: if its peak is not known, half of the device's."""
         if self._peak_bytes is None:
-            return None
+            return self._device.memory_bytes() // 2
         return round((SPARE_MEMORY if self.worker_is_cold else SPARE_MEMORY - 1) * self._peak_bytes)

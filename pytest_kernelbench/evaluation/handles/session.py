@@ -154,7 +154,7 @@ class WorkerSession(WorkerRequests):
     def _checked(self, slot: JudgeSlot, number: int, kind: str) -> float:
         check = self.bench.check(number, kind)
         answer, left, seconds = self.called(slot, check.values, f"running on {kind} inputs")
-        self.room.for_judge(self.leave_room)
+        self.make_room_for_judge()
         due, objection = slot.looked_at(check, left)
         part = kind_at_fault(left, due) if kind == MIXED else None
         if part is not None and objection is None:
@@ -208,43 +208,41 @@ class WorkerSession(WorkerRequests):
                 time.sleep(BETWEEN_REFRESHES_S)
         return drawn
 
+    def make_room_for_judge(self) -> None:
+        """Have the worker free unused memory if the judge would lack it to compute an answer."""
+        self.room.for_judge(self.leave_room)
+
     def check_timed(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
         """Compare outputs of timed calls in ``slots`` with the answers. Raises CandidateFailed if one is wrong."""
         # Copied at once: values that are written after the clock has stopped do not count.
         left = [slot.left() for slot in slots]
-        self._check_left(slots, drawn, left)
-
-    def check_outputs(
-        self, slots: Sequence[JudgeSlot], outputs: Sequence[Sequence[torch.Tensor]], drawn: Mapping[int, Drawn]
-    ) -> None:
-        """As ``check_timed``, for ``outputs`` that were read in the worker's own memory."""
-        left = [[*own, *slot.inputs_left()] for slot, own in zip(slots, outputs, strict=True)]
-        self._check_left(slots, drawn, left)
-
-    def check_inputs(self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn]) -> None:
-        """Raises CandidateFailed if inputs in ``slots`` differ from what was ``drawn`` for them."""
-        for slot in slots:
-            changed = slot.changed(drawn[slot.number].values())
-            if changed is not None:
-                raise CandidateFailed(Outcome.VOID, changed.detail, (changed.flag,))
-
-    def _check_left(
-        self, slots: Sequence[JudgeSlot], drawn: Mapping[int, Drawn], left: Sequence[Sequence[torch.Tensor]]
-    ) -> None:
-        if slots:
-            self.room.for_judge(self.leave_room)
+        self.make_room_for_judge()
         for slot, found in zip(slots, left, strict=True):
-            values = drawn[slot.number].values()
-            answers = self.bench.answers(values)
-            objection = slot.changed(values)
-            # Where a model draws at random in each call, the answers of timed calls are not known.
-            if objection is None and not self.bench.reference.is_random:
-                objection = slot.wrong(found, values, answers)
-                if objection is not None:
-                    answers = once_more(self.bench.reference, REFRESHED, values, found, answers)
-                    objection = slot.wrong(found, values, answers)
-            if objection is not None:
-                raise self._asked_again(slot, values, answers, objection)
+            self.check_left(slot, found, self.check_inputs(slot, drawn[slot.number]))
+
+    def check_inputs(self, slot: JudgeSlot, drawn: Drawn) -> list[torch.Tensor]:
+        """The inputs that were ``drawn`` for a timed call. Raises CandidateFailed if those in ``slot`` differ."""
+        values = drawn.values()
+        changed = slot.changed(values)
+        if changed is not None:
+            raise self._asked_again(slot, values, self.bench.answers(values), changed)
+        return values
+
+    def check_left(self, slot: JudgeSlot, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+        """Compare what a timed call on inputs of these ``values`` left; ``slot`` may have other inputs now.
+
+        Raises CandidateFailed if it is wrong.
+        """
+        # Where a model draws at random in each call, the answers of timed calls are not known.
+        if self.bench.reference.is_random:
+            return
+        answers = self.bench.answers(values)
+        objection = slot.wrong(left, values, answers)
+        if objection is not None:
+            answers = once_more(self.bench.reference, REFRESHED, values, left, answers)
+            objection = slot.wrong(left, values, answers)
+        if objection is not None:
+            raise self._asked_again(slot, values, answers, objection)
 
     def _asked_again(
         self,
