@@ -118,3 +118,16 @@ def test_a_seed_gives_the_numbers_that_torch_s_own_gives(seed):
     assert all(
         torch.equal(one, other) for one, other in zip(due, (torch.rand(5), torch.randint(100, (5,))), strict=True)
     )
+
+
+def test_where_cuda_has_started_only_it_and_the_cpu_are_seeded(monkeypatch):
+    # torch.manual_seed keeps a stack's text for each kind of accelerator that has not started.
+    seeded = []
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch, "manual_seed", None)
+    due = torch.Generator().manual_seed(7)
+    seed_torch(7)
+    assert seeded == [7]
+    assert torch.equal(torch.rand(5), torch.rand(5, generator=due))

@@ -120,6 +120,17 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(session
     assert looks == [5, 7, 7]
 
 
+def test_before_a_worker_s_peak_is_known_half_of_the_device_is_to_be_free(session, monkeypatch):
+    wanted = []
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: 1000)
+    monkeypatch.setattr(cpu, "leave_room", wanted.append)
+    monkeypatch.setattr(cpu, "held_bytes", lambda: len(wanted))
+    session.warm(*session.slots, times=1)
+    session.room.worker_had(40)
+    session.warm(*session.slots, times=1)
+    assert wanted == [500, 10]
+
+
 def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(session):
     drawn = session.refresh(session.slots)
     for slot in session.slots:
