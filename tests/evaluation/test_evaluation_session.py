@@ -124,7 +124,7 @@ def test_before_a_worker_s_peak_is_known_half_of_the_device_is_to_be_free(sessio
     wanted = []
     monkeypatch.setattr(cpu, "memory_bytes", lambda: 1000)
     monkeypatch.setattr(cpu, "leave_room", wanted.append)
-    monkeypatch.setattr(cpu, "held_bytes", lambda: len(wanted))
+    session.room.look_anew()
     session.warm(*session.slots, times=1)
     session.room.worker_had(40)
     session.warm(*session.slots, times=1)
