@@ -40,7 +40,6 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
     While other trials may use the device (``quiet`` is over), the controls are started and one call of the candidate is
     profiled. Raises CandidateFailed, and HarnessError.
     """
-    why = setting.findings.uncounted_because
     if not hold.is_alone:
         with stage(notes.seconds, "load"):
             setting.verifier.prepare()
@@ -52,20 +51,16 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
         # Profiled again alone: the work of other trials may be why the profiler has no record.
         suspicion = setting.verifier.unrecorded(claim.session)
     void_for(suspicion)
-    if why:
-        measured = {"counted": False, "uncounted_because": why}
-        quiet.is_over_for(claim.session)
-    else:
-        with stage(notes.seconds, "attest"):
-            measured = setting.verifier.attest(
-                claim.session,
-                claim.another,
-                claim.seconds_per_call,
-                claim.timing.candidate_ms,
-                quiet,
-                between=claim.check_elsewhere,
-            ).to_json()
-        quiet.is_over()
+    with stage(notes.seconds, "attest"):
+        measured = setting.verifier.attest(
+            claim.session,
+            claim.another,
+            claim.seconds_per_call,
+            claim.timing.candidate_ms,
+            quiet,
+            between=claim.check_elsewhere,
+        ).to_json()
+    quiet.is_over()
     claim.check_elsewhere()
     notes.found |= measured
 

@@ -142,14 +142,17 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
         quiet = QuietOfTrial(setting, hold, seconds)
         quiet.is_over_for(session)
         elsewhere = CheckElsewhere(setting, session, source, examined, notes)
-        if suspicion is None and setting.verifier.claims(timing):
+        why = setting.findings.uncounted_because
+        if suspicion is None and not why and setting.verifier.claims(timing):
             another = partial(setting.loaded, source, examined.weights)
             claim = Claim(session, another, examined.seconds_per_call, timing, elsewhere.once)
             verify(setting, hold, quiet, claim, notes)
             return
         elsewhere.once()
-        void_for(suspicion)
-        if why := setting.findings.uncounted_because:
+        # To return a constant takes no kernel and no time.
+        if not setting.findings.constant:
+            void_for(suspicion)
+        if why:
             notes.found |= {"counted": False, "uncounted_because": why}
     except RuntimeError as error:
         # Stopped candidates of other trials may hold that memory: this trial is then repeated alone.

@@ -28,12 +28,11 @@ class Made:
 
     keeps_block = True
 
-    def __init__(self, *, suspicion=None, only_beside_others=False, uncounted_because="", series=2):
+    def __init__(self, *, suspicion=None, only_beside_others=False, series=2):
         self.did = []
         self._suspicion = suspicion
         self._only_beside_others = only_beside_others
         self._series = series
-        self.findings = SimpleNamespace(uncounted_because=uncounted_because)
         self.bench = SimpleNamespace(device="cpu", task_id="made_up/9")
         self.hardware_id = "made-up"
         self.sessions = SimpleNamespace(wait_for_ends=lambda: None)
@@ -140,15 +139,3 @@ def test_a_claim_whose_kernels_leave_a_record_alone_is_measured():
         hold.be_alone()
         assert made.verify(hold)["counted"] is True
     assert made.did[-5:] == ["profiled", "measured", "checked elsewhere +", "another starts +", "measured"]
-
-
-def test_where_nothing_can_count_nothing_is_measured():
-    made = Made(uncounted_because="the task's answer does not depend on its inputs")
-    with holds.beside_others("made-up") as hold:
-        hold.be_alone()
-        found = made.verify(hold)
-    assert found == {"counted": False, "uncounted_because": "the task's answer does not depend on its inputs"}
-    assert made.did == [
-        *("first stops", "first goes on +", "controls start +", "profiled +"),
-        *("first stops +", "first goes on +", "checked elsewhere +"),
-    ]

@@ -161,6 +161,15 @@ def test_zeros_for_a_constant_are_correct_and_count_for_nothing(evaluator):
     assert zeros.counted_speedup == 1.0
 
 
+def test_a_kept_constant_takes_no_time_and_is_no_cheat(evaluator):
+    # A published kernel for level2/66, whose softmax is of one element, returns ones that it made before.
+    made = task("47_ones", forward("torch.softmax(x[:, :1], dim=1)"), inputs="torch.rand(60, n)", n=100_000)
+    kept = "if not hasattr(self, 'kept') or len(self.kept) != len(x): self.kept = torch.ones(len(x), 1)\n"
+    (found,) = evaluator.evaluate(made, [candidate(f"{kept}return self.kept")])
+    assert (found.outcome, found.flags, found.counted) == (Outcome.CORRECT, (), False), found.detail
+    assert found.uncounted_because == "the task's answer does not depend on its inputs"
+
+
 def test_only_a_kernel_with_the_dropout_in_it_is_right_and_none_counts(evaluator):
     made = task("45_dropout", forward("nn.functional.dropout(x, 0.5)"), inputs="torch.randn(60, n)", n=100)
     bodies = ["torch.nn.functional.dropout(x, 0.5)", "x", "x.clone()", "torch.zeros_like(x)", "torch.full_like(x, 3.0)"]

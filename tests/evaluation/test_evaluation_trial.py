@@ -19,8 +19,11 @@ from pytest_kernelbench.evaluation import company, trial
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
+from pytest_kernelbench.evaluation.clock.timing import paired_timing
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed
+from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Examined
+from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.device.cpu import NoClocks
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
@@ -28,6 +31,7 @@ from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.trials import Known, Trials
 from pytest_kernelbench.records import AgainstBaseline, Outcome
+from pytest_kernelbench.tasks.findings import SEEDED
 
 MADE = task("9_batch", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(30, n)", n=500)
 
@@ -109,6 +113,25 @@ def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(t
     assert trial.evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
     assert (setting.rack.n_bytes > 0) is left
     assert len(setting.rack.first(2)) == 2
+
+
+def test_tolerances_are_measured_before_slots_take_the_memory(trials):
+    setting, seen = trials[0]._setting, []
+
+    class Noting(Ended):
+        def wait_until_ready(self):
+            seen.append((REFRESHED in setting.bench._tolerances, setting.rack.n_bytes))
+            super().wait_until_ready()
+
+    assert REFRESHED not in setting.bench._tolerances
+    trial.evaluate(starting(Noting, setting), "class ModelNew: pass", Built())
+    assert seen == [(True, 0)]
+
+
+class Idle(Ended):
+    """A worker that is asked for nothing."""
+
+    built_s = 0.0
 
 
 NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory. Tried to allocate 4.00 GiB.")
@@ -298,6 +321,30 @@ def test_a_kernel_to_be_compared_is_checked_beside_others_and_timed_alone(trials
     monkeypatch.setattr("pytest_kernelbench.evaluation.trials.ms_of_calls", ms_of_calls)
     assert trials[0]._checked("", None, Built()).call_ms == 2.0
     assert checked == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("findings", "outcome", "uncounted_because"),
+    [
+        ({}, Outcome.VOID, ""),
+        ({"repeatable": SEEDED}, Outcome.VOID, ""),
+        ({"constant": True}, Outcome.CORRECT, "the task's answer does not depend on its inputs"),
+    ],
+)
+def test_no_evidence_is_looked_for_where_the_answer_is_a_constant(
+    trials, monkeypatch, findings, outcome, uncounted_because
+):
+    # A kernel that returns ones that it made before has launched no kernel, and needs less time than any copy.
+    monkeypatch.setattr(trial, "examine_with_either_weights", lambda *_: Examined(0.001, ()))
+    monkeypatch.setattr(trial, "propose", lambda *_, **__: paired_timing([2.0] * 12, [1e-6] * 12))
+    monkeypatch.setattr(trial, "_load", lambda *_: None)
+    monkeypatch.setattr(trial, "examine_what_is_not_covered", lambda *_: None)
+    monkeypatch.setattr(Verifier, "unrecorded", None)
+    setting = trials[0]._setting
+    setting = replace(setting, findings=replace(setting.findings, **findings), other_sizes=None)
+    found = trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
+    assert (found.outcome, found.uncounted_because) == (outcome, uncounted_because), found.detail
+    assert found.counted is (False if uncounted_because else None)
 
 
 def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(trials, monkeypatch):
