@@ -162,6 +162,8 @@ def test_an_input_longer_than_the_pool_of_factors_is_refreshed_to_its_end(monkey
     changed = varied(value)
     assert bool((changed < 1).all())
     assert bool((changed >= 0.5).all())
+    # Each stretch of it begins at another place in the pool.
+    assert len({float(part[0]) for part in changed.split(64)}) > 10
 
 
 def test_signed_factors_are_negative_half_of_the_time():

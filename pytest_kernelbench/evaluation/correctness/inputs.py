@@ -5,7 +5,6 @@ Labels, masks and indices are never changed: see ``is_signal``.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,18 +67,34 @@ def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -
     Not one factor for all elements: a linear operator's old answer times the factor would be the new answer. On a
     square matrix each factor is a row's times a column's, so that a symmetric matrix stays symmetric.
     """
-    draws, most = random.Random(key), pool.numel() // 2
+    most, count = pool.numel() // 2, value.numel()
+    key = _next_key(key)
+    start = _place(key, most)
     if value.dim() == 2 and value.shape[0] == value.shape[1] <= most:
-        start = draws.randrange(most)
         line = pool[start : start + value.shape[0]]
         # The factors first: row times column is rounded alike on both sides of the diagonal.
         return torch.mul(line[:, None], line, out=out).mul_(value)
     flat, target = value.view(-1), out.view(-1)
-    for begin in range(0, flat.numel(), most):
+    if count <= most:
+        # Most tensors are small, and a turn of short calls has hundreds of them.
+        torch.mul(flat, pool[start : start + count], out=target)
+        return out
+    for begin in range(0, count, most):
         part = flat[begin : begin + most]
-        start = draws.randrange(most)
         torch.mul(part, pool[start : start + part.numel()], out=target[begin : begin + most])
+        key = _next_key(key)
+        start = _place(key, most)
     return out
+
+
+def _place(key: int, most: int) -> int:
+    """A place under ``most``, from the upper half of a key's 63 bits."""
+    return (key >> 31) % most
+
+
+def _next_key(key: int) -> int:
+    """The next key of a linear congruential generator (Knuth's MMIX); the first key is a secret, so all of them are."""
+    return (key * 6364136223846793005 + 1442695040888963407) & (1 << 63) - 1
 
 
 def is_signal(value: Any) -> bool:
