@@ -1,0 +1,202 @@
+"""How a trial has the device: beside others, or alone, and what becomes of one that may have failed for them."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from made_up_trials import NO_MEMORY, Ended, made_up_trials, starting
+from waiting_for_locks import until_somebody_waits_to_be_alone
+
+from pytest_kernelbench.errors import HarnessError
+from pytest_kernelbench.evaluation import company, trial
+from pytest_kernelbench.evaluation.building.builds import Built
+from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
+from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed
+from pytest_kernelbench.evaluation.correctness.examination import Examined
+from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.sharing import holds, lock
+from pytest_kernelbench.evaluation.trials import Trials
+from pytest_kernelbench.records import AgainstBaseline, Outcome
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """Locks that no other test waits for."""
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+
+
+@pytest.fixture
+def trials():
+    with made_up_trials() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (CandidateFailed(Outcome.TIMEOUT, "no answer within 10 s"), 2),
+        (NO_MEMORY, 2),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "RuntimeError: CUBLAS_STATUS_ALLOC_FAILED"), 2),
+        (torch.OutOfMemoryError("the judge's own"), 2),
+        (CandidateFailed(Outcome.BUILD_ERROR, "OutOfMemoryError: CUDA out of memory (candidate.py:8)"), 2),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), 2),
+        (HarnessError("made_up/9_batch: a worker does not start"), 2),
+        (CandidateFailed(Outcome.BUILD_ERROR, "NameError: name 'x' is not defined"), 1),
+        (CandidateFailed(Outcome.RUNTIME_ERROR, "ZeroDivisionError"), 1),
+        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
+    ],
+)
+def test_what_may_have_failed_for_its_company_is_tried_again_alone(trials, monkeypatch, first, times):
+    holds = []
+
+    def judge(setting, hold, source, notes):
+        holds.append(hold.is_alone)
+        assert "speedup" not in notes.found
+        notes.found["speedup"] = 2.0
+        if len(holds) == 1:
+            raise first
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = trial.evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    assert holds == [False, True][:times]
+    assert evaluation.outcome is (Outcome.CORRECT if times == 2 else first.outcome)
+
+
+def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(trials, monkeypatch):
+    holds_seen = []
+
+    def judge(setting, hold, source, notes):
+        hold.be_alone()
+        holds_seen.append(hold)
+        raise CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while being timed")
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
+    evaluation = trial.evaluate(replace(trials[0]._setting, beside_others=True), "class ModelNew: pass", Built())
+    assert (evaluation.outcome, len(holds_seen)) == (Outcome.TIMEOUT, 1)
+
+
+class Waiting:
+    """A session that can be stopped, and whether it is."""
+
+    def __init__(self):
+        self.is_stopped = False
+
+    @contextmanager
+    def stopped(self):
+        self.is_stopped = True
+        yield
+        self.is_stopped = False
+
+
+@pytest.mark.parametrize("left_work", [False, True])
+def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(trials, monkeypatch, left_work):
+    # It may be another trial's: that one waits, stopped, and its kernel goes on.
+    setting, sessions, asked = trials[0]._setting, [], []
+
+    def wait_until_idle():
+        asked.append(sessions[-1].is_stopped)
+        if left_work:
+            raise DeviceBusy("the GPU was at work for 2 s while no process might compute")
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.device.cpu.wait_until_idle", wait_until_idle)
+
+    def ask(hold):
+        sessions.append(Waiting())
+        company.wait_to_be_alone(setting, sessions[-1], hold)
+        return hold.is_alone, sessions[-1].is_stopped
+
+    with holds.beside_others("made-up") as hold:
+        if left_work:
+            with pytest.raises(HarnessError) as raised:
+                ask(hold)
+            assert str(raised.value) == (
+                "made_up/9_batch: the GPU was at work for 2 s while no process might compute; end what else runs on it "
+                "and run again"
+            )
+        else:
+            assert ask(hold) == (True, False)
+    assert asked == [True]
+    # Such a trial is repeated where no other candidate is there, not even a stopped one.
+    assert company.in_turn(replace(setting, beside_others=True), ask) == (True, False)
+    assert asked == [True, True]
+
+
+def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(trials, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(
+        "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda: given_back.append(holds.has_company())
+    )
+    setting = starting(Ended, trials[0]._setting, beside_others=True)
+    trial.evaluate(setting, "class ModelNew: pass", Built())
+    assert given_back == [True]
+    with holds.beside_others("made-up") as hold:
+        company.wait_to_be_alone(setting, Waiting(), hold)
+    assert given_back == [True, True]
+
+
+def test_two_kernels_take_turns_while_no_candidate_waits_for_the_device(trials, monkeypatch):
+    # One that waits holds memory, which the two may lack.
+    compared = threading.Event()
+    monkeypatch.setattr(Trials, "_both_checked", lambda *_: {})
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.compare", lambda *_: compared.set())
+    with holds.beside_others("made-up") as hold:
+        comparing = threading.Thread(target=lambda: trials[0].comparison("", "", None), daemon=True)
+        hold.be_alone()
+        comparing.start()
+        until_somebody_waits_to_be_alone("made-up-candidates", lock.folder_for_all())
+        assert not compared.is_set()
+    comparing.join(20)
+    assert compared.is_set()
+
+
+def test_a_kernel_to_be_compared_is_checked_beside_others_and_timed_alone(trials, monkeypatch):
+    session, checked = Waiting(), []
+    session.close, session.load, session.built_s = (lambda: None), (lambda source, timeout_s: None), 0.0
+    trials[0]._setting = starting(lambda: session, trials[0]._setting, beside_others=True)
+
+    def examine(*_):
+        checked.append(holds.has_company())
+        return Examined(0.001, ())
+
+    def ms_of_calls(*_):
+        checked.append(holds.has_company())
+        return 2.0
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.examine_with_either_weights", examine)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.ms_of_calls", ms_of_calls)
+    assert trials[0]._checked("", None, Built()).call_ms == 2.0
+    assert checked == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cause", "times"),
+    [
+        (NO_MEMORY, 2),
+        (CandidateFailed(Outcome.TIMEOUT, "no answer within 60 s while loading"), 2),
+        (CandidateFailed(Outcome.INCORRECT, "wrong"), 1),
+    ],
+)
+def test_a_baseline_is_started_beside_others_and_alone_where_it_may_have_failed_for_them(
+    trials, monkeypatch, cause, times
+):
+    seen = []
+
+    def time_beside(bench, checked, margin, name, be_alone):
+        seen.append(holds.has_company())
+        if len(seen) == 1:
+            try:
+                raise ControlFailed("in its own process") from cause
+            except ControlFailed as failure:
+                raise SideFailed("baseline", "failed") from failure
+        be_alone()
+        return AgainstBaseline(baseline=name, counted=True)
+
+    monkeypatch.setattr("pytest_kernelbench.evaluation.trials.time_beside", time_beside)
+    monkeypatch.setattr(Trials, "_both_checked", lambda *_, keep: {})
+    trials[0]._setting = replace(trials[0]._setting, beside_others=True)
+    found = trials[0].against("", "", "compile")
+    assert seen == [True, False][:times]
+    assert found.failed == (None if times == 2 else "baseline")
