@@ -35,7 +35,8 @@ def judged(
     """Seconds from the first request to the last answer, and what each candidate is."""
     with EvaluatorPool(devices=devices, ray=options.ray, protocol=options.protocol, cache=cache) as pool:
         # A judge that is not there yet would leave its first task to another one.
-        while pool.ready < len(devices):
+        deadline = time.monotonic() + LIMIT_S
+        while pool.ready < len(devices) and time.monotonic() < deadline:
             time.sleep(BETWEEN_LOOKS_S)
         first = [task for task, _ in asked][: len(devices)]
         for each in [pool.submit(task, reference_as_candidate(task)) for task in first]:

@@ -7,9 +7,11 @@ import threading
 
 import pytest
 from made_up_judge import MadeUpJudge
+from made_up_trials import made_up_trials
 
 from pytest_kernelbench import EvaluatorPool
 from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation.sharing import lock
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,18 @@ def evaluator(cache):
 def walls(evaluator):
     """Which namespaces this machine grants; a test about one that is missing has nothing to test."""
     return evaluator.describe()["isolation"]
+
+
+@pytest.fixture
+def own_locks(tmp_path, monkeypatch):
+    """Locks that no other test waits for."""
+    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+
+
+@pytest.fixture
+def trials(own_locks):
+    with made_up_trials() as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ from pytest_kernelbench.evaluation.clock.verification import Attested
 from pytest_kernelbench.evaluation.company import QuietOfTrial
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.notes import Notes
-from pytest_kernelbench.evaluation.sharing import holds, lock
+from pytest_kernelbench.evaluation.sharing import holds
 
 TIMING = paired_timing([2.0] * 12, [1.0] * 12)
 
 
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
+pytestmark = pytest.mark.usefixtures("own_locks")
 
 
 class Made:

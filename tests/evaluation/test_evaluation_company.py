@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up_trials import NO_MEMORY, Ended, made_up_trials, starting
+from made_up_trials import NO_MEMORY, Ended, starting
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
@@ -21,17 +21,7 @@ from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.trials import Trials
 from pytest_kernelbench.records import AgainstBaseline, Outcome
 
-
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path, monkeypatch):
-    """Locks that no other test waits for."""
-    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
-
-
-@pytest.fixture
-def trials():
-    with made_up_trials() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("own_locks")
 
 
 @pytest.mark.parametrize(

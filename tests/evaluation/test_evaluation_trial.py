@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from made_up_trials import NO_MEMORY, Ended, Idle, made_up_trials, starting
+from made_up_trials import NO_MEMORY, Ended, Idle, starting
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import trial
@@ -18,21 +18,11 @@ from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.notes import Notes
-from pytest_kernelbench.evaluation.sharing import holds, lock
+from pytest_kernelbench.evaluation.sharing import holds
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks.findings import SEEDED
 
-
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path, monkeypatch):
-    """Locks that no other test waits for."""
-    monkeypatch.setattr(lock, "folder_for_all", lambda: tmp_path)
-
-
-@pytest.fixture
-def trials():
-    with made_up_trials() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("own_locks")
 
 
 def test_a_task_s_tensors_go_with_its_last_trial(trials):

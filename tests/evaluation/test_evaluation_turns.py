@@ -91,7 +91,7 @@ def test_outputs_that_take_much_memory_do_not_wait():
 
 
 @pytest.mark.parametrize(("side", "error"), [("candidate", CandidateFailed), ("control", ControlFailed)])
-@pytest.mark.parametrize("most_unchecked", [None, 1e6, OUTPUT.nbytes])
+@pytest.mark.parametrize("most_unchecked", [0, 1e6, OUTPUT.nbytes])
 def test_a_wrong_output_is_the_fault_of_the_side_that_left_it_whenever_it_is_seen(side, error, most_unchecked):
     two_sides = {"candidate": Worker(), "control": Worker()}
 

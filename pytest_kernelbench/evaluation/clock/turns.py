@@ -63,12 +63,12 @@ class _Unchecked(NamedTuple):
 class TakingTurns:
     """Two workers with their slots, stopped; see ``attestation.TwoProcesses``.
 
-    Outputs are copied after each turn. They are compared with the answers at once or, where ``most_unchecked`` is
-    given, by ``check_outputs``, and before that when they take more than so many bytes.
+    Outputs are copied after each turn. They are compared with the answers by ``check_outputs``, or before that when
+    they take more than ``most_unchecked`` bytes (0: at once).
     """
 
     def __init__(
-        self, candidate: WorkerSession, control: WorkerSession, calls: int, *, most_unchecked: float | None = None
+        self, candidate: WorkerSession, control: WorkerSession, calls: int, *, most_unchecked: float = 0
     ) -> None:
         self._sessions: dict[Side, WorkerSession] = {"candidate": candidate, "control": control}
         self.calls = calls
@@ -98,8 +98,8 @@ class TakingTurns:
                 self._sessions[side].check_left(slot, left, drawn.values())
 
     def _check_many(self) -> None:
-        """Compare outputs if many are waiting for that."""
-        if sum(bytes_of(each.left) for each in self._unchecked) > (self._most_unchecked or 0):
+        """Compare outputs if many are waiting for that; all take the same memory."""
+        if self._unchecked and len(self._unchecked) * bytes_of(self._unchecked[0].left) > self._most_unchecked:
             self.check_outputs()
 
     def _errors_of(self, side: Side) -> AbstractContextManager[None]:
@@ -140,17 +140,20 @@ class TakingTurns:
         return seconds
 
     def _look_at(self, side: Side, asked: _Asked, number: int, left: Sequence[torch.Tensor] | None) -> None:
-        """Compare the inputs of a call with those that it was given, and now or later what it ``left`` (if copied)."""
+        """Check that a call did not change its inputs, and that its outputs are right; the latter now or later.
+
+        ``left``: copies of what it left; None if its outputs are not to be checked.
+        """
         session, slot = self._sessions[side], asked.slots[number]
         session.make_room_for_judge()
         drawn = asked.drawn[slot.number]
         values = session.check_inputs(slot, drawn)
         if left is None:
             return
-        if self._most_unchecked is None:
-            session.check_left(slot, left, values)
-        else:
+        if self._most_unchecked:
             self._unchecked.append(_Unchecked(side, slot, left, drawn))
+        else:
+            session.check_left(slot, left, values)
 
     @staticmethod
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
@@ -186,29 +189,24 @@ def rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call
     wanted. The duration of a call is the geometric mean of both sides': where a candidate was 30 times as fast, turns
     of 20 ms of its calls were turns of 260 ms of the reference's.
     """
-    calls, wanted, two = 0, at_first, None
-    while two is None or wanted > calls:
-        if two is not None:
-            two.check_outputs()
-        calls = wanted
+    two, wanted = TakingTurns(candidate, control, 0, most_unchecked=_most_unchecked(candidate.bench.device)), at_first
+    while wanted > two.calls:
+        two.calls = wanted
         for session in (control, candidate):
             session.thaw()
-            session.have_slots(calls)
+            session.have_slots(two.calls)
             session.freeze()
-        two = TakingTurns(candidate, control, calls, most_unchecked=_most_unchecked(candidate.bench.device))
         # One turn of each side, so that later turns use again the memory that it frees.
         turns_s = two.turn("control"), two.turn("candidate")
         around_s = two.empty_turn()
         of_calls_s = math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s))
-        wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / calls))
+        wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / two.calls))
     return two
 
 
-def _most_unchecked(device: str) -> float | None:
-    """Bytes of outputs that may wait to be compared; None where no other trial may use the device meanwhile."""
-    if not traits_of(device).trials_beside_others:
-        return None
-    return SHARE_UNCHECKED * device_named(device).memory_bytes()
+def _most_unchecked(device: str) -> float:
+    """Bytes of outputs that may wait to be compared; 0 where no other trial may use the device meanwhile."""
+    return SHARE_UNCHECKED * device_named(device).memory_bytes() if traits_of(device).trials_beside_others else 0
 
 
 def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_kernelbench.evaluation.correctness.comparison import differ_by_rounding
 from pytest_kernelbench.evaluation.correctness.domain import (
     BEYOND_THE_TASK,
     FAR,
     KINDS,
     MIXED,
     MOVED,
-    NON_FINITE,
     TASK,
     Level,
 )
-from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
-from pytest_kernelbench.evaluation.correctness.pieces import all_finite
-from pytest_kernelbench.evaluation.correctness.ties import EqualValues, either_way
-from pytest_kernelbench.evaluation.correctness.widened import is_real
+from pytest_kernelbench.evaluation.correctness.few_rows import FewRows, are_defined
+from pytest_kernelbench.evaluation.correctness.ties import EqualValues
 from pytest_kernelbench.evaluation.shortage import lacks_memory
 
 if TYPE_CHECKING:
@@ -93,19 +90,8 @@ class Defined:
 
     def _has_answer(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
         try:
-            outputs = reference.answers(values, kind)
-            if kind == NON_FINITE:
-                return True
-            if not all(map(all_finite, outputs)):
-                return False
-            if not all(is_real(t) for t in outputs):
-                exact = reference.answers(values, kind, widened=True)
-                if not all(is_real(t) or torch.equal(t, x) for t, x in zip(outputs, exact, strict=True)):
-                    return False
-            if not self.chooses(reference):
-                return True
-            either = either_way(lambda: reference.answers(values, kind))
-            return all(differ_by_rounding(one, other) for one, other in zip(*either, strict=True))
+            answers = partial(reference.answers, values, kind)
+            return are_defined(answers, partial(answers, widened=True), kind, chooses=lambda: self.chooses(reference))
         except Exception as error:  # the reference's own: whatever it raises, it is not defined on this kind
             if lacks_memory(error):
                 raise

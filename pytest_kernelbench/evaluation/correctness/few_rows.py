@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,22 +77,39 @@ class FewRows:
         return [value.to("cpu", copy=True) for value in few]
 
     def _answers(self, reference: Reference, values: Sequence[torch.Tensor], kind: str) -> bool:
+        def exact() -> list[torch.Tensor]:
+            return reference.answer_of(widened_model(self._model), [in_float64(value) for value in values])
+
         try:
-            outputs = reference.answer_of(self._model, values)
-            if kind == NON_FINITE:
-                return True
-            if not all(map(all_finite, outputs)):
-                return False
-            if not all(map(is_real, outputs)):
-                # As for whole inputs: an answer of indices must be equal to the indices that float64 gives. For others
-                # float64 says nothing, and takes seven times as long (a 3D convolution, one core).
-                exact = reference.answer_of(widened_model(self._model), [in_float64(value) for value in values])
-                pairs = zip(outputs, exact, strict=True)
-                if not all(is_real(output) or torch.equal(output, due) for output, due in pairs):
-                    return False
-            if not self.chooses:
-                return True
-            either = either_way(lambda: reference.answer_of(self._model, values))
+            answers = partial(reference.answer_of, self._model, values)
+            return are_defined(answers, exact, kind, chooses=lambda: self.chooses is True)
         except Exception:  # the reference's own: whatever it raises, it is not defined on this kind
             return False
-        return all(map(differ_by_rounding, *either))
+
+
+def are_defined(
+    answers: Callable[[], Sequence[torch.Tensor]],
+    exact: Callable[[], Sequence[torch.Tensor]],
+    kind: str,
+    *,
+    chooses: Callable[[], bool],
+) -> bool:
+    """Whether answers to inputs of a kind are finite and stable; infinite ones are expected where the inputs are.
+
+    ``answers()`` are the reference's, ``exact()`` the same in float64. ``chooses()``: whether it calls an operator that
+    chooses among equal values. Raises what they raise.
+    """
+    outputs = answers()
+    if kind == NON_FINITE:
+        return True
+    if not all(map(all_finite, outputs)):
+        return False
+    if not all(map(is_real, outputs)):
+        # An answer of indices must be equal to the indices that float64 gives. For others float64 says nothing, and
+        # takes seven times as long (a 3D convolution, one core).
+        pairs = zip(outputs, exact(), strict=True)
+        if not all(is_real(output) or torch.equal(output, due) for output, due in pairs):
+            return False
+    if not chooses():
+        return True
+    return all(differ_by_rounding(one, other) for one, other in zip(*either_way(answers), strict=True))
