@@ -68,8 +68,9 @@ class Setting:
         return device_named(self.bench.device).bytes_of_others() - self.rack.n_bytes
 
     def free_slots(self) -> None:
-        """Free the slots' memory, and end the controls, which have it mapped. Slots are made again on demand."""
-        self.verifier.end_controls()
+        """Free the slots' memory, and give up the controls, which have it mapped. Slots are made again on demand."""
+        self.verifier.hand_over_controls()
+        self.sessions.wait_for_ends()
         self.rack.close()
 
     def leave_room_for_other_judges(self, session: WorkerSession) -> None:
@@ -80,8 +81,9 @@ class Setting:
         device = device_named(self.bench.device)
         self.sessions.wait_for_ends()
         if not may_be_kept(self.rack.n_bytes, self.bench.device):
-            # Every process that has the slots mapped must end before their memory is free.
-            self.verifier.end_controls()
+            # Every process that has the slots mapped must end, or unmap them, before their memory is free.
+            self.verifier.hand_over_controls()
+            self.sessions.wait_for_ends()
             session.close()
             self.rack.close()
         session.close()
@@ -92,6 +94,7 @@ class Setting:
     def least_memory(self) -> Iterator[None]:
         """A context with one pair of slots and no controls kept; the next candidate has as many slots as before."""
         self.verifier.end_controls()
+        self.workers.end_controls()
         self.rack.make_room_for(1)
         device_named(self.bench.device).leave_room()
         try:

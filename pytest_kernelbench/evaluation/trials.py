@@ -113,7 +113,7 @@ class Trials:
         bench, self.findings, other_sizes = untimed(prepared, sessions, hardware_id)
         known.findings = self.findings
         rack, margin = Rack(bench), protocol.margin(device)
-        controls = Pairs(bench, partial(sessions.start_control, bench, rack))
+        controls = Pairs(bench, partial(sessions.start_control, bench, rack), sessions.keep_control)
         self._setting = Setting(
             bench=bench,
             rack=rack,

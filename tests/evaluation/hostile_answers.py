@@ -11,6 +11,7 @@ HONEST = {
     "move_parameters": {"moved": True},
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
+    "forget": {"forgotten": True},
     "warm": {"warm": True},
     "pairs": {
         "reference_ms": [1e-6, 2e-6],

@@ -23,6 +23,9 @@ class Workers:
     def keep_ready(self, hardware_id):
         pass
 
+    def end_controls(self):
+        pass
+
 
 def starting(make, setting, **changes):
     """The setting with another way to start workers."""

@@ -33,6 +33,38 @@ def test_controls_that_are_there_already_serve_the_first_series_of_each_candidat
     assert all(each.calls_of_turns for each in made)
 
 
+def test_controls_are_parted_with_when_they_are_not_needed_any_more():
+    got = []
+    pairs = Pairs(SimpleNamespace(), Worker, got.append)
+    for number in range(2):
+        with pairs.two(number, Worker, 0.01):
+            pass
+    controls = list(pairs._kept)
+    assert got == []
+    # Later series of a claim have one more.
+    with pairs.two(2, Worker, 0.01):
+        assert got == []
+    assert len(got) == 1 and got[0] not in controls
+    pairs.hand_over()
+    assert sorted(map(id, got[1:])) == sorted(map(id, controls)) and len(controls) == KEPT_CONTROLS
+    pairs.hand_over()
+    assert len(got) == 1 + KEPT_CONTROLS
+
+
+def test_a_control_of_a_series_that_failed_ends():
+    ended, got = [], []
+
+    def new_control():
+        control = Worker()
+        control.end = lambda: ended.append(control)
+        return control
+
+    pairs = Pairs(SimpleNamespace(), new_control, got.append)
+    with pytest.raises(CandidateFailed), pairs.two(2, Worker, 0.01):
+        raise CandidateFailed(Outcome.INCORRECT, "wrong")
+    assert len(ended) == 1 and got == []
+
+
 def test_controls_end_at_once_and_not_one_after_the_other():
     # Each takes a while to leave a GPU, which is held alone meanwhile.
     did = []

@@ -317,3 +317,22 @@ def test_all_threads_of_a_worker_are_kept_to_the_cores_that_are_given(monkeypatc
     os.close(worker.hold)
     for each in (ours, theirs):
         each.close()
+
+
+def test_controls_are_kept_until_they_are_asked_for_and_one_that_has_ended_is_none(served):
+    service, workers = served(STARTED, STARTED, STARTED)
+    ready(workers, 1)
+    assert workers.kept_control() is None
+    taken = []
+    for _ in range(2):
+        taken.append(take_beside_others(workers))
+        workers.keep_control(taken[-1])
+    until(lambda: len(workers._reserve) == 1)
+    assert workers.kept_control() is taken[0]
+    service.workers[1].close()
+    assert workers.kept_control() is None
+    # One is ended as any worker is, which returns when its end of the socket is closed.
+    workers.keep_control(taken[0])
+    service.workers[0].close()
+    workers.end_controls()
+    assert taken[0].connection.fileno() == -1

@@ -141,6 +141,11 @@ class LeftRoom(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten(Answer):
+    forgotten: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warmed(Answer):
     warm: Done
 
@@ -232,6 +237,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "move_parameters": Moved,
     "run": Ran,
     "leave_room": LeftRoom,
+    "forget": Forgotten,
     "warm": Warmed,
     "pairs": Pairs,
     "series": Series,

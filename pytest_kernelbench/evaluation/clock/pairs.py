@@ -44,15 +44,22 @@ def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[N
 class Pairs:
     """Gives the two workers of each series: new ones for the candidate, and controls, of which some are kept.
 
-    ``new_control()`` is a worker in which the reference is the candidate.
+    ``new_control()`` is a worker in which the reference is the candidate. ``part_with`` gets each control that is not
+    needed any more; without it, they end.
     """
 
-    def __init__(self, bench: Bench, new_control: Callable[[], WorkerSession]) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        new_control: Callable[[], WorkerSession],
+        part_with: Callable[[WorkerSession], None] | None = None,
+    ) -> None:
         self._bench = bench
         self._new_control = new_control
         self._kept: list[WorkerSession] = []
         # Workers of series that are over.
         self._leaving = Leaving()
+        self._part_with = self._leaving.add if part_with is None else part_with
         # The number of calls in a turn of the last series.
         self._calls = 1
 
@@ -62,6 +69,12 @@ class Pairs:
             if not self._kept:
                 self._kept.append(self._new_control())
                 warm(self._kept[0], 1)
+
+    def hand_over(self) -> None:
+        """Part with the controls."""
+        while self._kept:
+            self._part_with(self._kept.pop())
+        self.close_ended()
 
     def close(self) -> None:
         """End all workers."""
@@ -125,11 +138,13 @@ class Pairs:
             while number >= len(self._kept) and len(self._kept) < KEPT_CONTROLS:
                 self._kept.append(self._new_control())
             control = self._kept[number] if number < KEPT_CONTROLS else self._new_control()
+        part_with = self._leaving.add
         try:
             yield control
+            part_with = self._part_with
         finally:
             if number >= KEPT_CONTROLS:
-                self._leaving.add(control)
+                part_with(control)
             else:
                 # Unused memory that torch keeps in a control may be missing for a candidate.
                 with of_control():

@@ -89,6 +89,10 @@ class Verifier:
         """End the control workers that are kept."""
         self._pairs.close()
 
+    def hand_over_controls(self) -> None:
+        """Part with the control workers that are kept."""
+        self._pairs.hand_over()
+
     def claims(self, timing: Timing) -> bool:
         """Whether a timing claims a speed-up: the lower end of its interval exceeds 1 by more than the margin."""
         return timing.speedup_low is not None and timing.speedup_low > 1 + self._margin

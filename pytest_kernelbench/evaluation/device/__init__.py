@@ -91,6 +91,9 @@ class Device(Protocol):
     def map_memory(self, name: str, size: int, descriptors: Any) -> SharedMemory:
         """The judge's memory, mapped into a worker; ``descriptors`` yields the descriptors that came with a message."""
 
+    def unmap_memory(self) -> None:
+        """Let go of all of the judge's memory that is mapped here, once no tensor in it is left."""
+
     def exported(self, tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
         """Addresses of this process's tensors for another process to read, on a GPU with a handle each.
 

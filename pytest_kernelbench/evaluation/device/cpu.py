@@ -129,6 +129,10 @@ def map_memory(name: str, size: int, descriptors: Iterator[int]) -> SharedMemory
     return SharedMemory.attach(name, next(descriptors), size)
 
 
+def unmap_memory() -> None:
+    """Memory is unmapped with the last tensor in it."""
+
+
 def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
     """The tensors and their addresses; there are no handles."""
     return list(tensors), [(tensor.data_ptr(), "") for tensor in tensors]

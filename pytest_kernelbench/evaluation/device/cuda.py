@@ -185,6 +185,11 @@ def map_memory(name: str, size: int, descriptors: Iterator[int]) -> CudaMemory:
     return CudaMemory.opened(name, size)
 
 
+def unmap_memory() -> None:
+    """Close the handles of all memory that was opened."""
+    CudaMemory.close_opened()
+
+
 def memory_of(process: int) -> CudaProcessMemory:
     """Device memory is opened by the handles that a worker sends; ``process`` is not used."""
     return CudaProcessMemory()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -30,6 +31,8 @@ class CudaMemory:
     """Device memory that two processes see; the judge frees it with the last tensor in it. ``name`` is its handle."""
 
     descriptor: int | None = None
+    # Memory of the judge that this process has opened: a handle can be opened once.
+    _opened: ClassVar[dict[str, CudaMemory]] = {}
 
     def __init__(self, pointer: int, name: str, size: int) -> None:
         self._pointer = pointer
@@ -58,9 +61,22 @@ class CudaMemory:
         return cls(pointer.value, bytes(handle.reserved).hex(), size)
 
     @classmethod
-    @cache
     def opened(cls, name: str, size: int) -> CudaMemory:
-        """The same memory in a worker, for as long as that lives."""
+        """The same memory in a worker, until ``close_opened``."""
+        if name not in cls._opened:
+            cls._opened[name] = cls._open(name, size)
+        return cls._opened[name]
+
+    @classmethod
+    def close_opened(cls) -> None:
+        """Close the handles of what was opened: the judge can then free it. No tensor in it may be left."""
+        torch.cuda.synchronize()
+        while cls._opened:
+            _, memory = cls._opened.popitem()
+            expect(runtime().cudaIpcCloseMemHandle(ctypes.c_void_p(memory._pointer)), "cudaIpcCloseMemHandle")
+
+    @classmethod
+    def _open(cls, name: str, size: int) -> CudaMemory:
         raw, pointer = bytes.fromhex(name), ctypes.c_void_p()
         opened = Handle()
         ctypes.memmove(ctypes.byref(opened), raw, len(raw))

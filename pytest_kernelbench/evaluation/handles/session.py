@@ -61,7 +61,6 @@ class WorkerSession(WorkerRequests):
         self._attached = 0
         self._mapped: set[str] = set()
         self._ready = False
-        self._closed = False
         self._memory: Memory | None = None
         request = {
             "ask": "prepare",
@@ -78,24 +77,10 @@ class WorkerSession(WorkerRequests):
         """The slots that the worker has mapped."""
         return self.rack.first(self._attached)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the worker has ended."""
-        return self._closed
-
-    def end(self) -> None:
-        """Begin to end the worker; ``close`` waits for its end. Several may end at once: leaving a GPU takes time."""
-        if not self._closed:
-            self.worker.end()
-
-    def close(self) -> None:
-        """End the worker with all it started, and wait for that. A second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._tree.close()
-            if self._memory is not None:
-                self._memory.close()
-            self.worker.kill()
+    def _let_go(self) -> None:
+        super()._let_go()
+        if self._memory is not None:
+            self._memory.close()
 
     def wait_until_ready(self) -> None:
         """Wait until the worker has loaded the reference. Raises HarnessError where it cannot."""

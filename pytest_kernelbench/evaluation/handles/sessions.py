@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
+from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
+from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
-from pytest_kernelbench.evaluation.handles.workers import WorkerServer
+from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
 from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.stages import stage
 
@@ -36,7 +38,10 @@ class Sessions:
 
     def start(self, bench: Bench, rack: Rack) -> WorkerSession:
         """A new worker for the task of ``bench``, with the slots of ``rack``."""
-        session = WorkerSession(self.workers.take(), bench, rack, cache=self._cache, watch=self._watch)
+        return self._session_of(self.workers.take(), bench, rack)
+
+    def _session_of(self, worker: WorkerProcess, bench: Bench, rack: Rack) -> WorkerSession:
+        session = WorkerSession(worker, bench, rack, cache=self._cache, watch=self._watch)
         self._all.add(session)
         return session
 
@@ -69,7 +74,12 @@ class Sessions:
 
     def loaded(self, bench: Bench, rack: Rack, source: str, weights: str = SEEDED) -> WorkerSession:
         """A new worker in which ``source`` is the candidate."""
-        session = self.start(bench, rack)
+        return self._loaded_in(self.workers.take(), bench, rack, source, weights)
+
+    def _loaded_in(
+        self, worker: WorkerProcess, bench: Bench, rack: Rack, source: str, weights: str = SEEDED
+    ) -> WorkerSession:
+        session = self._session_of(worker, bench, rack)
         try:
             session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
         except BaseException:
@@ -82,7 +92,20 @@ class Sessions:
 
         It uses the same slots as the candidate, in turns: two sets of slots do not fit for a task of 13 GB.
         """
-        return self.loaded(bench, rack, f"{bench.source}{BASELINES[EAGER]}")
+        source = f"{bench.source}{BASELINES[EAGER]}"
+        if (kept := self.workers.kept_control()) is not None:
+            # What goes wrong in it may come from the task before.
+            with suppress(CandidateFailed, HarnessError):
+                return self._loaded_in(kept, bench, rack, source)
+        return self.loaded(bench, rack, source)
+
+    def keep_control(self, session: WorkerSession) -> None:
+        """Keep a control for the next task if there is a place for it; else, and where it fails, end it."""
+        if self.workers.has_place_for_control:
+            with suppress(CandidateFailed, HarnessError):
+                self.workers.keep_control(session.release())
+                return
+        self.leave(session)
 
     def way_for_others(self, hold: Hold, seconds: dict[str, float]) -> Callable[[], None]:
         """A function for ``giving_way``: it lets trials pass that wait to have the device alone.

@@ -58,9 +58,47 @@ class WorkerRequests:
         self._watch = watch
         self._device = device_named(bench.device)
         self._tree = worker.freezer()
+        self._closed = False
         # When the worker was stopped, and the CPU seconds that it had used by then; None while it may run.
         self._asleep_since: tuple[float, float] | None = None
         self._asleep_s = self._worked_asleep_s = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the worker has ended, or was released."""
+        return self._closed
+
+    def end(self) -> None:
+        """Begin to end the worker; ``close`` waits for its end. Several may end at once: leaving a GPU takes time."""
+        if not self._closed:
+            self.worker.end()
+
+    def close(self) -> None:
+        """End the worker with all it started, and wait for that. A second call does nothing."""
+        if not self._closed:
+            self._let_go()
+            self.worker.kill()
+
+    def release(self) -> WorkerProcess:
+        """The process, which no candidate was ever in, without its task and slots, for another session.
+
+        Raises HarnessError where it does not let go of them; the session is then to be closed.
+        """
+        self.thaw()
+        self.send({"ask": "forget"})
+        try:
+            # Its owner, who has all answers by then, may have sent the next request: so that is not watched.
+            answer, _ = answers.receive(self.worker.connection, "forget", timeout_s=REQUEST_TIMEOUT_S)
+        except (messages.ConnectionEnded, messages.DeadlinePassed, messages.MalformedFrame) as error:
+            answer = answers.Raised(raised=str(error), kind=type(error).__name__)
+        if isinstance(answer, answers.Raised):
+            raise HarnessError(f"{self.bench.task_id}: a control does not forget its task ({answer.raised})")
+        self._let_go()
+        return self.worker
+
+    def _let_go(self) -> None:
+        self._closed = True
+        self._tree.close()
 
     def leave_room(self) -> None:
         """Have the worker give back the device memory that its torch keeps."""

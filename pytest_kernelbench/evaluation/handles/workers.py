@@ -155,6 +155,8 @@ class WorkerServer:
         # Guards the attributes below; notified when a worker has started or failed to start.
         self._change = threading.Condition()
         self._reserve: deque[WorkerProcess] = deque()
+        # Workers that were controls of another task: no candidate was ever in them, and none ever will be.
+        self._controls: deque[WorkerProcess] = deque()
         # Threads, each of which starts one worker after the other.
         self._starters: set[threading.Thread] = set()
         self._n_starting = 0
@@ -179,6 +181,33 @@ class WorkerServer:
             worker.kill()
             self._complaint = "its process ended"
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
+
+    @property
+    def has_place_for_control(self) -> bool:
+        """Whether one more worker may be kept for a control."""
+        return len(self._controls) < traits_of(self._device).kept_controls
+
+    def keep_control(self, worker: WorkerProcess) -> None:
+        """Keep a worker without a task for a control of the next one."""
+        self._controls.append(worker)
+
+    def kept_control(self) -> WorkerProcess | None:
+        """Of the workers that are kept for controls, the one that was kept longest; None if there is none.
+
+        So that a claim with several series gets another one each time.
+        """
+        while self._controls:
+            worker = self._controls.popleft()
+            # It was asked for nothing, so a readable socket means that it has ended.
+            if not messages.is_readable(worker.connection):
+                return worker
+            worker.kill()
+        return None
+
+    def end_controls(self) -> None:
+        """End the workers that are kept for controls."""
+        while (worker := self.kept_control()) is not None:
+            worker.kill()
 
     def _next(self) -> WorkerProcess | None:
         """The next worker of the reserve, once there is one; None if a start failed."""
@@ -256,7 +285,7 @@ class WorkerServer:
         """A place in which a worker may start, to be closed when it has started; None if none is free."""
         every, held = traits_of(self._device).starts_at_once, ExitStack()
         if every is not None:
-            descriptor = lock.free_place(f"start-{self._hardware_id}", every if is_needed else 1)
+            descriptor = lock.free_place(f"start-{self._hardware_id}", every if is_needed else every // 2)
             if descriptor is None:
                 return None
             held.callback(os.close, descriptor)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
 import socket
 import subprocess
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench import inline
 from pytest_kernelbench.evaluation.boundary import messages
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.host import keep_freed_memory
 from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.modules import (
@@ -36,13 +37,12 @@ from pytest_kernelbench.evaluation.worker.memory import let_memory_be_read
 from pytest_kernelbench.evaluation.worker.places import Kept
 from pytest_kernelbench.evaluation.worker.slots import Slots
 from pytest_kernelbench.evaluation.worker.stopwatch import Stopwatch
+from pytest_kernelbench.evaluation.worker.words import words_of
 
 CANDIDATE_FILE = "candidate.py"
 TRITON_CACHE, COMPILER_CACHE = "triton", "inductor"
 BUILDERS_NICE = 5
 USES_COMPILER = re.compile(r"torch\s*\.\s*compile\b|\b_?dynamo\b|\binductor\b|import compile\b")
-# Characters: a compiler's log, and where in the candidate the build was asked for.
-MAX_WORDS = 5000
 
 
 def serve(connection: socket.socket, folder: Path, device: str) -> None:
@@ -57,7 +57,7 @@ def serve(connection: socket.socket, folder: Path, device: str) -> None:
         try:
             answer = getattr(bench, question["ask"])(question, descriptors)
         except Exception as error:  # the candidate's own: whatever it raises is its verdict
-            answer = {"raised": _last_lines(error), "kind": type(error).__name__[:200]}
+            answer = {"raised": words_of(error), "kind": type(error).__name__[:200]}
         files = [os.open(path, os.O_RDONLY) for path in answer.pop("files", ())]
         messages.send(connection, answer, files)
 
@@ -76,18 +76,6 @@ def _settle(folder: Path) -> None:
     random.seed()
     keep_freed_memory()
     let_memory_be_read()
-
-
-def _last_lines(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    # For a text that is no Python, the last frame is in the import itself, and the message has the line.
-    named = bool(last) and not last[0].filename.startswith("<frozen")
-    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if named else ""
-    try:
-        said = str(error)
-    except Exception:  # the candidate's own class may not have a text
-        said = "its text cannot be made"
-    return f"{type(error).__name__}: {said}{where}"[-MAX_WORDS:]
 
 
 class _Bench:
@@ -282,6 +270,18 @@ class _Bench:
         self._kept.clear()
         self._stopwatch.leave_room()
         return {"left": True}
+
+    def forget(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
+        """Let go of the task and its slots, for another task; no candidate was ever in this process."""
+        self._stopwatch.settle()
+        for name in ("task", "reference", "candidate_class", "candidate", "unmoved", "slots", "kept"):
+            self.__dict__.pop(f"_{name}", None)
+        # Modules refer to themselves, and the judge's memory may be unmapped once no tensor in it is left.
+        gc.collect()
+        self._stopwatch.leave_room()
+        device_named(self._device).unmap_memory()
+        self._candidate_source = None
+        return {"forgotten": True}
 
     def warm(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Run both sides ``times`` times, untimed."""
