@@ -12,7 +12,7 @@ HONEST = {
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
     "forget": {"forgotten": True},
-    "warm": {"warm": True},
+    "warm": {"warm": True, "peak_bytes": 0},
     "pairs": {
         "reference_ms": [1e-6, 2e-6],
         "candidate_ms": [1e-6, 1e-6],

@@ -6,8 +6,9 @@ from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import cpu
-from pytest_kernelbench.evaluation.handles.racks import SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.handles.racks import SHARE_FOR_TURNS, SHARE_KEPT_BETWEEN_TRIALS, Rack
 from pytest_kernelbench.evaluation.sharing import holds, lock
 
 BATCH = "torch.rand(30, n)"
@@ -192,6 +193,22 @@ def test_a_turn_has_no_more_slots_than_may_be_kept_where_these_are_enough(monkey
     rack.first(calls)
     assert (rack.n_bytes <= SHARE_KEPT_BETWEEN_TRIALS * cpu.memory_bytes()) is (calls == 39)
     assert rack.calls_in_memory(5) == 5
+
+
+def test_a_turn_of_large_calls_has_the_slots_that_fit_beside_the_outputs_of_both_workers(monkeypatch):
+    bench = bench_of("torch.relu(x)")
+    rack, slot, output = Rack(bench), bench.bytes_of_pair / 2, bytes_of(bench.example_outputs)
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: 1)
+    # Less than a pair of slots needs by its own rule, for which 30 % are taken.
+    monkeypatch.setattr(cpu, "free_bytes", lambda: 0)
+    beside = bench.bytes_to_answer + 2 * output
+    for calls, there in ((3, 0), (3, 2), (1, 2)):
+        rack.first(there)
+        taken = beside + calls * 2 * output + max(0, calls - there) * slot
+        monkeypatch.setattr(cpu, "obtainable_bytes", lambda taken=taken: (taken + slot / 2) / SHARE_FOR_TURNS)
+        assert rack.calls_in_memory(5) == calls
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: 0)
+    assert rack.calls_in_memory(5) == 1
 
 
 def test_the_reference_is_not_computed_in_tf32():

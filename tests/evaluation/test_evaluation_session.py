@@ -15,10 +15,11 @@ from made_up_worker import MadeUpWorker
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles import worker_requests
+from pytest_kernelbench.evaluation.handles import device_room, worker_requests
 from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
@@ -29,7 +30,7 @@ MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inpu
 ANSWERS = {
     "prepare": {"prepared": True},
     "attach": {"attached": 2},
-    "warm": {"warm": True},
+    "warm": {"warm": True, "peak_bytes": 0},
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
     "calls": {"at": [4096, 8192], "strides": [1, 1], "handles": ["", ""]},
@@ -112,12 +113,13 @@ def test_the_judge_looks_at_its_own_memory_again_only_when_it_holds_more(session
     for more in (0, 0, 2, 0, -3, 3):
         held[0] += more
         session.warm(*session.slots, times=1)
-    assert looks == [5, 7]
+    # The second look is made because the worker's peak is known by then.
+    assert looks == [5, 5, 7]
     # Whoever gave its memory back needs it anew.
     monkeypatch.setattr(cpu, "obtainable_bytes", lambda: session.bench.bytes_to_answer - 1)
     session.room.for_judge(session.leave_room)
     session.warm(*session.slots, times=1)
-    assert looks == [5, 7, 7]
+    assert looks == [5, 5, 7, 7]
 
 
 def test_before_a_worker_s_peak_is_known_half_of_the_device_is_to_be_free(session, monkeypatch):
@@ -129,6 +131,44 @@ def test_before_a_worker_s_peak_is_known_half_of_the_device_is_to_be_free(sessio
     session.room.worker_had(40)
     session.warm(*session.slots, times=1)
     assert wanted == [500, 10]
+
+
+def test_the_outputs_that_a_turn_keeps_are_to_be_free_before_its_first_calls_only(session, monkeypatch):
+    def timed_and_frozen(request):
+        session.room.for_worker()
+        raise messages.ConnectionEnded
+
+    wanted = []
+    monkeypatch.setattr(cpu, "leave_room", wanted.append)
+    monkeypatch.setattr(session, "timed_and_frozen", timed_and_frozen)
+    session.room.worker_had(400)
+    output_bytes = bytes_of(session.bench.example_outputs)
+    for n_calls in (1, 1, 2, 1):
+        with pytest.raises(messages.ConnectionEnded):
+            session.calls(session.slots[:n_calls])
+    spare = [round((400 + n * output_bytes) / 4) for n in (1, 2)]
+    assert wanted == [spare[0] + output_bytes, spare[1] + output_bytes]
+
+
+def test_others_are_not_timed_right_after_the_judge_has_freed_memory(session, monkeypatch):
+    held, pauses = [5], []
+    monkeypatch.setattr(cpu, "held_bytes", lambda: held[0])
+    monkeypatch.setattr(cpu, "leave_room", lambda wanted: held.__setitem__(0, min(held[0], 3)))
+    monkeypatch.setattr(device_room.time, "sleep", pauses.append)
+    session.room.for_worker()
+    session.room.for_worker()
+    assert pauses == [device_room.AFTER_FREEING_S]
+
+
+def test_a_frozen_worker_that_gave_its_memory_back_is_called_untimed_on_old_inputs(session, monkeypatch):
+    called = []
+    monkeypatch.setattr(session, "calls", called.append)
+    session.take_memory_again(session.slots)
+    assert called == []
+    session.room.worker_is_cold = True
+    session.take_memory_again(session.slots)
+    session.take_memory_again(session.slots)
+    assert called == [session.slots]
 
 
 def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(session):

@@ -147,7 +147,10 @@ class Forgotten(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warmed(Answer):
+    """``peak_bytes``: as in ``Ran``."""
+
     warm: Done
+    peak_bytes: Bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

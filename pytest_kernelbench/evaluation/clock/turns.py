@@ -157,6 +157,7 @@ class TakingTurns:
 
     @staticmethod
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
+        session.take_memory_again(slots)
         for _ in range(2):
             drawn = {slot.number: session.bench.refreshed() for slot in slots}
             for slot in slots:

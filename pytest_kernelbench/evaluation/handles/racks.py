@@ -10,6 +10,7 @@ import torch
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Check, Drawn
 from pytest_kernelbench.evaluation.correctness.doubt import Due
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
 from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout, alike, no_answer
@@ -22,6 +23,8 @@ MOST_PAIRS = 256
 SHARE_KEPT_BETWEEN_TRIALS = 0.1
 # A turn is long enough with so many calls: if their slots may be kept, it gets no more, so that they are kept.
 CALLS_ENOUGH = 12
+# Of the free memory, for slots, outputs and answers while two workers take turns.
+SHARE_FOR_TURNS = 0.8
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 
@@ -154,13 +157,24 @@ class Rack:
     def calls_in_memory(self, wanted: int) -> int:
         """How many slots a turn of ``wanted`` calls may have; at least one.
 
-        If the slots that may be kept for the next candidate are ``CALLS_ENOUGH``, no more than these: larger ones, and
-        the controls that have them mapped, would be made anew for each claim.
+        Each of two workers keeps the outputs of its last turn; the judge copies two and compares one at a time. If the
+        slots that may be kept for the next candidate are ``CALLS_ENOUGH``, no more than these: larger ones, and the
+        controls that have them mapped, would be made anew for each claim.
         """
         kept_bytes = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._bench.device).memory_bytes()
         kept = int(2 * kept_bytes / (self._bench.bytes_of_pair + 2 * ALIGNMENT * self._tensors_of_slot))
-        fits = self.pairs_in_memory(wanted)
+        fits = max(self.pairs_in_memory(wanted), min(wanted, self._calls_beside_their_outputs()))
         return min(fits, kept) if kept >= CALLS_ENOUGH else fits
+
+    def _calls_beside_their_outputs(self) -> int:
+        if self._most is not None:
+            return self._most
+        bench, there = self._bench, len(self._slots)
+        outputs = bytes_of(bench.example_outputs)
+        room = SHARE_FOR_TURNS * device_named(bench.device).obtainable_bytes() - bench.bytes_to_answer - 2 * outputs
+        if room < there * 2 * outputs:
+            return int(room / (2 * outputs))
+        return there + int((room - there * 2 * outputs) / (bench.bytes_of_pair / 2 + 2 * outputs + 1))
 
     @property
     def _tensors_of_slot(self) -> int:

@@ -20,6 +20,7 @@ from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
 from pytest_kernelbench.evaluation.correctness.doubt import Due, once_more
 from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
+from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack
@@ -258,7 +259,8 @@ class WorkerSession(WorkerRequests):
             "candidate_slot": candidate.number,
             "times": times,
         }
-        self.ask(request, doing="warming up")
+        answer = self.ask(request, doing="warming up")
+        self.room.worker_had(answer.peak_bytes)
         self.room.worker_is_cold = False
 
     def pairs(self, pairs: Sequence[tuple[JudgeSlot, JudgeSlot, bool]]) -> dict[str, list[float]]:
@@ -287,6 +289,7 @@ class WorkerSession(WorkerRequests):
         earlier output: from now on the worker copies each output, and the caller repeats the request. Raises
         DeviceBusy.
         """
+        self.room.worker_keeps(len(slots) * bytes_of(self.bench.example_outputs))
         answer, seconds = self.timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
         self._must_match(answer.mismatch)
         if answer.reused:
@@ -306,6 +309,12 @@ class WorkerSession(WorkerRequests):
                     raise self.forged("calls: strides: not of a tensor with an element for each number")
                 places[-1].append(Place(at, own, handle))
         return seconds, places
+
+    def take_memory_again(self, slots: Sequence[JudgeSlot]) -> None:
+        """If a frozen worker gave its memory back since its last calls, have it called untimed, on old inputs."""
+        if self.room.worker_is_cold:
+            self.calls(slots)
+            self.room.worker_is_cold = False
 
     def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
         """Copies of the outputs of one call, read in the frozen worker's memory. Raises CannotRead."""

@@ -290,7 +290,7 @@ class _Bench:
             self._reference(*self._slots[question["reference_slot"]].inputs)
             self._candidate(*self._slots[question["candidate_slot"]].inputs)
         self._stopwatch.settle()
-        return {"warm": True}
+        return {"warm": True, "peak_bytes": self._stopwatch.peak_bytes()}
 
     def pairs(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """Time pairs; in each, both sides run next to each other, each on inputs of its own."""

@@ -35,7 +35,7 @@ class ModelNew(nn.Module):
         self.calls += 1
         if self.calls == 3:
             for _ in range(9):
-                say({"reference_ms": [3.0] * 6, "candidate_ms": [0.9] * 6, "warm": True})
+                say({"reference_ms": [3.0] * 6, "candidate_ms": [0.9] * 6, "warm": True, "peak_bytes": 0})
         return torch.relu(x)
 """
 
