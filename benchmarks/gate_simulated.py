@@ -27,7 +27,6 @@ from attestation_simulated import KINDS, MadeUpMachine, Noise, draw_turns_by
 from pytest_kernelbench.evaluation.clock.attestation import (
     CONFIDENCE_OF_A_LOOK,
     LOOKS,
-    NOISE_SHARE,
     Series,
     Verdict,
     decide,
@@ -39,8 +38,8 @@ from pytest_kernelbench.report.stats.intervals import clopper_pearson
 
 CALL_S = (0.2e-3, 5e-3)
 # Standard error of the centre of a made-up series, in parts of what processes differ by: a series ends when its
-# interval at 99.9 % reaches ``NOISE_SHARE`` as far.
-NOISE_OF_SERIES = NOISE_SHARE / NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)
+# interval at 99.9 % reaches as far.
+NOISE_OF_SERIES = 1 / NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,16 @@ def test_a_claim_that_further_series_would_hardly_make_count_is_given_up_and_a_g
     assert decide(series_at(0.05, 0.05, 0.05), replace(short, gives_up=False), 0.0).counted is None
 
 
+def test_noise_within_series_makes_a_claim_hopeless_too():
+    # Of six series with such intervals the mean has one of 0.04 to each side, so a mean over 0.06 is needed; 1.645
+    # standard errors of what is still to come are 0.03.
+    noisy = {"noise": 0.098}
+    assert decide(series_at(0.02, 0.02), PLAN, 0.0).counted is None
+    assert decide(series_at(0.02, 0.02, **noisy), PLAN, 0.0).counted is False
+    assert decide(series_at(0.04, 0.04, **noisy), PLAN, 0.0).counted is None
+    assert decide(series_at(0.02, 0.02, noise=math.inf), PLAN, 0.0).counted is None
+
+
 def test_beside_other_programs_no_claim_counts():
     verdict = decide(series_at(1.0, 1.0), PLAN, 0.26)
     assert (verdict.counted, verdict.because) == (

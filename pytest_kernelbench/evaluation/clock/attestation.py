@@ -50,10 +50,6 @@ HOPELESS_ERROR = 0.05
 LEAST_SERIES, MOST_SERIES = 2, 6
 # The spread of fewer series says little, and claims of 3 % would be given up by chance.
 LEAST_TO_GIVE_UP = 3
-# More pairs hardly help where the difference between processes is the larger part: half of a series' interval at 99.9 %
-# is 3.3 standard errors. At half the share, claims of 2 to 3 % took two to three times as many turns (1 ms, noise of
-# 0.4 to 2 %), and 97 to 99 % of 3 % counted either way (benchmarks/attestation_simulated.py).
-NOISE_SHARE = 1.0
 # Longer calls are launched ahead, so differences in launching fall with the square of the duration.
 LAUNCHED_MS = 0.1
 # If series spread by more than so many times ``Plan.between``, their own spread is used alone, by Student's
@@ -249,7 +245,8 @@ def in_drawn_order() -> list[Side]:
 
 
 def _tells_enough(series: Series, done: Sequence[Series], plan: Plan) -> bool:
-    return series.noise < NOISE_SHARE * plan.between or _side_of_limit([*done, series], plan) is not None
+    # More pairs hardly help where processes differ by more: half of an interval at 99.9 % is 3.3 standard errors.
+    return series.noise < plan.between or _side_of_limit([*done, series], plan) is not None
 
 
 def decide(series: Sequence[Series], plan: Plan, others_share: float, *, last: bool = False) -> Verdict:
@@ -284,15 +281,17 @@ def _side_of_limit(series: Sequence[Series], plan: Plan) -> Answer | None:
 def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
     """Whether all further series would lead to "above" with a probability of ``below_error`` at most.
 
-    The mean of all is predicted from the mean so far, as if nothing but processes differed: by as much as the plan
-    says, or from ``LEAST_TO_GIVE_UP`` series on by as much as they show.
+    The mean of all is predicted from the mean so far: later series are as noisy as these, and processes differ by as
+    much as the plan says, or from ``LEAST_TO_GIVE_UP`` series on by as much as they show.
     """
     n, most = len(series), plan.looks[-1]
     if n < LEAST_SERIES:
         return False
     differ = _difference(series, plan.between) if n >= LEAST_TO_GIVE_UP else _Difference(plan.between, is_told=False)
-    likely = _normal_at(plan.below_error) * differ.deviation * math.sqrt(1 / n - 1 / most)
-    needed = math.log1p(plan.margin) + differ.errors_at(plan.above_error, most) * differ.deviation / math.sqrt(most)
+    noise = [fmean(each.middle - each.low for each in series)] * most
+    of_a_series = math.hypot(differ.deviation, noise[0] / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+    likely = _normal_at(plan.below_error) * of_a_series * math.sqrt(1 / n - 1 / most)
+    needed = math.log1p(plan.margin) + _reach(noise, differ, plan.above_error)
     return fmean(each.middle for each in series) + likely < needed
 
 
@@ -303,19 +302,20 @@ def estimate(
 
     ``low_error`` and ``high_error`` are the probabilities that the truth is below and above the interval.
     """
-    n = len(series)
     middle = fmean(each.middle for each in series)
     differ = _difference(series, between)
-
-    def reach(noise: Sequence[float], error: float) -> float:
-        # A series has its interval at the confidence of one look; a smaller error rate needs a wider one.
-        wider = max(1.0, _normal_at(error) / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
-        of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
-        return math.hypot(of_processes, *(wider * each / n for each in noise))
-
-    low = middle - reach([each.middle - each.low for each in series], low_error)
-    high = middle + reach([each.high - each.middle for each in series], high_error)
+    low = middle - _reach([each.middle - each.low for each in series], differ, low_error)
+    high = middle + _reach([each.high - each.middle for each in series], differ, high_error)
     return Estimate(math.exp(middle), math.exp(low), math.exp(high) if high < LARGEST_LOG else math.inf)
+
+
+def _reach(noise: Sequence[float], differ: _Difference, error: float) -> float:
+    """How far the interval of a mean of series reaches to one side; ``noise``: how far the interval of each does."""
+    n = len(noise)
+    # A series has its interval at the confidence of one look; a smaller error rate needs a wider one.
+    wider = max(1.0, _normal_at(error) / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+    of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
+    return math.hypot(of_processes, *(wider * each / n for each in noise))
 
 
 class _Difference(NamedTuple):
