@@ -37,6 +37,7 @@ import kernelbench_peer
 from real_corpora import Candidate, Corpus, read_corpus
 from scipy.special import stdtrit
 
+from pytest_kernelbench.evaluation.sandbox import descendants
 from pytest_kernelbench.evaluation.sharing.lock import folder_for_all
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
@@ -54,7 +55,7 @@ by = "random"
 ENDING_S = 20.0
 LOOK_EVERY_S = 0.2
 # A process that holds a lock, alone (WRITE) or with others: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF
-HOLDER = re.compile(r"^\d+: FLOCK +\w+ +(WRITE|READ) \d+ \w+:\w+:(\d+) ", re.MULTILINE)
+HOLDER = re.compile(r"^\d+: FLOCK +\w+ +(WRITE|READ) (\d+) \w+:\w+:(\d+) ", re.MULTILINE)
 DEVICE = re.compile(r"kernelbench-(GPU-[0-9a-f-]*[0-9a-f]|cpu)\.lock")
 # Stages of an evaluation in which the candidate has the device.
 ON_DEVICE = ("load", "check", "time", "attest")
@@ -106,7 +107,7 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
     while process.poll() is None:
         time.sleep(LOOK_EVERY_S)
         if arrivals:
-            holds[hold_of_device()] += 1
+            holds[hold_of_device(process.pid)] += 1
         count = records.read_bytes().count(b"\n") if records.exists() else 0
         arrivals += [time.monotonic() - started] * (count - len(arrivals))
         if time.monotonic() - started > options.limit_s:
@@ -126,12 +127,14 @@ def judge(corpus: Corpus, tasks: Sequence[Task], folder: Path, options: argparse
     return Judged(rows=rows, arrivals=arrivals, holds=holds, log=(folder / "pytest.log").read_text())
 
 
-def hold_of_device() -> str:
-    """How trials hold the device now: ``alone``, ``together``, or ``nobody`` does."""
+def hold_of_device(session: int) -> str:
+    """How trials below a process hold their device now: ``alone``, ``together``, or ``nobody`` does."""
     inodes = {
         str(path.stat().st_ino) for path in folder_for_all().glob("kernelbench-*.lock") if DEVICE.match(path.name)
     }
-    held = {how for how, inode in HOLDER.findall(Path("/proc/locks").read_text()) if inode in inodes}
+    judges = {str(each) for each in descendants(session)}
+    locks = HOLDER.findall(Path("/proc/locks").read_text())
+    held = {how for how, process, inode in locks if inode in inodes and process in judges}
     return "alone" if "WRITE" in held else "together" if held else "nobody"
 
 
