@@ -35,7 +35,8 @@ class Noise:
     turn to the next. ``bursts``: how often another program's burst begins; one lasts for 20 turns, each 30 % longer.
     ``drift``: how much slower the machine becomes within 100 turns. ``between``: standard deviation of the ratio of
     the same kernel in two processes to that in two others; ``assumed``: what the procedure assumes of it, where that is
-    more than for other kinds. ``jitter_s``: mean of what the scheduler adds to a turn.
+    more than for other kinds. ``jitter_s``: mean of what the scheduler adds to a turn. ``late``: the share of turns
+    that end 2 to 5 ms late.
     """
 
     independent: float = 0.004
@@ -46,6 +47,7 @@ class Noise:
     between: float = 0.01
     assumed: float = 0.0
     jitter_s: float = 20e-6
+    late: float = 0.0
 
 
 KINDS = {
@@ -55,6 +57,7 @@ KINDS = {
     "bursts": Noise(bursts=0.01),
     "drift": Noise(drift=0.2),
     "all of them": Noise(independent=0.01, correlated=0.02, bursts=0.01, drift=0.1),
+    "late answers, as on a host of H200s": Noise(jitter_s=100e-6, late=0.05),
     "launches of short calls": Noise(independent=0.1, between=0.0141, assumed=0.0141),
     "no difference between processes": Noise(between=0.0),
 }
@@ -92,7 +95,8 @@ class MadeUpMachine:
             self._burst_until = self._number + 20
         log = self._level + draw.gauss(0, noise.independent) + noise.drift * self._number / 100
         slower = math.exp(log) * (1.3 if self._number < self._burst_until else 1.0)
-        return 150e-6 + seconds * slower + draw.expovariate(1 / noise.jitter_s)
+        late_s = draw.uniform(2e-3, 5e-3) if noise.late and draw.random() < noise.late else 0.0
+        return 150e-6 + seconds * slower + draw.expovariate(1 / noise.jitter_s) + late_s
 
 
 def judged(noise: Noise, plan: Plan, *, truth: float, call_s: float, generator: random.Random) -> Verdict:
