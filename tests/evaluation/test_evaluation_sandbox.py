@@ -43,7 +43,7 @@ def test_files_outside_the_private_folder_cannot_be_written(evaluator, walls, tm
         f"open({str(tmp_path / 'new')!r}, 'w')",
         f"open({str(tmp_path / 'precious')!r}, 'a')",
         f"os.remove({str(tmp_path / 'precious')!r})",
-        "open(os.path.expanduser('~/.kernelbench-was-here'), 'w')",
+        f"open({str(Path.home() / '.kernelbench-was-here')!r}, 'w')",
         f"os.chmod({str(tmp_path)!r}, 0)",
         "open('/usr/kernelbench-was-here', 'w')",
     ]
@@ -169,15 +169,34 @@ def test_the_private_folder_can_be_written_and_is_gone_afterwards(evaluator):
     assert not (folder / "mine").exists()
 
 
+def test_a_kernel_may_keep_builds_where_libraries_do_in_the_home_folder_and_in_tmp(evaluator, walls):
+    needs(walls, "hidden")
+    keep = """
+from pathlib import Path
+
+def kept(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kernel.cu").write_text("// a kernel")
+    os.replace(folder / "kernel.cu", folder / "kept.cu")
+    return (folder / "kept.cu").read_text()
+
+for folder in (Path.home() / ".cupy" / "kernel_cache", Path("/tmp") / "cuda_extensions" / "made_up"):
+    assert kept(folder) == "// a kernel"
+"""
+    assert attempt(evaluator, "return torch.relu(x)", preamble=keep).outcome is Outcome.CORRECT
+    assert not os.path.exists("/tmp/cuda_extensions/made_up")
+
+
 def test_what_one_candidate_leaves_the_next_does_not_find(evaluator):
     attempt(
         evaluator,
-        "for path in ('left', '/dev/shm/left'):\n"
+        "for path in ('left', '/dev/shm/left', '/tmp/left', os.path.expanduser('~/left')):\n"
         "    try: open(path, 'w').write('x')\n"
         "    except OSError: pass\n"
         "return x",
     )
-    assert told(evaluator, "[os.path.exists('left'), os.path.exists('/dev/shm/left')]") == "[False, False]"
+    found = "[os.path.exists(path) for path in ('left', '/dev/shm/left', '/tmp/left', os.path.expanduser('~/left'))]"
+    assert told(evaluator, found) == "[False, False, False, False]"
 
 
 def test_the_environment_holds_no_secret(evaluator):

@@ -3,8 +3,9 @@
 Covered where the kernel grants namespaces (``Isolation``; run.json has the walls that held):
 
 - network: none, not even loopback
-- files: the system, Python and the compilers, read-only, and one private folder in memory, of bounded size, gone with
-  the candidate; the owner's home, /tmp, the folders of runs and the machine's disks are not there (``filesystem``)
+- files: the system, Python and the compilers, read-only, and a private folder and a /tmp of its own, in memory, of
+  bounded size, gone with the candidate; the owner's home, the machine's /tmp, the folders of runs and the machine's
+  disks are not there (``filesystem``)
 - other GPUs than its own: hidden; a builder sees no GPU
 - other processes: invisible (visible on a GPU, because CUDA does not start otherwise), and cannot be signalled or
   traced (on a GPU from Linux 6.12 on); all processes of the candidate end with it, daemons included

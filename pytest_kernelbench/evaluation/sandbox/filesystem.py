@@ -5,10 +5,11 @@
     /dev                 null, zero, random, and the GPU that the candidate computes on
     Python, torch, triton, the CUDA toolkit, and PYTHONPATH, wherever they are
     the build cache      its files can be opened by name; they cannot be listed (``sandbox.give_up_privileges``)
-    one private folder   in memory, of bounded size, the only place that can be written
+    /tmp                 empty, in memory, of bounded size: kernels keep sources and builds there
+    one private folder   in memory, of bounded size; the worker's home folder. No other place can be written
 
-The owner's home, the folders of runs, /tmp and the machine's disks are not in it. On a machine that does not allow
-another root, all files are read-only instead.
+The owner's home, the folders of runs, the machine's /tmp and its disks are not in it. On a machine that does not allow
+another root, all files but the private folder are read-only instead.
 """
 
 from __future__ import annotations
@@ -107,10 +108,14 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
     For a process that has a mount namespace of its own, and may mount in it. Raises OSError.
     """
     root = str(private)
+    own = {"kind": "tmpfs", "flags": _MS_NOSUID | _MS_NODEV, "data": f"size={private_bytes},mode=700"}
     _set_attributes("/", _MountAttributes(propagation=_MS_PRIVATE))
     # A mount of its own, so that it stays read-only where /proc does not: for root, it is the machine's.
     _mount("/proc/sys", "/proc/sys", flags=_MS_BIND)
     _mount("tmpfs", root, kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data="size=4m,mode=755")
+    # First, because what is to be seen may be below it.
+    os.mkdir(f"{root}/tmp")
+    _mount("tmpfs", f"{root}/tmp", **own)
     for path in (*map(Path, SYSTEM), *(Path("/etc", name) for name in ETC), *visible.paths, *map(Path, devices)):
         _show(root, path)
     if visible.cache is not None:
@@ -120,13 +125,15 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
             _mount("tmpfs", f"{root}{visible.cache}/{LOCKS}", kind="tmpfs", flags=_MS_NOSUID, data="size=4k,mode=755")
     for name, leads_to in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{leads_to}", f"{root}/dev/{name}")
-    for path in (private, Path("/tmp"), Path("/dev/shm")):
+    for path in (private, Path("/dev/shm")):
         os.makedirs(root + str(path), exist_ok=True)
     _set_attributes(root, _MountAttributes(set=_MOUNT_ATTR_RDONLY))
+    _set_attributes(f"{root}/tmp", _MountAttributes(clear=_MOUNT_ATTR_RDONLY), recursive=False)
     if cuda:
         # CUDA does not start where it cannot write to /proc ("operation not supported on this OS").
         _set_attributes(f"{root}/proc", _MountAttributes(clear=_MOUNT_ATTR_RDONLY), recursive=False)
-    _mount("tmpfs", root + root, kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data=f"size={private_bytes},mode=700")
+    if not private.is_relative_to("/tmp"):
+        _mount("tmpfs", root + root, **own)
     os.chdir(root)
     # The new root is put over the old one, so that no folder is needed for the old one.
     _check(_libc().syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")

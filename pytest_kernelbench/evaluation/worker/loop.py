@@ -67,6 +67,8 @@ def _settle(folder: Path) -> None:
     tempfile.tempdir = str(folder)
     # Third-party caches have no other setting; they must not outlive the candidate that filled them.
     os.environ["TMPDIR"] = str(folder)
+    # Libraries that compile, such as CuPy, keep builds in the home folder, and fail where it cannot be written.
+    os.environ["HOME"] = str(folder)
     os.environ["TRITON_CACHE_DIR"] = str(folder / TRITON_CACHE)
     os.environ["TORCH_EXTENSIONS_DIR"] = str(folder / "torch_extensions")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / COMPILER_CACHE)
