@@ -209,6 +209,8 @@ def test_a_turn_of_large_calls_has_the_slots_that_fit_beside_the_outputs_of_both
         assert rack.calls_in_memory(5) == calls
     monkeypatch.setattr(cpu, "obtainable_bytes", lambda: 0)
     assert rack.calls_in_memory(5) == 1
+    monkeypatch.setattr(bench, "example_outputs", [])
+    assert rack.calls_in_memory(5) == 1
 
 
 def test_the_reference_is_not_computed_in_tf32():

@@ -169,12 +169,13 @@ class Rack:
     def _calls_beside_their_outputs(self) -> int:
         if self._most is not None:
             return self._most
-        bench, there = self._bench, len(self._slots)
-        outputs = bytes_of(bench.example_outputs)
-        room = SHARE_FOR_TURNS * device_named(bench.device).obtainable_bytes() - bench.bytes_to_answer - 2 * outputs
-        if room < there * 2 * outputs:
-            return int(room / (2 * outputs))
-        return there + int((room - there * 2 * outputs) / (bench.bytes_of_pair / 2 + 2 * outputs + 1))
+        bench = self._bench
+        # What the judge copies takes as much as what both workers keep of one call. A task may have no output.
+        slot_bytes, kept_bytes = bench.bytes_of_pair / 2, 2 * bytes_of(bench.example_outputs)
+        room = SHARE_FOR_TURNS * device_named(bench.device).obtainable_bytes() - bench.bytes_to_answer - kept_bytes
+        # The slots that are there take no more; if not all of them are used, the others free nothing.
+        with_new = (room + len(self._slots) * slot_bytes) / (slot_bytes + kept_bytes + 1)
+        return int(min(with_new, room / (kept_bytes + 1)))
 
     @property
     def _tensors_of_slot(self) -> int:
