@@ -20,12 +20,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 from attestation_simulated import KINDS, MadeUpMachine, Noise, draw_turns_by
 
 from pytest_kernelbench.evaluation.clock.attestation import (
-    CONFIDENCE_OF_A_LOOK,
+    ERRORS_OF_A_LOOK,
     LOOKS,
     Series,
     Verdict,
@@ -39,7 +39,7 @@ from pytest_kernelbench.report.stats.intervals import clopper_pearson
 CALL_S = (0.2e-3, 5e-3)
 # Standard error of the centre of a made-up series, in parts of what processes differ by: a series ends when its
 # interval at 99.9 % reaches as far.
-NOISE_OF_SERIES = 1 / NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)
+NOISE_OF_SERIES = 1 / ERRORS_OF_A_LOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def verdict_of_series(setting: Setting, slowdown: float, generator: random.Rando
     """The same from made-up series: their medians differ by ``between`` and by noise, which their intervals show."""
     plan = plan_of_gate(setting.gate, setting.device, 1e3 * sum(CALL_S) / 2)
     noise = NOISE_OF_SERIES * plan.between
-    reach = noise * NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)
+    reach = noise * ERRORS_OF_A_LOOK
     done: list[Series] = []
     while True:
         middle = generator.gauss(-math.log(slowdown), math.hypot(setting.noise.between, noise))

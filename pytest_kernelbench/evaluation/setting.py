@@ -78,17 +78,13 @@ class Setting:
 
         Large slots are freed too, with the controls that have them mapped; both are made again on demand.
         """
-        device = device_named(self.bench.device)
         self.sessions.wait_for_ends()
-        if not may_be_kept(self.rack.n_bytes, self.bench.device):
-            # Every process that has the slots mapped must end, or unmap them, before their memory is free.
-            self.verifier.hand_over_controls()
-            self.sessions.wait_for_ends()
-            session.close()
-            self.rack.close()
+        # Every process that has the slots mapped must end, or unmap them, before their memory is free.
         session.close()
+        if not may_be_kept(self.rack.n_bytes, self.bench.device):
+            self.free_slots()
         # An answer in float64 may take 30 GB, which torch would keep while other judges look for memory.
-        device.leave_room()
+        device_named(self.bench.device).leave_room()
 
     @contextmanager
     def least_memory(self) -> Iterator[None]:

@@ -41,6 +41,7 @@ from pytest_kernelbench.evaluation.device.traits import traits_of
 # The numbers of pairs after which a series may end. The first is the least with an interval at 99.9 %; each doubles.
 LOOKS = (11, 22, 44, 88, 176)
 CONFIDENCE_OF_A_LOOK = 0.999
+ERRORS_OF_A_LOOK = NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)  # standard errors to each side
 # One-sided, because up to five numbers of series are looked at. With 1 % (2.33 standard errors) the interval of claims
 # near the margin, where the looks are most, covered the truth in 95.0 % of 200 (benchmarks/attestation_simulated.py);
 # with 0.6 % (2.5) in 96 %, and three in 100 claims of 3 % fewer counted.
@@ -288,10 +289,10 @@ def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
     if n < LEAST_SERIES:
         return False
     differ = _difference(series, plan.between) if n >= LEAST_TO_GIVE_UP else _Difference(plan.between, is_told=False)
-    noise = [fmean(each.middle - each.low for each in series)] * most
-    of_a_series = math.hypot(differ.deviation, noise[0] / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+    noise = fmean(each.middle - each.low for each in series)
+    of_a_series = math.hypot(differ.deviation, noise / ERRORS_OF_A_LOOK)
     likely = _normal_at(plan.below_error) * of_a_series * math.sqrt(1 / n - 1 / most)
-    needed = math.log1p(plan.margin) + _reach(noise, differ, plan.above_error)
+    needed = math.log1p(plan.margin) + _reach([noise] * most, differ, plan.above_error)
     return fmean(each.middle for each in series) + likely < needed
 
 
@@ -313,7 +314,7 @@ def _reach(noise: Sequence[float], differ: _Difference, error: float) -> float:
     """How far the interval of a mean of series reaches to one side; ``noise``: how far the interval of each does."""
     n = len(noise)
     # A series has its interval at the confidence of one look; a smaller error rate needs a wider one.
-    wider = max(1.0, _normal_at(error) / _normal_at((1 - CONFIDENCE_OF_A_LOOK) / 2))
+    wider = max(1.0, _normal_at(error) / ERRORS_OF_A_LOOK)
     of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
     return math.hypot(of_processes, *(wider * each / n for each in noise))
 

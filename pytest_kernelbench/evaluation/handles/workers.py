@@ -55,6 +55,11 @@ class WorkerProcess:
         below = sandbox.descendants(self.supervisor)
         return below[1] if len(below) > 1 else 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a worker that was asked for nothing has ended: there is something to read from it."""
+        return messages.is_readable(self.connection)
+
     def cpu_seconds(self) -> float:
         """CPU time used so far by the worker and all it started."""
         if self.group is not None:
@@ -175,9 +180,8 @@ class WorkerServer:
             worker = self._next()
             if worker is None:
                 continue
-            if not messages.is_readable(worker.connection):
+            if not worker.has_ended:
                 return worker
-            # It had no request yet, so a readable socket means that it has ended.
             worker.kill()
             self._complaint = "its process ended"
         raise HarnessError(f"a worker does not start ({self._complaint}); check that the device has memory left")
@@ -198,8 +202,7 @@ class WorkerServer:
         """
         while self._controls:
             worker = self._controls.popleft()
-            # It was asked for nothing, so a readable socket means that it has ended.
-            if not messages.is_readable(worker.connection):
+            if not worker.has_ended:
                 return worker
             worker.kill()
         return None

@@ -108,14 +108,13 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
     For a process that has a mount namespace of its own, and may mount in it. Raises OSError.
     """
     root = str(private)
-    own = {"kind": "tmpfs", "flags": _MS_NOSUID | _MS_NODEV, "data": f"size={private_bytes},mode=700"}
     _set_attributes("/", _MountAttributes(propagation=_MS_PRIVATE))
     # A mount of its own, so that it stays read-only where /proc does not: for root, it is the machine's.
     _mount("/proc/sys", "/proc/sys", flags=_MS_BIND)
     _mount("tmpfs", root, kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data="size=4m,mode=755")
     # First, because what is to be seen may be below it.
     os.mkdir(f"{root}/tmp")
-    _mount("tmpfs", f"{root}/tmp", **own)
+    _mount_writable(f"{root}/tmp", private_bytes)
     for path in (*map(Path, SYSTEM), *(Path("/etc", name) for name in ETC), *visible.paths, *map(Path, devices)):
         _show(root, path)
     if visible.cache is not None:
@@ -133,7 +132,7 @@ def enter_root(private: Path, private_bytes: int, visible: Visible, devices: Ite
         # CUDA does not start where it cannot write to /proc ("operation not supported on this OS").
         _set_attributes(f"{root}/proc", _MountAttributes(clear=_MOUNT_ATTR_RDONLY), recursive=False)
     if not private.is_relative_to("/tmp"):
-        _mount("tmpfs", root + root, **own)
+        _mount_writable(root + root, private_bytes)
     os.chdir(root)
     # The new root is put over the old one, so that no folder is needed for the old one.
     _check(_libc().syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
@@ -150,7 +149,7 @@ def make_read_only(private: Path, private_bytes: int, hidden: Iterable[str], *, 
     _set_attributes("/", _MountAttributes(set=_MOUNT_ATTR_RDONLY))
     if cuda:
         _set_attributes("/proc", _MountAttributes(clear=_MOUNT_ATTR_RDONLY), recursive=False)
-    _mount("tmpfs", str(private), kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data=f"size={private_bytes},mode=700")
+    _mount_writable(str(private), private_bytes)
 
 
 def gpu_files() -> list[str]:
@@ -204,6 +203,11 @@ def _check(failed: int, what: str) -> None:
 
 def _mount(source: str, place: str, *, kind: str = "", flags: int, data: str = "") -> None:
     _check(_libc().mount(source.encode(), place.encode(), kind.encode() or None, flags, data.encode() or None), place)
+
+
+def _mount_writable(place: str, n_bytes: int) -> None:
+    """A folder in memory, of bounded size, that the candidate may write to."""
+    _mount("tmpfs", place, kind="tmpfs", flags=_MS_NOSUID | _MS_NODEV, data=f"size={n_bytes},mode=700")
 
 
 def _set_attributes(path: str, attributes: _MountAttributes, *, recursive: bool = True) -> None:
