@@ -1,12 +1,15 @@
 """Device memory of the judge that a worker opens by its handle; the runtime is made up."""
 
 import ctypes
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from pytest_kernelbench.evaluation.device import cuda, cuda_memory
 
+# Where a handle opens what is there, 1000 bytes each.
+ALLOCATIONS = [10_000, 20_000, 30_000]
 HANDLES = [f"{number:02x}" * 64 for number in range(3)]
 
 
@@ -24,6 +27,16 @@ class Runtime:
         self.did.append(("open", name))
         pointer._obj.value = 4096 * (1 + HANDLES.index(name))
         return 0
+
+    def cudaIpcGetMemHandle(self, handle, start):
+        self.did.append(("get", start.value))
+        if start.value not in ALLOCATIONS:
+            return 1
+        ctypes.memmove(handle, bytes.fromhex(HANDLES[ALLOCATIONS.index(start.value)]), 64)
+        return 0
+
+    def cudaGetLastError(self):
+        self.did.append(("forget", 0))
 
     def cudaIpcCloseMemHandle(self, pointer):
         self.did.append(("close", HANDLES[pointer.value // 4096 - 1]))
@@ -56,3 +69,58 @@ def test_a_handle_is_read_as_it_was_written(runtime):
     memory = cuda.map_memory(HANDLES[2], 64, iter(()))
     assert (memory.name, memory._pointer, memory.bytes.numel()) == (HANDLES[2], 3 * 4096, 64)
     assert ctypes.sizeof(cuda_memory.Handle) == 64
+
+
+class Output:
+    """A tensor at an address."""
+
+    shape, dtype, device = (), torch.float32, "cpu"
+
+    def __init__(self, at, count=1):
+        self.at, self.count = at, count
+
+    def data_ptr(self):
+        return self.at
+
+    def numel(self):
+        return self.count
+
+
+@pytest.fixture
+def asked(runtime, monkeypatch):
+    """The addresses whose allocation the driver was asked for."""
+    asked = []
+
+    def range_of(pointer):
+        asked.append(pointer)
+        return pointer // 10_000 * 10_000, 1000
+
+    monkeypatch.setattr(cuda_memory, "range_of", range_of)
+    return asked
+
+
+def test_outputs_are_told_by_their_allocations_each_of_which_is_asked_for_once_in_a_row(runtime, asked):
+    outputs = [Output(10_000), Output(10_500), Output(30_999), Output(5, count=0), Output(30_000), Output(10_999)]
+    told = cuda.exported(outputs)
+    assert told.tensors == outputs
+    assert (told.at, told.handle) == ([0, 500, 999, 0, 0, 999], [0, 0, 1, 0, 1, 0])
+    assert told.handles == [HANDLES[0], HANDLES[2]]
+    assert asked == [10_000, 30_999, 10_999]
+    assert runtime.did == [("get", 10_000), ("get", 30_000)]
+
+
+def test_outputs_without_elements_need_no_allocation(runtime, asked):
+    told = cuda.exported([Output(0, count=0)])
+    assert (told.at, told.handle, told.handles, asked) == ([0], [0], [""], [])
+
+
+def test_an_output_that_no_other_process_can_open_is_copied(runtime, asked, monkeypatch):
+    copy = Output(20_008)
+    monkeypatch.setattr(torch, "empty", lambda *shape, **how: SimpleNamespace(copy_=lambda output: copy))
+    told = cuda.exported([Output(40_000), Output(40_004)])
+    assert told.tensors == [copy, copy]
+    assert (told.at, told.handle, told.handles) == ([8, 8], [0, 0], [HANDLES[1]])
+    assert runtime.did == [("get", 40_000), ("forget", 0), ("get", 20_000)]
+    copy.at = 50_000
+    with pytest.raises(RuntimeError, match=r"^torch's memory cannot be shared with another process$"):
+        cuda.exported([Output(40_000)])

@@ -25,7 +25,8 @@ def test_outputs_of_their_own_are_told_where_they_are():
     assert kept.answer() == {
         "at": [output.data_ptr() for output in outputs],
         "strides": [3, 1, 1, 4],
-        "handles": ["", ""],
+        "handle": [0, 0],
+        "handles": [""],
     }
 
 

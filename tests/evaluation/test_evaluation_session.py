@@ -33,7 +33,7 @@ ANSWERS = {
     "warm": {"warm": True, "peak_bytes": 0},
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
-    "calls": {"at": [4096, 8192], "strides": [1, 1], "handles": ["", ""]},
+    "calls": {"at": [4096, 8192], "strides": [1, 1], "handle": [0, 0], "handles": [""]},
 }
 
 

@@ -27,6 +27,7 @@ from pytest_kernelbench.evaluation.boundary.kinds import (
     Request,
     Text,
     Whole,
+    Wholes,
     YesOrNo,
 )
 from pytest_kernelbench.evaluation.boundary.messages import MalformedFrame
@@ -171,14 +172,15 @@ class Series(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept(Answer):
-    """The places of outputs, call by call: an address each, strides (concatenated), and on a GPU an allocation each.
+    """The places of outputs, call by call: addresses, the strides of all, and which of the ``handles`` each has.
 
     All are empty for a ``mismatch``, and if a call returned memory of an earlier output (``reused``).
     """
 
-    at: Annotated[tuple[int, ...], Many(Whole(0, 1 << 64), MAX_CALLS)] = ()
-    strides: Annotated[tuple[int, ...], Many(Whole(0, MAX_BYTES), MAX_CALLS)] = ()
+    at: Annotated[tuple[int, ...], Wholes(0, 1 << 64, MAX_CALLS)] = ()
+    strides: Annotated[tuple[int, ...], Wholes(0, MAX_BYTES, MAX_CALLS)] = ()
     handles: Annotated[tuple[str, ...], Many(Name(128), MAX_CALLS)] = ()
+    handle: Annotated[tuple[int, ...], Wholes(0, MAX_CALLS, MAX_CALLS)] = ()
     reused: Annotated[bool, YesOrNo()] = False
     mismatch: Mismatch = None
 

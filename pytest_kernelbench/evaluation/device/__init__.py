@@ -14,6 +14,7 @@ from pytest_kernelbench.evaluation.device.traits import traits_of
 if TYPE_CHECKING:
     import torch
 
+    from pytest_kernelbench.evaluation.device.foreign import Exported
     from pytest_kernelbench.evaluation.device.foreign import Memory as ForeignMemory
     from pytest_kernelbench.evaluation.device.shared import Memory as SharedMemory
 
@@ -94,11 +95,8 @@ class Device(Protocol):
     def unmap_memory(self) -> None:
         """Let go of all of the judge's memory that is mapped here, once no tensor in it is left."""
 
-    def exported(self, tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
-        """Addresses of this process's tensors for another process to read, on a GPU with a handle each.
-
-        Returns the tensors too; tensors in memory that another process cannot read are copied.
-        """
+    def exported(self, tensors: Sequence[torch.Tensor]) -> Exported:
+        """Where this process's tensors are, for another process to read them; the clock is running meanwhile."""
 
     def memory_of(self, process: int) -> ForeignMemory:
         """The memory of a worker's ``process`` on this device, for the judge to read."""

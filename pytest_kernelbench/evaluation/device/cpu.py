@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pytest_kernelbench.evaluation.device.foreign import CannotRead, NotThere, Place
+from pytest_kernelbench.evaluation.device.foreign import CannotRead, Exported, NotThere, Place
 from pytest_kernelbench.evaluation.device.host import to_first_core
 from pytest_kernelbench.evaluation.sandbox import cgroup
 
@@ -133,9 +133,9 @@ def unmap_memory() -> None:
     """Memory is unmapped with the last tensor in it."""
 
 
-def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
-    """The tensors and their addresses; there are no handles."""
-    return list(tensors), [(tensor.data_ptr(), "") for tensor in tensors]
+def exported(tensors: Sequence[torch.Tensor]) -> Exported:
+    """The tensors and their addresses; all are read without a handle."""
+    return Exported(list(tensors), [tensor.data_ptr() for tensor in tensors], [0] * len(tensors), [""])
 
 
 def memory_of(process: int) -> ProcessMemory:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.device.foreign import NotThere, Place
+from pytest_kernelbench.evaluation.device.foreign import Exported, NotThere, Place
 
 LAZY_ENABLE_PEER_ACCESS = 1
 
@@ -102,44 +102,60 @@ class CudaMemory:
 def range_of(pointer: int) -> tuple[int, int]:
     """Start and size of the allocation that contains an address of device memory."""
     base, size = ctypes.c_void_p(), ctypes.c_size_t()
-    driver = ctypes.CDLL("libcuda.so.1")
-    status = driver.cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(pointer))
+    status = driver().cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(pointer))
     expect(status, "cuMemGetAddressRange")
     return base.value or 0, size.value
 
 
-def exported(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, str]]]:
-    """Places of this process's tensors for another process: bytes from the start of an allocation, and its handle.
+class _Allocations:
+    """Allocations of this process that another one can open; ``handles``: theirs, in the order they were found."""
 
-    Returns the tensors too; tensors in memory without a handle (a pool of the driver's) are copied.
+    def __init__(self) -> None:
+        self.handles: list[str] = []
+        self._numbers: dict[int, int | None] = {}
+        self._start = self._end = 0
+
+    def place(self, address: int) -> tuple[int, int] | None:
+        """Bytes from the start of the allocation, and the number of its handle; None: no other process can open it.
+
+        The clock is running. torch has many tensors in one allocation, so the driver is asked only where it is not the
+        last one.
+        """
+        if not self._start <= address < self._end:
+            self._start, size = range_of(address)
+            self._end = self._start + size
+        if self._start not in self._numbers:
+            self._numbers[self._start] = self._new_handle(self._start)
+        number = self._numbers[self._start]
+        return None if number is None else (address - self._start, number)
+
+    def _new_handle(self, start: int) -> int | None:
+        handle = Handle()
+        if runtime().cudaIpcGetMemHandle(ctypes.byref(handle), ctypes.c_void_p(start)) != 0:
+            # The runtime remembers a failure, and torch would report it at its next launch.
+            runtime().cudaGetLastError()
+            return None
+        self.handles.append(bytes(handle.reserved).hex())
+        return len(self.handles) - 1
+
+
+def exported(tensors: Sequence[torch.Tensor]) -> Exported:
+    """Where this process's tensors are: bytes from the start of an allocation, and its handle.
+
+    Tensors in memory without a handle (a pool of the driver's) are copied.
     """
-    handles: dict[int, str | None] = {}
-
-    def place(tensor: torch.Tensor) -> tuple[int, str] | None:
-        if tensor.numel() == 0:
-            return 0, ""
-        base, _ = range_of(tensor.data_ptr())
-        if base not in handles:
-            handle = Handle()
-            status = runtime().cudaIpcGetMemHandle(ctypes.byref(handle), ctypes.c_void_p(base))
-            handles[base] = bytes(handle.reserved).hex() if status == 0 else None
-            if status != 0:
-                # The runtime remembers a failure, and torch would report it at its next launch.
-                runtime().cudaGetLastError()
-        known = handles[base]
-        return None if known is None else (tensor.data_ptr() - base, known)
-
-    kept, found = [], []
+    allocations, told = _Allocations(), Exported([], [], [], [])
     for tensor in tensors:
-        where = place(tensor)
-        if where is None:
+        place = allocations.place(tensor.data_ptr()) if tensor.numel() else (0, 0)
+        if place is None:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
-            where = place(tensor)
-            if where is None:
+            place = allocations.place(tensor.data_ptr())
+            if place is None:
                 raise RuntimeError("torch's memory cannot be shared with another process")
-        kept.append(tensor)
-        found.append(where)
-    return kept, found
+        told.tensors.append(tensor)
+        told.at.append(place[0])
+        told.handle.append(place[1])
+    return told._replace(handles=allocations.handles or [""])
 
 
 class CudaProcessMemory:
@@ -196,6 +212,12 @@ class Span:
 def release_persisting_l2() -> None:
     """Have a GPU treat lines of its L2 that were asked to persist like any others."""
     runtime().cudaCtxResetPersistingL2Cache()
+
+
+@cache
+def driver() -> ctypes.CDLL:
+    """The CUDA driver."""
+    return ctypes.CDLL("libcuda.so.1")
 
 
 @cache

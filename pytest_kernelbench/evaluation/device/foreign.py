@@ -22,6 +22,18 @@ class Place(NamedTuple):
     handle: str = ""
 
 
+class Exported(NamedTuple):
+    """Where outputs are, by a worker: ``handle`` says which of the ``handles`` belongs to the allocation of each.
+
+    ``tensors``: the outputs, to be kept; copies of those in memory that no other process can read.
+    """
+
+    tensors: list[torch.Tensor]
+    at: list[int]
+    handle: list[int]
+    handles: list[str]
+
+
 class NotThere(Exception):
     """There is no memory at the place that a worker gave for an output."""
 

@@ -295,19 +295,21 @@ class WorkerSession(WorkerRequests):
         if answer.reused:
             return None
         outputs, strides = self.bench.example_outputs, list(answer.strides)
-        if not len(answer.at) == len(answer.handles) == len(outputs) * len(slots):
+        if not len(answer.at) == len(answer.handle) == len(outputs) * len(slots):
             raise self.forged(f"calls: at: expected {len(outputs) * len(slots)}")
+        if max(answer.handle, default=-1) >= len(answer.handles):
+            raise self.forged(f"calls: handle: expected numbers below {len(answer.handles)}")
         if len(strides) != len(slots) * sum(output.dim() for output in outputs):
             raise self.forged("calls: strides: wrong number")
         places: list[list[Place]] = []
-        told = zip(answer.at, answer.handles, strict=True)
+        told = zip(answer.at, answer.handle, strict=True)
         for _ in slots:
             places.append([])
-            for output, (at, handle) in zip(outputs, told, strict=False):
+            for output, (at, number) in zip(outputs, told, strict=False):
                 own = tuple(strides.pop(0) for _ in range(output.dim()))
                 if not is_dense(output.shape, own):
                     raise self.forged("calls: strides: not of a tensor with an element for each number")
-                places[-1].append(Place(at, own, handle))
+                places[-1].append(Place(at, own, answer.handles[number]))
         return seconds, places
 
     def take_memory_again(self, slots: Sequence[JudgeSlot]) -> None:

@@ -59,12 +59,10 @@ class Kept:
                 addresses.add(address)
                 self._tensors.append(plain)
         self._outputs = []
-        self._tensors, places = self._exported(self._tensors)
-        return {
-            "at": [at for at, _ in places],
-            "strides": [stride for tensor in self._tensors for stride in tensor.stride()],
-            "handles": [handle for _, handle in places],
-        }
+        told = self._exported(self._tensors)
+        self._tensors = told.tensors
+        strides = [stride for tensor in told.tensors for stride in tensor.stride()]
+        return {"at": told.at, "strides": strides, "handle": told.handle, "handles": told.handles}
 
 
 def _plain(slot: Slot, tensor: torch.Tensor) -> torch.Tensor:
