@@ -6,6 +6,7 @@ A candidate claims a speed-up if its own worker measured one that exceeds 1 by m
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 from pytest_kernelbench.evaluation.clock.plausibility import Suspicion
@@ -37,20 +38,13 @@ class Claim(NamedTuple):
 def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, notes: Notes) -> None:
     """Measure a claim by the judge's clock, and note whether it counts.
 
-    While other trials may use the device (``quiet`` is over), the controls are started and one call of the candidate is
-    profiled. Raises CandidateFailed, and HarnessError.
+    While other trials may use the device (``quiet`` is over), the controls are started, and after the first series one
+    call of the candidate is profiled. Raises CandidateFailed, and HarnessError.
     """
     if not hold.is_alone:
         with stage(notes.seconds, "load"):
             setting.verifier.prepare()
-    with stage(notes.seconds, "time"):
-        suspicion = setting.verifier.unrecorded(claim.session)
-    if suspicion is not None and not hold.is_alone:
-        with claim.session.stopped():
-            quiet.begin()
-        # Profiled again alone: the work of other trials may be why the profiler has no record.
-        suspicion = setting.verifier.unrecorded(claim.session)
-    void_for(suspicion)
+    rest = cache(partial(_check_what_is_not_timed, setting, hold, quiet, claim))
     with stage(notes.seconds, "attest"):
         measured = setting.verifier.attest(
             claim.session,
@@ -58,11 +52,30 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
             claim.seconds_per_call,
             claim.timing.candidate_ms,
             quiet,
-            between=claim.check_elsewhere,
+            between=rest,
         ).to_json()
     quiet.is_over()
-    claim.check_elsewhere()
+    rest()
     notes.found |= measured
+
+
+def _check_what_is_not_timed(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim) -> None:
+    """What is done in the worker that made the claim once its calls are not timed any more.
+
+    Its kernels must leave a record, for which a call is profiled; a process that was profiled launches more slowly ever
+    after. Raises CandidateFailed, and HarnessError.
+    """
+    if not claim.session.is_closed:
+        claim.session.thaw()
+        suspicion = setting.verifier.unrecorded(claim.session)
+        if suspicion is not None and not hold.is_alone:
+            with claim.session.stopped():
+                quiet.begin()
+            # Profiled again alone: the work of other trials may be why the profiler has no record.
+            suspicion = setting.verifier.unrecorded(claim.session)
+            quiet.is_over_for(claim.session)
+        void_for(suspicion)
+    claim.check_elsewhere()
 
 
 def void_for(suspicion: Suspicion | None) -> None:

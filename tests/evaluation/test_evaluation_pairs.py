@@ -145,6 +145,24 @@ def test_where_others_may_use_the_device_outputs_are_compared_once_quiet_is_over
     assert len(compared) >= 5
 
 
+def test_a_control_that_is_asked_for_the_last_time_ends_and_the_others_stay():
+    ended = []
+
+    def new_control():
+        control = Worker()
+        control.end = lambda: ended.append(control)
+        return control
+
+    pairs = Pairs(SimpleNamespace(), new_control)
+    with pairs.control(0) as zero, pairs.control(1) as one:
+        pass
+    with pairs.last_control() as last:
+        assert last is one and ended == []
+    assert ended == [one]
+    with pairs.control(0) as again, pairs.control(1) as new, pairs.last_control() as last:
+        assert again is zero and new is last is not one
+
+
 def test_both_workers_of_a_series_have_one_core_and_all_of_them_afterwards(monkeypatch):
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], on_one_core=True))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})

@@ -70,6 +70,12 @@ class Profiled:
         self.asked.append("check")
 
 
+class Worker(str):
+    """A worker of a candidate, by its name."""
+
+    was_profiled = False
+
+
 class Steady:
     """Pairs of processes whose calls take the same time in every turn, and a call that is alone ``alone_s``."""
 
@@ -79,12 +85,12 @@ class Steady:
         self._seconds = {"candidate": candidate_s, "control": 0.01}
         self._fails = fails
         self._control = control
-        self.candidates = []
-        self.n_lone_turns = 0
+        self.candidates, self.stayed = [], []
+        self.n_lone_turns = self.n_last_controls = 0
 
     @contextmanager
     def two(self, number, candidate, seconds_per_call, quiet, *, stays):
-        assert stays is (number == 0)
+        self.stayed.append(stays)
         self.candidates.append(candidate())
         yield self
 
@@ -92,7 +98,8 @@ class Steady:
         pass
 
     @contextmanager
-    def control(self, number):
+    def last_control(self):
+        self.n_last_controls += 1
         yield self._control
 
     def turn(self, side):
@@ -112,7 +119,7 @@ class Steady:
 def others(monkeypatch):
     """Other programs use the share ``used[0]`` of the cores; nobody waits between two floors."""
     used = [0.0]
-    monkeypatch.setattr(Neighbours, "of_judge", lambda device: SimpleNamespace(share=lambda: used[0]))
+    monkeypatch.setattr(Neighbours, "of_judge", lambda device, cores=None: SimpleNamespace(share=lambda: used[0]))
     monkeypatch.setattr(verification, "BETWEEN_FLOORS_S", 0.0)
     return used
 
@@ -140,14 +147,32 @@ def test_a_claim_is_an_interval_above_the_margin():
     assert not verifier.claims(sequential_timing([9.0] * 3, [1.0] * 3))
 
 
-@pytest.mark.parametrize(("busy_ms", "void"), [(1.0, False), (None, True)])
-def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record(busy_ms, void):
-    session, control = Profiled(busy_ms), Profiled(2.0)
-    verifier = Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, Steady(0.01, control=control))
+PROFILED = ["profile", "check"]
+
+
+@pytest.mark.parametrize(
+    ("busy_ms", "control_busy_ms", "void"), [(1.0, 2.0, False), (None, 2.0, True), (None, None, False)]
+)
+def test_on_a_gpu_a_claim_s_kernels_must_leave_a_record_where_the_reference_s_do(busy_ms, control_busy_ms, void):
+    session, control = Profiled(busy_ms), Profiled(control_busy_ms)
+    pairs = Steady(0.01, control=control)
+    verifier = Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, pairs)
     for _ in range(2):
         assert (verifier.unrecorded(session) is not None) is void
-    # The control's is known from then on.
-    assert (session.asked, control.asked) == (["profile", "check"] * 2, ["profile", "check"])
+    assert session.asked == PROFILED * 2
+    # A control is profiled where it is needed, once, and ends; a profiled one would be slower.
+    assert (control.asked, pairs.n_last_controls) == ((PROFILED, 1) if busy_ms is None else ([], 0))
+
+
+@pytest.mark.parametrize(("was_profiled", "used"), [(False, ["first", "another"]), (True, ["another"] * 2)])
+def test_a_worker_that_was_profiled_is_not_timed(alone, was_profiled, used):
+    pairs = Steady(0.008)
+    verifier = Verifier(Floor(0.1, [0.1]), MARGIN, pairs)
+    first = Worker("first")
+    first.was_profiled = was_profiled
+    assert verifier.attest(first, lambda: "another", 1e-3, 5.0).counted
+    assert pairs.candidates == used
+    assert pairs.stayed == [not was_profiled, False]
 
 
 def test_a_control_without_a_record_beside_others_is_profiled_again(tmp_path, monkeypatch):
@@ -184,7 +209,7 @@ def test_a_control_that_cannot_be_profiled_is_tried_alone_before_anything_is_sai
 
     pairs.must_work_alone = must_work_alone
     with pytest.raises(HarnessError, match="fails its own trial"):
-        Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, pairs).unrecorded(Profiled(1.0))
+        Verifier(Floor(0.1, [0.1], "cuda"), MARGIN, pairs).unrecorded(Profiled(None))
     assert tried == ["no answer within 60 s while being profiled"]
 
 
@@ -210,26 +235,26 @@ def alone(monkeypatch):
 
 def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone):
     pairs = Steady(0.008)
-    attested = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0)
+    attested = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest(Worker("first"), lambda: "another", 1e-3, 5.0)
     assert attested.counted
     assert attested.to_json()["attested"] == pytest.approx(0.0099 / 0.0079)
-    assert pairs.candidates == ["first", "another"]
+    assert (pairs.candidates, pairs.stayed) == (["first", "another"], [True, False])
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("candidate_s", [0.008, 0.005])
 def test_a_claim_is_looked_at_alone_however_small_it_is(alone, device, candidate_s):
     pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
-    assert Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 5.0).counted
+    assert Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest(Worker("first"), lambda: "another", 1e-3, 5.0).counted
     assert pairs.n_lone_turns > 0
     # In the processes of the last series: no other one is started for it.
-    assert pairs.candidates == ["first", "another"]
+    assert (pairs.candidates, pairs.stayed) == (["first", "another"], [True, False])
 
 
 @pytest.mark.parametrize(("alone_s", "counted"), [(0.0006, True), (0.0011, False)])
 def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, alone_s, counted):
     pairs = Steady(0.003, calls=10, alone_s=alone_s)
-    told = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest("first", lambda: "another", 1e-3, 0.5).to_json()
+    told = Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest(Worker("first"), lambda: "another", 1e-3, 0.5).to_json()
     assert told["counted"] is counted
     assert told["attested_low"] > 1.05
     if not counted:
@@ -237,7 +262,7 @@ def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, al
 
 
 def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
-    told = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01)).attest("first", lambda: "another", 1e-3, 5.0).to_json()
+    told = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01)).attest(Worker("first"), lambda: "another", 1e-3, 5.0).to_json()
     assert told["counted"] is False
     assert told["uncounted_because"].startswith("by the judge's clock it is 1 [0.9")
     assert told["attested_low"] < told["attested"] == 1.0 < told["attested_high"]
@@ -246,7 +271,7 @@ def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
 @pytest.mark.parametrize("fails", [DeviceBusy, CannotRead])
 def test_where_the_judge_can_say_nothing_a_claim_does_not_count(alone, fails):
     closed = []
-    first = SimpleNamespace(close=lambda: closed.append("first"))
+    first = SimpleNamespace(was_profiled=False, close=lambda: closed.append("first"))
     attested = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.005, fails=fails)).attest(
         first, lambda: "another", 1e-3, 5.0
     )
@@ -264,7 +289,7 @@ def test_a_reference_that_fails_beside_a_claim_is_tried_without_the_claim_s_work
         raise CandidateFailed(Outcome.VOID, "the reference fails beside it, and not alone", ("works_unasked",))
 
     pairs.must_work_alone = must_work_alone
-    first = SimpleNamespace(close=lambda: did.append("first ends"))
+    first = SimpleNamespace(was_profiled=False, close=lambda: did.append("first ends"))
     with pytest.raises(CandidateFailed, match="and not alone"):
         Verifier(Floor(0.1, [0.1]), MARGIN, pairs).attest(first, lambda: "another", 1e-3, 5.0)
     assert did == ["first ends", "nothing can be said"]

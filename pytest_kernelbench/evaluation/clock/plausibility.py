@@ -24,14 +24,3 @@ def beyond_physics(timing: Timing, floor_ms: float, device: str) -> Suspicion | 
         "beyond_physics",
         f"{timing.candidate_ms:.4g} ms, but what must be moved and multiplied takes at least {floor_ms:.4g} ms here",
     )
-
-
-def missing_record(busy_ms: float | None, control_busy_ms: float | None) -> Suspicion | None:
-    """Suspicion if the profiler recorded no kernel of a GPU candidate, although it recorded the reference's.
-
-    ``busy_ms`` and ``control_busy_ms``: milliseconds in which a kernel ran, in one call of the candidate and of the
-    reference; None where no kernel was recorded.
-    """
-    if busy_ms is None and control_busy_ms is not None:
-        return Suspicion("unrecorded_kernels", "its kernels leave no record, and those of the reference do")
-    return None

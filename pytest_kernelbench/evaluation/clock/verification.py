@@ -25,7 +25,7 @@ from pytest_kernelbench.evaluation.clock.attestation import (
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, NeighboursOfSeries
 from pytest_kernelbench.evaluation.clock.pairs import Pairs
-from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics, missing_record
+from pytest_kernelbench.evaluation.clock.plausibility import Suspicion, beyond_physics
 from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
 from pytest_kernelbench.evaluation.clock.timekeeping import random
 from pytest_kernelbench.evaluation.clock.timing import Timing
@@ -39,6 +39,7 @@ from pytest_kernelbench.evaluation.sharing.holds import has_company
 # seven times too high twice in a row, and honest kernels were void.
 FLOORS_IN_DOUBT = 4
 BETWEEN_FLOORS_S = 0.2
+UNRECORDED = Suspicion("unrecorded_kernels", "its kernels leave no record, and those of the reference do")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class Verifier:
         self._bench = bench
         self._margin = margin
         self._pairs = pairs
-        self._control_was_profiled = False
-        self._control_busy_ms: float | None = None
+        # None: not known yet.
+        self._control_is_recorded: bool | None = None
 
     def prepare(self) -> None:
         """Start the control workers, so that they need not be started while the device is held alone.
@@ -119,16 +120,20 @@ class Verifier:
         return found
 
     def unrecorded(self, session: WorkerSession) -> Suspicion | None:
-        """Suspicion if, on a GPU, the kernels of the candidate in ``session`` leave no record. Nothing is timed.
+        """Suspicion if, on a GPU, the kernels of the candidate in ``session`` leave no record, and a control's do.
 
-        Raises CandidateFailed, and HarnessError where the reference fails.
+        To be called when the candidate's calls there are not timed any more: it is profiled, and where it leaves no
+        record a control is, which then ends. Raises CandidateFailed, and HarnessError where the reference fails.
         """
         if not is_gpu(self._bench.device):
             return None
+        if _leaves_a_record(session):
+            return None
         try:
-            return missing_record(_busy_ms(session), self._busy_ms_of_control())
+            recorded = self._control_leaves_a_record()
         except ControlFailed as failure:
             self._pairs.must_work_alone(failure)
+        return UNRECORDED if recorded else None
 
     def attest(
         self,
@@ -156,8 +161,9 @@ class Verifier:
         def processes(number: int) -> Iterator[TakingTurns]:
             if number == 1:
                 between()
-            own = (lambda: first) if number == 0 else another
-            with self._pairs.two(number, own, calls_s, quiet, stays=number == 0) as two:
+            # One that was profiled launches more slowly.
+            stays = number == 0 and not first.was_profiled
+            with self._pairs.two(number, (lambda: first) if stays else another, calls_s, quiet, stays=stays) as two:
                 neighbours.begin()
                 yield two
 
@@ -183,19 +189,21 @@ class Verifier:
         seen = not_borne_out(two, verdict.estimate.low)
         return verdict if seen is None else replace(verdict, answer="undecided", because=seen.because)
 
-    def _busy_ms_of_control(self) -> float | None:
-        if not self._control_was_profiled:
-            with self._pairs.control(0) as control, of_control():
-                self._control_busy_ms = _busy_ms(control)
-            # Without a record beside others, it is profiled again.
-            self._control_was_profiled = self._control_busy_ms is not None or not has_company()
-        return self._control_busy_ms
+    def _control_leaves_a_record(self) -> bool:
+        if self._control_is_recorded is None:
+            with self._pairs.last_control() as control, of_control():
+                recorded = _leaves_a_record(control)
+            if not recorded and has_company():
+                # It is profiled again when it is alone.
+                return False
+            self._control_is_recorded = recorded
+        return self._control_is_recorded
 
 
-def _busy_ms(session: WorkerSession) -> float | None:
-    """Milliseconds in which a kernel ran in one call on new inputs (None: none was recorded); its answer is checked."""
+def _leaves_a_record(session: WorkerSession) -> bool:
+    """Whether torch's profiler records a kernel in one call on new inputs, whose answer is checked."""
     slot = random.choice(session.have_slots(max(1, len(session.slots))))
     drawn = session.refresh([slot])
     busy_ms = session.profile(slot).busy_ms
     session.check_timed([slot], drawn)
-    return busy_ms
+    return busy_ms is not None
