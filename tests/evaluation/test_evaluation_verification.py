@@ -245,7 +245,9 @@ def test_the_worker_that_made_the_claim_is_measured_first_and_then_another(alone
 @pytest.mark.parametrize("candidate_s", [0.008, 0.005])
 def test_a_claim_is_looked_at_alone_however_small_it_is(alone, device, candidate_s):
     pairs = Steady(candidate_s, calls=2, alone_s=0.0001)
-    assert Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest(Worker("first"), lambda: "another", 1e-3, 5.0).counted
+    assert (
+        Verifier(Floor(0.1, [0.1], device), MARGIN, pairs).attest(Worker("first"), lambda: "another", 1e-3, 5.0).counted
+    )
     assert pairs.n_lone_turns > 0
     # In the processes of the last series: no other one is started for it.
     assert (pairs.candidates, pairs.stayed) == (["first", "another"], [True, False])
@@ -262,7 +264,11 @@ def test_a_claim_that_is_not_seen_where_a_call_is_alone_does_not_count(alone, al
 
 
 def test_a_forged_claim_does_not_count_and_its_record_says_why(alone):
-    told = Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01)).attest(Worker("first"), lambda: "another", 1e-3, 5.0).to_json()
+    told = (
+        Verifier(Floor(0.1, [0.1]), MARGIN, Steady(0.01))
+        .attest(Worker("first"), lambda: "another", 1e-3, 5.0)
+        .to_json()
+    )
     assert told["counted"] is False
     assert told["uncounted_because"].startswith("by the judge's clock it is 1 [0.9")
     assert told["attested_low"] < told["attested"] == 1.0 < told["attested_high"]
