@@ -23,7 +23,8 @@ class Protocol:
     the answer is plain, and at most ``pairs_max``; it ends when the half-width of the speed-up's interval, as a share,
     is under ``half_width`` (see ``timing.enough``). ``sequential_trials``: so many calls of one side after the other
     take the place of pairs. ``has_margin``: whether a verified speed-up must exceed 1 by the device's margin, or only
-    1.
+    1. ``starts_beside_timing``: whether, on a device that checks several candidates at once, workers start while a
+    candidate is timed; that judges more candidates a minute, and a few more turns of the judge's clock are late.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Protocol:
     sequential_trials: int | None = None
     beyond: bool = True
     has_margin: bool = True
+    starts_beside_timing: bool = False
 
     def margin(self, device: str) -> float:
         """A speed-up on ``device`` is verified if the lower end of its interval exceeds 1 by this margin."""
@@ -46,6 +48,7 @@ FAST = Protocol(
     pairs_min=6,
     pairs_max=16,
     half_width=0.03,
+    starts_beside_timing=True,
 )
 FULL = Protocol(
     name="full",

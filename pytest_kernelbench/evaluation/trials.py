@@ -103,7 +103,8 @@ class Trials:
         protocol = PROTOCOLS[case["protocol"]]
 
         # Workers start while the bench is made.
-        workers.keep_ready(hardware_id)
+        beside_timing = protocol.starts_beside_timing and traits_of(device).trials_beside_others
+        workers.keep_ready(hardware_id, beside_timing=beside_timing)
 
         def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
             bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)

@@ -20,7 +20,7 @@ NO_MEMORY = CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out o
 class Workers:
     """None is needed: no candidate is tried."""
 
-    def keep_ready(self, hardware_id):
+    def keep_ready(self, hardware_id, *, beside_timing):
         pass
 
     def end_controls(self):

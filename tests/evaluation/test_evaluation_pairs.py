@@ -211,8 +211,9 @@ def test_workers_of_a_series_that_fails_end():
     [
         # In a turn of one call, half of the turn is taken for what surrounds it.
         (0.00005, [1, 20, 256]),
-        (0.0005, [1, 16, 40]),
-        (0.004, [1, 5]),
+        # That no more are wanted is said twice.
+        (0.0005, [1, 16, 40, 40]),
+        (0.004, [1, 5, 5]),
         (0.03, [1]),
     ],
 )
@@ -244,15 +245,31 @@ def test_a_later_series_begins_with_the_calls_of_the_one_before():
         with pairs.two(number, worker, 0.1):
             pass
     # A control's turns without calls are left out.
-    assert [[n for n in each.calls_of_turns if n] for each in made] == [[1, 16, 40]] * 2 + [[40]] * 2
+    assert [[n for n in each.calls_of_turns if n] for each in made] == [[1, 16, 40, 40]] * 2 + [[40, 40]] * 2
     # Another candidate's calls may take longer.
     with pairs.two(0, worker, 0.1):
         pass
-    assert made[-1].calls_of_turns == [1, 16, 40]
+    assert made[-1].calls_of_turns == [1, 16, 40, 40]
+
+
+def test_turns_begin_with_as_many_calls_as_a_call_s_known_duration_allows():
+    candidate, control = Busy(0.00005), Busy(0.00005)
+    with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.002):
+        pass
+    assert candidate.calls_of_turns == [10, 160, 256]
+
+
+def test_one_late_turn_does_not_make_all_turns_short():
+    candidate, control = Busy(0.0005), Busy(0.0005)
+    late = iter([0.0, 0.1])
+    calls = candidate.calls
+    candidate.calls = lambda slots: (calls(slots)[0] + next(late, 0.0), calls(slots)[1])
+    with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.1) as two:
+        assert two.calls == 40
 
 
 def test_no_turn_has_more_calls_than_fit_into_memory():
     candidate, control = Worker(), Worker()
     with Pairs(SimpleNamespace(), lambda: control).two(0, lambda: candidate, 0.01) as two:
         two.turn("candidate")
-    assert candidate.calls_of_turns == [1, 4, 4]
+    assert candidate.calls_of_turns == [2, 4, 4]

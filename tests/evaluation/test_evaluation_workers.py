@@ -1,10 +1,7 @@
 """Workers that are started before they are needed, over sockets without processes."""
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import sandbox
 from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.device.cpu import threads
 from pytest_kernelbench.evaluation.device.traits import DEVICES
-from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.sharing import holds, lock
 
 STARTED = {"started": True}
@@ -220,6 +217,23 @@ def test_a_worker_that_starts_is_stopped_while_a_process_has_the_device_alone(se
     until(lambda: len(workers._reserve) == 1)
 
 
+def test_where_the_protocol_says_so_workers_start_while_a_process_has_the_device_alone(served, monkeypatch):
+    freezer, slow = Stopped(), threading.Event()
+    monkeypatch.setattr(WorkerProcess, "freezer", lambda self: freezer)
+    service, workers = served((slow, STARTED), STARTED)
+    with lock.exclusive(DEVICE):
+        workers.keep_ready(DEVICE, beside_timing=True)
+        until(lambda: service.workers)
+        taking, taken = in_thread(workers.take)
+        time.sleep(0.1)
+        # The trial that has it alone waits for the same worker.
+        assert (freezer.is_stopped, taken, len(service.workers)) == (False, [], 1)
+        slow.set()
+        taking.join(20)
+        taken[0].close()
+        until(lambda: len(workers._reserve) == 1)
+
+
 def until(condition):
     deadline = time.monotonic() + 10
     while not condition():
@@ -272,51 +286,6 @@ def test_a_thread_that_cannot_start_a_worker_is_no_reason_to_start_none_later(se
     assert str(error.value).startswith("a worker does not start ([Errno 24] Too many open files); check")
     take_beside_others(workers).close()
     until(lambda: len(workers._reserve) == 1)
-
-
-@pytest.mark.parametrize("held", [True, False])
-def test_a_worker_begins_to_end_before_it_is_waited_for(held):
-    child = subprocess.Popen(["sleep", "60"])
-    ours, theirs = socket.socketpair()
-    reading, writing = os.pipe()
-    os.close(writing)
-    worker = WorkerProcess(ours, reading, child.pid, os.pidfd_open(child.pid) if held else None)
-    worker.end()
-    if held:
-        assert child.wait(20) == -signal.SIGTERM
-    else:
-        assert child.poll() is None
-    theirs.close()
-    worker.kill()
-    assert child.wait(20) == -signal.SIGTERM
-
-
-def test_all_threads_of_a_worker_are_kept_to_the_cores_that_are_given(monkeypatch):
-    code = (
-        "import threading, time\n"
-        "threads = [threading.Thread(target=time.sleep, args=(60,), daemon=True) for _ in range(3)]\n"
-        "[each.start() for each in threads]\n"
-        "print(flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    start = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])"
-    ours, theirs = socket.socketpair()
-    with subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE) as supervisor:
-        supervisor.stdout.readline()
-        worker = WorkerProcess(ours, -1, supervisor.pid, os.pidfd_open(supervisor.pid))
-        core = min(os.sched_getaffinity(0))
-        worker.keep_to({core})
-        (below,) = sandbox.descendants(supervisor.pid)
-        threads_of_worker = os.listdir(f"/proc/{below}/task")
-        assert len(threads_of_worker) == 4
-        assert all(os.sched_getaffinity(int(each)) == {core} for each in threads_of_worker)
-        os.kill(below, signal.SIGKILL)
-    # Another process may have the number now.
-    monkeypatch.setattr(sandbox, "descendants", None)
-    worker.keep_to({core})
-    os.close(worker.hold)
-    for each in (ours, theirs):
-        each.close()
 
 
 def test_controls_are_kept_until_they_are_asked_for_and_one_that_has_ended_is_none(served):

@@ -31,7 +31,7 @@ from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.building import cache, headers
 from pytest_kernelbench.evaluation.building.cache import LOCKS
 from pytest_kernelbench.evaluation.device.names import is_gpu
-from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.judges.closing import Closing
 from pytest_kernelbench.evaluation.sharing import lock
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions

@@ -11,7 +11,14 @@ from typing import NoReturn
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, TakingTurns, of_control, rehearsed, warm
+from pytest_kernelbench.evaluation.clock.turns import (
+    ControlFailed,
+    TakingTurns,
+    calls_of_turn,
+    of_control,
+    rehearsed,
+    warm,
+)
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
@@ -117,7 +124,7 @@ class Pairs:
             control = stack.enter_context(self.control(number))
             if number % 2 == 1:
                 own = self._candidate(candidate, stack, stays)
-            at_first = self._calls if number else 1
+            at_first = max(self._calls if number else 1, calls_of_turn(own, seconds_per_call))
             with of_control():
                 warm(control, at_first)
             warm(own, at_first)

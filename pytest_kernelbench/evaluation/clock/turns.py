@@ -37,6 +37,8 @@ CONTROL_CHECKED = 0.5
 # How many turns of one call follow each other in a row, and the answers of how many are checked. To gain there, a
 # candidate must skip half of the calls, which is found in two rows of three.
 LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
+# In turns of at most so many calls, a call is long against what a turn is usually late by (2 to 5 ms on an H200).
+LONG_CALLS = 4
 # Outputs of turns may take this share of a device's memory until they are compared, once others may use the device:
 # comparing them at once was 38 % of the time of turns (15 tasks of level 1, H200), in which other trials waited.
 SHARE_UNCHECKED = 0.02
@@ -187,8 +189,8 @@ def rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call
 
     ``seconds_per_call`` is too long at first, because the first calls in a worker are slow, and the time around the
     calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow until no more are
-    wanted. The duration of a call is the geometric mean of both sides': where a candidate was 30 times as fast, turns
-    of 20 ms of its calls were turns of 260 ms of the reference's.
+    wanted. Where that is decided by short calls, a second turn must say so too: after one that was late, the turns of a
+    claim had 11 calls in place of 111.
     """
     two, wanted = TakingTurns(candidate, control, 0, most_unchecked=_most_unchecked(candidate.bench.device)), at_first
     while wanted > two.calls:
@@ -197,12 +199,22 @@ def rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call
             session.thaw()
             session.have_slots(two.calls)
             session.freeze()
-        # One turn of each side, so that later turns use again the memory that it frees.
-        turns_s = two.turn("control"), two.turn("candidate")
-        around_s = two.empty_turn()
-        of_calls_s = math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s))
-        wanted = calls_of_turn(candidate, min(seconds_per_call, of_calls_s / two.calls))
+        seconds_per_call = min(seconds_per_call, _seconds_per_call(two))
+        wanted = calls_of_turn(candidate, seconds_per_call)
+        if wanted <= two.calls and LONG_CALLS < two.calls < MOST_PAIRS:
+            wanted = calls_of_turn(candidate, min(seconds_per_call, _seconds_per_call(two)))
     return two
+
+
+def _seconds_per_call(two: TakingTurns) -> float:
+    """Of one turn of each side, after which later turns use again the memory that it frees.
+
+    The geometric mean of both sides: where a candidate was 30 times as fast, turns of 20 ms of its calls were turns of
+    260 ms of the reference's.
+    """
+    turns_s = two.turn("control"), two.turn("candidate")
+    around_s = two.empty_turn()
+    return math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s)) / two.calls
 
 
 def _most_unchecked(device: str) -> float:

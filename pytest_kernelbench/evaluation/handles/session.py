@@ -24,8 +24,8 @@ from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
-from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
 from pytest_kernelbench.evaluation.layouts import is_dense
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile

@@ -17,7 +17,8 @@ from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
-from pytest_kernelbench.evaluation.handles.workers import WorkerProcess, WorkerServer
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
+from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.stages import stage
 

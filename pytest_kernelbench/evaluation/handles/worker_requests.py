@@ -22,7 +22,7 @@ from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.device_room import DeviceRoom
-from pytest_kernelbench.evaluation.handles.workers import WorkerProcess
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.judges.endings import signal_name
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.records import Outcome

@@ -1,23 +1,21 @@
-"""The judge's handles on the workers that the service forks for it, and on the service itself."""
+"""The judge's handle on the service that forks its workers, some of which are started before they are needed."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation import sandbox
 from pytest_kernelbench.evaluation.boundary import answers, messages
-from pytest_kernelbench.evaluation.clock.freezing import Freezer, ProcessTree, StillStarting
+from pytest_kernelbench.evaluation.clock.freezing import Freezer, StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
+from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.sandbox.groups import Group
 from pytest_kernelbench.evaluation.sharing import holds, lock
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
@@ -29,131 +27,20 @@ BETWEEN_LOOKS_S = 0.005
 BETWEEN_PLACES_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerProcess:
-    """The judge's end of a worker: its socket, the pipe that receives its exit status, and its supervisor.
-
-    ``hold`` is a descriptor of the supervisor's process (pidfd), None if the kernel has none. It is needed because the
-    number of an ended process may be given to another one. ``group``: the control group of the worker and all that it
-    starts; None where the system has none for it.
-    """
-
-    connection: socket.socket
-    ending: int
-    supervisor: int
-    hold: int | None = None
-    group: Group | None = None
-
-    def freezer(self) -> Freezer:
-        """An object that stops the worker with all that it started."""
-        return ProcessTree(self.supervisor) if self.group is None else self.group
-
-    @property
-    def process(self) -> int:
-        """Number of the worker's own process; 0 where it has ended."""
-        # Below the supervisor is the first process of a namespace, or a process in its place, and below it the worker.
-        below = sandbox.descendants(self.supervisor)
-        return below[1] if len(below) > 1 else 0
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether a worker that was asked for nothing has ended: there is something to read from it."""
-        return messages.is_readable(self.connection)
-
-    def cpu_seconds(self) -> float:
-        """CPU time used so far by the worker and all it started."""
-        if self.group is not None:
-            return self.group.spent_seconds()
-        return sum(sandbox.cpu_seconds_of(process) for process in sandbox.descendants(self.supervisor)[1:])
-
-    def spent_seconds(self) -> float:
-        """CPU time used so far by all under the supervisor and itself, children that have ended included."""
-        if self.group is not None:
-            return self.group.spent_seconds()
-        return sum(sandbox.spent_seconds_of(each) for each in (self.supervisor, *sandbox.descendants(self.supervisor)))
-
-    def keep_to(self, cores: set[int]) -> None:
-        """Have the worker, and all that it started, run on these cores; it is stopped, so that nothing new starts.
-
-        Does nothing where the supervisor has ended: its number may be another process's by then.
-        """
-        if self.hold is not None and messages.is_readable(self.hold):
-            return
-        for process in sandbox.descendants(self.supervisor):
-            with suppress(OSError):
-                for thread in os.listdir(f"/proc/{process}/task"):
-                    with suppress(OSError):
-                        os.sched_setaffinity(int(thread), cores)
-
-    def end(self) -> None:
-        """Begin to end the worker with all it started; ``kill`` waits for its end.
-
-        Does nothing without a ``hold``: the supervisor's number might be another process's by then.
-        """
-        if self.hold is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.hold, signal.SIGTERM)
-
-    def kill(self, *, timeout_s: float = 10.0) -> None:
-        """End the worker and all it started; returns when its socket is closed everywhere.
-
-        Raises HarnessError when that cannot be done: its processes would disturb the next candidate.
-        """
-        self.end()
-        if self.hold is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.supervisor, signal.SIGTERM)
-        deadline = time.monotonic() + timeout_s
-        try:
-            # One deadline for everything that it still sends: a process may flood its socket.
-            while (left_s := deadline - time.monotonic()) > 0:
-                if messages.is_readable(self.connection, timeout_s=left_s) and not self.connection.recv(1 << 16):
-                    break
-            else:
-                raise HarnessError(
-                    f"processes of a candidate, under supervisor {self.supervisor}, do not end; "
-                    "end them and run again to resume"
-                )
-        except ConnectionResetError:
-            pass
-        self.close()
-
-    def close(self) -> None:
-        self.connection.close()
-        if self.group is not None:
-            self.group.remove()
-        os.close(self.ending)
-        if self.hold is not None:
-            os.close(self.hold)
-
-    def wait(self, *, timeout_s: float) -> int | None:
-        """Exit code of a worker whose socket has ended, negative for a signal; None if it does not arrive in time.
-
-        Raises HarnessError if it was ended because other programs had taken the memory.
-        """
-        told = os.read(self.ending, 32) if messages.is_readable(self.ending, timeout_s=timeout_s) else b""
-        code, _, why = told.decode().partition(" ")
-        if why:
-            raise HarnessError(
-                "this machine's memory ran short while a candidate was judged that held little of it; "
-                "end what else runs and run again to resume"
-            )
-        return int(code) if code else None
-
-
 class WorkerServer:
     """The judge's handle on the service: asks it to fork, from any thread.
 
     Some workers are started before they are needed. On a GPU a worker starts CUDA, which takes 0.3 to 1.5 s and delays
-    the driver's other calls, so no candidate can be timed meanwhile. So a thread that starts a worker shares the device
-    with others, and stops the worker while a process has the device alone. All judges of a device share a number of
-    places in which workers start (``DeviceTraits.starts_at_once``).
+    the driver's other calls. So a thread that starts a worker shares the device with others, and stops the worker while
+    a process has the device alone, unless the protocol has workers start ``beside_timing``. All judges of a device
+    share a number of places in which workers start (``DeviceTraits.starts_at_once``).
     """
 
     def __init__(self, control: socket.socket, device: str) -> None:
         self._control = control
         self._device = device
         self._hardware_id = ""
+        self._beside_timing = False
         self._turn = threading.Lock()
         # Held by the thread whose worker is the next one to get a place.
         self._queue = threading.Lock()
@@ -168,9 +55,12 @@ class WorkerServer:
         self._failures = 0
         self._complaint = ""
 
-    def keep_ready(self, hardware_id: str) -> None:
-        """From now on, have some workers started on the device with this identity before they are needed."""
-        self._hardware_id = hardware_id
+    def keep_ready(self, hardware_id: str, *, beside_timing: bool = False) -> None:
+        """From now on, have some workers started on the device with this identity before they are needed.
+
+        ``beside_timing``: they start whether or not a process has the device alone.
+        """
+        self._hardware_id, self._beside_timing = hardware_id, beside_timing
         with self._change:
             self._fill_up()
 
@@ -221,13 +111,13 @@ class WorkerServer:
                 self._fill_up()
                 if worker is not None:
                     return worker
-                is_alone = not holds.has_company()
-                if not is_alone:
+                must_start = not (self._beside_timing or holds.has_company())
+                if not must_start:
                     self._change.wait(BETWEEN_PLACES_S)
                     if not self._reserve and self._failures > failures:
                         return None
-            if is_alone:
-                # The threads wait until others may use the device.
+            if must_start:
+                # The threads wait until others may use the device, which this process has alone.
                 return self._started()
             # A start takes a second while other judges start workers too.
             give_way()
@@ -247,8 +137,9 @@ class WorkerServer:
                 worker = None
                 try:
                     with place, ExitStack() as shared:
-                        shared.enter_context(lock.shared(self._hardware_id))
-                        worker = self._started(shared)
+                        if not self._beside_timing:
+                            shared.enter_context(lock.shared(self._hardware_id))
+                        worker = self._started(None if self._beside_timing else shared)
                 finally:
                     with self._change:
                         self._n_starting -= 1
@@ -297,7 +188,7 @@ class WorkerServer:
     def _started(self, shared: ExitStack | None = None) -> WorkerProcess | None:
         """A new worker that has started; None, with a complaint, if it does not.
 
-        ``shared``: this thread's hold of the device with others; None if the trial that awaits the worker has it alone.
+        ``shared``: this thread's hold of the device with others; None where the start is not to be interrupted.
         """
         worker = self.fork()
         freezer, complaint = worker.freezer(), "it was not waited for"
