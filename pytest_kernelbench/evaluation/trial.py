@@ -46,7 +46,8 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 # A shorter build was found in the cache, and is not recorded as one.
 LEAST_TOLD_S = 0.01
-# A candidate that held more than this share of the device's memory is to blame where its judge found none.
+# A candidate that held more than this share of the device's memory, on top of what an honest one may need for the same
+# task, is to blame where its judge found none.
 SHARE_OF_MEMORY_TO_BLAME = 0.2
 
 
@@ -182,7 +183,8 @@ def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession
     held = setting.bytes_of_others()
     session.close()
     all_bytes = device_named(setting.bench.device).memory_bytes()
-    if held - setting.bytes_of_others() > SHARE_OF_MEMORY_TO_BLAME * all_bytes:
+    least_bytes = SHARE_OF_MEMORY_TO_BLAME * all_bytes + setting.bench.bytes_to_answer
+    if held - setting.bytes_of_others() > least_bytes:
         return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
     return HarnessError(
         f"{setting.bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"

@@ -149,3 +149,27 @@ def test_where_other_processes_hold_the_memory_it_is_the_harness_that_failed(tri
         "made_up/9_batch: a candidate finds no memory on the device, of which other processes hold 75%; "
         "end them, or use fewer workers (-n), and run again to resume"
     )
+
+
+@pytest.mark.parametrize(("held_gib", "is_to_blame"), [(27, True), (25, False)])
+def test_a_candidate_is_to_blame_for_missing_memory_if_an_honest_one_could_not_hold_so_much(
+    trials, monkeypatch, held_gib, is_to_blame
+):
+    device, setting = "pytest_kernelbench.evaluation.device.cpu", trials[0]._setting
+    held = iter([60 << 30, 60 - held_gib << 30])
+    monkeypatch.setattr(f"{device}.bytes_of_others", lambda: next(held))
+    # A fifth of it, and 10 GiB for an answer.
+    monkeypatch.setattr(f"{device}.memory_bytes", lambda: 80 << 30)
+    monkeypatch.setattr(type(setting.bench), "bytes_to_answer", 10 << 30)
+
+    def prepare(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(trial, "prepare", prepare)
+    if is_to_blame:
+        found = trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
+        assert found.outcome is Outcome.RUNTIME_ERROR
+        assert found.detail == "leaves the device no memory to check its answers in"
+    else:
+        with pytest.raises(HarnessError, match="the device has no memory left .* end what else runs on it"):
+            trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
