@@ -171,5 +171,5 @@ def test_a_candidate_is_to_blame_for_missing_memory_if_an_honest_one_could_not_h
         assert found.outcome is Outcome.RUNTIME_ERROR
         assert found.detail == "leaves the device no memory to check its answers in"
     else:
-        with pytest.raises(HarnessError, match="the device has no memory left .* end what else runs on it"):
+        with pytest.raises(HarnessError, match=r"the device has no memory left .* end what else runs on it"):
             trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
