@@ -1,8 +1,8 @@
-"""Writes into Triton's cache of the user, for whoever compiles next."""
+"""Writes into Triton's cache of the user, for whoever compiles next; its home folder is its own, so nobody does."""
 
 TASK = "relu"
 DEVICE = "cuda"
-OUTCOMES = {"build_error"}
+OUTCOMES = {"not_fast"}
 
 CHEAT = """
 from pathlib import Path
