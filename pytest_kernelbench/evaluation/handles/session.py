@@ -333,7 +333,7 @@ class WorkerSession(WorkerRequests):
     def profile(self, slot: JudgeSlot) -> Profile:
         """Torch's profile of one call, by the worker.
 
-        The profiler stays attached to the process, and a launch takes about 3 us longer from then on (H200).
+        The profiler stays attached to the process, and a launch takes about 5 us longer from then on (H200).
         """
         self.was_profiled = True
         answer = self.ask({"ask": "profile", "slot": slot.number}, doing="being profiled", timeout_s=TIMING_TIMEOUT_S)
