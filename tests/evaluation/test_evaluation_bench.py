@@ -220,6 +220,13 @@ def test_the_reference_is_not_computed_in_tf32():
     assert not torch.backends.cudnn.allow_tf32
 
 
+def test_what_a_task_s_file_chooses_does_not_change_the_declared_precision():
+    task_of_file = task("9_tf32", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(4)")
+    source = task_of_file.source.replace("class Model", "torch.backends.cuda.matmul.allow_tf32 = True\n\nclass Model")
+    Bench(task_of_file.id, source, seed=1, device="cpu", precision="float32")
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_a_bench_that_is_renewed_has_other_inputs_and_is_as_strict():
     bench = bench_of("torch.relu(x)")
     before = [bench.example_inputs[0], *bench.check(0, "signed").values, bench._factors]

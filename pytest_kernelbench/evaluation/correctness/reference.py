@@ -57,6 +57,8 @@ class Reference:
         try:
             self._module = ReferenceModule(source)
             model = instantiate(self._module.model_class, self._module, seed, torch_name(device))
+            # The task's file may have chosen otherwise.
+            precision.set_flags()
             self._model = precision.cast_model(model)
             self.example_inputs: list[torch.Tensor] = []
             self._given_layouts: list[Layout] | None = None

@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.judges.faults import fault_of
 from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.sandbox import Isolation
+from pytest_kernelbench.evaluation.torch_state import TorchState
 from pytest_kernelbench.evaluation.trials import Trials, target_of
 
 # A judge keeps the findings of so many tasks; its owner keeps findings of more tasks, and sends them with a request.
@@ -96,6 +97,7 @@ class LastTask:
     def __init__(self, trials_of: Callable[..., Trials], device: str) -> None:
         self._trials_of = trials_of
         self._device = device
+        self._torch_state = TorchState()
         self._trials: Trials | None = None
         # Whether a candidate has seen the task's inputs.
         self._tried = False
@@ -121,11 +123,12 @@ class LastTask:
         return self._trials
 
     def forget(self) -> None:
-        """Free all memory of the task."""
+        """Free all memory of the task, and undo what its file has changed in torch."""
         with self._trials.among_others() if self._trials is not None else nullcontext():
             if self._trials is not None:
                 self._trials.close()
                 self._trials = None
+            self._torch_state.put_back()
             device_named(self._device).leave_room()
         if not is_gpu(self._device):
             # Not in ``leave_room``, which workers call between turns: their next calls would wait for new, zeroed

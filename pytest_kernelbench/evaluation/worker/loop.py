@@ -31,6 +31,7 @@ from pytest_kernelbench.evaluation.modules import (
     seed_all,
 )
 from pytest_kernelbench.evaluation.precision import PRECISIONS
+from pytest_kernelbench.evaluation.torch_state import TorchState
 from pytest_kernelbench.evaluation.worker import compiling, exploring, kernels
 from pytest_kernelbench.evaluation.worker.extensions import Extensions, Request, uses_extensions
 from pytest_kernelbench.evaluation.worker.memory import let_memory_be_read
@@ -95,6 +96,7 @@ class _Bench:
         torch.set_num_threads(question["threads"])
         self._stopwatch = Stopwatch(self._device)
         self._stopwatch.settle()
+        self._torch_state = TorchState()
         return {"started": True}
 
     def prepare(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
@@ -109,6 +111,7 @@ class _Bench:
         self._task_source = question["task_source"]
         self._task = ReferenceModule(self._task_source)
         self._reference = self._instance(self._task.model_class)
+        self._precision.set_flags()  # The task's file may have chosen otherwise.
         self._slots = Slots(self._device)
         self._kept = Kept(self._device)
         self._stopwatch.settle()
@@ -283,6 +286,7 @@ class _Bench:
         self._stopwatch.leave_room()
         device_named(self._device).unmap_memory()
         self._candidate_source = None
+        self._torch_state.put_back()
         return {"forgotten": True}
 
     def warm(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
