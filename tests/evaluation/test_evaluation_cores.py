@@ -3,19 +3,13 @@
 import os
 import platform
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_tasks import RELU, candidate, task
-from one_candidate import one
+from made_up_tasks import RELU, candidate
 
-from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.host import to_first_core
-from pytest_kernelbench.evaluation.device.traits import DEVICES
-from pytest_kernelbench.evaluation.sandbox import descendants
-from pytest_kernelbench.records import Outcome
 
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 
@@ -97,18 +91,3 @@ def test_a_thread_stands_on_the_first_core_after_that():
         assert os.sched_getaffinity(0) == allowed
     finally:
         os.sched_setaffinity(0, allowed)
-
-
-SLOW = "def forward(self, x):\n    import time\n    time.sleep(3e-4)\n    return torch.relu(x)"
-
-
-@two_cores
-def test_a_claim_s_processes_may_have_one_core_and_the_judge_all_of_them_afterwards(cache, monkeypatch):
-    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], on_one_core=True))
-    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
-        found = one(evaluator, candidate("return torch.relu(x)"), task("51_slow", SLOW, inputs="torch.rand(100)"))
-        # Where other programs use the cores, the claim is measured, and does not count.
-        assert found.outcome is Outcome.CORRECT and found.attested > 1.5, found
-        judges = [each for each in descendants(os.getpid()) if Path(f"/proc/{each}/comm").read_text() == "kb-judge\n"]
-        assert judges
-        assert all(os.sched_getaffinity(each) == os.sched_getaffinity(0) for each in judges)

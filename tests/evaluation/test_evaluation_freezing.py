@@ -1,6 +1,5 @@
 """A process tree that is stopped computes nothing, whatever processes it starts."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy, ProcessTree
-from pytest_kernelbench.evaluation.handles import worker_requests
 from pytest_kernelbench.evaluation.handles.worker_requests import WorkerRequests
 from pytest_kernelbench.evaluation.sandbox import descendants, spent_seconds_of
 
@@ -86,29 +84,7 @@ def test_a_worker_whose_work_does_not_end_is_stopped_all_the_same():
         _tree=SimpleNamespace(stop=lambda: did.append("stopped")),
         _device=SimpleNamespace(wait_until_idle=busy),
         freeze=lambda: did.append("frozen"),
-        _has_own_core=False,
     )
     with pytest.raises(DeviceBusy):
         WorkerRequests.timed_and_frozen(worker, {"ask": "calls", "slots": []})
     assert did == ["asked", "goes on", "stopped", "frozen"]
-
-
-def test_the_answer_of_a_worker_with_a_core_of_its_own_is_looked_for_without_sleep(monkeypatch):
-    did = []
-    monkeypatch.setattr(worker_requests.messages, "look_for", lambda *args, **kinds: did.append("looked for"))
-    worker = SimpleNamespace(
-        worker=SimpleNamespace(keep_to=lambda cores: did.append(cores), connection=None),
-        room=SimpleNamespace(for_worker=lambda: None),
-        send=lambda request: None,
-        thaw=lambda: did.append("goes on"),
-        answer=lambda *args, **kinds: did.append("answers, " + ("collects" if gc.isenabled() else "quiet")),
-        _tree=SimpleNamespace(stop=lambda: None),
-        _device=SimpleNamespace(wait_until_idle=lambda: None),
-        freeze=lambda: None,
-    )
-    for cores in ({3}, {0, 3}):
-        WorkerRequests.keep_to(worker, cores)
-        WorkerRequests.timed_and_frozen(worker, {"ask": "calls", "slots": []})
-    answers = "answers, quiet"
-    assert did == [{3}, "goes on", "looked for", answers, {0, 3}, "goes on", answers]
-    assert gc.isenabled()

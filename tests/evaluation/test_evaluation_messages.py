@@ -237,22 +237,6 @@ def test_a_descriptor_beyond_what_select_can_take_is_read(ends):
         assert messages.receive(high, timeout_s=5) == ({"said": 1}, [])
 
 
-def test_what_is_looked_for_is_found_and_given_up_after_a_while(ends):
-    ours, theirs = ends
-    started = time.monotonic()
-    messages.look_for(ours, seconds=0.05)
-    assert 0.05 <= time.monotonic() - started < 5
-    later = threading.Timer(0.05, theirs.send, [b"word"])
-    later.start()
-    messages.look_for(ours, seconds=60)
-    assert messages.is_readable(ours)
-    later.join()
-    ours.recv(4)
-    theirs.close()
-    messages.look_for(ours, seconds=60)
-    assert time.monotonic() - started < 30
-
-
 @given(st.lists(json_values, max_size=4), st.integers(-2, 2), st.integers(0, 5))
 def test_lists_of_integers_are_read_as_each_of_them_would_be(values, least, most):
     kind, each = Wholes(least, most, 3), Many(Whole(least, most), 3)

@@ -119,7 +119,7 @@ class Steady:
 def others(monkeypatch):
     """Other programs use the share ``used[0]`` of the cores; nobody waits between two floors."""
     used = [0.0]
-    monkeypatch.setattr(Neighbours, "of_judge", lambda device, cores=None: SimpleNamespace(share=lambda: used[0]))
+    monkeypatch.setattr(Neighbours, "of_judge", lambda device: SimpleNamespace(share=lambda: used[0]))
     monkeypatch.setattr(verification, "BETWEEN_FLOORS_S", 0.0)
     return used
 

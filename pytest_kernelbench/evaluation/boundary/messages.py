@@ -135,14 +135,6 @@ def _wait_readable(connection: socket.socket, deadline: float | None, watch: soc
     raise DeadlinePassed
 
 
-def look_for(connection: socket.socket, *, seconds: float) -> None:
-    """Return when something can be read, its end included, or after some seconds; this thread does not sleep."""
-    poll, deadline = select.poll(), time.monotonic() + seconds
-    poll.register(connection, select.POLLIN)
-    while not poll.poll(0) and time.monotonic() < deadline:
-        pass
-
-
 def is_readable(connection: socket.socket | int, *, timeout_s: float = 0.0) -> bool:
     """Whether something can be read, its end included, within ``timeout_s``."""
     return bool(_ready({connection: select.POLLIN}, time.monotonic() + timeout_s))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
@@ -114,13 +112,12 @@ class _ShareOfSeries:
     """Each call returns the share of the cores that other programs have used since the call before."""
 
     def __init__(self, device: str) -> None:
-        # In a series this thread may have all cores but one.
-        self._new = partial(Neighbours.of_judge, device, os.sched_getaffinity(0))
-        self._neighbours = self._new()
+        self._device = device
+        self._neighbours = Neighbours.of_judge(device)
 
     def __call__(self) -> float:
         share = self._neighbours.share()
-        self._neighbours = self._new()
+        self._neighbours = Neighbours.of_judge(self._device)
         return share
 
 

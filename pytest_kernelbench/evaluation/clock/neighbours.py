@@ -27,23 +27,19 @@ class Neighbours:
     """Counts the CPU time of other programs on this process's cores, from when the object is made.
 
     ``own_seconds``: CPU seconds so far of the judge and all processes that belong to it. ``fields``: the fields of
-    /proc/stat that count. ``cores``: those of judge and workers; without them, those of this thread.
+    /proc/stat that count.
     """
 
-    def __init__(
-        self, own_seconds: Callable[[], float], fields: Sequence[int] = ALL_PROGRAMS, cores: set[int] | None = None
-    ) -> None:
+    def __init__(self, own_seconds: Callable[[], float], fields: Sequence[int] = ALL_PROGRAMS) -> None:
         self._own_seconds = own_seconds
         self._fields = fields
-        self._cores = os.sched_getaffinity(0) if cores is None else cores
+        self._cores = os.sched_getaffinity(0)
         self._started = time.perf_counter(), self._seconds()
 
     @classmethod
-    def of_judge(cls, device: str, cores: set[int] | None = None) -> Neighbours:
+    def of_judge(cls, device: str) -> Neighbours:
         """The neighbours of a judge of ``device``; to be called in the judge's process, whose parent is its service."""
-        if is_gpu(device):
-            return cls(OwnOfFullPriority(), OF_FULL_PRIORITY, cores)
-        return cls(seconds_of_service, cores=cores)
+        return cls(OwnOfFullPriority(), OF_FULL_PRIORITY) if is_gpu(device) else cls(seconds_of_service)
 
     def share(self) -> float:
         """The share of this process's cores that other processes used."""

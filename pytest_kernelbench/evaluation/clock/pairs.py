@@ -33,22 +33,17 @@ _random = SystemRandom()
 
 @contextmanager
 def _on_one_core(control: WorkerSession, candidate: WorkerSession) -> Iterator[None]:
-    """A context in which two stopped workers have one core, drawn at random, and this thread has the others.
-
-    Nothing changes where the device's traits do not say so, and where there is one core only.
-    """
-    cores = os.sched_getaffinity(0)
-    if not traits_of(candidate.bench.device).on_one_core or len(cores) == 1:
+    """A context in which two stopped workers are bound to one core, drawn at random, if the device's traits say so."""
+    if not traits_of(candidate.bench.device).on_one_core:
         yield
         return
+    cores = os.sched_getaffinity(0)
     one = {_random.choice(sorted(cores))}
     for session in (control, candidate):
         session.keep_to(one)
-    os.sched_setaffinity(0, cores - one)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
         for session in (control, candidate):
             session.keep_to(cores)
 

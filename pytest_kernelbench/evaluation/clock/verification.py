@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,8 +152,7 @@ class Verifier:
 
         Raises CandidateFailed, and HarnessError where the reference fails.
         """
-        # In a series this thread may have all cores but one.
-        neighbours = NeighboursOfSeries(partial(Neighbours.of_judge, self._bench.device, os.sched_getaffinity(0)))
+        neighbours = NeighboursOfSeries(partial(Neighbours.of_judge, self._bench.device))
         calls_s = max(seconds_per_call, self._bench.seconds_per_call)
 
         @contextmanager

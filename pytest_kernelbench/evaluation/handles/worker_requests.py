@@ -6,7 +6,6 @@ until it answers. A worker that computes between requests cheats.
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import time
@@ -31,9 +30,6 @@ REQUEST_TIMEOUT_S = 10.0
 # Requests in which torch's compiler may build. Timed calls are not among them.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
-# For so long the judge looks for the answer of a turn, which has 10 ms of calls, before it sleeps. Where it slept at
-# once, it was woken 2 to 5 ms late in 5 % of turns (H200).
-LOOKED_FOR_S = 0.1
 # How long the judge listens to a worker that builds before it lets other trials pass.
 BETWEEN_LOOKS_S = 0.05
 # CPU time that a worker may use between two requests, to free its last answer and while its threads fall asleep: so
@@ -43,16 +39,6 @@ IDLE_CPU_SHARE = 0.3
 # The same for a stopped worker, whose ended children are counted in steps of 10 ms.
 ASLEEP_CPU_SECONDS = 0.03
 ASLEEP_CPU_SHARE = 0.05
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """A time in which Python does not look for garbage in this process: that takes milliseconds."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class WorkerRequests:
@@ -73,7 +59,6 @@ class WorkerRequests:
         self._device = device_named(bench.device)
         self._tree = worker.freezer()
         self._closed = False
-        self._has_own_core = False
         # When the worker was stopped, and the CPU seconds that it had used by then; None while it may run.
         self._asleep_since: tuple[float, float] | None = None
         self._asleep_s = self._worked_asleep_s = 0.0
@@ -304,29 +289,25 @@ class WorkerRequests:
         self._asleep_s = self._worked_asleep_s = 0.0
 
     def keep_to(self, cores: set[int]) -> None:
-        """Have the worker, which is stopped, run on these cores from now on; if it is one, it is the worker's alone."""
+        """Have the worker, which is stopped, run on these cores from now on."""
         self.worker.keep_to(cores)
-        self._has_own_core = len(cores) == 1
 
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
         """The answer of a frozen worker, and the seconds from thaw to stop; at its answer it is frozen again."""
         self.room.for_worker()
-        with _no_collection():
-            started = time.perf_counter()
-            # Sent before the thaw: the worker finds the request when it wakes, and has no time in between.
-            self.send(request)
-            self.thaw()
-            if self._has_own_core:
-                messages.look_for(self.worker.connection, seconds=LOOKED_FOR_S)
-            answer = self.answer(
-                request["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
-            )
-            self._tree.stop()
-            try:
-                self._device.wait_until_idle()
-                seconds = time.perf_counter() - started
-            finally:
-                self.freeze()
+        started = time.perf_counter()
+        # Sent before the thaw: the worker finds the request when it wakes, and has no time in between.
+        self.send(request)
+        self.thaw()
+        answer = self.answer(
+            request["ask"], timeout_s=TIMING_TIMEOUT_S, doing="being timed", on_error=Outcome.RUNTIME_ERROR
+        )
+        self._tree.stop()
+        try:
+            self._device.wait_until_idle()
+            seconds = time.perf_counter() - started
+        finally:
+            self.freeze()
         return answer, seconds
 
     def spent_seconds(self) -> float:
