@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.evaluation.device.traits import DEVICES
+
 
 @dataclass(frozen=True, slots=True)
 class _Switch:
@@ -34,9 +36,9 @@ def _autocast(device: str) -> list[_Switch]:
     ]
 
 
-def _put_default_device(device: torch.device) -> None:
-    # Nothing else takes the place of "as given", which is read as the CPU.
-    torch.set_default_device(None if device.type == "cpu" else device)
+def _forget_default_device(_: torch.device) -> None:
+    # Judges and workers have none.
+    torch.set_default_device(None)
 
 
 def _read_deterministic() -> tuple[bool, bool]:
@@ -54,7 +56,7 @@ def _flushes_denormal() -> bool:
 
 SWITCHES = (
     _Switch(torch.get_default_dtype, torch.set_default_dtype),
-    _Switch(torch.get_default_device, _put_default_device),
+    _Switch(torch.get_default_device, _forget_default_device),
     _Switch(torch.is_grad_enabled, torch.set_grad_enabled),
     _Switch(torch.get_num_threads, torch.set_num_threads),
     _Switch(_read_deterministic, _put_deterministic),
@@ -65,8 +67,7 @@ SWITCHES = (
     _Switch(torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
     _Switch(torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
     _Switch(torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
-    *_autocast("cpu"),
-    *_autocast("cuda"),
+    *(switch for traits in DEVICES.values() for switch in _autocast(traits.torch_name)),
 )
 
 
