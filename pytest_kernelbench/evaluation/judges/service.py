@@ -89,6 +89,8 @@ def main(owner_descriptor: int, device: str, traits: str, cache: str) -> None:
                 from pytest_kernelbench.evaluation.building import triton_ready
 
                 triton_ready.make_ready(Path(folder, "triton"))
+                # As above, for Triton's objects.
+                gc.freeze()
             service.serve()
         except messages.ConnectionEnded:
             return
