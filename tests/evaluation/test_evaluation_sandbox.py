@@ -120,6 +120,19 @@ def test_what_python_and_its_compilers_need_is_visible_wherever_it_is(tmp_path):
     assert not [each for each in seen if home.is_relative_to(each)]
 
 
+@pytest.mark.parametrize("below", ["", "work"])
+def test_of_a_folder_on_pythonpath_with_the_session_in_it_only_modules_are_visible(tmp_path, monkeypatch, below):
+    files = ["package/__init__.py", "module.py", "native.so", "runs/one/samples.jsonl", "secret.txt", "work/notes.txt"]
+    for each in files:
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).touch()
+    environment, home = {"PYTHONPATH": f":{tmp_path}:relative"}, Path("/home/of-nobody")
+    assert tmp_path in filesystem.needed(environment, {}, home)
+    monkeypatch.chdir(tmp_path / below)
+    seen = [each for each in filesystem.needed(environment, {}, home) if each.is_relative_to(tmp_path)]
+    assert sorted(seen) == [tmp_path / name for name in ("module.py", "native.so", "package")]
+
+
 def test_any_object_may_stand_among_the_modules(tmp_path):
     class Nameless:
         def __getattr__(self, name):

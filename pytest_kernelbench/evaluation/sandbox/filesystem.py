@@ -3,7 +3,8 @@
     /usr, /lib, ...      the system, its compilers and libraries
     /etc                 a few files that programs cannot do without; no keys, no shadow
     /dev                 null, zero, random, and the GPU that the candidate computes on
-    Python, torch, triton, the CUDA toolkit, and PYTHONPATH, wherever they are
+    Python, torch, triton, the CUDA toolkit, and PYTHONPATH, wherever they are; where the session's current folder is
+                         below an entry of PYTHONPATH, only the modules and packages in that entry
     the build cache      its files can be opened by name; they cannot be listed (``sandbox.give_up_privileges``)
     /tmp                 empty, in memory, of bounded size: kernels keep sources and builds there
     one private folder   in memory, of bounded size; the worker's home folder. No other place can be written
@@ -68,7 +69,9 @@ def needed(environment: Mapping[str, str], modules: Mapping[str, object], home: 
     """
     found = [Path(each) for each in (sys.prefix, sys.base_prefix, sys.exec_prefix)]
     found += [Path(each) for each in sys.path if Path(each).name in PACKAGES]
-    for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "PATH"):
+    for each in environment.get("PYTHONPATH", "").split(os.pathsep):
+        found += _modules_in(Path(each)) if Path.cwd().is_relative_to(Path(each).resolve()) else [Path(each)]
+    for name in ("LD_LIBRARY_PATH", "PATH"):
         found += [Path(each) for each in environment.get(name, "").split(os.pathsep)]
     found += [Path(environment[name]) for name in ("CUDA_HOME", "CUDA_PATH") if name in environment]
     # bin/gcc of a toolchain outside the system needs what is beside bin.
@@ -81,6 +84,15 @@ def needed(environment: Mapping[str, str], modules: Mapping[str, object], home: 
         for each in (given, given.resolve())
         if each.exists() and not home.is_relative_to(each)
     )
+
+
+def _modules_in(folder: Path) -> list[Path]:
+    """Modules and packages in a folder that may hold runs too, because the session's current folder is in it."""
+    return [
+        folder / name
+        for name in (os.listdir(folder) if os.access(folder, os.R_OK) else ())
+        if name.endswith((".py", ".so")) or (folder / name / "__init__.py").exists()
+    ]
 
 
 def _place_of(module: object) -> Path | None:
