@@ -12,6 +12,7 @@ from made_up_trials import NO_MEMORY, Ended, Idle, starting
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import trial
 from pytest_kernelbench.evaluation.building.builds import Built
+from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.timing import paired_timing
 from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Examined
@@ -121,6 +122,8 @@ def test_beside_others_a_large_task_has_one_slot_until_it_is_timed(trials, monke
 def test_no_evidence_is_looked_for_where_the_answer_is_a_constant(
     trials, monkeypatch, findings, outcome, uncounted_because
 ):
+    # Beside other tests, a floor is no evidence.
+    monkeypatch.setattr(Neighbours, "used_and_had", lambda self: (0.0, 1.0))
     # A kernel that returns ones that it made before has launched no kernel, and needs less time than any copy.
     monkeypatch.setattr(trial, "examine_with_either_weights", lambda *_: Examined(0.001, ()))
     monkeypatch.setattr(trial, "propose", lambda *_, **__: paired_timing([2.0] * 12, [1e-6] * 12))
