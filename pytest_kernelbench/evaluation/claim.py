@@ -44,7 +44,7 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
     if not hold.is_alone:
         with stage(notes.seconds, "load"):
             setting.verifier.prepare()
-    rest = cache(partial(_check_what_is_not_timed, setting, hold, quiet, claim))
+    rest = cache(partial(_check_what_is_not_timed, setting, hold, quiet, claim, notes))
     with stage(notes.seconds, "attest"):
         measured = setting.verifier.attest(
             claim.session,
@@ -59,7 +59,7 @@ def verify(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, note
     notes.found |= measured
 
 
-def _check_what_is_not_timed(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim) -> None:
+def _check_what_is_not_timed(setting: Setting, hold: Hold, quiet: QuietOfTrial, claim: Claim, notes: Notes) -> None:
     """What is done in the worker that made the claim once its calls are not timed any more.
 
     Its kernels must leave a record, for which a call is profiled; a process that was profiled launches more slowly ever
@@ -67,7 +67,8 @@ def _check_what_is_not_timed(setting: Setting, hold: Hold, quiet: QuietOfTrial, 
     """
     if not claim.session.is_closed:
         claim.session.thaw()
-        suspicion = setting.verifier.unrecorded(claim.session)
+        with stage(notes.seconds, "time"):
+            suspicion = setting.verifier.unrecorded(claim.session)
         if suspicion is not None and not hold.is_alone:
             with claim.session.stopped():
                 quiet.begin()

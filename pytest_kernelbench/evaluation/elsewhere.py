@@ -22,7 +22,7 @@ from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.stages import stage
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CheckElsewhere:
     """The check at the task's other sizes of a candidate that was ``examined`` and timed in the worker ``session``."""
 
@@ -31,13 +31,9 @@ class CheckElsewhere:
     source: str
     examined: Examined
     notes: Notes
-    _is_done: bool = False
 
-    def once(self) -> None:
-        """Check the candidate, unless that was done, and begin to end its worker. Raises CandidateFailed."""
-        if self._is_done:
-            return
-        self._is_done = True
+    def check(self) -> None:
+        """Check the candidate, and begin to end its worker. Raises CandidateFailed."""
         if self.setting.has_other_sizes:
             with stage(self.notes.seconds, "check"):
                 remarks = self._in_its_worker()

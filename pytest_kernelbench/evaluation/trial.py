@@ -146,10 +146,10 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
         why = setting.findings.uncounted_because
         if suspicion is None and not why and setting.verifier.claims(timing):
             another = partial(setting.loaded, source, examined.weights)
-            claim = Claim(session, another, examined.seconds_per_call, timing, elsewhere.once)
+            claim = Claim(session, another, examined.seconds_per_call, timing, elsewhere.check)
             verify(setting, hold, quiet, claim, notes)
             return
-        elsewhere.once()
+        elsewhere.check()
         # To return a constant takes no kernel and no time.
         if not setting.findings.constant:
             void_for(suspicion)
