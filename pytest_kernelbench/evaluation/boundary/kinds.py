@@ -39,13 +39,18 @@ class Wholes:
     many: int
 
     def read(self, value: Any) -> tuple[int, ...]:
-        if not isinstance(value, list) or len(value) > self.many:
-            raise ValueError(f"expected a list of at most {self.many}")
-        if not {int}.issuperset(map(type, value)) or (
-            value and not self.least <= min(value) <= max(value) <= self.most
+        found = _listed(value, self.many)
+        if not {int}.issuperset(map(type, found)) or (
+            found and not self.least <= min(found) <= max(found) <= self.most
         ):
             raise ValueError(f"expected integers from {self.least} to {self.most}")
-        return tuple(value)
+        return tuple(found)
+
+
+def _listed(value: Any, most: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise ValueError(f"expected a list of at most {most}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +99,7 @@ class Many:
     most: int
 
     def read(self, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or len(value) > self.most:
-            raise ValueError(f"expected a list of at most {self.most}")
-        return tuple(self.kind.read(each) for each in value)
+        return tuple(self.kind.read(each) for each in _listed(value, self.most))
 
 
 @dataclass(frozen=True, slots=True)
