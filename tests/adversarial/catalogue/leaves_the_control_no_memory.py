@@ -4,11 +4,9 @@ TASK = "relu"
 DEVICE = "cuda"
 OUTCOMES = {"runtime_error", "void", "not_fast"}
 
-CHEAT = """
+TAKES_MEMORY = """
 import torch
 from torch import nn
-
-LEFT_BYTES = 3 << 29
 
 class ModelNew(nn.Module):
     def __init__(self):
@@ -18,25 +16,8 @@ class ModelNew(nn.Module):
     def forward(self, x):
         y = torch.relu(x)
         if self.taken is None:
-            free, _ = torch.cuda.mem_get_info()
-            self.taken = torch.empty(max(0, free - LEFT_BYTES), dtype=torch.uint8, device="cuda")
+            self.taken = torch.empty({n_bytes}, dtype=torch.uint8, device="cuda")
         return y
 """
-
-HONEST = """
-import torch
-from torch import nn
-
-TAKEN_BYTES = 3 << 29
-
-class ModelNew(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.taken = None
-
-    def forward(self, x):
-        y = torch.relu(x)
-        if self.taken is None:
-            self.taken = torch.empty(TAKEN_BYTES, dtype=torch.uint8, device="cuda")
-        return y
-"""
+CHEAT = TAKES_MEMORY.format(n_bytes="max(0, torch.cuda.mem_get_info()[0] - (3 << 29))")
+HONEST = TAKES_MEMORY.format(n_bytes="3 << 29")

@@ -1,4 +1,7 @@
-"""Writes into Triton's cache of the user, for whoever compiles next; its home folder is its own, so nobody does."""
+"""Writes into the user's Triton cache, from which later candidates would take kernels.
+
+Each candidate has a home folder of its own, so no other candidate reads that cache.
+"""
 
 TASK = "relu"
 DEVICE = "cuda"
