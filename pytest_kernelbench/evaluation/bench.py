@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
 import torch
@@ -170,19 +171,23 @@ class Bench:
         check.answers = once_more(self.reference, check.kind, check.values, got, self.answers_to(check))
         return check.answers
 
-    def refreshed(self) -> Drawn:
-        """New inputs at the price of one multiplication: a draw of the task times secret ``inputs.factors``."""
+    def refreshed(self, count: int) -> list[Drawn]:
+        """So many sets of new inputs, each a draw of the task times secret ``inputs.factors``."""
         if self._n_originals is None:
             room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_ORIGINALS
             self._n_originals = ORIGINALS if room > bytes_of(self.example_inputs) * ORIGINALS else 1
-        if len(self._originals) < self._n_originals:
+        while len(self._originals) < min(self._n_originals, count):
             self._originals.append(self.reference.draw(TASK))
-        original = secrets.choice(self._originals)
-        return Drawn(
-            original,
-            [secrets.randbits(63) if is_signal else None for is_signal in self._is_signal],
-            self._factors,
-        )
+        # Seeded anew each time: what can be told of these numbers from the inputs says nothing about later ones.
+        random = Random(secrets.randbits(128))
+        return [
+            Drawn(
+                random.choice(self._originals),
+                [random.getrandbits(63) if is_signal else None for is_signal in self._is_signal],
+                self._factors,
+            )
+            for _ in range(count)
+        ]
 
     def measure_tolerances(self, kinds: Iterable[str]) -> None:
         """Measure the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
@@ -250,7 +255,7 @@ class Bench:
 
     def _tolerances_on(self, kind: str) -> list[Tolerance | None]:
         if kind not in self._tolerances:
-            values = self.refreshed().values() if kind == REFRESHED else self.reference.draw(kind)
+            values = self.refreshed(1)[0].values() if kind == REFRESHED else self.reference.draw(kind)
             measured = measured_on(self.reference, kind, values)
             if kind == REFRESHED and self.usable("signed"):
                 # Refreshed inputs are like signed ones: an answer that is right untimed must be right when timed.

@@ -15,7 +15,7 @@ class Slot:
         self.number = number
 
     def refresh(self, drawn):
-        pass
+        yield from ()
 
     def inputs_left(self):
         return []
@@ -26,10 +26,14 @@ class Worker:
 
     def __init__(self, device="cpu"):
         self.slots = [Slot(number) for number in range(4)]
-        self.bench = SimpleNamespace(device=device, refreshed=lambda: SimpleNamespace(values=lambda: "inputs"))
+        self.bench = SimpleNamespace(device=device, refreshed=self.refreshed)
         self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)))
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
         self.called, self.did, self.kept_to = [], [], []
+
+    @staticmethod
+    def refreshed(count):
+        return [SimpleNamespace(values=lambda: "inputs")] * count
 
     def thaw(self):
         pass

@@ -30,11 +30,12 @@ from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 # A call alone must save this share of what it saves by the lower end of the claim's interval: it is a cold call, and
 # does not save exactly what a call among many does.
 SHARE_SEEN = 1 / 3
-LOOKS = (22, 44, 88, 176, 352)
+LOOKS = (11, 22, 44, 88, 176, 352)
 # After so many seconds the claim is decided by what was measured: it holds if the centre is at least what is needed,
 # and the interval at this confidence is above 0. Without the second condition, the linear layer above counted at a few
 # percent, of which a third is a microsecond, while such turns differ by 0.1 ms (H200).
 SECONDS = 3.0
+LEAST_PAIRS_AT_LAST = 22
 CONFIDENCE_AT_LAST = 0.9
 # Turns of many calls of the control, to know how long one call takes.
 TURNS_OF_CONTROL = 5
@@ -93,7 +94,7 @@ def seen_alone(two: LoneTurns, speedup_low: float) -> Seen | None:
         rows = {side: two.lone_turns(side)[1:] for side in in_drawn_order()}
         saved_s += [control - candidate for control, candidate in zip(rows["control"], rows["candidate"], strict=True)]
         pairs = len(saved_s)
-        last = pairs >= LOOKS[-1] or (pairs >= LOOKS[0] and time.monotonic() - started > SECONDS)
+        last = pairs >= LOOKS[-1] or (pairs >= LEAST_PAIRS_AT_LAST and time.monotonic() - started > SECONDS)
         if pairs >= look or last:
             look = next(looks, LOOKS[-1])
             middle, low, high = centre_of(saved_s, CONFIDENCE_OF_A_LOOK)

@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles.racks import MOST_PAIRS, JudgeSlot
+from pytest_kernelbench.evaluation.handles.racks import MOST_PAIRS, JudgeSlot, refresh
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
@@ -161,9 +161,7 @@ class TakingTurns:
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
         session.take_memory_again(slots)
         for _ in range(2):
-            drawn = {slot.number: session.bench.refreshed() for slot in slots}
-            for slot in slots:
-                slot.refresh(drawn[slot.number])
+            drawn = refresh(slots, session.bench)
             device_named(session.bench.device).settle()
             done = session.calls(slots)
             if done is not None:

@@ -67,6 +67,12 @@ def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -
     Not one factor for all elements: a linear operator's old answer times the factor would be the new answer. On a
     square matrix each factor is a row's times a column's, so that a symmetric matrix stays symmetric.
     """
+    flat, target = value.view(-1), out.view(-1)
+    row = row_of_factors(value, key, pool)
+    if row is not None:
+        # A turn of short calls has hundreds of small tensors: 4 us each in place of 6 (one core of an AMD EPYC).
+        torch.mul(flat, row, out=target)
+        return out
     most, count = pool.numel() // 2, value.numel()
     key = _next_key(key)
     start = _place(key, most)
@@ -74,17 +80,24 @@ def vary(value: torch.Tensor, key: int, pool: torch.Tensor, out: torch.Tensor) -
         line = pool[start : start + value.shape[0]]
         # The factors first: row times column is rounded alike on both sides of the diagonal.
         return torch.mul(line[:, None], line, out=out).mul_(value)
-    flat, target = value.view(-1), out.view(-1)
-    if count <= most:
-        # A turn of short calls has hundreds of small tensors: 4 us each in place of 6 (one core of an AMD EPYC).
-        torch.mul(flat, pool[start : start + count], out=target)
-        return out
     for begin in range(0, count, most):
         part = flat[begin : begin + most]
         torch.mul(part, pool[start : start + part.numel()], out=target[begin : begin + most])
         key = _next_key(key)
         start = _place(key, most)
     return out
+
+
+def row_of_factors(value: torch.Tensor, key: int, pool: torch.Tensor) -> torch.Tensor | None:
+    """The factor of each element of ``value`` in ``vary``, in their order; None where they are no one part of the pool.
+
+    That is of a square matrix, and where there are more elements than half of the pool.
+    """
+    most, count = pool.numel() // 2, value.numel()
+    if count > most or (value.dim() == 2 and value.shape[0] == value.shape[1]):
+        return None
+    start = _place(_next_key(key), most)
+    return pool[start : start + count]
 
 
 def _place(key: int, most: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Check, Drawn
 from pytest_kernelbench.evaluation.correctness.doubt import Due
+from pytest_kernelbench.evaluation.correctness.inputs import row_of_factors
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
@@ -25,6 +26,9 @@ SHARE_KEPT_BETWEEN_TRIALS = 0.1
 CALLS_ENOUGH = 12
 # Of the free memory, for slots, outputs and answers while two workers take turns.
 SHARE_FOR_TURNS = 0.8
+# Inputs of at most so many elements are written together: the two steps of that move more bytes, and a turn of short
+# calls has hundreds of them.
+SMALL = 1 << 18
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 
@@ -71,10 +75,13 @@ class JudgeSlot:
         for place, value in zip(self.inputs, values, strict=True):
             place.core.copy_(value)
 
-    def refresh(self, drawn: Drawn) -> None:
-        """Put refreshed inputs in."""
+    def refresh(self, drawn: Drawn) -> Iterator[_Product]:
+        """Put refreshed inputs in, but for small ones, which are returned to be put in together."""
         for number, place in enumerate(self.inputs):
-            if place.core.is_contiguous():
+            product = _product(drawn, number, place.core)
+            if product is not None:
+                yield product
+            elif place.core.is_contiguous():
                 drawn.write(number, place.core)
             else:
                 place.core.copy_(drawn.write(number, torch.empty_like(drawn.original[number])))
@@ -132,6 +139,34 @@ class JudgeSlot:
             if (wrong := expected.objection(output)) is not None:
                 return Objection(f"what it leaves in its input {number}: {wrong}")
         return None
+
+
+class _Product(NamedTuple):
+    """Memory for a small input, and the two factors of each of its elements; all three have one dimension."""
+
+    out: torch.Tensor
+    original: torch.Tensor
+    factors: torch.Tensor
+
+
+def _product(drawn: Drawn, number: int, out: torch.Tensor) -> _Product | None:
+    """The product that input ``number`` is; None if it is none, or no small one."""
+    value, key = drawn.original[number], drawn.keys[number]
+    if key is None or value.numel() > SMALL or value.dtype != drawn.factors.dtype or not out.is_contiguous():
+        return None
+    factors = row_of_factors(value, key, drawn.factors)
+    return None if factors is None else _Product(out.view(-1), value.view(-1), factors)
+
+
+def refresh(slots: Sequence[JudgeSlot], bench: Bench) -> dict[int, Drawn]:
+    """Put new inputs of ``bench`` into the slots; returns them by slot number."""
+    drawn = dict(zip((slot.number for slot in slots), bench.refreshed(len(slots)), strict=True))
+    products = [each for slot in slots for each in slot.refresh(drawn[slot.number])]
+    if products:
+        out, original, factors = map(list, zip(*products, strict=True))
+        torch._foreach_copy_(out, original)
+        torch._foreach_mul_(out, factors)
+    return drawn
 
 
 class Rack:

@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
-from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack, refresh
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
 from pytest_kernelbench.evaluation.layouts import is_dense
@@ -180,20 +180,18 @@ class WorkerSession(WorkerRequests):
             # ones before the clock runs.
             self.warm(slots[0], slots[-1], times=1)
         for attempt in range(1, REFRESHES + 1):
-            drawn = {slot.number: self.bench.refreshed() for slot in slots}
             try:
                 # The worker could read inputs while they are written, and work before the clock starts.
                 with self.idle():
-                    for slot in slots:
-                        slot.refresh(drawn[slot.number])
+                    drawn = refresh(slots, self.bench)
                     self._device.settle()
-                break
+                return drawn
             except CandidateFailed:
                 if attempt == REFRESHES:
                     raise
                 # The work may be honest, such as freeing memory; other inputs make any work on these useless.
                 time.sleep(BETWEEN_REFRESHES_S)
-        return drawn
+        raise AssertionError("unreachable")
 
     def make_room_for_judge(self) -> None:
         """Have the worker free unused memory if the judge would lack it to compute an answer."""

@@ -1,0 +1,45 @@
+"""The memory that judge and worker share: what is written into many slots at once is what each would get alone."""
+
+import pytest
+import torch
+from made_up_tasks import task
+
+from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.handles import racks
+from pytest_kernelbench.evaluation.handles.racks import Rack, refresh
+
+# A small input, one whose rows and columns have factors, labels that are not changed, another layout, one element, and
+# another type.
+INPUTS = """torch.rand(4, 6) - 0.5, torch.rand(5, 5), torch.arange(6), torch.rand(6, 4).t(), torch.rand(()),
+        torch.rand(3, dtype=torch.float64)"""
+BODY = "def forward(self, x, square, labels, turned, one, other):\n    return x + turned + one + labels"
+
+
+@pytest.fixture
+def bench():
+    each = task("9_many", BODY, inputs=INPUTS)
+    return Bench(each.id, each.source, seed=3, device="cpu", precision="float32")
+
+
+@pytest.mark.parametrize("small", [0, 23, 24, 1 << 18])
+def test_each_slot_gets_inputs_of_its_own_that_can_be_computed_again(bench, small, monkeypatch):
+    monkeypatch.setattr(racks, "SMALL", small)
+    rack = Rack(bench)
+    try:
+        slots = rack.first(8)
+        drawn = refresh(slots[1:], bench)
+        assert list(drawn) == list(range(1, 8))
+        for slot in slots[1:]:
+            values = drawn[slot.number].values()
+            for place, value in zip(slot.inputs, values, strict=True):
+                assert torch.equal(place.core, value)
+            assert slot.changed(values) is None
+        first = [place.core.clone() for place in slots[1].inputs]
+        assert not any(torch.equal(first[0], slot.inputs[0].core) for slot in slots[2:])
+        refresh(slots[1:2], bench)
+        assert [torch.equal(before, place.core) for before, place in zip(first, slots[1].inputs, strict=True)] == [
+            *(False, False, True, False, False, False)
+        ]
+    finally:
+        del slots
+        rack.close()
