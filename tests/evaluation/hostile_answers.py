@@ -11,6 +11,7 @@ HONEST = {
     "move_parameters": {"moved": True},
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
+    "hold": {"held": True},
     "forget": {"forgotten": True},
     "warm": {"warm": True, "peak_bytes": 0},
     "pairs": {

@@ -26,7 +26,9 @@ class Worker:
 
     def __init__(self, device="cpu"):
         self.slots = [Slot(number) for number in range(4)]
-        self.bench = SimpleNamespace(device=device, refreshed=self.refreshed)
+        self.bench = SimpleNamespace(
+            device=device, refreshed=self.refreshed, example_inputs=[], example_outputs=[OUTPUT]
+        )
         self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)))
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
         self.called, self.did, self.kept_to = [], [], []
@@ -52,6 +54,9 @@ class Worker:
 
     def have_slots(self, count):
         return self.slots[:count]
+
+    def hold_outputs(self, calls):
+        pass
 
     def warm(self, reference, candidate, *, times):
         pass

@@ -72,7 +72,7 @@ PLACES = (
         "series",
         "calls",
     ),
-    *("profile", "leave_room"),
+    *("profile", "leave_room", "hold"),
 )
 
 
@@ -100,6 +100,7 @@ def walk(one, place=None, limit_s=LONG_S):
         lambda seconds: one.calls(slots),
         lambda seconds: one.profile(slots[0]),
         lambda seconds: one.leave_room(),
+        lambda seconds: one.hold_outputs(2),
     )
     for each, question in zip(PLACES, questions, strict=True):
         seconds = limit_s if each == place else LONG_S

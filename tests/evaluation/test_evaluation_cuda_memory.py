@@ -124,3 +124,39 @@ def test_an_output_that_no_other_process_can_open_is_copied(runtime, asked, monk
     copy.at = 50_000
     with pytest.raises(RuntimeError, match=r"^torch's memory cannot be shared with another process$"):
         cuda.exported([Output(40_000)])
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """torch's memory in this process: bytes that it holds, of which 1 MB are in use, and what it is asked for."""
+    made = SimpleNamespace(held=4 << 20, asked=[])
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: made.held)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 1 << 20)
+    monkeypatch.setattr(torch, "empty", lambda size, dtype, device: made.asked.append((size, dtype, device)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asked"),
+    [
+        ([3 << 19] * 2, None),
+        ([3 << 20], None),
+        # Whole blocks of 512 bytes.
+        ([3 << 19, (3 << 19) + 1], (3 << 20) + 512),
+        ([3 << 20] * 4, 12 << 20),
+        # torch gives small tensors allocations of their own.
+        ([1 << 20] * 256, None),
+        ([], None),
+    ],
+)
+def test_memory_for_large_tensors_is_taken_at_once_where_less_is_unused(pool, sizes, asked):
+    cuda.hold_for(sizes)
+    assert pool.asked == ([] if asked is None else [(asked, torch.uint8, "cuda")])
+
+
+def test_memory_that_is_not_there_is_not_held(pool, monkeypatch):
+    def no_memory(size, dtype, device):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch, "empty", no_memory)
+    cuda.hold_for([1 << 30])

@@ -3,8 +3,10 @@
 import subprocess
 
 import pytest
+import torch
 
 from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
+from pytest_kernelbench.evaluation.device import cuda
 from pytest_kernelbench.records import Outcome, Task
 from pytest_kernelbench.tasks import load_tasks
 
@@ -246,6 +248,17 @@ def test_a_judge_that_keeps_its_task_gives_its_memory_back_when_it_is_told_to():
         # Twelve slots of 0.5 GB.
         assert mib_in_use(gpu) < kept_mib - 5000
         assert one(evaluator, GOOD).outcome is Outcome.CORRECT
+
+
+def test_large_outputs_lie_in_one_allocation_once_memory_is_held_for_them():
+    size = 3 << 20
+    alone = [torch.empty(size * 8, dtype=torch.uint8, device="cuda") for _ in range(10)]
+    assert len(cuda.exported(alone).handles) == 10
+    del alone
+    torch.cuda.empty_cache()
+    cuda.hold_for([size] * 10)
+    outputs = [torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(10)]
+    assert len(cuda.exported(outputs).handles) == 1
 
 
 def test_less_than_the_declared_precision_is_incorrect(evaluator):

@@ -167,3 +167,32 @@ def test_where_a_group_is_not_frozen_there_are_none(tmp_path, monkeypatch):
 def test_where_no_folder_can_be_made_there_are_none(monkeypatch):
     monkeypatch.setattr(groups_module, "own_folder", lambda: Path("/proc"))
     assert Groups.here() is None
+
+
+def test_a_group_opens_each_of_its_files_once_and_closes_them_when_it_is_let_go_of(groups):
+    group, before = groups.new(), set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        group.stop_all()
+        group.go_on()
+        assert group.spent_seconds() == 0.0
+    assert len(set(os.listdir("/proc/self/fd")) - before) == 3
+    group.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+    # Another session may have the same worker.
+    group.stop_all()
+    assert group.says("frozen 1")
+    group.go_on()
+    assert group.says("frozen 0")
+    group.remove()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not group.folder.exists()
+
+
+def test_a_group_that_was_removed_has_spent_nothing_and_needs_no_stop(groups):
+    group = groups.new()
+    group.stop_all()
+    group.folder.rmdir()
+    group.stop_all()
+    group.go_on()
+    assert group.spent_seconds() == 0.0
+    group.close()

@@ -9,6 +9,8 @@ import pytest
 from made_up_turns import Busy, Worker
 
 from pytest_kernelbench.evaluation.clock.pairs import KEPT_CONTROLS, Pairs
+from pytest_kernelbench.evaluation.clock.turns import COPIES_OF_SERIES
+from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.records import Outcome
@@ -129,6 +131,20 @@ def test_quiet_begins_when_both_workers_are_warm_and_is_over_after_their_turns()
     series = ["control is warm", "candidate {0} is warm", *both_stop, *over]
     first, second = ([each.format(number) for each in series] for number in range(2))
     assert notes == [*first, "candidate 0 has ended", *second]
+
+
+def test_memory_for_the_outputs_of_all_turns_is_taken_before_quiet_begins(monkeypatch):
+    notes = []
+    monkeypatch.setattr(cpu, "hold_for", lambda sizes: notes.append(f"the judge holds {len(sizes)}"))
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], trials_beside_others=True))
+
+    def worker(name):
+        made = Noted(name, [])
+        made.hold_outputs = lambda calls: notes.append(f"{name} holds {calls}")
+        return made
+
+    with Pairs(SimpleNamespace(), lambda: worker("control")).two(0, lambda: worker("own"), 0.005, NotedQuiet(notes)):
+        assert notes[:4] == ["control holds 4", "own holds 4", f"the judge holds {COPIES_OF_SERIES}", "quiet begins"]
 
 
 def test_where_others_may_use_the_device_outputs_are_compared_once_quiet_is_over(monkeypatch):

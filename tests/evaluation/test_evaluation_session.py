@@ -33,6 +33,7 @@ ANSWERS = {
     "warm": {"warm": True, "peak_bytes": 0},
     "run": {"delivered": True, "peak_bytes": 0},
     "leave_room": {"left": True},
+    "hold": {"held": True},
     "calls": {"at": [4096, 8192], "strides": [1, 1], "handle": [0, 0], "handles": [""]},
 }
 
@@ -90,6 +91,17 @@ def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(ses
     session.room.look_anew()
     session.check_timed(session.slots, drawn)
     assert [ask for ask, _ in worker.asked] == ["leave_room"]
+
+
+def test_a_judge_that_holds_the_memory_for_an_answer_does_not_ask_what_is_free(session, worker, monkeypatch):
+    looks = []
+    monkeypatch.setattr(cpu, "obtainable_bytes", lambda: looks.append("look") or 0)
+    monkeypatch.setattr(cpu, "unused_bytes", lambda: session.bench.bytes_to_answer + 1)
+    session.make_room_for_judge()
+    assert looks == [] and worker.asked == []
+    monkeypatch.setattr(cpu, "unused_bytes", lambda: session.bench.bytes_to_answer)
+    session.make_room_for_judge()
+    assert looks == ["look"] and [ask for ask, _ in worker.asked] == ["leave_room"]
 
 
 def test_what_gave_its_memory_back_allocates_anew_before_it_sees_the_inputs_it_is_timed_on(session, worker):

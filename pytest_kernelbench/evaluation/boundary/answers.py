@@ -1,9 +1,8 @@
 """The answers of a worker or a builder: one dataclass for each request, with bounds on every field.
 
 The candidate shares the worker's process and can write to its socket, so an answer may contain anything. The judge
-reads answers only with ``receive``, which returns the dataclass that ``ANSWERS`` names for the request, and raises
-MalformedFrame for anything else. To add an answer, write its dataclass (every field annotated with one of
-``kinds``) and its line in ``ANSWERS``.
+reads answers only with ``receive``: it returns the dataclass that ``ANSWERS`` names for the request, or raises
+MalformedFrame. To add one, write its dataclass (each field annotated with one of ``kinds``) and its line in the table.
 """
 
 from __future__ import annotations
@@ -142,6 +141,11 @@ class LeftRoom(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Answer):
+    held: Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten(Answer):
     forgotten: Done
 
@@ -242,6 +246,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "move_parameters": Moved,
     "run": Ran,
     "leave_room": LeftRoom,
+    "hold": Held,
     "forget": Forgotten,
     "warm": Warmed,
     "pairs": Pairs,
@@ -325,8 +330,7 @@ def exactly(values: tuple[float, ...], count: int, name: str) -> list[float]:
 def file_content(descriptor: int, *, limit: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a file that came with an answer; raises MalformedFrame unless it is a regular one within ``limit``.
 
-    Reading a pipe or a device could block the judge for ever, and so could some of the kernel's own files, which are
-    regular and have no size.
+    Reading a pipe, a device or a file of the kernel's own, which is regular and has no size, could block for ever.
     """
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):

@@ -15,6 +15,7 @@ from pytest_kernelbench.evaluation.clock.turns import (
     ControlFailed,
     TakingTurns,
     calls_of_turn,
+    hold_copies,
     of_control,
     rehearsed,
     warm,
@@ -123,6 +124,7 @@ class Pairs:
             with of_control():
                 warm(control, at_first)
             warm(own, at_first)
+            hold_copies(own.bench)
             with control.stopped(), own.stopped():
                 quiet.begin()
                 stack.enter_context(_on_one_core(control, own))

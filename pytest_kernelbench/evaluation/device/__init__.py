@@ -59,6 +59,12 @@ class Device(Protocol):
     def memory_bytes(self) -> int:
         """Total memory of the device."""
 
+    def unused_bytes(self) -> int:
+        """Memory that torch keeps in this process, and that no tensor uses."""
+
+    def hold_for(self, sizes: Sequence[int]) -> None:
+        """Have torch keep unused memory for tensors of these sizes, if it keeps less: in one allocation, if it can."""
+
     def bytes_of_others(self) -> int:
         """Memory in use, without the memory of torch in this process."""
 

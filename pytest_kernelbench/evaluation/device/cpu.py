@@ -75,6 +75,15 @@ def obtainable_bytes() -> int:
     return free_bytes()
 
 
+def unused_bytes() -> int:
+    """torch keeps nothing for later."""
+    return 0
+
+
+def hold_for(sizes: Sequence[int]) -> None:
+    """torch keeps nothing for later."""
+
+
 def memory_bytes() -> int:
     """Memory that this process may use; in a container, its limit."""
     return cgroup.machine_memory_bytes().whole

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ from pytest_kernelbench.host.gpus import device_file
 
 # Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms (H200).
 SPARED = 0.02
+# torch rounds sizes up to whole blocks, and gives tensors up to 1 MiB allocations of 2 MiB, whatever else it keeps.
+BLOCK_BYTES, SMALL_BYTES = 512, 1 << 20
 # NVML's bits for conditions that slow the GPU down, which a timing should not have.
 HOLDS_BACK = {
     "software power cap": 0x4,
@@ -119,13 +122,22 @@ def held_bytes() -> int:
     return torch.cuda.memory_reserved()
 
 
-def _unused_bytes() -> int:
+def obtainable_bytes() -> int:
+    """Memory that this process can take now: free memory, and memory that its torch keeps unused."""
+    return free_bytes() + unused_bytes()
+
+
+def unused_bytes() -> int:
+    """Memory that torch keeps in this process, and that no tensor uses."""
     return held_bytes() - torch.cuda.memory_allocated()
 
 
-def obtainable_bytes() -> int:
-    """Memory that this process can take now: free memory, and memory that its torch keeps unused."""
-    return free_bytes() + _unused_bytes()
+def hold_for(sizes: Sequence[int]) -> None:
+    """Have torch keep unused memory for tensors of these sizes, if it keeps less: in one allocation, if it can."""
+    wanted = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes if size > SMALL_BYTES)
+    if unused_bytes() < wanted:
+        with suppress(torch.OutOfMemoryError):
+            torch.empty(wanted, dtype=torch.uint8, device="cuda")
 
 
 def memory_bytes() -> int:
@@ -141,7 +153,7 @@ def bytes_of_others() -> int:
 
 def leave_room(wanted_bytes: int | None = None) -> None:
     """Free the memory that torch keeps unused, unless it is little or ``wanted_bytes`` are free."""
-    unused = _unused_bytes()
+    unused = unused_bytes()
     if unused > SPARED * memory_bytes() and (wanted_bytes is None or free_bytes() < wanted_bytes):
         torch.cuda.empty_cache()
 

@@ -51,9 +51,10 @@ class DeviceRoom:
 
     def for_judge(self, ask_worker: Callable[[], None]) -> None:
         """If the judge lacks memory to compute an answer, have the worker free its unused memory (``ask_worker``)."""
-        if time.monotonic() < self._has_room_until:
+        needed = self._bench.bytes_to_answer
+        if time.monotonic() < self._has_room_until or self._device.unused_bytes() > needed:
             return
-        if self._device.obtainable_bytes() < self._bench.bytes_to_answer:
+        if self._device.obtainable_bytes() < needed:
             ask_worker()
             self.worker_is_cold, self._left_room_at = True, None
         else:

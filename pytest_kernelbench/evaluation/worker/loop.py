@@ -263,6 +263,11 @@ class _Bench:
         self._stopwatch.leave_room()
         return {"left": True}
 
+    def hold(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
+        """Have torch keep memory for the outputs of so many calls, all of which are kept at once."""
+        device_named(self._device).hold_for(question["sizes"] * question["calls"])
+        return {"held": True}
+
     def forget(self, _: Mapping[str, Any], __: list[int]) -> dict[str, Any]:
         """Let go of the task and its slots, for another task; no candidate was ever in this process."""
         self._stopwatch.settle()

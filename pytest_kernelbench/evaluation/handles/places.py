@@ -1,0 +1,33 @@
+"""Where a worker has the outputs of a turn's calls, from its own answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pytest_kernelbench.evaluation.boundary.answers import Kept
+from pytest_kernelbench.evaluation.boundary.messages import MalformedFrame
+from pytest_kernelbench.evaluation.device.foreign import Place
+from pytest_kernelbench.evaluation.layouts import is_dense
+
+
+def places_of(answer: Kept, outputs: Sequence[torch.Tensor], calls: int) -> list[list[Place]]:
+    """The places of each call's outputs, which are like ``outputs``. Raises MalformedFrame."""
+    if not len(answer.at) == len(answer.handle) == len(outputs) * calls:
+        raise MalformedFrame(f"calls: at: expected {len(outputs) * calls}")
+    if max(answer.handle, default=-1) >= len(answer.handles):
+        raise MalformedFrame(f"calls: handle: expected numbers below {len(answer.handles)}")
+    if len(answer.strides) != calls * sum(output.dim() for output in outputs):
+        raise MalformedFrame("calls: strides: wrong number")
+    strides = iter(answer.strides)
+    told = zip(answer.at, answer.handle, strict=True)
+    places: list[list[Place]] = []
+    for _ in range(calls):
+        places.append([])
+        for output, (at, number) in zip(outputs, told, strict=False):
+            own = tuple(next(strides) for _ in range(output.dim()))
+            if not is_dense(output.shape, own):
+                raise MalformedFrame("calls: strides: not of a tensor with an element for each number")
+            places[-1].append(Place(at, own, answer.handles[number]))
+    return places
