@@ -26,6 +26,10 @@ from pytest_kernelbench.evaluation.stages import stage
 
 Found = TypeVar("Found")
 
+# Of a worker that was stopped in a call, so that this trial could pass, kernels may run for longer than for any other
+# reason; the limit of a call is 10 s.
+LEFT_WORK_S = 12.0
+
 
 def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
     """What ``ask`` returns: called with a hold beside other trials if the setting allows that, else alone.
@@ -134,6 +138,6 @@ def be_alone(setting: Setting, hold: Hold) -> None:
     device_named(setting.bench.device).leave_room()
     hold.be_alone()
     try:
-        device_named(setting.bench.device).wait_until_idle()
+        device_named(setting.bench.device).wait_until_idle(LEFT_WORK_S)
     except DeviceBusy as busy:
         raise HarnessError(f"{setting.bench.task_id}: {busy}; end what else runs on it and run again") from None

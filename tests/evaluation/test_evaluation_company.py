@@ -86,7 +86,7 @@ def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(
     # It may be another trial's: that one waits, stopped, and its kernel goes on.
     setting, sessions, asked = trials[0]._setting, [], []
 
-    def wait_until_idle():
+    def wait_until_idle(within_s):
         asked.append(sessions[-1].is_stopped)
         if left_work:
             raise DeviceBusy("the GPU was at work for 2 s while no process might compute")

@@ -238,23 +238,27 @@ def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_fo
     assert right[0].seconds["wait"] > 0.3
 
 
+# Each call takes one second of its own thread, and more while the process is stopped.
 WRONG_AT_THE_SECOND_CALL = candidate(
-    "CALLS.append(1)\ntime.sleep(0.5)\nreturn x + 1 if len(CALLS) == 2 else torch.relu(x)",
+    "CALLS.append(1)\nwhile time.thread_time() < len(CALLS): pass\nreturn x + 1 if len(CALLS) == 2 else torch.relu(x)",
     preamble="import time\nCALLS = []",
 )
 
 
-def test_a_candidate_is_stopped_between_two_checks_while_others_are_timed(evaluator):
-    found = []
+def test_a_candidate_is_stopped_in_the_middle_of_a_call_while_others_are_timed(evaluator):
+    found, waits_s = [], []
     judging = started(lambda: found.extend(evaluator.evaluate(RELU, [WRONG_AT_THE_SECOND_CALL])))
     # It is wrong, so it never waits to be timed itself.
     while judging.is_alive():
+        begun = time.monotonic()
         with lock.exclusive(made_up_device.ID):
+            waits_s.append(time.monotonic() - begun)
             time.sleep(0.2)
-        time.sleep(0.01)
+        time.sleep(0.05)
     assert found[0].outcome is Outcome.INCORRECT, found[0].detail
-    # After the first of its two calls, each of which takes half a second.
-    assert found[0].seconds["wait"] > 0.3 and found[0].seconds["check"] > 0.9
+    # Neither of its calls was waited for, and the time for which it was stopped is no time of its checks.
+    assert max(waits_s) < 0.9
+    assert found[0].seconds["wait"] > 1.0 and 1.5 < found[0].seconds["check"] < 3.5
 
 
 def test_while_somebody_is_timed_nothing_is_judged(evaluator):

@@ -1,57 +1,19 @@
 """What the judge asks of a worker, and when, where memory is short."""
 
 import os
-import socket
 import time
-from itertools import count
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from made_up_tasks import task
-from made_up_worker import MadeUpWorker
+from hostile_answers import HONEST
+from made_up_session import Worker, answer_rightly, session_of
 
-from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.boundary import messages
-from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles import device_room, worker_requests
-from pytest_kernelbench.evaluation.handles.racks import Rack
-from pytest_kernelbench.evaluation.handles.session import WorkerSession
-from pytest_kernelbench.records import Outcome
-
-MADE_UP = task("1_relu", "def forward(self, x):\n    return torch.relu(x)", inputs="torch.rand(n)", n=1000)
-
-
-ANSWERS = {
-    "prepare": {"prepared": True},
-    "attach": {"attached": 2},
-    "warm": {"warm": True, "peak_bytes": 0},
-    "run": {"delivered": True, "peak_bytes": 0},
-    "leave_room": {"left": True},
-    "hold": {"held": True},
-    "calls": {"at": [4096, 8192], "strides": [1, 1], "handle": [0, 0], "handles": [""]},
-}
-
-
-class Worker(MadeUpWorker):
-    """Answers whatever it is asked, and keeps the questions and what its inputs were then."""
-
-    def __init__(self):
-        self.asked = []
-        self.session = None
-        super().__init__()
-
-    def answer(self, question, descriptors):
-        slots = self.session.slots if self.session and not descriptors else []
-        self.asked.append((question["ask"], [slot.inputs[0].tensor.clone() for slot in slots]))
-        if question["ask"] == "run":
-            answer_rightly(self.session, [self.session.slots[question["slot"]]])
-        messages.send(self._own, ANSWERS[question["ask"]])
+from pytest_kernelbench.evaluation.handles import device_room
 
 
 @pytest.fixture
@@ -61,22 +23,8 @@ def worker():
 
 @pytest.fixture
 def session(worker):
-    bench = Bench(MADE_UP.id, MADE_UP.source, seed=0, device="cpu")
-    owner, judge = socket.socketpair()
-    with owner, judge:
-        session = WorkerSession(worker, bench, Rack(bench), cache=Path("builds"), watch=judge)
-        session.wait_until_ready()
-        worker.session = session
-        session.have_slots(2)
-        worker.asked.clear()
+    with session_of(worker) as session:
         yield session
-        session.close()
-        session.rack.close()
-
-
-def answer_rightly(session, slots):
-    for slot in slots:
-        slot.outputs[0].tensor.copy_(torch.relu(slot.inputs[0].tensor))
 
 
 def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(session, worker, monkeypatch):
@@ -224,14 +172,14 @@ def test_what_the_judge_tidies_up_before_a_turn_is_not_in_its_time(session, monk
     ],
 )
 def test_places_that_no_outputs_can_have_are_forged(session, monkeypatch, told, detail):
-    monkeypatch.setitem(ANSWERS, "calls", {**ANSWERS["calls"], **told})
+    monkeypatch.setitem(HONEST, "calls", {**HONEST["calls"], **told})
     with pytest.raises(CandidateFailed) as failure:
         session.calls(session.slots)
     assert failure.value.detail == f"an answer that the harness does not give: {detail}"
 
 
 def test_memory_that_was_returned_twice_is_asked_for_again(session, monkeypatch):
-    monkeypatch.setitem(ANSWERS, "calls", {"reused": True})
+    monkeypatch.setitem(HONEST, "calls", {"reused": True})
     assert session.calls(session.slots) is None
 
 
@@ -243,79 +191,6 @@ def test_an_output_is_read_where_the_worker_has_it(session, worker, monkeypatch)
     with pytest.raises(CandidateFailed) as failure:
         session.read([Place(16, (1,))])
     assert failure.value.detail.startswith("an answer that the harness does not give: an output where none is: ")
-
-
-def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(session):
-    did = []
-    session._tree = SimpleNamespace(
-        stop=lambda: did.append("stop"),
-        stop_all=lambda: did.append("stop"),
-        go_on=lambda: did.append("go on"),
-        close=lambda: None,
-    )
-    session.freeze()
-    session.warm(*session.slots, times=1)
-    assert did == ["stop", "go on", "stop"]
-    session.thaw()
-    session.warm(*session.slots, times=1)
-    assert did == ["stop", "go on", "stop", "go on"]
-
-
-def test_what_computes_although_it_is_stopped_is_void(session, worker, monkeypatch):
-    ticks = count(step=0.05)
-    monkeypatch.setattr(worker, "spent_seconds", lambda: next(ticks))
-    session.freeze()
-    with pytest.raises(CandidateFailed) as failure:
-        session.thaw()
-    assert failure.value.detail == "computed for 50 ms while it was stopped"
-    assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
-
-
-def test_a_long_wait_for_the_device_allows_no_more_work_in_later_pauses(session, worker, monkeypatch):
-    now, spent = {"s": 0.0}, {"s": 0.0}
-    clock = SimpleNamespace(perf_counter=lambda: now["s"], monotonic=time.monotonic, sleep=time.sleep)
-    monkeypatch.setattr(worker_requests, "time", clock)
-    monkeypatch.setattr(worker, "spent_seconds", lambda: spent["s"])
-    with session.stopped():
-        now["s"] += 100
-        spent["s"] += 1
-    session.freeze()
-    now["s"] += 0.01
-    spent["s"] += 0.05
-    with pytest.raises(CandidateFailed) as failure:
-        session.thaw()
-    assert failure.value.detail == "computed for 50 ms while it was stopped"
-
-
-def test_a_process_that_cannot_be_stopped_for_new_ones_is_void(session):
-    def stop_all():
-        raise StillStarting("3 new processes at each of 20 looks")
-
-    session._tree = SimpleNamespace(stop_all=stop_all, close=lambda: None)
-    with pytest.raises(CandidateFailed) as failure:
-        session.freeze()
-    assert failure.value.detail == ("starts processes between requests: 3 new processes at each of 20 looks")
-    assert failure.value.flags == ("works_unasked",)
-
-
-def test_who_computed_unasked_once_gets_other_inputs(session, worker, monkeypatch):
-    readings = iter([0.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(worker, "cpu_seconds", lambda: next(readings))
-    seen = []
-    monkeypatch.setattr(cpu, "settle", lambda: seen.append(session.slots[0].inputs[0].tensor.clone()))
-    drawn = session.refresh(session.slots)
-    first, second = seen
-    assert not torch.equal(first, second)
-    assert torch.equal(second, drawn[0].values()[0])
-
-
-def test_who_computes_unasked_whatever_the_inputs_is_void(session, worker, monkeypatch):
-    ticks = count(step=1.0)
-    monkeypatch.setattr(worker, "cpu_seconds", lambda: next(ticks))
-    with pytest.raises(CandidateFailed) as failure:
-        session.refresh(session.slots)
-    assert failure.value.detail == "computed for 1000 ms between requests"
-    assert (failure.value.outcome, failure.value.flags) == (Outcome.VOID, ("works_unasked",))
 
 
 def test_a_session_is_closed_once(session):

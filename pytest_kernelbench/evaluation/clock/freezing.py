@@ -33,8 +33,11 @@ class Freezer(Protocol):
     def stop(self) -> None:
         """Stop the processes that are known; takes some microseconds, and is followed by ``stop_all``."""
 
-    def stop_all(self) -> None:
-        """Stop every process. Raises StillStarting."""
+    def stop_all(self) -> bool:
+        """Stop every process; returns whether all stand: one in a driver's call does when that returns.
+
+        Raises StillStarting.
+        """
 
     def go_on(self) -> None:
         """Let all of them run."""
@@ -55,15 +58,15 @@ class ProcessTree:
         for handle in self._handles.values():
             _signal(handle, signal.SIGSTOP)
 
-    def stop_all(self) -> None:
-        """Stop every process, also processes that no earlier look has found. Raises StillStarting."""
+    def stop_all(self) -> bool:
+        """Stop every process, also processes that no earlier look has found; returns True. Raises StillStarting."""
         self.stop()
         for _ in range(MOST_LOOKS):
             found = descendants(self._supervisor)
             self._forget(set(self._handles) - set(found))
             new = [process for process in found if process not in self._handles]
             if not new:
-                return
+                return True
             for process in new:
                 with suppress(ProcessLookupError):
                     self._handles[process] = os.pidfd_open(process)

@@ -91,6 +91,7 @@ class Reference:
         ``written``: the numbers of the inputs that it writes to. ``filled``: those of them that it does not return, so
         that their contents after the call are a part of the answer.
         """
+        give_way()
         self.written: tuple[int, ...] = ()
         called = copy.deepcopy(self._model)
         # Small inputs are copied and compared; for large ones, torch's count of writes to a tensor must do.
@@ -190,6 +191,7 @@ class Reference:
 
     def drawn_at(self, levels: Sequence[Level]) -> list[torch.Tensor]:
         """New inputs of these kinds, each on a part of the first dimension; without kinds, the task's own draw."""
+        give_way()
         seed = secrets.randbits(63)  # known to nobody
         others = self.example_inputs
         return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)
@@ -304,6 +306,7 @@ class Reference:
         ]
         rows = len(wholes[0])
         for part in range(self.n_parts):
+            give_way()
             begin, end = (rows * bound // self.n_parts for bound in (part, part + 1))
             some = rows_of(values, begin, end)
             _, answer = self._run(model, [in_float64(value) for value in some] if widened else some)

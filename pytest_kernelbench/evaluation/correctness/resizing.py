@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, seed_torch
+from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.trees import take_apart
 from pytest_kernelbench.tasks import with_sizes
 
@@ -49,6 +50,7 @@ def smaller(source: str, *, seed: int) -> dict[str, Any] | None:
 
     def works(sizes: Mapping[str, Any]) -> bool:
         nonlocal spent_s
+        give_way()
         if spent_s > SECONDS_OF_RUNNING:
             return _fits(source, seed, sizes)
         started = time.perf_counter()

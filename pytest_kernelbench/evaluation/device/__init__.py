@@ -86,8 +86,8 @@ class Device(Protocol):
     def works(self) -> bool:
         """Whether this process can still compute on the device. After a CUDA error it cannot."""
 
-    def wait_until_idle(self) -> None:
-        """Return when no other process's work runs on the device. Raises DeviceBusy if that takes too long."""
+    def wait_until_idle(self, within_s: float = 2.0) -> None:
+        """Return when no other process's work runs on the device. Raises DeviceBusy if that takes longer."""
 
     def milliseconds(self, work: Callable[[], object]) -> float:
         """Duration of ``work``: wall time on a CPU; on a GPU by events, without the host's time to launch it."""

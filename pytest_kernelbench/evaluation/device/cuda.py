@@ -211,7 +211,6 @@ def memory_of(process: int) -> CudaProcessMemory:
 # and takes more than so many times as long.
 IDLE_WITHIN = 3.0
 PROBES_IN_A_ROW = 2
-BUSY_AFTER_S = 2.0
 
 
 class _Probe:
@@ -233,16 +232,16 @@ def _probe() -> _Probe:
     return _Probe()
 
 
-def wait_until_idle() -> None:
-    """Return when short kernels take no longer than on an idle device. Raises DeviceBusy after some seconds."""
+def wait_until_idle(within_s: float = 2.0) -> None:
+    """Return when short kernels take no longer than on an idle device. Raises DeviceBusy if that takes longer."""
     probe, quick = _probe(), 0
     started = time.perf_counter()
     while quick < PROBES_IN_A_ROW:
         seconds = probe.seconds()
         quick = quick + 1 if seconds < IDLE_WITHIN * probe.least_s else 0
         probe.least_s = min(probe.least_s, seconds)
-        if time.perf_counter() - started > BUSY_AFTER_S:
-            raise DeviceBusy(f"the GPU was at work for {BUSY_AFTER_S:.0f} s while no process might compute")
+        if time.perf_counter() - started > within_s:
+            raise DeviceBusy(f"the GPU was at work for {within_s:.0f} s while no process might compute")
 
 
 @cache

@@ -28,7 +28,7 @@ CALLS_ENOUGH = 12
 SHARE_FOR_TURNS = 0.8
 # Inputs of at most so many elements are written together: the two steps of that move more bytes, and a turn of short
 # calls has hundreds of them.
-SMALL = 1 << 18
+SMALL = 1 << 20
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.building.builds import BUILD_LIMIT_S, BuildWanted
-from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.device_room import DeviceRoom
+from pytest_kernelbench.evaluation.handles.stoppable import StoppableWorker
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.judges.endings import signal_name
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
@@ -30,18 +30,13 @@ REQUEST_TIMEOUT_S = 10.0
 # Requests in which torch's compiler may build. Timed calls are not among them.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
-# How long the judge listens to a worker that builds before it lets other trials pass.
+# Requests in whose answers time is told, or that the judge's clock times.
+TIMED = frozenset("pairs series calls profile".split())
+# How long the judge listens to a worker before it lets other trials pass.
 BETWEEN_LOOKS_S = 0.05
-# CPU time that a worker may use between two requests, to free its last answer and while its threads fall asleep: so
-# many seconds, and this share of the time.
-IDLE_CPU_SECONDS = 0.005
-IDLE_CPU_SHARE = 0.3
-# The same for a stopped worker, whose ended children are counted in steps of 10 ms.
-ASLEEP_CPU_SECONDS = 0.03
-ASLEEP_CPU_SHARE = 0.05
 
 
-class WorkerRequests:
+class WorkerRequests(StoppableWorker):
     """One worker process. Every method raises CandidateFailed when the candidate, or its process, fails.
 
     A failure before the candidate is ``loaded`` is the harness's. ``watch`` is the owner's socket: when it ends, no
@@ -49,19 +44,17 @@ class WorkerRequests:
     """
 
     def __init__(self, worker: WorkerProcess, bench: Bench, *, watch: socket.socket) -> None:
+        super().__init__(worker)
         self.bench = bench
         self.loaded = False
         # Seconds for which torch's compiler built for the candidate, as reported by its process.
         self.built_s = 0.0
+        # Seconds for which it was stopped within its answers, so that other trials could pass.
+        self.paused_s = 0.0
         self.room = DeviceRoom(bench)
-        self.worker = worker
         self._watch = watch
         self._device = device_named(bench.device)
-        self._tree = worker.freezer()
         self._closed = False
-        # When the worker was stopped, and the CPU seconds that it had used by then; None while it may run.
-        self._asleep_since: tuple[float, float] | None = None
-        self._asleep_s = self._worked_asleep_s = 0.0
 
     @property
     def is_closed(self) -> bool:
@@ -122,11 +115,11 @@ class WorkerRequests:
         return self._put(request, descriptors, doing=doing, timeout_s=timeout_s, on_error=on_error)
 
     def ask_by_the_clock(self, request: dict[str, Any], *, doing: str, timeout_s: float) -> tuple[Any, float]:
-        """An answer, and the seconds until it came, without builds and without the judge's freeing of memory."""
+        """An answer, and the seconds until it came, without builds, pauses and the judge's freeing of memory."""
         self.room.for_worker()
-        started, built_s = time.perf_counter(), self.built_s
+        started, others_s = time.perf_counter(), self.built_s + self.paused_s
         answer = self._put(request, (), doing=doing, timeout_s=timeout_s, on_error=Outcome.RUNTIME_ERROR)
-        return answer, time.perf_counter() - started - (self.built_s - built_s)
+        return answer, time.perf_counter() - started - (self.built_s + self.paused_s - others_s)
 
     def _put(
         self, request: dict[str, Any], descriptors: Sequence[int], *, doing: str, timeout_s: float, on_error: Outcome
@@ -141,6 +134,7 @@ class WorkerRequests:
 
     def send(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send a request whose answer is read later."""
+        self.is_asked = True
         # A worker that has ended, or does not read, cannot be written to; its last message tells how it ended.
         with suppress(messages.ConnectionEnded, messages.DeadlinePassed):
             messages.send(self.worker.connection, request, descriptors, timeout_s=messages.SEND_TIMEOUT_S)
@@ -160,17 +154,20 @@ class WorkerRequests:
     def _received(self, ask: str, timeout_s: float) -> tuple[Any, list[int]]:
         """The first answer that is not about building. In untimed calls, torch's compiler has a time limit of its own.
 
-        While the worker builds, other trials that wait for the device are timed. Raises as ``answers.receive`` does.
+        Until then other trials that wait for the device are timed, except while this worker is. Raises as
+        ``answers.receive`` does.
         """
         deadline, building_since = time.monotonic() + timeout_s, None
         while True:
             until = deadline if building_since is None else building_since + BUILD_LIMIT_S - self.built_s
-            if building_since is not None and time.monotonic() < until and not self._says_something():
+            if ask not in TIMED and time.monotonic() < until and not self._says_something(until):
                 before = time.monotonic()
                 give_way()
-                # The worker was stopped meanwhile: the pause does not count.
-                stopped_s = time.monotonic() - before
-                building_since, deadline = building_since + stopped_s, deadline + stopped_s
+                # The worker was stopped meanwhile.
+                paused_s = time.monotonic() - before
+                self.paused_s += paused_s
+                deadline += paused_s
+                building_since = None if building_since is None else building_since + paused_s
                 continue
             left_s = until - time.monotonic()
             if left_s <= 0:
@@ -183,15 +180,15 @@ class WorkerRequests:
                 deadline += now - building_since
                 building_since = None
             if not isinstance(answer, answers.Building):
+                self.is_asked = False
                 return answer, files
             if answer.building and ask in MAY_BUILD:
                 building_since = building_since or now
 
-    def _says_something(self) -> bool:
-        """Whether the worker has answered, or its owner has ended, within a moment."""
-        return messages.is_readable(self.worker.connection, timeout_s=BETWEEN_LOOKS_S) or messages.is_readable(
-            self._watch
-        )
+    def _says_something(self, until: float) -> bool:
+        """Whether the worker has answered, or its owner has ended, within a moment and before ``until``."""
+        moment_s = max(0.0, min(BETWEEN_LOOKS_S, until - time.monotonic()))
+        return messages.is_readable(self.worker.connection, timeout_s=moment_s) or messages.is_readable(self._watch)
 
     def _answer_of_candidate(self, ask: str, *, timeout_s: float, doing: str, on_error: Outcome) -> Any:
         try:
@@ -246,52 +243,6 @@ class WorkerRequests:
         """The failure for an answer that the worker's own code never gives: the candidate must have written it."""
         return CandidateFailed(Outcome.VOID, f"an answer that the harness does not give: {what}", ("forged_answer",))
 
-    @property
-    def is_asleep(self) -> bool:
-        """Whether the worker is stopped."""
-        return self._asleep_since is not None
-
-    def freeze(self) -> None:
-        """Stop the worker and all it started until ``thaw``; a request wakes it for as long as it answers."""
-        try:
-            self._tree.stop_all()
-        except StillStarting as still:
-            raise CandidateFailed(
-                Outcome.VOID, f"starts processes between requests: {still}", ("works_unasked",)
-            ) from None
-        self._asleep_since = time.perf_counter(), self.spent_seconds()
-
-    def thaw(self) -> None:
-        """Let the worker go on. Raises CandidateFailed where it has computed although it was stopped."""
-        if self._asleep_since is None:
-            return
-        since, spent_before = self._asleep_since
-        self._asleep_since = None
-        self._worked_asleep_s += self.spent_seconds() - spent_before
-        self._asleep_s += time.perf_counter() - since
-        if self._worked_asleep_s > ASLEEP_CPU_SECONDS + ASLEEP_CPU_SHARE * self._asleep_s:
-            raise CandidateFailed(
-                Outcome.VOID,
-                f"computed for {self._worked_asleep_s * 1e3:.4g} ms while it was stopped",
-                ("works_unasked",),
-            )
-        self._tree.go_on()
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """A time in which the worker is stopped while the judge waits; it does not count among the worker's pauses.
-
-        Raises as ``freeze`` and ``thaw`` do.
-        """
-        self.freeze()
-        yield
-        self.thaw()
-        self._asleep_s = self._worked_asleep_s = 0.0
-
-    def keep_to(self, cores: set[int]) -> None:
-        """Have the worker, which is stopped, run on these cores from now on."""
-        self.worker.keep_to(cores)
-
     def timed_and_frozen(self, request: dict[str, Any]) -> tuple[Any, float]:
         """The answer of a frozen worker, and the seconds from thaw to stop; at its answer it is frozen again."""
         self.room.for_worker()
@@ -309,20 +260,3 @@ class WorkerRequests:
         finally:
             self.freeze()
         return answer, seconds
-
-    def spent_seconds(self) -> float:
-        """CPU time so far of the worker and of all processes that it started."""
-        return self.worker.spent_seconds()
-
-    @contextmanager
-    def idle(self) -> Iterator[None]:
-        """A time in which nothing is asked of the worker, so that it must not compute."""
-        started, cpu_before = time.perf_counter(), self.worker.cpu_seconds()
-        yield
-        worked = self.worker.cpu_seconds() - cpu_before
-        if worked > IDLE_CPU_SECONDS + IDLE_CPU_SHARE * (time.perf_counter() - started):
-            raise CandidateFailed(
-                Outcome.VOID,
-                f"computed for {worked * 1e3:.4g} ms between requests",
-                ("works_unasked",),
-            )

@@ -36,13 +36,21 @@ class Group:
         """Begin to stop the group's processes; takes some microseconds, and is followed by ``stop_all``."""
         self._write("1")
 
-    def stop_all(self) -> None:
-        """Stop the group's processes, and wait until they stand; one in a driver's call stops when that returns."""
+    def stop_all(self) -> bool:
+        """Stop the group's processes, and wait until they stand; returns whether all do.
+
+        One in a driver's call stops when that returns.
+        """
         self.stop()
         deadline = time.perf_counter() + SECONDS_TO_FREEZE
-        with suppress(OSError):
-            while not self.says("frozen 1") and time.perf_counter() < deadline:
+        try:
+            while not self.says("frozen 1"):
+                if time.perf_counter() > deadline:
+                    return False
                 time.sleep(BETWEEN_LOOKS_S)
+        except OSError:
+            pass  # A group that was removed has no process.
+        return True
 
     def go_on(self) -> None:
         """Let the group's processes run."""
