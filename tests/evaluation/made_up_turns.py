@@ -29,7 +29,7 @@ class Worker:
         self.bench = SimpleNamespace(
             device=device, refreshed=self.refreshed, example_inputs=[], example_outputs=[OUTPUT]
         )
-        self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)))
+        self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)), calls_ahead=0)
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
         self.called, self.did, self.kept_to = [], [], []
 
@@ -56,6 +56,9 @@ class Worker:
         return self.slots[:count]
 
     def hold_outputs(self, calls):
+        pass
+
+    def rehearse(self, slots):
         pass
 
     def warm(self, reference, candidate, *, times):

@@ -147,6 +147,39 @@ def test_memory_for_the_outputs_of_all_turns_is_taken_before_quiet_begins(monkey
         assert notes[:4] == ["control holds 4", "own holds 4", f"the judge holds {COPIES_OF_SERIES}", "quiet begins"]
 
 
+def test_where_others_wait_meanwhile_both_workers_rehearse_a_turn_before_quiet_begins(monkeypatch):
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], trials_beside_others=True))
+    notes = []
+
+    def worker(name):
+        made = Noted(name, [])
+        made.rack.calls_ahead = 3
+        made.have_slots = lambda count: notes.append(f"{name} has {count}") or made.slots[:count]
+        made.hold_outputs = lambda calls: notes.append(f"{name} holds {calls}")
+        made.rehearse = lambda slots: notes.append(f"{name} rehearses {len(slots)}")
+        return made
+
+    with Pairs(SimpleNamespace(), lambda: worker("control")).two(0, lambda: worker("own"), 0.01, NotedQuiet(notes)):
+        both = [[f"{name} has 3", f"{name} holds 3", f"{name} rehearses 2"] for name in ("control", "own")]
+        assert notes == [*both[0], *both[1], "quiet begins"]
+
+
+def test_turns_that_grow_beyond_the_slots_of_a_worker_have_more_made():
+    class Growing(Busy):
+        def __init__(self):
+            super().__init__(0.0005)
+            self.all_slots, self.slots = self.slots, []
+            self.rack.calls_in_memory = lambda wanted: wanted
+
+        def have_slots(self, count):
+            self.slots = self.all_slots[: max(count, len(self.slots))]
+            return self.slots[:count]
+
+    made = Growing()
+    with Pairs(SimpleNamespace(), Growing).two(0, lambda: made, 0.1) as two:
+        assert len(made.slots) == two.calls == 40
+
+
 def test_where_others_may_use_the_device_outputs_are_compared_once_quiet_is_over(monkeypatch):
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], trials_beside_others=True))
     notes = []
@@ -249,7 +282,7 @@ def test_a_later_series_begins_with_the_calls_of_the_one_before():
         with pairs.two(number, worker, 0.1):
             pass
     # A control's turns without calls are left out.
-    assert [[n for n in each.calls_of_turns if n] for each in made] == [[1, 16, 40, 40]] * 2 + [[40, 40]] * 2
+    assert [[n for n in each.calls_of_turns if n] for each in made] == [[1, 16, 40, 40]] * 2 + [[40]] * 2
     # Another candidate's calls may take longer.
     with pairs.two(0, worker, 0.1):
         pass

@@ -1,10 +1,14 @@
 """The memory that judge and worker share: what is written into many slots at once is what each would get alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from made_up_tasks import task
 
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.device import cpu
+from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.handles import racks
 from pytest_kernelbench.evaluation.handles.racks import Rack, refresh
 
@@ -43,3 +47,15 @@ def test_each_slot_gets_inputs_of_its_own_that_can_be_computed_again(bench, smal
     finally:
         del slots
         rack.close()
+
+
+def test_slots_that_take_little_memory_are_made_before_turns_need_them_where_others_would_wait(bench, monkeypatch):
+    rack = Rack(bench)
+    assert rack.calls_ahead == 0
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], trials_beside_others=True))
+    assert rack.calls_ahead == racks.MOST_PAIRS
+    # Seven tensors of at most 512 bytes with their places, and the output once more.
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: 100 * 100_000)
+    assert 100_000 / (7 * 1024 + 512) < rack.calls_ahead < 100_000 / (7 * 512)
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: 1000)
+    assert rack.calls_ahead == 0

@@ -183,6 +183,20 @@ def test_memory_that_was_returned_twice_is_asked_for_again(session, monkeypatch)
     assert session.calls(session.slots) is None
 
 
+def test_a_rehearsal_opens_the_memory_of_the_outputs_and_tells_the_judge_nothing(session, worker, monkeypatch):
+    read = []
+    monkeypatch.setattr(session, "read", read.append)
+    session.rehearse(session.slots)
+    assert [ask for ask, _ in worker.asked] == ["calls"]
+    assert read == [[Place(8192, (1,), "")]]
+    monkeypatch.setitem(HONEST, "calls", {"reused": True})
+    session.rehearse(session.slots)
+    assert len(read) == 1
+    monkeypatch.setitem(HONEST, "calls", {"mismatch": "a number"})
+    with pytest.raises(CandidateFailed, match="returns a number"):
+        session.rehearse(session.slots)
+
+
 def test_an_output_is_read_where_the_worker_has_it(session, worker, monkeypatch):
     monkeypatch.setattr(type(worker), "process", os.getpid(), raising=False)
     there = torch.rand(1000)

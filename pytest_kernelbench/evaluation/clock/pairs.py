@@ -128,7 +128,7 @@ class Pairs:
             with control.stopped(), own.stopped():
                 quiet.begin()
                 stack.enter_context(_on_one_core(control, own))
-            two = rehearsed(control, own, seconds_per_call, at_first)
+            two = rehearsed(control, own, at_first, None if number else seconds_per_call)
             self._calls = two.calls
             yield two
             quiet.is_over()

@@ -50,9 +50,12 @@ _random = SystemRandom()
 
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed; no more than the memory has slots for."""
-    seconds_per_turn = traits_of(session.bench.device).seconds_per_turn
-    wanted = max(1, min(MOST_PAIRS, round(seconds_per_turn / seconds_per_call)))
-    return session.rack.calls_in_memory(wanted)
+    return session.rack.calls_in_memory(wanted_calls(session.bench.device, seconds_per_call))
+
+
+def wanted_calls(device: str, seconds_per_call: float) -> int:
+    """How many calls make a turn that is long enough to be timed, whatever the memory has slots for."""
+    return max(1, min(MOST_PAIRS, round(traits_of(device).seconds_per_turn / seconds_per_call)))
 
 
 class _Unchecked(NamedTuple):
@@ -186,27 +189,46 @@ class _Asked(NamedTuple):
         return [*session.read(self.places[number]), *self.slots[number].inputs_left()]
 
 
-def rehearsed(control: WorkerSession, candidate: WorkerSession, seconds_per_call: float, at_first: int) -> TakingTurns:
-    """Both workers, warm and stopped, with slots for turns that are long enough.
+def rehearsed(
+    control: WorkerSession, candidate: WorkerSession, calls: int, seconds_per_call: float | None
+) -> TakingTurns:
+    """Both workers, which are ``warm``, stopped, with slots for turns that are long enough.
 
-    ``seconds_per_call`` is too long at first, because the first calls in a worker are slow, and the time around the
-    calls of a turn is as long as 40 calls of 0.05 ms. So turns begin with ``at_first`` calls and grow until no more are
-    wanted. Where that is decided by short calls, a second turn must say so too: after one that was late, the turns of a
-    claim had 11 calls in place of 111.
+    Turns have ``calls`` calls where a series before has found that. Else ``seconds_per_call`` is too long at first,
+    because the first calls in a worker are slow, and the time around the calls of a turn is as long as 40 calls of 0.05
+    ms. So turns begin with ``calls`` calls and grow until no more are wanted. Where that is decided by short calls, a
+    second turn must say so too: after one that was late, the turns of a claim had 11 calls in place of 111.
     """
-    two, wanted = TakingTurns(candidate, control, 0, most_unchecked=_most_unchecked(candidate.bench.device)), at_first
-    while wanted > two.calls:
-        two.calls = wanted
-        for session in (control, candidate):
-            session.thaw()
-            session.have_slots(two.calls)
-            session.hold_outputs(two.calls)
-            session.freeze()
-        seconds_per_call = min(seconds_per_call, _seconds_per_call(two))
-        wanted = calls_of_turn(candidate, seconds_per_call)
-        if wanted <= two.calls and LONG_CALLS < two.calls < MOST_PAIRS:
-            wanted = calls_of_turn(candidate, min(seconds_per_call, _seconds_per_call(two)))
-    return two
+    two = TakingTurns(candidate, control, calls, most_unchecked=_most_unchecked(candidate.bench.device))
+    for session in (control, candidate):
+        session.freeze()
+    found = _seconds_per_call(two)
+    if seconds_per_call is None:
+        return two
+    while True:
+        seconds_per_call = min(seconds_per_call, found)
+        if not _grown(two, candidate, control, seconds_per_call):
+            if not LONG_CALLS < two.calls < MOST_PAIRS:
+                return two
+            seconds_per_call = min(seconds_per_call, _seconds_per_call(two))
+            if not _grown(two, candidate, control, seconds_per_call):
+                return two
+        found = _seconds_per_call(two)
+
+
+def _grown(two: TakingTurns, candidate: WorkerSession, control: WorkerSession, seconds_per_call: float) -> bool:
+    """Whether turns can have, and now have, more calls than before, because calls are this short."""
+    if wanted_calls(candidate.bench.device, seconds_per_call) <= two.calls:
+        return False
+    calls = calls_of_turn(candidate, seconds_per_call)
+    if calls <= two.calls:
+        return False
+    two.calls = calls
+    for session in (control, candidate):
+        if len(session.slots) < calls:
+            session.have_slots(calls)
+            session.hold_outputs(calls)
+    return True
 
 
 def _seconds_per_call(two: TakingTurns) -> float:
@@ -236,11 +258,17 @@ def _most_unchecked(device: str) -> float:
 
 
 def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:
-    """Have a worker make its first calls, ``times`` on each side, with the slots for turns of ``calls`` calls."""
-    slots = session.have_slots(calls)
-    session.hold_outputs(calls)
+    """Have a worker make its first calls, ``times`` on each side, with the slots for turns of ``calls`` calls.
+
+    Where other trials use the device meanwhile, they are not kept waiting by what only a first turn needs.
+    """
+    ahead = max(calls, session.rack.calls_ahead)
+    slots = session.have_slots(ahead)
+    session.hold_outputs(ahead)
     # With one slot, both sides use it.
     session.warm(slots[0], slots[-1], times=times)
+    if traits_of(session.bench.device).trials_beside_others:
+        session.rehearse(slots[:calls])
 
 
 class ControlFailed(Exception):

@@ -14,6 +14,7 @@ from pytest_kernelbench.evaluation.correctness.inputs import row_of_factors
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout, alike, no_answer
 
 # The most calls in a turn by the judge's clock. With 64, turns of 0.05 ms calls were too short (3 ms) to decide a claim
@@ -24,6 +25,8 @@ MOST_PAIRS = 256
 SHARE_KEPT_BETWEEN_TRIALS = 0.1
 # A turn is long enough with so many calls: if their slots may be kept, it gets no more, so that they are kept.
 CALLS_ENOUGH = 12
+# Of the device's memory, for slots and outputs that a turn may turn out to need.
+SHARE_AHEAD = 0.01
 # Of the free memory, for slots, outputs and answers while two workers take turns.
 SHARE_FOR_TURNS = 0.8
 # Inputs of at most so many elements are written together: the two steps of that move more bytes, and a turn of short
@@ -59,6 +62,8 @@ class JudgeSlot:
         self.number = number
         self._bench = bench
         self.inputs = [next(memory) for _ in bench.reference.layouts]
+        # Of small inputs, their elements in a row.
+        self._rows = [_row(place.core) for place in self.inputs]
         self.outputs = [next(memory) for _ in bench.example_outputs]
 
     def describe(self) -> dict[str, Any]:
@@ -78,7 +83,7 @@ class JudgeSlot:
     def refresh(self, drawn: Drawn) -> Iterator[_Product]:
         """Put refreshed inputs in, but for small ones, which are returned to be put in together."""
         for number, place in enumerate(self.inputs):
-            product = _product(drawn, number, place.core)
+            product = _product(drawn, number, self._rows[number])
             if product is not None:
                 yield product
             elif place.core.is_contiguous():
@@ -149,13 +154,17 @@ class _Product(NamedTuple):
     factors: torch.Tensor
 
 
-def _product(drawn: Drawn, number: int, out: torch.Tensor) -> _Product | None:
-    """The product that input ``number`` is; None if it is none, or no small one."""
+def _row(core: torch.Tensor) -> torch.Tensor | None:
+    return core.view(-1) if core.numel() <= SMALL and core.is_contiguous() else None
+
+
+def _product(drawn: Drawn, number: int, out: torch.Tensor | None) -> _Product | None:
+    """The product that input ``number`` is, for its memory ``out``; None if it is none, or no small one."""
     value, key = drawn.original[number], drawn.keys[number]
-    if key is None or value.numel() > SMALL or value.dtype != drawn.factors.dtype or not out.is_contiguous():
+    if out is None or key is None or value.dtype != drawn.factors.dtype:
         return None
     factors = row_of_factors(value, key, drawn.factors)
-    return None if factors is None else _Product(out.view(-1), value.view(-1), factors)
+    return None if factors is None else _Product(out, value.view(-1), factors)
 
 
 def refresh(slots: Sequence[JudgeSlot], bench: Bench) -> dict[int, Drawn]:
@@ -197,9 +206,19 @@ class Rack:
         controls that have them mapped, would be made anew for each claim.
         """
         kept_bytes = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._bench.device).memory_bytes()
-        kept = int(2 * kept_bytes / (self._bench.bytes_of_pair + 2 * ALIGNMENT * self._tensors_of_slot))
-        fits = max(self.pairs_in_memory(wanted), min(wanted, self._calls_beside_their_outputs()))
+        kept = int(kept_bytes / self._slot_bytes)
+        fits = self.pairs_in_memory(wanted)
+        if fits < wanted:
+            fits = max(fits, min(wanted, self._calls_beside_their_outputs()))
         return min(fits, kept) if kept >= CALLS_ENOUGH else fits
+
+    @property
+    def calls_ahead(self) -> int:
+        """How many calls a turn may have with slots that take little memory: they are made before it is known."""
+        if not traits_of(self._bench.device).trials_beside_others:
+            return 0
+        little_bytes = SHARE_AHEAD * device_named(self._bench.device).memory_bytes()
+        return min(MOST_PAIRS, int(little_bytes / (self._slot_bytes + bytes_of(self._bench.example_outputs))))
 
     def _calls_beside_their_outputs(self) -> int:
         if self._most is not None:
@@ -213,8 +232,9 @@ class Rack:
         return int(min(with_new, room / (kept_bytes + 1)))
 
     @property
-    def _tensors_of_slot(self) -> int:
-        return len(self._bench.reference.layouts) + len(self._bench.example_outputs)
+    def _slot_bytes(self) -> float:
+        tensors = len(self._bench.reference.layouts) + len(self._bench.example_outputs)
+        return self._bench.bytes_of_pair / 2 + ALIGNMENT * tensors
 
     def make_room_for(self, pairs: int | None) -> None:
         """Free the memory; from now on there is room for ``pairs`` pairs. None: as many as fit when asked."""

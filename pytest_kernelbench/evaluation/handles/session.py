@@ -294,8 +294,11 @@ class WorkerSession(WorkerRequests):
         self._must_match(answer.mismatch)
         if answer.reused:
             return None
+        return seconds, self._places(answer, len(slots))
+
+    def _places(self, answer: answers.Kept, calls: int) -> list[list[Place]]:
         try:
-            return seconds, places_of(answer, self.bench.example_outputs, len(slots))
+            return places_of(answer, self.bench.example_outputs, calls)
         except MalformedFrame as error:
             raise self.forged(str(error)) from None
 
@@ -307,6 +310,16 @@ class WorkerSession(WorkerRequests):
         """
         sizes = [bytes_of([output]) for output in self.bench.example_outputs]
         self.ask({"ask": "hold", "sizes": sizes, "calls": calls}, doing="taking memory")
+
+    def rehearse(self, slots: Sequence[JudgeSlot]) -> None:
+        """Have the worker make the calls of a turn, untimed and on old inputs, and open the memory of its outputs.
+
+        The first turn in a process took up to 400 ms, and the judge 30 ms to open the memory (eight judges on an H200).
+        """
+        answer = self.ask({"ask": "calls", "slots": [slot.number for slot in slots]}, doing="warming up")
+        self._must_match(answer.mismatch)
+        if not answer.reused:
+            self.read(self._places(answer, len(slots))[-1])
 
     def take_memory_again(self, slots: Sequence[JudgeSlot]) -> None:
         """If a frozen worker gave its memory back since its last calls, have it called untimed, on old inputs."""
