@@ -73,8 +73,8 @@ def test_a_stopped_tree_is_ended_by_its_supervisor():
 def test_a_worker_whose_work_does_not_end_is_stopped_all_the_same():
     did = []
 
-    def busy():
-        raise DeviceBusy("the GPU was at work for 2 s")
+    def busy(within_s):
+        raise DeviceBusy(f"the GPU was at work for {within_s:.0f} s")
 
     worker = SimpleNamespace(
         room=SimpleNamespace(for_worker=lambda: None),

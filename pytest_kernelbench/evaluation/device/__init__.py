@@ -86,7 +86,7 @@ class Device(Protocol):
     def works(self) -> bool:
         """Whether this process can still compute on the device. After a CUDA error it cannot."""
 
-    def wait_until_idle(self, within_s: float = 2.0) -> None:
+    def wait_until_idle(self, within_s: float) -> None:
         """Return when no other process's work runs on the device. Raises DeviceBusy if that takes longer."""
 
     def milliseconds(self, work: Callable[[], object]) -> float:

@@ -116,7 +116,7 @@ def works() -> bool:
     return True
 
 
-def wait_until_idle(within_s: float = 2.0) -> None:
+def wait_until_idle(within_s: float) -> None:
     """Returns at once: a stopped process runs nothing on a CPU."""
 
 

@@ -232,7 +232,7 @@ def _probe() -> _Probe:
     return _Probe()
 
 
-def wait_until_idle(within_s: float = 2.0) -> None:
+def wait_until_idle(within_s: float) -> None:
     """Return when short kernels take no longer than on an idle device. Raises DeviceBusy if that takes longer."""
     probe, quick = _probe(), 0
     started = time.perf_counter()

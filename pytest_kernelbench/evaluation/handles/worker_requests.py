@@ -30,6 +30,8 @@ REQUEST_TIMEOUT_S = 10.0
 # Requests in which torch's compiler may build. Timed calls are not among them.
 MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
 TIMING_TIMEOUT_S = 60.0
+# So long may work run on the device after a stopped worker has answered.
+BUSY_AFTER_S = 2.0
 # Requests in whose answers time is told, or that the judge's clock times.
 TIMED = frozenset("pairs series calls profile".split())
 # How long the judge listens to a worker before it lets other trials pass.
@@ -255,7 +257,7 @@ class WorkerRequests(StoppableWorker):
         )
         self._tree.stop()
         try:
-            self._device.wait_until_idle()
+            self._device.wait_until_idle(BUSY_AFTER_S)
             seconds = time.perf_counter() - started
         finally:
             self.freeze()

@@ -1,7 +1,8 @@
 """Points at which a trial that shares its device lets another trial pass that waits to time. Imports no torch.
 
 Preparing and checking take seconds, and timing waits until nothing else happens on the device. So a judge asks at each
-step whether another judge waits to time (``give_way``), and does nothing until that one has timed.
+step, and while it waits for a worker's answer, whether another judge waits to time (``give_way``). It then stops its
+workers and does nothing until that one has timed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _way: ContextVar[Callable[[], None] | None] = ContextVar("way", default=None)
 
 
 def give_way() -> None:
-    """To be called where this process has nothing under way on its device and asks nothing of a worker."""
+    """To be called where this process has nothing under way on its device, and does not time a worker."""
     way = _way.get()
     if way is not None:
         way()
