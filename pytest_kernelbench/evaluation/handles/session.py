@@ -16,18 +16,15 @@ import torch
 
 from pytest_kernelbench.evaluation.bench import Bench, Drawn
 from pytest_kernelbench.evaluation.boundary import answers
-from pytest_kernelbench.evaluation.boundary.messages import MalformedFrame
 from pytest_kernelbench.evaluation.correctness.domain import KINDS, MIXED, TASK
 from pytest_kernelbench.evaluation.correctness.doubt import Due, once_more
 from pytest_kernelbench.evaluation.correctness.mixed import kind_at_fault
 from pytest_kernelbench.evaluation.correctness.tolerances import REFRESHED
-from pytest_kernelbench.evaluation.correctness.widened import bytes_of
-from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
-from pytest_kernelbench.evaluation.handles.places import places_of
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Objection, Rack, refresh
+from pytest_kernelbench.evaluation.handles.turn_requests import TurnRequests
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
-from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S, WorkerRequests
+from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, TIMING_TIMEOUT_S
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.worker.stopwatch import Profile
 from pytest_kernelbench.records import Outcome
@@ -54,7 +51,7 @@ class Called(NamedTuple):
     seconds: float
 
 
-class WorkerSession(WorkerRequests):
+class WorkerSession(TurnRequests):
     """A worker with the slots of ``rack``, from its first request to its end. Raises what ``WorkerRequests`` does."""
 
     def __init__(self, worker: WorkerProcess, bench: Bench, rack: Rack, *, cache: Path, watch: socket.socket) -> None:
@@ -63,7 +60,6 @@ class WorkerSession(WorkerRequests):
         self._attached = 0
         self._mapped: set[str] = set()
         self._ready = False
-        self._memory: Memory | None = None
         self.was_profiled = False
         request = {
             "ask": "prepare",
@@ -79,11 +75,6 @@ class WorkerSession(WorkerRequests):
     def slots(self) -> Sequence[JudgeSlot]:
         """The slots that the worker has mapped."""
         return self.rack.first(self._attached)
-
-    def _let_go(self) -> None:
-        super()._let_go()
-        if self._memory is not None:
-            self._memory.close()
 
     def wait_until_ready(self) -> None:
         """Wait until the worker has loaded the reference. Raises HarnessError where it cannot."""
@@ -281,64 +272,6 @@ class WorkerSession(WorkerRequests):
         answer = self.ask(request, doing="being timed", timeout_s=TIMING_TIMEOUT_S)
         return self.exactly(answer.ms, len(slots), "ms")
 
-    def calls(self, slots: Sequence[JudgeSlot]) -> tuple[float, list[list[Place]]] | None:
-        """Have a frozen worker call the candidate once on each slot; at its answer it is frozen again.
-
-        Returns the seconds by this process's clock, and for each slot the places of the outputs. The clock stops when
-        the worker is stopped, and on a GPU when its work there has ended. Returns None if a call returned memory of an
-        earlier output: from now on the worker copies each output, and the caller repeats the request. Raises
-        DeviceBusy.
-        """
-        self.room.worker_keeps(len(slots) * bytes_of(self.bench.example_outputs))
-        answer, seconds = self.timed_and_frozen({"ask": "calls", "slots": [slot.number for slot in slots]})
-        self._must_match(answer.mismatch)
-        if answer.reused:
-            return None
-        return seconds, self._places(answer, len(slots))
-
-    def _places(self, answer: answers.Kept, calls: int) -> list[list[Place]]:
-        try:
-            return places_of(answer, self.bench.example_outputs, calls)
-        except MalformedFrame as error:
-            raise self.forged(str(error)) from None
-
-    def hold_outputs(self, calls: int) -> None:
-        """Have the worker's torch take memory for the outputs of a turn at once, untimed, and in one allocation.
-
-        Turns took 40 ms for that, once for each output, and the judge 3 ms to open each allocation (eight judges on an
-        H200).
-        """
-        sizes = [bytes_of([output]) for output in self.bench.example_outputs]
-        self.ask({"ask": "hold", "sizes": sizes, "calls": calls}, doing="taking memory")
-
-    def rehearse(self, slots: Sequence[JudgeSlot]) -> None:
-        """Have the worker make the calls of a turn, untimed and on old inputs, and open the memory of its outputs.
-
-        The first turn in a process took up to 400 ms, and the judge 30 ms to open the memory (eight judges on an H200).
-        """
-        answer = self.ask({"ask": "calls", "slots": [slot.number for slot in slots]}, doing="warming up")
-        self._must_match(answer.mismatch)
-        if not answer.reused:
-            self.read(self._places(answer, len(slots))[-1])
-
-    def take_memory_again(self, slots: Sequence[JudgeSlot]) -> None:
-        """If a frozen worker gave its memory back since its last calls, have it called untimed, on old inputs."""
-        if self.room.worker_is_cold:
-            self.hold_outputs(len(slots))
-            self.calls(slots)
-            self.room.worker_is_cold = False
-
-    def read(self, places: Sequence[Place]) -> list[torch.Tensor]:
-        """Copies of the outputs of one call, read in the frozen worker's memory. Raises CannotRead."""
-        if self._memory is None:
-            self._memory = self._device.memory_of(self.worker.process)
-        try:
-            return [
-                self._memory.tensor(each, like) for each, like in zip(places, self.bench.example_outputs, strict=True)
-            ]
-        except NotThere as missing:
-            raise self.forged(f"an output where none is: {missing}") from None
-
     def profile(self, slot: JudgeSlot) -> Profile:
         """Torch's profile of one call, by the worker.
 
@@ -349,8 +282,3 @@ class WorkerSession(WorkerRequests):
         self._must_match(answer.mismatch)
         busy_ms = answer.busy_ms[0] if answer.busy_ms else None
         return Profile(busy_ms, list(answer.operators), list(answer.kernels))
-
-    def _must_match(self, mismatch: str | None) -> None:
-        if mismatch is not None:
-            due = self.bench.reference.result
-            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due", quoted=True)

@@ -262,3 +262,8 @@ class WorkerRequests(StoppableWorker):
         finally:
             self.freeze()
         return answer, seconds
+
+    def _must_match(self, mismatch: str | None) -> None:
+        if mismatch is not None:
+            due = self.bench.reference.result
+            raise CandidateFailed(Outcome.INCORRECT, f"returns {mismatch[:200]} where {due} is due", quoted=True)
