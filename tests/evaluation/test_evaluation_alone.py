@@ -2,9 +2,11 @@
 
 import random
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
+from pytest_kernelbench.evaluation.clock import alone as alone_module
 from pytest_kernelbench.evaluation.clock import attestation
 from pytest_kernelbench.evaluation.clock.alone import LOOKS, SHARE_SEEN, Seen, seen_alone
 from pytest_kernelbench.evaluation.clock.turns import LONE_TURNS
@@ -13,6 +15,25 @@ from pytest_kernelbench.evaluation.clock.turns import LONE_TURNS
 @pytest.fixture(autouse=True)
 def same_order_of_turns(monkeypatch):
     monkeypatch.setattr(attestation, "_random", random.Random(0))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that rows of lone turns move on, by 0.06 s for one of each side: 250 pairs take a claim's seconds."""
+    made = SimpleNamespace(now=0.0, monotonic=lambda: made.now)
+
+    def counts(two):
+        made.now, lone_turns = 0.0, two.lone_turns
+
+        def rows(side):
+            made.now += 0.03
+            return lone_turns(side)
+
+        two.lone_turns = rows
+
+    made.counts = counts
+    monkeypatch.setattr(alone_module, "time", made)
+    return made
 
 
 CONTROL_S, AROUND_S = 2e-3, 2e-4
@@ -81,6 +102,24 @@ def test_what_is_plain_takes_few_turns():
     assert seen.holds and two.n_lone_turns == 2 * rows * LONE_TURNS
     assert seen.needed_ms == pytest.approx(SHARE_SEEN * (1 - 1 / 3.5) * CONTROL_S * 1e3, rel=0.2)
     assert seen.saved_ms == pytest.approx(1.5, rel=0.3)
+
+
+@pytest.mark.parametrize("alone", [0.99, 1.0, 1.05])
+def test_a_claim_that_will_hardly_hold_is_given_up_and_as_many_hold(alone, clock, monkeypatch):
+    def share_and_seconds():
+        held = seconds = 0
+        for number in range(TRIES):
+            two = Made(candidate_s=CONTROL_S / 1.1, alone_s=CONTROL_S * alone, draws=random.Random(number))
+            clock.counts(two)
+            held += seen_alone(two, 1.01).holds
+            seconds += clock.monotonic()
+        return held / TRIES, seconds
+
+    share, seconds = share_and_seconds()
+    monkeypatch.setattr(alone_module, "ERRORS_LIKELY", float("inf"))
+    share_of_all, seconds_of_all = share_and_seconds()
+    assert share == pytest.approx(share_of_all, abs=0.1)
+    assert seconds < (0.7 if alone > 1 else 0.95) * seconds_of_all
 
 
 def test_what_the_first_call_after_a_pause_takes_longer_hides_no_saving():
