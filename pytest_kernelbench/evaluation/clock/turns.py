@@ -205,15 +205,15 @@ def rehearsed(
     found = _seconds_per_call(two)
     if seconds_per_call is None:
         return two
+    shortest = min(seconds_per_call, found)
     while True:
-        seconds_per_call = min(seconds_per_call, found)
-        if not _grown(two, candidate, control, seconds_per_call):
+        if not _grown(two, candidate, control, shortest):
             if not LONG_CALLS < two.calls < MOST_PAIRS:
                 return two
-            seconds_per_call = min(seconds_per_call, _seconds_per_call(two))
-            if not _grown(two, candidate, control, seconds_per_call):
+            shortest = min(shortest, _seconds_per_call(two))
+            if not _grown(two, candidate, control, shortest):
                 return two
-        found = _seconds_per_call(two)
+        shortest = min(shortest, _seconds_per_call(two))
 
 
 def _grown(two: TakingTurns, candidate: WorkerSession, control: WorkerSession, seconds_per_call: float) -> bool:
