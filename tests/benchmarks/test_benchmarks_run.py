@@ -79,6 +79,23 @@ def test_cpu_threads_tells_the_time_of_a_call_under_each_setting(tmp_path):
 
 
 @pytest.mark.slow
+def test_references_are_judged_as_their_own_candidates_and_go_on_where_they_were_stopped(tmp_path):
+    (tmp_path / "level9").mkdir()
+    (tmp_path / "level9" / "1_relu.py").write_text(RELU)
+    (tmp_path / "level9" / "2_none.py").write_text(RELU.replace("return torch.relu(x)", "return None"))
+    command = ("level9", "--device=cpu", "--sizes=full", "--json=rows.jsonl")
+    shown = run("references", *command, folder=tmp_path)
+    assert re.search(r"^level9/1 +correct +[01]\.\d{3}x +\d+\.\d s$", shown, re.M)
+    assert re.search(
+        r"^level9/2 +refused: level9/2_none: forward returns None, which depends on no input; ", shown, re.M
+    )
+    assert shown.endswith("2 references: 1 correct, 1 refused, 0 fast, 0 not correct\n")
+    again = run("references", *command, folder=tmp_path)
+    assert again == "2 references: 1 correct, 1 refused, 0 fast, 0 not correct\n"
+    assert [row["kind"] for row in rows(tmp_path / "rows.jsonl")].count("refused") == 1
+
+
+@pytest.mark.slow
 def test_paper_protocol_measures_a_candidate_both_ways(tmp_path):
     command = ("--device=cpu", "--tasks=level1/12", "--torch=0", "--kernels=0", "--json=rows.jsonl")
     shown = run("paper_protocol", *command, folder=tmp_path)
