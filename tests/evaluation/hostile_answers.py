@@ -20,6 +20,7 @@ HONEST = {
     },
     "series": {"ms": [1e-6, 1e-6]},
     "calls": {"at": [4096, 8192], "strides": [1, 1], "handle": [0, 0], "handles": [""]},
+    "rehearse": {"at": [4096, 8192], "strides": [1, 1], "handle": [0, 0], "handles": [""]},
     "profile": {"busy_ms": [0.5], "operators": ["aten.relu"], "kernels": ["relu_kernel"]},
     "build": {"complaint": "main.cpp:1:1: error: x", "final": True},
     "compile": {},

@@ -72,7 +72,7 @@ PLACES = (
         "series",
         "calls",
     ),
-    *("profile", "leave_room", "hold"),
+    *("profile", "leave_room", "hold", "rehearse"),
 )
 
 
@@ -101,6 +101,7 @@ def walk(one, place=None, limit_s=LONG_S):
         lambda seconds: one.profile(slots[0]),
         lambda seconds: one.leave_room(),
         lambda seconds: one.hold_outputs(2),
+        lambda seconds: one.rehearse(slots),
     )
     for each, question in zip(PLACES, questions, strict=True):
         seconds = limit_s if each == place else LONG_S
@@ -131,6 +132,7 @@ def tried(bench, rack, place, act, limit_s=LONG_S):
 def right_answers(monkeypatch):
     # Whoever answers here computes nothing.
     monkeypatch.setattr(JudgeSlot, "objection", lambda self, *arguments: None)
+    monkeypatch.setattr(WorkerSession, "read", lambda self, places: [])
 
 
 def test_the_walk_asks_all_that_a_worker_is_asked(bench, rack):

@@ -187,12 +187,12 @@ def test_a_rehearsal_opens_the_memory_of_the_outputs_and_tells_the_judge_nothing
     read = []
     monkeypatch.setattr(session, "read", read.append)
     session.rehearse(session.slots)
-    assert [ask for ask, _ in worker.asked] == ["calls"]
+    assert [ask for ask, _ in worker.asked] == ["rehearse"]
     assert read == [[Place(8192, (1,), "")]]
-    monkeypatch.setitem(HONEST, "calls", {"reused": True})
+    monkeypatch.setitem(HONEST, "rehearse", {"reused": True})
     session.rehearse(session.slots)
     assert len(read) == 1
-    monkeypatch.setitem(HONEST, "calls", {"mismatch": "a number"})
+    monkeypatch.setitem(HONEST, "rehearse", {"mismatch": "a number"})
     with pytest.raises(CandidateFailed, match="returns a number"):
         session.rehearse(session.slots)
 

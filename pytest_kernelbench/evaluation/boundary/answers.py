@@ -251,17 +251,17 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "warm": Warmed,
     "pairs": Pairs,
     "series": Series,
-    "calls": Kept,
+    **dict.fromkeys(("calls", "rehearse"), Kept),
     "profile": Profiled,
-    "build": Built,
-    "compile": Built,
-    "precompile": Built,
+    **dict.fromkeys(("build", "compile", "precompile"), Built),
     "explore": Explored,
     "pack_compiled": Packed,
     "fork": Forked,
 }
 
-RUNS_THE_CANDIDATE = frozenset("load adopt_weights move_parameters run warm pairs series calls profile explore".split())
+RUNS_THE_CANDIDATE = frozenset(
+    "load adopt_weights move_parameters run warm pairs series calls rehearse profile explore".split()
+)
 
 
 def receive(

@@ -65,7 +65,7 @@ class TurnRequests(WorkerRequests):
 
         A process's first turn was 1.6 times as long as later ones (median of 124), up to 0.4 s (eight judges, H200).
         """
-        answer = self.ask({"ask": "calls", "slots": [slot.number for slot in slots]}, doing="warming up")
+        answer = self.ask({"ask": "rehearse", "slots": [slot.number for slot in slots]}, doing="warming up")
         self._must_match(answer.mismatch)
         if not answer.reused:
             self.read(self._places(answer, len(slots))[-1])
