@@ -11,18 +11,19 @@ same ``--json`` goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import Any
 
 from floors import levels_of
+from results import Limit, Results
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import EvaluatorPool, reference_as_candidate
+from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
 from pytest_kernelbench.records import Evaluation, Task
 from pytest_kernelbench.tasks import load_tasks
@@ -39,16 +40,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="begin no task after so many")
     parser.add_argument("--json", type=Path, help="store rows here, and go on from those that it holds")
     options = parser.parse_args()
-    there = options.json is not None and options.json.exists()
-    rows = [json.loads(line) for line in options.json.read_text().splitlines()] if there else []
-    for row in judged(tasks_of(options, {row["task"] for row in rows}), options):
-        rows.append(row)
-        if options.json is not None:
-            with options.json.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    results = Results(options.json, hardware=device_named(options.device).describe()["name"])
+    for row in judged(tasks_of(options, {row["task"] for row in results.rows}), options):
+        results.add([row])
         print(line(row), flush=True)
-    counts = {kind: sum(row["kind"] == kind for row in rows) for kind in ("correct", "refused", "fast", "not correct")}
-    print(f"{len(rows)} references: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    kinds = Counter(row["kind"] for row in results.rows)
+    counts = {kind: kinds[kind] for kind in ("correct", "refused", "fast", "not correct")}
+    print(f"{len(results.rows)} references: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
     return 1 if counts["fast"] or counts["not correct"] else 0
 
 
@@ -61,14 +59,14 @@ def tasks_of(options: argparse.Namespace, known: set[str]) -> list[Task]:
 
 def judged(tasks: list[Task], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for each task, as soon as it is judged."""
-    devices, started = [options.device] * options.judges, time.monotonic()
+    devices, limit = [options.device] * options.judges, Limit(options.seconds)
     settings = {"protocol": options.protocol, "precision": options.precision}
     with EvaluatorPool(devices=devices, most_waiting=len(tasks) + 1, **settings) as pool:
         asked: dict[Future[Evaluation], Task] = {
             pool.submit(task, reference_as_candidate(task)): task for task in tasks
         }
         for done in as_completed(asked):
-            if options.seconds is not None and time.monotonic() - started > options.seconds:
+            if limit.over:
                 for each in asked:
                     each.cancel()
             if not done.cancelled():

@@ -1,12 +1,13 @@
 """One evaluator for all files of a worker whose tests need no processes of their own: a start takes 5 s of a core.
 
-And pools of judges that take no time.
+And pools of judges that take no time, and a session with a worker that computes nothing.
 """
 
 import threading
 
 import pytest
 from made_up_judge import MadeUpJudge
+from made_up_session import Worker, session_of
 from made_up_trials import made_up_trials
 
 from pytest_kernelbench import EvaluatorPool
@@ -58,3 +59,14 @@ def pool_of():
     for pool, kind in made:
         kind.wait.set()
         pool.close()
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+@pytest.fixture
+def session(worker):
+    with session_of(worker) as session:
+        yield session

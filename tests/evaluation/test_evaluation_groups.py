@@ -80,15 +80,16 @@ def test_what_is_frozen_uses_no_time_and_goes_on_afterwards(groups, body):
         spent = []
         for _ in range(3):
             group.stop_all()
+            # A running process enters the kernel, is said to be frozen, and a moment later its last time is counted.
+            time.sleep(0.02)
             before = group.spent_seconds()
             time.sleep(0.1)
             spent.append(group.spent_seconds() - before)
             group.go_on()
             until_it_has_spent(group, before + 0.01)
         # A child that is ending when its group is frozen is no longer in the group, and its last moments are counted
-        # when it has ended, and so are those of a process that is on its way to stand: milliseconds in which a virtual
-        # machine's host did something else included. Work would be counted each time, and ten times as much.
-        assert sorted(spent)[1] < 0.01, spent
+        # when it has ended, milliseconds of a virtual machine's host included. Work would be counted each time.
+        assert sorted(spent)[1] < 0.001, spent
 
 
 def until_it_has_spent(group, seconds):

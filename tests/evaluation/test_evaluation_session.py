@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from hostile_answers import HONEST
-from made_up_session import Worker, answer_rightly, session_of
+from made_up_session import answer_rightly
 
 from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
@@ -14,17 +14,6 @@ from pytest_kernelbench.evaluation.device import cpu
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles import device_room
-
-
-@pytest.fixture
-def worker():
-    return Worker()
-
-
-@pytest.fixture
-def session(worker):
-    with session_of(worker) as session:
-        yield session
 
 
 def test_a_worker_is_asked_for_its_memory_only_where_the_judge_would_lack_it(session, worker, monkeypatch):

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from made_up_session import Worker, session_of
 
 from pytest_kernelbench.evaluation.clock.freezing import StillStarting
 from pytest_kernelbench.evaluation.device import cpu
@@ -14,17 +13,6 @@ from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles import stoppable, worker_requests
 from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
 from pytest_kernelbench.records import Outcome
-
-
-@pytest.fixture
-def worker():
-    return Worker()
-
-
-@pytest.fixture
-def session(worker):
-    with session_of(worker) as session:
-        yield session
 
 
 def test_a_question_wakes_a_worker_that_is_stopped_for_as_long_as_it_answers(session):

@@ -83,7 +83,7 @@ class StoppableWorker:
 
     def _interrupt(self) -> None:
         deadline = time.monotonic() + SECONDS_TO_STAND
-        # It may start processes for what it was asked for: those of now are stopped, and later ones with the next stop.
+        # A worker may start processes while it answers. This stops the ones that exist; the next stop finds the others.
         with suppress(StillStarting):
             while not self._tree.stop_all() and time.monotonic() < deadline:
                 pass

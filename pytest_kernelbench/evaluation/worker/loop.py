@@ -332,9 +332,9 @@ class _Bench:
         self._threads["candidate"] = torch.get_num_threads()
         return answer
 
-    def rehearse(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
-        """The same, untimed."""
-        return self.calls(question, _)
+    def rehearse(self, question: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """As ``calls``, but nobody times it, and the judge may stop it for another trial."""
+        return self.calls(question, descriptors)
 
     def profile(self, question: Mapping[str, Any], _: list[int]) -> dict[str, Any]:
         """The profiler's record of one call of the candidate."""
