@@ -7,7 +7,7 @@ import torch
 
 from pytest_kernelbench.evaluation.device.foreign import Place
 
-OUTPUT = torch.zeros(8)
+INPUT, OUTPUT = torch.ones(2), torch.zeros(8)
 
 
 class Slot:
@@ -20,6 +20,9 @@ class Slot:
     def inputs_left(self):
         return []
 
+    def given(self):
+        return [INPUT]
+
 
 class Worker:
     """A stopped worker with four slots that answers each turn at once, and the slots in which it was looked at."""
@@ -27,7 +30,11 @@ class Worker:
     def __init__(self, device="cpu"):
         self.slots = [Slot(number) for number in range(4)]
         self.bench = SimpleNamespace(
-            device=device, refreshed=self.refreshed, example_inputs=[], example_outputs=[OUTPUT]
+            device=device,
+            refreshed=self.refreshed,
+            example_inputs=[INPUT],
+            example_outputs=[OUTPUT],
+            bytes_to_answer=100,
         )
         self.rack = SimpleNamespace(calls_in_memory=lambda wanted: min(wanted, len(self.slots)), calls_ahead=0)
         self.answers_checked, self.inputs_checked, self.calls_of_turns = [], [], []
@@ -74,7 +81,8 @@ class Worker:
         self.did.append("read")
         return [OUTPUT]
 
-    def check_inputs(self, slot, drawn):
+    def check_inputs(self, slot, drawn, given):
+        assert all(torch.equal(each, INPUT) for each in given)
         self.inputs_checked.append(slot.number)
         return drawn.values()
 

@@ -144,7 +144,12 @@ def test_memory_for_the_outputs_of_all_turns_is_taken_before_quiet_begins(monkey
         return made
 
     with Pairs(SimpleNamespace(), lambda: worker("control")).two(0, lambda: worker("own"), 0.005, NotedQuiet(notes)):
-        assert notes[:4] == ["control holds 4", "own holds 4", f"the judge holds {COPIES_OF_SERIES}", "quiet begins"]
+        assert notes[:4] == [
+            "control holds 4",
+            "own holds 4",
+            f"the judge holds {2 * COPIES_OF_SERIES + 1}",
+            "quiet begins",
+        ]
 
 
 def test_where_others_wait_meanwhile_both_workers_rehearse_a_turn_before_quiet_begins(monkeypatch):

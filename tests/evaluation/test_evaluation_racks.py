@@ -37,7 +37,7 @@ def test_each_slot_gets_inputs_of_its_own_that_can_be_computed_again(bench, smal
             values = drawn[slot.number].values()
             for place, value in zip(slot.inputs, values, strict=True):
                 assert torch.equal(place.core, value)
-            assert slot.changed(values) is None
+            assert slot.changed(values, slot.given()) is None
         first = [place.core.clone() for place in slots[1].inputs]
         assert not any(torch.equal(first[0], slot.inputs[0].core) for slot in slots[2:])
         refresh(slots[1:2], bench)

@@ -123,12 +123,12 @@ def test_a_frozen_worker_that_gave_its_memory_back_is_called_untimed_on_old_inpu
 def test_inputs_that_somebody_changed_are_told_from_those_that_were_drawn(session):
     drawn = session.refresh(session.slots)
     for slot in session.slots:
-        assert torch.equal(session.check_inputs(slot, drawn[slot.number])[0], slot.inputs[0].tensor)
+        assert torch.equal(session.check_inputs(slot, drawn[slot.number], slot.given())[0], slot.inputs[0].tensor)
     one, other = session.slots
     other.inputs[0].tensor.add_(1)
-    session.check_inputs(one, drawn[one.number])
+    session.check_inputs(one, drawn[one.number], one.given())
     with pytest.raises(CandidateFailed) as failure:
-        session.check_inputs(other, drawn[other.number])
+        session.check_inputs(other, drawn[other.number], other.given())
     detail = "a timed call, but no untimed one: changes its inputs"
     assert (failure.value.detail, failure.value.flags) == (detail, ("mutated_input",))
 

@@ -1,7 +1,9 @@
 """Turns of two workers, and what of them is looked at: at once, or once others may use the device."""
 
+from itertools import pairwise
+
 import pytest
-from made_up_turns import OUTPUT, Worker
+from made_up_turns import INPUT, OUTPUT, Worker
 
 from pytest_kernelbench.evaluation.clock import turns
 from pytest_kernelbench.evaluation.clock.turns import (
@@ -65,29 +67,53 @@ def test_turns_of_one_call_have_slots_of_their_own_and_some_of_their_answers_are
     assert candidate.calls_of_turns[-1] == 4
 
 
-def test_outputs_may_wait_until_others_may_use_the_device():
+def test_inputs_and_outputs_may_wait_until_others_may_use_the_device():
     candidate, control = Worker(), Worker()
     two = TakingTurns(candidate, control, 4, most_unchecked=1e6)
     for _ in range(20):
         two.turn("candidate"), two.turn("control")
     two.lone_turns("candidate")
     assert candidate.answers_checked == control.answers_checked == []
-    assert len(candidate.inputs_checked) >= 20 + LONE_TURNS_CHECKED
+    assert candidate.inputs_checked == control.inputs_checked == []
     two.check_outputs()
+    assert len(candidate.inputs_checked) >= 20 + LONE_TURNS_CHECKED
     assert candidate.answers_checked == candidate.inputs_checked
     assert 0 < len(control.answers_checked) < len(control.inputs_checked)
     two.check_outputs()
     assert candidate.answers_checked == candidate.inputs_checked
 
 
-def test_outputs_that_take_much_memory_do_not_wait():
+def test_what_takes_much_memory_does_not_wait():
     candidate = Worker()
-    two = TakingTurns(candidate, Worker(), 4, most_unchecked=3 * OUTPUT.nbytes)
-    waiting = []
+    two = TakingTurns(candidate, Worker(), 4, most_unchecked=3 * (INPUT.nbytes + OUTPUT.nbytes))
+    checked = []
     for _ in range(20):
         two.turn("candidate")
-        waiting.append(len(candidate.inputs_checked) - len(candidate.answers_checked))
-    assert max(waiting) == 3 and 0 in waiting
+        checked.append(len(candidate.answers_checked))
+    # After each turn, one or two more are waiting.
+    assert checked[0] == 0 and {b - a for a, b in pairwise(checked)} <= {0, 4, 5}
+    assert candidate.answers_checked == candidate.inputs_checked
+
+
+def test_inputs_that_take_more_memory_than_may_wait_are_not_copied():
+    candidate = Worker()
+    two = TakingTurns(candidate, Worker(), 4, most_unchecked=INPUT.nbytes - 1)
+    two.turn("candidate")
+    assert candidate.answers_checked == candidate.inputs_checked != []
+
+
+@pytest.mark.parametrize(("side", "error"), [("candidate", CandidateFailed), ("control", ControlFailed)])
+@pytest.mark.parametrize("most_unchecked", [0, 1e6])
+def test_inputs_that_were_changed_are_the_fault_of_the_side_whose_turn_it_was(side, error, most_unchecked):
+    two_sides = {"candidate": Worker(), "control": Worker()}
+
+    def check_inputs(slot, drawn, given):
+        raise CandidateFailed(Outcome.INCORRECT, "changes its inputs")
+
+    two_sides[side].check_inputs = check_inputs
+    two = TakingTurns(**two_sides, calls=4, most_unchecked=most_unchecked)
+    with pytest.raises(error, match="changes its inputs"):
+        two.turn("candidate"), two.turn("control"), two.check_outputs()
 
 
 @pytest.mark.parametrize(("side", "error"), [("candidate", CandidateFailed), ("control", ControlFailed)])

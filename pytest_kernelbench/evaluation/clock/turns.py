@@ -42,8 +42,8 @@ LONG_CALLS = 4
 # Outputs of turns may take this share of a device's memory until they are compared, once others may use the device:
 # comparing them at once was 38 % of the time of turns (15 tasks of level 1, H200), in which other trials waited.
 SHARE_UNCHECKED = 0.02
-# As many outputs are copied in a series of 22 pairs.
-COPIES_OF_SERIES = 66
+# So many calls of a series of 22 pairs are copied.
+COPIES_OF_SERIES = 88
 
 _random = SystemRandom()
 
@@ -59,19 +59,25 @@ def wanted_calls(device: str, seconds_per_call: float) -> int:
 
 
 class _Unchecked(NamedTuple):
-    """What a call of a turn left in its slot, as the judge has copied it, and the inputs that it had."""
+    """Copies of a slot's inputs after a call, and of what the call left (None: not to be checked); the inputs due."""
 
     side: Side
     slot: JudgeSlot
-    left: Sequence[torch.Tensor]
+    given: Sequence[torch.Tensor]
+    left: Sequence[torch.Tensor] | None
     drawn: Drawn
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the copies."""
+        return bytes_of(self.given) + bytes_of(self.left or ())
 
 
 class TakingTurns:
     """Two workers with their slots, stopped; see ``attestation.TwoProcesses``.
 
-    Outputs are copied after each turn. They are compared with the answers by ``check_outputs``, or before that when
-    they take more than ``most_unchecked`` bytes (0: at once).
+    Inputs and outputs of some calls are copied after each turn. They are compared with what is due by
+    ``check_outputs``, or before that when they take more than ``most_unchecked`` bytes (0: at once).
     """
 
     def __init__(
@@ -97,17 +103,30 @@ class TakingTurns:
         return seconds
 
     def check_outputs(self) -> None:
-        """Compare the outputs that were not compared yet. Raises CandidateFailed or ControlFailed if one is wrong."""
+        """Compare the copies that were not compared yet. Raises CandidateFailed or ControlFailed if one is wrong."""
         while self._unchecked:
-            side, slot, left, drawn = self._unchecked.pop(0)
+            side, slot, given, left, drawn = self._unchecked.pop(0)
             with self._errors_of(side):
-                self._sessions[side].make_room_for_judge()
-                self._sessions[side].check_left(slot, left, drawn.values())
+                self._check(side, slot, given, left, drawn)
 
     def _check_many(self) -> None:
-        """Compare outputs if many are waiting for that; all take the same memory."""
-        if self._unchecked and len(self._unchecked) * bytes_of(self._unchecked[0].left) > self._most_unchecked:
+        """Compare copies if they take much memory."""
+        if sum(each.n_bytes for each in self._unchecked) > self._most_unchecked:
             self.check_outputs()
+
+    def _check(
+        self,
+        side: Side,
+        slot: JudgeSlot,
+        given: Sequence[torch.Tensor],
+        left: Sequence[torch.Tensor] | None,
+        drawn: Drawn,
+    ) -> None:
+        session = self._sessions[side]
+        session.make_room_for_judge()
+        values = session.check_inputs(slot, drawn, given)
+        if left is not None:
+            session.check_left(slot, left, values)
 
     def _errors_of(self, side: Side) -> AbstractContextManager[None]:
         return nullcontext() if side == "candidate" else of_control()
@@ -149,20 +168,16 @@ class TakingTurns:
         return seconds
 
     def _look_at(self, side: Side, asked: _Asked, number: int, left: Sequence[torch.Tensor] | None) -> None:
-        """Check that a call did not change its inputs, and that its outputs are right; the latter now or later.
+        """Check, now or later, that a call did not change its inputs, and that its outputs are right.
 
         ``left``: copies of what it left; None if its outputs are not to be checked.
         """
-        session, slot = self._sessions[side], asked.slots[number]
-        session.make_room_for_judge()
-        drawn = asked.drawn[slot.number]
-        values = session.check_inputs(slot, drawn)
-        if left is None:
-            return
-        if self._most_unchecked:
-            self._unchecked.append(_Unchecked(side, slot, left, drawn))
+        slot = asked.slots[number]
+        drawn, given = asked.drawn[slot.number], slot.given()
+        if bytes_of(given) <= self._most_unchecked:
+            self._unchecked.append(_Unchecked(side, slot, [each.clone() for each in given], left, drawn))
         else:
-            session.check_left(slot, left, values)
+            self._check(side, slot, given, left, drawn)
 
     @staticmethod
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:
@@ -243,13 +258,13 @@ def _seconds_per_call(two: TakingTurns) -> float:
 
 
 def hold_copies(bench: Bench) -> None:
-    """Have this process take memory for the copies of a series at once, and for the inputs of one call.
+    """Have this process take memory for the copies of a series at once, and for one answer.
 
     One copy in two took memory of its own: 11 of 100 s in which eight judges had an H200 alone.
     """
-    sizes = [bytes_of([output]) for output in bench.example_outputs]
+    sizes = [bytes_of([each]) for each in (*bench.example_inputs, *bench.example_outputs)]
     copies = min(COPIES_OF_SERIES, int(_most_unchecked(bench.device) / (sum(sizes) + 1)))
-    device_named(bench.device).hold_for([*sizes * copies, *(bytes_of([value]) for value in bench.example_inputs)])
+    device_named(bench.device).hold_for([*sizes * copies, bench.bytes_to_answer])
 
 
 def _most_unchecked(device: str) -> float:

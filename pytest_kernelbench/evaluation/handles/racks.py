@@ -118,14 +118,24 @@ class JudgeSlot:
 
     def objection(self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Due) -> Objection | None:
         """The first error in the answer ``left`` by a call on ``values``; None if there is none."""
-        return self.changed(values) or self.wrong(left, values, answers)
+        return self.changed(values, self.given()) or self.wrong(left, values, answers)
 
-    def changed(self, values: Sequence[torch.Tensor]) -> Objection | None:
-        """An objection if a call on ``values`` wrote to an input that the reference does not write to."""
-        for number, (place, value) in enumerate(zip(self.inputs, values, strict=True)):
-            if number not in self._bench.reference.written and not alike(place.core, value):
-                return Objection("changes its inputs", MUTATED)
-        return None
+    def given(self) -> list[torch.Tensor]:
+        """The inputs as they are now, without those that the reference writes to."""
+        return self._not_written([place.core for place in self.inputs])
+
+    def _not_written(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        written = self._bench.reference.written
+        return [value for number, value in enumerate(values) if number not in written]
+
+    def changed(self, values: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> Objection | None:
+        """An objection if a call on ``values`` wrote to an input that the reference does not write to.
+
+        ``given``: those inputs after the call.
+        """
+        if all(alike(one, value) for one, value in zip(given, self._not_written(values), strict=True)):
+            return None
+        return Objection("changes its inputs", MUTATED)
 
     def wrong(self, left: Sequence[torch.Tensor], values: Sequence[torch.Tensor], answers: Due) -> Objection | None:
         """The first difference between the answer ``left`` by a call on ``values`` and the reference's; None if equal.

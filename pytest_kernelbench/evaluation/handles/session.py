@@ -195,12 +195,15 @@ class WorkerSession(TurnRequests):
         left = [slot.left() for slot in slots]
         self.make_room_for_judge()
         for slot, found in zip(slots, left, strict=True):
-            self.check_left(slot, found, self.check_inputs(slot, drawn[slot.number]))
+            self.check_left(slot, found, self.check_inputs(slot, drawn[slot.number], slot.given()))
 
-    def check_inputs(self, slot: JudgeSlot, drawn: Drawn) -> list[torch.Tensor]:
-        """The inputs that were ``drawn`` for a timed call. Raises CandidateFailed if those in ``slot`` differ."""
+    def check_inputs(self, slot: JudgeSlot, drawn: Drawn, given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The inputs that were ``drawn`` for a timed call.
+
+        Raises CandidateFailed if those that the slot had after it (``given``) differ.
+        """
         values = drawn.values()
-        changed = slot.changed(values)
+        changed = slot.changed(values, given)
         if changed is not None:
             raise self._asked_again(slot, values, self.bench.answers(values), changed)
         return values
