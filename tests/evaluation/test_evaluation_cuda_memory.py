@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pytest_kernelbench.evaluation.device import cuda, cuda_memory
+from pytest_kernelbench.evaluation.device.foreign import NotThere, Place
 
 # Where a handle opens what is there, 1000 bytes each.
 ALLOCATIONS = [10_000, 20_000, 30_000]
@@ -124,6 +125,45 @@ def test_an_output_that_no_other_process_can_open_is_copied(runtime, asked, monk
     copy.at = 50_000
     with pytest.raises(RuntimeError, match=r"^torch's memory cannot be shared with another process$"):
         cuda.exported([Output(40_000)])
+
+
+@pytest.fixture
+def there(runtime, monkeypatch):
+    """Two allocations of another process, 64 bytes each, whose values are their places."""
+    made = SimpleNamespace(bytes={4096 * (1 + n): torch.arange(64 * n, 64 * n + 64, dtype=torch.uint8) for n in (0, 1)})
+    made.laid_out = []
+
+    def as_tensor(span, device):
+        pointer, _ = span.__cuda_array_interface__["data"]
+        made.laid_out.append(pointer)
+        return made.bytes[pointer]
+
+    monkeypatch.setattr(torch, "as_tensor", as_tensor)
+    monkeypatch.setattr(cuda_memory, "range_of", lambda pointer: (pointer, 64))
+    return made
+
+
+def test_outputs_are_read_where_they_are_in_an_allocation_that_is_opened_once(runtime, there):
+    memory, like = cuda.memory_of(1), torch.empty(2, 3, dtype=torch.int16)
+    for number, at, strides in ((0, 0, (3, 1)), (0, 52, (1, 2)), (1, 6, (3, 1))):
+        found = memory.tensor(Place(at, strides, HANDLES[number]), like)
+        first = 64 * number + at
+        expected = torch.arange(first, first + 12, dtype=torch.uint8).view(torch.int16)
+        assert torch.equal(found, expected.as_strided((2, 3), strides))
+        # A copy: what is written there afterwards does not count.
+        before = found.clone()
+        there.bytes[4096 * (1 + number)][at] += 100
+        assert torch.equal(found, before)
+        there.bytes[4096 * (1 + number)][at] -= 100
+    assert there.laid_out == [4096, 8192]
+    memory.close()
+    assert sorted(runtime.did) == [(how, HANDLES[number]) for how in ("close", "open") for number in (0, 1)]
+
+
+@pytest.mark.parametrize(("at", "said"), [(54, "12 bytes at 54 of 64"), (1, "12 bytes at 1 of 64")])
+def test_outputs_that_are_not_within_an_allocation_are_not_read(runtime, there, at, said):
+    with pytest.raises(NotThere, match=said):
+        cuda.memory_of(1).tensor(Place(at, (3, 1), HANDLES[0]), torch.empty(2, 3, dtype=torch.int16))
 
 
 @pytest.fixture

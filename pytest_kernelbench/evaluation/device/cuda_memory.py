@@ -162,27 +162,28 @@ class CudaProcessMemory:
     """Device memory of another process, opened at the addresses of its outputs."""
 
     def __init__(self) -> None:
-        self._opened: dict[str, int] = {}
+        # Address and bytes of each allocation, by its handle.
+        self._opened: dict[str, tuple[int, torch.Tensor]] = {}
 
     def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor:
         """A copy of the memory. Raises NotThere."""
         if like.numel() == 0:
             return torch.empty(like.shape, dtype=like.dtype, device="cuda")
-        pointer = self._pointer(place.handle)
-        _, size = range_of(pointer)
+        whole = self._whole(place.handle)
         n_bytes = like.numel() * like.dtype.itemsize
         # A kernel that read beyond, or from between two elements, would end the judge's context.
-        if place.at + n_bytes > size or place.at % like.dtype.itemsize:
-            raise NotThere(f"{n_bytes} bytes at {place.at} of {size}")
-        there = torch.as_tensor(Span(pointer + place.at, n_bytes), device="cuda").view(like.dtype)
+        if place.at + n_bytes > whole.numel() or place.at % like.dtype.itemsize:
+            raise NotThere(f"{n_bytes} bytes at {place.at} of {whole.numel()}")
+        there = whole[place.at : place.at + n_bytes].view(like.dtype)
         return there.as_strided(like.shape, place.strides).clone()
 
     def close(self) -> None:
         """Give the memory back, which is freed once its own process lets go of it too."""
         while self._opened:
-            runtime().cudaIpcCloseMemHandle(ctypes.c_void_p(self._opened.popitem()[1]))
+            pointer, _ = self._opened.popitem()[1]
+            runtime().cudaIpcCloseMemHandle(ctypes.c_void_p(pointer))
 
-    def _pointer(self, handle: str) -> int:
+    def _whole(self, handle: str) -> torch.Tensor:
         if handle not in self._opened:
             opened, pointer = Handle(), ctypes.c_void_p()
             if not re.fullmatch(f"[0-9a-f]{{{2 * ctypes.sizeof(opened)}}}", handle):
@@ -192,8 +193,9 @@ class CudaProcessMemory:
             if status != 0 or pointer.value is None:
                 runtime().cudaGetLastError()
                 raise NotThere(f"CUDA error {status}")
-            self._opened[handle] = pointer.value
-        return self._opened[handle]
+            span = Span(pointer.value, range_of(pointer.value)[1])
+            self._opened[handle] = pointer.value, torch.as_tensor(span, device="cuda")
+        return self._opened[handle][1]
 
 
 class Span:
