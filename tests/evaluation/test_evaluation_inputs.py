@@ -223,3 +223,24 @@ def test_inputs_come_in_the_declared_precision_and_labels_stay():
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16), ("tf32", torch.float32)):
         value, label, number = inputs.draw(lambda: draw, seed=0, device="cpu", precision=PRECISIONS[name])
         assert (value.dtype, label.dtype, number) == (dtype, torch.int64, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4), (4, 4), (2, 3, 4)])
+@pytest.mark.parametrize("at_once", [1, 30, 1000])
+def test_many_tensors_that_are_varied_together_are_each_as_if_varied_alone(monkeypatch, device, shape, at_once):
+    monkeypatch.setattr(inputs, "AT_ONCE", at_once)
+    pool = inputs.factors(seed=1, signed=True, device=device)
+    originals = torch.rand(2, *shape, device=device).unbind()
+    values, keys = [originals[number % 2] for number in range(9)], [number << 40 for number in range(9)]
+    rows = list(torch.zeros(9, 2 * originals[0].numel(), device=device)[:, ::2].unbind())
+    assert inputs.vary_rows(values, keys, pool, rows)
+    for value, key, row in zip(values, keys, rows, strict=True):
+        assert torch.equal(inputs.vary(value, key, pool, torch.empty_like(value)).view(-1), row)
+
+
+def test_more_elements_than_half_of_the_factors_are_not_varied_together():
+    values, rows = [torch.rand(6)] * 2, list(torch.zeros(2, 6).unbind())
+    assert not inputs.vary_rows(values, [1, 2], torch.rand(11), rows)
+    assert not torch.stack(rows).any()
+    assert inputs.vary_rows(values, [1, 2], torch.rand(12), rows)

@@ -25,9 +25,11 @@ def bench():
     return Bench(each.id, each.source, seed=3, device="cpu", precision="float32")
 
 
+@pytest.mark.parametrize("many", [7, 8])
 @pytest.mark.parametrize("small", [0, 23, 24, 1 << 18])
-def test_each_slot_gets_inputs_of_its_own_that_can_be_computed_again(bench, small, monkeypatch):
+def test_each_slot_gets_inputs_of_its_own_that_can_be_computed_again(bench, small, many, monkeypatch):
     monkeypatch.setattr(racks, "SMALL", small)
+    monkeypatch.setattr(racks, "MANY", many)
     rack = Rack(bench)
     try:
         slots = rack.first(8)

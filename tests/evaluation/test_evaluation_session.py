@@ -172,15 +172,19 @@ def test_memory_that_was_returned_twice_is_asked_for_again(session, monkeypatch)
     assert session.calls(session.slots) is None
 
 
-def test_a_rehearsal_opens_the_memory_of_the_outputs_and_tells_the_judge_nothing(session, worker, monkeypatch):
+def test_a_rehearsal_opens_each_allocation_that_has_outputs_and_tells_how_long_it_took(session, worker, monkeypatch):
     read = []
     monkeypatch.setattr(session, "read", read.append)
-    session.rehearse(session.slots)
+    told = {"at": [0, 512, 0], "strides": [1] * 3, "handle": [0, 0, 1], "handles": ["one", "other"]}
+    monkeypatch.setitem(HONEST, "rehearse", told)
+    started = time.perf_counter()
+    seconds = session.rehearse([*session.slots, session.slots[0]])
+    assert 0 < seconds <= time.perf_counter() - started
     assert [ask for ask, _ in worker.asked] == ["rehearse"]
-    assert read == [[Place(8192, (1,), "")]]
+    assert read == [[Place(0, (1,), "one")], [Place(0, (1,), "other")]]
     monkeypatch.setitem(HONEST, "rehearse", {"reused": True})
     session.rehearse(session.slots)
-    assert len(read) == 1
+    assert len(read) == 2
     monkeypatch.setitem(HONEST, "rehearse", {"mismatch": "a number"})
     with pytest.raises(CandidateFailed, match="returns a number"):
         session.rehearse(session.slots)

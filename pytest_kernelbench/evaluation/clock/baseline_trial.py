@@ -15,7 +15,8 @@ from pytest_kernelbench.evaluation.clock.gate_trial import Checked, SideFailed, 
 from pytest_kernelbench.evaluation.clock.gates import Side
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.pairs import KEPT_CONTROLS, Pairs
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed, of_control, warm
+from pytest_kernelbench.evaluation.clock.rehearsals import warm
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, of_control
 from pytest_kernelbench.evaluation.device.foreign import CannotRead
 from pytest_kernelbench.records import AgainstBaseline
 

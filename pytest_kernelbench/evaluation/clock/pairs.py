@@ -11,15 +11,14 @@ from typing import NoReturn
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.quiet import ALWAYS_QUIET, Quiet
-from pytest_kernelbench.evaluation.clock.turns import (
-    ControlFailed,
-    TakingTurns,
+from pytest_kernelbench.evaluation.clock.rehearsals import (
     calls_of_turn,
     hold_copies,
-    of_control,
-    rehearsed,
+    rehearsed_alone,
+    rehearsed_beside_others,
     warm,
 )
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, TakingTurns, of_control
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
@@ -124,11 +123,12 @@ class Pairs:
             with of_control():
                 warm(control, at_first)
             warm(own, at_first)
+            at_first = rehearsed_beside_others(control, own, at_first, grows=number == 0)
             hold_copies(own.bench)
             with control.stopped(), own.stopped():
                 quiet.begin()
                 stack.enter_context(_on_one_core(control, own))
-            two = rehearsed(control, own, at_first, None if number else seconds_per_call)
+            two = rehearsed_alone(control, own, at_first, None if number else seconds_per_call)
             self._calls = two.calls
             yield two
             quiet.is_over()

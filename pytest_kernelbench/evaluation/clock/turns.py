@@ -8,7 +8,6 @@ can be computed before the inputs are there, and nothing after the clock has sto
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from random import Random, SystemRandom
@@ -16,14 +15,14 @@ from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.bench import Bench, Drawn
-from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND, Side
+from pytest_kernelbench.evaluation.bench import Drawn
+from pytest_kernelbench.evaluation.clock.attestation import Side
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.foreign import Place
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles.racks import MOST_PAIRS, JudgeSlot, refresh
+from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, refresh
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.records import Outcome
 
@@ -37,25 +36,11 @@ CONTROL_CHECKED = 0.5
 # How many turns of one call follow each other in a row, and the answers of how many are checked. To gain there, a
 # candidate must skip half of the calls, which is found in two rows of three.
 LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
-# In turns of at most so many calls, a call is long against what a turn is usually late by (2 to 5 ms on an H200).
-LONG_CALLS = 4
 # Outputs of turns may take this share of a device's memory until they are compared, once others may use the device:
 # comparing them at once was 38 % of the time of turns (15 tasks of level 1, H200), in which other trials waited.
 SHARE_UNCHECKED = 0.02
-# So many calls of a series of 22 pairs are copied.
-COPIES_OF_SERIES = 88
 
 _random = SystemRandom()
-
-
-def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
-    """How many calls make a turn that is long enough to be timed; no more than the memory has slots for."""
-    return session.rack.calls_in_memory(wanted_calls(session.bench.device, seconds_per_call))
-
-
-def wanted_calls(device: str, seconds_per_call: float) -> int:
-    """How many calls make a turn that is long enough to be timed, whatever the memory has slots for."""
-    return max(1, min(MOST_PAIRS, round(traits_of(device).seconds_per_turn / seconds_per_call)))
 
 
 class _Unchecked(NamedTuple):
@@ -204,86 +189,9 @@ class _Asked(NamedTuple):
         return [*session.read(self.places[number]), *self.slots[number].inputs_left()]
 
 
-def rehearsed(
-    control: WorkerSession, candidate: WorkerSession, calls: int, seconds_per_call: float | None
-) -> TakingTurns:
-    """Both workers, which are ``warm``, stopped, with slots for turns that are long enough.
-
-    Turns have ``calls`` calls where a series before has found that. Else ``seconds_per_call`` is too long at first,
-    because the first calls in a worker are slow, and the time around the calls of a turn is as long as 40 calls of 0.05
-    ms. So turns begin with ``calls`` calls and grow until no more are wanted. Where that is decided by short calls, a
-    second turn must say so too: after one that was late, the turns of a claim had 11 calls in place of 111.
-    """
-    two = TakingTurns(candidate, control, calls, most_unchecked=_most_unchecked(candidate.bench.device))
-    for session in (control, candidate):
-        session.freeze()
-    found = _seconds_per_call(two)
-    if seconds_per_call is None:
-        return two
-    shortest = min(seconds_per_call, found)
-    while True:
-        if not _grown(two, candidate, control, shortest):
-            if not LONG_CALLS < two.calls < MOST_PAIRS:
-                return two
-            shortest = min(shortest, _seconds_per_call(two))
-            if not _grown(two, candidate, control, shortest):
-                return two
-        shortest = min(shortest, _seconds_per_call(two))
-
-
-def _grown(two: TakingTurns, candidate: WorkerSession, control: WorkerSession, seconds_per_call: float) -> bool:
-    """Whether turns can have, and now have, more calls than before, because calls are this short."""
-    wanted = wanted_calls(candidate.bench.device, seconds_per_call)
-    # To ask for free memory takes a GPU's driver up to 14 ms.
-    calls = candidate.rack.calls_in_memory(wanted) if wanted > two.calls else wanted
-    if calls <= two.calls:
-        return False
-    two.calls = calls
-    for session in (control, candidate):
-        if len(session.slots) < calls:
-            session.have_slots(calls)
-            session.hold_outputs(calls)
-    return True
-
-
-def _seconds_per_call(two: TakingTurns) -> float:
-    """Of one turn of each side, after which later turns use again the memory that it frees.
-
-    The geometric mean of both sides: where a candidate was 30 times as fast, turns of 20 ms of its calls were turns of
-    260 ms of the reference's.
-    """
-    turns_s = two.turn("control"), two.turn("candidate")
-    around_s = two.empty_turn()
-    return math.sqrt(math.prod(turn_s - min(around_s, MOST_AROUND * turn_s) for turn_s in turns_s)) / two.calls
-
-
-def hold_copies(bench: Bench) -> None:
-    """Have this process take memory for the copies of a series at once, and for one answer.
-
-    One copy in two took memory of its own: 11 of 100 s in which eight judges had an H200 alone.
-    """
-    sizes = [bytes_of([each]) for each in (*bench.example_inputs, *bench.example_outputs)]
-    copies = min(COPIES_OF_SERIES, int(_most_unchecked(bench.device) / (sum(sizes) + 1)))
-    device_named(bench.device).hold_for([*sizes * copies, bench.bytes_to_answer])
-
-
-def _most_unchecked(device: str) -> float:
+def most_unchecked(device: str) -> float:
     """Bytes of outputs that may wait to be compared; 0 where no other trial may use the device meanwhile."""
     return SHARE_UNCHECKED * device_named(device).memory_bytes() if traits_of(device).trials_beside_others else 0
-
-
-def warm(session: WorkerSession, calls: int, *, times: int = 2) -> None:
-    """Have a worker make its first calls, ``times`` on each side, with the slots for turns of ``calls`` calls.
-
-    Where other trials use the device meanwhile, they are not kept waiting by what only a first turn needs.
-    """
-    ahead = max(calls, session.rack.calls_ahead)
-    slots = session.have_slots(ahead)
-    session.hold_outputs(ahead)
-    # With one slot, both sides use it.
-    session.warm(slots[0], slots[-1], times=times)
-    if traits_of(session.bench.device).trials_beside_others:
-        session.rehearse(slots[:calls])
 
 
 class ControlFailed(Exception):

@@ -80,6 +80,9 @@ class Device(Protocol):
     def gpu_properties(self) -> dict[str, Any] | None:
         """Properties of the current GPU, by torch's names; None on a CPU."""
 
+    def warm_up(self) -> None:
+        """Do what only this process's first work on the device needs."""
+
     def settle(self) -> None:
         """Wait until all work of this process on the device has ended."""
 

@@ -107,6 +107,10 @@ def gpu_properties() -> None:
     """There is no GPU."""
 
 
+def warm_up() -> None:
+    """On a CPU the first work is as fast as later work."""
+
+
 def settle() -> None:
     """A call has ended when it returns."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -22,12 +23,16 @@ def places_of(answer: Kept, outputs: Sequence[torch.Tensor], calls: int) -> list
         raise MalformedFrame("calls: strides: wrong number")
     strides = iter(answer.strides)
     told = zip(answer.at, answer.handle, strict=True)
+    # Mostly the same for all calls, of which there are hundreds.
+    dense: set[tuple[torch.Size, tuple[int, ...]]] = set()
     places: list[list[Place]] = []
     for _ in range(calls):
         places.append([])
         for output, (at, number) in zip(outputs, told, strict=False):
-            own = tuple(next(strides) for _ in range(output.dim()))
-            if not is_dense(output.shape, own):
-                raise MalformedFrame("calls: strides: not of a tensor with an element for each number")
+            own = tuple(itertools.islice(strides, output.dim()))
+            if (output.shape, own) not in dense:
+                if not is_dense(output.shape, own):
+                    raise MalformedFrame("calls: strides: not of a tensor with an element for each number")
+                dense.add((output.shape, own))
             places[-1].append(Place(at, own, answer.handles[number]))
     return places

@@ -10,7 +10,7 @@ import torch
 from pytest_kernelbench.evaluation import trees
 from pytest_kernelbench.evaluation.bench import Bench, Check, Drawn
 from pytest_kernelbench.evaluation.correctness.doubt import Due
-from pytest_kernelbench.evaluation.correctness.inputs import row_of_factors
+from pytest_kernelbench.evaluation.correctness.inputs import vary_rows
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.shared import Memory, Place, create, describe_memory
@@ -29,9 +29,9 @@ CALLS_ENOUGH = 12
 SHARE_AHEAD = 0.01
 # Of the free memory, for slots, outputs and answers while two workers take turns.
 SHARE_FOR_TURNS = 0.8
-# Inputs of at most so many elements are written together: the two steps of that move more bytes, and a turn of short
-# calls has hundreds of them.
-SMALL = 1 << 20
+# Inputs of at most so many elements are written together into at least so many slots: that moves more bytes, and takes
+# less time in Python.
+SMALL, MANY = 1 << 20, 8
 # The flag of a candidate that writes to an input.
 MUTATED = "mutated_input"
 
@@ -63,7 +63,7 @@ class JudgeSlot:
         self._bench = bench
         self.inputs = [next(memory) for _ in bench.reference.layouts]
         # Of small inputs, their elements in a row.
-        self._rows = [_row(place.core) for place in self.inputs]
+        self.rows = [_row(place.core) for place in self.inputs]
         self.outputs = [next(memory) for _ in bench.example_outputs]
 
     def describe(self) -> dict[str, Any]:
@@ -80,16 +80,13 @@ class JudgeSlot:
         for place, value in zip(self.inputs, values, strict=True):
             place.core.copy_(value)
 
-    def refresh(self, drawn: Drawn) -> Iterator[_Product]:
-        """Put refreshed inputs in, but for small ones, which are returned to be put in together."""
-        for number, place in enumerate(self.inputs):
-            product = _product(drawn, number, self._rows[number])
-            if product is not None:
-                yield product
-            elif place.core.is_contiguous():
-                drawn.write(number, place.core)
-            else:
-                place.core.copy_(drawn.write(number, torch.empty_like(drawn.original[number])))
+    def write(self, number: int, drawn: Drawn) -> None:
+        """Put in one refreshed input."""
+        place = self.inputs[number]
+        if place.core.is_contiguous():
+            drawn.write(number, place.core)
+        else:
+            place.core.copy_(drawn.write(number, torch.empty_like(drawn.original[number])))
 
     def poison(self) -> None:
         """Fill the outputs with values that no answer has."""
@@ -156,36 +153,29 @@ class JudgeSlot:
         return None
 
 
-class _Product(NamedTuple):
-    """Memory for a small input, and the two factors of each of its elements; all three have one dimension."""
-
-    out: torch.Tensor
-    original: torch.Tensor
-    factors: torch.Tensor
-
-
 def _row(core: torch.Tensor) -> torch.Tensor | None:
     return core.view(-1) if core.numel() <= SMALL and core.is_contiguous() else None
 
 
-def _product(drawn: Drawn, number: int, out: torch.Tensor | None) -> _Product | None:
-    """The product that input ``number`` is, for its memory ``out``; None if it is none, or no small one."""
-    value, key = drawn.original[number], drawn.keys[number]
-    if out is None or key is None or value.dtype != drawn.factors.dtype:
-        return None
-    factors = row_of_factors(value, key, drawn.factors)
-    return None if factors is None else _Product(out, value.view(-1), factors)
-
-
 def refresh(slots: Sequence[JudgeSlot], bench: Bench) -> dict[int, Drawn]:
     """Put new inputs of ``bench`` into the slots; returns them by slot number."""
-    drawn = dict(zip((slot.number for slot in slots), bench.refreshed(len(slots)), strict=True))
-    products = [each for slot in slots for each in slot.refresh(drawn[slot.number])]
-    if products:
-        out, original, factors = map(list, zip(*products, strict=True))
-        torch._foreach_copy_(out, original)
-        torch._foreach_mul_(out, factors)
-    return drawn
+    drawn = bench.refreshed(len(slots))
+    for number in range(len(slots[0].inputs)):
+        if not _written_together(number, slots, drawn):
+            for slot, each in zip(slots, drawn, strict=True):
+                slot.write(number, each)
+    return {slot.number: each for slot, each in zip(slots, drawn, strict=True)}
+
+
+def _written_together(number: int, slots: Sequence[JudgeSlot], drawn: Sequence[Drawn]) -> bool:
+    """Whether input ``number`` was put into all slots at once: a small signal, and many slots."""
+    values, keys = [each.original[number] for each in drawn], [each.keys[number] for each in drawn]
+    rows = [row for slot in slots if (row := slot.rows[number]) is not None]
+    signals = [key for key in keys if key is not None]
+    factors = drawn[0].factors
+    if len(slots) < MANY or not len(slots) == len(rows) == len(signals) or values[0].dtype != factors.dtype:
+        return False
+    return vary_rows(values, signals, factors, rows)
 
 
 class Rack:

@@ -15,7 +15,7 @@ from pytest_kernelbench.evaluation.device.foreign import Memory, NotThere, Place
 from pytest_kernelbench.evaluation.handles.places import places_of
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
-from pytest_kernelbench.evaluation.handles.worker_requests import WorkerRequests
+from pytest_kernelbench.evaluation.handles.worker_requests import REQUEST_TIMEOUT_S, WorkerRequests
 
 
 class TurnRequests(WorkerRequests):
@@ -60,15 +60,28 @@ class TurnRequests(WorkerRequests):
         sizes = [bytes_of([output]) for output in self.bench.example_outputs]
         self.ask({"ask": "hold", "sizes": sizes, "calls": calls}, doing="taking memory")
 
-    def rehearse(self, slots: Sequence[JudgeSlot]) -> None:
+    def rehearse(self, slots: Sequence[JudgeSlot]) -> float:
         """Have the worker make the calls of a turn, untimed and on old inputs, and open the memory of its outputs.
 
-        A process's first turn was 1.6 times as long as later ones (median of 124), up to 0.4 s (eight judges, H200).
+        Returns the seconds until it has answered, without those in which it was stopped. A process's first turn was 1.6
+        times as long as later ones (median of 124), up to 0.4 s (eight judges, H200).
         """
-        answer = self.ask({"ask": "rehearse", "slots": [slot.number for slot in slots]}, doing="warming up")
+        self.room.worker_keeps(len(slots) * bytes_of(self.bench.example_outputs))
+        request = {"ask": "rehearse", "slots": [slot.number for slot in slots]}
+        answer, seconds = self.ask_by_the_clock(request, doing="warming up", timeout_s=REQUEST_TIMEOUT_S)
         self._must_match(answer.mismatch)
         if not answer.reused:
-            self.read(self._places(answer, len(slots))[-1])
+            self._open(self._places(answer, len(slots)))
+        return seconds
+
+    def _open(self, calls: Sequence[Sequence[Place]]) -> None:
+        """Open each allocation that has an output, by reading one: later turns use the same memory again."""
+        opened: set[str] = set()
+        for places in calls:
+            handles = {place.handle for place in places}
+            if not handles <= opened:
+                self.read(places)
+                opened |= handles
 
     def take_memory_again(self, slots: Sequence[JudgeSlot]) -> None:
         """If a frozen worker gave its memory back since its last calls, have it called untimed, on old inputs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,12 @@ from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.host import give_back_freed_memory, keep_freed_memory
 from pytest_kernelbench.evaluation.device.names import is_gpu
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.judges.faults import fault_of
 from pytest_kernelbench.evaluation.recent import Recent
 from pytest_kernelbench.evaluation.sandbox import Isolation
+from pytest_kernelbench.evaluation.sharing.lock import shared
 from pytest_kernelbench.evaluation.torch_state import TorchState
 from pytest_kernelbench.evaluation.trials import Trials, target_of
 
@@ -75,6 +77,10 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
     }
     try:
         messages.send(owner, hello)
+        if traits_of(device).trials_beside_others:
+            # Now, while the owner collects its tasks. What fails here fails at the first task too, which then tells.
+            with shared(hardware["id"]), suppress(RuntimeError):
+                device_named(device).warm_up()
         while True:
             request, _ = messages.receive(owner)
             # Each source has a frame of its own: together they may exceed the largest frame.
