@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
+# Parameters are moved on their device, so many elements at once: on a CPU the 2**30 of level2/55 took over 10 s.
+MOVED_AT_ONCE = 1 << 26
+
 
 class ReferenceModule:
     """A task's ``Model``, ``get_inputs`` and ``get_init_inputs``; nothing a candidate defines can reach them."""
@@ -129,8 +132,8 @@ def move_parameters(model: torch.nn.Module, reference: torch.nn.Module, seed: in
     shapes = _shapes(state)
     if _shapes(model.state_dict()) != shapes or None in shapes.values():
         return False
-    draws = torch.Generator().manual_seed(seed)
-    moved = {name: _moved_away(value, draws) for name, value in state.items() if _moves(value)}
+    draws = {value.device: torch.Generator(value.device).manual_seed(seed) for value in state.values()}
+    moved = {name: _moved_away(value, draws[value.device]) for name, value in state.items() if _moves(value)}
     if moved:
         model.load_state_dict({**state, **moved})
     return bool(moved)
@@ -143,7 +146,9 @@ def _moves(value: torch.Tensor) -> bool:
 
 
 def _moved_away(value: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-    factor, summand = (torch.rand(value.shape, generator=draws) for _ in range(2))
-    wide = value.detach().cpu().float()
-    size = float(torch.linalg.vector_norm(wide)) / wide.numel() ** 0.5 or 1.0
-    return (wide * (0.6 + factor) + 0.25 * size * summand).to(value)
+    size = float(torch.linalg.vector_norm(value.detach().float())) / value.numel() ** 0.5 or 1.0
+    moved = []
+    for part in value.detach().reshape(-1).split(MOVED_AT_ONCE):
+        factor, summand = (torch.rand(part.shape, generator=draws, device=part.device) for _ in range(2))
+        moved.append((part * (0.6 + factor) + 0.25 * size * summand).to(part.dtype))
+    return torch.cat(moved).view(value.shape)

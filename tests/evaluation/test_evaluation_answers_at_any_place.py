@@ -19,7 +19,7 @@ from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.boundary.answers import ANSWERS
 from pytest_kernelbench.evaluation.building.builds import BuildWanted
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles import session, worker_requests
+from pytest_kernelbench.evaluation.handles import session, turn_requests, worker_requests
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot, Rack
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
@@ -79,7 +79,8 @@ PLACES = (
 # How long the judge waits for an answer: at the place that a test is about, and at all others.
 SHORT_S, LONG_S = 0.3, 20.0
 LIMITS = (
-    *((session, name) for name in ("READY_TIMEOUT_S", "REQUEST_TIMEOUT_S", "TIMING_TIMEOUT_S")),
+    *((session, f"{name}_TIMEOUT_S") for name in ("READY", "LOAD", "REQUEST", "TIMING")),
+    (turn_requests, "REQUEST_TIMEOUT_S"),
     *((worker_requests, name) for name in ("REQUEST_TIMEOUT_S", "TIMING_TIMEOUT_S")),
 )
 

@@ -119,7 +119,8 @@ class WorkerSession(TurnRequests):
 
         Returns False, and moves nothing, if its state has other names or shapes than the reference's.
         """
-        answer = self.ask({"ask": "move_parameters", "away": away}, doing="taking other parameters")
+        request = {"ask": "move_parameters", "away": away}
+        answer = self.ask(request, timeout_s=LOAD_TIMEOUT_S, doing="taking other parameters")
         return bool(answer.moved)
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:

@@ -28,7 +28,7 @@ from pytest_kernelbench.records import Outcome
 
 REQUEST_TIMEOUT_S = 10.0
 # Requests in which torch's compiler may build. Timed calls are not among them.
-MAY_BUILD = frozenset("load adopt_weights move_parameters run warm".split())
+MAY_BUILD = frozenset("load adopt_weights move_parameters run warm rehearse".split())
 TIMING_TIMEOUT_S = 60.0
 # So long may work run on the device after a stopped worker has answered.
 BUSY_AFTER_S = 2.0
