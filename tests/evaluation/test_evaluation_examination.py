@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from made_up_tasks import MATMUL, RELU, candidate, task
 
-from pytest_kernelbench.evaluation import Evaluator
+from pytest_kernelbench.evaluation import Evaluator, reference_as_candidate
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness.domain import MOVED
 from pytest_kernelbench.evaluation.correctness.examination import FIXED_PARAMETERS, kinds_to_check, prepare_checks
@@ -73,6 +73,19 @@ IGNORES = [
 ]
 
 
+# As level3/44 reaches its layers.
+KEEPS_A_FUNCTION = task(
+    "22_keeps_a_function",
+    """def __init__(self):
+    super().__init__()
+    layer = self.layer = nn.Linear(8, 8)
+    self.call = lambda x: torch.relu(layer(x))
+def forward(self, x):
+    return self.call(x)""",
+    inputs="torch.rand(4, 8)",
+)
+
+
 def test_a_kernel_whose_parameters_are_fixed_is_right_with_a_remark(evaluator):
     follows, *ignore = evaluator.evaluate(SCALED, [FOLLOWS, *IGNORES])
     assert follows.outcome is Outcome.CORRECT and FIXED_PARAMETERS not in follows.detail
@@ -83,6 +96,8 @@ def test_a_kernel_whose_parameters_are_fixed_is_right_with_a_remark(evaluator):
 def test_a_strategy_can_demand_that_parameters_are_followed(cache):
     with Evaluator(device="cpu", protocol="fast", cache=cache, parameters="followed") as strict:
         follows, *ignore = strict.evaluate(SCALED, [FOLLOWS, *IGNORES])
+        (own,) = strict.evaluate(KEEPS_A_FUNCTION, [reference_as_candidate(KEEPS_A_FUNCTION)])
+    assert (own.outcome, own.detail) == (Outcome.CORRECT, "")
     assert follows.outcome is Outcome.CORRECT
     assert [(each.outcome, each.draw) for each in ignore] == [(Outcome.INCORRECT, "moved parameters")] * 3
     assert ignore[1].detail == "its state has other names or shapes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.correctness import inputs
+from pytest_kernelbench.evaluation.correctness.copied import copied
 from pytest_kernelbench.evaluation.correctness.defined import Defined
 from pytest_kernelbench.evaluation.correctness.domain import MIXED, MOVED, TASK, Level
 from pytest_kernelbench.evaluation.correctness.parts import parts_of, treats_rows_alone
@@ -93,7 +93,7 @@ class Reference:
         """
         give_way()
         self.written: tuple[int, ...] = ()
-        called = copy.deepcopy(self._model)
+        called = copied(self._model)
         # Small inputs are copied and compared; for large ones, torch's count of writes to a tensor must do.
         compared = bytes_of(self.example_inputs) < device_named(self.device).free_bytes() / 50
         given = [
@@ -170,7 +170,7 @@ class Reference:
     def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
         """The reference with moved parameters and buffers, and the same in float64; None where it has none."""
         if self._moved is None:
-            moved = copy.deepcopy(self._model)
+            moved = copied(self._model)
             if not move_parameters(moved, self._model, self._seed):
                 return None
             self._moved = moved, widened_model(moved)
@@ -181,7 +181,7 @@ class Reference:
 
     def model_for(self, kind: str) -> torch.nn.Module:
         """A copy of the model that answers inputs of a kind: with moved parameters where that is the kind."""
-        return copy.deepcopy(self._models_for(kind)[0])
+        return copied(self._models_for(kind)[0])
 
     def draw(self, kind: str) -> list[torch.Tensor]:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
@@ -245,7 +245,7 @@ class Reference:
         Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
         """
         give_way()
-        model = copy.deepcopy(self._models_for(kind)[True])
+        model = copied(self._models_for(kind)[True])
         given = self._laid_out([in_float64(each) for each in values] if noise is None else move(model, values, noise))
         with nullcontext() if noise is None else noise:
             result = self._called(model, given)
@@ -262,7 +262,7 @@ class Reference:
     def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
         """The structure of what a copy of ``model`` returns, and its answer."""
         given = self._laid_out(values)
-        tree, tensors = take_apart(self._called(copy.deepcopy(model), given), result=True)
+        tree, tensors = take_apart(self._called(copied(model), given), result=True)
         return tree, self._answer(tensors, given)
 
     def arguments_for(self, values: Sequence[torch.Tensor]) -> Sequence[Any]:

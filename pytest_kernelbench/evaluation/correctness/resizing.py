@@ -7,7 +7,6 @@ does not run with that (a number of groups must divide the channels), it gets a 
 from __future__ import annotations
 
 import ast
-import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pytest_kernelbench.evaluation.correctness.copied import copied
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, seed_torch
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.trees import take_apart
@@ -179,4 +179,4 @@ def _outputs(source: str, seed: int, sizes: Mapping[str, Any], device: str) -> l
     if sum(value.numel() for value in inputs if isinstance(value, torch.Tensor)) > MOST_ELEMENTS:
         raise TooLarge
     model = instantiate(task.model_class, task, seed, device)
-    return take_apart(copy.deepcopy(model)(*inputs), result=True)[1]
+    return take_apart(copied(model)(*inputs), result=True)[1]

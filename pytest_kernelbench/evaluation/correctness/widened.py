@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from pytest_kernelbench.evaluation.correctness.copied import copied
 
 
 def is_real(value: Any) -> bool:
@@ -26,7 +27,7 @@ def in_float64(value: Any) -> Any:
 
 def widened_model(model: torch.nn.Module) -> torch.nn.Module:
     """A copy in double precision."""
-    exact = copy.deepcopy(model)
+    exact = copied(model)
     # Not .double(), which leaves complex parameters as they are.
     return exact._apply(lambda tensor: tensor.to(wide_type(tensor.dtype)))
 

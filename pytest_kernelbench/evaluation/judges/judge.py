@@ -70,17 +70,10 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
             return {"fault": fault_of(error, request["case"]["task"])}
         return None
 
-    hello = {
-        "hardware": hardware,
-        "isolation": isolation.describe(),
-        "target": dataclasses.asdict(target_of(device, hardware["id"])),
-    }
+    target = dataclasses.asdict(target_of(device, hardware["id"]))
     try:
-        messages.send(owner, hello)
-        if traits_of(device).trials_beside_others:
-            # Now, while the owner collects its tasks. What fails here fails at the first task too, which then tells.
-            with shared(hardware["id"]), suppress(RuntimeError):
-                device_named(device).warm_up()
+        messages.send(owner, {"hardware": hardware, "isolation": isolation.describe(), "target": target})
+        _warm_up(device, hardware["id"])
         while True:
             request, _ = messages.receive(owner)
             # Each source has a frame of its own: together they may exceed the largest frame.
@@ -95,6 +88,14 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                 return
     except messages.ConnectionEnded:
         return
+
+
+def _warm_up(device: str, hardware_id: str) -> None:
+    """Do what only the first work on a device needs, while the owner collects its tasks."""
+    if traits_of(device).trials_beside_others:
+        # What fails here fails at the first task too, whose request then tells.
+        with shared(hardware_id), suppress(RuntimeError):
+            device_named(device).warm_up()
 
 
 class LastTask:
