@@ -101,7 +101,7 @@ def test_answers_are_computed_when_they_are_asked_for_and_once():
 def test_float64_is_asked_once_for_each_kind_of_inputs():
     bench = bench_of("torch.relu(x)")
     asked = []
-    bench.reference._exact_model.register_forward_pre_hook(lambda *_: asked.append(1))
+    bench.reference.variants.of(widened=True).register_forward_pre_hook(lambda *_: asked.append(1))
     bench.measure_tolerances(["task", "signed"])
     measured = len(asked)
     bench.measure_tolerances(["signed", "task"])
@@ -117,7 +117,7 @@ def test_tolerances_of_an_earlier_request_are_not_measured_again():
     bench_of("torch.relu(x)", tolerances=tolerances).measure_tolerances(["task"])
     again = bench_of("torch.relu(x)", tolerances=tolerances)
     asked = []
-    again.reference._exact_model.register_forward_pre_hook(lambda *_: asked.append(1))
+    again.reference.variants.of(widened=True).register_forward_pre_hook(lambda *_: asked.append(1))
     again.measure_tolerances(["task"])
     assert not asked
     (expected,) = again.answers_to(again.check(0, "task"))
@@ -130,7 +130,7 @@ def test_without_a_float64_kernel_kernelbench_s_tolerance_holds():
     def missing(*_):
         raise RuntimeError("not implemented for 'Double'")
 
-    bench.reference._exact_model.register_forward_pre_hook(missing)
+    bench.reference.variants.of(widened=True).register_forward_pre_hook(missing)
     (expected,) = bench.answers_to(bench.check(0, "signed"))
     assert (expected.tolerance.kernelbench, expected.tolerance.rounding) == (1e-4, float("inf"))
 
@@ -144,7 +144,7 @@ def test_where_others_may_have_the_memory_for_float64_no_tolerance_is_measured_w
     def no_memory(*_):
         raise torch.OutOfMemoryError(words)
 
-    bench.reference._exact_model.register_forward_pre_hook(no_memory)
+    bench.reference.variants.of(widened=True).register_forward_pre_hook(no_memory)
     with holds.beside_others("made-up"), pytest.raises(torch.OutOfMemoryError):
         bench.measure_tolerances(["task"])
     assert bench._tolerances == {}

@@ -20,17 +20,17 @@ from pytest_kernelbench.evaluation.correctness.defined import Defined
 from pytest_kernelbench.evaluation.correctness.domain import MIXED, MOVED, TASK, Level
 from pytest_kernelbench.evaluation.correctness.parts import parts_of, treats_rows_alone
 from pytest_kernelbench.evaluation.correctness.rounding import Noise, move
+from pytest_kernelbench.evaluation.correctness.variants import Variants
 from pytest_kernelbench.evaluation.correctness.widened import (
     bytes_of,
     in_float64,
     rows_of,
     wide_type,
-    widened_model,
 )
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.layouts import Layout, Overlapping, alike, plain, span_of, traits_of
-from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, move_parameters, seed_all
+from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, seed_all
 from pytest_kernelbench.evaluation.precision import Precision
 from pytest_kernelbench.evaluation.sharing.giving_way import give_way
 from pytest_kernelbench.evaluation.trees import JUDGED, Tree, Unjudgeable, put_together, take_apart
@@ -79,8 +79,7 @@ class Reference:
                 f"{task_id}: the reference does not run on {device} ({type(error).__name__}: {error}); "
                 "check the task file and its sizes"
             ) from error
-        self._exact_model = widened_model(self._model)
-        self._moved: tuple[torch.nn.Module, torch.nn.Module] | None = None
+        self.variants = Variants(self._model, seed)
         self._defined = Defined()
         # Whether the same inputs give the same answer only under the same seed.
         self.is_random = False
@@ -165,23 +164,11 @@ class Reference:
     @property
     def can_move(self) -> bool:
         """Whether the model has parameters or buffers that can be moved away from their initial values."""
-        return self._moved_models() is not None
-
-    def _moved_models(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
-        """The reference with moved parameters and buffers, and the same in float64; None where it has none."""
-        if self._moved is None:
-            moved = copied(self._model)
-            if not move_parameters(moved, self._model, self._seed):
-                return None
-            self._moved = moved, widened_model(moved)
-        return self._moved
-
-    def _models_for(self, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
-        return self._moved if kind == MOVED and self._moved else (self._model, self._exact_model)
+        return self.variants.can_move
 
     def model_for(self, kind: str) -> torch.nn.Module:
         """A copy of the model that answers inputs of a kind: with moved parameters where that is the kind."""
-        return copied(self._models_for(kind)[0])
+        return self.variants.fresh(moved=kind == MOVED)
 
     def draw(self, kind: str) -> list[torch.Tensor]:
         """New inputs of a kind; the task's own where the reference is not defined on it."""
@@ -232,10 +219,10 @@ class Reference:
         ``seed``: of the call, for a model that draws at random; None: the seed under which candidates are called.
         """
         give_way()
-        models, own = self._models_for(kind), self._seed
+        model, own = self.variants.of(moved=kind == MOVED, widened=widened), self._seed
         self._seed = own if seed is None else seed
         try:
-            return self._in_parts(models[widened], values, widened=widened)
+            return self._in_parts(model, values, widened=widened)
         finally:
             self._seed = own
 
@@ -245,7 +232,7 @@ class Reference:
         Computed at once, whatever the size. Raises RuntimeError where that cannot be done.
         """
         give_way()
-        model = copied(self._models_for(kind)[True])
+        model = self.variants.fresh(moved=kind == MOVED, widened=True)
         given = self._laid_out([in_float64(each) for each in values] if noise is None else move(model, values, noise))
         with nullcontext() if noise is None else noise:
             result = self._called(model, given)
