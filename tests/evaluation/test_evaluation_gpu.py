@@ -261,6 +261,15 @@ def test_large_outputs_lie_in_one_allocation_once_memory_is_held_for_them():
     assert len(cuda.exported(outputs).handles) == 1
 
 
+def test_small_tensors_need_no_more_memory_once_it_is_held_for_them():
+    torch.cuda.empty_cache()
+    cuda.hold_for([100_000] * 100)
+    held = cuda.held_bytes()
+    assert held >= 100 * 100_000
+    tensors = [torch.empty(100_000, dtype=torch.uint8, device="cuda") for _ in range(100)]
+    assert len(tensors) == 100 and cuda.held_bytes() == held
+
+
 def test_less_than_the_declared_precision_is_incorrect(evaluator):
     task = load_tasks("level1/1")[0]
     tf32 = """

@@ -133,11 +133,20 @@ def unused_bytes() -> int:
 
 
 def hold_for(sizes: Sequence[int]) -> None:
-    """Have torch keep unused memory for tensors of these sizes, if it keeps less: in one allocation, if it can."""
+    """Have torch keep unused memory for tensors of these sizes, if it keeps less.
+
+    Large ones get one allocation, if there is one; to small ones torch gives allocations of 2 MB, for several each.
+    """
     wanted = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes if size > SMALL_BYTES)
-    if unused_bytes() < wanted:
-        with suppress(torch.OutOfMemoryError):
-            torch.empty(wanted, dtype=torch.uint8, device="cuda")
+    with suppress(torch.OutOfMemoryError):
+        if unused_bytes() < wanted:
+            _bytes(wanted)
+        small = [_bytes(size) for size in sizes if size <= SMALL_BYTES]
+        del small
+
+
+def _bytes(count: int) -> torch.Tensor:
+    return torch.empty(count, dtype=torch.uint8, device="cuda")
 
 
 def memory_bytes() -> int:
