@@ -36,7 +36,8 @@ class Noise:
     ``drift``: how much slower the machine becomes within 100 turns. ``between``: standard deviation of the ratio of
     the same kernel in two processes to that in two others; ``assumed``: what the procedure assumes of it, where that is
     more than for other kinds. ``jitter_s``: mean of what the scheduler adds to a turn. ``late``: the share of turns
-    that end 2 to 5 ms late.
+    that end 2 to 5 ms late. ``changes``: the share of turns before which the core goes from full speed to two thirds of
+    it, or back.
     """
 
     independent: float = 0.004
@@ -48,6 +49,7 @@ class Noise:
     assumed: float = 0.0
     jitter_s: float = 20e-6
     late: float = 0.0
+    changes: float = 0.0
 
 
 KINDS = {
@@ -59,6 +61,7 @@ KINDS = {
     "all of them": Noise(independent=0.01, correlated=0.02, bursts=0.01, drift=0.1),
     "late answers, as on a host of H200s": Noise(jitter_s=100e-6, late=0.05),
     "launches of short calls": Noise(independent=0.1, between=0.0141, assumed=0.0141),
+    "cores that change their speed": Noise(jitter_s=100e-6, late=0.1, changes=0.2, between=0.0141, assumed=0.0141),
     "no difference between processes": Noise(between=0.0),
 }
 
@@ -72,6 +75,7 @@ class MadeUpMachine:
         self._call_s = call_s
         self._number = self._burst_until = 0
         self._level = 0.0
+        self._is_slow = False
 
     @contextmanager
     def processes(self, number: int) -> Iterator[MadeUpMachine]:
@@ -94,7 +98,9 @@ class MadeUpMachine:
         if noise.bursts and draw.random() < noise.bursts:
             self._burst_until = self._number + 20
         log = self._level + draw.gauss(0, noise.independent) + noise.drift * self._number / 100
-        slower = math.exp(log) * (1.3 if self._number < self._burst_until else 1.0)
+        if noise.changes and draw.random() < noise.changes:
+            self._is_slow = not self._is_slow
+        slower = math.exp(log) * (1.3 if self._number < self._burst_until else 1.0) * (1.5 if self._is_slow else 1.0)
         late_s = draw.uniform(2e-3, 5e-3) if noise.late and draw.random() < noise.late else 0.0
         return 150e-6 + seconds * slower + draw.expovariate(1 / noise.jitter_s) + late_s
 

@@ -24,14 +24,8 @@ from statistics import fmean
 
 from attestation_simulated import KINDS, MadeUpMachine, Noise, draw_turns_by
 
-from pytest_kernelbench.evaluation.clock.attestation import (
-    ERRORS_OF_A_LOOK,
-    LOOKS,
-    Series,
-    Verdict,
-    decide,
-    measure,
-)
+from pytest_kernelbench.evaluation.clock.attestation import LOOKS, Verdict, decide, measure
+from pytest_kernelbench.evaluation.clock.estimates import ERRORS_OF_A_LOOK, Series
 from pytest_kernelbench.evaluation.clock.gates import Gate, plan_of_gate
 from pytest_kernelbench.evaluation.device.traits import DEVICES, traits_of
 from pytest_kernelbench.report.stats.intervals import clopper_pearson

@@ -13,16 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_kernelbench.evaluation.clock import attestation
-from pytest_kernelbench.evaluation.clock.attestation import (
-    MOST_SERIES,
-    Plan,
-    Series,
-    decide,
-    estimate,
-    log_ratios,
-    measure,
-    plan_for,
-)
+from pytest_kernelbench.evaluation.clock.attestation import MOST_SERIES, Plan, decide, measure, plan_for
+from pytest_kernelbench.evaluation.clock.estimates import Series, difference_of, estimate, log_ratios
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from attestation_simulated import KINDS, MadeUpMachine, Noise, shares
@@ -79,6 +71,21 @@ def test_where_processes_differ_more_than_was_assumed_the_interval_is_as_wide_as
     agreeing, differing = estimate(series_at(0.1, 0.1), 0.01), estimate(series_at(0.0, 0.2), 0.01)
     assert agreeing.speedup == pytest.approx(differing.speedup)
     assert differing.low < 1 < agreeing.low
+
+
+def test_a_noisy_series_does_not_spoil_the_others():
+    # As of level1/44 on an H200.
+    noise = (0.99, 0.13, 0.1, 0.05, 0.08, 0.06)
+    series = [Series(20, 0.114, 0.114 - each, 0.114 + each) for each in noise]
+    found, without = estimate(series, 0.0141), estimate(series[1:], 0.0141)
+    assert found.speedup == pytest.approx(math.exp(0.114))
+    assert 1.07 < without.low < found.low + 0.001 < found.speedup
+
+
+def test_centres_that_noise_explains_tell_of_no_difference_between_processes():
+    noisy = [Series(12, middle, middle - 0.4, middle + 0.4) for middle in (2.0, 2.1)]
+    assert not difference_of(noisy, 0.01).is_told
+    assert difference_of(series_at(2.0, 2.1), 0.01).is_told
 
 
 def test_a_claim_that_stays_between_both_is_given_up_with_its_reason():

@@ -10,8 +10,9 @@ from made_up_tasks import candidate, task
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.evaluation import Evaluator
 from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER, parse_baselines, reference_as_candidate, stronger
-from pytest_kernelbench.evaluation.clock.attestation import Estimate, Verdict
+from pytest_kernelbench.evaluation.clock.attestation import Verdict
 from pytest_kernelbench.evaluation.clock.baseline_trial import told_by
+from pytest_kernelbench.evaluation.clock.estimates import Estimate
 from pytest_kernelbench.records import AgainstBaseline
 from pytest_kernelbench.report.metrics import METRICS
 

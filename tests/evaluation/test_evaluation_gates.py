@@ -12,7 +12,8 @@ from made_up_tasks import RELU
 
 from pytest_kernelbench.errors import UsageError
 from pytest_kernelbench.evaluation.clock import attestation
-from pytest_kernelbench.evaluation.clock.attestation import Series, Verdict, decide
+from pytest_kernelbench.evaluation.clock.attestation import Verdict, decide
+from pytest_kernelbench.evaluation.clock.estimates import Series
 from pytest_kernelbench.evaluation.clock.gates import LOOKS_AT_SERIES, VERDICTS, Comparison, Gate, plan_of_gate, told_by
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock import verification
-from pytest_kernelbench.evaluation.clock.attestation import Estimate
+from pytest_kernelbench.evaluation.clock.estimates import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours
 from pytest_kernelbench.evaluation.clock.timing import paired_timing, sequential_timing

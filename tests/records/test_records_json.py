@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_kernelbench.errors import HarnessError
-from pytest_kernelbench.evaluation.clock.attestation import Estimate
+from pytest_kernelbench.evaluation.clock.estimates import Estimate
 from pytest_kernelbench.evaluation.clock.gates import Comparison
 from pytest_kernelbench.evaluation.clock.verification import Attested
 from pytest_kernelbench.ledger import Ledger

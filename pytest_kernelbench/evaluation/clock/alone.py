@@ -19,14 +19,8 @@ from collections.abc import Sequence
 from statistics import NormalDist, median
 from typing import NamedTuple, Protocol
 
-from pytest_kernelbench.evaluation.clock.attestation import (
-    CONFIDENCE_OF_A_LOOK,
-    ERRORS_OF_A_LOOK,
-    MOST_AROUND,
-    Side,
-    TwoProcesses,
-    in_drawn_order,
-)
+from pytest_kernelbench.evaluation.clock.attestation import Side, TwoProcesses, in_drawn_order
+from pytest_kernelbench.evaluation.clock.estimates import CONFIDENCE_OF_A_LOOK, ERRORS_OF_A_LOOK, MOST_AROUND
 from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
 
 # A call alone must save this share of what it saves by the lower end of the claim's interval: it is a cold call, and

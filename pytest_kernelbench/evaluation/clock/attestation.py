@@ -16,36 +16,40 @@ What can be wrong is counted in three parts:
   whatever the noise is like: bursts, drift and autocorrelation included. Their centre has the interval of the
   signed-rank statistic (``signed_ranks``), which is computed up to five times, at 99.9 % each: together 0.5 % a series.
 - the difference between processes. The same kernel is faster in one process than in another, and no number of turns
-  averages that out. It is a variance component of ``Plan.between`` (or what the series show, if that is more), at as
-  many standard errors as the plan's rates of error ask for.
+  averages that out. It is a variance component of ``Plan.between`` (or what the series show beyond their noise, if that
+  is more), at as many standard errors as the plan's rates of error ask for.
 - other programs: beyond a quarter of the cores, a claim is undecided, and a gate measures that series again.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 from random import SystemRandom
-from statistics import NormalDist, fmean, median, stdev
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
-from pytest_kernelbench.evaluation.clock.signed_ranks import centre_of
+from pytest_kernelbench.evaluation.clock.estimates import (
+    CLAIM_ERROR,
+    ERRORS_OF_A_LOOK,
+    Difference,
+    Estimate,
+    Series,
+    difference_of,
+    estimate,
+    mean_of,
+    noise_of,
+    normal_at,
+    reach_of,
+    weights_of,
+)
 from pytest_kernelbench.evaluation.device.traits import traits_of
 
 # The numbers of pairs after which a series may end. The first is the least with an interval at 99.9 %; each doubles.
 LOOKS = (11, 22, 44, 88, 176)
-CONFIDENCE_OF_A_LOOK = 0.999
-ERRORS_OF_A_LOOK = NormalDist().inv_cdf((1 + CONFIDENCE_OF_A_LOOK) / 2)  # standard errors to each side
-# One-sided, because up to five numbers of series are looked at. With 1 % (2.33 standard errors) the interval of claims
-# near the margin, where the looks are most, covered the truth in 95.0 % of 200 (benchmarks/attestation_simulated.py);
-# with 0.6 % (2.5) in 96 %, and three in 100 claims of 3 % fewer counted.
-CLAIM_ERROR = 0.0082
 # A claim that is not within 1.645 standard errors of its limit is given up; no true claim of 3 % was.
 HOPELESS_ERROR = 0.05
 LEAST_SERIES, MOST_SERIES = 2, 6
@@ -53,14 +57,8 @@ LEAST_SERIES, MOST_SERIES = 2, 6
 LEAST_TO_GIVE_UP = 3
 # Longer calls are launched ahead, so differences in launching fall with the square of the duration.
 LAUNCHED_MS = 0.1
-# If series spread by more than so many times ``Plan.between``, their own spread is used alone, by Student's
-# distribution.
-TELLING_SPREAD = 2.0
 # Empty turns measure the time around the calls of a turn: one at the start, and one after so many pairs.
 PAIRS_PER_EMPTY_TURN = 4
-# At most this share of a turn counts as time around its calls.
-MOST_AROUND = 0.5
-LARGEST_LOG = math.log(sys.float_info.max)
 # Of the cores, used by other programs: 0.5 to 0.6 beside two endless loops on two cores, under 0.05 on a quiet machine.
 DISTURBING_SHARE = 0.25
 
@@ -126,48 +124,6 @@ def between_processes(device: str, call_ms: float) -> float:
     traits = traits_of(device)
     of_launches = traits.between_launches * min(1.0, (LAUNCHED_MS / call_ms) ** 2)
     return math.hypot(traits.between_processes, of_launches)
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One series: its number of pairs, and the centre of their log(control / candidate) with an interval.
-
-    ``low`` and ``high`` are infinite where there are too few pairs for an interval.
-    """
-
-    pairs: int
-    middle: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, candidate_s: Sequence[float], control_s: Sequence[float], empty_s: Sequence[float]) -> Series:
-        """From the seconds of both sides' turns, in the order of the pairs, and of empty turns."""
-        logs = log_ratios(candidate_s, control_s, median(empty_s))
-        return cls(len(logs), *centre_of(logs, CONFIDENCE_OF_A_LOOK))
-
-    @property
-    def noise(self) -> float:
-        """Half of the interval's width."""
-        return (self.high - self.low) / 2
-
-
-def log_ratios(candidate_s: Sequence[float], control_s: Sequence[float], around_s: float) -> list[float]:
-    """log(control / candidate) of each pair of turns, without ``around_s``, the seconds around the calls of a turn."""
-    logs = []
-    for own, other in zip(candidate_s, control_s, strict=True):
-        around = min(around_s, MOST_AROUND * own, MOST_AROUND * other)
-        logs.append(math.log((other - around) / (own - around)))
-    return logs
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A speed-up and its interval; 0 and infinity where too little was measured."""
-
-    speedup: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,63 +244,11 @@ def _hardly_above(series: Sequence[Series], plan: Plan) -> bool:
     n, most = len(series), plan.looks[-1]
     if n < LEAST_SERIES:
         return False
-    differ = _difference(series, plan.between) if n >= LEAST_TO_GIVE_UP else _Difference(plan.between, is_told=False)
-    noise = fmean(each.middle - each.low for each in series)
+    differ = difference_of(series, plan.between) if n >= LEAST_TO_GIVE_UP else Difference(plan.between, is_told=False)
+    weights = weights_of(series, differ)
+    # Of one series, if all were alike.
+    noise = math.sqrt(n) * noise_of(weights, [each.middle - each.low for each in series])
     of_a_series = math.hypot(differ.deviation, noise / ERRORS_OF_A_LOOK)
-    likely = _normal_at(plan.below_error) * of_a_series * math.sqrt(1 / n - 1 / most)
-    needed = math.log1p(plan.margin) + _reach([noise] * most, differ, plan.above_error)
-    return fmean(each.middle for each in series) + likely < needed
-
-
-def estimate(
-    series: Sequence[Series], between: float, *, low_error: float = CLAIM_ERROR, high_error: float = CLAIM_ERROR
-) -> Estimate:
-    """The mean over series of their centres; noise and the difference between processes added as errors are.
-
-    ``low_error`` and ``high_error`` are the probabilities that the truth is below and above the interval.
-    """
-    middle = fmean(each.middle for each in series)
-    differ = _difference(series, between)
-    low = middle - _reach([each.middle - each.low for each in series], differ, low_error)
-    high = middle + _reach([each.high - each.middle for each in series], differ, high_error)
-    return Estimate(math.exp(middle), math.exp(low), math.exp(high) if high < LARGEST_LOG else math.inf)
-
-
-def _reach(noise: Sequence[float], differ: _Difference, error: float) -> float:
-    """How far the interval of a mean of series reaches to one side; ``noise``: how far the interval of each does."""
-    n = len(noise)
-    # A series has its interval at the confidence of one look; a smaller error rate needs a wider one.
-    wider = max(1.0, _normal_at(error) / ERRORS_OF_A_LOOK)
-    of_processes = differ.errors_at(error, n) * differ.deviation / math.sqrt(n)
-    return math.hypot(of_processes, *(wider * each / n for each in noise))
-
-
-class _Difference(NamedTuple):
-    """The standard deviation between processes; ``is_told``: it is estimated from the series themselves."""
-
-    deviation: float
-    is_told: bool
-
-    def errors_at(self, error: float, n: int) -> float:
-        """Standard errors that the mean of ``n`` series exceeds, to one side, with the probability ``error``."""
-        return student_at(error, n - 1) if self.is_told else _normal_at(error)
-
-
-def _difference(series: Sequence[Series], between: float) -> _Difference:
-    """The larger of ``between`` and the series' spread; a far larger spread counts as told by the series alone."""
-    spread = stdev(each.middle for each in series) if len(series) > 1 else 0.0
-    return _Difference(max(between, spread), spread > TELLING_SPREAD * between)
-
-
-@cache
-def _normal_at(error: float) -> float:
-    """Standard errors beyond which the normal distribution has ``error`` of its mass, on one side."""
-    return NormalDist().inv_cdf(1 - error)
-
-
-@cache
-def student_at(error: float, freedom: int) -> float:
-    """Standard errors beyond which Student's distribution has ``error`` of its mass, on one side."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - error))
+    likely = normal_at(plan.below_error) * of_a_series * math.sqrt(1 / n - 1 / most)
+    needed = math.log1p(plan.margin) + reach_of([1 / most] * most, [noise] * most, differ, plan.above_error)
+    return mean_of(series, weights) + likely < needed

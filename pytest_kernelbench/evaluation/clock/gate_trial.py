@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import not_borne_out
-from pytest_kernelbench.evaluation.clock.attestation import Estimate, Plan, Verdict, measure
+from pytest_kernelbench.evaluation.clock.attestation import Plan, Verdict, measure
+from pytest_kernelbench.evaluation.clock.estimates import Estimate
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side, plan_of_gate, told_by
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from pytest_kernelbench.evaluation.bench import Bench
-from pytest_kernelbench.evaluation.clock.attestation import MOST_AROUND
+from pytest_kernelbench.evaluation.clock.estimates import MOST_AROUND
 from pytest_kernelbench.evaluation.clock.turns import TakingTurns, most_unchecked, of_control
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import device_named

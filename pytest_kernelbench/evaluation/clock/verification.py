@@ -13,14 +13,8 @@ from typing import Any
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.clock.alone import not_borne_out
-from pytest_kernelbench.evaluation.clock.attestation import (
-    DISTURBING_SHARE,
-    Estimate,
-    Verdict,
-    measure,
-    plan_for,
-    student_at,
-)
+from pytest_kernelbench.evaluation.clock.attestation import DISTURBING_SHARE, Verdict, measure, plan_for
+from pytest_kernelbench.evaluation.clock.estimates import Estimate, student_at
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.neighbours import Neighbours, NeighboursOfSeries
 from pytest_kernelbench.evaluation.clock.pairs import Pairs

