@@ -32,7 +32,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.elsewhere import CheckElsewhere
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.notes import Notes
 from pytest_kernelbench.evaluation.setting import Setting
 from pytest_kernelbench.evaluation.sharing.holds import Hold
@@ -175,7 +175,7 @@ def _load(setting: Setting, hold: Hold, session: WorkerSession, source: str, sec
         else:
             session.have_slots(1)
         with building(seconds, "load", session):
-            session.load(source, timeout_s=LOAD_TIMEOUT_S)
+            session.load(source)
 
 
 def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession) -> Exception:

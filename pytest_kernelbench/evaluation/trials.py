@@ -35,7 +35,6 @@ from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.racks import Rack, may_be_kept
-from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.judges.faults import fault_of
@@ -251,7 +250,7 @@ class Trials:
 
         def check(hold: Hold) -> Checked:
             with closing(self._setting.start()) as session:
-                session.load(source, timeout_s=LOAD_TIMEOUT_S)
+                session.load(source)
                 found = examine_with_either_weights(session, self._setting.protocol, self._setting.demands)
                 wait_to_be_alone(self._setting, session, hold)
                 call_ms = ms_of_calls(session, found.seconds_per_call)
@@ -269,7 +268,7 @@ class Trials:
 
         def ask(_: Hold) -> Replayed:
             with closing(self._setting.start()) as session:
-                session.load(source, timeout_s=LOAD_TIMEOUT_S)
+                session.load(source)
                 found = replay(session, kind)
             others = self._setting.other_sizes
             if found.outcome == Outcome.CORRECT.value and others is not None:

@@ -89,27 +89,27 @@ def walk(one, place=None, limit_s=LONG_S):
     """Every question of a trial, in the order of ``PLACES``; the answer at ``place`` is waited for ``limit_s``."""
     slots = []
     questions = (
-        lambda seconds: one.wait_until_ready(),
-        lambda seconds: slots.extend(one.have_slots(2)),
-        lambda seconds: one.load("a candidate", timeout_s=seconds),
-        lambda seconds: one.adopt_weights(timeout_s=seconds),
-        lambda seconds: one.check(slots[0], 0, "task"),
-        lambda seconds: one.move_parameters(away=True),
-        lambda seconds: one.warm(*slots, times=1),
-        lambda seconds: one.pairs([(*slots, True), (*slots, False)]),
-        lambda seconds: one.series(slots, "candidate"),
-        lambda seconds: one.calls(slots),
-        lambda seconds: one.profile(slots[0]),
-        lambda seconds: one.leave_room(),
-        lambda seconds: one.hold_outputs(2),
-        lambda seconds: one.rehearse(slots),
+        lambda: one.wait_until_ready(),
+        lambda: slots.extend(one.have_slots(2)),
+        lambda: one.load("a candidate"),
+        lambda: one.adopt_weights(),
+        lambda: one.check(slots[0], 0, "task"),
+        lambda: one.move_parameters(away=True),
+        lambda: one.warm(*slots, times=1),
+        lambda: one.pairs([(*slots, True), (*slots, False)]),
+        lambda: one.series(slots, "candidate"),
+        lambda: one.calls(slots),
+        lambda: one.profile(slots[0]),
+        lambda: one.leave_room(),
+        lambda: one.hold_outputs(2),
+        lambda: one.rehearse(slots),
     )
     for each, question in zip(PLACES, questions, strict=True):
         seconds = limit_s if each == place else LONG_S
         with pytest.MonkeyPatch.context() as patch:
             for module, name in LIMITS:
                 patch.setattr(module, name, seconds)
-            question(seconds)
+            question()
 
 
 def tried(bench, rack, place, act, limit_s=LONG_S):
@@ -210,6 +210,17 @@ def test_what_torch_builds_in_an_untimed_call_does_not_count_against_its_limit(b
         assert "building" in str(error)
     else:
         assert error.outcome is Outcome.TIMEOUT
+
+
+@pytest.mark.parametrize("place", ["prepare", "load", "adopt_weights", "move_parameters"])
+def test_what_makes_a_model_may_take_longer_where_that_took_the_judge_long(bench, rack, place, monkeypatch):
+    def is_slow(own, ask):
+        time.sleep(0.6)
+        messages.send(own, HONEST[ask])
+
+    assert tried(bench, rack, place, is_slow, limit_s=0.3) is not None
+    monkeypatch.setattr(bench.reference, "seconds_to_make", 1.0)
+    assert tried(bench, rack, place, is_slow, limit_s=0.3) is None
 
 
 def test_all_that_torch_builds_for_a_candidate_has_one_limit(bench, rack, monkeypatch):

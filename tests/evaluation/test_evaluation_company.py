@@ -144,7 +144,7 @@ def test_two_kernels_take_turns_while_no_candidate_waits_for_the_device(trials, 
 
 def test_a_kernel_to_be_compared_is_checked_beside_others_and_timed_alone(trials, monkeypatch):
     session, checked = Waiting(), []
-    session.close, session.load, session.built_s = (lambda: None), (lambda source, timeout_s: None), 0.0
+    session.close, session.load, session.built_s = (lambda: None), (lambda source: None), 0.0
     trials[0]._setting = starting(lambda: session, trials[0]._setting, beside_others=True)
 
     def examine(*_):

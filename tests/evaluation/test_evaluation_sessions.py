@@ -86,7 +86,7 @@ class Control(Worker):
         self.asked.append("release")
         return self._or_fails(self.process)
 
-    def load(self, source, *, timeout_s, weights):
+    def load(self, source, *, weights):
         self.asked.append("load")
         self._or_fails(None)
 

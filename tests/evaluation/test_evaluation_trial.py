@@ -105,7 +105,7 @@ def test_beside_others_a_large_task_has_one_slot_until_it_is_timed(trials, monke
     for hold, expected in ((holds.beside_others, beside_others), (holds.alone, alone)):
         asked_for = []
         session = SimpleNamespace(rack=setting.rack, built_s=0.0, have_slots=asked_for.append)
-        session.wait_until_ready, session.load = (lambda: None), (lambda source, timeout_s: None)
+        session.wait_until_ready, session.load = (lambda: None), (lambda source: None)
         with hold("made-up") as held:
             trial._load(setting, held, session, "class ModelNew: pass", {})
         assert asked_for == expected

@@ -17,7 +17,7 @@ from pytest_kernelbench.evaluation.correctness.mixed import parts_of_mixed
 from pytest_kernelbench.evaluation.correctness.operators import forbid_torch
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.handles.racks import JudgeSlot
-from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, REFERENCE, SEEDED, WorkerSession
+from pytest_kernelbench.evaluation.handles.session import REFERENCE, SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.protocols import Protocol
 
 FIXED_PARAMETERS = "its parameters are fixed at construction"
@@ -96,7 +96,7 @@ def examine_with_either_weights(session: WorkerSession, protocol: Protocol, dema
         return _examine_and_profile(session, protocol, demands)
     except WrongValues as own:
         try:
-            if not session.adopt_weights(timeout_s=LOAD_TIMEOUT_S):
+            if not session.adopt_weights():
                 raise own
             examined = _examine_and_profile(session, protocol, demands)
         except CandidateFailed:

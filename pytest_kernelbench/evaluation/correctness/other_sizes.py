@@ -19,7 +19,7 @@ from pytest_kernelbench.evaluation.correctness.replay import replay
 from pytest_kernelbench.evaluation.correctness.resizing import smaller
 from pytest_kernelbench.evaluation.failures import CandidateFailed, WrongValues
 from pytest_kernelbench.evaluation.handles.racks import Rack
-from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, WorkerSession
+from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.judges.replayed import Replayed
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks import with_sizes
@@ -77,7 +77,7 @@ class OtherSizes:
         if self._bench is None or not self._bench.usable(kind):
             return None
         with closing(session_of(self._bench, self._rack)) as session:
-            session.load(source, timeout_s=LOAD_TIMEOUT_S)
+            session.load(source)
             return replace(replay(session, kind), sizes=self.described)
 
     def looked_at(
@@ -91,7 +91,7 @@ class OtherSizes:
             session.wait_until_ready()
             (slot,) = session.have_slots(1)
             try:
-                session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+                session.load(source, weights=weights)
                 session.check(slot, 0, TASK)
             except CandidateFailed as failure:
                 remark = f"{OWN_SIZES_ONLY} ({at}: {failure.outcome.value}, {failure.detail[:120]})"

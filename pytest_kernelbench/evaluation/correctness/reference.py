@@ -56,7 +56,9 @@ class Reference:
         precision.set_flags()
         try:
             self._module = ReferenceModule(source)
+            started = time.perf_counter()
             model = instantiate(self._module.model_class, self._module, seed, torch_name(device))
+            self.seconds_to_make = time.perf_counter() - started
             # The task's file may have chosen otherwise.
             precision.set_flags()
             self._model = precision.cast_model(model)

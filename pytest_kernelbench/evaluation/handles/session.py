@@ -33,6 +33,9 @@ READY_TIMEOUT_S = 60.0
 # Enough to import torch's compiler, and for a candidate that starts nvcc itself; builds that the harness makes have a
 # limit of their own.
 LOAD_TIMEOUT_S = 60.0
+# What makes a model may take so many times as long as this process took for the reference on top: beside five others, a
+# candidate of 2**30 weights took 19 s (level2/55).
+TIMES_AS_LONG = 8
 REFRESHES = 3
 BETWEEN_REFRESHES_S = 0.05
 # A candidate that is wrong in a timed call is called so often again: sums with a race are sometimes right.
@@ -76,27 +79,34 @@ class WorkerSession(TurnRequests):
         """The slots that the worker has mapped."""
         return self.rack.first(self._attached)
 
+    @property
+    def _to_make_s(self) -> float:
+        """Seconds that a large model may take on top of a limit."""
+        return TIMES_AS_LONG * self.bench.reference.seconds_to_make
+
     def wait_until_ready(self) -> None:
         """Wait until the worker has loaded the reference. Raises HarnessError where it cannot."""
         if self._ready:
             return
-        self.answer("prepare", timeout_s=READY_TIMEOUT_S, doing="starting", on_error=Outcome.RUNTIME_ERROR)
+        timeout_s = READY_TIMEOUT_S + self._to_make_s
+        self.answer("prepare", timeout_s=timeout_s, doing="starting", on_error=Outcome.RUNTIME_ERROR)
         self._ready = True
 
-    def load(self, source: str, *, timeout_s: float, weights: str = SEEDED) -> None:
+    def load(self, source: str, *, weights: str = SEEDED) -> None:
         """Load the candidate, with the weights of its own constructor or (``REFERENCE``) with the reference's."""
         self.wait_until_ready()
         give_way()
         self.loaded = True
         request = {"ask": "load", "candidate_source": source, "weights": weights}
+        timeout_s = LOAD_TIMEOUT_S + self._to_make_s
         self.ask(request, timeout_s=timeout_s, doing="loading", on_error=Outcome.BUILD_ERROR)
 
-    def adopt_weights(self, *, timeout_s: float) -> bool:
+    def adopt_weights(self) -> bool:
         """Replace the candidate by a new instance that has the reference's weights.
 
         Returns False, and replaces nothing, unless both states have the same names and shapes and different values.
         """
-        answer = self.ask({"ask": "adopt_weights"}, timeout_s=timeout_s, doing="loading")
+        answer = self.ask({"ask": "adopt_weights"}, timeout_s=LOAD_TIMEOUT_S + self._to_make_s, doing="loading")
         return bool(answer.adopted)
 
     def have_slots(self, count: int) -> list[JudgeSlot]:
@@ -120,7 +130,7 @@ class WorkerSession(TurnRequests):
         Returns False, and moves nothing, if its state has other names or shapes than the reference's.
         """
         request = {"ask": "move_parameters", "away": away}
-        answer = self.ask(request, timeout_s=LOAD_TIMEOUT_S, doing="taking other parameters")
+        answer = self.ask(request, timeout_s=LOAD_TIMEOUT_S + self._to_make_s, doing="taking other parameters")
         return bool(answer.moved)
 
     def check(self, slot: JudgeSlot, number: int, kind: str) -> float:

@@ -16,7 +16,7 @@ from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.racks import Rack
-from pytest_kernelbench.evaluation.handles.session import LOAD_TIMEOUT_S, SEEDED, WorkerSession
+from pytest_kernelbench.evaluation.handles.session import SEEDED, WorkerSession
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.sharing.holds import Hold
@@ -82,7 +82,7 @@ class Sessions:
     ) -> WorkerSession:
         session = self._session_of(worker, bench, rack)
         try:
-            session.load(source, timeout_s=LOAD_TIMEOUT_S, weights=weights)
+            session.load(source, weights=weights)
         except BaseException:
             session.close()
             raise
