@@ -34,8 +34,9 @@ CHECKED_AT_RANDOM = 1
 # and restores them, in half of the turns of two series of eleven, escapes once in 2,000.
 CONTROL_CHECKED = 0.5
 # How many turns of one call follow each other in a row, and the answers of how many are checked. To gain there, a
-# candidate must skip half of the calls, which is found in 32 rows of 33.
-LONE_TURNS, LONE_TURNS_CHECKED = 12, 4
+# candidate must skip half of the calls, which is found in two rows of three. Turns of a row are alike: with rows of
+# twelve, the first look at recorded claims was off in 0.9 % where it was in 0.3 % with rows of six (H200).
+LONE_TURNS, LONE_TURNS_CHECKED = 6, 2
 # Outputs of turns may take this share of a device's memory until they are compared, once others may use the device:
 # comparing them at once was 38 % of the time of turns (15 tasks of level 1, H200), in which other trials waited.
 SHARE_UNCHECKED = 0.02
