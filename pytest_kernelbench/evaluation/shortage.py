@@ -19,8 +19,10 @@ UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <<
 SHARE_OF_OTHERS = 0.2
 
 
-def finds_no_memory(failure: CandidateFailed) -> bool:
-    """Whether a candidate says that an allocation failed, in its constructor or in a call."""
+def finds_no_memory(failure: CandidateFailed | HarnessError) -> bool:
+    """Whether a worker says that an allocation failed: with its reference alone, in a constructor, or in a call."""
+    if isinstance(failure, HarnessError):
+        return SAYS_SO.search(str(failure)) is not None
     in_process = failure.outcome in (Outcome.RUNTIME_ERROR, Outcome.BUILD_ERROR)
     return in_process and SAYS_SO.search(failure.detail) is not None
 

@@ -95,7 +95,7 @@ def _judge_with_room(setting: Setting, hold: Hold, source: str, notes: Notes) ->
     try:
         _judge(setting, hold, source, notes)
         return
-    except CandidateFailed as failure:
+    except (CandidateFailed, HarnessError) as failure:
         if not finds_no_memory(failure):
             raise
     notes.begin_again()

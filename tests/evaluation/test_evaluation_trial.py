@@ -1,6 +1,7 @@
 """What a trial asks for, in which order, and what becomes of one that lacked memory."""
 
 import gc
+import itertools
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -62,15 +63,22 @@ def test_tolerances_are_measured_before_slots_take_the_memory(trials):
     assert seen == [(True, 0)]
 
 
+# As level3/2 failed where eight judges held an H200's memory.
+NO_MEMORY_TO_START = HarnessError(
+    "made_up/9: a worker on cuda fails while starting (OutOfMemoryError: CUDA out of ...)"
+)
+
+
+@pytest.mark.parametrize("first", [NO_MEMORY, NO_MEMORY_TO_START])
 @pytest.mark.parametrize("second", [None, NO_MEMORY, CandidateFailed(Outcome.INCORRECT, "wrong")])
-def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, second):
+def test_a_candidate_that_finds_no_memory_is_tried_once_more_with_the_fewest_slots(trials, monkeypatch, first, second):
     setting, pairs = trials[0]._setting, []
 
     def judge(setting, hold, source, notes):
         pairs.append(setting.rack.pairs_in_memory(64))
         notes.found["speedup"] = float(len(pairs))
         if len(pairs) == 1 or second is not None:
-            raise NO_MEMORY if len(pairs) == 1 else second
+            raise first if len(pairs) == 1 else second
 
     monkeypatch.setattr("pytest_kernelbench.evaluation.trial._judge", judge)
     evaluation = trial.evaluate(setting, "class ModelNew: pass", Built())
@@ -159,7 +167,8 @@ def test_a_candidate_is_to_blame_for_missing_memory_if_an_honest_one_could_not_h
     trials, monkeypatch, held_gib, is_to_blame
 ):
     device, setting = "pytest_kernelbench.evaluation.device.cpu", trials[0]._setting
-    held = iter([60 << 30, 60 - held_gib << 30])
+    # It is tried twice, the second time with the fewest slots.
+    held = itertools.cycle([60 << 30, 60 - held_gib << 30])
     monkeypatch.setattr(f"{device}.bytes_of_others", lambda: next(held))
     # A fifth of it, and 10 GiB for an answer.
     monkeypatch.setattr(f"{device}.memory_bytes", lambda: 80 << 30)

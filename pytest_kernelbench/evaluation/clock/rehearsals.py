@@ -70,7 +70,7 @@ def rehearsed_beside_others(control: WorkerSession, candidate: WorkerSession, ca
 
 
 def _rehearsed_twice(session: WorkerSession, calls: int) -> float:
-    """Seconds of an untimed turn of so many calls, the shorter of two: the first takes memory, 13 ms for each MB."""
+    """Seconds of an untimed turn of so many calls, the shorter of two: the first also takes memory."""
     return min(session.rehearse(session.slots[:calls]) for _ in range(2))
 
 
