@@ -97,13 +97,14 @@ def test_a_result_that_is_mostly_zero_is_judged_by_what_its_other_elements_need(
     bench = Bench(made.id, made.source, seed=seed, device="cpu")
     layer = bench.reference.model_for("task").fc
     others = found = 0
-    for drawn in bench.refreshed(600):
-        (x,) = drawn.values()
+    for _ in range(200):
+        # A new draw each time: refreshed inputs are made of three, in all of which every element may be zero.
+        (x,) = bench.reference.draw("task")
         right = after(torch.addmm((layer.bias - 2) * 1.5, x, (layer.weight * 1.5).T))
         assert objection(bench, x, right) is None
         others += bool((right != 0).any())
         found += objection(bench, x, right * 1.05) is not None
-    assert 0 < others < 600
+    assert 0 < others < 200
     assert found > 0.9 * others
 
 
