@@ -132,7 +132,8 @@ def move_parameters(model: torch.nn.Module, reference: torch.nn.Module, seed: in
     shapes = _shapes(state)
     if _shapes(model.state_dict()) != shapes or None in shapes.values():
         return False
-    draws = {value.device: torch.Generator(value.device).manual_seed(seed) for value in state.values()}
+    devices = {value.device for value in state.values()}
+    draws = {device: torch.Generator(device).manual_seed(seed) for device in devices}
     moved = {name: _moved_away(value, draws[value.device]) for name, value in state.items() if _moves(value)}
     if moved:
         model.load_state_dict({**state, **moved})
