@@ -103,30 +103,21 @@ def test_inputs_that_take_more_memory_than_may_wait_are_not_copied():
 
 
 @pytest.mark.parametrize(("side", "error"), [("candidate", CandidateFailed), ("control", ControlFailed)])
-@pytest.mark.parametrize("most_unchecked", [0, 1e6])
-def test_inputs_that_were_changed_are_the_fault_of_the_side_whose_turn_it_was(side, error, most_unchecked):
-    two_sides = {"candidate": Worker(), "control": Worker()}
-
-    def check_inputs(slot, drawn, given):
-        raise CandidateFailed(Outcome.INCORRECT, "changes its inputs")
-
-    two_sides[side].check_inputs = check_inputs
-    two = TakingTurns(**two_sides, calls=4, most_unchecked=most_unchecked)
-    with pytest.raises(error, match="changes its inputs"):
-        two.turn("candidate"), two.turn("control"), two.check_outputs()
-
-
-@pytest.mark.parametrize(("side", "error"), [("candidate", CandidateFailed), ("control", ControlFailed)])
+@pytest.mark.parametrize(
+    ("check", "detail"), [("check_inputs", "changes its inputs"), ("check_left", "error 1 where 0 is allowed")]
+)
 @pytest.mark.parametrize("most_unchecked", [0, 1e6, OUTPUT.nbytes])
-def test_a_wrong_output_is_the_fault_of_the_side_that_left_it_whenever_it_is_seen(side, error, most_unchecked):
+def test_what_is_wrong_is_the_fault_of_the_side_whose_turn_it_was_whenever_it_is_seen(
+    side, error, check, detail, most_unchecked
+):
     two_sides = {"candidate": Worker(), "control": Worker()}
 
-    def check_left(slot, left, values):
-        raise CandidateFailed(Outcome.INCORRECT, "error 1 where 0 is allowed")
+    def fails(slot, *_):
+        raise CandidateFailed(Outcome.INCORRECT, detail)
 
-    two_sides[side].check_left = check_left
+    setattr(two_sides[side], check, fails)
     two = TakingTurns(**two_sides, calls=4, most_unchecked=most_unchecked)
-    with pytest.raises(error, match="error 1 where 0 is allowed"):
+    with pytest.raises(error, match=detail):
         for _ in range(TURNS):
             # The other side's turn may be the one after which many outputs are waiting.
             two.turn("candidate"), two.turn("control")

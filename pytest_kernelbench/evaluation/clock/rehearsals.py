@@ -29,10 +29,10 @@ COPIES_OF_SERIES = 88
 
 def calls_of_turn(session: WorkerSession, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed; no more than the memory has slots for."""
-    return session.rack.calls_in_memory(wanted_calls(session.bench.device, seconds_per_call))
+    return session.rack.calls_in_memory(_wanted_calls(session.bench.device, seconds_per_call))
 
 
-def wanted_calls(device: str, seconds_per_call: float) -> int:
+def _wanted_calls(device: str, seconds_per_call: float) -> int:
     """How many calls make a turn that is long enough to be timed, whatever the memory has slots for."""
     return max(1, min(MOST_PAIRS, round(traits_of(device).seconds_per_turn / seconds_per_call)))
 
@@ -60,10 +60,10 @@ def rehearsed_beside_others(control: WorkerSession, candidate: WorkerSession, ca
         with of_control():
             control_s = _rehearsed_twice(control, calls)
         candidate_s = max(_rehearsed_twice(candidate, calls), control_s / MOST_BELIEVED)
-        wanted = calls_of_turn(candidate, math.sqrt(control_s * candidate_s) / calls) if grows else calls
-        if wanted < GROWTH * calls:
+        more = _more_calls(candidate, calls, math.sqrt(control_s * candidate_s) / calls) if grows else None
+        if more is None:
             return calls
-        calls = wanted
+        calls = more
         with of_control():
             _have_slots(control, calls)
         _have_slots(candidate, calls)
@@ -113,15 +113,23 @@ def rehearsed_alone(
 
 def _grown(two: TakingTurns, candidate: WorkerSession, control: WorkerSession, seconds_per_call: float) -> bool:
     """Whether turns can have, and now have, more calls than before, because calls are this short."""
-    wanted = wanted_calls(candidate.bench.device, seconds_per_call)
-    # To ask for free memory takes a GPU's driver up to 14 ms.
-    calls = candidate.rack.calls_in_memory(wanted) if wanted > two.calls else wanted
-    if calls < GROWTH * two.calls:
+    more = _more_calls(candidate, two.calls, seconds_per_call)
+    if more is None:
         return False
-    two.calls = calls
+    two.calls = more
     for session in (control, candidate):
-        _have_slots(session, calls)
+        _have_slots(session, more)
     return True
+
+
+def _more_calls(candidate: WorkerSession, calls: int, seconds_per_call: float) -> int | None:
+    """How many calls turns of ``calls`` calls grow to, because calls are this short; None if they do not."""
+    wanted = _wanted_calls(candidate.bench.device, seconds_per_call)
+    if wanted < GROWTH * calls:
+        # To ask for free memory takes a GPU's driver up to 14 ms.
+        return None
+    found = candidate.rack.calls_in_memory(wanted)
+    return None if found < GROWTH * calls else found
 
 
 def _have_slots(session: WorkerSession, calls: int) -> None:

@@ -44,8 +44,8 @@ SHARE_UNCHECKED = 0.02
 _random = SystemRandom()
 
 
-class _Unchecked(NamedTuple):
-    """Copies of a slot's inputs after a call, and of what the call left (None: not to be checked); the inputs due."""
+class _LookedAt(NamedTuple):
+    """A slot's inputs after a call, copies of what the call left (None: not to be checked), and the inputs due."""
 
     side: Side
     slot: JudgeSlot
@@ -55,7 +55,7 @@ class _Unchecked(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Memory of the copies."""
+        """Memory of the copies, if the inputs are copies too."""
         return bytes_of(self.given) + bytes_of(self.left or ())
 
 
@@ -72,7 +72,7 @@ class TakingTurns:
         self._sessions: dict[Side, WorkerSession] = {"candidate": candidate, "control": control}
         self.calls = calls
         self._most_unchecked = most_unchecked
-        self._unchecked: list[_Unchecked] = []
+        self._unchecked: list[_LookedAt] = []
 
     def turn(self, side: Side) -> float:
         """Seconds of one turn. Raises CandidateFailed, ControlFailed, DeviceBusy, CannotRead."""
@@ -91,28 +91,21 @@ class TakingTurns:
     def check_outputs(self) -> None:
         """Compare the copies that were not compared yet. Raises CandidateFailed or ControlFailed if one is wrong."""
         while self._unchecked:
-            side, slot, given, left, drawn = self._unchecked.pop(0)
-            with self._errors_of(side):
-                self._check(side, slot, given, left, drawn)
+            call = self._unchecked.pop(0)
+            with self._errors_of(call.side):
+                self._check(call)
 
     def _check_many(self) -> None:
         """Compare copies if they take much memory."""
         if sum(each.n_bytes for each in self._unchecked) > self._most_unchecked:
             self.check_outputs()
 
-    def _check(
-        self,
-        side: Side,
-        slot: JudgeSlot,
-        given: Sequence[torch.Tensor],
-        left: Sequence[torch.Tensor] | None,
-        drawn: Drawn,
-    ) -> None:
-        session = self._sessions[side]
+    def _check(self, call: _LookedAt) -> None:
+        session = self._sessions[call.side]
         session.make_room_for_judge()
-        values = session.check_inputs(slot, drawn, given)
-        if left is not None:
-            session.check_left(slot, left, values)
+        values = session.check_inputs(call.slot, call.drawn, call.given)
+        if call.left is not None:
+            session.check_left(call.slot, call.left, values)
 
     def _errors_of(self, side: Side) -> AbstractContextManager[None]:
         return nullcontext() if side == "candidate" else of_control()
@@ -159,11 +152,11 @@ class TakingTurns:
         ``left``: copies of what it left; None if its outputs are not to be checked.
         """
         slot = asked.slots[number]
-        drawn, given = asked.drawn[slot.number], slot.given()
-        if bytes_of(given) <= self._most_unchecked:
-            self._unchecked.append(_Unchecked(side, slot, [each.clone() for each in given], left, drawn))
+        call = _LookedAt(side, slot, slot.given(), left, asked.drawn[slot.number])
+        if bytes_of(call.given) <= self._most_unchecked:
+            self._unchecked.append(call._replace(given=[each.clone() for each in call.given]))
         else:
-            self._check(side, slot, given, left, drawn)
+            self._check(call)
 
     @staticmethod
     def _asked(session: WorkerSession, slots: Sequence[JudgeSlot]) -> _Asked:

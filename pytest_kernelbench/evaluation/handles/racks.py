@@ -118,7 +118,7 @@ class JudgeSlot:
         return self.changed(values, self.given()) or self.wrong(left, values, answers)
 
     def given(self) -> list[torch.Tensor]:
-        """The inputs as they are now, without those that the reference writes to."""
+        """The slot's present inputs, except the inputs that the reference writes to."""
         return self._not_written([place.core for place in self.inputs])
 
     def _not_written(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -128,7 +128,7 @@ class JudgeSlot:
     def changed(self, values: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> Objection | None:
         """An objection if a call on ``values`` wrote to an input that the reference does not write to.
 
-        ``given``: those inputs after the call.
+        ``given``: what ``given()`` returns after the call.
         """
         if all(alike(one, value) for one, value in zip(given, self._not_written(values), strict=True)):
             return None
