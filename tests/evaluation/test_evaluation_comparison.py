@@ -104,6 +104,18 @@ def test_one_wrong_element_among_many_is_found():
     assert "element 777777" in relu.objection(got)
 
 
+def test_an_error_is_near_if_it_is_so_for_its_element_although_nearly_all_others_are_zero():
+    exact = torch.zeros(10_000)
+    exact[7] = 1.0
+    due = expected(torch.clone, exact)
+    unit = 2.0**-23
+    near, far = exact * (1 + 1000 * unit), exact * (1 + 4000 * unit)
+    assert due.objection(near) is not None and due.objection(far) is not None
+    assert due.is_near(near, 30.0) and not due.is_near(far, 30.0)
+    far[8] = near[8] = 1e-3
+    assert not due.is_near(near, 30.0)
+
+
 def test_an_error_that_no_element_shows_is_found_in_the_mean_square():
     exact = drawn(10_000).double()
     tolerance = Tolerance(kernelbench=1e-4, rounding=0.0, of_eager=1e-4, of_eager_rms=1e-7, eager_floor=0.0)
