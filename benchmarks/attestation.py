@@ -79,6 +79,7 @@ WORK = {
 }
 # Claims that are not counted for another reason than their interval: neighbours, a busy GPU, a call that is alone.
 NOT_OF_THE_CLOCK = ("other", "the GPU", "a call")
+KINDS = ("memory", "arithmetic")
 NULL_BY = {"cuda": 1.1, "cpu": 1.5}
 POWER_MS = (0.02, 0.1, 0.5, 2.0, 20.0)
 POWER_SAVED = (0.015, 0.03, 0.05)
@@ -114,11 +115,12 @@ def units_for(evaluator: Evaluator, kind: str, milliseconds: float) -> int:
     return units
 
 
-def made_up(evaluator: Evaluator, part: str) -> Iterator[Trial]:
+def made_up(options: argparse.Namespace, evaluator: Evaluator) -> Iterator[Trial]:
     """The trials of ``power`` and ``forged``, one duration after the other."""
-    device = evaluator.device
-    for kind in ("memory", "arithmetic"):
-        for milliseconds in POWER_MS if part == "power" else FORGED_MS:
+    device, part = evaluator.device, options.part
+    durations_ms = options.milliseconds or (POWER_MS if part == "power" else FORGED_MS)
+    for kind in options.kinds:
+        for milliseconds in durations_ms:
             units = units_for(evaluator, kind, milliseconds)
             source = kernel(device, kind, "Model", units, units) + TASK
             task = Task(id=f"attestation/9_{kind}_{milliseconds:g}_ms", source=source)
@@ -180,6 +182,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--part", required=True, choices=["null", "power", "forged"])
     parser.add_argument("--tasks", default="level1", help="of the null")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="what limits a made-up kernel")
+    parser.add_argument("--milliseconds", nargs="+", type=float, help="how long its calls take")
     parser.add_argument("--sizes", choices=["full", "small"])
     parser.add_argument("--protocol", default="full")
     parser.add_argument("--repeats", type=int, default=6)
@@ -191,7 +195,7 @@ def main() -> None:
         hardware, margin = evaluator.describe()["hardware"]["name"], evaluator.margin
         print(f"{hardware}, protocol {options.protocol}, margin {margin}, {time.strftime('%Y-%m-%d')}", flush=True)
         results = Results(options.json, hardware=hardware)
-        for trial in null(options, evaluator.device) if options.part == "null" else made_up(evaluator, options.part):
+        for trial in null(options, evaluator.device) if options.part == "null" else made_up(options, evaluator):
             known = sum(row["trial"] == trial.name for row in results.rows)
             if limit.over:
                 break
