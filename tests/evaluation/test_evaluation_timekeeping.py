@@ -69,6 +69,23 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
 
 
+class TimedAlone(Timed):
+    """Its memory holds one pair of slots."""
+
+    def pairs_in_memory(self, wanted):
+        return 1
+
+
+@pytest.mark.parametrize(("candidate_ms", "pairs"), [(4.0, 7), (2.4, 12), (1.0, 12)])
+def test_of_blocks_of_one_pair_the_first_is_measured_twice_and_later_ones_once_if_all_are_plainly_slower(
+    candidate_ms, pairs
+):
+    session = TimedAlone(candidate_ms)
+    timing = propose(session, PROTOCOLS["full"], 0.05, 0.001)
+    assert session.asked == [1] * pairs
+    assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
+
+
 class Told(Timed):
     """What it was asked for, in order."""
 
@@ -113,6 +130,22 @@ def test_each_request_for_timed_calls_has_a_third_of_its_answers_checked_and_nob
         checked += session.checked
     # Pairs of twelve slots: 66 of them.
     assert len(set(checked)) > 40
+
+
+class CheckedAlone(Checked):
+    """Its memory holds one pair of slots."""
+
+    def pairs_in_memory(self, wanted):
+        return 1
+
+
+def test_of_blocks_of_one_pair_a_third_have_their_answer_checked():
+    checked = asked = 0
+    for _ in range(200):
+        session = CheckedAlone(1.0)
+        propose(session, PROTOCOLS["full"], 0.05, 0.001)
+        checked, asked = checked + len(session.checked), asked + len(session.asked)
+    assert 0.25 < checked / asked < 0.42
 
 
 class SlowFirst(Timed):

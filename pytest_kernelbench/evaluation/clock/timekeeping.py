@@ -19,7 +19,7 @@ from pytest_kernelbench.evaluation.protocols import Protocol
 PAIRS_PER_BLOCK = 6
 SECONDS_PER_BLOCK = 5.0
 # The share of calls whose answers are checked. A candidate must skip about half of its calls to pass for fast, and one
-# check in three finds that in nearly every block.
+# check in three finds that in nearly every block of six pairs, and in nine of ten timings by blocks of one.
 CHECKED_SHARE = 1 / 3
 # A candidate that takes longer by this factor is timed once: memory and order move a pair by 2 % at most (``block``).
 PLAINLY_SLOWER = 1.25
@@ -52,7 +52,7 @@ def propose(
     quiet()
     ms: Block = {"reference_ms": [], "candidate_ms": []}
     while True:
-        for side, more in block(session, slots).items():
+        for side, more in block(session, slots, slower=_is_plainly_slower(ms)).items():
             ms[side] += more
         timing = paired_timing(ms["reference_ms"], ms["candidate_ms"])
         if enough(timing, protocol, margin):
@@ -89,31 +89,38 @@ def _warm(session: WorkerSession, slots: list[JudgeSlot]) -> None:
     session.warm(slots[0], slots[1], times=2)
 
 
-def block(session: WorkerSession, slots: list[JudgeSlot]) -> Block:
+def block(session: WorkerSession, slots: list[JudgeSlot], *, slower: bool = False) -> Block:
     """One block of pairs: milliseconds by side. Some of the candidate's answers are checked.
 
     Each pair is measured twice, the second time with order and memory of the two sides swapped, and the geometric mean
     counts: the same kernel takes 2 % longer on one 8.6 GB matrix than on another (H200), and 0.7 % longer as the first
     of two calls of 0.08 ms (H100). If every pair of the block says that the candidate is ``PLAINLY_SLOWER``, it is
-    measured once.
+    measured once. A single pair may say so by chance: of a block of one, that is believed if all pairs before said so
+    too (``slower``).
     """
     slots = random.sample(slots, len(slots))
     half = len(slots) // 2
-    # Equally many in each half: in a block that is measured once, the candidate has one half only.
-    of_half = max(1, round(CHECKED_SHARE * half))
+    # Equally many in each half: in a block that is measured once, the candidate has one half only. Of a block of one
+    # pair with 26 GB of slots, a check takes longer than the calls.
+    of_half = int(CHECKED_SHARE * half + random.random())
     checked = {slot for each in (slots[:half], slots[half:]) for slot in random.sample(each, of_half)}
     # First in half of the pairs: in some blocks the first of two calls takes three times as long (2 ms, two cores), and
     # a candidate that is always first would look plainly slower.
     candidate_first = random.sample([number % 2 == 0 for number in range(half)], half)
     there = _half_block(session, slots[:half], slots[half:], candidate_first, checked)
-    pairs = zip(there["reference_ms"], there["candidate_ms"], strict=True)
-    if half > 1 and all(own > PLAINLY_SLOWER * other for other, own in pairs):
+    if (half > 1 or slower) and _is_plainly_slower(there):
         return there
     back = _half_block(session, slots[half:], slots[:half], [not first for first in candidate_first], checked)
     return {
         side: [math.sqrt(one * other) for one, other in zip(first, back[side], strict=True)]
         for side, first in there.items()
     }
+
+
+def _is_plainly_slower(measured: Block) -> bool:
+    """Whether there are pairs, and every one says so."""
+    pairs = list(zip(measured["reference_ms"], measured["candidate_ms"], strict=True))
+    return bool(pairs) and all(own > PLAINLY_SLOWER * other for other, own in pairs)
 
 
 def _half_block(
@@ -128,7 +135,8 @@ def _half_block(
     # written are nearer in the caches.
     drawn = session.refresh([*references, *candidates])
     ms = session.pairs(pairs)
-    session.check_timed([slot for slot in candidates if slot in checked], drawn)
+    if looked_at := [slot for slot in candidates if slot in checked]:
+        session.check_timed(looked_at, drawn)
     return ms
 
 
