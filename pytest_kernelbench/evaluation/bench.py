@@ -104,9 +104,10 @@ class Bench:
         self.reference = Reference(task_id, source, seed=seed, device=device, precision=known)
         self.seconds_per_call = self.reference.seconds_per_call
         self.example_outputs = self.reference.example_outputs
+        self.bytes_by_input = [bytes_of([value]) for value in self.example_inputs]
         self._is_signal = [inputs.is_signal(value) for value in self.example_inputs]
         self._checks: dict[int, Check] = {}
-        self._originals: list[list[torch.Tensor]] = [self.example_inputs]
+        self._originals: list[list[torch.Tensor]] = []
         self._n_originals: int | None = None
         self._tolerances = {} if tolerances is None else tolerances
         self._factors = self._new_factors()
@@ -119,17 +120,16 @@ class Bench:
         return self.reference.example_inputs
 
     def renew(self) -> None:
-        """Draw new inputs for all later checks and timed calls."""
+        """Give up all inputs, and their memory: later checks and timed calls draw new ones."""
         self._checks.clear()
         self._originals.clear()
-        self.reference.renew()
-        self._originals.append(self.example_inputs)
+        self.reference.forget_example()
         self._factors = self._new_factors()
 
     @property
     def bytes_to_answer(self) -> int:
         """Memory needed for one answer and its comparison: inputs, outputs and intermediate results, in bytes."""
-        return bytes_of(self.example_inputs) + 3 * bytes_of(self.example_outputs) + AT_ONCE_BYTES
+        return sum(self.bytes_by_input) + 3 * bytes_of(self.example_outputs) + AT_ONCE_BYTES
 
     def usable(self, kind: str) -> bool:
         """Whether the reference is defined on this kind of input."""
@@ -175,7 +175,9 @@ class Bench:
         """So many sets of new inputs, each a draw of the task times secret ``inputs.factors``."""
         if self._n_originals is None:
             room = device_named(self.device).free_bytes() * SHARE_OF_MEMORY_FOR_ORIGINALS
-            self._n_originals = ORIGINALS if room > bytes_of(self.example_inputs) * ORIGINALS else 1
+            self._n_originals = ORIGINALS if room > sum(self.bytes_by_input) * ORIGINALS else 1
+        if not self._originals:
+            self._originals.append(self.example_inputs)
         while len(self._originals) < min(self._n_originals, count):
             self._originals.append(self.reference.draw(TASK))
         # Seeded anew each time: what can be told of these numbers from the inputs says nothing about later ones.

@@ -42,7 +42,7 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
         hold = None
         try:
             with (
-                _held(holds.beside_others(setting.hardware_id), seconds) as hold,
+                _held(holds.beside_others(setting.hardware_id, large=setting.is_large), seconds) as hold,
                 giving_way(setting.sessions.way_for_others(hold, seconds)),
             ):
                 return ask(hold)

@@ -20,6 +20,21 @@ from pytest_kernelbench.evaluation.protocols import Protocol
 from pytest_kernelbench.tasks.findings import TaskFindings
 
 
+def is_large(bench: Bench) -> bool:
+    """Whether two trials of such tasks may not fit on the device at once, even with one pair of slots each."""
+    return not may_be_kept(bench.bytes_of_pair, bench.device)
+
+
+def give_up_large_inputs(bench: Bench) -> None:
+    """Free the inputs of a large task, which are soon drawn again; to be called between trials.
+
+    Eight judges of one GPU that waited for builds, or for each other, held 6 to 13 GB of inputs each, and a trial that
+    had the device alone found no memory.
+    """
+    if is_large(bench):
+        bench.renew()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """The resources for all candidates of one task under one protocol.
@@ -54,6 +69,11 @@ class Setting:
         return self.sessions.loaded(self.bench, self.rack, source, weights)
 
     @property
+    def is_large(self) -> bool:
+        """See ``is_large``."""
+        return is_large(self.bench)
+
+    @property
     def has_other_sizes(self) -> bool:
         """Whether candidates are checked at other sizes too."""
         return self.other_sizes is not None and self.other_sizes.sizes is not None
@@ -76,13 +96,15 @@ class Setting:
     def leave_room_for_other_judges(self, session: WorkerSession) -> None:
         """Close ``session``, whose candidate has been judged, and free the memory that torch keeps for reuse.
 
-        Large slots are freed too, with the controls that have them mapped; both are made again on demand.
+        Large slots are freed too, with the controls that have them mapped, and large inputs; all are made again on
+        demand.
         """
         self.sessions.wait_for_ends()
         # Every process that has the slots mapped must end, or unmap them, before their memory is free.
         session.close()
         if not may_be_kept(self.rack.n_bytes, self.bench.device):
             self.free_slots()
+        give_up_large_inputs(self.bench)
         # An answer in float64 may take 30 GB, which torch would keep while other judges look for memory.
         device_named(self.bench.device).leave_room()
 

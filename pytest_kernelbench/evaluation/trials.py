@@ -34,13 +34,13 @@ from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
-from pytest_kernelbench.evaluation.handles.racks import Rack, may_be_kept
+from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.handles.workers import WorkerServer
 from pytest_kernelbench.evaluation.judges.faults import fault_of
 from pytest_kernelbench.evaluation.judges.replayed import Replayed
 from pytest_kernelbench.evaluation.protocols import PROTOCOLS
-from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.setting import Setting, give_up_large_inputs
 from pytest_kernelbench.evaluation.sharing import holds
 from pytest_kernelbench.evaluation.sharing.holds import Hold
 from pytest_kernelbench.evaluation.shortage import may_be_for_company
@@ -55,11 +55,6 @@ def target_of(device: str, hardware_id: str) -> Target:
     """The target of builds on this device."""
     known = device_named(device)
     return Target(device=device, id=hardware_id, architecture=known.architecture(), gpu=known.gpu_properties())
-
-
-def _is_light(bench: Bench) -> bool:
-    """Whether several trials of this task fit on the device at once while they check, with one pair of slots each."""
-    return may_be_kept(bench.bytes_of_pair, bench.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +102,7 @@ class Trials:
 
         def prepared() -> tuple[Bench, TaskFindings, OtherSizes | None]:
             bench, findings = bench_of(case, device, known.tolerances, beyond=protocol.beyond, known=known.findings)
+            give_up_large_inputs(bench)
             return bench, findings, OtherSizes(case, device) if protocol.beyond else None
 
         sessions = Sessions(workers, device, cache=self._cache, watch=owner)
@@ -128,7 +124,7 @@ class Trials:
             clocks=clocks,
             sessions=sessions,
             hardware_id=hardware_id,
-            beside_others=traits_of(device).trials_beside_others and _is_light(bench),
+            beside_others=traits_of(device).trials_beside_others,
         )
 
     def make_ready(self) -> None:
@@ -137,6 +133,7 @@ class Trials:
 
         def ask() -> None:
             prepare_checks(setting.bench, setting.protocol)
+            give_up_large_inputs(setting.bench)
             if setting.other_sizes is not None:
                 setting.other_sizes.prepare_checks()
 

@@ -31,7 +31,7 @@ class Worker:
         self.bench = SimpleNamespace(
             device=device,
             refreshed=self.refreshed,
-            example_inputs=[INPUT],
+            bytes_by_input=[INPUT.numel() * INPUT.element_size()],
             example_outputs=[OUTPUT],
             bytes_to_answer=100,
         )

@@ -1,5 +1,8 @@
 """What the judge knows of a task: answers in float64, of a batch in parts."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from made_up_tasks import task
@@ -236,3 +239,23 @@ def test_a_bench_that_is_renewed_has_other_inputs_and_is_as_strict():
     after = [bench.example_inputs[0], *bench.check(0, "signed").values, bench._factors]
     assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert bench._tolerances == tolerances
+
+
+def test_a_bench_that_is_renewed_holds_no_inputs():
+    bench = bench_of("torch.relu(x)")
+    (drawn,) = bench.refreshed(1)
+    held = [weakref.ref(each) for each in (bench.example_inputs[0], bench.check(0, "signed").values[0])]
+    assert drawn.original[0] is bench.example_inputs[0]
+    del drawn
+    bench.renew()
+    gc.collect()
+    assert [each() for each in held] == [None, None]
+
+
+def test_a_tensor_that_a_task_hands_out_again_and_again_is_not_changed_where_no_example_is_held():
+    of_module = task("9_constant", "def forward(self, x):\n    return torch.relu(x)", inputs="ALWAYS")
+    bench = Bench(of_module.id, f"{of_module.source}\nALWAYS = torch.rand(30)\n", seed=0, device="cpu")
+    before = bench.example_inputs[0].clone()
+    bench.renew()
+    assert bench.check(0, "signed").values[0].min() < 0
+    assert torch.equal(bench.example_inputs[0], before)

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import made_up_device
@@ -101,6 +102,21 @@ def test_a_new_trial_checks_only_once_those_that_wait_have_been_timed(place):
     trials.join()
     timed = [trials.seen.index(f"{name} is timed") for name in "ab"]
     assert max(timed) < trials.seen.index("c checks")
+
+
+def test_of_large_trials_one_checks_beside_the_others_at_a_time(place):
+    large, trials = partial(holds.beside_others, large=True), Trials()
+    events = [trials.start("a", large, then_alone=True)]
+    trials.until("a checks")
+    events += [
+        trials.start("b", large, then_alone=True),
+        trials.start("c", holds.beside_others, then_alone=False),
+    ]
+    trials.until("a checks", "c checks")
+    for event in (each for pair in events for each in pair):
+        event.set()
+    trials.join()
+    assert trials.seen.index("a ends") < trials.seen.index("b checks")
 
 
 def test_a_trial_alone_waits_until_no_candidate_is_there_not_even_one_that_is_checked_and_waits(place):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from made_up_trials import NO_MEMORY, Ended, Idle, starting
+from made_up_trials import NO_MEMORY, Ended, Idle, made_up_trials, starting
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation import trial
@@ -48,6 +48,24 @@ def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(t
     assert trial.evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
     assert (setting.rack.n_bytes > 0) is left
     assert len(setting.rack.first(2)) == 2
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.1, True), (1e-9, False)])
+def test_inputs_that_take_much_of_a_device_are_freed_after_each_trial(trials, monkeypatch, share, held):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
+    setting = starting(Ended, trials[0]._setting)
+    example = weakref.ref(setting.bench.example_inputs[0])
+    trial.evaluate(setting, "class ModelNew: pass", Built())
+    gc.collect()
+    assert (example() is not None) is held
+
+
+def test_a_judge_that_waits_for_its_first_candidate_holds_no_large_inputs(monkeypatch):
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", 1e-9)
+    with made_up_trials() as made:
+        assert made[0]._setting.bench.reference._example_inputs is None
+        made[0].make_ready()
+        assert made[0]._setting.bench.reference._example_inputs is None
 
 
 def test_tolerances_are_measured_before_slots_take_the_memory(trials):

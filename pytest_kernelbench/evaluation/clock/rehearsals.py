@@ -79,7 +79,7 @@ def hold_copies(bench: Bench) -> None:
 
     One copy in two took memory of its own: 11 of 100 s in which eight judges had an H200 alone.
     """
-    sizes = [bytes_of([each]) for each in (*bench.example_inputs, *bench.example_outputs)]
+    sizes = [*bench.bytes_by_input, *(bytes_of([each]) for each in bench.example_outputs)]
     copies = min(COPIES_OF_SERIES, int(most_unchecked(bench.device) / (sum(sizes) + 1)))
     device_named(bench.device).hold_for([*sizes * copies, bench.bytes_to_answer])
 

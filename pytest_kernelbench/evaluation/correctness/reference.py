@@ -62,9 +62,8 @@ class Reference:
             # The task's file may have chosen otherwise.
             precision.set_flags()
             self._model = precision.cast_model(model)
-            self.example_inputs: list[torch.Tensor] = []
+            self._example_inputs: list[torch.Tensor] | None = None
             self._given_layouts: list[Layout] | None = None
-            self.example_inputs = self.drawn_at(())
             self._look_at_result()
             self._in_parts(self._model, self.drawn_at(()))
         except Unjudgeable as error:
@@ -94,13 +93,10 @@ class Reference:
         """
         give_way()
         self.written: tuple[int, ...] = ()
-        called = copied(self._model)
+        called, values = copied(self._model), self.example_inputs
         # Small inputs are copied and compared; for large ones, torch's count of writes to a tensor must do.
-        compared = bytes_of(self.example_inputs) < device_named(self.device).free_bytes() / 50
-        given = [
-            layout.laid_out(value, copied=compared)
-            for layout, value in zip(self.layouts, self.example_inputs, strict=True)
-        ]
+        compared = bytes_of(values) < device_named(self.device).free_bytes() / 50
+        given = [layout.laid_out(value, copied=compared) for layout, value in zip(self.layouts, values, strict=True)]
         versions = [each._version for each in given]
         started = time.perf_counter()
         result = self._called(called, given)
@@ -116,7 +112,7 @@ class Reference:
         self.written = tuple(
             number
             for number, (one, version, layout) in enumerate(zip(given, versions, self.layouts, strict=True))
-            if one._version != version or (compared and not alike(layout.core(one), self.example_inputs[number]))
+            if one._version != version or (compared and not alike(layout.core(one), values[number]))
         )
         if not tensors and not self.written:
             raise Unjudgeable(f"forward returns {self.result}, which depends on no input")
@@ -128,17 +124,24 @@ class Reference:
         self.example_answers = [torch.empty(each.shape, dtype=each.dtype, device="meta") for each in answers]
         self.example_outputs = self.example_answers[: len(tensors)]
         if self.written and not compared:
-            self.example_inputs = self.drawn_at(())
+            self.forget_example()
         self.n_parts = parts_of(self, answers)
 
-    def renew(self) -> None:
-        """Have another draw of the task as the example."""
-        self.example_inputs = self.drawn_at(())
+    @property
+    def example_inputs(self) -> list[torch.Tensor]:
+        """One draw of the task; another one after ``forget_example``."""
+        if self._example_inputs is None:
+            self._example_inputs = self.drawn_at(())
+        return self._example_inputs
+
+    def forget_example(self) -> None:
+        """Free the example's memory."""
+        self._example_inputs = None
 
     @property
     def answers_by_row(self) -> bool:
         """Whether every output has as many rows as the first input that has any, so that rows may correspond."""
-        rows = next((len(v) for v in self.example_inputs if v.dim()), None)
+        rows = next((layout.core_shape[0] for layout in self.layouts if layout.core_shape), None)
         return rows is not None and rows > 1 and all(t.dim() and len(t) == rows for t in self.example_answers)
 
     def usable(self, kind: str) -> bool:
@@ -182,7 +185,8 @@ class Reference:
         """New inputs of these kinds, each on a part of the first dimension; without kinds, the task's own draw."""
         give_way()
         seed = secrets.randbits(63)  # known to nobody
-        others = self.example_inputs
+        # Without levels nothing is changed in place.
+        others = self.example_inputs if levels else ()
         return inputs.draw(self._given, levels, seed=seed, device=self.device, others=others, precision=self.precision)
 
     def _given(self) -> list[torch.Tensor]:

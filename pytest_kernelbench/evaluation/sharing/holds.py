@@ -2,13 +2,13 @@
 
 A candidate that has been checked waits for its timing, stopped, with its memory on the device. So a device has two
 locks: ``_candidates`` is held by every process with a candidate on the device, stopped or not, and the other lock by
-the processes that use the device at that moment.
+the processes that use the device at that moment. A large trial waits before that for the last one to end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation.sharing import lock
@@ -58,9 +58,13 @@ class Hold:
 
 
 @contextmanager
-def beside_others(hardware_id: str) -> Iterator[Hold]:
-    """Hold the device with other processes that do the same, until ``be_alone``."""
-    with lock.shared(_candidates(hardware_id)), ExitStack() as held:
+def beside_others(hardware_id: str, *, large: bool = False) -> Iterator[Hold]:
+    """Hold the device with other processes that do the same, until ``be_alone``.
+
+    ``large``: no other trial that is large too, because both may not fit in the device's memory.
+    """
+    turn = lock.alone(f"{hardware_id}-large") if large else nullcontext()
+    with turn, lock.shared(_candidates(hardware_id)), ExitStack() as held:
         held.enter_context(lock.shared(hardware_id))
         _beside.set(True)
         try:

@@ -69,8 +69,8 @@ def _is_held(name: str, folder: Path | None) -> bool:
     return taken is None
 
 
-def alone(name: str, folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Wait for a lock that belongs to no device, in ``folder``."""
+def alone(name: str, folder: Path | None = None) -> contextlib.AbstractContextManager[None]:
+    """Wait for a lock that shuts nobody out who times or shares a device, and hold it alone."""
     return _held(name, folder, fcntl.LOCK_EX)
 
 
