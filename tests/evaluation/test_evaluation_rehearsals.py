@@ -1,11 +1,12 @@
 """Turns get their number of calls beside other trials, where the device has others."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from made_up_turns import Busy
 
-from pytest_kernelbench.evaluation.clock.rehearsals import MOST_BELIEVED, rehearsed_beside_others
+from pytest_kernelbench.evaluation.clock.rehearsals import MOST_BELIEVED, rehearsed_alone, rehearsed_beside_others
 from pytest_kernelbench.evaluation.clock.turns import ControlFailed
 from pytest_kernelbench.evaluation.device.traits import DEVICES
 from pytest_kernelbench.evaluation.failures import CandidateFailed
@@ -61,6 +62,29 @@ def test_a_control_that_fails_is_no_failure_of_the_candidate(with_others):
     control.rehearse = fails
     with pytest.raises(ControlFailed, match="the process ended"):
         rehearsed_beside_others(control, candidate, 1, grows=True)
+
+
+class Growing(Busy):
+    """A worker with few slots at first."""
+
+    def __init__(self, has_memory):
+        super().__init__(0.0001)
+        self._every, self.slots = self.slots, self.slots[:2]
+        self._has_memory = has_memory
+        self.rack = SimpleNamespace(calls_in_memory=lambda wanted: wanted, calls_ahead=0)
+
+    def have_slots(self, count):
+        if not self._has_memory:
+            raise CandidateFailed(Outcome.RUNTIME_ERROR, "OutOfMemoryError: CUDA out of memory")
+        self.slots = self._every[:count]
+        return self.slots
+
+
+@pytest.mark.parametrize(("lacks", "raised"), [("control", ControlFailed), ("candidate", CandidateFailed)])
+def test_where_turns_grow_alone_a_control_without_memory_is_no_failure_of_the_candidate(lacks, raised):
+    control, candidate = (Growing(has_memory=side != lacks) for side in ("control", "candidate"))
+    with pytest.raises(raised):
+        rehearsed_alone(control, candidate, 2, 0.0001)
 
 
 def test_a_device_that_is_never_shared_needs_no_rehearsal():

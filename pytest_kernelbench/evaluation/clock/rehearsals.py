@@ -64,9 +64,7 @@ def rehearsed_beside_others(control: WorkerSession, candidate: WorkerSession, ca
         if more is None:
             return calls
         calls = more
-        with of_control():
-            _have_slots(control, calls)
-        _have_slots(candidate, calls)
+        _both_have_slots(control, candidate, calls)
 
 
 def _rehearsed_twice(session: WorkerSession, calls: int) -> float:
@@ -117,8 +115,7 @@ def _grown(two: TakingTurns, candidate: WorkerSession, control: WorkerSession, s
     if more is None:
         return False
     two.calls = more
-    for session in (control, candidate):
-        _have_slots(session, more)
+    _both_have_slots(control, candidate, more)
     return True
 
 
@@ -130,6 +127,12 @@ def _more_calls(candidate: WorkerSession, calls: int, seconds_per_call: float) -
         return None
     found = candidate.rack.calls_in_memory(wanted)
     return None if found < GROWTH * calls else found
+
+
+def _both_have_slots(control: WorkerSession, candidate: WorkerSession, calls: int) -> None:
+    with of_control():
+        _have_slots(control, calls)
+    _have_slots(candidate, calls)
 
 
 def _have_slots(session: WorkerSession, calls: int) -> None:
