@@ -89,6 +89,13 @@ def test_where_running_takes_long_the_same_sizes_are_found_by_shapes_alone(name,
     assert smaller(of_level.source, seed=0) == found
 
 
+@pytest.mark.parametrize("made", ["torch.rand(n)", "torch.randint(2, (n,)).float()", "torch.ones(n, device='cpu')"])
+def test_inputs_that_are_too_large_are_not_made(made):
+    # These would take 40 TB.
+    with pytest.raises(resizing.TooLarge):
+        resizing._outputs(source("n = 10**13", "x", made), 0, {}, "cpu")
+
+
 def test_sizes_whose_answer_is_not_finite_are_not_taken_for_their_shapes(monkeypatch):
     monkeypatch.setattr(resizing, "SECONDS_OF_RUNNING", -1.0)
     infinite = "x.sum() / (0.0 if n == 257 else 1.0)"

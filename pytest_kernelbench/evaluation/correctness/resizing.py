@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from pytest_kernelbench.evaluation.correctness.copied import copied
 from pytest_kernelbench.evaluation.modules import ReferenceModule, instantiate, seed_torch
@@ -34,8 +35,26 @@ MOST_ELEMENTS = 1 << 19
 SECONDS_OF_RUNNING = 0.2
 
 
+# Functions by which tasks make inputs.
+MAKERS = (torch.rand, torch.randn, torch.randint, torch.zeros, torch.ones, torch.full)
+
+
 class TooLarge(Exception):
     """The inputs have more than ``MOST_ELEMENTS`` elements."""
+
+
+class _NoneTooLarge(TorchFunctionMode):
+    """Raises TooLarge before a tensor of more than ``MOST_ELEMENTS`` is made: 340 million random numbers take 2 s."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        # On "meta" nothing is filled; a generator of another device would be refused there.
+        can_ask = function in MAKERS and "generator" not in kwargs
+        if can_ask and function(*args, **{**kwargs, "device": "meta"}).numel() > MOST_ELEMENTS:
+            raise TooLarge
+        return function(*args, **kwargs)
 
 
 def smaller(source: str, *, seed: int) -> dict[str, Any] | None:
@@ -175,7 +194,8 @@ def _outputs(source: str, seed: int, sizes: Mapping[str, Any], device: str) -> l
     """What the reference returns with these sizes. Raises TooLarge, and the reference's own exceptions."""
     task = ReferenceModule(with_sizes(source, sizes))
     seed_torch(seed)
-    inputs = task.get_inputs()
+    with _NoneTooLarge():
+        inputs = task.get_inputs()
     if sum(value.numel() for value in inputs if isinstance(value, torch.Tensor)) > MOST_ELEMENTS:
         raise TooLarge
     model = instantiate(task.model_class, task, seed, device)
