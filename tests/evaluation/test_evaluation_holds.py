@@ -217,10 +217,15 @@ def _try_to_share():
 
 
 @pytest.fixture
-def evaluator(tmp_path, monkeypatch):
+def device():
+    return "made_up_device"
+
+
+@pytest.fixture
+def evaluator(device, tmp_path, monkeypatch):
     """One on a CPU on which trials check side by side, with locks that no other test waits for."""
     monkeypatch.setenv("PYTHONPATH", str(Path(made_up_device.__file__).parent))
-    company = replace(DEVICES["cpu"], module="made_up_device", trials_beside_others=True)
+    company = replace(DEVICES["cpu"], module=device, trials_beside_others=True)
     monkeypatch.setitem(DEVICES, "cpu", company)
     with Evaluator(device="cpu", protocol="fast", cache=tmp_path / "builds") as made:
         yield made
@@ -252,6 +257,18 @@ def test_a_wrong_candidate_is_judged_while_others_check_and_a_right_one_waits_fo
     judging.join(60)
     assert right[0].outcome is Outcome.CORRECT
     assert right[0].seconds["wait"] > 0.3
+
+
+@pytest.mark.parametrize("device", ["made_up_small_device"])
+def test_a_candidate_of_a_large_task_waits_for_the_one_that_checks_and_is_then_checked_and_timed(evaluator):
+    found = []
+    with lock.alone(f"{made_up_device.ID}-large"):
+        judging = started(lambda: found.extend(evaluator.evaluate(RELU, [candidate("return x.clone()"), HONEST_RELU])))
+        time.sleep(4.0)
+        assert found == []
+    judging.join(60)
+    assert [each.outcome for each in found] == [Outcome.INCORRECT, Outcome.CORRECT]
+    assert found[1].speedup is not None
 
 
 # Each call takes one second of its own thread, and more while the process is stopped.
