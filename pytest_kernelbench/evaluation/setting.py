@@ -26,9 +26,9 @@ def is_large(bench: Bench) -> bool:
 
 
 def give_up_large_inputs(bench: Bench) -> None:
-    """Free the inputs of a large task, which are soon drawn again; to be called between trials.
+    """Free the inputs of a large task between trials: to draw new ones takes little time.
 
-    Eight judges of one GPU that waited for builds, or for each other, held 6 to 13 GB of inputs each, and a trial that
+    Eight judges of one H200 that waited for builds, or for each other, held 6 to 13 GB of inputs each, and a trial that
     had the device alone found no memory.
     """
     if is_large(bench):

@@ -44,7 +44,10 @@ class TooLarge(Exception):
 
 
 class _NoneTooLarge(TorchFunctionMode):
-    """Raises TooLarge before a tensor of more than ``MOST_ELEMENTS`` is made: 340 million random numbers take 2 s."""
+    """A context in which TooLarge is raised before a tensor of more than ``MOST_ELEMENTS`` is made.
+
+    The 340 million random numbers of level1/70 take a core 2 s, and were made twice.
+    """
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 A candidate that has been checked waits for its timing, stopped, with its memory on the device. So a device has two
 locks: ``_candidates`` is held by every process with a candidate on the device, stopped or not, and the other lock by
-the processes that use the device at that moment. A large trial waits before that for the last one to end.
+the processes that use the device at that moment. A third lock is held by the one large trial among them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Hold:
 def beside_others(hardware_id: str, *, large: bool = False) -> Iterator[Hold]:
     """Hold the device with other processes that do the same, until ``be_alone``.
 
-    ``large``: no other trial that is large too, because both may not fit in the device's memory.
+    ``large``: wait first until no other large trial does, because two may not fit in the device's memory.
     """
     turn = lock.alone(f"{hardware_id}-large") if large else nullcontext()
     with turn, lock.shared(_candidates(hardware_id)), ExitStack() as held:
