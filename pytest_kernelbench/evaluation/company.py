@@ -17,7 +17,7 @@ from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
-from pytest_kernelbench.evaluation.setting import Setting
+from pytest_kernelbench.evaluation.setting import Setting, is_large
 from pytest_kernelbench.evaluation.sharing import holds
 from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
 from pytest_kernelbench.evaluation.sharing.holds import Hold
@@ -42,7 +42,7 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
         hold = None
         try:
             with (
-                _held(holds.beside_others(setting.hardware_id, large=setting.is_large), seconds) as hold,
+                _held(holds.beside_others(setting.hardware_id, large=is_large(setting.bench)), seconds) as hold,
                 giving_way(setting.sessions.way_for_others(hold, seconds)),
             ):
                 return ask(hold)

@@ -69,11 +69,6 @@ class Setting:
         return self.sessions.loaded(self.bench, self.rack, source, weights)
 
     @property
-    def is_large(self) -> bool:
-        """See ``is_large``."""
-        return is_large(self.bench)
-
-    @property
     def has_other_sizes(self) -> bool:
         """Whether candidates are checked at other sizes too."""
         return self.other_sizes is not None and self.other_sizes.sizes is not None

@@ -27,9 +27,14 @@ def finds_no_memory(failure: CandidateFailed | HarnessError) -> bool:
     return in_process and SAYS_SO.search(failure.detail) is not None
 
 
+def said_by(error: BaseException) -> str:
+    """An error of this process with its type, by which ``lacks_memory`` and ``finds_no_memory`` know it."""
+    return f"{type(error).__name__}: {error}"
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error of this process says that there is no memory: torch's own, or that of a library of CUDA."""
-    return isinstance(error, RuntimeError) and SAYS_SO.search(f"{type(error).__name__}: {error}") is not None
+    return isinstance(error, RuntimeError) and SAYS_SO.search(said_by(error)) is not None
 
 
 def is_for_company(error: BaseException) -> bool:

@@ -40,6 +40,7 @@ from pytest_kernelbench.evaluation.shortage import (
     finds_no_memory,
     lacks_memory,
     others_are_to_blame,
+    said_by,
 )
 from pytest_kernelbench.evaluation.stages import building, rounded, stage
 from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
@@ -187,5 +188,6 @@ def _out_of_memory(setting: Setting, error: RuntimeError, session: WorkerSession
     if held - setting.bytes_of_others() > least_bytes:
         return CandidateFailed(Outcome.RUNTIME_ERROR, "leaves the device no memory to check its answers in")
     return HarnessError(
-        f"{setting.bench.task_id}: the device has no memory left ({error}); end what else runs on it and run again"
+        f"{setting.bench.task_id}: the device has no memory left ({said_by(error)}); "
+        "end what else runs on it and run again"
     )

@@ -140,7 +140,7 @@ class Trials:
         untimed(ask, setting.sessions, setting.hardware_id)
 
     def renew(self) -> None:
-        """Draw new inputs for another request, so that a candidate is not timed again on inputs it was chosen on."""
+        """Give up all inputs before another request: a candidate is not timed again on inputs it was chosen on."""
         setting = self._setting
         untimed(setting.bench.renew, setting.sessions, setting.hardware_id)
 

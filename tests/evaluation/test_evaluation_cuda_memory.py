@@ -6,10 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.device import cuda, cuda_memory
 from pytest_kernelbench.evaluation.device.foreign import NotThere, Place
-from pytest_kernelbench.evaluation.shortage import finds_no_memory
 
 # Where a handle opens what is there, 1000 bytes each.
 ALLOCATIONS = [10_000, 20_000, 30_000]
@@ -202,12 +200,3 @@ def test_memory_that_is_not_there_is_not_held(pool, monkeypatch):
 
     monkeypatch.setattr(torch, "empty", no_memory)
     cuda.hold_for([1 << 30])
-
-
-def test_slots_that_find_no_memory_say_so_in_words_that_a_trial_looks_for(monkeypatch):
-    runtime = SimpleNamespace(cudaMalloc=lambda pointer, size: 2, cudaGetLastError=lambda: 2)
-    monkeypatch.setattr(cuda_memory, "runtime", lambda: runtime)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    with pytest.raises(torch.OutOfMemoryError) as raised:
-        cuda_memory.CudaMemory.create(1 << 30)
-    assert finds_no_memory(HarnessError(f"level1/30: the device has no memory left ({raised.value})"))

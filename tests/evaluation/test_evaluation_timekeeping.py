@@ -43,15 +43,16 @@ def test_a_series_of_slow_calls_is_asked_for_in_parts(seconds_per_call, counts):
 
 
 class Timed(Asked):
-    """A session with ten slots whose reference takes 2 ms, and how many pairs it was asked for at once."""
+    """A session whose reference takes 2 ms, with slots for so many pairs, and how many it was asked for at once."""
 
-    def __init__(self, candidate_ms):
+    def __init__(self, candidate_ms, most_pairs=10):
         super().__init__()
         self.candidate_ms = candidate_ms
+        self.most_pairs = most_pairs
         self.asked = []
 
     def pairs_in_memory(self, wanted):
-        return wanted
+        return min(wanted, self.most_pairs)
 
     def pairs(self, pairs):
         self.asked.append(len(pairs))
@@ -69,18 +70,11 @@ def test_what_is_plainly_slower_is_measured_once_and_not_with_its_memory_swapped
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
 
 
-class TimedAlone(Timed):
-    """Its memory holds one pair of slots."""
-
-    def pairs_in_memory(self, wanted):
-        return 1
-
-
 @pytest.mark.parametrize(("candidate_ms", "pairs"), [(4.0, 7), (2.4, 12), (1.0, 12)])
 def test_of_blocks_of_one_pair_the_first_is_measured_twice_and_later_ones_once_if_all_are_plainly_slower(
     candidate_ms, pairs
 ):
-    session = TimedAlone(candidate_ms)
+    session = Timed(candidate_ms, most_pairs=1)
     timing = propose(session, PROTOCOLS["full"], 0.05, 0.001)
     assert session.asked == [1] * pairs
     assert (timing.speedup, timing.pairs) == (pytest.approx(2 / candidate_ms), 6)
@@ -107,8 +101,8 @@ def test_what_still_ends_is_waited_for_once_both_sides_are_warm_and_before_the_f
 class Checked(Timed):
     """A session that notes which of the candidate's answers are checked each time."""
 
-    def __init__(self, candidate_ms):
-        super().__init__(candidate_ms)
+    def __init__(self, candidate_ms, most_pairs=10):
+        super().__init__(candidate_ms, most_pairs)
         self.checked = []
 
     def pairs(self, pairs):
@@ -132,17 +126,10 @@ def test_each_request_for_timed_calls_has_a_third_of_its_answers_checked_and_nob
     assert len(set(checked)) > 40
 
 
-class CheckedAlone(Checked):
-    """Its memory holds one pair of slots."""
-
-    def pairs_in_memory(self, wanted):
-        return 1
-
-
 def test_of_blocks_of_one_pair_a_third_have_their_answer_checked():
     checked = asked = 0
     for _ in range(200):
-        session = CheckedAlone(1.0)
+        session = Checked(1.0, most_pairs=1)
         propose(session, PROTOCOLS["full"], 0.05, 0.001)
         checked, asked = checked + len(session.checked), asked + len(session.asked)
     assert 0.25 < checked / asked < 0.42

@@ -203,3 +203,23 @@ def test_a_candidate_is_to_blame_for_missing_memory_if_an_honest_one_could_not_h
     else:
         with pytest.raises(HarnessError, match=r"the device has no memory left .* end what else runs on it"):
             trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("no 25769803776 bytes of device memory to share with a worker"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_a_judge_that_finds_no_memory_tries_once_more_with_the_fewest_slots(trials, monkeypatch, error):
+    setting, pairs = trials[0]._setting, []
+
+    def prepare(*_):
+        pairs.append(setting.rack.pairs_in_memory(64))
+        raise error
+
+    monkeypatch.setattr(trial, "prepare", prepare)
+    with pytest.raises(HarnessError, match="the device has no memory left"):
+        trial.evaluate(starting(Idle, setting), "class ModelNew: pass", Built())
+    assert pairs == [64, 1]

@@ -33,8 +33,6 @@ MOST_ELEMENTS = 1 << 19
 # convolution took 34 s, and 0.05 s by shapes. Not from the start: the first operator on a "meta" tensor imports 800
 # modules.
 SECONDS_OF_RUNNING = 0.2
-
-
 # Functions by which tasks make inputs.
 MAKERS = (torch.rand, torch.randn, torch.randint, torch.zeros, torch.ones, torch.full)
 

@@ -52,7 +52,7 @@ class CudaMemory:
             status = runtime().cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size))
         if status != 0:
             runtime().cudaGetLastError()
-            raise torch.OutOfMemoryError(f"out of memory: no {size} bytes to share with a worker")
+            raise torch.OutOfMemoryError(f"no {size} bytes of device memory to share with a worker")
         handle = Handle()
         expect(runtime().cudaIpcGetMemHandle(ctypes.byref(handle), pointer), "cudaIpcGetMemHandle")
         # Memory that is read but never written (the gaps of a slice) must not have data of another process.

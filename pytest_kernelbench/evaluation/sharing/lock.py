@@ -70,7 +70,7 @@ def _is_held(name: str, folder: Path | None) -> bool:
 
 
 def alone(name: str, folder: Path | None = None) -> contextlib.AbstractContextManager[None]:
-    """Wait for a lock that is none of ``exclusive`` and ``shared``, and hold it alone."""
+    """Wait for a lock by its own name, which is no device's, and hold it alone."""
     return _held(name, folder, fcntl.LOCK_EX)
 
 
