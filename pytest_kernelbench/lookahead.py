@@ -101,8 +101,8 @@ class Lookahead:
                 known = bench.ledger.evaluations(task.id, strategy)
             found = (extract(completion, task, strategy).source for completion in completions)
             sources = [each for each in dict.fromkeys(found) if each is not None and sha256_of(each) not in known]
-            if sources:
-                bench.prepare(task, strategy, sources)
+            if sources and not bench.prepare(task, strategy, sources):
+                return None
         except KernelBenchError:
             return 0
         return len(sources)

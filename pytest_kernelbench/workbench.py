@@ -134,10 +134,17 @@ class Workbench:
         """The strategy's policy, where it is loaded already."""
         return self._policies.get(strategy.sampling.policy or self._policy_spec)
 
-    def prepare(self, task: Task, strategy: Strategy, sources: Sequence[str]) -> None:
-        """Begin to build sources that will be judged later, if this machine judges."""
+    def prepare(self, task: Task, strategy: Strategy, sources: Sequence[str]) -> bool:
+        """Begin to build sources that will be judged later, if this machine judges.
+
+        False before the judge was asked anything: what is judged first is built first.
+        """
         if self.judges is None:
-            cast("Evaluator", self._evaluator_of(strategy)).prepare(task, sources)
+            evaluator = cast("Evaluator", self._evaluator_of(strategy))
+            if not evaluator.was_asked:
+                return False
+            evaluator.prepare(task, sources)
+        return True
 
     @contextmanager
     def judge_gets_ready(self, task: Task, strategy: Strategy) -> Iterator[None]:

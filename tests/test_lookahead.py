@@ -36,6 +36,7 @@ class Bench:
         self.loaded = loaded
         self.policy = SimpleNamespace(sample=self.sample, needs_a_device=needs_a_device)
         self.prepared, self.drawn = [], []
+        self.judge_was_asked = True
         self.wait = threading.Event()
         self.wait.set()
 
@@ -46,7 +47,9 @@ class Bench:
         return contextlib.nullcontext()
 
     def prepare(self, task, strategy, sources):
-        self.prepared.append((task.id, list(sources)))
+        if self.judge_was_asked:
+            self.prepared.append((task.id, list(sources)))
+        return self.judge_was_asked
 
     def sample(self, task, sampling, *, seed, indices):
         for index in indices:
@@ -105,6 +108,18 @@ def test_a_policy_that_is_not_loaded_yet_is_waited_for(tmp_path):
         assert bench.drawn == []
         bench.loaded = True
         wait_for(lambda: len(bench.prepared) == 2)
+
+
+def test_builds_for_later_begin_once_the_judge_was_asked_for_its_first_answers(tmp_path):
+    bench = Bench(tmp_path)
+    bench.judge_was_asked = False
+    with looking(bench, ITEMS[:2]):
+        wait_for(lambda: len(bench.drawn) == 6)
+        time.sleep(0.2)
+        assert bench.prepared == []
+        bench.judge_was_asked = True
+        wait_for(lambda: len(bench.prepared) == 2)
+    assert len(bench.drawn) == 6
 
 
 def test_a_policy_that_needs_a_device_draws_when_its_turn_comes(tmp_path):

@@ -134,3 +134,14 @@ def test_a_judge_that_gets_ready_for_an_item_that_failed_is_ended():
     assert judge.done.is_set() and judge.released == 1
     bench.release()
     assert judge.released == 2
+
+
+@pytest.mark.parametrize("was_asked", [False, True])
+def test_sources_for_later_are_named_once_the_judge_was_asked_for_something(was_asked):
+    named = []
+    bench = Workbench(SimpleNamespace(), policy="made-up", device="cuda", seed=0)
+    bench._evaluators[STRATEGY.evaluation_sha256] = SimpleNamespace(
+        was_asked=was_asked, prepare=lambda task, sources: named.extend(sources)
+    )
+    assert bench.prepare(TASK, STRATEGY, ["a source"]) is was_asked
+    assert named == ["a source"] * was_asked

@@ -192,12 +192,18 @@ class Bench:
         ]
 
     def measure_tolerances(self, kinds: Iterable[str]) -> None:
-        """Measure the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory."""
+        """Measure the tolerances for these kinds of inputs, and for refreshed ones, before slots take the memory.
+
+        What torch keeps of the answers in float64 is freed.
+        """
+        n_known = len(self._tolerances)
         for kind in (*kinds, REFRESHED):
             if kind == MIXED and self.usable(kind):
                 self._tolerances_on_parts()
             else:
                 self._tolerances_on(kind)
+        if len(self._tolerances) > n_known:
+            device_named(self.device).leave_room()
 
     def answers(self, values: Sequence[torch.Tensor], kind: str = REFRESHED) -> Due:
         """What a correct candidate returns for ``values`` of a kind: eager's answer, within that kind's tolerance."""

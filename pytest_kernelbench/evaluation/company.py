@@ -1,7 +1,8 @@
 """How a trial gets its device: with other trials while it checks, alone while it times.
 
-A trial that may have failed because of the other trials is repeated alone from the start. While it shares the device,
-it lets trials pass that wait to be alone (``giving_way``).
+A trial that may have failed because of the other trials is repeated from the start: where memory was missing, first
+in the place of the one large trial, and then, as for any other reason, alone. While it shares the device, it lets
+trials pass that wait to be alone (``giving_way``).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
-from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.failures import CandidateFailed, forget_frames
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting, is_large
 from pytest_kernelbench.evaluation.sharing import holds
 from pytest_kernelbench.evaluation.sharing.giving_way import giving_way
 from pytest_kernelbench.evaluation.sharing.holds import Hold
-from pytest_kernelbench.evaluation.shortage import may_be_for_company
+from pytest_kernelbench.evaluation.shortage import is_for_memory, may_be_for_company
 from pytest_kernelbench.evaluation.stages import stage
 
 Found = TypeVar("Found")
@@ -34,21 +35,12 @@ LEFT_WORK_S = 12.0
 def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, float] | None = None) -> Found:
     """What ``ask`` returns: called with a hold beside other trials if the setting allows that, else alone.
 
-    Where ``ask`` fails beside others, and may have failed because of them, it is called again with the device alone.
-    ``seconds["wait"]`` grows by the time spent waiting for the device. Raises the exceptions of ``ask``.
+    Where ``ask`` fails beside others, and may have failed because of them, it is called again, at last with the device
+    alone. ``seconds["wait"]`` grows by the time spent waiting for the device. Raises the exceptions of ``ask``.
     """
     seconds = {} if seconds is None else seconds
     if setting.beside_others:
-        hold = None
-        try:
-            with (
-                _held(holds.beside_others(setting.hardware_id, large=is_large(setting.bench)), seconds) as hold,
-                giving_way(setting.sessions.way_for_others(hold, seconds)),
-            ):
-                return ask(hold)
-        except (CandidateFailed, HarnessError, RuntimeError) as failure:
-            if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):
-                raise
+        return _in_company(ask, setting.sessions, setting.hardware_id, seconds, large=is_large(setting.bench))
     with _held(holds.alone(setting.hardware_id), seconds) as hold:
         return ask(hold)
 
@@ -56,23 +48,55 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
 def untimed(ask: Callable[[], Found], sessions: Sessions, hardware_id: str) -> Found:
     """What ``ask`` returns, in which nothing is timed; afterwards the memory that it needed on the way is free.
 
-    On a GPU it runs beside others, and once more alone if it may have failed for their company.
+    On a GPU it runs beside others, and once more if it may have failed for their company.
     """
+
+    def ask_and_leave_room(_: Hold | None = None) -> Found:
+        found = ask()
+        device_named(sessions.device).leave_room()
+        return found
+
     if traits_of(sessions.device).trials_beside_others:
-        try:
-            with holds.beside_others(hardware_id) as hold, giving_way(sessions.way_for_others(hold, {})):
-                return _and_leave_room(ask, sessions.device)
-        except (HarnessError, RuntimeError) as failure:
-            if not may_be_for_company(failure, timed=False):
-                raise
+        return _in_company(ask_and_leave_room, sessions, hardware_id, {}, large=False)
     with holds.alone(hardware_id):
-        return _and_leave_room(ask, sessions.device)
+        return ask_and_leave_room()
 
 
-def _and_leave_room(ask: Callable[[], Found], device: str) -> Found:
-    found = ask()
-    device_named(device).leave_room()
-    return found
+def _in_company(
+    ask: Callable[[Hold], Found], sessions: Sessions, hardware_id: str, seconds: dict[str, float], *, large: bool
+) -> Found:
+    """What ``ask`` returns, called beside others; see ``in_turn``. ``large``: no other large trial is there then."""
+    for one_of_the_large in dict.fromkeys((large, True)):
+        hold = None
+        try:
+            with (
+                _held(holds.beside_others(hardware_id, large=one_of_the_large), seconds) as hold,
+                giving_way(sessions.way_for_others(hold, seconds)),
+                _room_left_after_failure(sessions.device),
+            ):
+                return ask(hold)
+        except (CandidateFailed, HarnessError, RuntimeError) as failure:
+            if not may_be_for_company(failure, timed=hold is not None and hold.is_alone):
+                raise
+            if not is_for_memory(failure):
+                break
+    with _held(holds.alone(hardware_id), seconds) as hold, _room_left_after_failure(sessions.device):
+        return ask(hold)
+
+
+@contextmanager
+def _room_left_after_failure(device: str) -> Iterator[None]:
+    """Where the block fails, free the memory that the failure holds, while no other process is timed.
+
+    Otherwise the tensors of the failed calls would stay until the exception is forgotten, and then with torch: the
+    judges that waited to be alone held 25 GB each, so that the one that was alone found no memory (H200).
+    """
+    try:
+        yield
+    except Exception as failure:
+        forget_frames(failure)
+        device_named(device).leave_room()
+        raise
 
 
 @contextmanager

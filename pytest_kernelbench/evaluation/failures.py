@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.inline.complaints import MAX_LOG, errors_first, first_error
 from pytest_kernelbench.records import Outcome
@@ -35,6 +37,14 @@ class CandidateFailed(Exception):
 
 class WrongValues(CandidateFailed):
     """An answer of the right structure, types and shapes has wrong values."""
+
+
+def forget_frames(failure: BaseException) -> None:
+    """Drop what the frames of a failure hold, such as the tensors of a call, before the failure itself is handled."""
+    earlier: BaseException | None = failure
+    while earlier is not None:
+        traceback.clear_frames(earlier.__traceback__)
+        earlier = earlier.__context__
 
 
 def _shortened(line: str, ends: int = 250) -> str:

@@ -46,14 +46,21 @@ def is_for_company(error: BaseException) -> bool:
     return holds.has_company() and lacks_memory(error)
 
 
+def is_for_memory(failure: Exception) -> bool:
+    """Whether a trial failed because its worker or its judge found no memory."""
+    if isinstance(failure, (CandidateFailed, HarnessError)):
+        return finds_no_memory(failure)
+    return lacks_memory(failure)
+
+
 def may_be_for_company(failure: Exception, *, timed: bool) -> bool:
     """Whether a trial may have failed because others were on the device: for lack of memory, or of time.
 
     ``timed``: it failed when it had the device alone. Then stopped candidates may still hold memory, but take no time.
     """
-    if not isinstance(failure, CandidateFailed):
-        return isinstance(failure, HarnessError) or lacks_memory(failure)
-    return finds_no_memory(failure) or (failure.outcome is Outcome.TIMEOUT and not timed)
+    if is_for_memory(failure) or isinstance(failure, HarnessError):
+        return True
+    return isinstance(failure, CandidateFailed) and failure.outcome is Outcome.TIMEOUT and not timed
 
 
 def others_are_to_blame(failure: CandidateFailed, *, bytes_of_others: int, all_bytes: int) -> bool:

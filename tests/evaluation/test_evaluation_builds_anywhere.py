@@ -104,6 +104,15 @@ def test_what_is_prepared_is_built_before_it_is_evaluated_and_nothing_is_said_of
     assert "build" not in right.seconds | wrong.seconds
 
 
+def test_what_a_judge_is_asked_for_first_is_built_while_it_warms_up(cache, monkeypatch):
+    with Evaluator(device="cpu", protocol="fast", cache=cache) as evaluator:
+        named = []
+        monkeypatch.setattr(evaluator._judge, "wish", lambda message: named.append(message["source"]))
+        for source in (C_RELU, HONEST_RELU):
+            assert [each.outcome for each in evaluator.evaluate(RELU, [source])] == [Outcome.CORRECT]
+        assert named == [C_RELU]
+
+
 def test_only_sources_can_be_prepared(evaluator):
     with pytest.raises(UsageError, match=r"sources\[0\] is of type int; give a text or None"):
         evaluator.prepare(RELU, [3])

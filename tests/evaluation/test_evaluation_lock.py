@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,24 @@ def test_there_are_no_more_jobs_than_were_asked_for(tmp_path):
         thread.join(20)
     assert len(most) == 8
     assert max(most) == 2
+
+
+def test_a_build_that_a_trial_waits_for_comes_before_one_for_later(tmp_path):
+    order = []
+
+    def work(name, for_later):
+        with lock.job(1, tmp_path, for_later=for_later):
+            order.append(name)
+
+    with lock.job(1, tmp_path):
+        threads = []
+        for name, for_later in (("first for later", True), ("second for later", True), ("now", False)):
+            threads.append(started(partial(work, name, for_later)))
+            time.sleep(0.1)
+        assert order == []
+    for thread in threads:
+        thread.join(20)
+    assert order == ["now", "first for later", "second for later"]
 
 
 def test_the_lock_is_free_after_an_error(tmp_path):

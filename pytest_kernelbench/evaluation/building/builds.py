@@ -13,14 +13,12 @@ own candidate alone: its process packed them, and could pack anything.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,11 @@ from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.boundary import answers, messages
 from pytest_kernelbench.evaluation.building import cache, headers
 from pytest_kernelbench.evaluation.building.cache import LOCKS
+from pytest_kernelbench.evaluation.building.literals import CUDA_LANGUAGE, literal_sources
+from pytest_kernelbench.evaluation.building.places import Places, Spent
 from pytest_kernelbench.evaluation.device.names import is_gpu
 from pytest_kernelbench.evaluation.handles.worker_process import WorkerProcess
 from pytest_kernelbench.evaluation.judges.closing import Closing
-from pytest_kernelbench.evaluation.sharing import lock
 from pytest_kernelbench.evaluation.worker.extensions import key_of, module_name, names_of, uses_extensions
 from pytest_kernelbench.evaluation.worker.kernels import kernels_archive, uses_triton
 from pytest_kernelbench.records import sha256_of
@@ -51,35 +50,6 @@ MAX_TRIALS = 8
 NO_NVCC = "CUDA_HOME environment variable is not set"
 # A candidate with one of these may go on without a library that does not compile.
 CATCHES = re.compile(r"^\s*(?:except|finally)\b|\bsuppress\(", re.MULTILINE)
-
-CUDA_LANGUAGE = "cuda"
-_LANGUAGE_OF_CALL = {"compile_c": "c", "compile_cuda": CUDA_LANGUAGE}
-
-
-def literal_sources(module_source: str) -> list[tuple[str, str]]:
-    """``(language, source)`` of every compile call whose argument is a literal or a module-level name for one."""
-    try:
-        tree = ast.parse(module_source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # The parser raises MemoryError for 10,000 nested brackets.
-        return []
-    named = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
-    }
-    found = []
-    for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and len(node.args) == 1):
-            continue
-        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", None)
-        argument = node.args[0]
-        source = argument.value if isinstance(argument, ast.Constant) else named.get(getattr(argument, "id", None))
-        if name in _LANGUAGE_OF_CALL and isinstance(source, str):
-            found.append((_LANGUAGE_OF_CALL[name], source))
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +96,28 @@ class BuildStopped(Exception):
 class Builders(Closing):
     """Runs the builds of many candidates side by side, in at most ``jobs`` places, which all processes of a host share.
 
-    ``fork_builder`` gives a builder that waits for its first request.
+    ``fork_builder`` gives a builder that waits for its first request. ``for_later``: no trial waits for these builds,
+    so builds that a trial waits for take their places first.
     """
 
-    def __init__(self, cache: Path, target: Target, fork_builder: Callable[[], WorkerProcess], *, jobs: int) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        target: Target,
+        fork_builder: Callable[[], WorkerProcess],
+        *,
+        jobs: int,
+        for_later: bool = False,
+    ) -> None:
         self._cache = cache
         self._target = target
         if target.architecture:
             inline.use_architecture(target.architecture)
         self._fork_builder = fork_builder
-        self._jobs = jobs
-        self._locks = cache / LOCKS
-        self._locks.mkdir(parents=True, exist_ok=True)
+        locks = cache / LOCKS
+        locks.mkdir(parents=True, exist_ok=True)
+        quiet_id = target.id if target.on_cpu else None
+        self._places = Places(jobs=jobs, for_later=for_later, locks=locks, quiet_id=quiet_id)
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build")
         # Headers have a thread of their own: queued behind all builds, one would be ready when no build needs it.
         self._headers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
@@ -162,40 +142,29 @@ class Builders(Closing):
         triton = not self._target.on_cpu and uses_triton(module_source)
         if not (literals or triton or uses_extensions(module_source)):
             return Built()
-        with self._place():
-            started = time.perf_counter()
-            complaint = self._build_literals(literals, caught=CATCHES.search(module_source) is not None)
-            if complaint is None and (triton or uses_extensions(module_source)):
-                complaint = self._explore(task_source, module_source, triton=triton)
-            return Built(complaint=complaint, seconds=time.perf_counter() - started)
+        spent = Spent()
+        complaint = self._build_literals(literals, spent, caught=CATCHES.search(module_source) is not None)
+        if complaint is None and (triton or uses_extensions(module_source)):
+            complaint = self._explore(task_source, module_source, spent, triton=triton)
+        return Built(complaint=complaint, seconds=spent.seconds)
 
     def _build_wanted(self, request: dict[str, Any], so_far: Built) -> Built:
         trials = so_far.trials + 1
         if trials == MAX_TRIALS:
             return Built(complaint=f"asks for another build in each of {trials} trials", seconds=so_far.seconds)
-        with self._place():
-            started, complaint = time.perf_counter(), None
-            try:
+        spent, complaint = Spent(so_far.seconds), None
+        try:
+            with self._places.one(spent):
                 self._build(request, BUILD_LIMIT_S - so_far.seconds)
-            except BuildStopped as stopped:
-                complaint = str(stopped)
-            seconds = so_far.seconds + time.perf_counter() - started
-            return Built(complaint=complaint, seconds=seconds, trials=trials)
+        except BuildStopped as stopped:
+            complaint = str(stopped)
+        return Built(complaint=complaint, seconds=spent.seconds, trials=trials)
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        with lock.job(self._jobs), self._untimed():
-            yield
-
-    def _untimed(self) -> AbstractContextManager[None]:
-        # On a CPU, a compiler would be timed along with a candidate.
-        return lock.shared(self._target.id) if self._target.on_cpu else nullcontext()
-
-    def _build_literals(self, literals: list[tuple[str, str]], *, caught: bool) -> str | None:
+    def _build_literals(self, literals: list[tuple[str, str]], spent: Spent, *, caught: bool) -> str | None:
         """Compile literals; returns the complaint that ends the candidate: none if it may be ``caught`` there."""
         for language, source in literals:
             try:
-                complaint = self._compile(language, source)
+                complaint = self._compile(language, source, spent)
             except inline.NoCompiler as error:
                 if language == CUDA_LANGUAGE and self._target.on_cpu:
                     return str(error)  # asked for on the wrong device
@@ -206,16 +175,19 @@ class Builders(Closing):
                 return complaint
         return None
 
-    def _compile(self, language: str, source: str) -> str | None:
+    def _compile(self, language: str, source: str, spent: Spent) -> str | None:
         """Put the library of a literal into the cache; returns the compiler's complaint if it does not compile.
 
         Raises BuildStopped where another try may end otherwise.
         """
         library = self._cache / inline.artifact_name(source, language)
         kept = library.with_suffix(".txt")
-        with self._turn("compile", library.name):
-            cache.touch(library if library.exists() else kept)
-            if not (library.exists() or kept.exists()):
+
+        def known() -> bool:
+            return library.exists() or kept.exists()
+
+        with self._places.one_unless(known, "compile", library.name, spent) as missing:
+            if missing:
                 question = {
                     "ask": "compile",
                     "language": language,
@@ -223,14 +195,15 @@ class Builders(Closing):
                     "architecture": self._target.architecture,
                 }
                 self._ask_builder(question, library, kept, timeout_s=COMPILING_LIMIT_S)
-            return None if library.exists() else kept.read_text()
+        cache.touch(library if library.exists() else kept)
+        return None if library.exists() else kept.read_text()
 
-    def _explore(self, task_source: str, module_source: str, *, triton: bool) -> str | None:
+    def _explore(self, task_source: str, module_source: str, spent: Spent, *, triton: bool) -> str | None:
         """Run a candidate once to find its builds; returns the complaint of a build that ends it, or None."""
         name = kernels_archive(module_source, task_source, self._target.architecture)
         found = self._cache / f"explored-{Path(name).stem}.json"
-        with self._turn("explore", sha256_of(name)):
-            if not found.exists():
+        with self._places.one_unless(found.exists, "explore", sha256_of(name), spent) as missing:
+            if missing:
                 question = {
                     "ask": "explore",
                     "candidate_source": module_source,
@@ -278,10 +251,13 @@ class Builders(Closing):
         return answer.complaint if isinstance(answer, answers.Explored) else None
 
     def _build(self, request: dict[str, Any], timeout_s: float) -> None:
-        """Put the library of a request into the cache, or the compilers' complaint. Raises BuildStopped."""
+        """Put the library of a request into the cache, or the compilers' complaint. Raises BuildStopped.
+
+        To be called within a place; an exploration has one already.
+        """
         key = key_of(request, self._target.architecture)
         library, complaint = (self._cache / name for name in names_of(key))
-        with self._turn("build", key):
+        with self._places.turn("build", key):
             if library.exists() or complaint.exists():
                 cache.touch(library if library.exists() else complaint)
                 return
@@ -300,7 +276,7 @@ class Builders(Closing):
     def _make_header(self, flags: headers.Flags) -> None:
         """Put a precompiled header into the cache, or the compiler's complaint; builds do not wait for it."""
         header, complaint = headers.places_of(flags, self._cache)
-        with self._untimed(), self._turn("header", header.stem.removeprefix("header-")):
+        with self._places.untimed(), self._places.turn("header", header.stem.removeprefix("header-")):
             if not (header.exists() or complaint.exists()):
                 question = {"ask": "precompile", "flags": [*flags]}
                 try:
@@ -338,10 +314,6 @@ class Builders(Closing):
         if isinstance(answer, answers.Raised) or not answer.final:
             raise BuildStopped(said)
         cache.keep(place, said.encode())
-
-    def _turn(self, what: str, key: str) -> Any:
-        # Of processes that want the same build, one makes it and the others wait. 4096 lock files serve all keys.
-        return lock.alone(f"{what}-{key[:3]}", self._locks)
 
 
 def _close(files: list[int]) -> None:

@@ -46,4 +46,4 @@ def serve(owner: socket.socket, workers: WorkerServer) -> None:
 
 def _crew(wish: Mapping[str, Any], workers: WorkerServer, jobs: int) -> Builders:
     target = Target(**wish["target"])
-    return Builders(Path(wish["cache"]), target, partial(workers.fork, builder=True), jobs=jobs)
+    return Builders(Path(wish["cache"]), target, partial(workers.fork, builder=True), jobs=jobs, for_later=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -75,6 +75,8 @@ class Evaluator(Comparing, Closing):
         self._turn_of: int | None = None
         self._hello: dict[str, Any] = {}
         self._target: dict[str, Any] = {}
+        # Whether a judge was asked anything yet. It warms up before its first answer, which takes seconds on a GPU.
+        self.was_asked = False
         # Called about once a second by a thread that waits for the judge.
         self.waiting: Callable[[], None] | None = None
         # Guards the socket to the foreman: several threads may name sources to build.
@@ -138,6 +140,8 @@ class Evaluator(Comparing, Closing):
         told = 0
         with self._turn():
             self._start()
+            if not self.was_asked:
+                self._wish(task, asked)
             self._ask(asked, self._request(task))
             waiting = len(asked)
             try:
@@ -190,11 +194,7 @@ class Evaluator(Comparing, Closing):
         if not self._target:
             with self._turn():
                 self._start()
-        wish = {"cache": str(self._cache), "task_source": with_sizes(task.source, task.sizes), "target": self._target}
-        with self._wishing:
-            for source in dict.fromkeys(sources):
-                if source is not None and len(source) <= MAX_SOURCE_CHARACTERS:
-                    self._judge.wish({**wish, "source": source})
+        self._wish(task, dict.fromkeys(sources))
 
     def look_at(self, task: Task) -> TaskFindings:
         """What the task's reference does, before any candidate is judged by it; ``refused`` where none can be.
@@ -220,6 +220,7 @@ class Evaluator(Comparing, Closing):
         """
         with self._turn():
             self._start()
+            self.was_asked = True
             self._judge.send({**self._request(task), "make_ready": True})
             self._told(self._judge.receive(), task)
 
@@ -260,6 +261,13 @@ class Evaluator(Comparing, Closing):
             self._target = hello.pop("target")
             self._hello = hello
 
+    def _wish(self, task: Task, sources: Iterable[str | None]) -> None:
+        wish = {"cache": str(self._cache), "task_source": with_sizes(task.source, task.sizes), "target": self._target}
+        with self._wishing:
+            for source in sources:
+                if source is not None and len(source) <= MAX_SOURCE_CHARACTERS:
+                    self._judge.wish({**wish, "source": source})
+
     def _request(self, task: Task) -> dict[str, Any]:
         case = {
             "task": task.id,
@@ -280,6 +288,7 @@ class Evaluator(Comparing, Closing):
             return self._answer()
 
     def _ask(self, sources: Sequence[str], request: dict[str, Any]) -> None:
+        self.was_asked = True
         self._judge.send({**request, "n_sources": len(sources)})
         for source in sources:
             self._judge.send({"source": source})

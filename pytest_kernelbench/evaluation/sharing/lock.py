@@ -20,6 +20,8 @@ from pytest_kernelbench.errors import HarnessError
 
 BETWEEN_LOOKS_S = 0.02
 BETWEEN_PROBES_S = 0.001
+# Held by a build that a trial waits for, while it waits for a place.
+JOBS_NOW = "jobs-now"
 
 
 @contextlib.contextmanager
@@ -75,10 +77,15 @@ def alone(name: str, folder: Path | None = None) -> contextlib.AbstractContextMa
 
 
 @contextlib.contextmanager
-def job(count: int, folder: Path | None = None) -> Iterator[None]:
-    """Wait for one of the host's ``count`` places for a build, and take it."""
-    while (place := free_place("job", count, folder)) is None:
-        time.sleep(BETWEEN_LOOKS_S)
+def job(count: int, folder: Path | None = None, *, for_later: bool = False) -> Iterator[None]:
+    """Wait for one of the host's ``count`` places for a build, and take it.
+
+    ``for_later``: leave the place to any build that is not for later and waits too.
+    """
+    # Of all who wait, one looks for a place, and the others sleep.
+    with _held("jobs-for-later" if for_later else JOBS_NOW, folder, fcntl.LOCK_EX):
+        while (for_later and _is_held(JOBS_NOW, folder)) or (place := free_place("job", count, folder)) is None:
+            time.sleep(BETWEEN_LOOKS_S)
     try:
         yield
     finally:
