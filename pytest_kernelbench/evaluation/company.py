@@ -53,7 +53,7 @@ def untimed(ask: Callable[[], Found], sessions: Sessions, hardware_id: str) -> F
 
     def ask_and_leave_room(_: Hold | None = None) -> Found:
         found = ask()
-        device_named(sessions.device).leave_room()
+        device_named(sessions.device).leave_room(for_long=True)
         return found
 
     if traits_of(sessions.device).trials_beside_others:
@@ -95,7 +95,7 @@ def _room_left_after_failure(device: str) -> Iterator[None]:
         yield
     except Exception as failure:
         forget_frames(failure)
-        device_named(device).leave_room()
+        device_named(device).leave_room(for_long=True)
         raise
 
 

@@ -12,6 +12,7 @@ from pytest_kernelbench.evaluation.clock.verification import Verifier
 from pytest_kernelbench.evaluation.correctness.examination import Demands
 from pytest_kernelbench.evaluation.correctness.other_sizes import OtherSizes
 from pytest_kernelbench.evaluation.device import Clocks, device_named
+from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.handles.racks import Rack, may_be_kept
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
@@ -26,13 +27,18 @@ def is_large(bench: Bench) -> bool:
 
 
 def give_up_large_inputs(bench: Bench) -> None:
-    """Free the inputs of a large task between trials: to draw new ones takes little time.
+    """Free large inputs between trials: to draw new ones takes little time.
 
     Eight judges of one H200 that waited for builds, or for each other, held 6 to 13 GB of inputs each, and a trial that
     had the device alone found no memory.
     """
-    if is_large(bench):
+    if not may_be_kept_for_long(bench.bytes_of_pair, bench.device):
         bench.renew()
+
+
+def may_be_kept_for_long(n_bytes: int, device: str) -> bool:
+    """Whether a judge may keep so much of the device's memory while it waits for builds or for other judges."""
+    return n_bytes < traits_of(device).share_kept * device_named(device).memory_bytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +97,17 @@ class Setting:
     def leave_room_for_other_judges(self, session: WorkerSession) -> None:
         """Close ``session``, whose candidate has been judged, and free the memory that torch keeps for reuse.
 
-        Large slots are freed too, with the controls that have them mapped, and large inputs; all are made again on
-        demand.
+        Large slots are freed too, with the controls that have them mapped, and large inputs; all are made again when
+        they are needed.
         """
         self.sessions.wait_for_ends()
         # Every process that has the slots mapped must end, or unmap them, before their memory is free.
         session.close()
-        if not may_be_kept(self.rack.n_bytes, self.bench.device):
+        if not may_be_kept_for_long(self.rack.n_bytes, self.bench.device):
             self.free_slots()
         give_up_large_inputs(self.bench)
         # An answer in float64 may take 30 GB, which torch would keep while other judges look for memory.
-        device_named(self.bench.device).leave_room()
+        device_named(self.bench.device).leave_room(for_long=True)
 
     @contextmanager
     def least_memory(self) -> Iterator[None]:

@@ -160,6 +160,15 @@ def test_a_gpu_s_unused_memory_goes_back_unless_enough_is_free(driver):
     assert driver.said == ["empty_cache", "empty_cache"]
 
 
+@pytest.mark.parametrize(("unused", "given_back"), [(1, [False, False]), (10, [False, True]), (30, [True, True])])
+def test_a_judge_that_waits_for_long_keeps_less_of_a_gpu_s_memory(driver, monkeypatch, unused, given_back):
+    monkeypatch.setattr(cuda, "unused_bytes", lambda: unused)
+    for for_long, expected in zip((False, True), given_back, strict=True):
+        driver.said.clear()
+        cuda.leave_room(for_long=for_long)
+        assert driver.said == ["empty_cache"] * expected
+
+
 def test_a_gpu_that_met_an_error_works_no_longer(driver, monkeypatch):
     assert cuda.works()
     assert driver.said == ["synchronize"]

@@ -40,9 +40,14 @@ def test_a_task_s_tensors_go_with_its_last_trial(trials):
         gc.enable()
 
 
+def keep_for_long(monkeypatch, share):
+    """Have judges keep this share of the device's memory while they wait."""
+    monkeypatch.setattr("pytest_kernelbench.evaluation.setting.traits_of", lambda _: SimpleNamespace(share_kept=share))
+
+
 @pytest.mark.parametrize(("share", "left"), [(0.1, True), (1e-9, False)])
 def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(trials, monkeypatch, share, left):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
+    keep_for_long(monkeypatch, share)
     setting = starting(Ended, trials[0]._setting)
     setting.rack.first(2)
     assert trial.evaluate(setting, "class ModelNew: pass", Built()).detail == "the process ended"
@@ -52,7 +57,7 @@ def test_slots_that_take_much_of_a_device_are_freed_while_other_judges_have_it(t
 
 @pytest.mark.parametrize(("share", "held"), [(0.1, True), (1e-9, False)])
 def test_inputs_that_take_much_of_a_device_are_freed_after_each_trial(trials, monkeypatch, share, held):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
+    keep_for_long(monkeypatch, share)
     setting = starting(Ended, trials[0]._setting)
     example = weakref.ref(setting.bench.example_inputs[0])
     trial.evaluate(setting, "class ModelNew: pass", Built())
@@ -61,7 +66,7 @@ def test_inputs_that_take_much_of_a_device_are_freed_after_each_trial(trials, mo
 
 
 def test_a_judge_that_waits_for_its_first_candidate_holds_no_large_inputs(monkeypatch):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", 1e-9)
+    keep_for_long(monkeypatch, 1e-9)
     with made_up_trials() as made:
         assert made[0]._setting.bench.reference._example_inputs is None
         made[0].make_ready()

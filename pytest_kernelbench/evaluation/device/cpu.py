@@ -94,7 +94,7 @@ def bytes_of_others() -> int:
     return memory_bytes() - free_bytes()
 
 
-def leave_room(wanted_bytes: int | None = None) -> None:
+def leave_room(wanted_bytes: int | None = None, *, for_long: bool = False) -> None:
     """torch keeps nothing for later."""
 
 

@@ -136,7 +136,7 @@ class LastTask:
                 self._trials.close()
                 self._trials = None
             self._torch_state.put_back()
-            device_named(self._device).leave_room()
+            device_named(self._device).leave_room(for_long=True)
         if not is_gpu(self._device):
             # Not in ``leave_room``, which workers call between turns: their next calls would wait for new, zeroed
             # pages.
