@@ -48,15 +48,16 @@ def test_a_known_result_takes_no_place(places):
     assert told == [False]
 
 
-def test_no_place_is_taken_while_another_process_makes_the_same_build(places):
-    made = threading.Event()
+def test_no_place_is_taken_while_another_process_makes_the_same_build_whose_time_counts(places):
+    made, spent = threading.Event(), Spent()
     with ExitStack() as waiting, places.turn("build", "ab"):
-        told = waiting.enter_context(building(places, made.is_set))
+        told = waiting.enter_context(building(places, made.is_set, spent))
         wait_for_what_must_not_come()
         assert a_place_is_free()
         assert told == []
         made.set()
     assert told == [False]
+    assert spent.seconds >= 0.2
 
 
 def test_who_waits_for_a_place_holds_up_no_build_that_has_one(places):

@@ -13,9 +13,18 @@ from pytest_kernelbench.evaluation.sharing import lock
 
 @dataclass(slots=True)
 class Spent:
-    """The seconds that the builds of one candidate have taken in their places; waiting for a place is not counted."""
+    """The seconds that the builds of one candidate have taken, here or in another process, once they had a place."""
 
     seconds: float = 0.0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the seconds of the block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +44,8 @@ class Places:
     @contextmanager
     def one(self, spent: Spent) -> Iterator[None]:
         """Wait for a place, and hold it."""
-        with lock.job(self.jobs, for_later=self.for_later), self.untimed():
-            started = time.perf_counter()
-            try:
-                yield
-            finally:
-                spent.seconds += time.perf_counter() - started
+        with lock.job(self.jobs, for_later=self.for_later), self.untimed(), spent.counting():
+            yield
 
     @contextmanager
     def one_unless(self, known: Callable[[], bool], what: str, key: str, spent: Spent) -> Iterator[bool]:
@@ -49,7 +54,7 @@ class Places:
         No place is taken for a known result, or while another process makes the same build. Whoever waits for a place
         holds no turn: a process that has a place may wait for it.
         """
-        with self.turn(what, key):
+        with spent.counting(), self.turn(what, key):
             missing = not known()
         if not missing:
             yield False
