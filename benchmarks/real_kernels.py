@@ -39,6 +39,7 @@ from scipy.special import stdtrit
 
 from pytest_kernelbench.evaluation.sandbox import descendants
 from pytest_kernelbench.evaluation.sharing.lock import folder_for_all
+from pytest_kernelbench.evaluation.worker.extensions import uses_extensions
 from pytest_kernelbench.records import Evaluation, Task, sha256_of
 
 STRATEGY = """\
@@ -148,23 +149,27 @@ def published_speedup(row: dict[str, Any], published: dict[tuple[str, str], floa
 
 
 def ask_peer(corpus: Corpus, tasks: Sequence[Task], rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> int:
-    """Add ``peer``, ``peer_reason``, ``peer_speedup`` and ``peer_seconds`` to rows until time is over; how many."""
+    """Add ``peer``, ``peer_reason``, ``peer_speedup`` and ``peer_seconds`` to rows until time is over; how many.
+
+    Every row gets ``builds``: whether its candidate may build an extension, which is most of the peer's time.
+    """
     by_id = {task.id: task for task in tasks}
-    sources: dict[str, list[Candidate]] = {}
+    by_task: dict[str, list[Candidate]] = {}
     for candidate in corpus.candidates:
-        sources.setdefault(candidate.task, []).append(candidate)
-    order = list(rows)
+        by_task.setdefault(candidate.task, []).append(candidate)
+    sources = [by_task[by_id[row["task"]].short_id][row["index"]].source for row in rows]
+    for row, source in zip(rows, sources, strict=True):
+        row["builds"] = uses_extensions(source)
+    order = list(zip(rows, sources, strict=True))
     random.Random(options.seed).shuffle(order)
     started, asked = time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="peer-") as folder:
-        for row in order:
+        for row, source in order:
             if time.monotonic() - started > options.peer_limit_s:
                 break
-            task = by_id[row["task"]]
-            source = sources[task.short_id][row["index"]].source
             result = kernelbench_peer.evaluate(
                 options.peer,
-                reference=task.source,
+                reference=by_id[row["task"]].source,
                 candidate=source,
                 backend="triton" if "@triton.jit" in source else "cuda",
                 build_dir=Path(folder, str(asked)),
@@ -202,7 +207,10 @@ def throughput_lines(judged: Judged) -> list[str]:
 
 
 def peer_lines(judged: Judged) -> list[str]:
-    """The peer's pace on the same candidates, and every verdict that differs."""
+    """The peer's pace on the same candidates, and every verdict that differs.
+
+    The pace depends on how many of the few have an extension to build, so it is also told at their share of all.
+    """
     rows = judged.rows
     asked = [row for row in rows if "peer" in row]
     if not asked:
@@ -212,8 +220,16 @@ def peer_lines(judged: Judged) -> list[str]:
     apart = [row for row in asked if (row["outcome"] == "correct") != (row["peer"] == "correct")]
     lines = [
         f"peer: {60 / peer_each:.1f} a minute on {len(asked)} of them; here {peer_each / ours_each:.1f} times as many",
-        f"verdicts agree on {len(asked) - len(apart)} of {len(asked)}",
     ]
+    shares = Counter(row["builds"] for row in rows)
+    seconds = {builds: [row["peer_seconds"] for row in asked if row["builds"] == builds] for builds in shares}
+    if all(seconds.values()):
+        at_share = sum(shares[builds] * mean(some) for builds, some in seconds.items()) / len(rows)
+        lines.append(
+            f"  {len(seconds.get(True, []))} of these may build an extension, and {shares[True]} of all {len(rows)}; "
+            f"at that share here {at_share / ours_each:.1f} times as many"
+        )
+    lines.append(f"verdicts agree on {len(asked) - len(apart)} of {len(asked)}")
     kinds = Counter((kind_of(row), row["peer"]) for row in apart)
     lines += [f"  {count:3} here {here}; peer {peer}" for (here, peer), count in kinds.most_common()]
     for row in apart:
