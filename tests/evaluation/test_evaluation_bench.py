@@ -11,7 +11,7 @@ from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.correctness import parts as parts_module
 from pytest_kernelbench.evaluation.correctness.widened import bytes_of
 from pytest_kernelbench.evaluation.device import cpu
-from pytest_kernelbench.evaluation.handles.racks import SHARE_FOR_TURNS, SHARE_KEPT_BETWEEN_TRIALS, Rack
+from pytest_kernelbench.evaluation.handles.racks import SHARE_FOR_TURNS, SHARE_KEPT_BESIDE_OTHERS, Rack
 from pytest_kernelbench.evaluation.sharing import holds, lock
 
 BATCH = "torch.rand(30, n)"
@@ -191,10 +191,10 @@ def test_a_turn_has_no_more_slots_than_may_be_kept_where_these_are_enough(monkey
     bench = bench_of("torch.relu(x)")
     rack, slot_bytes = Rack(bench), bench.bytes_of_pair / 2
     monkeypatch.setattr(cpu, "free_bytes", lambda: 10_000 * slot_bytes)
-    monkeypatch.setattr(cpu, "memory_bytes", lambda: slots_kept * slot_bytes / SHARE_KEPT_BETWEEN_TRIALS)
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: slots_kept * slot_bytes / SHARE_KEPT_BESIDE_OTHERS)
     assert rack.calls_in_memory(200) == calls
     rack.first(calls)
-    assert (rack.n_bytes <= SHARE_KEPT_BETWEEN_TRIALS * cpu.memory_bytes()) is (calls == 39)
+    assert (rack.n_bytes <= SHARE_KEPT_BESIDE_OTHERS * cpu.memory_bytes()) is (calls == 39)
     assert rack.calls_in_memory(5) == 5
 
 

@@ -104,7 +104,7 @@ def test_a_candidate_that_gives_no_answer_while_it_is_timed_is_not_tried_again(t
 
 @pytest.mark.parametrize(("share", "has_turn"), [(0.1, False), (1e-9, True)])
 def test_a_trial_of_a_large_task_has_the_turn_of_large_trials(trials, monkeypatch, share, has_turn):
-    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BETWEEN_TRIALS", share)
+    monkeypatch.setattr("pytest_kernelbench.evaluation.handles.racks.SHARE_KEPT_BESIDE_OTHERS", share)
     setting = replace(trials[0]._setting, beside_others=True)
     assert company.in_turn(setting, lambda hold: lock._is_held("made-up-large", None)) is has_turn
 

@@ -22,8 +22,9 @@ from pytest_kernelbench.evaluation.layouts import ALIGNMENT, Layout, alike, no_a
 MOST_PAIRS = 256
 # The share of the device's memory that slots may hold while another judge has the device. A judge makes slots of up to
 # 30 % of the free memory, so five judges on one GPU would leave a candidate none.
-SHARE_KEPT_BETWEEN_TRIALS = 0.1
-# A turn is long enough with so many calls: if their slots may be kept, it gets no more, so that they are kept.
+SHARE_KEPT_BESIDE_OTHERS = 0.1
+# A turn is long enough with so many calls: if their slots may be kept beside others, it gets no more, so that others
+# have the device between two series.
 CALLS_ENOUGH = 12
 # Of the device's memory, for slots and outputs that a turn may turn out to need.
 SHARE_AHEAD = 0.01
@@ -38,7 +39,7 @@ MUTATED = "mutated_input"
 
 def may_be_kept(slot_bytes: int, device: str) -> bool:
     """Whether a judge may hold ``slot_bytes`` of slots while other judges use the device."""
-    return slot_bytes < SHARE_KEPT_BETWEEN_TRIALS * device_named(device).memory_bytes()
+    return slot_bytes < SHARE_KEPT_BESIDE_OTHERS * device_named(device).memory_bytes()
 
 
 class Objection(NamedTuple):
@@ -205,7 +206,7 @@ class Rack:
         slots that may be kept for the next candidate are ``CALLS_ENOUGH``, no more than these: larger ones, and the
         controls that have them mapped, would be made anew for each claim.
         """
-        kept_bytes = SHARE_KEPT_BETWEEN_TRIALS * device_named(self._bench.device).memory_bytes()
+        kept_bytes = SHARE_KEPT_BESIDE_OTHERS * device_named(self._bench.device).memory_bytes()
         kept = int(kept_bytes / self._slot_bytes)
         fits = self.pairs_in_memory(wanted)
         if fits < wanted:
