@@ -52,7 +52,7 @@ from pytest_kernelbench.records import Evaluation, Outcome, sha256_of
 
 
 class Evaluator:
-    clocks, findings = None, {}
+    clocks, findings, was_asked = None, {}, True
 
     def __init__(self, **settings): ...
 

@@ -39,15 +39,16 @@ def test_any_answer_is_read_within_its_bounds_or_malformed(ask, data):
         assert str(error).isprintable() and len(str(error)) < 300
         return
     for name in answer.__dataclass_fields__:
-        assert within_bounds(getattr(answer, name)), (name, answer)
+        # A call's outputs may be at any address.
+        assert within_bounds(getattr(answer, name), 1 << (64 if name == "at" else 51)), (name, answer)
 
 
-def within_bounds(value):
+def within_bounds(value, most):
     if isinstance(value, tuple):
-        return len(value) <= answers.MAX_CALLS and all(map(within_bounds, value))
+        return len(value) <= answers.MAX_CALLS and all(within_bounds(each, most) for each in value)
     if isinstance(value, str):
         return len(value) <= 5000 and all(c.isprintable() or c == "\n" for c in value)
-    return value is None or isinstance(value, bool) or 0 <= value < 1 << 51
+    return value is None or isinstance(value, bool) or 0 <= value <= most
 
 
 @pytest.mark.parametrize(

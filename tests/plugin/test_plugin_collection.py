@@ -138,10 +138,11 @@ class Evaluator:
     def describe(self):
         return {"hardware": {"name": "a fake"}}
 
-    clocks = None
-    findings = {}
+    clocks, findings, was_asked = None, {}, True
 
     def make_ready(self, task): ...
+
+    def prepare(self, task, sources): ...
 
     def release(self): ...
 
