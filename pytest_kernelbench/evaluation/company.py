@@ -66,11 +66,11 @@ def _in_company(
     ask: Callable[[Hold], Found], sessions: Sessions, hardware_id: str, seconds: dict[str, float], *, large: bool
 ) -> Found:
     """What ``ask`` returns, called beside others; see ``in_turn``. ``large``: no other large trial is there then."""
-    for one_of_the_large in dict.fromkeys((large, True)):
+    for as_the_large_one in (True,) if large else (False, True):
         hold = None
         try:
             with (
-                _held(holds.beside_others(hardware_id, large=one_of_the_large), seconds) as hold,
+                _held(holds.beside_others(hardware_id, large=as_the_large_one), seconds) as hold,
                 giving_way(sessions.way_for_others(hold, seconds)),
                 _room_left_after_failure(sessions.device),
             ):

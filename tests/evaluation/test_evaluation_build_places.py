@@ -1,4 +1,4 @@
-"""Places for builds: who takes one, and who waits without one."""
+"""A build waits for a place; a result that is known, or that another process is making, takes no place."""
 
 import threading
 import time

@@ -203,8 +203,8 @@ class Rack:
         """How many slots a turn of ``wanted`` calls may have; at least one.
 
         Each of two workers keeps the outputs of its last turn; the judge copies two and compares one at a time. If the
-        slots that may be kept for the next candidate are ``CALLS_ENOUGH``, no more than these: larger ones, and the
-        controls that have them mapped, would be made anew for each claim.
+        slots that may be kept beside others are ``CALLS_ENOUGH``, no more than these: with larger ones the trial would
+        keep the device between its series.
         """
         kept_bytes = SHARE_KEPT_BESIDE_OTHERS * device_named(self._bench.device).memory_bytes()
         kept = int(kept_bytes / self._slot_bytes)

@@ -203,7 +203,7 @@ class Evaluator(Comparing, Closing):
         """
         with self._turn():
             self._start()
-            self._judge.send({**self._request(task), "look": True})
+            self._ask((), {**self._request(task), "look": True})
             try:
                 self._answer(task)
             except HarnessError:
@@ -220,8 +220,7 @@ class Evaluator(Comparing, Closing):
         """
         with self._turn():
             self._start()
-            self.was_asked = True
-            self._judge.send({**self._request(task), "make_ready": True})
+            self._ask((), {**self._request(task), "make_ready": True})
             self._told(self._judge.receive(), task)
 
     def release(self) -> None:
