@@ -4,10 +4,12 @@ import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from made_up_trials import NO_MEMORY, Ended, starting
+from made_up_turns import Worker
 from waiting_for_locks import until_somebody_waits_to_be_alone
 
 from pytest_kernelbench.errors import HarnessError
@@ -15,16 +17,19 @@ from pytest_kernelbench.evaluation import company, trial
 from pytest_kernelbench.evaluation.building.builds import Built
 from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.clock.gate_trial import SideFailed
-from pytest_kernelbench.evaluation.clock.turns import ControlFailed
+from pytest_kernelbench.evaluation.clock.pairs import Pairs
+from pytest_kernelbench.evaluation.clock.turns import ControlFailed, of_control
 from pytest_kernelbench.evaluation.correctness.examination import Examined
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.sharing import holds, lock
+from pytest_kernelbench.evaluation.shortage import may_be_for_company
 from pytest_kernelbench.evaluation.trials import Trials
 from pytest_kernelbench.records import AgainstBaseline, Outcome
 
 pytestmark = pytest.mark.usefixtures("own_locks")
 
 
+NO_TIME = CandidateFailed(Outcome.TIMEOUT, "no answer within 10 s while warming up")
 BESIDE, LARGE, ALONE = "beside others", "beside others, as the one large trial", "alone"
 
 
@@ -232,3 +237,28 @@ def test_a_baseline_is_started_beside_others_and_again_where_it_may_have_failed_
     found = trials[0].against("", "", "compile")
     assert seen == tries
     assert found.failed == (None if len(tries) == 2 else "baseline")
+
+
+@pytest.mark.parametrize(
+    ("cause", "hold", "outcome", "flags"),
+    [
+        (NO_MEMORY, holds.beside_others, Outcome.RUNTIME_ERROR, ()),
+        (NO_MEMORY, holds.alone, Outcome.RUNTIME_ERROR, ()),
+        (NO_TIME, holds.beside_others, Outcome.TIMEOUT, ()),
+        (NO_TIME, holds.alone, Outcome.VOID, ("works_unasked",)),
+        (CandidateFailed(Outcome.INCORRECT, "error 2"), holds.beside_others, Outcome.VOID, ("works_unasked",)),
+    ],
+)
+def test_where_others_may_have_left_the_reference_no_memory_or_no_time_no_candidate_is_void(
+    cause, hold, outcome, flags
+):
+    """An honest kernel of level1/78 was void, because seven other judges held the memory of an H200."""
+    with hold("made-up"), pytest.raises(CandidateFailed) as raised:
+        try:
+            with of_control():
+                raise cause
+        except ControlFailed as failure:
+            Pairs(SimpleNamespace(task_id="made_up/9"), Worker).must_work_alone(failure)
+    assert (raised.value.outcome, raised.value.flags) == (outcome, flags)
+    # So its trial is repeated without the others.
+    assert may_be_for_company(raised.value, timed=False) is (outcome is not Outcome.VOID)

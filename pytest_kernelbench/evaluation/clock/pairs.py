@@ -23,6 +23,8 @@ from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
+from pytest_kernelbench.evaluation.sharing.holds import has_company
+from pytest_kernelbench.evaluation.shortage import is_for_memory
 from pytest_kernelbench.records import Outcome
 
 # Workers without a candidate that are kept for the next one: each holds weights, and on a GPU a context.
@@ -172,7 +174,8 @@ class Pairs:
     def must_work_alone(self, failure: ControlFailed) -> NoReturn:
         """Try the reference, which failed beside a candidate, in a worker that is alone.
 
-        Raises HarnessError where it fails again, and else CandidateFailed.
+        Raises HarnessError where it fails again, and else CandidateFailed: void, unless it may be others that left the
+        reference no memory or no time. The trial is then repeated without them.
         """
         self.close()
         try:
@@ -184,6 +187,12 @@ class Pairs:
             raise HarnessError(
                 f"{self._bench.task_id}: the reference fails its own trial ({again}); check the task"
             ) from again
+        cause = failure.__cause__
+        assert isinstance(cause, CandidateFailed)
+        if is_for_memory(cause):
+            raise CandidateFailed(Outcome.RUNTIME_ERROR, f"leaves the reference no memory: {failure}") from None
+        if cause.outcome is Outcome.TIMEOUT and has_company():
+            raise CandidateFailed(Outcome.TIMEOUT, f"leaves the reference no time: {failure}") from None
         raise CandidateFailed(
             Outcome.VOID, f"the reference fails beside it, and not alone: {failure}", ("works_unasked",)
         ) from None
