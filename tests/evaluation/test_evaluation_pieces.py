@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kernelbench.evaluation.correctness import pieces as module
 from pytest_kernelbench.evaluation.correctness.comparison import Expected, Tolerance
-from pytest_kernelbench.evaluation.correctness.pieces import all_finite, count_nan, equal, largest_of, pieces
+from pytest_kernelbench.evaluation.correctness.pieces import all_finite, count_nan, equal, pieces
 from pytest_kernelbench.evaluation.correctness.rounding import spread_of
+from pytest_kernelbench.evaluation.correctness.scalars import largest_of
 from pytest_kernelbench.evaluation.device.required import _the_same
 from pytest_kernelbench.evaluation.layouts import alike
 
@@ -46,7 +47,7 @@ def test_the_spread_of_pieces_is_the_spread_of_the_whole(at_once, special, scale
 
 def test_of_equal_errors_in_several_pieces_the_first_is_told(at_once):
     exact = torch.ones(20)
-    due = Expected(exact, TOLERANCE, 1.0, 1.0)
+    due = Expected(exact, TOLERANCE)
     whole = due.objection(exact + 1)
     at_once()
     assert due.objection(exact + 1) == whole

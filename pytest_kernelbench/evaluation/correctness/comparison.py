@@ -11,17 +11,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 
-from pytest_kernelbench.evaluation.correctness.pieces import all_finite, count_nan, equal, largest_of, pieces
+from pytest_kernelbench.evaluation.correctness.pieces import all_finite, count_nan, pieces
 from pytest_kernelbench.evaluation.correctness.rounding import Spread
+from pytest_kernelbench.evaluation.correctness.scalars import (
+    error_of,
+    finite_rms,
+    largest_of,
+    median_of,
+    numbers,
+    rms_of,
+)
 from pytest_kernelbench.evaluation.layouts import same_bytes
 from pytest_kernelbench.evaluation.precision import PRECISIONS, Precision
 
-# The median is that of so many elements: of all, it could be a sort of 8 GB.
-ELEMENTS_FOR_MEDIAN = 1 << 14
 # With more elements, the root mean square hardly differs from draw to draw.
 A_HANDFUL = 16
 KERNELBENCH_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-2}
@@ -77,8 +84,8 @@ class Tolerance:
         kernelbench = KERNELBENCH_TOLERANCE.get(eager.dtype, 1e-2)
         if exact is None:
             return cls(kernelbench, float("inf"), 0.0, float("inf"), 0.0)
-        largest, rms = _error(eager, exact, of_finite=True)
-        unit, size = precision.unit_of(eager.dtype), _finite_rms(exact)
+        largest, rms, size = numbers(*error_of(eager, exact, of_finite=True), rms_of(exact))
+        unit, size = precision.unit_of(eager.dtype), finite_rms(exact, size)
         rounding = max(unit * precision.roundings, precision.of_spread * spread.relative)
         of_spread = precision.of_spread_rms * spread.rms
         # Where eager is far off, as in a sum of millions in plain order, another kernel may not be 32 times as far off.
@@ -125,38 +132,45 @@ class Tolerance:
         """The wider one of two tolerances of one output, part by part."""
         return Tolerance(*(max(getattr(self, name), getattr(other, name)) for name in self.__slots__))
 
-    def elementwise(self, magnitude: torch.Tensor, rms: float, median: float, largest: float) -> torch.Tensor:
+    def elementwise(self, magnitude: torch.Tensor, of: Sizes) -> torch.Tensor:
         """The tolerance of each element, given its magnitude."""
         if math.isinf(self.rounding):
             return self.kernelbench * (1 + magnitude)
-        scaled = (self.rounding * (magnitude + rms)).clamp_(min=max(self.of_eager, self.of_spread))
-        floor = max(self.eager_floor, self.of_largest * largest)
+        scaled = (self.rounding * (magnitude + of.rms)).clamp_(min=max(self.of_eager, self.of_spread))
+        floor = max(self.eager_floor, self.of_largest * of.largest)
         allowed = torch.minimum(self.kernelbench * (1 + magnitude), scaled).clamp_(min=floor)
-        return torch.maximum(allowed, self.forgiving * (magnitude + median)) if self.forgiving else allowed
+        return torch.maximum(allowed, self.forgiving * (magnitude + of.median)) if self.forgiving else allowed
 
-    def everywhere(self, rms: float, median: float, largest: float = 0.0) -> float:
+    def everywhere(self, of: Sizes) -> float:
         """The tolerance of any element, independent of its magnitude."""
-        scaled = max(self.of_eager, self.of_spread, self.rounding * rms)
-        allowed = max(min(self.kernelbench, scaled), self.eager_floor, self.of_largest * largest)
-        return max(allowed, self.forgiving * median)
+        scaled = max(self.of_eager, self.of_spread, self.rounding * of.rms)
+        allowed = max(min(self.kernelbench, scaled), self.eager_floor, self.of_largest * of.largest)
+        return max(allowed, self.forgiving * of.median)
 
     def root_mean_square(self, rms: float) -> float:
         return max(self.of_eager_rms, self.of_spread, self.rounding_rms * rms, self.forgiving * rms)
 
 
-@dataclass(frozen=True, slots=True)
+class Sizes(NamedTuple):
+    """How large the elements of an expected output are, infinite ones left out.
+
+    ``largest`` is 0 where the tolerance asks for no share of it.
+    """
+
+    rms: float
+    median: float
+    largest: float = 0.0
+
+
+@dataclass(frozen=True)
 class Expected:
     """One expected output tensor (in float64 where it could be computed) and its tolerance (None: integers, exact).
 
-    ``rms``, ``median`` and ``largest`` are of the magnitudes of ``exact``. ``open``: a mask of integers of which any
-    value is right, because they depend on the order of equal values.
+    ``open``: a mask of integers of which any value is right, because they depend on the order of equal values.
     """
 
     exact: torch.Tensor
     tolerance: Tolerance | None
-    rms: float
-    median: float
-    largest: float = 0.0
     open: torch.Tensor | None = None
 
     @classmethod
@@ -176,14 +190,22 @@ class Expected:
         """
         eager, exact = as_real(eager), None if exact is None else as_real(exact)
         if not eager.is_floating_point():
-            return cls(eager, None, 0.0, 0.0)
+            return cls(eager, None)
         if exact is not None and not all_finite(eager):
             # Where eager overflows at the declared precision, its infinity or NaN is expected.
             exact = torch.where(eager.isfinite(), exact, eager.double())
         truth = eager if exact is None else exact
-        tolerance = known or Tolerance.measured(eager, exact, spread=spread, precision=precision)
-        largest = largest_of(truth) if tolerance.of_largest else 0.0
-        return cls(truth, tolerance, _finite_rms(truth), _median(truth), largest)
+        return cls(truth, known or Tolerance.measured(eager, exact, spread=spread, precision=precision))
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Found when they are first needed: for an answer that is right to the last bit they are not."""
+        assert self.tolerance is not None
+        wanted = [rms_of(self.exact), median_of(self.exact)]
+        if self.tolerance.of_largest:
+            wanted.append(largest_of(self.exact))
+        found = Sizes(*numbers(*wanted))
+        return found._replace(rms=finite_rms(self.exact, found.rms))
 
     def objection(self, got: torch.Tensor) -> str | None:
         """Why ``got`` is wrong, in one line; None if it is right."""
@@ -192,12 +214,14 @@ class Expected:
             differ = got != self.exact
             wrong = int((differ if self.open is None else differ & ~self.open).sum())
             return f"{wrong} of {got.numel()} integers differ" if wrong else None
-        if same_bytes(got, self.exact) or (got.dtype is self.exact.dtype and equal(got, self.exact)):
+        if same_bytes(got, self.exact):
             # A candidate that calls the reference's operators is right to the last bit: one pass instead of five.
             return None
-        largest, rms = _error(got, self.exact)
+        largest, rms = numbers(*error_of(got, self.exact))
+        if largest == 0:
+            return None
         # The fewer elements, the higher the limit: twice as high for one element, whose root mean square is its error.
-        allowed_rms = self.tolerance.root_mean_square(self.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
+        allowed_rms = self.tolerance.root_mean_square(self.sizes.rms) * (1 + got.numel() ** -0.5 if got.numel() else 1)
         # One pass settles nearly every right answer; a NaN or infinity fails both comparisons.
         if largest <= self._everywhere() and rms <= allowed_rms:
             return None
@@ -205,7 +229,7 @@ class Expected:
 
     def is_near(self, got: torch.Tensor, factor: float) -> bool:
         """Whether every error is within ``factor`` times the allowed one; integers always are."""
-        if self.tolerance is None or _error(as_real(got), self.exact)[0] <= factor * self._everywhere():
+        if self.tolerance is None or float(error_of(as_real(got), self.exact)[0]) <= factor * self._everywhere():
             return True
         # Among many zeros, what is allowed everywhere is little.
         return all(
@@ -223,12 +247,12 @@ class Expected:
 
     def _everywhere(self) -> float:
         assert self.tolerance is not None
-        return self.tolerance.everywhere(self.rms, self.median, self.largest)
+        return self.tolerance.everywhere(self.sizes)
 
     def _elementwise(self, exact: torch.Tensor) -> torch.Tensor:
         assert self.tolerance is not None
         magnitude = exact.abs().nan_to_num_(nan=0.0, posinf=0.0)
-        return self.tolerance.elementwise(magnitude, self.rms, self.median, self.largest)
+        return self.tolerance.elementwise(magnitude, self.sizes)
 
     def _objection_in_full(self, got: torch.Tensor, allowed_rms: float) -> str | None:
         assert self.tolerance is not None
@@ -248,7 +272,7 @@ class Expected:
                 f"error {worst.error:.3g} where {worst.allowed:.3g} is allowed "
                 f"(element {worst.element} is {worst.got:.6g}, not {worst.exact:.6g})"
             )
-        _, rms = _error(got, self.exact, of_finite=True)
+        rms = float(error_of(got, self.exact, of_finite=True)[1])
         if rms > allowed_rms:
             return f"root mean square error {rms:.3g} where {allowed_rms:.3g} is allowed"
         return None
@@ -274,9 +298,11 @@ class Expected:
         """The element furthest beyond its tolerance; ``begin`` is the number of the first element given."""
         error = (got - exact).abs_().nan_to_num_(nan=0.0)
         allowed = self._elementwise(exact)
-        at = int((error - allowed).argmax())
-        values = (float(each[at]) for each in (error, allowed, got, exact))
-        return _Worst(float(error[at] - allowed[at]), begin + at, *values)
+        excess = error - allowed
+        at = excess.argmax()
+        # To index with ``at`` would read it at once.
+        element, *values = numbers(at, *(each.take(at) for each in (excess, error, allowed, got, exact)))
+        return _Worst(begin + int(element), *values)
 
 
 class WrongElements(NamedTuple):
@@ -291,27 +317,12 @@ class WrongElements(NamedTuple):
 class _Worst(NamedTuple):
     """An element and its error; ``excess`` is the error minus the allowed error."""
 
-    excess: float
     element: int
+    excess: float
     error: float
     allowed: float
     got: float
     exact: float
-
-
-def _error(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False) -> tuple[float, float]:
-    """The largest absolute and the root mean square error: NaN if any error is, unless ``of_finite`` drops these."""
-    if not got.numel():
-        return 0.0, 0.0
-    largest, norms = [], []
-    for part, truth in pieces(got, exact):
-        error = (part.to(truth.dtype) - truth).abs_()
-        if of_finite:
-            error = error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        largest.append(error.max())
-        norms.append(torch.linalg.vector_norm(error))
-    norm = torch.linalg.vector_norm(torch.stack(norms))
-    return float(torch.stack(largest).max()), float(norm) / got.numel() ** 0.5
 
 
 def differ_by_rounding(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -319,23 +330,5 @@ def differ_by_rounding(one: torch.Tensor, other: torch.Tensor) -> bool:
     one, other = as_real(one), as_real(other)
     if not one.is_floating_point():
         return torch.equal(one, other)
-    largest, _ = _error(one, other)
-    return largest <= torch.finfo(one.dtype).eps * FLOAT32.roundings * _rms(other)
-
-
-def _rms(values: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(values)) / values.numel() ** 0.5 if values.numel() else 0.0
-
-
-def _finite_rms(values: torch.Tensor) -> float:
-    rms = _rms(values)
-    return rms if math.isfinite(rms) else _rms(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-
-
-def _median(values: torch.Tensor) -> float:
-    """The median magnitude of up to ``ELEMENTS_FOR_MEDIAN`` elements, evenly spaced."""
-    if not values.numel():
-        return 0.0
-    flat = values.reshape(-1)
-    some = flat[:: -(-len(flat) // ELEMENTS_FOR_MEDIAN)].abs().float()
-    return float(some.nan_to_num_(nan=0.0, posinf=0.0).median())
+    largest, rms = numbers(error_of(one, other)[0], rms_of(other))
+    return largest <= torch.finfo(one.dtype).eps * FLOAT32.roundings * rms

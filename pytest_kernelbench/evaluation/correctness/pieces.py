@@ -30,10 +30,3 @@ def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def count_nan(tensor: torch.Tensor) -> int:
     return sum(int(part.isnan().sum()) for (part,) in pieces(tensor))
-
-
-def largest_of(tensor: torch.Tensor) -> float:
-    """The largest magnitude of a finite element; 0 where there is none."""
-    finite = (part.abs().nan_to_num_(nan=0.0, posinf=0.0) for (part,) in pieces(tensor) if part.numel())
-    largest = [part.max() for part in finite]
-    return float(torch.stack(largest).max()) if largest else 0.0

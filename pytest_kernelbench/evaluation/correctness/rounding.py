@@ -8,7 +8,6 @@ up to one unit in the last place of the declared precision (Monte Carlo arithmet
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pytest_kernelbench.evaluation.correctness.pieces import pieces
+from pytest_kernelbench.evaluation.correctness.scalars import finite, norm_of_finite, whole_norm
 from pytest_kernelbench.evaluation.correctness.widened import wide_type
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.watching import Watching
@@ -43,9 +43,6 @@ class Spread(NamedTuple):
     relative: float
     rms: float
 
-    def wider(self, other: Spread) -> Spread:
-        return Spread(*(max(pair) for pair in zip(self, other, strict=True)))
-
 
 class Noise(Watching):
     """A context in which every floating result of an operator is moved by up to ``unit`` of its magnitude."""
@@ -59,22 +56,18 @@ class Noise(Watching):
         # A pool, of which each part of a tensor uses a stretch from a random place on: one new number for each element
         # would take ten times as long as the reference.
         pool = torch.rand(traits.n_noise, dtype=torch.float64, device=traits.torch_name, generator=generator)
-        self._pool = pool.mul_(2 * unit).sub_(unit)
+        self._factors = pool.mul_(2 * unit).add_(1 - unit)
 
     def move_(self, value: torch.Tensor) -> torch.Tensor:
-        """Move a tensor in place."""
+        """Move a tensor in place. Zeros, infinities and NaN stay what they are."""
         if value.is_complex():
             self.move_(torch.view_as_real(value))
             return value
         flat = value.view(-1) if value.is_contiguous() else value.reshape(-1)
-        most = len(self._pool) // 2
-        all_finite = math.isfinite(float(torch.linalg.vector_norm(flat)))
+        most = len(self._factors) // 2
         for part in flat.split(most):
             start = self._random.randrange(most)
-            noise = self._pool[start : start + len(part)]
-            # Infinities are not moved, so that a mask of minus infinity stays one: moved, it could become NaN.
-            moved = part if all_finite else part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            part.addcmul_(moved, noise.to(part.dtype))
+            part.mul_(self._factors[start : start + len(part)].to(part.dtype))
         if not value.is_contiguous():
             value.copy_(flat.view(value.shape))
         return value
@@ -120,30 +113,25 @@ def _wide_copy(value: torch.Tensor) -> torch.Tensor:
 
 def spread_of(exact: torch.Tensor, beside: torch.Tensor) -> Spread:
     """How far ``beside``, the answer to a problem a rounding away, is from the ``exact`` answer."""
+    return Spread(*apart(exact, beside).tolist())
+
+
+def apart(exact: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+    """As ``spread_of``, as a tensor of three numbers: on a GPU that others use, to read a number takes long."""
     if not exact.numel():
-        return Spread(0.0, 0.0, 0.0)
-    rms = math.hypot(*(_finite(part)[1] for (part,) in pieces(exact))) / exact.numel() ** 0.5
-    found = [_spread_of_piece(part, other, rms) for part, other in pieces(exact, beside)]
-    norm_of_distance = math.hypot(*(norm for _, _, norm in found))
-    return Spread(
-        max(each[0] for each in found), max(each[1] for each in found), norm_of_distance / exact.numel() ** 0.5
-    )
+        return exact.new_zeros(len(Spread._fields))
+    rms = norm_of_finite(exact) / exact.numel() ** 0.5
+    largest, relative, norms = zip(*(_apart(part, other, rms) for part, other in pieces(exact, beside)), strict=True)
+    rms_of_distance = whole_norm(norms) / exact.numel() ** 0.5
+    return torch.stack([torch.stack(largest).max(), torch.stack(relative).max(), rms_of_distance])
 
 
-def _spread_of_piece(exact: torch.Tensor, beside: torch.Tensor, rms: float) -> tuple[float, float, float]:
-    """The largest distance, the largest share of ``|x| + rms``, and the norm of all distances."""
-    distance, norm = _finite((beside - exact).abs_())
-    largest = float(distance.max())
-    size = _finite(exact)[0].abs().add_(rms)
-    # If ``rms`` is 0, so may be the sizes, and a distance of 0 counts as none.
-    relative = distance.div_(size) if rms > 0 else torch.where(size > 0, distance / size, 0.0)
-    return largest, float(relative.max()), norm
-
-
-def _finite(value: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """A tensor with 0 in place of its NaN and infinities (itself if it has none), and its norm."""
-    norm = float(torch.linalg.vector_norm(value))
-    if not math.isfinite(norm):
-        value = value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        norm = float(torch.linalg.vector_norm(value))
-    return value, norm
+def _apart(
+    exact: torch.Tensor, beside: torch.Tensor, rms: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The largest distance, the largest share of ``|x| + rms``, and the norm of all distances, of a piece."""
+    distance = (beside - exact).abs_().nan_to_num_(nan=0.0, posinf=0.0)
+    largest, norm = distance.max(), torch.linalg.vector_norm(distance)
+    # If ``rms`` is 0, so may be the sizes, and a distance from there counts as none.
+    relative = distance.div_(finite(exact).abs_().add_(rms)).nan_to_num_(nan=0.0, posinf=0.0)
+    return largest, relative.max(), norm

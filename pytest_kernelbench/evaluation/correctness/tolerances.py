@@ -11,8 +11,9 @@ from pytest_kernelbench.evaluation.correctness.comparison import NO_SPREAD, Expe
 from pytest_kernelbench.evaluation.correctness.domain import MIXED, MOVED, TASK
 from pytest_kernelbench.evaluation.correctness.mixed import Part, parts_of_mixed
 from pytest_kernelbench.evaluation.correctness.reference import Reference
-from pytest_kernelbench.evaluation.correctness.rounding import DRAWS, DRAWS_OF_FEW, FEW, Noise, Spread, spread_of
+from pytest_kernelbench.evaluation.correctness.rounding import DRAWS, DRAWS_OF_FEW, FEW, Noise, Spread, apart
 from pytest_kernelbench.evaluation.correctness.widened import is_real, rows_of
+from pytest_kernelbench.evaluation.device.traits import torch_name
 from pytest_kernelbench.evaluation.shortage import is_for_company
 
 # The kind of the inputs of timed calls.
@@ -132,19 +133,21 @@ def _spreads(
         exact = [as_real(each) for each in exact]
         unit = reference.precision.unit_of(next((t.dtype for t in _of_answer(reference)), torch.float32))
         few = min((_of(part, t).numel() for t in exact for part in parts), default=0) < FEW
-        spreads = [[NO_SPREAD] * len(exact) for _ in parts]
+        shape, device = (len(parts), len(exact), len(Spread._fields)), torch_name(reference.device)
+        widest = torch.zeros(shape, dtype=torch.float64, device=device)
         for seed in range(DRAWS_OF_FEW if few else DRAWS):
             beside = reference.beside(values, kind, Noise(unit, seed, reference.device))
-            for at, (x, other) in enumerate(zip(exact, map(as_real, beside), strict=True)):
+            for output, (x, other) in enumerate(zip(exact, map(as_real, beside), strict=True)):
                 if x.is_floating_point():
-                    for found, part in zip(spreads, parts, strict=True):
-                        found[at] = found[at].wider(spread_of(_of(part, x), _of(part, other)))
+                    for number, part in enumerate(parts):
+                        known = widest[number, output]
+                        torch.maximum(known, apart(_of(part, x), _of(part, other)), out=known)
     except RuntimeError as error:
         # There is no memory for a second answer, or an operator cannot be moved in float64.
         if is_for_company(error):
             raise
         return None
-    return spreads
+    return [[Spread(*found) for found in of_part] for of_part in widest.tolist()]
 
 
 def _thinned(
