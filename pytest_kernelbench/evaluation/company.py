@@ -46,20 +46,27 @@ def in_turn(setting: Setting, ask: Callable[[Hold], Found], seconds: dict[str, f
 
 
 def untimed(ask: Callable[[], Found], sessions: Sessions, hardware_id: str) -> Found:
-    """What ``ask`` returns, in which nothing is timed; afterwards the memory that it needed on the way is free.
+    """What ``ask`` returns, in which nothing is timed; afterwards much of the memory that it needed on the way is free.
 
     On a GPU it runs beside others, and once more if it may have failed for their company.
     """
 
     def ask_and_leave_room(_: Hold | None = None) -> Found:
         found = ask()
-        device_named(sessions.device).leave_room(for_long=True)
+        device_named(sessions.device).leave_room()
         return found
 
     if traits_of(sessions.device).trials_beside_others:
         return _in_company(ask_and_leave_room, sessions, hardware_id, {}, large=False)
     with holds.alone(hardware_id):
         return ask_and_leave_room()
+
+
+def leave_room_for_long(device: str, hardware_id: str) -> None:
+    """Free memory before this process waits, for builds or for a request; no process is timed meanwhile."""
+    if traits_of(device).trials_beside_others:
+        with holds.using(hardware_id):
+            device_named(device).leave_room(for_long=True)
 
 
 def _in_company(

@@ -162,7 +162,6 @@ def _judge(setting: Setting, hold: Hold, source: str, notes: Notes) -> None:
             raise
         raise _out_of_memory(setting, error, session) from None
     finally:
-        session.end()
         setting.leave_room_for_other_judges(session)
 
 

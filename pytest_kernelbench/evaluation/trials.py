@@ -23,7 +23,7 @@ from pytest_kernelbench.evaluation.clock.gates import Comparison, Gate, Side
 from pytest_kernelbench.evaluation.clock.pairs import Pairs
 from pytest_kernelbench.evaluation.clock.timekeeping import ms_of_calls
 from pytest_kernelbench.evaluation.clock.verification import Verifier
-from pytest_kernelbench.evaluation.company import be_alone, in_turn, untimed, wait_to_be_alone
+from pytest_kernelbench.evaluation.company import be_alone, in_turn, leave_room_for_long, untimed, wait_to_be_alone
 from pytest_kernelbench.evaluation.correctness.examination import Demands, examine_with_either_weights, prepare_checks
 from pytest_kernelbench.evaluation.correctness.findings import bench_of
 from pytest_kernelbench.evaluation.correctness.known import Known
@@ -167,6 +167,8 @@ class Trials:
         with self._builders() as builders:
             waiting = {builders.ahead(self.case["source"], source): source for source in sources}
             while waiting:
+                if not any(build.done() for build in waiting):
+                    leave_room_for_long(self._setting.bench.device, self._setting.hardware_id)
                 # On a CPU compilers and trials exclude each other, so all builds come first.
                 done, _ = wait(
                     waiting, return_when=FIRST_COMPLETED if is_gpu(self._setting.bench.device) else ALL_COMPLETED

@@ -16,9 +16,10 @@ from pytest_kernelbench.evaluation.device.cpu import cores
 from pytest_kernelbench.evaluation.device.cuda_memory import CudaMemory, CudaProcessMemory, exported
 from pytest_kernelbench.host.gpus import device_file
 
-# Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms (H200).
+# Share of a device's memory that torch may keep unused in the judge: giving it back takes 29 ms, and 0.3 s beside nine
+# other judges (H200).
 SPARED = 0.02
-# The same of a judge that waits for builds, or for other judges: eight of them would keep a sixth of the memory.
+# ``SPARED`` of a judge that waits for builds or requests: eight of them would keep a sixth of the memory.
 SPARED_FOR_LONG = 0.002
 # torch rounds sizes up to whole blocks, and gives tensors up to 1 MiB allocations of 2 MiB, whatever else it keeps.
 BLOCK_BYTES, SMALL_BYTES = 512, 1 << 20
@@ -162,10 +163,20 @@ def bytes_of_others() -> int:
     return memory_bytes() - free_bytes() - held_bytes()
 
 
+def is_short_of_memory() -> bool:
+    """Whether less than a quarter of the memory is free."""
+    return free_bytes() < memory_bytes() / 4
+
+
 def leave_room(wanted_bytes: int | None = None, *, for_long: bool = False) -> None:
-    """Free the memory that torch keeps unused, unless it is little or ``wanted_bytes`` are free."""
-    unused, spared = unused_bytes(), SPARED_FOR_LONG if for_long else SPARED
-    if unused > spared * memory_bytes() and (wanted_bytes is None or free_bytes() < wanted_bytes):
+    """Free the memory that torch keeps unused, if it is much and, unless ``for_long``, the device is short of it.
+
+    ``wanted_bytes``: it is short with less than that.
+    """
+    spared = SPARED_FOR_LONG if for_long else SPARED
+    if unused_bytes() <= spared * memory_bytes():
+        return
+    if for_long or (is_short_of_memory() if wanted_bytes is None else free_bytes() < wanted_bytes):
         torch.cuda.empty_cache()
 
 

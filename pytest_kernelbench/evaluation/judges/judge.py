@@ -13,6 +13,7 @@ import torch
 
 from pytest_kernelbench.evaluation.boundary import messages
 from pytest_kernelbench.evaluation.clock.gates import Gate
+from pytest_kernelbench.evaluation.company import leave_room_for_long
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused
 from pytest_kernelbench.evaluation.correctness.known import Known
 from pytest_kernelbench.evaluation.device import device_named
@@ -29,6 +30,8 @@ from pytest_kernelbench.evaluation.trials import Trials, target_of
 
 # A judge keeps the findings of so many tasks; its owner keeps findings of more tasks, and sends them with a request.
 MOST_KNOWN = 64
+# With no request for so long, memory is given back: to free it, and to take it again, takes as long beside others.
+MOMENT_S = 0.25
 
 
 def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation: Isolation) -> None:
@@ -75,6 +78,8 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe(), "target": target})
         _warm_up(device, hardware["id"])
         while True:
+            if not messages.is_readable(owner, timeout_s=MOMENT_S):
+                leave_room_for_long(device, hardware["id"])
             request, _ = messages.receive(owner)
             # Each source has a frame of its own: together they may exceed the largest frame.
             sources = [messages.receive(owner)[0]["source"] for _ in range(request.get("n_sources", 0))]
@@ -136,7 +141,7 @@ class LastTask:
                 self._trials.close()
                 self._trials = None
             self._torch_state.put_back()
-            device_named(self._device).leave_room(for_long=True)
+            device_named(self._device).leave_room()
         if not is_gpu(self._device):
             # Not in ``leave_room``, which workers call between turns: their next calls would wait for new, zeroed
             # pages.

@@ -8,7 +8,7 @@ the processes that use the device at that moment. A third lock is held by the on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from pytest_kernelbench.evaluation.sharing import lock
@@ -71,6 +71,16 @@ def beside_others(hardware_id: str, *, large: bool = False) -> Iterator[Hold]:
             yield Hold(hardware_id, held, may_share=True)
         finally:
             _beside.set(False)
+
+
+def using(hardware_id: str) -> AbstractContextManager[None]:
+    """Use the device without a candidate on it; no process is timed meanwhile."""
+    return lock.shared(hardware_id)
+
+
+def is_wanted_as_a_whole(hardware_id: str) -> bool:
+    """Whether a process waits until no other one has a candidate on the device, most likely for its memory."""
+    return lock.is_awaited(_candidates(hardware_id))
 
 
 @contextmanager
