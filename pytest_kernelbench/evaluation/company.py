@@ -16,6 +16,7 @@ from pytest_kernelbench.evaluation.clock.freezing import DeviceBusy
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed, forget_frames
+from pytest_kernelbench.evaluation.handles.device_room import leave_room_if_short
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.handles.sessions import Sessions
 from pytest_kernelbench.evaluation.setting import Setting, is_large
@@ -73,6 +74,8 @@ def _in_company(
     ask: Callable[[Hold], Found], sessions: Sessions, hardware_id: str, seconds: dict[str, float], *, large: bool
 ) -> Found:
     """What ``ask`` returns, called beside others; see ``in_turn``. ``large``: no other large trial is there then."""
+    if holds.is_wanted_as_a_whole(hardware_id):
+        leave_room_for_long(sessions.device, hardware_id)
     for as_the_large_one in (True,) if large else (False, True):
         hold = None
         try:
@@ -166,7 +169,7 @@ def be_alone(setting: Setting, hold: Hold) -> None:
     setting.sessions.wait_for_ends()
     if hold.is_alone:
         return
-    device_named(setting.bench.device).leave_room()
+    leave_room_if_short(device_named(setting.bench.device))
     hold.be_alone()
     try:
         device_named(setting.bench.device).wait_until_idle(LEFT_WORK_S)

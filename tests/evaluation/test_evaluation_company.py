@@ -163,7 +163,7 @@ def test_work_that_a_stopped_candidate_left_on_the_device_disturbs_no_other_one(
 def test_what_torch_keeps_is_given_back_before_another_judge_has_the_device(trials, monkeypatch):
     given_back = []
     monkeypatch.setattr(
-        "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda **_: given_back.append(holds.has_company())
+        "pytest_kernelbench.evaluation.device.cpu.leave_room", lambda *_, **__: given_back.append(holds.has_company())
     )
     setting = starting(Ended, trials[0]._setting, beside_others=True)
     trial.evaluate(setting, "class ModelNew: pass", Built())

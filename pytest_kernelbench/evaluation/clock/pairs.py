@@ -22,6 +22,7 @@ from pytest_kernelbench.evaluation.clock.turns import ControlFailed, TakingTurns
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.device.traits import traits_of
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.handles.device_room import is_short_of_memory
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.session import WorkerSession
 from pytest_kernelbench.evaluation.sharing.holds import has_company
@@ -157,7 +158,7 @@ class Pairs:
         finally:
             if number >= KEPT_CONTROLS:
                 part_with(control)
-            elif device_named(control.bench.device).is_short_of_memory():
+            elif is_short_of_memory(device_named(control.bench.device)):
                 # Unused memory that torch keeps in a control may be missing for a candidate. With enough free it stays,
                 # and with it what this process has opened: to take and to open it again takes 0.2 s beside nine judges.
                 with of_control():

@@ -68,14 +68,11 @@ class Device(Protocol):
     def bytes_of_others(self) -> int:
         """Memory in use, without the memory of torch in this process."""
 
-    def is_short_of_memory(self) -> bool:
-        """Whether less than a quarter of the memory is free: with more, the next trial finds enough."""
-
     def leave_room(self, wanted_bytes: int | None = None, *, for_long: bool = False) -> None:
         """Free the memory that torch keeps for reuse: a candidate must not lack memory because its judge holds it.
 
         Nothing is freed if ``wanted_bytes`` are free already (None: the need is not known). ``for_long``: this process
-        may have nothing to do on the device for seconds, so that less is kept for its next calls, whatever is free.
+        may have nothing to do on the device for seconds, so that less is kept for its next calls.
         """
 
     def architecture(self) -> str:

@@ -94,11 +94,6 @@ def bytes_of_others() -> int:
     return memory_bytes() - free_bytes()
 
 
-def is_short_of_memory() -> bool:
-    """Whether less than a quarter of the memory is free."""
-    return free_bytes() < memory_bytes() / 4
-
-
 def leave_room(wanted_bytes: int | None = None, *, for_long: bool = False) -> None:
     """torch keeps nothing for later."""
 

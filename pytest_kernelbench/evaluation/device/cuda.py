@@ -163,20 +163,10 @@ def bytes_of_others() -> int:
     return memory_bytes() - free_bytes() - held_bytes()
 
 
-def is_short_of_memory() -> bool:
-    """Whether less than a quarter of the memory is free."""
-    return free_bytes() < memory_bytes() / 4
-
-
 def leave_room(wanted_bytes: int | None = None, *, for_long: bool = False) -> None:
-    """Free the memory that torch keeps unused, if it is much and, unless ``for_long``, the device is short of it.
-
-    ``wanted_bytes``: it is short with less than that.
-    """
-    spared = SPARED_FOR_LONG if for_long else SPARED
-    if unused_bytes() <= spared * memory_bytes():
-        return
-    if for_long or (is_short_of_memory() if wanted_bytes is None else free_bytes() < wanted_bytes):
+    """Free the memory that torch keeps unused, unless it is little or ``wanted_bytes`` are free."""
+    unused, spared = unused_bytes(), SPARED_FOR_LONG if for_long else SPARED
+    if unused > spared * memory_bytes() and (wanted_bytes is None or free_bytes() < wanted_bytes):
         torch.cuda.empty_cache()
 
 

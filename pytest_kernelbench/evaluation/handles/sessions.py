@@ -14,6 +14,7 @@ from pytest_kernelbench.evaluation.baselines import BASELINES, EAGER
 from pytest_kernelbench.evaluation.bench import Bench
 from pytest_kernelbench.evaluation.device import device_named
 from pytest_kernelbench.evaluation.failures import CandidateFailed
+from pytest_kernelbench.evaluation.handles.device_room import leave_room_if_short
 from pytest_kernelbench.evaluation.handles.leaving import Leaving
 from pytest_kernelbench.evaluation.handles.racks import Rack
 from pytest_kernelbench.evaluation.handles.session import SEEDED, WorkerSession
@@ -125,7 +126,7 @@ class Sessions:
         """A time in which neither the judge nor a worker uses the device."""
         device = device_named(self.device)
         self.wait_for_ends()
-        device.leave_room()
+        leave_room_if_short(device)
         device.settle()
         with ExitStack() as stopped:
             for session in list(self._all):

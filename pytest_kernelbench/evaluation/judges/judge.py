@@ -78,11 +78,7 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
         messages.send(owner, {"hardware": hardware, "isolation": isolation.describe(), "target": target})
         _warm_up(device, hardware["id"])
         while True:
-            if not messages.is_readable(owner, timeout_s=MOMENT_S):
-                leave_room_for_long(device, hardware["id"])
-            request, _ = messages.receive(owner)
-            # Each source has a frame of its own: together they may exceed the largest frame.
-            sources = [messages.receive(owner)[0]["source"] for _ in range(request.get("n_sources", 0))]
+            request, sources = next_request(owner, partial(leave_room_for_long, device, hardware["id"]))
             last_word = answer(request, sources)
             if last_word is not None or not request["keep"]:
                 last.forget()
@@ -93,6 +89,15 @@ def serve(owner: socket.socket, workers: WorkerServer, *, device: str, isolation
                 return
     except messages.ConnectionEnded:
         return
+
+
+def next_request(owner: socket.socket, rest: Callable[[], None]) -> tuple[dict[str, Any], list[str]]:
+    """The owner's next request, and its sources. ``rest()`` is called where it does not come within a moment."""
+    if not messages.is_readable(owner, timeout_s=MOMENT_S):
+        rest()
+    request, _ = messages.receive(owner)
+    # Each source has a frame of its own: together they may exceed the largest frame.
+    return request, [messages.receive(owner)[0]["source"] for _ in range(request.get("n_sources", 0))]
 
 
 def _warm_up(device: str, hardware_id: str) -> None:
