@@ -5,10 +5,12 @@ import sys
 
 import pytest
 import torch
-from made_up_tasks import candidate, task
+from made_up_tasks import RELU, candidate, task
 
 from pytest_kernelbench.errors import HarnessError
 from pytest_kernelbench.evaluation.bench import Bench
+from pytest_kernelbench.evaluation.correctness.domain import BEYOND_THE_TASK, KINDS, Level
+from pytest_kernelbench.evaluation.correctness.few_rows import FewRows
 from pytest_kernelbench.evaluation.correctness.findings import TaskRefused, look_at
 from pytest_kernelbench.records import Outcome
 from pytest_kernelbench.tasks.findings import TaskFindings
@@ -222,3 +224,12 @@ def test_a_judge_that_is_made_ready_knows_the_task_before_a_candidate_is_there(e
 def test_findings_are_read_back_as_they_were():
     findings = look(forward("torch.log(x)"))
     assert TaskFindings.from_json(findings.to_json()) == findings
+
+
+def test_what_is_asked_about_a_few_rows_touches_no_gpu(monkeypatch):
+    """Answers were moved to the GPU and looked at there, which took 14 of 435 s of eight judges (H200)."""
+    reference = Bench(RELU.id, RELU.source, seed=0, device="cpu").reference
+    few = FewRows(reference)
+    # In place of a GPU: what is moved there cannot be looked at.
+    monkeypatch.setattr("pytest_kernelbench.evaluation.correctness.reference.torch_name", lambda device: "meta")
+    assert all(few.has_answer(reference, Level(kind, KINDS[kind].levels[0])) for kind in BEYOND_THE_TASK)

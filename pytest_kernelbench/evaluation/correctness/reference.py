@@ -249,14 +249,16 @@ class Reference:
         return self._run(self._model, values)[1]
 
     def answer_of(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The answer of another model (a copy of it), called as the reference is."""
-        return self._run(model, values)[1]
+        """The answer of another model (a copy of it), called as the reference is, on the device that has ``values``."""
+        return self._run(model, values, str(values[0].device))[1]
 
-    def _run(self, model: torch.nn.Module, values: Sequence[torch.Tensor]) -> tuple[Tree, list[torch.Tensor]]:
-        """The structure of what a copy of ``model`` returns, and its answer."""
+    def _run(
+        self, model: torch.nn.Module, values: Sequence[torch.Tensor], on: str | None = None
+    ) -> tuple[Tree, list[torch.Tensor]]:
+        """The structure of what a copy of ``model`` returns, and its answer; ``on``: see ``_answer``."""
         given = self._laid_out(values)
         tree, tensors = take_apart(self._called(copied(model), given), result=True)
-        return tree, self._answer(tensors, given)
+        return tree, self._answer(tensors, given, on)
 
     def arguments_for(self, values: Sequence[torch.Tensor]) -> Sequence[Any]:
         """The arguments of a call on ``values``, as the task's ``get_inputs`` gives them."""
@@ -276,10 +278,15 @@ class Reference:
         seed_all(self._seed)
         return model(*put_together(self.arguments, iter(given)))
 
-    def _answer(self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The answer to compare candidates with: the tensors of a result, and the inputs that were written to."""
+    def _answer(
+        self, tensors: Sequence[torch.Tensor], given: Sequence[torch.Tensor], on: str | None = None
+    ) -> list[torch.Tensor]:
+        """The answer to compare candidates with: the tensors of a result, and the inputs that were written to.
+
+        ``on``: the device that gets it, None: the reference's.
+        """
         left = [self.layouts[number].core(given[number]) for number in self.written]
-        return [plain(each).to(torch_name(self.device)) for each in (*tensors, *left)]
+        return [plain(each).to(on or torch_name(self.device)) for each in (*tensors, *left)]
 
     def _in_parts(
         self, model: torch.nn.Module, values: Sequence[torch.Tensor], *, widened: bool = False
