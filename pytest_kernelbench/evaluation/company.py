@@ -75,6 +75,7 @@ def _in_company(
 ) -> Found:
     """What ``ask`` returns, called beside others; see ``in_turn``. ``large``: no other large trial is there then."""
     if holds.is_wanted_as_a_whole(hardware_id):
+        # What this process keeps may be what the other trial lacks, which comes first.
         leave_room_for_long(sessions.device, hardware_id)
     for as_the_large_one in (True,) if large else (False, True):
         hold = None

@@ -72,6 +72,14 @@ def test_numbers_of_several_types_are_read_together_as_they_are():
     assert numbers(torch.tensor(2**40), torch.tensor(0.1, dtype=torch.float64), torch.tensor(True)) == [2**40, 0.1, 1]
 
 
+def test_a_small_root_mean_square_in_half_precision_is_not_lost():
+    values = torch.zeros(1 << 20, dtype=torch.float16)
+    values[0] = 1e-5
+    assert numbers(rms_of(values), error_of(values, torch.zeros_like(values))[1]) == pytest.approx(
+        [1e-5 / 1024] * 2, rel=0.01
+    )
+
+
 def test_an_answer_that_is_right_to_the_last_bit_needs_no_size_and_another_one_two_reads(read_together):
     exact = torch.rand(1000, dtype=torch.float64) + 0.5
     tolerance = Tolerance.measured(exact.float(), exact)

@@ -53,11 +53,12 @@ def error_of(got: torch.Tensor, exact: torch.Tensor, *, of_finite: bool = False)
             error = error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         largest.append(error.max())
         norms.append(torch.linalg.vector_norm(error))
-    return torch.stack(largest).max(), whole_norm(norms) / got.numel() ** 0.5
+    return torch.stack(largest).max(), whole_norm(norms).double() / got.numel() ** 0.5
 
 
 def rms_of(values: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(values) / max(1, values.numel()) ** 0.5
+    # In half precision, the quotient could be 0.
+    return torch.linalg.vector_norm(values).double() / max(1, values.numel()) ** 0.5
 
 
 def finite_rms(values: torch.Tensor, rms: float) -> float:
